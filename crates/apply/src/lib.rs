@@ -1,0 +1,1 @@
+//! Carrying out a plan: lease, journal, host changes, rollback

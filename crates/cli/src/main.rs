@@ -1,0 +1,2 @@
+//! `tarsops`: desired state for Tars clusters.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Lossless reader and editor of Tars configuration files

@@ -1,0 +1,1 @@
+//! Names, resources, desired and observed state of a Tars cluster

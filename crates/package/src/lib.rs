@@ -1,0 +1,1 @@
+//! Release packages of Tars components: what is inside, digests, the lock file

@@ -1,0 +1,1 @@
+//! Drift, plans and their laws, as pure functions

@@ -1,0 +1,1 @@
+//! Looking at hosts: one script, one framed answer, an inventory

@@ -1,0 +1,1 @@
+//! Test hosts and stand-in Tars processes on this machine

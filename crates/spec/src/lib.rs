@@ -1,0 +1,1 @@
+//! The YAML document that describes a cluster, its schema and its validation

@@ -1,0 +1,1 @@
+//! Reaching hosts: SSH sessions that run one script
