@@ -1,1 +1,30 @@
-//! Names, resources, desired and observed state of a Tars cluster
+//! The shared vocabulary: names, resources, the desired and the observed state of a Tars cluster.
+//!
+//! This crate knows no YAML, no network, no clock and no file. Everything in it is a value; every
+//! map is ordered, so that the same input always gives the same bytes.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`names`] | newtypes for what is written in specs and on hosts |
+//! | [`component`] | the eleven framework components and where they are placed |
+//! | [`digest`] | sha256 digests, by which versions are known |
+//! | [`version`] | framework versions |
+//! | [`resource`] | [`ResourceId`](resource::ResourceId) |
+//! | [`observed`] | present, proven absent, or unknown |
+//! | [`agent`] | the resource `tarsnode` on one node |
+//! | [`host`] | the machine under a node |
+//! | [`desired`] | the validated spec |
+//! | [`inventory`] | what a probe saw |
+//! | [`package`] | pinned release packages and what they hold |
+
+pub mod agent;
+pub mod component;
+pub mod desired;
+pub mod digest;
+pub mod host;
+pub mod inventory;
+pub mod names;
+pub mod observed;
+pub mod package;
+pub mod resource;
+pub mod version;

@@ -1,0 +1,236 @@
+//! The validated desired state of a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Agent;
+use crate::component::Component;
+use crate::digest::Digest;
+use crate::host::{Host, SshAccess};
+use crate::names::{AbsPath, ClusterName, Endpoint, NodeName, UserName};
+use crate::resource::ResourceId;
+use crate::version::Version;
+
+/// The guard over the framework's database. There is no value that rebuilds one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rebuild {
+    /// Databases are never created and never dropped.
+    #[default]
+    Never,
+    /// What is proven absent may be created; nothing is ever dropped.
+    Bootstrap,
+}
+
+/// Where a secret comes from; its value is never part of a desired state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretRef {
+    /// An environment variable of the control machine.
+    Env(String),
+    /// A file on the control machine.
+    File(PathBuf),
+    /// A program and its arguments, run only with `--allow-commands`.
+    Command(Vec<String>),
+}
+
+/// A number of hosts, or a percentage of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Count {
+    /// So many.
+    Number(u32),
+    /// So many of a hundred, rounded up.
+    Percent(u8),
+}
+
+impl Count {
+    /// How many of `total` this is; a percentage is rounded up.
+    #[must_use]
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Number(n) => n as usize,
+            Self::Percent(p) => (total * usize::from(p)).div_ceil(100),
+        }
+    }
+}
+
+/// What happens when a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The host puts the old state back; the run stops there.
+    #[default]
+    Rollback,
+    /// As `rollback`, and then every host that this run had already changed is taken back.
+    RollbackAll,
+    /// The failed host is left as it is for a person to look at; the run stops.
+    Stop,
+}
+
+/// How a change is rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Hosts changed first, one batch of their own; 0 for none.
+    pub canary: u32,
+    /// Hosts changed at once.
+    pub max_parallel: Count,
+    /// Hosts that may be silent while the rest goes on.
+    pub max_unreachable: Count,
+    /// Seconds for which health must hold after a change.
+    pub settle: u64,
+    /// Seconds after which a step has failed.
+    pub deadline: u64,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            canary: 1,
+            max_parallel: Count::Number(10),
+            max_unreachable: Count::Number(0),
+            settle: 30,
+            deadline: 300,
+            on_failure: OnFailure::Rollback,
+        }
+    }
+}
+
+/// Where release packages come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageSource {
+    /// A folder on the control machine; `{version}` in it stands for the version.
+    Folder(String),
+    /// The live installation on a node.
+    Node(NodeName),
+}
+
+/// A framework component other than `tarsnode` on a node, as desired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its framework version.
+    pub version: Version,
+}
+
+/// The framework's database, as the spec names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Where it listens.
+    pub address: Endpoint,
+    /// Its user.
+    pub user: String,
+    /// That user's password.
+    pub password: SecretRef,
+    /// Node through whose SSH it is reached; directly if left out.
+    pub via: Option<NodeName>,
+}
+
+/// The management platform, as the spec names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Web {
+    /// Its base address.
+    pub url: String,
+    /// The ticket that tarsops shows it.
+    pub ticket: SecretRef,
+}
+
+/// The desired state of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Resource {
+    /// A machine.
+    Host(Host),
+    /// `tarsnode` on a machine.
+    Agent(Box<Agent>),
+    /// Another framework component.
+    Server(Server),
+    /// A registry endpoint that shall answer.
+    RegistryEndpoint,
+    /// The framework's database.
+    Schema(Database),
+    /// The management platform.
+    Web(Web),
+}
+
+/// The whole desired state of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Name of the cluster.
+    pub cluster: ClusterName,
+    /// Digest of the spec's bytes.
+    pub spec_digest: Digest,
+    /// The guard over the database.
+    pub rebuild: Rebuild,
+    /// Folder that holds `tars/` and `.tarsops/` on every host.
+    pub install_path: AbsPath,
+    /// User that the framework runs as.
+    pub run_user: UserName,
+    /// Everything that shall exist.
+    pub resources: BTreeMap<ResourceId, Resource>,
+    /// How SSH reaches each node.
+    pub access: BTreeMap<NodeName, SshAccess>,
+    /// Registry endpoints of the spec.
+    pub registries: BTreeSet<Endpoint>,
+    /// The node on which the lease lies.
+    pub master: NodeName,
+    /// Where packages come from.
+    pub packages: PackageSource,
+    /// Versions that the spec asks for, by component.
+    pub versions: BTreeSet<(Component, Version)>,
+    /// How changes are rolled out.
+    pub policy: Policy,
+    /// Hosts that are looked at at once.
+    pub parallel: u32,
+}
+
+impl Desired {
+    /// The machine under `node`, if the spec has the node.
+    #[must_use]
+    pub fn host(&self, node: &NodeName) -> Option<&Host> {
+        match self.resources.get(&ResourceId::Host(node.clone())) {
+            Some(Resource::Host(h)) => Some(h),
+            _ => None,
+        }
+    }
+
+    /// `tarsnode` on `node`, if the spec has the node.
+    #[must_use]
+    pub fn agent(&self, node: &NodeName) -> Option<&Agent> {
+        match self.resources.get(&ResourceId::Agent(node.clone())) {
+            Some(Resource::Agent(a)) => Some(a),
+            _ => None,
+        }
+    }
+
+    /// All nodes with their machines, in the order of their names.
+    pub fn hosts(&self) -> impl Iterator<Item = (&NodeName, &Host)> {
+        self.resources.iter().filter_map(|(id, r)| match (id, r) {
+            (ResourceId::Host(n), Resource::Host(h)) => Some((n, h)),
+            _ => None,
+        })
+    }
+
+    /// The folder of the framework on every host.
+    #[must_use]
+    pub fn tars_path(&self) -> String {
+        format!("{}/tars", self.install_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_round_up() {
+        assert_eq!(Count::Percent(10).of(1), 1);
+        assert_eq!(Count::Percent(10).of(11), 2);
+        assert_eq!(Count::Percent(0).of(11), 0);
+        assert_eq!(Count::Number(3).of(1), 3);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a probe saw of a cluster at one instant.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::AgentFacts;
+use crate::host::HostFacts;
+use crate::names::NodeName;
+use crate::observed::Observed;
+use crate::resource::ResourceId;
+
+/// The observed state of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Facts {
+    /// Of a machine.
+    Host(Box<HostFacts>),
+    /// Of `tarsnode` on a machine.
+    Agent(Box<AgentFacts>),
+}
+
+/// What was seen, by resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// When the probe began, in seconds since 1970 by the control machine's clock.
+    pub observed_at: i64,
+    /// Everything that was looked for.
+    pub resources: BTreeMap<ResourceId, Observed<Facts>>,
+}
+
+/// Stands for a resource that nobody looked for.
+const NOT_LOOKED: &str = "it was not looked at";
+
+impl Inventory {
+    /// What was seen of the machine under `node`.
+    #[must_use]
+    pub fn host(&self, node: &NodeName) -> Observed<&HostFacts> {
+        match self.resources.get(&ResourceId::Host(node.clone())) {
+            Some(Observed::Present(Facts::Host(h))) => Observed::Present(h),
+            Some(Observed::Absent) => Observed::Absent,
+            Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+            Some(Observed::Present(Facts::Agent(_))) | None => {
+                Observed::Unknown(NOT_LOOKED.to_owned())
+            }
+        }
+    }
+
+    /// What was seen of `tarsnode` on `node`.
+    #[must_use]
+    pub fn agent(&self, node: &NodeName) -> Observed<&AgentFacts> {
+        match self.resources.get(&ResourceId::Agent(node.clone())) {
+            Some(Observed::Present(Facts::Agent(a))) => Observed::Present(a),
+            Some(Observed::Absent) => Observed::Absent,
+            Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+            Some(Observed::Present(Facts::Host(_))) | None => {
+                Observed::Unknown(NOT_LOOKED.to_owned())
+            }
+        }
+    }
+
+    /// Records what was seen of one node.
+    pub fn insert(
+        &mut self,
+        node: &NodeName,
+        host: Observed<HostFacts>,
+        agent: Observed<AgentFacts>,
+    ) {
+        self.resources.insert(
+            ResourceId::Host(node.clone()),
+            host.map(|h| Facts::Host(Box::new(h))),
+        );
+        self.resources.insert(
+            ResourceId::Agent(node.clone()),
+            agent.map(|a| Facts::Agent(Box::new(a))),
+        );
+    }
+}

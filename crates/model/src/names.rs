@@ -1,0 +1,370 @@
+//! Newtypes for the strings that appear in specs, on command lines and in files on hosts.
+//!
+//! Each type admits only what is safe to put into a Tars configuration file, a crontab line and a
+//! quoted shell word, so that later code need not ask again.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a string is not a valid name; the text is one lowercase clause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not a valid {what}: {why}")]
+pub struct InvalidName {
+    /// What the string should have been, such as "node name".
+    pub what: &'static str,
+    /// The rejected string.
+    pub value: String,
+    /// The rule that it breaks.
+    pub why: &'static str,
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks `value` and wraps it.
+            ///
+            /// # Errors
+            /// [`InvalidName`] names the rule that the value breaks.
+            pub fn new(value: impl Into<String>) -> Result<Self, InvalidName> {
+                let value = value.into();
+                match $check(&value) {
+                    Ok(()) => Ok(Self(value)),
+                    Err(why) => Err(InvalidName { what: $what, value, why }),
+                }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(s: &str) -> Result<Self, InvalidName> {
+                Self::new(s)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+            fn try_from(s: String) -> Result<Self, InvalidName> {
+                Self::new(s)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(n: $name) -> String {
+                n.0
+            }
+        }
+    };
+}
+
+fn plain(value: &str, max: usize, extra: &[char]) -> Result<(), &'static str> {
+    if value.is_empty() {
+        return Err("it is empty");
+    }
+    if value.len() > max {
+        return Err("it is too long");
+    }
+    if value.starts_with('-') {
+        return Err("it starts with a dash, which programs would read as an option");
+    }
+    if !value
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || extra.contains(&c))
+    {
+        return Err("it holds a character other than letters, digits and `.`, `-`, `_`");
+    }
+    Ok(())
+}
+
+fn node_name(value: &str) -> Result<(), &'static str> {
+    plain(value, 128, &['.', '-', '_', ':'])
+}
+
+fn cluster_name(value: &str) -> Result<(), &'static str> {
+    plain(value, 64, &['.', '-', '_'])
+}
+
+fn user_name(value: &str) -> Result<(), &'static str> {
+    plain(value, 32, &['.', '-', '_'])?;
+    if value.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("it starts with a digit, which chown would read as a number");
+    }
+    Ok(())
+}
+
+fn host_address(value: &str) -> Result<(), &'static str> {
+    plain(value, 253, &['.', '-', '_', ':'])
+}
+
+fn absolute_path(value: &str) -> Result<(), &'static str> {
+    if !value.starts_with('/') {
+        return Err("it is not absolute");
+    }
+    if value.len() > 512 {
+        return Err("it is too long");
+    }
+    if value.len() > 1 && value.ends_with('/') {
+        return Err("it ends in a slash");
+    }
+    if value[1..]
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+    {
+        return Err("it has an empty, `.` or `..` part");
+    }
+    // Tars' own scripts do not quote their paths, and cron reads `%` as a newline.
+    if !value
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c))
+    {
+        return Err("it holds a character that the framework's scripts cannot carry");
+    }
+    if value == "/" {
+        return Err("it is the root directory");
+    }
+    Ok(())
+}
+
+name_type!(
+    /// A Tars node name: what `tarsnode --nodeid` says and what the registry knows.
+    NodeName, "node name", node_name
+);
+name_type!(
+    /// The name of a cluster, as in the spec's `cluster:`.
+    ClusterName, "cluster name", cluster_name
+);
+name_type!(
+    /// A user of the operating system.
+    UserName, "user name", user_name
+);
+name_type!(
+    /// Where SSH connects: a host name or an IP address, without a port.
+    HostAddress, "host address", host_address
+);
+name_type!(
+    /// An absolute, normal path on a host.
+    AbsPath, "path", absolute_path
+);
+
+impl AbsPath {
+    /// This path with `rest` appended; `rest` must be relative and made of safe characters.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if the result is no valid path.
+    pub fn join(&self, rest: &str) -> Result<Self, InvalidName> {
+        Self::new(format!("{}/{rest}", self.0))
+    }
+}
+
+impl NodeName {
+    /// The IP address that this name is, if it is one.
+    #[must_use]
+    pub fn as_ip(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+}
+
+/// A TCP endpoint: `host:port`, or `[v6]:port`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Endpoint {
+    /// Host name or IP address.
+    pub host: HostAddress,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.as_str().contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidName;
+    fn from_str(s: &str) -> Result<Self, InvalidName> {
+        let bad = |why| InvalidName {
+            what: "endpoint",
+            value: s.to_owned(),
+            why,
+        };
+        let (host, port) = match s.strip_prefix('[') {
+            Some(rest) => rest
+                .split_once("]:")
+                .ok_or_else(|| bad("it is not [address]:port"))?,
+            None => s.rsplit_once(':').ok_or_else(|| bad("it has no port"))?,
+        };
+        if !s.starts_with('[') && host.contains(':') {
+            return Err(bad("an IPv6 address must stand in brackets"));
+        }
+        let port: u16 = port
+            .parse()
+            .map_err(|_| bad("its port is not a number up to 65535"))?;
+        if port == 0 {
+            return Err(bad("its port is 0"));
+        }
+        let host = HostAddress::new(host).map_err(|e| bad(e.why))?;
+        Ok(Self { host, port })
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = InvalidName;
+    fn try_from(s: String) -> Result<Self, InvalidName> {
+        s.parse()
+    }
+}
+
+impl From<Endpoint> for String {
+    fn from(e: Endpoint) -> String {
+        e.to_string()
+    }
+}
+
+/// Identifies one run of `apply` or `rollback`; later runs sort after earlier ones.
+///
+/// The text is 13 digits (milliseconds since 1970, or one more than the newest run that any host
+/// has seen), a dash and six hexadecimal digits of chance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+impl RunId {
+    /// Makes an id from a sequence number (milliseconds since 1970) and a chance value.
+    #[must_use]
+    pub fn from_parts(sequence: u64, chance: u32) -> Self {
+        Self(format!(
+            "{:013}-{:06x}",
+            sequence.min(9_999_999_999_999),
+            chance & 0x00ff_ffff
+        ))
+    }
+
+    /// Checks the text of an id.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if the text has another shape.
+    pub fn new(value: impl Into<String>) -> Result<Self, InvalidName> {
+        let value = value.into();
+        let ok = value.len() == 20
+            && value.as_bytes()[13] == b'-'
+            && value.bytes().take(13).all(|b| b.is_ascii_digit())
+            && value
+                .bytes()
+                .skip(14)
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if ok {
+            Ok(Self(value))
+        } else {
+            Err(InvalidName {
+                what: "run id",
+                value,
+                why: "it is not 13 digits, a dash and 6 hexadecimal digits",
+            })
+        }
+    }
+
+    /// The sequence number: milliseconds since 1970 unless clocks disagreed.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.0[..13].parse().unwrap_or(0)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = InvalidName;
+    fn try_from(s: String) -> Result<Self, InvalidName> {
+        Self::new(s)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = InvalidName;
+    fn from_str(s: &str) -> Result<Self, InvalidName> {
+        Self::new(s)
+    }
+}
+
+impl From<RunId> for String {
+    fn from(r: RunId) -> String {
+        r.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_parse_and_print() {
+        for s in ["10.0.0.1:17890", "[fd00::1]:17890", "reg.example:1"] {
+            assert_eq!(s.parse::<Endpoint>().unwrap().to_string(), s);
+        }
+        for s in [
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "fd00::1:17890",
+            "a b:1",
+            ":17890",
+            "h:70000",
+        ] {
+            assert!(s.parse::<Endpoint>().is_err(), "{s} was accepted");
+        }
+    }
+
+    #[test]
+    fn names_that_a_shell_or_an_option_parser_would_misread_are_refused() {
+        for s in ["", "-oProxyCommand=x", "a b", "a;b", "a$b", "a\nb", "a'b"] {
+            assert!(NodeName::new(s).is_err(), "{s:?} was accepted");
+            assert!(HostAddress::new(s).is_err(), "{s:?} was accepted");
+        }
+        for s in ["/", "usr", "/a/../b", "/a//b", "/a b", "/a/", "/a%b"] {
+            assert!(AbsPath::new(s).is_err(), "{s:?} was accepted");
+        }
+        assert!(UserName::new("0day").is_err());
+    }
+
+    #[test]
+    fn run_ids_sort_by_sequence() {
+        let a = RunId::from_parts(5, 0xffffff);
+        let b = RunId::from_parts(6, 0);
+        assert!(a < b);
+        assert_eq!(RunId::new(a.as_str()).unwrap(), a);
+        assert!(RunId::new("17").is_err());
+    }
+}
