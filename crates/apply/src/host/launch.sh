@@ -1,0 +1,53 @@
+# Puts a change beside its data on the host, starts it detached and waits for its verdict.
+# Sent on standard input of `sh -s`; variables stand before it, quoted:
+#   L_INSTALL L_RUN L_STEP  where                 L_ENV L_FILES L_INTENT  data of the change
+#   L_CHANGE L_GUARD        the scripts           L_TEXTS() stages small texts
+#   L_MODE                  start | wait | recover
+# Starting twice is harmless: the change itself holds the lock and writes one verdict.
+#
+# Answer: `tarsops-change/1`, `verdict word base64`, `log base64`; or `lost` where nobody works on
+# it and no verdict came.
+
+enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else openssl base64 -A; fi; }
+flush() { sync "$@" 2>/dev/null || sync; }
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
+fail() { printf 'tarsops-change/1\nverdict refused %s\nlog -\nend\n' "$(printf '%s' "$1" | enc)"; exit 0; }
+keep() { printf '%s' "$2" >"$1.new" && mv -f "$1.new" "$1"; }
+stage() { # stage SHA TEXT
+  [ -f "$B/stage/$1" ] || keep "$B/stage/$1" "$2" || fail "could not write below $B: no space left or read-only"
+}
+launch() {
+  PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  B=$L_INSTALL/.tarsops D=$L_INSTALL/.tarsops/runs/$L_RUN/$L_STEP
+  if [ "$L_MODE" = start ] && [ ! -f "$D/verdict" ] && [ ! -f "$D/change.sh" ]; then
+    command -v setsid >/dev/null 2>&1 && command -v flock >/dev/null 2>&1 || fail "the host lacks setsid or flock (package util-linux)"
+    [ -d "$L_INSTALL" ] || mkdir -p "$L_INSTALL" 2>/dev/null || fail "could not make $L_INSTALL: read-only, or no right to"
+    umask 077
+    mkdir -p "$D" "$B/stage" 2>/dev/null || fail "could not make $D: no space left, read-only, or no right to"
+    L_TEXTS
+    { keep "$D/env" "$L_ENV" && keep "$D/files" "$L_FILES" && keep "$D/intent" "$L_INTENT" &&
+      keep "$B/guard.sh" "$L_GUARD" && keep "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || fail "could not write below $B: no space left or read-only"
+    flush "$D" "$D/change.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh"
+  fi
+  [ -f "$D/change.sh" ] || fail "the host knows no change $L_RUN/$L_STEP"
+  if [ ! -f "$D/verdict" ]; then
+    case "$L_MODE" in
+      start) setsid sh "$D/change.sh" act </dev/null >>"$D/log" 2>&1 & ;;
+      recover) setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1 & ;;
+    esac
+  fi
+  l_idle=0
+  while [ ! -f "$D/verdict" ]; do
+    nap
+    # A free lock means that nobody works on it; ask for a while, as it may be about to begin.
+    if flock -n "$B/lock" true 2>/dev/null; then l_idle=$((l_idle + 1)); else l_idle=0; fi
+    if [ $l_idle -gt 40 ]; then printf 'tarsops-change/1\nlost\nlog %s\nend\n' "$(tail -n 20 "$D/log" 2>/dev/null | enc)"; return; fi
+  done
+  l_word=; l_text=
+  { IFS= read -r l_word; IFS= read -r l_text; } <"$D/verdict"
+  l_log=$(tail -n 20 "$D/log" 2>/dev/null | enc)
+  l_text=$(printf '%s' "$l_text" | enc)
+  printf 'tarsops-change/1\nverdict %s %s\nlog %s\nend\n' "$l_word" "${l_text:--}" "${l_log:--}"
+}
+launch </dev/null
+exit 0
