@@ -1,0 +1,188 @@
+//! The narrow traits through which everything else reaches hosts.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tarsops_model::names::NodeName;
+
+/// What went wrong on the way to a host; decides nothing but what people are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Nothing listens there.
+    Refused,
+    /// It did not answer in time.
+    TimedOut,
+    /// Its host key is unknown or another than the known one.
+    HostKey,
+    /// It did not accept our key.
+    Login,
+    /// Rights could not be had there (`become`).
+    Become,
+    /// The name does not resolve, or there is no way to it.
+    Unreachable,
+    /// The connection broke while it was in use.
+    Disconnected,
+    /// It answered something that we do not understand.
+    Garbled,
+    /// Something on the control machine: no `ssh`, no temporary folder, …
+    Local,
+}
+
+impl FaultKind {
+    /// Next step for people, as one lowercase clause.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Refused => "is the host up, and sshd on this port?",
+            Self::TimedOut => "is the host up, and is the way to it open?",
+            Self::HostKey => {
+                "compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then enrol it with --accept-new-host-keys or ssh-keyscan"
+            }
+            Self::Login => "is the public key in the user's authorized_keys there?",
+            Self::Become => "sudo must work there without a password and without a terminal",
+            Self::Unreachable => "check the address in the spec",
+            Self::Disconnected => "run the same command again: it goes on where the host stands",
+            Self::Garbled => "run with -v to see what it said",
+            Self::Local => "see the message",
+        }
+    }
+
+    /// Whether the host was silent, in the sense of `max_unreachable`.
+    #[must_use]
+    pub const fn is_silence(self) -> bool {
+        matches!(
+            self,
+            Self::Refused | Self::TimedOut | Self::Unreachable | Self::Disconnected | Self::Login
+        )
+    }
+}
+
+/// A failure to reach or to use a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of failure.
+    pub kind: FaultKind,
+    /// One lowercase clause in the words of whoever noticed.
+    pub text: String,
+}
+
+impl Fault {
+    /// Makes a fault.
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What a script left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// The end of standard error (64 KiB at most).
+    pub stderr: String,
+    /// Exit status; none if a signal ended it.
+    pub status: Option<i32>,
+}
+
+/// A file to stream to a host.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// Lines that stand before the bytes.
+    pub head: String,
+    /// The file on the control machine.
+    pub file: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// One connected host.
+pub trait Remote: Send + Sync {
+    /// Runs `script` with `sh -s`, with the rights that the spec gives, and waits for its end.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the host could not be used, or did not end within `deadline`.
+    fn script<'a>(
+        &'a self,
+        script: &'a str,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Output, Fault>>;
+
+    /// Runs the fixed one-line `command` with `sh -c` and streams `payload` to it. The command must
+    /// hold no single quote.
+    ///
+    /// # Errors
+    /// As for [`Remote::script`], or if the payload's file cannot be read.
+    fn upload<'a>(
+        &'a self,
+        command: &'a str,
+        payload: &'a Payload,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Output, Fault>>;
+}
+
+/// Makes connections, and may keep them.
+pub trait Connect: Send + Sync {
+    /// A connection to `node`: one that stands, or a new one.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says why there is none.
+    fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>>;
+
+    /// Gives up a kept connection to `node`, so that the next one is new.
+    fn forget<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, ()>;
+}
+
+/// Quotes `text` as one word for a POSIX shell.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('\'');
+    for c in text.chars() {
+        if c == '\'' {
+            out.push_str("'\\''");
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\'');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_word_comes_back_from_a_shell_byte_for_byte() {
+        for text in [
+            "",
+            "a b",
+            "it's",
+            "$(x) `y` \\ \" \n!",
+            "-n",
+            "ünï",
+            "a\tb'\n''",
+        ] {
+            let out = std::process::Command::new("sh")
+                .arg("-c")
+                .arg(format!("printf '%s' {}", quote(text)))
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(out.stdout).unwrap(), text);
+        }
+    }
+}

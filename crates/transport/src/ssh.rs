@@ -1,0 +1,537 @@
+//! The real client: one OpenSSH master per host, through the `openssh` crate.
+//!
+//! OpenSSH's own configuration is respected. What the spec says stands before it in a generated
+//! configuration file (a file, because `ssh -J` hands no `-o` option on to the jump host): host
+//! keys are always checked, nothing ever asks, keep-alives find a frozen host. Masters end with
+//! us; one that outlives a killed tarsops ends after [`PERSIST_SECS`] of idleness.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
+use tarsops_model::digest::Digest;
+use tarsops_model::host::{Become, SshAccess};
+use tarsops_model::names::NodeName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+
+use crate::remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};
+
+/// Seconds of idleness after which an orphaned SSH master ends.
+pub const PERSIST_SECS: usize = 20;
+/// Connections that are kept between uses; with more hosts each is closed after its use.
+pub const KEEP: usize = 64;
+/// Bytes of standard output that are read at most.
+const MAX_OUTPUT: usize = 32 << 20;
+/// Bytes of standard error that are kept.
+const MAX_STDERR: usize = 64 << 10;
+
+/// How host keys that were never seen are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NewHostKeys {
+    /// Refused.
+    #[default]
+    Refuse,
+    /// Written to the known hosts file; a key that changed is refused still.
+    Accept,
+}
+
+/// Connects to the nodes of one spec.
+pub struct SshConnector {
+    access: BTreeMap<NodeName, SshAccess>,
+    new_keys: NewHostKeys,
+    dir: tempfile::TempDir,
+    kept: Mutex<HashMap<NodeName, Arc<SshHost>>>,
+    keep: bool,
+}
+
+/// One connected host.
+struct SshHost {
+    session: Session,
+    r#become: Become,
+}
+
+impl SshConnector {
+    /// Prepares connections to the nodes in `access`; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A [`Fault`] if no private temporary folder can be made.
+    pub fn new(
+        access: BTreeMap<NodeName, SshAccess>,
+        new_keys: NewHostKeys,
+    ) -> Result<Self, Fault> {
+        // Control sockets must have short names: a socket's path holds about 100 bytes.
+        let base = ["/run/user", "/dev/shm", "/tmp"]
+            .iter()
+            .map(PathBuf::from)
+            .map(|p| {
+                if p.ends_with("user") {
+                    p.join(rustix::process::getuid().as_raw().to_string())
+                } else {
+                    p
+                }
+            })
+            .find(|p| p.is_dir() && rustix::fs::access(p, rustix::fs::Access::WRITE_OK).is_ok())
+            .unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::Builder::new()
+            .prefix("tarsops-")
+            .tempdir_in(&base)
+            .map_err(|e| {
+                local(format!(
+                    "could not make a folder in {}: {e}",
+                    base.display()
+                ))
+            })?;
+        let keep = access.len() <= KEEP;
+        Ok(Self {
+            access,
+            new_keys,
+            dir,
+            kept: Mutex::default(),
+            keep,
+        })
+    }
+
+    /// Ends every kept connection.
+    pub async fn close(&self) {
+        let kept: Vec<_> = self.kept.lock().await.drain().collect();
+        futures::future::join_all(kept.into_iter().map(|(_, host)| async move {
+            if let Ok(host) = Arc::try_unwrap(host) {
+                let _ = tokio::time::timeout(Duration::from_secs(5), host.session.close()).await;
+            }
+        }))
+        .await;
+    }
+
+    /// The generated client configuration for one access; equal ones share a file.
+    fn config_for(&self, access: &SshAccess) -> Result<PathBuf, Fault> {
+        let text = client_config(access, self.new_keys, std::env::home_dir().as_deref());
+        let path = self
+            .dir
+            .path()
+            .join(format!("c{}", &Digest::of(text.as_bytes()).short()));
+        if !path.exists() {
+            let tmp = path.with_extension(format!("{:?}", std::thread::current().id()));
+            let write = || -> std::io::Result<()> {
+                let mut file = std::fs::OpenOptions::new();
+                let mut file = file
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&tmp)?;
+                std::io::Write::write_all(&mut file, text.as_bytes())?;
+                std::fs::rename(&tmp, &path)
+            };
+            write().map_err(|e| local(format!("could not write {}: {e}", path.display())))?;
+        }
+        Ok(path)
+    }
+
+    async fn open(&self, node: &NodeName) -> Result<SshHost, Fault> {
+        let access = self
+            .access
+            .get(node)
+            .ok_or_else(|| local(format!("the spec has no way to reach {node}")))?;
+        let config = self.config_for(access)?;
+        let control = self
+            .dir
+            .path()
+            .join(Digest::of(node.as_str().as_bytes()).short());
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&control)
+            .map_err(|e| local(format!("could not make {}: {e}", control.display())))?;
+        let timeout = Duration::from_secs(u64::from(access.connect_timeout));
+        let mut builder = SessionBuilder::default();
+        builder
+            .control_directory(&control)
+            .control_persist(ControlPersist::IdleFor(
+                NonZeroUsize::new(PERSIST_SECS).unwrap_or(NonZeroUsize::MIN),
+            ))
+            .connect_timeout(timeout)
+            .server_alive_interval(Duration::from_secs(5))
+            .config_file(&config)
+            .known_hosts_check(match self.new_keys {
+                NewHostKeys::Refuse => KnownHosts::Strict,
+                NewHostKeys::Accept => KnownHosts::Add,
+            });
+        if let Some(user) = &access.user {
+            builder.user(user.to_string());
+        }
+        if let Some(port) = access.port {
+            builder.port(port);
+        }
+        if let Some(identity) = &access.identity {
+            builder.keyfile(identity);
+        }
+        if let Some(jump) = &access.jump {
+            builder.jump_hosts([jump.to_string()]);
+        }
+        tracing::debug!(node = %node, address = %access.address, "connect");
+        // OpenSSH counts its own time-out anew for a jump host, so ours is the longer one.
+        let patience = timeout * 2 + Duration::from_secs(2);
+        match tokio::time::timeout(patience, builder.connect_mux(access.address.as_str())).await {
+            Err(_) => Err(Fault::new(
+                FaultKind::TimedOut,
+                format!("{} did not finish an SSH handshake in time", access.address),
+            )),
+            Ok(Err(e)) => Err(connect_fault(&e, access)),
+            Ok(Ok(session)) => Ok(SshHost {
+                session,
+                r#become: access.r#become,
+            }),
+        }
+    }
+}
+
+/// The text of the client configuration that stands before the user's own.
+fn client_config(access: &SshAccess, new_keys: NewHostKeys, home: Option<&Path>) -> String {
+    let mut out =
+        String::from("Host *\n  BatchMode yes\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n");
+    let strict = match new_keys {
+        NewHostKeys::Refuse => "yes",
+        NewHostKeys::Accept => "accept-new",
+    };
+    let _ = writeln!(out, "  StrictHostKeyChecking {strict}");
+    let _ = writeln!(out, "  ConnectTimeout {}", access.connect_timeout);
+    if let Some(path) = &access.known_hosts {
+        let _ = writeln!(out, "  UserKnownHostsFile \"{}\"", path.display());
+        let _ = writeln!(out, "  GlobalKnownHostsFile none");
+    }
+    if let Some(path) = &access.identity {
+        let _ = writeln!(out, "  IdentityFile \"{}\"", path.display());
+        let _ = writeln!(out, "  IdentitiesOnly yes");
+    }
+    match &access.config {
+        Some(path) => {
+            let _ = writeln!(out, "  Include \"{}\"", path.display());
+        }
+        None => {
+            if let Some(home) = home {
+                let _ = writeln!(out, "  Include \"{}\"", home.join(".ssh/config").display());
+            }
+            let _ = writeln!(out, "  Include /etc/ssh/ssh_config");
+        }
+    }
+    out
+}
+
+fn local(text: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Local, text)
+}
+
+/// What OpenSSH said, without our own prefix and line ends, and which kind of failure it is.
+fn connect_fault(error: &openssh::Error, access: &SshAccess) -> Fault {
+    use std::error::Error as _;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(c) = cause {
+        text = c.to_string();
+        cause = c.source();
+    }
+    let low = text.to_lowercase();
+    let kind = if low.contains("host key verification failed")
+        || low.contains("remote host identification has changed")
+        || low.contains("host key is known")
+        || low.contains("host key for")
+    {
+        FaultKind::HostKey
+    } else if low.contains("permission denied") || low.contains("too many authentication failures")
+    {
+        FaultKind::Login
+    } else if low.contains("connection refused") {
+        FaultKind::Refused
+    } else if low.contains("timed out") || low.contains("timeout") {
+        FaultKind::TimedOut
+    } else if low.contains("could not resolve")
+        || low.contains("no route to host")
+        || low.contains("network is unreachable")
+    {
+        FaultKind::Unreachable
+    } else if matches!(error, openssh::Error::Master(_)) && low.contains("no such file") {
+        return local("the program ssh is not on this machine (package openssh-client)");
+    } else {
+        FaultKind::Disconnected
+    };
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.chars().all(|c| c == '@'))
+        .collect();
+    let said = said.last().copied().unwrap_or("no word");
+    let port = access
+        .port
+        .map_or_else(String::new, |p| format!(" port {p}"));
+    let what = match kind {
+        FaultKind::HostKey => "the host key is not the known one",
+        FaultKind::Login => "the login was refused",
+        FaultKind::Refused => "the connection was refused",
+        FaultKind::TimedOut => "no answer in time",
+        FaultKind::Unreachable => "there is no way to the host",
+        _ => "the connection ended",
+    };
+    Fault::new(kind, format!("{what} ({}{port}: {said})", access.address))
+}
+
+impl Connect for SshConnector {
+    fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>> {
+        Box::pin(async move {
+            if let Some(host) = self.kept.lock().await.get(node) {
+                return Ok(Arc::clone(host) as Arc<dyn Remote>);
+            }
+            let host = Arc::new(self.open(node).await?);
+            if self.keep {
+                self.kept
+                    .lock()
+                    .await
+                    .insert(node.clone(), Arc::clone(&host));
+            }
+            Ok(host as Arc<dyn Remote>)
+        })
+    }
+
+    fn forget<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let host = self.kept.lock().await.remove(node);
+            if let Some(Ok(host)) = host.map(Arc::try_unwrap) {
+                let _ = tokio::time::timeout(Duration::from_secs(5), host.session.close()).await;
+            }
+        })
+    }
+}
+
+impl SshHost {
+    async fn run(
+        &self,
+        command: String,
+        head: &[u8],
+        payload: Option<&Payload>,
+    ) -> Result<Output, Fault> {
+        let mut child = self
+            .session
+            .raw_command(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .await
+            .map_err(|e| broken(&e))?;
+        let mut stdin = child.stdin().take();
+        let mut stdout = child.stdout().take();
+        let mut stderr = child.stderr().take();
+        let send = async {
+            let Some(mut pipe) = stdin.take() else {
+                return Ok(());
+            };
+            // A script may end before it has read everything; what it answered tells why.
+            if pipe.write_all(head).await.is_err() {
+                return Ok(());
+            }
+            if let Some(payload) = payload {
+                let mut file = tokio::fs::File::open(&payload.file).await.map_err(|e| {
+                    local(format!("could not read {}: {e}", payload.file.display()))
+                })?;
+                let mut buffer = vec![0u8; 256 << 10];
+                let mut left = payload.size;
+                while left > 0 {
+                    let n = file.read(&mut buffer).await.map_err(|e| {
+                        local(format!("could not read {}: {e}", payload.file.display()))
+                    })?;
+                    if n == 0 {
+                        return Err(local(format!("{} became shorter", payload.file.display())));
+                    }
+                    left = left.saturating_sub(n as u64);
+                    if pipe.write_all(&buffer[..n]).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            let _ = pipe.flush().await;
+            Ok(())
+        };
+        let receive = async {
+            let mut out = Vec::new();
+            if let Some(pipe) = stdout.take() {
+                let mut pipe = pipe.take(MAX_OUTPUT as u64 + 1);
+                pipe.read_to_end(&mut out).await.map_err(|e| {
+                    Fault::new(
+                        FaultKind::Disconnected,
+                        format!("its answer broke off: {e}"),
+                    )
+                })?;
+            }
+            if out.len() > MAX_OUTPUT {
+                return Err(Fault::new(
+                    FaultKind::Garbled,
+                    "it answered more than 32 MiB",
+                ));
+            }
+            Ok(out)
+        };
+        let complain = async {
+            let mut err = Vec::new();
+            if let Some(mut pipe) = stderr.take() {
+                let mut buffer = vec![0u8; 8 << 10];
+                while let Ok(n) = pipe.read(&mut buffer).await {
+                    if n == 0 {
+                        break;
+                    }
+                    err.extend_from_slice(&buffer[..n]);
+                    if err.len() > MAX_STDERR {
+                        let cut = err.len() - MAX_STDERR;
+                        err.drain(..cut);
+                    }
+                }
+            }
+            err
+        };
+        let (sent, stdout, stderr) = tokio::join!(send, receive, complain);
+        sent?;
+        let stdout = stdout?;
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        let status = match child.wait().await {
+            Ok(status) => status.code(),
+            Err(openssh::Error::RemoteProcessTerminated) => None,
+            Err(e) => return Err(broken(&e)),
+        };
+        if self.r#become == Become::Sudo && status != Some(0) && stderr.contains("sudo:") {
+            let said = stderr
+                .lines()
+                .rfind(|l| l.contains("sudo:"))
+                .unwrap_or_default();
+            return Err(Fault::new(
+                FaultKind::Become,
+                format!("could not become root ({said})"),
+            ));
+        }
+        Ok(Output {
+            stdout,
+            stderr,
+            status,
+        })
+    }
+
+    async fn within<F>(&self, deadline: Duration, run: F) -> Result<Output, Fault>
+    where
+        F: Future<Output = Result<Output, Fault>>,
+    {
+        tokio::time::timeout(deadline, run)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Fault::new(
+                    FaultKind::TimedOut,
+                    format!(
+                        "it connected but did not answer within {} s",
+                        deadline.as_secs()
+                    ),
+                ))
+            })
+    }
+
+    const fn prefix(&self) -> &'static str {
+        match self.r#become {
+            Become::None => "",
+            Become::Sudo => "sudo -n ",
+        }
+    }
+}
+
+fn broken(error: &openssh::Error) -> Fault {
+    use std::error::Error as _;
+    let cause = error
+        .source()
+        .map_or_else(String::new, |s| format!(": {s}"));
+    Fault::new(
+        FaultKind::Disconnected,
+        format!("the connection broke ({error}{cause})"),
+    )
+}
+
+impl Remote for SshHost {
+    fn script<'a>(
+        &'a self,
+        script: &'a str,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Output, Fault>> {
+        let command = format!("{}sh -s", self.prefix());
+        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None)))
+    }
+
+    fn upload<'a>(
+        &'a self,
+        command: &'a str,
+        payload: &'a Payload,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Output, Fault>> {
+        let command = format!("{}sh -c {}", self.prefix(), quote(command));
+        Box::pin(self.within(
+            deadline,
+            self.run(command, payload.head.as_bytes(), Some(payload)),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access() -> SshAccess {
+        SshAccess {
+            address: "10.0.0.1".parse().unwrap(),
+            user: None,
+            port: None,
+            identity: Some("/k/id".into()),
+            jump: None,
+            r#become: Become::None,
+            known_hosts: Some("/k/known hosts".into()),
+            config: None,
+            connect_timeout: 7,
+        }
+    }
+
+    #[test]
+    fn the_spec_stands_before_the_users_own_configuration() {
+        let text = client_config(&access(), NewHostKeys::Refuse, Some(Path::new("/home/me")));
+        let ours = text.find("StrictHostKeyChecking yes").unwrap();
+        let theirs = text.find("Include \"/home/me/.ssh/config\"").unwrap();
+        assert!(ours < theirs);
+        assert!(text.contains("UserKnownHostsFile \"/k/known hosts\""));
+        assert!(!text.contains("StrictHostKeyChecking no"));
+    }
+
+    #[test]
+    fn what_openssh_says_is_told_apart() {
+        let cases = [
+            ("Host key verification failed.", FaultKind::HostKey),
+            ("me@h: Permission denied (publickey).", FaultKind::Login),
+            (
+                "connect to host h port 22: Connection refused",
+                FaultKind::Refused,
+            ),
+            (
+                "connect to host h port 22: Connection timed out",
+                FaultKind::TimedOut,
+            ),
+            (
+                "Could not resolve hostname h: Name or service not known",
+                FaultKind::Unreachable,
+            ),
+            (
+                "kex_exchange_identification: Connection closed by remote host",
+                FaultKind::Disconnected,
+            ),
+        ];
+        for (said, kind) in cases {
+            let error = openssh::Error::Connect(std::io::Error::other(said));
+            assert_eq!(connect_fault(&error, &access()).kind, kind, "{said}");
+        }
+    }
+}
