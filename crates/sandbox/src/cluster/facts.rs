@@ -1,0 +1,141 @@
+//! What an embedded cluster is: options to make one, and the facts about one that was made.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ClusterError;
+use crate::standin::Identity;
+
+/// How hosts are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// By their address, as Tars does by default.
+    ByAddress,
+    /// `PREFIX1`, `PREFIX2`, …
+    Numbered(String),
+}
+
+/// How to make a cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The multi-call program: stand-ins are copies of it, and it serves SSH. Default: this program.
+    pub exe: PathBuf,
+    /// Arguments with which `exe` serves; the cluster's folder is added as the last one. They must
+    /// lead to [`super::serve`]. Default: [`super::SERVE`].
+    pub serve_args: Vec<OsString>,
+    /// First three numbers of the hosts' addresses; the first must be 127. Default: 127.0.1.
+    pub network: [u8; 3],
+    /// SSH port of every host; 0 looks for one that is free. Default: 2222.
+    pub ssh_port: u16,
+    /// How hosts are called. Default: by address.
+    pub naming: Naming,
+    /// How often cron runs every crontab. Default: a minute.
+    pub cron_period: Duration,
+    /// What the packages folder holds: one folder for each version. Default: none.
+    pub packages: Vec<Identity>,
+}
+
+impl Options {
+    /// The defaults, with this program as the multi-call program.
+    ///
+    /// # Errors
+    /// When the running program's path cannot be found out.
+    pub fn new() -> Result<Self, ClusterError> {
+        let exe = std::env::current_exe().map_err(|source| ClusterError::File {
+            path: "/proc/self/exe".into(),
+            source,
+        })?;
+        Ok(Self {
+            exe,
+            serve_args: vec![super::SERVE.into()],
+            network: [127, 0, 1],
+            ssh_port: 2222,
+            naming: Naming::ByAddress,
+            cron_period: Duration::from_secs(60),
+            packages: Vec::new(),
+        })
+    }
+}
+
+/// One host of an embedded cluster. All paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Its name.
+    pub name: String,
+    /// Its own loopback address.
+    pub ip: Ipv4Addr,
+    /// The port of its SSH server.
+    pub ssh_port: u16,
+    /// Everything it has lies below this folder.
+    pub root: PathBuf,
+    /// Where Tars is installed: the agent is `<install_path>/tars/tarsnode`.
+    pub install_path: PathBuf,
+    /// The login user's home.
+    pub home: PathBuf,
+    /// Programs that answer for this host, first in its `PATH`.
+    pub bin: PathBuf,
+    /// Its machine-id; commands find the path in `TARSOPS_MACHINE_ID`.
+    pub machine_id: PathBuf,
+    /// Its crontab; missing when there is none.
+    pub crontab: PathBuf,
+    /// What cron's commands wrote.
+    pub cron_log: PathBuf,
+    /// Its SSH host key; the public one is beside it with `.pub`.
+    pub host_key: PathBuf,
+}
+
+impl HostFacts {
+    /// Where its SSH server listens.
+    #[must_use]
+    pub fn ssh_address(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.ip), self.ssh_port)
+    }
+
+    /// The environment of everything that runs on it.
+    pub(super) fn environment(&self, user: &str) -> Vec<(String, String)> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+        [
+            ("PATH", format!("{}:{path}", text(&self.bin))),
+            ("HOME", text(&self.home)),
+            ("USER", user.to_owned()),
+            ("LOGNAME", user.to_owned()),
+            ("SHELL", "/bin/sh".to_owned()),
+            ("TARSOPS_HOST", self.name.clone()),
+            ("TARSOPS_MACHINE_ID", text(&self.machine_id)),
+            (super::procs::MARK, text(&self.root)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+}
+
+/// What is known of a cluster, as kept in `<dir>/sandbox.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Version of this file: [`Facts::FORMAT`].
+    pub format: String,
+    /// The login name, which is this process's user.
+    pub user: String,
+    /// The private key that every host lets in.
+    pub identity: PathBuf,
+    /// Every host's key, in the form of OpenSSH's `known_hosts`.
+    pub known_hosts: PathBuf,
+    /// The packages folder: one folder for each version.
+    pub packages: PathBuf,
+    /// The server's log, see [`crate::ssh_server::ServerLog`].
+    pub log: PathBuf,
+    /// Milliseconds between two runs of cron.
+    pub cron_ms: u64,
+    /// The hosts, in the order of their addresses.
+    pub hosts: Vec<HostFacts>,
+}
+
+impl Facts {
+    /// The version of the facts file that is written and read.
+    pub const FORMAT: &str = "tarsops.sandbox/1";
+}
