@@ -1,0 +1,45 @@
+# Boots one test host. Runs as the first process of its PID, mount, network, UTS and IPC namespaces,
+# with the control side's file system still mounted, and stays as the host's init.
+#
+# $1: the host's disk   $2: its name   $3: the control network namespace
+# $4: "wire" on the first boot, when the network namespace is new   $5: services to start
+#
+# Prints the PID that the machine knows, then "up". Anything else means that it did not come up.
+set -eu
+disk=$1 name=$2 control=$3 wire=$4 services=$5
+read -r pid _ </proc/self/stat
+echo "$pid"
+umask 022
+
+echo "$name" >/proc/sys/kernel/hostname
+if [ "$wire" = wire ]; then
+    echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+    echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+    echo 0 >/proc/sys/net/ipv4/ip_forward
+    # The control side makes both ends of each cable; it finds this namespace through descriptor 4.
+    exec 4</proc/self/ns/net
+    nsenter --net="$control" ip -batch "$disk/wire"
+    exec 4<&-
+    ip -batch "$disk/interfaces"
+fi
+
+mount --all --fstab "$disk/fstab"
+cd "$disk/rootfs"
+pivot_root . mnt
+cd /
+umount -l /mnt
+
+[ -e /etc/ssh/ssh_host_ed25519_key ] ||
+    ssh-keygen -q -t ed25519 -N '' -C "$name" -f /etc/ssh/ssh_host_ed25519_key
+for service in $services; do
+    case $service in
+    sshd) /usr/sbin/sshd -E /var/log/sshd.log ;;
+    cron) /usr/sbin/cron ;;
+    esac
+done
+echo up
+exec </dev/null >/dev/null 2>&1
+
+# Orphans of the host become children of this shell, which reaps them while it waits. A sleep that
+# someone kills is only replaced: nothing inside the host can end its init.
+exec /usr/bin/dash -c 'while :; do sleep 86400 & wait $! || :; done' init

@@ -1,0 +1,42 @@
+# Holds one test network together. Runs in a network namespace of its own, in the machine's PID
+# namespace; its standard input is a pipe whose other end only the test process has.
+#
+# $1: the network's folder. Prints the PID, as the machine sees it, of the first process of the PID
+# and mount namespaces in which the hosts live. When the pipe closes, whether the test ended or was
+# killed, that process ends, and with it every host; then whatever still runs in this network
+# namespace (an ssh master, say) is killed and the folder removed.
+set -eu
+dir=$1
+net=$(readlink /proc/self/ns/net)
+# The sweep below kills by namespace. It must never be the machine's own.
+[ "$net" != "$(readlink "/proc/$PPID/ns/net")" ]
+
+echo 0 >/proc/sys/net/ipv4/ip_forward
+echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+ip -batch - <<BATCH
+link set lo up
+link add outer type bridge
+addr add 10.77.0.1/16 dev outer
+link set outer up
+link add inner type bridge
+link set inner up
+BATCH
+
+unshare --mount --pid --fork --kill-child sh -euc '
+    # /proc is still the machine'\''s, so this is the PID that the machine knows.
+    read -r pid _ </proc/self/stat
+    mount -t tmpfs -o mode=755 tarsops-hosts "$1/disks"
+    echo "$pid"
+    while read -r _; do :; done
+' sh "$dir" || :
+
+exec >/dev/null 2>&1
+# find complains of processes that end while it looks.
+left=$(find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:\\[${net#net:?}") || :
+for path in $left; do
+    pid=${path#/proc/}
+    pid=${pid%%/*}
+    [ "$pid" = "$$" ] || kill -9 "$pid" || :
+done
+rm -rf --one-file-system "$dir"
