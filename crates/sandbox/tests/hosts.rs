@@ -28,6 +28,11 @@ fn said(output: &Output) -> (i32, String, String) {
     )
 }
 
+/// What the system said.
+fn reason(error: &dyn Error) -> String {
+    error.source().expect("it has a source").to_string()
+}
+
 /// `ssh` as the ops user with these extra options.
 fn ssh(network: &Network, host: &Host, options: &[&str], command: &str) -> (i32, String, String) {
     let mut ssh = network.ssh(&format!("ops@{}", host.ip()));
@@ -186,6 +191,12 @@ fn refusing_silent_and_frozen_hosts_are_told_apart() -> Outcome {
     failure("banner exchange");
     host.thaw()?;
     assert_eq!(ssh(&network, &host, &quick, "true").0, 0);
+    let busybox = network.host(HostOptions::new("n2", ip(2)).busybox())?;
+    busybox.freeze()?;
+    assert_eq!(ssh(&network, &busybox, &quick, "true").0, 255);
+    busybox.thaw()?;
+    busybox.restart_sshd()?;
+    assert_eq!(ssh(&network, &busybox, &quick, "true").0, 0);
 
     // A session outlives a restart of sshd.
     let mut ssh = network.ssh("ops@10.77.1.1");
@@ -259,10 +270,7 @@ fn disks_fill_up_and_turn_read_only() -> Outcome {
     let full = host
         .write("/usr/local/app/more", "x")
         .expect_err("the disk is full");
-    assert!(
-        full.to_string().contains("No space left on device"),
-        "{full}"
-    );
+    assert!(reason(&full).contains("No space left on device"), "{full}");
     host.reboot()?;
     assert!(host.write("/usr/local/app/more", "x").is_err());
     host.free_disk(path)?;
@@ -275,7 +283,7 @@ fn disks_fill_up_and_turn_read_only() -> Outcome {
         host.remount_ro(path)?;
         let refused = host.write(&file, "x").expect_err("it is read-only");
         assert!(
-            refused.to_string().contains("Read-only file system"),
+            reason(&refused).contains("Read-only file system"),
             "{refused}"
         );
         host.remount_rw(path)?;

@@ -4,8 +4,15 @@
 //! It works through the host's own programs and the control side's `ip`, and keeps no state: asking
 //! twice for the same fault is asking the kernel twice.
 
+use std::io::{ErrorKind, Write};
+
+use rustix::fs::OFlags;
+
 use super::host::Host;
 use super::{Error, PATH, disk};
+
+/// The file that fills a small disk.
+const FILLING: &str = ".filled";
 
 impl Host {
     /// Pulls the host's cables: what is sent to it from the control side is lost without a word, so
@@ -112,10 +119,18 @@ impl Host {
                 said: "it is no small disk".to_owned(),
             });
         }
-        // A second pass with small blocks takes what the first left of the last megabyte.
-        let script = "cd \"$1\" && { dd if=/dev/zero of=.filled bs=65536; \
-                      dd if=/dev/zero of=.filled-up bs=512; } 2>/dev/null; [ -s .filled ]";
-        self.script(script, &[path], b"").map(drop)
+        let what = format!("fill {path} on host {}", self.options.name);
+        let name = format!("{path}/{FILLING}");
+        let mut file = self.open(&name, OFlags::WRONLY | OFlags::CREATE, &what)?;
+        let zeros = [0; 65536];
+        loop {
+            // A write that finds some room left takes it, so that the last leaves none.
+            match file.write(&zeros) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(Error::io(what)(error)),
+            }
+        }
     }
 
     /// Takes back what [`Host::fill_disk`] wrote.
@@ -124,7 +139,7 @@ impl Host {
     ///
     /// [`Error::Off`], or [`Error::Failed`].
     pub fn free_disk(&self, path: &str) -> Result<(), Error> {
-        self.script(r#"rm -f "$1/.filled" "$1/.filled-up""#, &[path], b"")
+        self.script("rm -f \"$1\"", &[&format!("{path}/{FILLING}")])
             .map(drop)
     }
 
@@ -138,7 +153,7 @@ impl Host {
     pub fn remount_ro(&self, path: &str) -> Result<(), Error> {
         // A second mount over the first: remounting that itself fails while a file is being written.
         let script = r#"mount --rbind "$1" "$1" && exec mount -o remount,bind,ro "$1""#;
-        self.script(script, &[path], b"").map(drop)
+        self.script(script, &[path]).map(drop)
     }
 
     /// Makes it writable again.
@@ -150,6 +165,6 @@ impl Host {
         let script = r#"
             grep -q "^[^ ]* [^ ]* [^ ]* [^ ]* $1 ro" /proc/self/mountinfo && exec umount -l "$1"
             echo "$1 is not read-only" >&2; exit 1"#;
-        self.script(script, &[path], b"").map(drop)
+        self.script(script, &[path]).map(drop)
     }
 }

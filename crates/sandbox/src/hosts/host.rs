@@ -12,11 +12,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
+use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::disk::{self, Place};
@@ -239,69 +241,89 @@ impl Host {
     ///
     /// [`Error::Off`], or [`Error::Failed`] where it ended with another status than 0.
     pub fn sh(&self, script: &str) -> Result<String, Error> {
-        self.script(script, &[], b"")
+        self.script(script, &[])
     }
 
-    pub(super) fn script(
-        &self,
-        script: &str,
-        args: &[&str],
-        input: &[u8],
-    ) -> Result<String, Error> {
+    /// [`Host::sh`] with arguments, `$1` onwards.
+    pub(super) fn script(&self, script: &str, args: &[&str]) -> Result<String, Error> {
         let what = format!("run a script on host {}", self.options.name);
-        let mut child = self
-            .command("sh")?
-            .args(["-c", script, "sh"])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(Error::io(&what))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A script that does not read its input to the end says so by its status.
-            let _ = stdin.write_all(input);
-        }
-        let output = child.wait_with_output().map_err(Error::io(&what))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout)
-                .trim_end()
-                .to_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::Failed {
-            what,
-            said: format!("{} ({})", said.trim(), output.status),
-        })
+        let mut sh = self.command("sh")?;
+        let text = super::network::run(sh.args(["-c", script, "sh"]).args(args), &what)?;
+        Ok(text.trim_end().to_owned())
     }
 
-    /// Writes a file, making the folders above it; a new file has mode 0644 and belongs to root.
+    /// Writes a file, making the folders above it (mode 0755); a new file has mode 0644, and both
+    /// belong to root. Uses no program of the host.
     ///
     /// # Errors
     ///
-    /// [`Error::Off`], or [`Error::Failed`] with what the host said.
+    /// [`Error::Off`], or [`Error::Io`] with the system's reason (disk full, read-only, …).
     pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
-        let script = r#"umask 022 && mkdir -p "$(dirname "$1")" && exec cat >"$1""#;
-        self.script(script, &[path], bytes.as_ref()).map(drop)
+        let what = format!("write {path} on host {}", self.options.name);
+        let root = self.root(&what)?;
+        let mut above = PathBuf::new();
+        for name in Path::new(path)
+            .parent()
+            .into_iter()
+            .flat_map(Path::components)
+        {
+            let parent = if above.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &above
+            };
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let made = openat2(&root, parent, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+                .and_then(|parent| match name {
+                    Component::Normal(name) => mkdirat(parent, name, Mode::from(0o755)),
+                    _ => Ok(()),
+                });
+            match made {
+                Ok(()) | Err(Errno::EXIST) => above.push(name),
+                Err(errno) => return Err(Error::io(what)(errno.into())),
+            }
+        }
+        let mut file = self.open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC, &what)?;
+        file.write_all(bytes.as_ref()).map_err(Error::io(what))
     }
 
-    /// Reads a file whole.
+    /// Reads a file whole. Uses no program of the host.
     ///
     /// # Errors
     ///
     /// [`Error::Off`], or [`Error::Io`] with the system's reason (not found, …).
     pub fn read(&self, path: &str) -> Result<Vec<u8>, Error> {
         let what = format!("read {path} on host {}", self.options.name);
-        let root =
-            File::open(format!("/proc/{}/root", self.init_pid()?)).map_err(Error::io(&what))?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
-            .map_err(|errno| Error::io(&what)(errno.into()))?;
         let mut bytes = Vec::new();
-        File::from(file)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io(what))?;
+        let mut file = self.open(path, OFlags::RDONLY, &what)?;
+        file.read_to_end(&mut bytes).map_err(Error::io(what))?;
         Ok(bytes)
+    }
+
+    /// The host's root folder.
+    fn root(&self, what: &str) -> Result<File, Error> {
+        File::open(format!("/proc/{}/root", self.init_pid()?)).map_err(Error::io(what))
+    }
+
+    /// Opens a file as the host's own root user would, links and mounts included.
+    pub(super) fn open(&self, path: &str, flags: OFlags, what: &str) -> Result<File, Error> {
+        // A mode may only be given where a file may be made.
+        let create = flags.contains(OFlags::CREATE);
+        let mode = if create {
+            Mode::from(0o644)
+        } else {
+            Mode::empty()
+        };
+        let root = self.root(what)?;
+        let file = openat2(
+            &root,
+            path,
+            flags | OFlags::CLOEXEC,
+            mode,
+            ResolveFlags::IN_ROOT,
+        );
+        file.map(File::from)
+            .map_err(|errno| Error::io(what)(errno.into()))
     }
 
     /// The log of `sshd` since the host was made, at level VERBOSE; also of a host that is off.
@@ -315,7 +337,7 @@ impl Host {
         let mut bytes = Vec::new();
         match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
             Ok(file) => File::from(file).read_to_end(&mut bytes).map(drop),
-            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
         .map_err(Error::io(format!(
@@ -421,14 +443,11 @@ impl Host {
     /// unmounted or written. Its address still answers, and refuses connections; add
     /// [`Host::link_down`] for one that is silent. Does nothing to a host that is off.
     pub fn kill(&self) {
+        // A host that is still booting has told no PID yet.
+        let _ = self.finish_boot();
         let power = std::mem::replace(&mut *self.power(), Power::Off);
         match power {
-            Power::Off => {}
-            // Its init is not known yet; without its parent it is killed.
-            Power::Booting(mut child) => {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+            Power::Off | Power::Booting(_) => {}
             Power::On(mut child, init) => {
                 // Only while the parent of init lives is the PID surely init's.
                 if matches!(child.try_wait(), Ok(None))

@@ -133,7 +133,8 @@ impl Network {
     /// A command that will run on the control side: in its network namespace, with the machine's
     /// files, working directory and users. `HOME` is a folder of the network, and no ssh agent is
     /// passed on. The child process is the program itself, so its PID and signals are the
-    /// program's. What it leaves in the background is killed with the network.
+    /// program's. What it leaves in the background is killed with the network. OpenSSH's `ssh`
+    /// takes the home from the user database, not from `HOME`: give it `-F`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         self.control.command(program)
     }

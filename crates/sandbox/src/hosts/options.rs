@@ -33,7 +33,8 @@ pub struct SmallDisk {
 /// What to build a host from; made by [`HostOptions::new`], then changed field by field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostOptions {
-    /// The host name: letters, digits, `-`, `_` and `.`; unique in its network.
+    /// The host name: letters, digits, `-`, `_` and `.`; unique in its network, also after the host
+    /// was dropped.
     pub name: String,
     /// Its addresses, one interface each (`eth0`, `eth1`). `10.77.x.y` lies on the outer segment,
     /// which the control side sees (itself `10.77.0.1`); `10.78.x.y` on the inner segment, which
@@ -56,7 +57,9 @@ pub struct HostOptions {
     pub sshd_config: String,
     /// Whether `cron` is started at boot.
     pub cron: bool,
-    /// Programs that are taken out of `/usr/bin` and `/usr/sbin`: `ss`, `pgrep`, `sha256sum`.
+    /// Programs that are taken out of `/usr/bin` and `/usr/sbin`: `ss`, `pgrep`, `sha256sum`. The
+    /// harness boots a host with its `umount` and `ssh-keygen`, and some methods of
+    /// [`super::Host`] use its `sh`, `cat`, `grep`, `mount`, `rm`, `sleep` or `tail`.
     pub hide: Vec<String>,
     /// Folders that are small file systems of their own.
     pub small_disks: Vec<SmallDisk>,
