@@ -1,0 +1,252 @@
+//! The scalars of a spec: what they look like, and how each is checked.
+//!
+//! Each kind is an empty type that serves as a name: the JSON Schema of the document refers to it,
+//! and the check of a text's shape finds it again by that name. So the pattern that an editor uses
+//! and the check that decides stand side by side.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use tarsops_model::host::JumpHost;
+use tarsops_model::names::{
+    AbsPath, ClusterName, Endpoint, HostAddress, InvalidName, NodeName as Name, UserName,
+};
+use tarsops_model::version::Version as FrameworkVersion;
+
+use crate::document::{Count, PackagesAt, Seconds};
+use crate::range;
+use crate::rules::Rule;
+
+/// What a check says: the broken rule and a lowercase sentence.
+pub(crate) type Refusal = (Rule, String);
+
+/// One kind of scalar.
+pub(crate) struct Leaf {
+    /// Its name among the schema's definitions.
+    pub(crate) name: &'static str,
+    /// What was expected, with an article.
+    pub(crate) expected: &'static str,
+    /// What to do if it is wrong.
+    pub(crate) help: &'static str,
+    /// The rule that a value of another type breaks.
+    pub(crate) wrong_type: Rule,
+    /// Checks a string.
+    pub(crate) check: fn(&str) -> Result<(), Refusal>,
+}
+
+macro_rules! leaves {
+    ($($name:ident, $expected:literal, $pattern:literal, [$($example:literal),*], $help:literal, $rule:expr, $check:expr;)*) => {
+        $(
+            #[doc = $expected]
+            pub(crate) struct $name;
+
+            impl JsonSchema for $name {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!({
+                        "type": "string",
+                        "description": concat!("Here stands ", $expected, "."),
+                        "pattern": $pattern,
+                        "examples": [$($example),*],
+                    })
+                }
+            }
+        )*
+
+        /// All kinds that are strings.
+        pub(crate) const LEAVES: &[Leaf] = &[$(Leaf {
+            name: stringify!($name),
+            expected: $expected,
+            help: $help,
+            wrong_type: $rule,
+            check: $check,
+        }),*];
+    };
+}
+
+/// The kind that a `$ref` of the schema names.
+pub(crate) fn find(reference: &str) -> Option<&'static Leaf> {
+    let name = reference.strip_prefix("#/$defs/")?;
+    LEAVES.iter().find(|l| l.name == name)
+}
+
+fn named<T>(rule: Rule, result: Result<T, InvalidName>) -> Result<(), Refusal> {
+    result.map(drop).map_err(|e| (rule, e.to_string()))
+}
+
+leaves! {
+    Cluster, "a cluster name", r"^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$", ["prod"],
+        "use letters, digits, `.`, `-` and `_`",
+        Rule::WrongType, |s| named(Rule::InvalidName, ClusterName::new(s));
+    NodeName, "a node name", r"^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,127}$", ["10.0.0.1", "gw-1"],
+        "write the name of one node: letters, digits, `.`, `-`, `_` and `:`, without brackets",
+        Rule::WrongType, |s| named(Rule::InvalidName, Name::new(s));
+    NodePattern, "a node name or a range of them", r"^[A-Za-z0-9._:\[][A-Za-z0-9._:\[\], -]*$", ["10.0.0.1", "10.0.1.[1-40]", "gw-[01-12]", "10.0.1.[1-3,7]"],
+        "a range is written `10.0.1.[1-40]`, a list `10.0.1.[1-3,7]`; quote it inside `{…}`",
+        Rule::WrongType, |s| pattern(s, |n| named(Rule::InvalidName, Name::new(n)));
+    IpPattern, "an IP address or a range of them", r"^[0-9A-Fa-f.:\[][0-9A-Fa-f.:\[\], -]*$", ["10.0.2.1", "10.0.2.[1-3]"],
+        "write an IPv4 or IPv6 address; a range is written `10.0.2.[1-3]`",
+        Rule::WrongType, |s| pattern(s, |n| match n.parse::<IpAddr>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err((Rule::InvalidIp, format!("`{n}` is not an IP address"))),
+        });
+    Ip, "an IP address", r"^[0-9A-Fa-f.:]+$", ["10.0.2.1", "fd00::1"],
+        "write an IPv4 or IPv6 address",
+        Rule::WrongType, |s| match s.parse::<IpAddr>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err((Rule::InvalidIp, format!("`{s}` is not an IP address"))),
+        };
+    AddressPattern, "a host name or IP address, or a range of them", r"^[A-Za-z0-9._:\[][A-Za-z0-9._:\[\], -]*$", ["gw1.example", "gw[1-3].example"],
+        "write a host name or an IP address; the port belongs to `ssh.port`",
+        Rule::WrongType, |s| pattern(s, |n| address(n));
+    Address, "a host name or IP address", r"^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,252}$", ["db9.internal"],
+        "write a host name or an IP address; the port belongs to `ssh.port`",
+        Rule::WrongType, |s| address(s);
+    HostPort, "an endpoint such as 10.0.0.1:17890", r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._][A-Za-z0-9._-]*):[0-9]{1,5}$", ["10.0.0.1:17890", "[fd00::1]:17890"],
+        "write `address:port`, and an IPv6 address in brackets",
+        Rule::WrongType, |s| named(Rule::InvalidEndpoint, s.parse::<Endpoint>());
+    Version, "a framework version such as 3.0.17", r"^v?[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}$", ["3.0.17"],
+        "write three numbers joined by dots, as in `3.0.17`",
+        Rule::WrongType, |s| named(Rule::InvalidVersion, s.parse::<FrameworkVersion>());
+    HostPath, "an absolute path", r"^(/[A-Za-z0-9._+@-]+)+$", ["/usr/local/app"],
+        "write an absolute path of letters, digits and `._-+@`, without a slash at its end",
+        Rule::WrongType, |s| named(Rule::InvalidPath, AbsPath::new(s));
+    LocalPath, "a path", r"^(~/|[^~\x00-\x1f])[^\x00-\x1f]*$", ["~/.ssh/id_ed25519", "./known_hosts"],
+        "write a path; a relative one starts at the spec's folder, and `~/` at your home",
+        Rule::WrongType, |s| local_path(s).map_err(|why| (Rule::InvalidPath, why));
+    Packages, "a folder or `node:NAME`", r"^[^\x00-\x1f]+$", ["./packages/{version}", "node:10.0.0.1"],
+        "write a folder, in which `{version}` stands for the version, or `node:NAME`",
+        Rule::WrongType, |s| s.parse::<PackagesAt>().map(drop).map_err(|why| (Rule::InvalidPackages, why));
+    User, "a user name", r"^[A-Za-z._][A-Za-z0-9._-]{0,31}$", ["tars"],
+        "use letters, digits, `.`, `-` and `_`, and start with a letter",
+        Rule::WrongType, |s| named(Rule::InvalidUser, UserName::new(s));
+    Jump, "a jump host such as ops@bastion.example", r"^([A-Za-z._][A-Za-z0-9._-]{0,31}@)?[A-Za-z0-9._:][A-Za-z0-9._:-]*$", ["ops@bastion.example", "bastion.example:2222", "none"],
+        "write `[user@]host[:port]`, or `none` to connect directly",
+        Rule::WrongType, |s| named(Rule::InvalidJump, s.parse::<JumpHost>());
+    LabelKey, "a label's name", r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$", ["idc"],
+        "use letters, digits, `.`, `-`, `_` and `/`, at most 63 of them",
+        Rule::WrongType, |s| label("name", s);
+    LabelValue, "a label's value", r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$", ["sz"],
+        "use letters, digits, `.`, `-`, `_` and `/`, at most 63 of them",
+        Rule::WrongType, |s| label("value", s);
+    Duration, "a duration such as 30s, 5m or 1h", r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$", ["30s", "5m", "1h30m"],
+        "write a number with its unit: `30s`, `5m` or `1h`",
+        Rule::InvalidDuration, |s| s.parse::<Seconds>().map(drop).map_err(|why| (Rule::InvalidDuration, why));
+    CountText, "a number of hosts or a percentage such as 10%", r"^(100|[0-9]{1,2})%$", ["10%"],
+        "write a whole number, or a percentage from 0% to 100%",
+        Rule::InvalidCount, |s| s.parse::<Count>().map(drop).map_err(|why| (Rule::InvalidCount, why));
+    Day, "a date such as 2026-12-01", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", ["2026-12-01"],
+        "write year, month and day, as in `2026-12-01`",
+        Rule::WrongType, |s| match s.parse::<jiff::civil::Date>() {
+            Ok(_) if s.len() == 10 => Ok(()),
+            _ => Err((Rule::InvalidDate, format!("`{s}` is not a date of the calendar"))),
+        };
+    Url, "an address such as http://10.0.0.1:3000", r"^https?://[^/@\s]+(/[^\s]*)?$", ["http://10.0.0.1:3000"],
+        "write `http://` or `https://`, a host, and a port where it is not the usual one",
+        Rule::WrongType, |s| url(s).map_err(|why| (Rule::InvalidUrl, why.to_owned()));
+    DatabaseUser, "a database user", r"^[^\x00-\x1f]{1,32}$", ["tarsAdmin"],
+        "write a name of 1 to 32 characters",
+        Rule::WrongType, |s| {
+            if s.is_empty() || s.chars().count() > 32 || s.chars().any(char::is_control) {
+                Err((Rule::InvalidUser, "the database user is not a name of 1 to 32 characters".to_owned()))
+            } else {
+                Ok(())
+            }
+        };
+    EnvName, "the name of an environment variable", r"^[A-Za-z_][A-Za-z0-9_]*$", ["TARS_DB_PASSWORD"],
+        "write the variable's name, not its value",
+        Rule::WrongType, |s| {
+            if is_env_name(s) {
+                Ok(())
+            } else {
+                // The value is not repeated: it may be the secret itself.
+                Err((Rule::SecretForm, "this is not the name of an environment variable".to_owned()))
+            }
+        };
+    Word, "an argument", r"^[^\x00]+$", ["pass"],
+        "write the program and each of its arguments as one text",
+        Rule::WrongType, |s| {
+            if s.is_empty() || s.contains('\0') {
+                Err((Rule::SecretForm, "a program or argument is empty".to_owned()))
+            } else {
+                Ok(())
+            }
+        };
+}
+
+/// Whether `s` can be the name of an environment variable.
+pub(crate) fn is_env_name(s: &str) -> bool {
+    !s.is_empty()
+        && !s.starts_with(|c: char| c.is_ascii_digit())
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn pattern(s: &str, each: impl Fn(&str) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    let names = range::expand(s)
+        .map_err(|why| (Rule::InvalidRange, format!("`{s}` is not a range: {why}")))?;
+    names.iter().try_for_each(|n| each(n))
+}
+
+fn address(s: &str) -> Result<(), Refusal> {
+    // A colon is either part of an IPv6 address or a port, which has its own key.
+    if s.contains(':') && s.parse::<IpAddr>().is_err() {
+        return Err((
+            Rule::InvalidAddress,
+            format!("`{s}` is not a valid host address: it has a port, or is no IPv6 address"),
+        ));
+    }
+    named(Rule::InvalidAddress, HostAddress::new(s))
+}
+
+fn local_path(s: &str) -> Result<(), String> {
+    if s.is_empty() {
+        return Err("the path is empty".to_owned());
+    }
+    if s.chars().any(char::is_control) {
+        return Err("the path holds a control character".to_owned());
+    }
+    if s.starts_with('~') && s != "~" && !s.starts_with("~/") {
+        return Err(format!("`{s}` starts at the home of another user"));
+    }
+    Ok(())
+}
+
+fn label(what: &str, s: &str) -> Result<(), Refusal> {
+    let ok = s.len() <= 63
+        && s.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && s.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b));
+    if ok {
+        return Ok(());
+    }
+    Err((
+        Rule::InvalidLabel,
+        format!("`{s}` cannot be the {what} of a label"),
+    ))
+}
+
+fn url(s: &str) -> Result<(), &'static str> {
+    let rest = s
+        .strip_prefix("http://")
+        .or_else(|| s.strip_prefix("https://"))
+        .ok_or("the address does not start with http:// or https://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    if authority.contains('@') {
+        return Err("the address holds a user or password");
+    }
+    if s.contains(['?', '#']) {
+        return Err("the address holds a query or a fragment");
+    }
+    if s.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("the address holds white space");
+    }
+    let with_port = |port: &str| format!("{authority}{port}").parse::<Endpoint>().is_ok();
+    if with_port("") || with_port(":80") {
+        Ok(())
+    } else {
+        Err("the address names no host, or no valid port")
+    }
+}

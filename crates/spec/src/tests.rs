@@ -1,0 +1,6 @@
+//! Tests of whole specs.
+
+use super::*;
+
+mod support;
+mod valid;

@@ -1,0 +1,230 @@
+//! Specs that are good.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use tarsops_model::component::{Component, Role};
+use tarsops_model::desired::{Count, Desired, PackageSource, Resource, SecretRef};
+use tarsops_model::host::{Become, NodeState};
+use tarsops_model::names::NodeName;
+use tarsops_model::resource::ResourceId;
+
+use super::support::{base, specs};
+use super::{parse, starter};
+
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+fn full() -> Desired {
+    let specs = specs("fixtures/specs/valid");
+    let (_, text) = specs.iter().find(|(n, _)| n == "full").unwrap();
+    parse(text, "full.yaml").unwrap().lower(&base()).unwrap().0
+}
+
+#[test]
+fn every_spec_of_the_corpus_is_valid() {
+    for (name, text) in specs("fixtures/specs/valid") {
+        let parsed = parse(&text, &name).unwrap_or_else(|e| panic!("{e}"));
+        let (desired, warnings) = parsed.lower(&base()).unwrap_or_else(|e| panic!("{e}"));
+        let (again, _) = parse(&text, &name).unwrap().lower(&base()).unwrap();
+        assert_eq!(desired, again);
+        let codes: Vec<&str> = warnings.iter().map(|w| w.code.code()).collect();
+        if name == "loopback" {
+            assert_eq!(codes, ["loopback-node"]);
+        } else {
+            assert!(codes.is_empty(), "{name}: {warnings}");
+        }
+    }
+}
+
+#[test]
+fn the_starter_is_valid_for_every_name() {
+    for name in [
+        "prod", "123", "1.5", "null", "True", "a.b-c_d", "_x", "0x1f",
+    ] {
+        let text = starter(name);
+        let parsed = parse(&text, "cluster.yaml").unwrap_or_else(|e| panic!("{e}"));
+        let (desired, warnings) = parsed.lower(&base()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(desired.cluster.as_str(), name);
+        assert!(warnings.is_empty(), "{warnings}");
+    }
+}
+
+#[test]
+fn what_the_starter_comments_out_is_valid_too() {
+    let text: String = starter("prod")
+        .lines()
+        .map(|l| {
+            let body = l.trim_start();
+            let indent = &l[..l.len() - body.len()];
+            match body.strip_prefix("# ") {
+                // Prose starts with a capital, or goes on in the middle of a sentence.
+                Some(b)
+                    if b.contains(": ")
+                        && !b.starts_with(char::is_uppercase)
+                        && b.is_ascii()
+                        && !b.contains('`')
+                        && !b.starts_with("yaml-") =>
+                {
+                    format!("{indent}{b}\n")
+                }
+                Some(b) if ["database:", "web:", "overrides:", "components:"].contains(&b) => {
+                    format!("{b}\n")
+                }
+                _ => format!("{l}\n"),
+            }
+        })
+        .collect();
+    let parsed = parse(&text, "cluster.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let spec = parsed.spec();
+    assert!(spec.database.is_some() && spec.web.is_some());
+    assert_eq!(spec.overrides.len(), 2);
+    assert_eq!(spec.components.len(), 2);
+    assert!(spec.framework.create_run_user && spec.ssh.jump.is_some());
+    parsed.lower(&base()).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn ranges_become_nodes_with_what_stands_beside_them() {
+    let desired = full();
+    assert_eq!(desired.hosts().count(), 46);
+    let db3 = desired.host(&node("db-03")).unwrap();
+    assert_eq!(db3.ip, "10.0.3.7".parse::<IpAddr>().unwrap());
+    assert_eq!(
+        desired.access[&node("db-03")].address.as_str(),
+        "db3.example"
+    );
+    assert_eq!(
+        desired.access[&node("10.0.1.7")].address.as_str(),
+        "10.0.1.7"
+    );
+    assert_eq!(
+        desired.host(&node("10.0.1.7")).unwrap().labels["rack"],
+        "r1"
+    );
+    assert_eq!(
+        desired.host(&node("10.0.1.15")).unwrap().labels["rack"],
+        "r2"
+    );
+    assert_eq!(
+        desired.host(&node("10.0.1.15")).unwrap().labels["idc"],
+        "sz"
+    );
+}
+
+#[test]
+fn overrides_reach_access_state_and_agent() {
+    let desired = full();
+    let nine = &desired.access[&node("10.0.1.9")];
+    assert_eq!(nine.address.as_str(), "db9.internal");
+    assert_eq!(nine.port, Some(2222));
+    assert_eq!(nine.user.as_ref().unwrap().as_str(), "root");
+    assert_eq!(nine.identity.as_deref(), Some(Path::new("/keys/nine")));
+    assert_eq!(nine.jump, None);
+    assert_eq!(nine.r#become, Become::None);
+    let usual = &desired.access[&node("10.0.1.8")];
+    assert_eq!(
+        usual.identity.as_deref(),
+        Some(Path::new("/home/me/.ssh/id_ed25519"))
+    );
+    assert_eq!(
+        usual.known_hosts.as_deref(),
+        Some(Path::new("/spec/known_hosts"))
+    );
+    assert_eq!(
+        usual.jump.as_ref().unwrap().to_string(),
+        "ops@bastion.example:2222"
+    );
+    assert_eq!(usual.connect_timeout, 15);
+    let state = |n: &str| desired.host(&node(n)).unwrap().state.clone();
+    assert!(matches!(
+        state("10.0.1.12"),
+        NodeState::Maintenance {
+            reason: Some(_),
+            until: Some(_)
+        }
+    ));
+    assert_eq!(state("10.0.1.13"), NodeState::Absent { stop_servers: true });
+    assert_eq!(state("10.0.1.14"), NodeState::Gone);
+    let agent = desired.agent(&node("10.0.1.15")).unwrap();
+    assert_eq!(agent.version.to_string(), "3.0.16");
+    assert!(agent.replace_unknown);
+    let agent = desired.agent(&node("10.0.1.16")).unwrap();
+    assert_eq!(agent.ip.to_string(), "10.0.9.16");
+    assert_eq!(agent.nodeid, node("10.0.1.16"));
+    assert_eq!(agent.tars_path.as_str(), "/usr/local/app/tars");
+    assert_eq!(agent.locator.len(), 2);
+}
+
+#[test]
+fn components_are_placed_by_role_and_by_exception() {
+    let desired = full();
+    let on = |c: Component| -> Vec<&str> {
+        desired
+            .resources
+            .keys()
+            .filter_map(|id| match id {
+                ResourceId::Server(found, n) if *found == c => Some(n.as_str()),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(on(Component::Tarslog), ["10.0.0.2"]);
+    assert_eq!(on(Component::Tarspatch), ["10.0.0.1"]);
+    assert_eq!(on(Component::Tarsnotify), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(on(Component::Tarsnode), [""; 0]);
+    let id = ResourceId::Server(Component::Tarsnotify, node("10.0.0.1"));
+    assert!(
+        matches!(&desired.resources[&id], Resource::Server(s) if s.version.to_string() == "3.0.16")
+    );
+    assert_eq!(desired.host(&node("10.0.0.2")).unwrap().role, Role::Slave);
+    assert_eq!(desired.master, node("10.0.0.1"));
+}
+
+#[test]
+fn sections_become_resources() {
+    let desired = full();
+    assert_eq!(
+        desired.packages,
+        PackageSource::Folder("/spec/packages/{version}".into())
+    );
+    assert_eq!(desired.policy.max_parallel, Count::Percent(25));
+    assert_eq!(desired.parallel, 64);
+    let Resource::Schema(db) = &desired.resources[&ResourceId::Schema] else {
+        panic!("no database");
+    };
+    assert_eq!(db.password, SecretRef::Env("TARS_DB_PASSWORD".into()));
+    let Resource::Web(web) = &desired.resources[&ResourceId::Web] else {
+        panic!("no web");
+    };
+    assert_eq!(web.ticket, SecretRef::File("/home/me/.tars-ticket".into()));
+    let registries = desired
+        .resources
+        .keys()
+        .filter(|id| matches!(id, ResourceId::RegistryEndpoint(_)));
+    assert_eq!(registries.count(), 2);
+    // The machine that is gone asks for no version.
+    assert!(
+        desired
+            .versions
+            .iter()
+            .all(|(_, v)| v.to_string() != "0.0.0")
+    );
+}
+
+#[test]
+fn defaults_are_those_that_the_comments_name() {
+    let text = super::support::GOOD;
+    let (desired, _) = parse(text, "f").unwrap().lower(&base()).unwrap();
+    let access = &desired.access[&node("10.0.0.1")];
+    assert_eq!(
+        (access.user.as_ref(), access.port, access.identity.as_ref()),
+        (None, None, None)
+    );
+    assert_eq!(access.connect_timeout, 10);
+    assert_eq!(desired.parallel, 32);
+    assert_eq!(desired.install_path.as_str(), "/usr/local/app");
+    assert_eq!(desired.run_user.as_str(), "tars");
+    assert_eq!(desired.policy, tarsops_model::desired::Policy::default());
+}
