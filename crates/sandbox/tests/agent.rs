@@ -164,7 +164,31 @@ fn starts_answers_rewrites_and_dies() {
         up.cluster.processes(&name).unwrap().is_empty()
     });
     start(&up, 1, "stop.sh");
-    assert!(up.cluster.processes(&other).unwrap().is_empty());
+    eventually("the other end", || {
+        up.cluster.processes(&other).unwrap().is_empty()
+    });
+
+    // The scripts leave standard error open: who does not redirect it hangs on the session.
+    let script = node.join("util/start.sh");
+    let mut hanging = up
+        .ssh(0)
+        .arg(format!("sh {}", script.display()))
+        .spawn()
+        .unwrap();
+    eventually("the agent once more", || {
+        up.run(0, &monitor).status.success()
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(hanging.try_wait().unwrap().is_none());
+    let pid = up.cluster.processes(&name).unwrap()[0];
+    up.ok(0, &format!("kill -STOP {pid}"));
+    assert_eq!(
+        up.run(0, &monitor).status.code(),
+        Some(255),
+        "a stopped agent is not alive"
+    );
+    up.ok(0, &format!("kill -9 {pid}"));
+    assert_eq!(hanging.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -279,3 +279,75 @@ fn a_host_can_refuse_freeze_and_come_back() {
     up.cluster.set_state(&name, HostState::Up).unwrap();
     assert_eq!(frozen.wait_with_output().unwrap().stdout, b"thawed\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_multiplexing_client_library_works_on_twenty_hosts() {
+    use openssh::{KnownHosts, SessionBuilder};
+    use tokio::io::AsyncWriteExt;
+
+    let started = Instant::now();
+    let up = Up::new(20, |_| {});
+    eprintln!("20 hosts up: {:?}", started.elapsed());
+    let facts = up.cluster.facts();
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for host in facts.hosts.clone() {
+        let (user, identity, known) = (
+            facts.user.clone(),
+            facts.identity.clone(),
+            facts.known_hosts.clone(),
+        );
+        let control = up.scratch().to_path_buf();
+        tasks.spawn(async move {
+            let session = SessionBuilder::default()
+                .user(user)
+                .port(host.ssh_port)
+                .keyfile(identity)
+                .user_known_hosts_file(known)
+                .known_hosts_check(KnownHosts::Strict)
+                .control_directory(control)
+                .connect_mux(host.ip.to_string())
+                .await
+                .unwrap();
+            let mut child = session
+                .raw_command("sh -s")
+                .stdin(openssh::Stdio::piped())
+                .stdout(openssh::Stdio::piped())
+                .stderr(openssh::Stdio::piped())
+                .spawn()
+                .await
+                .unwrap();
+            let mut input = child.stdin().take().unwrap();
+            input
+                .write_all(b"echo $TARSOPS_HOST; echo err >&2; exit 3\n")
+                .await
+                .unwrap();
+            drop(input);
+            let output = child.wait_with_output().await.unwrap();
+            assert_eq!(output.status.code(), Some(3));
+            assert_eq!(output.stdout, format!("{}\n", host.name).into_bytes());
+            assert_eq!(output.stderr, b"err\n");
+            session.close().await.unwrap();
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    eprintln!(
+        "connect and one script on 20 hosts at once: {:?}",
+        started.elapsed()
+    );
+    let log = std::fs::read_to_string(&facts.log).unwrap();
+    assert_eq!(log.matches(" connection\n").count(), 20, "{log}");
+    assert_eq!(log.matches(" exec ").count(), 20, "{log}");
+    let pid = std::fs::read_to_string(up.cluster.dir().join("run/server.pid")).unwrap();
+    let pid = pid.split(' ').next().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    eprintln!(
+        "server: {}",
+        status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .unwrap()
+    );
+}

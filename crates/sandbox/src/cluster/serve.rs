@@ -1,6 +1,7 @@
 //! The process behind an embedded cluster: SSH for every host, cron for every host.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,15 +51,23 @@ pub fn serve(dir: &Path) -> Result<(), ClusterError> {
     outcome
 }
 
+/// One host as the server steers it.
+struct Steered<'a> {
+    host: &'a HostFacts,
+    state: HostState,
+    wanted: watch::Sender<Listener>,
+    acted: watch::Receiver<Listener>,
+}
+
 async fn serve_all(cluster: &Cluster, log: &ServerLog) -> Result<(), ClusterError> {
     let facts = &cluster.facts;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(at(&cluster.dir))?;
-    let mut states = Vec::with_capacity(facts.hosts.len());
+    let mut steered = Vec::with_capacity(facts.hosts.len());
     let mut hosts = Vec::with_capacity(facts.hosts.len());
     for host in &facts.hosts {
-        let (sender, _) = watch::channel(HostState::Up);
-        let (listener_sender, listener) = watch::channel(Listener::Open);
+        let (wanted, listener) = watch::channel(Listener::Open);
+        let (acting, acted) = watch::channel(Listener::Open);
         hosts.push(SshHost {
             name: host.name.clone(),
             listen: host.ssh_address(),
@@ -66,81 +75,89 @@ async fn serve_all(cluster: &Cluster, log: &ServerLog) -> Result<(), ClusterErro
             home: host.home.clone(),
             environment: host.environment(&facts.user),
             listener,
+            acted: acting,
         });
-        states.push((host, sender, listener_sender));
+        steered.push(Steered {
+            host,
+            state: HostState::Up,
+            wanted,
+            acted,
+        });
     }
     let identity = facts.identity.with_extension("pub");
     let server = SshServer::bind(hosts, &facts.user, &identity, log.clone()).await?;
-
-    let pid = cluster.dir.join(PID);
-    let own = i32::try_from(std::process::id())
-        .ok()
-        .and_then(Process::find);
-    if let Some(own) = own {
-        let fresh = pid.with_extension("new");
-        fs::write(&fresh, format!("{} {}\n", own.pid, own.started))
-            .and_then(|()| fs::rename(&fresh, &pid))
-            .map_err(at(&pid))?;
-    }
+    write_pid(cluster)?;
     log.write("server", "ready");
 
-    let period = Duration::from_millis(facts.cron_ms.max(100));
-    let mut next_cron = tokio::time::interval(period);
-    next_cron.tick().await;
+    let mut cron_due = tokio::time::interval(Duration::from_millis(facts.cron_ms.max(100)));
+    cron_due.tick().await;
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut generation = None;
 
-    let serving = server.run();
-    tokio::pin!(serving);
+    let serving = tokio::spawn(server.run());
     loop {
         tokio::select! {
-            () = &mut serving => return Ok(()),
             _ = terminate.recv() => {
                 log.write("server", "stopped");
-                return Ok(());
+                break;
             }
-            _ = next_cron.tick() => {
-                for (host, state, _) in &states {
-                    if *state.borrow() != HostState::Off {
-                        run_cron(host, &facts.user, log);
-                    }
+            _ = cron_due.tick() => {
+                for steered in steered.iter().filter(|steered| steered.state != HostState::Off) {
+                    run_cron(steered.host, &facts.user, log);
                 }
             }
             _ = look.tick() => {
+                // Whoever removes the folder by hand must not leave a server behind.
                 if !cluster.dir.join(FACTS).exists() {
-                    return Ok(());
+                    break;
                 }
-                let wanted = cluster.read_states();
-                if generation != Some(wanted.generation) {
-                    apply(&wanted, &states);
-                    generation = Some(wanted.generation);
-                    // The listeners act on their own tasks; give them a moment before saying so.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                let states = cluster.read_states();
+                if generation != Some(states.generation) {
+                    steer(&states, &mut steered).await;
+                    generation = Some(states.generation);
                     let seen = cluster.dir.join(STATES_SEEN);
-                    fs::write(&seen, format!("{}\n", wanted.generation)).map_err(at(&seen))?;
+                    fs::write(&seen, format!("{}\n", states.generation)).map_err(at(&seen))?;
                 }
             }
         }
     }
+    serving.abort();
+    Ok(())
 }
 
-fn apply(
-    wanted: &States,
-    states: &[(
-        &HostFacts,
-        watch::Sender<HostState>,
-        watch::Sender<Listener>,
-    )],
-) {
-    for (host, state, listener) in states {
-        let now = wanted.hosts.get(&host.name).copied().unwrap_or_default();
-        state.send_replace(now);
-        listener.send_replace(match now {
+/// Say who serves, in one rename: whoever reads it never sees half of it.
+fn write_pid(cluster: &Cluster) -> Result<(), ClusterError> {
+    let path = cluster.dir.join(PID);
+    let fresh = path.with_extension("new");
+    let own = i32::try_from(std::process::id())
+        .ok()
+        .and_then(Process::find)
+        .ok_or_else(|| at(Path::new("/proc/self/stat"))(io::ErrorKind::NotFound.into()))?;
+    fs::write(&fresh, format!("{} {}\n", own.pid, own.started))
+        .and_then(|()| fs::rename(&fresh, &path))
+        .map_err(at(&path))
+}
+
+/// Bring every host into its state; returns when the listeners behave so.
+async fn steer(states: &States, hosts: &mut [Steered<'_>]) {
+    for steered in hosts {
+        steered.state = states
+            .hosts
+            .get(&steered.host.name)
+            .copied()
+            .unwrap_or_default();
+        let wanted = match steered.state {
             HostState::Up => Listener::Open,
             HostState::Refusing | HostState::Off => Listener::Closed,
             HostState::Frozen => Listener::Frozen,
-        });
+        };
+        if *steered.wanted.borrow() != wanted {
+            steered.wanted.send_replace(wanted);
+            // An address that was taken meanwhile is tried again for ever: do not wait so long.
+            let acted = steered.acted.wait_for(|acted| *acted == wanted);
+            let _ = tokio::time::timeout(Duration::from_secs(5), acted).await;
+        }
     }
 }
 

@@ -81,8 +81,10 @@ pub struct SshHost {
     pub home: PathBuf,
     /// The whole environment of commands; nothing of the server's own is added.
     pub environment: Vec<(String, String)>,
-    /// How its listener behaves, now and later.
+    /// How its listener shall behave, now and later.
     pub listener: watch::Receiver<Listener>,
+    /// Where the server says that the listener behaves so.
+    pub acted: watch::Sender<Listener>,
 }
 
 /// The server's log: one line per event, `SECONDS.MILLIS HOST EVENT`, where EVENT is `connection`,
@@ -243,6 +245,7 @@ async fn serve_host(
                 }
             }
         }
+        shared.host.acted.send_replace(now);
         let accepted = async {
             match &listener {
                 Some(listener) => listener.accept().await,
