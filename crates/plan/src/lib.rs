@@ -1,1 +1,38 @@
-//! Drift, plans and their laws, as pure functions
+//! Drift and plans, as pure functions over values.
+//!
+//! This is the only place where choices are made. It reads no clock, file, environment or socket:
+//! everything that counts comes in through [`PlanInput`], and the same input gives the same bytes.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`input`] | all that the planner may know |
+//! | [`drift`] | what differs, resource by resource |
+//! | [`assess`] | compares tarsnode on one node with the spec |
+//! | [`crontab`] | the monitor's line among other people's lines |
+//! | [`action`] | what can be done, every detail filled in |
+//! | [`condition`] | predicates as data over observed facts |
+//! | [`planner`] | the stages, top to bottom: the policy |
+//! | [`plan`] | the plan as a document |
+//! | [`report`] | typed reasons for what the plan does not do |
+//! | [`checker`] | an independent look at a whole plan |
+//! | [`effect`] | what an action does to an inventory |
+//! | [`render`] | the plan as text |
+//! | [`names`] | many node names as few ranges |
+
+pub mod action;
+pub mod assess;
+pub mod checker;
+pub mod condition;
+pub mod crontab;
+pub mod drift;
+pub mod effect;
+pub mod input;
+pub mod names;
+pub mod plan;
+pub mod planner;
+pub mod render;
+pub mod report;
+
+pub use input::{PlanInput, Scope};
+pub use plan::Plan;
+pub use planner::plan as make_plan;

@@ -1,1 +1,155 @@
-//! Looking at hosts: one script, one framed answer, an inventory
+//! Looking at hosts: one connection, one script, one framed answer, an inventory.
+//!
+//! This crate only reads. It knows no plan and takes no decision: what could not be seen becomes
+//! [`Observed::Unknown`](tarsops_model::observed::Observed) with the reason, and a host that does
+//! not answer is an entry like any other.
+
+mod answer;
+mod network;
+mod script;
+
+pub use answer::AnswerError;
+pub use script::{Look, probe_script};
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use tarsops_model::agent::AgentFacts;
+use tarsops_model::host::HostFacts;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{AbsPath, NodeName, UserName};
+use tarsops_model::observed::Observed;
+use tarsops_transport::{Connect, Fault, FaultKind, Remote};
+
+/// How to look.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder that holds `tars/` and `.tarsops/`.
+    pub install_path: AbsPath,
+    /// User that the framework runs as.
+    pub run_user: UserName,
+    /// Whether digests are read anew rather than remembered.
+    pub rehash: bool,
+    /// Hosts that are looked at at once.
+    pub parallel: usize,
+    /// How long one host may take to answer.
+    pub deadline: Duration,
+}
+
+/// What one look at one host gave.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The node.
+    pub node: NodeName,
+    /// Its machine.
+    pub host: Observed<HostFacts>,
+    /// Its tarsnode.
+    pub agent: Observed<AgentFacts>,
+    /// Why the host could not be looked at, if it could not.
+    pub fault: Option<Fault>,
+    /// How long it took, connecting included.
+    pub took: Duration,
+}
+
+impl Seen {
+    fn failed(node: &NodeName, fault: Fault, took: Duration) -> Self {
+        let why = fault.text.clone();
+        Self {
+            node: node.clone(),
+            host: Observed::Unknown(why.clone()),
+            agent: Observed::Unknown(why),
+            fault: Some(fault),
+            took,
+        }
+    }
+}
+
+/// What a look at many hosts gave.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The facts.
+    pub inventory: Inventory,
+    /// Hosts that could not be looked at, in the order of their names.
+    pub faults: Vec<(NodeName, Fault)>,
+}
+
+/// Looks at one connected host.
+pub async fn look(
+    node: &NodeName,
+    remote: &dyn Remote,
+    options: &Options,
+    now: i64,
+) -> Result<Seen, Fault> {
+    let began = Instant::now();
+    let nonce = format!("{:x}-{:x}", now, std::process::id());
+    let script = probe_script(&Look {
+        nonce: nonce.clone(),
+        install_path: options.install_path.clone(),
+        run_user: options.run_user.clone(),
+        rehash: options.rehash,
+    });
+    let output = remote.script(&script, options.deadline).await?;
+    let (host, agent) = answer::read(&output.stdout, &nonce, options, now).map_err(|e| {
+        tracing::debug!(node = %node, stderr = %output.stderr, status = ?output.status, "no probe answer");
+        let said = output.stderr.lines().last().unwrap_or_default();
+        let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+        Fault::new(FaultKind::Garbled, format!("its answer cannot be read: {e}{said}"))
+    })?;
+    Ok(Seen {
+        node: node.clone(),
+        host: Observed::Present(host),
+        agent,
+        fault: None,
+        took: began.elapsed(),
+    })
+}
+
+/// Looks at all `nodes`, a bounded number at once. `progress` is told of each host as it is done.
+pub async fn look_at_all(
+    connect: &dyn Connect,
+    nodes: &[NodeName],
+    options: &Options,
+    now: i64,
+    progress: &(dyn Fn(&Seen) + Sync),
+) -> Report {
+    let mut report = Report {
+        inventory: Inventory {
+            observed_at: now,
+            ..Inventory::default()
+        },
+        faults: vec![],
+    };
+    let began = Instant::now();
+    let mut stream = futures::stream::iter(nodes.iter().map(|node| async move {
+        let start = Instant::now();
+        let deadline = options.deadline + Duration::from_secs(5);
+        let seen = tokio::time::timeout(deadline * 2, async {
+            let remote = connect.connect(node).await?;
+            // The clock is compared with the moment of asking, not with the start of the run.
+            let at = now + i64::try_from(began.elapsed().as_secs()).unwrap_or(0);
+            look(node, &*remote, options, at).await
+        })
+        .await
+        .unwrap_or_else(|_| Err(Fault::new(FaultKind::TimedOut, "no answer in time")));
+        match seen {
+            Ok(seen) => Seen {
+                took: start.elapsed(),
+                ..seen
+            },
+            Err(fault) => {
+                connect.forget(node).await;
+                Seen::failed(node, fault, start.elapsed())
+            }
+        }
+    }))
+    .buffer_unordered(options.parallel.max(1));
+    while let Some(seen) = stream.next().await {
+        progress(&seen);
+        if let Some(fault) = seen.fault.clone() {
+            report.faults.push((seen.node.clone(), fault));
+        }
+        report.inventory.insert(&seen.node, seen.host, seen.agent);
+    }
+    report.faults.sort_by(|a, b| a.0.cmp(&b.0));
+    report
+}

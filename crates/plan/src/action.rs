@@ -1,0 +1,154 @@
+//! What can be done to a cluster. The enum is closed and every detail is filled in by the planner;
+//! there is no action that drops, rebuilds or resets a database.
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{AbsPath, NodeName, RunId, UserName};
+use tarsops_model::version::Version;
+
+use crate::crontab::CrontabEdit;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// End a change that a dead run left on a host: the host puts its old state back.
+    Recover {
+        /// Where.
+        node: NodeName,
+        /// Whose change.
+        run: RunId,
+        /// Which change.
+        step: String,
+    },
+    /// Change tarsnode on a host by one self-finishing script.
+    ChangeAgent(Box<AgentChange>),
+}
+
+/// What becomes of the component's folder as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Folder {
+    /// It stays.
+    Keep,
+    /// It is made.
+    Create,
+    /// It is moved away to the before-images.
+    Remove,
+}
+
+/// Where a file's new content comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// A file of a pinned package, streamed to the host.
+    Package {
+        /// Of which component.
+        component: Component,
+        /// Of which version.
+        version: Version,
+        /// Path within the component's folder.
+        path: String,
+        /// Size in bytes.
+        size: u64,
+    },
+    /// This text.
+    Text(String),
+    /// A before-image of an earlier change on the same host.
+    Before {
+        /// The run that kept it.
+        run: RunId,
+        /// The step that kept it.
+        step: String,
+        /// Its number there.
+        index: usize,
+    },
+    /// Nothing is written: only the mode changes, or the file goes.
+    None,
+}
+
+/// The replacement of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    /// Path relative to the framework's folder, such as `tarsnode/bin/tarsnode`.
+    pub path: String,
+    /// Permission bits afterwards.
+    pub mode: u32,
+    /// What must be there; `None` for nothing.
+    pub before: Option<Digest>,
+    /// What will be there; `None` for nothing.
+    pub after: Option<Digest>,
+    /// Where the new content comes from.
+    pub content: Content,
+}
+
+/// A change of tarsnode on one host: all of it, or none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentChange {
+    /// Where.
+    pub node: NodeName,
+    /// What it does, in a few words for audit lines.
+    pub summary: String,
+    /// What becomes of the folder.
+    pub folder: Folder,
+    /// Files in the order in which they are replaced; the binary is last.
+    pub files: Vec<FileChange>,
+    /// Whether the run user is made first.
+    pub make_user: bool,
+    /// Whether the folder is given to the run user.
+    pub own: bool,
+    /// Whether the process is started anew.
+    pub restart: bool,
+    /// Whether servers that it runs are stopped with it (removals only).
+    #[serde(default)]
+    pub stop_servers: bool,
+    /// Whether the change counts only once the process is healthy.
+    pub health: bool,
+    /// The crontab that must be there (its digest; `None` for none) and what changes in it.
+    pub crontab: Option<CrontabChange>,
+    /// The framework's folder.
+    pub tars_path: AbsPath,
+    /// User that it runs as.
+    pub run_user: UserName,
+    /// `--nodeid` of the healthy process.
+    pub nodeid: NodeName,
+    /// The address that it listens on.
+    pub ip: IpAddr,
+    /// Its port afterwards.
+    pub port: Option<u16>,
+    /// Its port before.
+    pub port_before: Option<u16>,
+    /// The machine that it was planned for.
+    pub machine_id: String,
+    /// For a restore of a removal: where the folder was moved to, by which change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder_from: Option<(RunId, String)>,
+    /// For a restore of owners: the change that kept them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners_from: Option<(RunId, String)>,
+}
+
+/// A change of the run user's crontab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrontabChange {
+    /// Digest of the crontab that the edit was made for; `None` if there was none.
+    pub before: Option<Digest>,
+    /// What changes in it.
+    pub edit: CrontabEdit,
+}
+
+/// How a step is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "kebab-case")]
+pub enum Undo {
+    /// The host puts its before-images back.
+    Restore,
+    /// It cannot be taken back.
+    Irreversible {
+        /// Why not.
+        reason: String,
+    },
+}

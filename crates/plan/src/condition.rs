@@ -1,0 +1,328 @@
+//! Predicates over observed facts, as data: what must hold before and after a step.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tarsops_conf::Document;
+use tarsops_conf::tarsnode::Wanted;
+use tarsops_model::agent::AgentFacts;
+use tarsops_model::digest::Digest;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{Endpoint, NodeName, RunId};
+use tarsops_model::observed::Observed;
+
+use crate::crontab;
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Truth {
+    /// It does.
+    Holds,
+    /// It does not, and what is so instead.
+    Fails(String),
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+/// A predicate over what was seen of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Condition {
+    /// The host is this machine.
+    Machine {
+        /// Its machine-id.
+        id: String,
+    },
+    /// The component's folder exists, or does not.
+    Folder {
+        /// Whether it shall.
+        exists: bool,
+    },
+    /// A file below the component's folder has this digest, or is not there.
+    File {
+        /// Path relative to the framework's folder.
+        path: String,
+        /// Its digest; `None` for no file.
+        digest: Option<Digest>,
+    },
+    /// The run user's crontab, without our guard line, has this digest, or there is none.
+    Crontab {
+        /// Its digest.
+        digest: Option<Digest>,
+    },
+    /// An unfinished change lies there, or none does.
+    Unfinished {
+        /// Whose; `None` for none.
+        run: Option<RunId>,
+    },
+    /// Exactly one process runs, of this binary, with this nodeid and user.
+    Runs {
+        /// Digest of the running executable; any if left out.
+        digest: Option<Digest>,
+        /// Its `--nodeid`.
+        nodeid: NodeName,
+        /// Its user.
+        user: String,
+    },
+    /// No process of the component runs.
+    Stopped,
+    /// The component's port listens.
+    Listens,
+    /// The start script names this node.
+    ScriptNodeid {
+        /// The nodeid.
+        nodeid: NodeName,
+    },
+    /// The configuration means this.
+    Conf {
+        /// `localip` and the endpoint's host.
+        ip: String,
+        /// Registries that the locator names, at least.
+        locator: BTreeSet<Endpoint>,
+    },
+    /// The folder belongs to this user.
+    Owner {
+        /// The user.
+        user: String,
+    },
+    /// cron watches it, exactly once.
+    Watched {
+        /// The framework's folder.
+        tars_path: String,
+    },
+    /// No monitor line brings it back.
+    Unwatched {
+        /// The framework's folder.
+        tars_path: String,
+    },
+}
+
+impl Condition {
+    /// Evaluates the condition for `node`. Facts that could not be seen make it unknown.
+    #[must_use]
+    pub fn eval(&self, node: &NodeName, inventory: &Inventory) -> Truth {
+        match self {
+            Self::Machine { id } => on_host(node, inventory, |h| {
+                compare(&h.machine_id, "its machine-id", |m| m == id)
+            }),
+            Self::Unfinished { run } => on_host(node, inventory, |h| {
+                let found = h.unfinished.as_ref().map(|u| &u.run);
+                truth(found == run.as_ref(), || match found {
+                    Some(r) => format!("a change of run {r} has not ended there"),
+                    None => "no unfinished change lies there".to_owned(),
+                })
+            }),
+            Self::Crontab { digest } => on_host(node, inventory, |h| {
+                let found = match &h.crontab {
+                    Observed::Unknown(why) => return Truth::Unknown(format!("its crontab: {why}")),
+                    Observed::Absent => None,
+                    Observed::Present(text) => Some(crontab::without_guard(text)),
+                };
+                let found = found
+                    .filter(|t| !t.is_empty())
+                    .map(|t| Digest::of(t.as_bytes()));
+                truth(found == *digest, || "its crontab is another one".to_owned())
+            }),
+            Self::Watched { tars_path } => on_host(node, inventory, |h| match &h.crontab {
+                Observed::Unknown(why) => Truth::Unknown(format!("its crontab: {why}")),
+                Observed::Absent => Truth::Fails("it has no crontab".to_owned()),
+                Observed::Present(text) => {
+                    let found = crontab::watchers(text, tars_path);
+                    truth(
+                        found.monitor.len() == usize::from(found.check.is_empty()),
+                        || format!("cron watches it {} times", found.monitor.len()),
+                    )
+                }
+            }),
+            Self::Unwatched { tars_path } => on_host(node, inventory, |h| match &h.crontab {
+                Observed::Unknown(why) => Truth::Unknown(format!("its crontab: {why}")),
+                Observed::Absent => Truth::Holds,
+                Observed::Present(text) => truth(
+                    crontab::watchers(text, tars_path).monitor.is_empty(),
+                    || "cron still watches it".to_owned(),
+                ),
+            }),
+            Self::Folder { exists } => match inventory.agent(node) {
+                Observed::Unknown(why) => Truth::Unknown(why),
+                Observed::Absent => truth(!exists, || "its folder is not there".to_owned()),
+                Observed::Present(a) => {
+                    let there = !a.folder.is_absent();
+                    truth(there == *exists, || {
+                        format!("its folder is {}there", if there { "" } else { "not " })
+                    })
+                }
+            },
+            Self::File { path, digest } => match inventory.agent(node) {
+                Observed::Unknown(why) => Truth::Unknown(why),
+                Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
+                Observed::Present(a) => match file_digest(a, path) {
+                    Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
+                    Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
+                    Observed::Present(d) => {
+                        truth(Some(d) == *digest, || format!("{path} has another content"))
+                    }
+                },
+            },
+            Self::Stopped => match inventory.agent(node) {
+                Observed::Unknown(why) => Truth::Unknown(why),
+                Observed::Absent => Truth::Holds,
+                Observed::Present(a) => compare(&a.processes, "its processes", Vec::is_empty),
+            },
+            Self::Runs {
+                digest,
+                nodeid,
+                user,
+            } => on_agent(node, inventory, |a| {
+                let Observed::Present(all) = &a.processes else {
+                    return compare(&a.processes, "its processes", |_| false);
+                };
+                let [one] = all.as_slice() else {
+                    return Truth::Fails(match all.len() {
+                        0 => "it does not run".to_owned(),
+                        n => format!("it runs {n} times"),
+                    });
+                };
+                if one.nodeid.as_deref() != Some(nodeid.as_str()) {
+                    let found = one.nodeid.as_deref().unwrap_or("none");
+                    return Truth::Fails(format!("it runs with nodeid {found}"));
+                }
+                if one.user != *user {
+                    return Truth::Fails(format!("it runs as {}", one.user));
+                }
+                match digest {
+                    None => Truth::Holds,
+                    Some(d) => compare(&one.exe, "the running binary", |found| found == d),
+                }
+            }),
+            Self::Listens => on_agent(node, inventory, |a| {
+                compare(&a.listening, "its port", |listening| *listening)
+            }),
+            Self::ScriptNodeid { nodeid } => {
+                on_agent(node, inventory, |a| match a.util.get("execute.sh") {
+                    Some(Observed::Present(script)) => {
+                        let found = tarsops_conf::util_script::nodeid(&script.text);
+                        truth(found == Some(nodeid.as_str()), || {
+                            format!("util/execute.sh says nodeid {}", found.unwrap_or("none"))
+                        })
+                    }
+                    Some(Observed::Unknown(why)) => {
+                        Truth::Unknown(format!("util/execute.sh: {why}"))
+                    }
+                    Some(Observed::Absent) | None => {
+                        Truth::Fails("util/execute.sh is not there".to_owned())
+                    }
+                })
+            }
+            Self::Conf { ip, locator } => on_agent(node, inventory, |a| match &a.conf {
+                Observed::Unknown(why) => Truth::Unknown(format!("its configuration: {why}")),
+                Observed::Absent => Truth::Fails("its configuration is not there".to_owned()),
+                Observed::Present(conf) => match Document::parse(&conf.text) {
+                    Err(e) => Truth::Fails(format!("its configuration: {e}")),
+                    Ok(doc) => truth(
+                        tarsops_conf::tarsnode::read(&doc).satisfies(&wanted_conf(ip, locator)),
+                        || "its configuration means something else".to_owned(),
+                    ),
+                },
+            }),
+            Self::Owner { user } => on_agent(node, inventory, |a| {
+                compare(&a.folder, "its folder", |f| {
+                    f.owner == *user && f.strangers.is_empty()
+                })
+            }),
+        }
+    }
+}
+
+/// The configuration that a node shall have.
+#[must_use]
+pub fn wanted_conf(ip: &str, locator: &BTreeSet<Endpoint>) -> Wanted {
+    Wanted {
+        localip: ip.to_owned(),
+        endpoint_host: ip.to_owned(),
+        locator: locator
+            .iter()
+            .map(|e| (e.host.to_string(), e.port))
+            .collect(),
+        exact: false,
+    }
+}
+
+/// The digest of one of the files that a probe reports.
+#[must_use]
+pub fn file_digest(agent: &AgentFacts, path: &str) -> Observed<Digest> {
+    match path.strip_prefix("tarsnode/") {
+        Some("bin/tarsnode") => agent.binary.as_ref().map(|b| b.digest),
+        Some("conf/tars.tarsnode.config.conf") => agent.conf.as_ref().map(|c| c.digest()),
+        Some(other) => match other
+            .strip_prefix("util/")
+            .and_then(|name| agent.util.get(name))
+        {
+            Some(script) => script.as_ref().map(|s| s.digest()),
+            None => Observed::Unknown("it is not looked at".to_owned()),
+        },
+        None => Observed::Unknown("it is not looked at".to_owned()),
+    }
+}
+
+fn truth(holds: bool, otherwise: impl FnOnce() -> String) -> Truth {
+    if holds {
+        Truth::Holds
+    } else {
+        Truth::Fails(otherwise())
+    }
+}
+
+fn compare<T>(fact: &Observed<T>, what: &str, holds: impl FnOnce(&T) -> bool) -> Truth {
+    match fact {
+        Observed::Present(value) => truth(holds(value), || format!("{what} is another")),
+        Observed::Absent => Truth::Fails(format!("{what} is not there")),
+        Observed::Unknown(why) => Truth::Unknown(format!("{what}: {why}")),
+    }
+}
+
+fn on_host(
+    node: &NodeName,
+    inventory: &Inventory,
+    f: impl FnOnce(&tarsops_model::host::HostFacts) -> Truth,
+) -> Truth {
+    match inventory.host(node) {
+        Observed::Present(h) => f(h),
+        Observed::Absent => Truth::Fails("the host is not there".to_owned()),
+        Observed::Unknown(why) => Truth::Unknown(why),
+    }
+}
+
+fn on_agent(node: &NodeName, inventory: &Inventory, f: impl FnOnce(&AgentFacts) -> Truth) -> Truth {
+    match inventory.agent(node) {
+        Observed::Present(a) => f(a),
+        Observed::Absent => Truth::Fails("tarsnode is not installed".to_owned()),
+        Observed::Unknown(why) => Truth::Unknown(why),
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine { .. } => f.write_str("it is the machine that was looked at"),
+            Self::Folder { exists: true } => f.write_str("the folder is there"),
+            Self::Folder { exists: false } => f.write_str("the folder is not there"),
+            Self::File {
+                path,
+                digest: Some(d),
+            } => write!(f, "{path} is {}", d.short()),
+            Self::File { path, digest: None } => write!(f, "{path} is not there"),
+            Self::Crontab { .. } => f.write_str("the crontab is the one that was seen"),
+            Self::Unfinished { run: None } => f.write_str("no unfinished change lies there"),
+            Self::Unfinished { run: Some(r) } => write!(f, "a change of run {r} has not ended"),
+            Self::Runs { nodeid, user, .. } => write!(f, "it runs as {user} with nodeid {nodeid}"),
+            Self::Stopped => f.write_str("it does not run"),
+            Self::Listens => f.write_str("its port listens"),
+            Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
+            Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
+            Self::Owner { user } => write!(f, "the folder belongs to {user}"),
+            Self::Watched { .. } => f.write_str("cron watches it"),
+            Self::Unwatched { .. } => f.write_str("cron does not watch it"),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The monitor's line in a crontab that belongs to somebody else.
+//!
+//! Only whole lines that run this installation's tarsnode monitor are ever added or taken away; all
+//! other bytes stay. Environment lines, comments and the monitors of other components are other
+//! people's.
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::agent::Monitor;
+
+/// Ends the line that the host itself adds while a change is under way; it counts as not there.
+pub const GUARD_MARK: &str = "# tarsops-guard";
+
+/// What changes in a crontab.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrontabEdit {
+    /// Numbers (from 0) and texts of lines that go.
+    pub remove: Vec<(usize, String)>,
+    /// A line that comes, at the end.
+    pub add: Option<String>,
+}
+
+/// Which lines of a crontab watch tarsnode.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watchers {
+    /// Lines that run `tarsnode/util/monitor.sh`.
+    pub monitor: Vec<(usize, String)>,
+    /// Lines that run a `check.sh`, which watches tarsnode among others.
+    pub check: Vec<(usize, String)>,
+}
+
+/// The monitor line of the handbook's chapter 3. Its output is dropped: what the monitor starts
+/// keeps standard error open, and cron would wait for its end.
+#[must_use]
+pub fn monitor_line(tars_path: &str) -> String {
+    format!("* * * * * {tars_path}/tarsnode/util/monitor.sh >/dev/null 2>&1")
+}
+
+/// The crontab without the host's own guard line.
+#[must_use]
+pub fn without_guard(text: &str) -> String {
+    text.split_inclusive('\n')
+        .filter(|l| !l.trim_end().ends_with(GUARD_MARK))
+        .collect()
+}
+
+/// Finds the lines that watch tarsnode.
+#[must_use]
+pub fn watchers(text: &str, tars_path: &str) -> Watchers {
+    let monitor = format!("{tars_path}/tarsnode/util/monitor.sh");
+    let checks = [
+        format!("{tars_path}/check.sh"),
+        format!("{tars_path}/tarsnode/util/check.sh"),
+    ];
+    let mut out = Watchers::default();
+    for (number, line) in text.lines().enumerate() {
+        let Some(command) = command(line) else {
+            continue;
+        };
+        let words = || command.split(|c: char| c.is_whitespace() || ";&|()<>'\"`".contains(c));
+        if words().any(|w| w == monitor) {
+            out.monitor.push((number, line.to_owned()));
+        } else if words().any(|w| checks.iter().any(|c| w == c)) {
+            out.check.push((number, line.to_owned()));
+        }
+    }
+    out
+}
+
+/// The command of a crontab line; none for comments, blank lines and environment settings.
+fn command(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let fields = if line.starts_with('@') { 1 } else { 5 };
+    let mut rest = line;
+    for _ in 0..fields {
+        let end = rest.find(char::is_whitespace)?;
+        // `NAME=value` has its sign before the second field.
+        if fields == 5 && rest[..end].contains('=') {
+            return None;
+        }
+        rest = rest[end..].trim_start();
+        if rest.starts_with('=') {
+            return None;
+        }
+    }
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// What has to change so that tarsnode is watched as wanted; `None` if nothing has to.
+#[must_use]
+pub fn wanted_edit(text: Option<&str>, tars_path: &str, monitor: Monitor) -> Option<CrontabEdit> {
+    if monitor == Monitor::None {
+        return None;
+    }
+    let found = watchers(text.unwrap_or_default(), tars_path);
+    let edit = if found.check.is_empty() {
+        CrontabEdit {
+            // One watcher is enough, whatever its schedule: it is the operator's choice.
+            remove: found.monitor.iter().skip(1).cloned().collect(),
+            add: found.monitor.is_empty().then(|| monitor_line(tars_path)),
+        }
+    } else {
+        CrontabEdit {
+            remove: found.monitor,
+            add: None,
+        }
+    };
+    (edit != CrontabEdit::default()).then_some(edit)
+}
+
+/// What has to change so that nothing brings a removed tarsnode back.
+#[must_use]
+pub fn removal_edit(text: Option<&str>, tars_path: &str) -> Option<CrontabEdit> {
+    let found = watchers(text.unwrap_or_default(), tars_path);
+    (!found.monitor.is_empty()).then_some(CrontabEdit {
+        remove: found.monitor,
+        add: None,
+    })
+}
+
+/// The crontab after `edit`; `None` if there shall be none.
+#[must_use]
+pub fn apply(text: Option<&str>, edit: &CrontabEdit) -> Option<String> {
+    let mut out = String::new();
+    for (number, line) in text.unwrap_or_default().split_inclusive('\n').enumerate() {
+        if !edit.remove.iter().any(|(n, _)| *n == number) {
+            out.push_str(line);
+        }
+    }
+    if let Some(line) = &edit.add {
+        // cron refuses a last line without an end.
+        if !out.is_empty() && !out.ends_with('\n') {
+            out.push('\n');
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TARS: &str = "/usr/local/app/tars";
+
+    #[test]
+    fn only_the_monitor_of_this_tarsnode_counts() {
+        let text = "# */1 * * * * /usr/local/app/tars/tarsnode/util/monitor.sh\n\
+            X=/usr/local/app/tars/tarsnode/util/monitor.sh\n\
+            MAILTO = a b c d /usr/local/app/tars/tarsnode/util/monitor.sh\n\
+            * * * * * /usr/local/app/tars/tarsregistry/util/monitor.sh\n\
+            * * * * * /opt/usr/local/app/tars/tarsnode/util/monitor.sh\n\
+            * * * * * cat /usr/local/app/tars/tarsnode/util/monitor.sh.bak\n";
+        assert_eq!(watchers(text, TARS), Watchers::default());
+        let found = watchers(
+            "*/5 * * * * sh /usr/local/app/tars/tarsnode/util/monitor.sh;true\n@reboot /usr/local/app/tars/check.sh",
+            TARS,
+        );
+        assert_eq!(found.monitor.len(), 1);
+        assert_eq!(found.check.len(), 1);
+    }
+
+    #[test]
+    fn a_check_line_makes_the_monitor_line_superfluous() {
+        let text = "* * * * * /usr/local/app/tars/check.sh\n* * * * * /usr/local/app/tars/tarsnode/util/monitor.sh\n";
+        let edit = wanted_edit(Some(text), TARS, Monitor::Cron).unwrap();
+        assert_eq!(
+            apply(Some(text), &edit).unwrap(),
+            "* * * * * /usr/local/app/tars/check.sh\n"
+        );
+    }
+
+    #[test]
+    fn a_crontab_that_would_be_empty_goes() {
+        let text = format!("{}\n", monitor_line(TARS));
+        let edit = removal_edit(Some(&text), TARS).unwrap();
+        assert_eq!(apply(Some(&text), &edit), None);
+        assert_eq!(
+            without_guard(&format!("{text}* * * * * sh x {GUARD_MARK}\n")),
+            text
+        );
+    }
+
+    fn lines() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            Just(monitor_line(TARS)),
+            Just("0 3 * * * /usr/local/app/tars/tarsnode/util/monitor.sh".to_owned()),
+            Just("* * * * * /usr/local/app/tars/check.sh".to_owned()),
+            Just("MAILTO=root".to_owned()),
+            "[ -~]{0,30}",
+        ];
+        (prop::collection::vec(line, 0..8), any::<bool>()).prop_map(|(l, end)| {
+            let mut text = l.join("\n");
+            if end && !text.is_empty() {
+                text.push('\n');
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn other_lines_stay_and_one_watcher_is_left(text in lines()) {
+            let other = |t: &str| -> Vec<String> {
+                let own = watchers(t, TARS).monitor;
+                t.lines().enumerate().filter(|(n, _)| !own.iter().any(|(m, _)| m == n)).map(|(_, l)| l.to_owned()).collect()
+            };
+            let input = (!text.is_empty()).then_some(text.as_str());
+            let after = match wanted_edit(input, TARS, Monitor::Cron) {
+                Some(edit) => apply(input, &edit),
+                None => input.map(str::to_owned),
+            };
+            let after = after.unwrap_or_default();
+            prop_assert_eq!(other(&text), other(&after));
+            let found = watchers(&after, TARS);
+            prop_assert!(found.monitor.len() == usize::from(found.check.is_empty()));
+            prop_assert_eq!(wanted_edit(Some(&after), TARS, Monitor::Cron), None);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! All that the planner may know.
+
+use std::collections::BTreeSet;
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::Desired;
+use tarsops_model::host::Host;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::NodeName;
+use tarsops_model::package::Catalog;
+
+/// The input of the planner.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanInput<'a> {
+    /// What the spec wants.
+    pub desired: &'a Desired,
+    /// What was seen.
+    pub inventory: &'a Inventory,
+    /// What is known of packages.
+    pub catalog: &'a Catalog,
+    /// What of the cluster is meant.
+    pub scope: &'a Scope,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// The part of a cluster that a command is narrowed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Nodes; all of them if empty.
+    pub nodes: BTreeSet<NodeName>,
+    /// Components; all of them if empty.
+    pub components: BTreeSet<Component>,
+}
+
+/// Why `--on` could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Neither a node, nor a component, nor a glob that fits one.
+    #[error("`{0}` is no node, label, component or pattern that fits one in the spec")]
+    NoMatch(String),
+    /// The glob itself is wrong.
+    #[error("`{0}` is not a pattern: {1}")]
+    BadGlob(String, String),
+}
+
+impl Scope {
+    /// Reads the words of `--on`: node names, globs over them, `@label=value` and components.
+    ///
+    /// # Errors
+    /// [`ScopeError`] for a word that fits nothing: a typing error must not widen or empty a run.
+    pub fn parse(words: &[String], desired: &Desired) -> Result<Self, ScopeError> {
+        let mut scope = Self::default();
+        for word in words
+            .iter()
+            .flat_map(|w| w.split(','))
+            .filter(|w| !w.is_empty())
+        {
+            if let Ok(component) = word.parse::<Component>() {
+                scope.components.insert(component);
+                continue;
+            }
+            let before = scope.nodes.len();
+            let mut seen = false;
+            if let Some(label) = word.strip_prefix('@') {
+                let (key, value) = label.split_once('=').unwrap_or((label, ""));
+                let fits = |h: &Host| {
+                    h.labels
+                        .get(key)
+                        .is_some_and(|v| value.is_empty() || v == value)
+                };
+                for (node, host) in desired.hosts().filter(|(_, h)| fits(h)) {
+                    seen = true;
+                    let _ = host;
+                    scope.nodes.insert(node.clone());
+                }
+            } else {
+                let glob = globset::Glob::new(word)
+                    .map_err(|e| ScopeError::BadGlob(word.to_owned(), e.to_string()))?
+                    .compile_matcher();
+                for (node, _) in desired.hosts() {
+                    if node.as_str() == word || glob.is_match(node.as_str()) {
+                        seen = true;
+                        scope.nodes.insert(node.clone());
+                    }
+                }
+            }
+            if !seen && scope.nodes.len() == before {
+                return Err(ScopeError::NoMatch(word.to_owned()));
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Whether the node is meant.
+    #[must_use]
+    pub fn has_node(&self, node: &NodeName) -> bool {
+        self.nodes.is_empty() || self.nodes.contains(node)
+    }
+
+    /// Whether the component is meant.
+    #[must_use]
+    pub fn has_component(&self, component: Component) -> bool {
+        self.components.is_empty() || self.components.contains(&component)
+    }
+}

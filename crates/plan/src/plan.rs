@@ -1,0 +1,196 @@
+//! The plan as a document: an immutable graph of steps, and what it does not do and why.
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::digest::Digest;
+use tarsops_model::names::ClusterName;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{Action, Undo};
+use crate::condition::Condition;
+use crate::drift::{Drift, DriftKind};
+use crate::report::Line;
+
+/// Format name and number of the document.
+pub const FORMAT: &str = "tarsops.plan/1";
+
+/// A stage; the order of its values is the order of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Ending what earlier runs left.
+    Recover,
+    /// `tarsnode` on nodes.
+    Agents,
+    /// Removal of `tarsnode`.
+    AgentRemoval,
+}
+
+impl Stage {
+    /// The stage in the words of the plan.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Recover => "end unfinished changes",
+            Self::Agents => "tarsnode",
+            Self::AgentRemoval => "tarsnode, removal",
+        }
+    }
+}
+
+/// What a step does to its resource, in one sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sign {
+    /// It comes.
+    Add,
+    /// It changes.
+    Change,
+    /// It goes.
+    Remove,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Readable and stable: the same drift gives the same id.
+    pub id: String,
+    /// Its stage.
+    pub stage: Stage,
+    /// Steps with one number run together; the next number waits for all of them.
+    pub batch: u32,
+    /// The gate that it waits for.
+    pub needs: Vec<String>,
+    /// What it works on.
+    pub resource: ResourceId,
+    /// Whether the resource comes, changes or goes.
+    pub sign: Sign,
+    /// What it does, in a few words.
+    pub summary: String,
+    /// What it does, whole.
+    pub action: Action,
+    /// What must hold before.
+    pub pre: Vec<Condition>,
+    /// What must hold after.
+    pub post: Vec<Condition>,
+    /// How it is taken back.
+    pub undo: Undo,
+}
+
+/// What must hold between two batches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name, as steps need it.
+    pub id: String,
+    /// Steps that must have succeeded.
+    pub needs: Vec<String>,
+    /// Seconds for which each of them must have been healthy.
+    pub settle: u64,
+}
+
+/// How many resources the plan touches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Come.
+    pub add: usize,
+    /// Change.
+    pub change: usize,
+    /// Go.
+    pub remove: usize,
+    /// Differ and are not changed, for a reason.
+    pub blocked: usize,
+    /// Cannot be told.
+    pub unknown: usize,
+}
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Whose plan.
+    pub cluster: ClusterName,
+    /// Digest of the spec.
+    pub spec_digest: Digest,
+    /// When the cluster was looked at, in seconds since 1970.
+    pub observed_at: i64,
+    /// Nodes that were looked at.
+    pub nodes: usize,
+    /// Counts.
+    pub summary: Summary,
+    /// What differs.
+    pub drift: Vec<Drift>,
+    /// What is there and not in the spec; no drift unless asked for.
+    pub extra: Vec<ResourceId>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+    /// What holds between batches.
+    pub gates: Vec<Gate>,
+    /// What is not done, and why.
+    pub report: Vec<Line>,
+}
+
+impl Plan {
+    /// Whether it does nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether anything is blocked by a guard.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.summary.blocked > 0
+    }
+
+    /// Whether anything could not be seen.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.summary.unknown > 0
+    }
+
+    /// Whether anything that can be seen differs from the spec.
+    #[must_use]
+    pub fn has_drift(&self) -> bool {
+        self.drift
+            .iter()
+            .any(|d| !matches!(d.kind, DriftKind::Unknown { .. }))
+    }
+
+    /// The plan as a document for machines, with a final newline.
+    ///
+    /// # Errors
+    /// None in practice: every value has a JSON form.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|mut s| {
+            s.push('\n');
+            s
+        })
+    }
+
+    /// Reads a saved plan.
+    ///
+    /// # Errors
+    /// [`ReadError`] says whether it is no plan, or one of a newer format.
+    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+        }
+        let head: Head = serde_json::from_str(text).map_err(ReadError::NoPlan)?;
+        if head.format != FORMAT {
+            return Err(ReadError::Format(head.format));
+        }
+        serde_json::from_str(text).map_err(ReadError::NoPlan)
+    }
+}
+
+/// Why a saved plan could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is no JSON document of the right shape.
+    #[error("it is not a saved plan")]
+    NoPlan(#[source] serde_json::Error),
+    /// It has another format name or number.
+    #[error("its format is `{0}`, and this tarsops reads `{FORMAT}`")]
+    Format(String),
+}

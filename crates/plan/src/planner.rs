@@ -1,0 +1,491 @@
+//! The planner: a plain function, one flat list of stages. Read [`plan`] from top to bottom to know
+//! the policy.
+
+use std::collections::BTreeMap;
+
+use tarsops_model::component::{Component, Role};
+use tarsops_model::desired::{Policy, Resource};
+use tarsops_model::host::{Host, HostFacts, NodeState};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{Action, Undo};
+use crate::assess::{Assessment, Prepared, assess};
+use crate::condition::Condition;
+use crate::drift::{Drift, DriftKind};
+use crate::input::PlanInput;
+use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
+use crate::report::{Blocked, Line};
+
+/// Makes the plan that brings the cluster to the spec, as far as that can be done.
+#[must_use]
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let mut draft = Draft::default();
+    let machines = machines(input);
+    for (node, host) in input
+        .desired
+        .hosts()
+        .filter(|(n, _)| input.scope.has_node(n))
+    {
+        if input.scope.has_component(Component::Tarsnode) {
+            draft.node(input, node, host, &machines);
+        }
+    }
+    draft.not_yet(input);
+
+    // The stages, in the order of the work.
+    draft.recover();
+    draft.agents(&input.desired.policy);
+    draft.removals(&input.desired.policy);
+    draft.finish(input)
+}
+
+/// Which nodes answer with which machine-id.
+fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a NodeName>> {
+    let mut out: BTreeMap<&str, Vec<&NodeName>> = BTreeMap::new();
+    for (node, _) in input.desired.hosts() {
+        if let Observed::Present(HostFacts {
+            machine_id: Observed::Present(id),
+            ..
+        }) = input.inventory.host(node)
+        {
+            out.entry(id).or_default().push(node);
+        }
+    }
+    out
+}
+
+#[derive(Default)]
+struct Draft {
+    drift: Vec<Drift>,
+    report: Vec<Line>,
+    recover: Vec<Step>,
+    agents: Vec<(Role, Step)>,
+    removals: Vec<(Role, Step)>,
+    steps: Vec<Step>,
+    gates: Vec<Gate>,
+    batch: u32,
+}
+
+impl Draft {
+    fn node(
+        &mut self,
+        input: &PlanInput<'_>,
+        node: &NodeName,
+        spec: &Host,
+        machines: &BTreeMap<&str, Vec<&NodeName>>,
+    ) {
+        let resource = ResourceId::Agent(node.clone());
+        if spec.state == NodeState::Gone {
+            self.report.push(Line::NotYet {
+                topic: "rows of nodes that are gone".to_owned(),
+                what: node.to_string(),
+            });
+            return;
+        }
+        let facts = match input.inventory.host(node) {
+            Observed::Present(facts) => facts,
+            Observed::Absent | Observed::Unknown(_) => {
+                let why = input
+                    .inventory
+                    .host(node)
+                    .unknown()
+                    .unwrap_or("it is not there")
+                    .to_owned();
+                if let Some(line) = self.maintenance(input, spec, &resource, &why) {
+                    self.report.push(line);
+                    return;
+                }
+                self.drift.push(Drift {
+                    resource,
+                    kind: DriftKind::Unknown { why: vec![why] },
+                });
+                return;
+            }
+        };
+        if let Some(why) = identity(node, spec, facts, machines) {
+            match why {
+                Ok(blocked) => self.report.push(Line::Blocked {
+                    resource,
+                    why: blocked,
+                }),
+                Err(unknown) => self.drift.push(Drift {
+                    resource,
+                    kind: DriftKind::Unknown { why: vec![unknown] },
+                }),
+            }
+            return;
+        }
+        if facts.clock_skew.abs() > 2 {
+            self.report.push(Line::Note {
+                resource: ResourceId::Host(node.clone()),
+                text: format!(
+                    "its clock differs from this machine's by {} s",
+                    facts.clock_skew
+                ),
+            });
+        }
+        if let Some(left) = &facts.unfinished {
+            if left.alive {
+                let why = Blocked::ChangeAtWork {
+                    run: left.run.clone(),
+                };
+                self.report.push(Line::Blocked { resource, why });
+                return;
+            }
+            self.report.push(Line::Unfinished {
+                node: node.clone(),
+                run: left.run.clone(),
+            });
+            if !matches!(spec.state, NodeState::Maintenance { .. }) {
+                self.recover.push(recover_step(node, left));
+            }
+            return;
+        }
+        let Some(agent) = input.desired.agent(node) else {
+            return;
+        };
+        let assessment = assess(input, node, spec, agent, facts);
+        self.take(input, node, spec, resource, assessment);
+    }
+
+    fn take(
+        &mut self,
+        input: &PlanInput<'_>,
+        node: &NodeName,
+        spec: &Host,
+        resource: ResourceId,
+        assessment: Assessment,
+    ) {
+        let Assessment {
+            drift,
+            lines,
+            change,
+        } = assessment;
+        if let NodeState::Maintenance { until, .. } = &spec.state {
+            let Some(kind) = drift else { return };
+            let differs = match (&change, &kind) {
+                (Some(p), _) => p.change.summary.clone(),
+                (None, DriftKind::Unknown { why }) => why.join("; "),
+                (None, _) => "it differs from the spec".to_owned(),
+            };
+            match self.maintenance(input, spec, &resource, &differs) {
+                Some(line) => self.report.push(line),
+                None => {
+                    let until = until.map_or_else(String::new, |d| d.to_string());
+                    let why = Blocked::MaintenanceOver { until };
+                    self.report.push(Line::Blocked {
+                        resource: resource.clone(),
+                        why,
+                    });
+                    self.drift.push(Drift { resource, kind });
+                }
+            }
+            return;
+        }
+        self.report.extend(lines);
+        if let Some(kind) = &drift {
+            self.drift.push(Drift {
+                resource: resource.clone(),
+                kind: kind.clone(),
+            });
+        }
+        if let (Some(prepared), Some(kind)) = (change, drift) {
+            let removal = kind == DriftKind::Surplus;
+            let step = step(node, resource, &kind, prepared);
+            if removal {
+                self.removals.push((spec.role, step));
+            } else {
+                self.agents.push((spec.role, step));
+            }
+        }
+    }
+
+    /// The line for a node under maintenance whose time is not over.
+    fn maintenance(
+        &self,
+        input: &PlanInput<'_>,
+        spec: &Host,
+        resource: &ResourceId,
+        differs: &str,
+    ) -> Option<Line> {
+        let NodeState::Maintenance { reason, until } = &spec.state else {
+            return None;
+        };
+        let today = jiff::Timestamp::from_second(input.now)
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .date();
+        if until.is_some_and(|until| today > until) {
+            return None;
+        }
+        let mut why = String::from("maintenance");
+        if let Some(reason) = reason {
+            why.push_str(&format!(" ({reason})"));
+        }
+        if let Some(until) = until {
+            why.push_str(&format!(" until {until}"));
+        }
+        why.push_str(&format!(": {differs}"));
+        Some(Line::Ignored {
+            resource: resource.clone(),
+            why,
+        })
+    }
+
+    /// What the spec describes and no step handles yet is said, never passed over.
+    fn not_yet(&mut self, input: &PlanInput<'_>) {
+        let mut servers = 0usize;
+        let mut registries = 0usize;
+        let mut topics: Vec<(&str, String)> = Vec::new();
+        for (id, resource) in &input.desired.resources {
+            match resource {
+                Resource::Server(_) => {
+                    let counts = match id {
+                        ResourceId::Server(c, n) => {
+                            input.scope.has_component(*c) && input.scope.has_node(n)
+                        }
+                        _ => false,
+                    };
+                    servers += usize::from(counts);
+                }
+                Resource::RegistryEndpoint => registries += 1,
+                Resource::Schema(_) => {
+                    topics.push(("database", "schema, templates and rows".into()))
+                }
+                Resource::Web(_) => topics.push(("web", "the management platform".into())),
+                Resource::Host(_) | Resource::Agent(_) => {}
+            }
+        }
+        if servers > 0 {
+            topics.push(("components", format!("{servers} core and basic services")));
+        }
+        if registries > 0 && input.scope.nodes.is_empty() {
+            topics.push((
+                "registry",
+                format!("{registries} registry endpoints (only written into locators)"),
+            ));
+        }
+        for (topic, what) in topics {
+            self.report.push(Line::NotYet {
+                topic: topic.to_owned(),
+                what,
+            });
+        }
+    }
+
+    fn recover(&mut self) {
+        for step in std::mem::take(&mut self.recover) {
+            self.steps.push(step);
+        }
+    }
+
+    fn agents(&mut self, policy: &Policy) {
+        let mut all = std::mem::take(&mut self.agents);
+        // Plain nodes first, so that a canary is never the master.
+        all.sort_by(|a, b| {
+            rank(a.0)
+                .cmp(&rank(b.0))
+                .then_with(|| natural(&a.1.id, &b.1.id))
+        });
+        let steps = all.into_iter().map(|(_, s)| s).collect();
+        self.roll_out(Stage::Agents, steps, policy);
+    }
+
+    fn removals(&mut self, policy: &Policy) {
+        let mut all = std::mem::take(&mut self.removals);
+        all.sort_by(|a, b| {
+            rank(a.0)
+                .cmp(&rank(b.0))
+                .then_with(|| natural(&a.1.id, &b.1.id))
+        });
+        let steps = all.into_iter().map(|(_, s)| s).collect();
+        self.roll_out(Stage::AgentRemoval, steps, policy);
+    }
+
+    /// Cuts the steps of a stage into a canary and batches, with a gate after each.
+    fn roll_out(&mut self, stage: Stage, steps: Vec<Step>, policy: &Policy) {
+        if steps.is_empty() {
+            return;
+        }
+        let parallel = policy.max_parallel.of(steps.len()).max(1);
+        let canary = (policy.canary as usize).min(steps.len()).min(parallel);
+        let mut rest = steps.into_iter();
+        let mut first = true;
+        loop {
+            let size = if first && canary > 0 {
+                canary
+            } else {
+                parallel
+            };
+            first = false;
+            let mut batch: Vec<Step> = rest.by_ref().take(size).collect();
+            if batch.is_empty() {
+                break;
+            }
+            self.batch += 1;
+            let needs: Vec<String> = self
+                .gates
+                .last()
+                .map(|g| g.id.clone())
+                .into_iter()
+                .collect();
+            for step in &mut batch {
+                step.stage = stage;
+                step.batch = self.batch;
+                step.needs.clone_from(&needs);
+            }
+            self.gates.push(Gate {
+                id: format!("gate/{}", self.batch),
+                needs: batch.iter().map(|s| s.id.clone()).collect(),
+                settle: policy.settle,
+            });
+            self.steps.append(&mut batch);
+        }
+    }
+
+    fn finish(mut self, input: &PlanInput<'_>) -> Plan {
+        self.report.sort();
+        self.report.dedup();
+        let mut summary = Summary::default();
+        for step in &self.steps {
+            match (&step.action, step.sign) {
+                (Action::Recover { .. }, _) | (_, Sign::Change) => summary.change += 1,
+                (_, Sign::Add) => summary.add += 1,
+                (_, Sign::Remove) => summary.remove += 1,
+            }
+        }
+        let blocked: std::collections::BTreeSet<&ResourceId> = self
+            .report
+            .iter()
+            .filter_map(|l| match l {
+                Line::Blocked { resource, .. } => Some(resource),
+                _ => None,
+            })
+            .collect();
+        summary.blocked = blocked.len();
+        summary.unknown = self
+            .drift
+            .iter()
+            .filter(|d| {
+                matches!(d.kind, DriftKind::Unknown { .. }) && !blocked.contains(&d.resource)
+            })
+            .count();
+        Plan {
+            format: FORMAT.to_owned(),
+            cluster: input.desired.cluster.clone(),
+            spec_digest: input.desired.spec_digest,
+            observed_at: input.inventory.observed_at,
+            nodes: input
+                .desired
+                .hosts()
+                .filter(|(n, _)| input.scope.has_node(n))
+                .count(),
+            summary,
+            drift: self.drift,
+            extra: vec![],
+            steps: self.steps,
+            gates: self.gates,
+            report: self.report,
+        }
+    }
+}
+
+const fn rank(role: Role) -> u8 {
+    match role {
+        Role::Node => 0,
+        Role::Slave => 1,
+        Role::Master => 2,
+    }
+}
+
+/// Orders names so that 10.0.0.9 comes before 10.0.0.10.
+fn natural(a: &str, b: &str) -> std::cmp::Ordering {
+    crate::names::natural_key(a)
+        .cmp(&crate::names::natural_key(b))
+        .then_with(|| a.cmp(b))
+}
+
+/// The identity guard: a mistyped address must not give one machine another's nodeid. `None` if the
+/// host is the node's; a reason that blocks, or one why it cannot be told.
+fn identity(
+    node: &NodeName,
+    spec: &Host,
+    facts: &HostFacts,
+    machines: &BTreeMap<&str, Vec<&NodeName>>,
+) -> Option<Result<Blocked, String>> {
+    match &facts.interfaces {
+        Observed::Present(has) if has.contains(&spec.ip) => {}
+        Observed::Present(has) => {
+            return Some(Ok(Blocked::WrongAddress {
+                ip: spec.ip.to_string(),
+                has: has.iter().map(ToString::to_string).collect(),
+            }));
+        }
+        Observed::Absent | Observed::Unknown(_) => {
+            let why = facts.interfaces.unknown().unwrap_or("it has none");
+            return Some(Err(format!("its addresses: {why}")));
+        }
+    }
+    match &facts.machine_id {
+        Observed::Present(id) => machines
+            .get(id.as_str())
+            .and_then(|all| all.iter().find(|n| **n != node))
+            .map(|other| {
+                Ok(Blocked::SameMachine {
+                    other: (*other).clone(),
+                })
+            }),
+        Observed::Absent | Observed::Unknown(_) => {
+            let why = facts.machine_id.unknown().unwrap_or("it has none");
+            Some(Err(format!("its machine-id: {why}")))
+        }
+    }
+}
+
+fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step {
+    Step {
+        id: format!("recover/{node}"),
+        stage: Stage::Recover,
+        batch: 0,
+        needs: vec![],
+        resource: ResourceId::Agent(node.clone()),
+        sign: Sign::Change,
+        summary: format!("end the change that run {} left", left.run),
+        action: Action::Recover {
+            node: node.clone(),
+            run: left.run.clone(),
+            step: left.step.clone(),
+        },
+        pre: vec![Condition::Unfinished {
+            run: Some(left.run.clone()),
+        }],
+        post: vec![Condition::Unfinished { run: None }],
+        undo: Undo::Irreversible {
+            reason: "it is itself the way back".to_owned(),
+        },
+    }
+}
+
+fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepared) -> Step {
+    let (word, sign) = match kind {
+        DriftKind::Missing => ("install", Sign::Add),
+        DriftKind::Surplus => ("remove", Sign::Remove),
+        _ => ("change", Sign::Change),
+    };
+    let undo = Undo::Restore;
+    Step {
+        id: format!("tarsnode.{word}@{node}"),
+        stage: Stage::Agents,
+        batch: 0,
+        needs: vec![],
+        resource,
+        sign,
+        summary: prepared.change.summary.clone(),
+        action: Action::ChangeAgent(Box::new(prepared.change)),
+        pre: prepared.pre,
+        post: prepared.post,
+        undo,
+    }
+}

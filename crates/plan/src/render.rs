@@ -1,0 +1,265 @@
+//! The plan as text: grouped by stage, one line per resource or per group of equal changes.
+//!
+//! The same plan gives the same text; colours are the caller's affair and come in as marks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use tarsops_model::names::NodeName;
+use tarsops_model::resource::ResourceId;
+
+use crate::drift::{Drift, DriftKind, FieldChange};
+use crate::names::compress;
+use crate::plan::{Plan, Sign, Stage, Step};
+use crate::report::Line;
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// Whether groups are unfolded and diffs shown.
+    pub verbose: bool,
+    /// Whether ANSI colours are used.
+    pub color: bool,
+}
+
+impl Style {
+    fn paint(self, sign: char, text: &str) -> String {
+        let code = match sign {
+            '+' => "32",
+            '~' => "33",
+            '-' | '!' => "31",
+            '?' => "35",
+            _ => return text.to_owned(),
+        };
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+const fn sign_of(sign: Sign) -> char {
+    match sign {
+        Sign::Add => '+',
+        Sign::Change => '~',
+        Sign::Remove => '-',
+    }
+}
+
+/// The plan as `tarsops plan` prints it, with the summary as its last line.
+#[must_use]
+pub fn text(plan: &Plan, style: Style) -> String {
+    let mut out = String::new();
+    let drift: BTreeMap<&ResourceId, &Drift> =
+        plan.drift.iter().map(|d| (&d.resource, d)).collect();
+    for stage in [Stage::Recover, Stage::Agents, Stage::AgentRemoval] {
+        let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.stage == stage).collect();
+        if steps.is_empty() {
+            continue;
+        }
+        let batches = steps.iter().map(|s| s.batch).max().unwrap_or(0)
+            - steps.iter().map(|s| s.batch).min().unwrap_or(0)
+            + 1;
+        let canary = steps.iter().filter(|s| s.batch == steps[0].batch).count();
+        let _ = write!(out, "{}", stage.title());
+        if batches > 1 {
+            let _ = write!(out, ": {batches} batches, {} first", count(canary, "host"));
+        }
+        out.push('\n');
+        stage_lines(&mut out, &steps, &drift, style);
+        out.push('\n');
+    }
+    report(&mut out, plan, style);
+    if plan.steps.is_empty() && plan.report.iter().all(is_quiet) && plan.drift.is_empty() {
+        let _ = writeln!(
+            out,
+            "Nothing to do: {} as the spec says.\n",
+            match plan.nodes {
+                1 => "1 node is".to_owned(),
+                n => format!("{n} nodes are"),
+            }
+        );
+    }
+    out.push_str(&summary(plan));
+    out.push('\n');
+    out
+}
+
+/// The last line of a plan.
+#[must_use]
+pub fn summary(plan: &Plan) -> String {
+    let s = plan.summary;
+    format!(
+        "Plan: {} to add, {} to change, {} to remove, {} blocked, {} unknown.",
+        s.add, s.change, s.remove, s.blocked, s.unknown
+    )
+}
+
+const fn is_quiet(line: &Line) -> bool {
+    matches!(
+        line,
+        Line::NotYet { .. } | Line::Note { .. } | Line::Ignored { .. }
+    )
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
+}
+
+/// A change with the node's own name and address taken out, so that equal changes look equal.
+fn generic(text: &str, node: &str) -> String {
+    text.replace(node, "<node>")
+}
+
+fn fields_of<'a>(drift: Option<&&'a Drift>) -> &'a [FieldChange] {
+    match drift.map(|d| &d.kind) {
+        Some(DriftKind::Changed { fields }) => fields,
+        _ => &[],
+    }
+}
+
+fn stage_lines(
+    out: &mut String,
+    steps: &[&Step],
+    drift: &BTreeMap<&ResourceId, &Drift>,
+    style: Style,
+) {
+    type Key = (Sign, String, Vec<(String, String, String)>);
+    let mut groups: Vec<(Key, Vec<&Step>)> = Vec::new();
+    let mut index: BTreeMap<Key, usize> = BTreeMap::new();
+    for step in steps {
+        let node = step.resource.node().map_or("", NodeName::as_str);
+        let fields = fields_of(drift.get(&step.resource))
+            .iter()
+            .map(|f| {
+                (
+                    f.field.clone(),
+                    generic(&f.old, node),
+                    generic(&f.new, node),
+                )
+            })
+            .collect();
+        let mut key = (step.sign, generic(&step.summary, node), fields);
+        if style.verbose {
+            // Unfolded: every resource is a group of its own.
+            key.1.push_str(&format!("\0{node}"));
+        }
+        let at = *index.entry(key.clone()).or_insert_with(|| {
+            groups.push((key, Vec::new()));
+            groups.len() - 1
+        });
+        groups[at].1.push(step);
+    }
+    for ((sign, summary, fields), steps) in groups {
+        let sign = sign_of(sign);
+        let nodes: Vec<&str> = steps
+            .iter()
+            .filter_map(|s| s.resource.node())
+            .map(NodeName::as_str)
+            .collect();
+        let many = if nodes.len() > 1 {
+            format!(" ({} nodes)", nodes.len())
+        } else {
+            String::new()
+        };
+        let summary = summary.split('\0').next().unwrap_or_default();
+        let line = format!("  {sign} agent/{}{many}  {summary}", compress(&nodes));
+        let _ = writeln!(out, "{}", style.paint(sign, &line));
+        for (field, old, new) in fields {
+            let _ = writeln!(out, "      {field}: {old} → {new}");
+        }
+        if style.verbose {
+            for step in &steps {
+                for field in fields_of(drift.get(&step.resource)) {
+                    for line in field.diff.iter().flat_map(|d| d.lines()) {
+                        let _ = writeln!(out, "        {line}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn report(out: &mut String, plan: &Plan, style: Style) {
+    // Equal reasons are one line, with the nodes that they hold for.
+    let mut blocked: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut alarms: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut ignored: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut not_yet: Vec<String> = Vec::new();
+    let name = |r: &ResourceId| r.node().map_or_else(|| r.to_string(), ToString::to_string);
+    for line in &plan.report {
+        match line {
+            Line::Blocked { resource, why } => {
+                blocked
+                    .entry((why.to_string(), why.hint()))
+                    .or_default()
+                    .push(name(resource));
+            }
+            Line::Alarm { resource, text } => {
+                alarms.entry(text.clone()).or_default().push(name(resource));
+            }
+            Line::Note { resource, text } => {
+                notes.entry(text.clone()).or_default().push(name(resource));
+            }
+            Line::Ignored { resource, why } => {
+                ignored.entry(why.clone()).or_default().push(name(resource));
+            }
+            Line::NotYet { topic, what } => not_yet.push(format!("{topic}: {what}")),
+            Line::Unfinished { node, run } => {
+                alarms
+                    .entry(format!(
+                        "run {run} left a change unfinished; apply ends it first"
+                    ))
+                    .or_default()
+                    .push(node.to_string());
+            }
+        }
+    }
+    for drift in &plan.drift {
+        if let DriftKind::Unknown { why } = &drift.kind {
+            unknown
+                .entry(why.join("; "))
+                .or_default()
+                .push(name(&drift.resource));
+        }
+    }
+    let before = out.len();
+    let put = |out: &mut String, sign: char, nodes: &[String], text: &str| {
+        let many = if nodes.len() > 1 {
+            format!(" ({} nodes)", nodes.len())
+        } else {
+            String::new()
+        };
+        let line = format!("  {sign} agent/{}{many}  {text}", compress(nodes));
+        let _ = writeln!(out, "{}", style.paint(sign, &line));
+    };
+    for (text, nodes) in &alarms {
+        put(out, '!', nodes, &format!("alarm: {text}"));
+    }
+    for ((why, hint), nodes) in &blocked {
+        put(out, '!', nodes, &format!("blocked: {why}"));
+        let _ = writeln!(out, "      next: {hint}");
+    }
+    for (why, nodes) in &unknown {
+        put(out, '?', nodes, &format!("unknown: {why}"));
+    }
+    for (why, nodes) in &ignored {
+        put(out, ' ', nodes, &format!("ignored: {why}"));
+    }
+    for (text, nodes) in &notes {
+        put(out, ' ', nodes, &format!("note: {text}"));
+    }
+    for what in &not_yet {
+        let _ = writeln!(out, "    not managed yet: {what}");
+    }
+    if out.len() > before {
+        out.push('\n');
+    }
+}

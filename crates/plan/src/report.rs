@@ -1,0 +1,217 @@
+//! Typed reasons, readable by an operator, for everything that a plan does not do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::resource::ResourceId;
+use tarsops_model::version::Version;
+
+/// Why a resource that differs is not changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Blocked {
+    /// The host does not carry the node's address: it may be another machine.
+    WrongAddress {
+        /// The address that it must carry.
+        ip: String,
+        /// What it carries.
+        has: Vec<String>,
+    },
+    /// Another node of the spec answers with the same machine-id.
+    SameMachine {
+        /// The other node.
+        other: NodeName,
+    },
+    /// No pinned package has the version.
+    NoPackage {
+        /// The version that is missing.
+        version: Version,
+    },
+    /// The package has no configuration or scripts, which a first install needs.
+    IncompletePackage {
+        /// The version that is incomplete.
+        version: Version,
+    },
+    /// A newer version would be replaced by an older one.
+    Downgrade {
+        /// What is there.
+        from: Version,
+        /// What is wanted.
+        to: Version,
+    },
+    /// The run user does not exist, and the spec does not ask to make it.
+    NoRunUser {
+        /// The user.
+        user: String,
+    },
+    /// Something needs root rights, and the SSH user has none.
+    NeedsRoot {
+        /// What needs them.
+        what: String,
+    },
+    /// A program is missing on the host.
+    NoProgram {
+        /// Which.
+        program: String,
+        /// The package that has it.
+        package: String,
+    },
+    /// The file system is full.
+    NoSpace {
+        /// Free bytes.
+        free: u64,
+        /// Bytes needed.
+        needed: u64,
+    },
+    /// The install path cannot be written.
+    NotWritable {
+        /// Which path.
+        path: String,
+    },
+    /// The agent that shall go still runs servers.
+    ServersRunning {
+        /// Their names.
+        servers: Vec<String>,
+    },
+    /// Another run is changing the host at this moment.
+    ChangeAtWork {
+        /// That run.
+        run: RunId,
+    },
+    /// A file cannot be brought to the spec without losing what is in it.
+    Unreadable {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The maintenance that the spec grants is over, and the node still differs.
+    MaintenanceOver {
+        /// Its last day.
+        until: String,
+    },
+}
+
+impl Blocked {
+    /// What to do about it, as one lowercase clause.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::WrongAddress { .. } => {
+                "correct `address` or `ip` of the node in the spec".to_owned()
+            }
+            Self::SameMachine { .. } => {
+                "two nodes reach one machine (or it was cloned with its machine-id): correct the addresses".to_owned()
+            }
+            Self::NoPackage { .. } => "put the package there and run `tarsops package lock`".to_owned(),
+            Self::IncompletePackage { .. } => {
+                "use a deploy tree or a package of the layout X/{bin,conf,util}".to_owned()
+            }
+            Self::Downgrade { .. } => "say `allow_downgrade: true` if it is meant".to_owned(),
+            Self::NoRunUser { .. } => "make the user, or say `create_run_user: true`".to_owned(),
+            Self::NeedsRoot { .. } => "say `become: sudo`, or connect as root or the run user".to_owned(),
+            Self::NoProgram { package, .. } => format!("install the package {package} there"),
+            Self::NoSpace { .. } => "make room there".to_owned(),
+            Self::NotWritable { .. } => "make it writable for the SSH user, or say `become: sudo`".to_owned(),
+            Self::ServersRunning { .. } => {
+                "move them away, or say `stop_servers: true` in the node's override".to_owned()
+            }
+            Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
+            Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
+            Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongAddress { ip, has } => {
+                write!(
+                    f,
+                    "the host does not carry {ip} on an interface (it has {})",
+                    has.join(", ")
+                )
+            }
+            Self::SameMachine { other } => {
+                write!(f, "the host answers with the machine-id of node {other}")
+            }
+            Self::NoPackage { version } => write!(f, "no pinned package has tarsnode {version}"),
+            Self::IncompletePackage { version } => {
+                write!(
+                    f,
+                    "the package of tarsnode {version} has no configuration or scripts"
+                )
+            }
+            Self::Downgrade { from, to } => write!(f, "{from} would be replaced by the older {to}"),
+            Self::NoRunUser { user } => write!(f, "the user {user} does not exist there"),
+            Self::NeedsRoot { what } => write!(f, "{what} needs root rights"),
+            Self::NoProgram { program, .. } => write!(f, "the host has no program `{program}`"),
+            Self::NoSpace { free, needed } => {
+                write!(
+                    f,
+                    "{} MiB are free, {} MiB are needed",
+                    free >> 20,
+                    needed >> 20
+                )
+            }
+            Self::NotWritable { path } => write!(f, "{path} cannot be written there"),
+            Self::ServersRunning { servers } => {
+                write!(f, "it still runs {}", servers.join(", "))
+            }
+            Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
+            Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
+            Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
+        }
+    }
+}
+
+/// A line beside the plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Line {
+    /// A resource that differs and is not changed.
+    Blocked {
+        /// Which.
+        resource: ResourceId,
+        /// Why.
+        #[serde(flatten)]
+        why: Blocked,
+    },
+    /// A resource that is looked at and left alone because the spec says so.
+    Ignored {
+        /// Which.
+        resource: ResourceId,
+        /// Why, and what would be done.
+        why: String,
+    },
+    /// Something that the spec describes and this version of tarsops does not manage yet.
+    NotYet {
+        /// What, with a number.
+        what: String,
+        /// Of which kind.
+        topic: String,
+    },
+    /// Something noteworthy that is no drift.
+    Note {
+        /// About which resource.
+        resource: ResourceId,
+        /// What.
+        text: String,
+    },
+    /// Something that has to be looked at soon.
+    Alarm {
+        /// About which resource.
+        resource: ResourceId,
+        /// What.
+        text: String,
+    },
+    /// A change that an earlier run left without a verdict; it is ended before anything else.
+    Unfinished {
+        /// On which node.
+        node: NodeName,
+        /// By which run.
+        run: RunId,
+    },
+}

@@ -1,0 +1,94 @@
+//! Reads what hosts print about their addresses and listeners.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Addresses in the output of `ip -o addr`, `ifconfig`, `hostname -I` or in `fib_trie` lines: every
+/// word that is an address, with its prefix length or label cut off.
+pub(crate) fn addresses(text: &str) -> BTreeSet<IpAddr> {
+    let mut out = BTreeSet::new();
+    for line in text.lines() {
+        let mut skip = false;
+        for word in line.split_whitespace() {
+            // Neither broadcast addresses nor peers are the host's own.
+            if matches!(word, "brd" | "peer" | "broadcast" | "netmask") {
+                skip = true;
+                continue;
+            }
+            let word = word.trim_start_matches("addr:");
+            let word = word.split(['/', '%']).next().unwrap_or(word);
+            if let Ok(ip) = word.parse::<IpAddr>() {
+                if !skip {
+                    out.insert(ip);
+                }
+            }
+            skip = false;
+        }
+    }
+    out
+}
+
+/// A listening TCP socket; the address is unspecified for any.
+pub(crate) type Listener = (IpAddr, u16);
+
+/// Reads `local_address` words of `/proc/net/tcp` and `tcp6`. The kernel prints addresses as 32-bit
+/// words in its own byte order; every host that Tars supports is little-endian.
+pub(crate) fn listeners(text: &str) -> BTreeSet<Listener> {
+    text.lines()
+        .filter_map(|line| listener(line.trim()))
+        .collect()
+}
+
+fn listener(word: &str) -> Option<Listener> {
+    let (address, port) = word.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let quad = |hex: &str| u32::from_str_radix(hex, 16).ok().map(u32::swap_bytes);
+    match address.len() {
+        8 => Some((Ipv4Addr::from(quad(address)?).into(), port)),
+        32 => {
+            let mut bytes = [0u8; 16];
+            for i in 0..4 {
+                let part = quad(address.get(8 * i..8 * i + 8)?)?;
+                bytes[4 * i..4 * i + 4].copy_from_slice(&part.to_be_bytes());
+            }
+            let ip = Ipv6Addr::from(bytes);
+            Some((ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4), port))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_every_program() {
+        let ip: IpAddr = "10.0.0.7".parse().unwrap();
+        let not: IpAddr = "10.0.0.255".parse().unwrap();
+        for text in [
+            "2: eth0    inet 10.0.0.7/24 brd 10.0.0.255 scope global eth0\\  valid_lft forever",
+            "          inet addr:10.0.0.7  Bcast:10.0.0.255x  Mask:255.255.255.0",
+            "        inet 10.0.0.7  netmask 255.255.255.0  broadcast 10.0.0.255",
+            "127.0.0.1 10.0.0.7 fd00::7",
+            "           |-- 10.0.0.7\n              /32 host LOCAL",
+        ] {
+            assert!(addresses(text).contains(&ip), "{text}");
+            assert!(!addresses(text).contains(&not), "{text}");
+        }
+    }
+
+    #[test]
+    fn listeners_are_read_from_the_kernel_tables() {
+        let got = listeners(
+            "0100007F:4BBB\n00000000:4BBA\n0000000000000000FFFF00000700000A:0016\nx\n:\n",
+        );
+        let want: BTreeSet<Listener> = [
+            ("127.0.0.1".parse().unwrap(), 19387),
+            ("0.0.0.0".parse().unwrap(), 19386),
+            ("10.0.0.7".parse().unwrap(), 22),
+        ]
+        .into();
+        assert_eq!(got, want);
+    }
+}
