@@ -76,6 +76,19 @@ fn three_hosts_answer_over_ssh_and_count() -> Outcome {
     assert_eq!(said(&root).1, "0");
     assert_eq!((hosts[0].connections()?, hosts[1].connections()?), (1, 1));
 
+    // Neither way in leads to the machine's clock (bit 25) or its power (bit 22).
+    let bounds = "sed -n 's/^CapBnd:[^0-9a-f]*//p' /proc/self/status";
+    for bounds in [
+        ssh(&network, &hosts[0], &[], bounds).1,
+        hosts[0].sh(bounds)?,
+    ] {
+        assert_eq!(
+            u64::from_str_radix(&bounds, 16)? & (1 << 25 | 1 << 22),
+            0,
+            "{bounds}"
+        );
+    }
+
     // Nothing of the machine's shows through, and the host's own folders can be written.
     hosts[0].sh("test -z \"$(find /etc/cron.* /var/lib/dpkg /root/[!.]* -type f 2>/dev/null)\"")?;
     hosts[0].write("/usr/local/app/tars/x", "one")?;

@@ -33,7 +33,16 @@ umount -l /mnt
     ssh-keygen -q -t ed25519 -N '' -C "$name" -f /etc/ssh/ssh_host_ed25519_key
 for service in $services; do
     case $service in
-    sshd) /usr/sbin/sshd -E /var/log/sshd.log ;;
+    sshd)
+        # It goes to the background first and listens then; its PID file says that it does.
+        /usr/sbin/sshd -E /var/log/sshd.log
+        tries=0
+        until [ -e /run/sshd.pid ]; do
+            tries=$((tries + 1))
+            [ $tries -lt 500 ] || { tail -n 5 /var/log/sshd.log >&2; exit 1; }
+            sleep 0.01
+        done
+        ;;
     cron) /usr/sbin/cron ;;
     esac
 done

@@ -83,10 +83,16 @@ impl Host {
     ///
     /// [`Error::Off`], or [`Error::Failed`] with the end of its log.
     pub fn start_sshd(&self) -> Result<(), Error> {
-        self.sh(
-            "/usr/sbin/sshd -E /var/log/sshd.log || { tail -n 5 /var/log/sshd.log >&2; exit 1; }",
-        )
-        .map(drop)
+        // As at boot: it goes to the background first and listens then.
+        let script = r#"
+            rm -f /run/sshd.pid
+            /usr/sbin/sshd -E /var/log/sshd.log && tries=0 && until [ -e /run/sshd.pid ]; do
+                tries=$((tries + 1))
+                [ $tries -lt 500 ] || break
+                sleep 0.01
+            done
+            [ -e /run/sshd.pid ] || { tail -n 5 /var/log/sshd.log >&2; exit 1; }"#;
+        self.sh(script).map(drop)
     }
 
     /// [`Host::stop_sshd`] and [`Host::start_sshd`]: sessions that are open go on, as under
@@ -100,7 +106,7 @@ impl Host {
         self.start_sshd()
     }
 
-    /// Fills a small disk ([`HostOptions::small_disks`], by its path) to the last byte.
+    /// Fills a small disk ([`super::HostOptions::small_disks`], by its path) to the last byte.
     ///
     /// # Errors
     ///

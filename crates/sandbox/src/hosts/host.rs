@@ -26,6 +26,10 @@ use super::network::{Control, last_words};
 use super::options::HostOptions;
 use super::{Error, PATH};
 
+/// What no program on a host may do, because it would be done to the machine: set the clock, reboot,
+/// load modules, reach the hardware.
+const BOUNDS: &str = "--bounding-set=-sys_time,-sys_boot,-sys_module,-sys_rawio";
+
 /// A host. Dropping it powers it off; its disk goes with the network.
 #[derive(Debug)]
 pub struct Host {
@@ -198,9 +202,11 @@ impl Host {
     ///
     /// [`Error::Off`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, Error> {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("setpriv");
         command.env_clear().env("PATH", PATH).env("HOME", "/root");
-        command.arg("--target").arg(self.init_pid()?.to_string());
+        command
+            .args([BOUNDS, "nsenter", "--target"])
+            .arg(self.init_pid()?.to_string());
         command
             .args(["--mount", "--pid", "--uts", "--ipc", "--net", "--"])
             .arg(program);
