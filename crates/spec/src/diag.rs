@@ -26,10 +26,10 @@ pub struct Span {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// The line's text, with secrets hidden.
+    /// The line's text, with secrets hidden; of a very long line only what is near the caret.
     pub source: String,
     /// Where the caret starts in `source`, in bytes, from 0. It differs from `column` where the
-    /// line has characters of several bytes or a hidden secret before it.
+    /// line has characters of several bytes or a hidden secret before it, or is cut.
     pub offset: usize,
     /// How many bytes of `source` the caret covers; 0 for a place between characters.
     pub length: usize,
@@ -81,15 +81,28 @@ impl Diagnostic {
     }
 }
 
+/// Most diagnostics that are kept; who has more reads the first ones first.
+const MOST: usize = 200;
+
 /// Several mistakes, in the order of their places.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Diagnostics(Vec<Diagnostic>);
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    /// How many more there were.
+    #[serde(skip)]
+    left_out: usize,
+}
 
 impl Diagnostics {
-    /// Orders `list` by place.
+    /// Orders `list` by place, and keeps the first two hundred; errors are kept before warnings.
     #[must_use]
     pub fn new(mut list: Vec<Diagnostic>) -> Self {
+        let left_out = list.len().saturating_sub(MOST);
+        if left_out > 0 {
+            list.sort_by_key(|d| (d.severity, d.span.line, d.span.column));
+            list.truncate(MOST);
+        }
         list.sort_by(|a, b| {
             (a.span.line, a.span.column, a.code, &a.message).cmp(&(
                 b.span.line,
@@ -99,36 +112,39 @@ impl Diagnostics {
             ))
         });
         list.dedup();
-        Self(list)
+        Self { list, left_out }
     }
 
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// Whether any of them makes the spec invalid.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(Diagnostic::is_error)
+        self.list.iter().any(Diagnostic::is_error)
     }
 
     /// All of them, in the order of their places.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// All of them as text, separated by empty lines; `color` adds terminal colours.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let parts: Vec<String> = self.0.iter().map(|d| d.render(color)).collect();
+        let mut parts: Vec<String> = self.list.iter().map(|d| d.render(color)).collect();
+        if self.left_out > 0 {
+            parts.push(format!("and {} more like these", self.left_out));
+        }
         parts.join("\n\n")
     }
 }
@@ -145,7 +161,7 @@ impl IntoIterator for Diagnostics {
     type Item = Diagnostic;
     type IntoIter = std::vec::IntoIter<Diagnostic>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.list.into_iter()
     }
 }
 
@@ -153,6 +169,6 @@ impl<'a> IntoIterator for &'a Diagnostics {
     type Item = &'a Diagnostic;
     type IntoIter = std::slice::Iter<'a, Diagnostic>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.list.iter()
     }
 }

@@ -188,7 +188,7 @@ pub struct Database {
     /// Where it listens, `host:port`.
     #[schemars(with = "leaf::HostPort", example = &"10.0.0.9:3306")]
     pub address: Endpoint,
-    /// Its user.
+    /// User of the database that tarsops logs in as.
     #[schemars(with = "leaf::DatabaseUser", example = &"tarsAdmin")]
     pub user: String,
     /// Where the password comes from.
@@ -221,7 +221,7 @@ pub struct Secret {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Web {
-    /// Its base address.
+    /// Base address of its pages and its API.
     #[schemars(with = "leaf::Url", example = &"http://10.0.0.1:3000")]
     pub url: String,
     /// Where the ticket for its API comes from.
@@ -308,19 +308,19 @@ pub struct Override {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshOverride {
-    /// Login user.
+    /// Login user on this node.
     #[schemars(with = "Option<leaf::User>", example = &"root")]
     pub user: Option<UserName>,
-    /// Port.
+    /// Port of its SSH server.
     #[schemars(with = "Option<Port>", example = 2222)]
     pub port: Option<Port>,
-    /// Private key file.
+    /// Private key file; relative to this file, `~/` is your home.
     #[schemars(with = "Option<leaf::LocalPath>", example = &"~/.ssh/id_other")]
     pub identity: Option<String>,
     /// Host to go through, or `none` to connect directly.
     #[schemars(with = "Option<leaf::Jump>", example = &"none")]
     pub jump: Option<Jump>,
-    /// How root rights are got.
+    /// How root rights are got on it.
     #[schemars(example = &"none")]
     pub r#become: Option<Become>,
 }

@@ -84,10 +84,10 @@ leaves! {
     NodeName, "a node name", r"^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,127}$", ["10.0.0.1", "gw-1"],
         "write the name of one node: letters, digits, `.`, `-`, `_` and `:`, without brackets",
         Rule::WrongType, |s| named(Rule::InvalidName, Name::new(s));
-    NodePattern, "a node name or a range of them", r"^[A-Za-z0-9._:\[][A-Za-z0-9._:\[\], -]*$", ["10.0.0.1", "10.0.1.[1-40]", "gw-[01-12]", "10.0.1.[1-3,7]"],
+    NodePattern, "a node name or a range of them", r"^(?!-)([A-Za-z0-9._:-]|\[ *[0-9]+( *- *[0-9]+)?( *, *[0-9]+( *- *[0-9]+)?)* *\])+$", ["10.0.0.1", "10.0.1.[1-40]", "gw-[01-12]", "10.0.1.[1-3,7]"],
         "a range is written `10.0.1.[1-40]`, a list `10.0.1.[1-3,7]`; quote it inside `{…}`",
         Rule::WrongType, |s| pattern(s, |n| named(Rule::InvalidName, Name::new(n)));
-    IpPattern, "an IP address or a range of them", r"^[0-9A-Fa-f.:\[][0-9A-Fa-f.:\[\], -]*$", ["10.0.2.1", "10.0.2.[1-3]"],
+    IpPattern, "an IP address or a range of them", r"^([0-9A-Fa-f.:]|\[ *[0-9]+( *- *[0-9]+)?( *, *[0-9]+( *- *[0-9]+)?)* *\])+$", ["10.0.2.1", "10.0.2.[1-3]"],
         "write an IPv4 or IPv6 address; a range is written `10.0.2.[1-3]`",
         Rule::WrongType, |s| pattern(s, |n| match n.parse::<IpAddr>() {
             Ok(_) => Ok(()),
@@ -99,10 +99,10 @@ leaves! {
             Ok(_) => Ok(()),
             Err(_) => Err((Rule::InvalidIp, format!("`{s}` is not an IP address"))),
         };
-    AddressPattern, "a host name or IP address, or a range of them", r"^[A-Za-z0-9._:\[][A-Za-z0-9._:\[\], -]*$", ["gw1.example", "gw[1-3].example"],
+    AddressPattern, "a host name or IP address, or a range of them", r"^(?!-)(([A-Za-z0-9._-]|\[ *[0-9]+( *- *[0-9]+)?( *, *[0-9]+( *- *[0-9]+)?)* *\])+|([0-9A-Fa-f.:]|\[ *[0-9]+( *- *[0-9]+)?( *, *[0-9]+( *- *[0-9]+)?)* *\])+)$", ["gw1.example", "gw[1-3].example"],
         "write a host name or an IP address; the port belongs to `ssh.port`",
-        Rule::WrongType, |s| pattern(s, |n| address(n));
-    Address, "a host name or IP address", r"^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,252}$", ["db9.internal"],
+        Rule::WrongType, |s| pattern(s, address);
+    Address, "a host name or IP address", r"^([A-Za-z0-9._][A-Za-z0-9._-]{0,252}|[0-9A-Fa-f.:]+)$", ["db9.internal"],
         "write a host name or an IP address; the port belongs to `ssh.port`",
         Rule::WrongType, |s| address(s);
     HostPort, "an endpoint such as 10.0.0.1:17890", r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._][A-Za-z0-9._-]*):[0-9]{1,5}$", ["10.0.0.1:17890", "[fd00::1]:17890"],
@@ -117,13 +117,13 @@ leaves! {
     LocalPath, "a path", r"^(~/|[^~\x00-\x1f])[^\x00-\x1f]*$", ["~/.ssh/id_ed25519", "./known_hosts"],
         "write a path; a relative one starts at the spec's folder, and `~/` at your home",
         Rule::WrongType, |s| local_path(s).map_err(|why| (Rule::InvalidPath, why));
-    Packages, "a folder or `node:NAME`", r"^[^\x00-\x1f]+$", ["./packages/{version}", "node:10.0.0.1"],
+    Packages, "a folder or `node:NAME`", r"^(?![a-z]+://)([^{}\x00-\x1f]|\{version\})+$", ["./packages/{version}", "node:10.0.0.1"],
         "write a folder, in which `{version}` stands for the version, or `node:NAME`",
         Rule::WrongType, |s| s.parse::<PackagesAt>().map(drop).map_err(|why| (Rule::InvalidPackages, why));
     User, "a user name", r"^[A-Za-z._][A-Za-z0-9._-]{0,31}$", ["tars"],
         "use letters, digits, `.`, `-` and `_`, and start with a letter",
         Rule::WrongType, |s| named(Rule::InvalidUser, UserName::new(s));
-    Jump, "a jump host such as ops@bastion.example", r"^([A-Za-z._][A-Za-z0-9._-]{0,31}@)?[A-Za-z0-9._:][A-Za-z0-9._:-]*$", ["ops@bastion.example", "bastion.example:2222", "none"],
+    Jump, "a jump host such as ops@bastion.example", r"^([A-Za-z._][A-Za-z0-9._-]{0,31}@)?([A-Za-z0-9._][A-Za-z0-9._-]*(:[0-9]{1,5})?|[0-9A-Fa-f.:]+)$", ["ops@bastion.example", "bastion.example:2222", "none"],
         "write `[user@]host[:port]`, or `none` to connect directly",
         Rule::WrongType, |s| named(Rule::InvalidJump, s.parse::<JumpHost>());
     LabelKey, "a label's name", r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$", ["idc"],

@@ -56,7 +56,12 @@ pub struct Parsed {
 pub fn parse(text: &str, file: &str) -> Result<Parsed, Diagnostics> {
     let mut source = Source::new(text, file);
     // Until there is a tree, only the text itself can tell where secrets stand.
-    source.hide(secrets::in_text(text));
+    let read = if text.len() > tree::MAX_TEXT {
+        text.lines().next().unwrap_or("")
+    } else {
+        text
+    };
+    source.hide(secrets::in_text(read));
     let (root, early) = tree::read(&source);
     let Some(root) = root else {
         return Err(Diagnostics::new(early));

@@ -43,6 +43,9 @@ enum Same {
     Address,
 }
 
+/// The two nodes, and what they share.
+type Overlap = (NodeName, NodeName, String);
+
 /// What was found already, by what it must not share.
 #[derive(Default)]
 struct Seen<'a> {
@@ -50,7 +53,7 @@ struct Seen<'a> {
     ips: BTreeMap<IpAddr, usize>,
     addresses: BTreeMap<(HostAddress, Option<u16>, Option<&'a Jump>), usize>,
     /// Members that overlap, by the two entries, so that ranges are reported once.
-    overlaps: BTreeMap<(usize, usize, Same), Vec<(NodeName, NodeName, String)>>,
+    overlaps: BTreeMap<(usize, usize, Same), Vec<Overlap>>,
 }
 
 /// All nodes, in the order of the text.
@@ -64,7 +67,7 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
         let ips = side(check, entry, "ip", node.ip.as_ref(), names.len());
         let addresses = side(check, entry, "address", node.address.as_ref(), names.len());
         let mut without_ip: Vec<String> = Vec::new();
-        let mut local = false;
+        let mut local: Option<NodeName> = None;
         for (i, text) in names.iter().enumerate() {
             let Ok(name) = NodeName::new(text.as_str()) else {
                 continue;
@@ -73,21 +76,13 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
             let ip = over
                 .and_then(|o| o.ip)
                 .or_else(|| ips.as_ref().and_then(|list| list.get(i)?.parse().ok()));
-            let given = ip.is_some() || ips.is_some();
             let ip = ip.or_else(|| name.as_ip());
             if text.eq_ignore_ascii_case("localhost") || ip.is_some_and(is_local) {
-                local = true;
+                local.get_or_insert(name.clone());
             } else if ip.is_some_and(|ip| ip.is_loopback()) {
                 loopback.push((entry, text.clone()));
             } else if let Some(ip) = ip.filter(|ip| !is_machine(*ip)) {
-                let place = check.place(&format!(
-                    "nodes/{entry}/{}",
-                    if given && node.ip.is_some() {
-                        "ip"
-                    } else {
-                        "name"
-                    }
-                ));
+                let place = written_at(check, &name, entry, "ip");
                 check.say(
                     Rule::InvalidIp,
                     &place,
@@ -96,7 +91,10 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
                 );
             }
             let Some(ip) = ip else {
-                without_ip.push(text.clone());
+                // A range that is too short, or a name that means this machine, is told already.
+                if node.ip.is_none() && !text.eq_ignore_ascii_case("localhost") {
+                    without_ip.push(text.clone());
+                }
                 seen.names.entry(name).or_insert(usize::MAX);
                 continue;
             };
@@ -126,8 +124,13 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
                 all.push(member);
             }
         }
-        if local {
-            let place = check.place(&format!("nodes/{entry}/name"));
+        if let Some(name) = local {
+            let key = if name.as_ip().is_some_and(is_local) {
+                "name"
+            } else {
+                "ip"
+            };
+            let place = written_at(check, &name, entry, key);
             check.say(
                 Rule::LocalNode,
                 &place,
@@ -141,7 +144,7 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
                 Rule::NodeWithoutIp,
                 &place,
                 format!(
-                    "`{first}`{} is no IP address, and the entry has no `ip`",
+                    "the entry has no `ip`, and the name `{first}`{} is no IP address",
                     more(without_ip.len())
                 ),
                 "add `ip:` with the address that the node binds; a range takes a range",
@@ -155,7 +158,7 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
             Rule::LoopbackNode,
             &place,
             format!(
-                "`{name}`{} lies on the loopback network",
+                "the loopback network holds `{name}`{}",
                 more(loopback.len())
             ),
             "this is for demonstration clusters on one machine; write real addresses otherwise",
@@ -302,7 +305,11 @@ impl<'a> Seen<'a> {
             let others = more(names.len());
             let (message, help, key) = match same {
                 Same::Name => (
-                    format!("the node `{what}`{others} is named twice"),
+                    if names.len() == 1 {
+                        format!("the node `{what}` is named twice")
+                    } else {
+                        format!("the nodes `{what}`{others} are named twice")
+                    },
                     "each node belongs to one entry; what differs for it goes under `overrides`",
                     "name",
                 ),
@@ -329,19 +336,27 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Where `key` of a node is written: in its override, in its entry, or as its name.
+/// Where `key` of a member is written; a member that was found twice has its override only once.
 fn place_of(
     check: &Check<'_>,
     member: Option<&Member<'_>>,
     entry: usize,
     key: &str,
 ) -> Range<usize> {
-    if let Some(m) = member
-        && m.entry == entry
-        && let Some(place) = check.exact(&format!("overrides/{}/{key}", m.name))
-    {
-        return place;
+    match member {
+        Some(m) if m.entry == entry => written_at(check, &m.name, entry, key),
+        _ => in_entry(check, entry, key),
     }
+}
+
+/// Where `key` of a node is written: in its override, in its entry, or as its name.
+fn written_at(check: &Check<'_>, name: &NodeName, entry: usize, key: &str) -> Range<usize> {
+    check
+        .exact(&format!("overrides/{name}/{key}"))
+        .unwrap_or_else(|| in_entry(check, entry, key))
+}
+
+fn in_entry(check: &Check<'_>, entry: usize, key: &str) -> Range<usize> {
     check
         .exact(&format!("nodes/{entry}/{key}"))
         .unwrap_or_else(|| check.place(&format!("nodes/{entry}/name")))

@@ -3,7 +3,7 @@
 //! Widths of characters, tabs, control characters and long lines are the business of
 //! `annotate-snippets`; this module only hands it one source line per place.
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::diag::{Diagnostic, Severity, Span};
 
@@ -26,11 +26,23 @@ fn floor(line: &str, mut at: usize) -> usize {
     at
 }
 
-fn snippet<'a>(file: &'a str, span: &'a Span) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    Snippet::source(span.source.as_str())
+/// The line with its file's name, which is said apart where the line is cut or hides something,
+/// because its columns are others then.
+fn elements<'a>(
+    file: &'a str,
+    span: &'a Span,
+    notes: Vec<Annotation<'a>>,
+) -> (Option<Origin<'a>>, Snippet<'a, Annotation<'a>>) {
+    let snippet = Snippet::source(span.source.as_str())
         .line_start(span.line)
-        .path(file)
         .fold(false)
+        .annotations(notes);
+    let before = span.source.get(..range(span).start).unwrap_or_default();
+    if before.chars().count() + 1 == span.column {
+        return (None, snippet.path(file));
+    }
+    let origin = Origin::path(file).line(span.line).char_column(span.column);
+    (Some(origin), snippet)
 }
 
 /// Renders one diagnostic.
@@ -39,24 +51,27 @@ pub(crate) fn render(d: &Diagnostic, color: bool) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut first =
-        snippet(&d.file, &d.span).annotation(AnnotationKind::Primary.span(range(&d.span)));
-    let mut more: Vec<Snippet<'_, _>> = Vec::new();
+    let mut first = vec![AnnotationKind::Primary.span(range(&d.span))];
+    let mut more = Vec::new();
     for label in &d.related {
         let note = AnnotationKind::Context
             .span(range(&label.span))
             .label(label.message.as_str());
-        if label.span.line == d.span.line {
-            first = first.annotation(note);
+        // A cut line shows something else for each caret.
+        if label.span.line == d.span.line && label.span.source == d.span.source {
+            first.push(note);
         } else {
-            more.push(snippet(&d.file, &label.span).annotation(note));
+            more.push((&label.span, vec![note]));
         }
     }
-    let mut group = level
-        .primary_title(d.message.as_str())
-        .id(d.code.code())
-        .element(first)
-        .elements(more);
+    let mut group = Group::with_title(level.primary_title(d.message.as_str()).id(d.code.code()));
+    for (span, notes) in std::iter::once((&d.span, first)).chain(more) {
+        let (origin, snippet) = elements(&d.file, span, notes);
+        if let Some(origin) = origin {
+            group = group.element(origin);
+        }
+        group = group.element(snippet);
+    }
     if let Some(help) = &d.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }

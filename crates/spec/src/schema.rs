@@ -20,6 +20,7 @@ fn make() -> Value {
         .into_root_schema_for::<Spec>();
     let mut value = schema.to_value();
     without_null(&mut value);
+    unwrapped(&mut value);
     if let Value::Object(map) = &mut value {
         let mut head = serde_json::Map::new();
         head.insert(
@@ -27,7 +28,8 @@ fn make() -> Value {
             map.remove("$schema").unwrap_or(Value::Null),
         );
         head.insert("$id".to_owned(), json!(SCHEMA_ID));
-        map.insert("title".to_owned(), json!("tarsops cluster spec, v1"));
+        map.remove("title");
+        head.insert("title".to_owned(), json!("tarsops cluster spec, v1"));
         head.append(map);
         return Value::Object(head);
     }
@@ -63,8 +65,26 @@ fn without_null(value: &mut Value) {
     }
 }
 
+/// Comments are wrapped for the source; an editor wraps a description itself.
+fn unwrapped(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(unwrapped),
+        Value::Object(map) => {
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                let paragraphs: Vec<String> = text
+                    .split("\n\n")
+                    .map(|p| p.split('\n').collect::<Vec<_>>().join(" "))
+                    .collect();
+                *text = paragraphs.join("\n\n");
+            }
+            map.values_mut().for_each(unwrapped);
+        }
+        _ => {}
+    }
+}
+
 /// The schema, borrowed.
-pub(crate) fn shared() -> &'static Value {
+pub(crate) fn borrowed() -> &'static Value {
     &SCHEMA
 }
 

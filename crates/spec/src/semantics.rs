@@ -392,7 +392,7 @@ fn rollout(check: &mut Check<'_>, members: &[Member<'_>]) {
             Rule::CanaryTooLarge,
             &place,
             format!(
-                "the canary is {} hosts, but there are only {present}",
+                "the canary is {} hosts, but the cluster has {present}",
                 p.canary
             ),
             "all hosts would be changed in the first batch; write a smaller number",

@@ -18,7 +18,7 @@ mod refuse;
 
 /// Checks `root`.
 pub(crate) fn check(source: &Source, root: &Node) -> Vec<Diagnostic> {
-    let schema = crate::schema::shared();
+    let schema = crate::schema::borrowed();
     let mut walk = Walk {
         source,
         schema,
@@ -42,11 +42,11 @@ fn closest<'a>(found: &str, options: impl IntoIterator<Item = &'a str>) -> Optio
         .map(|(_, o)| o)
 }
 
-/// `a`, `b` and `c`.
-fn listed<'a>(options: impl IntoIterator<Item = &'a str>) -> String {
+/// `a`, `b` and `c`, or with another word before the last.
+fn listed<'a>(options: impl IntoIterator<Item = &'a str>, word: &str) -> String {
     let all: Vec<String> = options.into_iter().map(|o| format!("`{o}`")).collect();
     match all.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) if !rest.is_empty() => format!("{} {word} {last}", rest.join(", ")),
         _ => all.join(""),
     }
 }
@@ -210,6 +210,12 @@ impl<'a> Walk<'a> {
                     return;
                 }
                 if let Err((rule, message)) = (leaf.check)(text) {
+                    let message =
+                        if message.contains(text.as_str()) && self.source.is_hidden(&node.span) {
+                            format!("`{path}` is not {}", leaf.expected)
+                        } else {
+                            message
+                        };
                     self.say(rule, &node.span, message, leaf.help);
                 }
             }
@@ -240,7 +246,7 @@ impl<'a> Walk<'a> {
             Value::Text(t) => {
                 let help = match closest(t, choices.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("it takes {}", listed(choices.iter().copied())),
+                    None => format!("it takes {}", listed(choices.iter().copied(), "or")),
                 };
                 self.say(
                     Rule::UnknownValue,
@@ -250,7 +256,7 @@ impl<'a> Walk<'a> {
                 );
             }
             _ => {
-                let help = format!("it takes {}", listed(choices.iter().copied()));
+                let help = format!("it takes {}", listed(choices.iter().copied(), "or"));
                 self.wrong_type(node, path, "a word", &help);
             }
         }
@@ -316,6 +322,7 @@ impl<'a> Walk<'a> {
         let rest = schema
             .get("additionalProperties")
             .filter(|s| !matches!(s, Json::Bool(_)));
+        let mut misspelt: Vec<&str> = Vec::new();
         for pair in pairs {
             let at = join(path, &pair.key);
             if refuse::is_rebuild(&pair.key) && at != "rebuild" {
@@ -333,11 +340,13 @@ impl<'a> Walk<'a> {
                     .map(|k| k.keys().map(String::as_str).collect())
                     .unwrap_or_default();
                 self.unknown(pair, path, &names);
+                misspelt.extend(closest(&pair.key, names));
             }
         }
         let required = schema.get("required").and_then(Json::as_array);
         for name in required.into_iter().flatten().filter_map(Json::as_str) {
-            if node.get(name).is_none() {
+            // Whoever wrote it wrong has been told already.
+            if node.get(name).is_none() && !misspelt.contains(&name) {
                 let at = if key.is_empty() && node.span.start == key.start {
                     first_key(pairs, &node.span)
                 } else {

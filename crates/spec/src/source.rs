@@ -16,6 +16,12 @@ const HIDDEN: &str = "********";
 /// Longest message; values in messages are the user's and may be anything.
 const MESSAGE: usize = 400;
 
+/// Longest line that is kept whole, in bytes, and what is kept before and after the caret of a
+/// longer one. A file that is one long line would be copied into every diagnostic otherwise.
+const LINE: usize = 1000;
+const BEFORE: usize = 200;
+const AFTER: usize = 600;
+
 /// The text of one file.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
@@ -94,11 +100,7 @@ impl Source {
         let (mut from, mut to) = (None, None);
         // Each piece is a stretch of the line that is shown, then one that is hidden.
         let mut pieces: Vec<(Range<usize>, bool)> = Vec::new();
-        for m in self
-            .masks
-            .iter()
-            .filter(|m| m.start < line.end && m.end > line.start)
-        {
+        for m in self.masks_in(&line) {
             let hidden = m.start.max(line.start)..m.end.min(line.end);
             pieces.push((at..hidden.start, false));
             at = hidden.end;
@@ -132,6 +134,7 @@ impl Source {
         }
         let offset = from.unwrap_or(source.len());
         let length = to.unwrap_or(source.len()).saturating_sub(offset);
+        let (source, offset, length) = near(source, offset, length);
         Span {
             line: index + 1,
             column,
@@ -159,12 +162,45 @@ impl Source {
         Diagnostic {
             severity: rule.severity(),
             code: rule,
-            message: tame(message.as_ref()),
+            message: self.tame(message.as_ref(), range),
             file: self.file.clone(),
             span: self.span(range),
             related: Vec::new(),
-            help: help.into().0.map(|h| tame(&h)),
+            help: help.into().0.map(|h| self.tame(&h, range)),
         }
+    }
+
+    /// Whether any of `range` is hidden.
+    pub(crate) fn is_hidden(&self, range: &Range<usize>) -> bool {
+        !self.masks_in(range).is_empty()
+    }
+
+    /// What is hidden in `range`; the masks are in order and do not overlap.
+    fn masks_in(&self, range: &Range<usize>) -> &[Range<usize>] {
+        let from = self.masks.partition_point(|m| m.end <= range.start);
+        let to = self.masks.partition_point(|m| m.start < range.end);
+        self.masks.get(from..to).unwrap_or_default()
+    }
+
+    /// One line of bounded length, without control characters and without what is hidden.
+    fn tame(&self, message: &str, at: &Range<usize>) -> String {
+        let mut message = message.to_owned();
+        for m in self.masks_in(at) {
+            let secret = self.text[m.clone()].trim_matches(['"', '\'']);
+            // Shorter ones would be found within words.
+            if secret.len() >= 4 && message.contains(secret) {
+                message = message.replace(secret, HIDDEN);
+            }
+        }
+        let mut out: String = message
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .take(MESSAGE)
+            .collect();
+        if message.chars().nth(MESSAGE).is_some() {
+            out.push('…');
+        }
+        out
     }
 
     /// A further place for a diagnostic.
@@ -174,6 +210,26 @@ impl Source {
             span: self.span(range),
         }
     }
+}
+
+/// Cuts a long line to what is near its caret.
+fn near(line: String, offset: usize, length: usize) -> (String, usize, usize) {
+    if line.len() <= LINE {
+        return (line, offset, length);
+    }
+    let mut from = offset.saturating_sub(BEFORE);
+    while !line.is_char_boundary(from) {
+        from -= 1;
+    }
+    let mut to = (offset + AFTER).min(line.len());
+    while !line.is_char_boundary(to) {
+        to -= 1;
+    }
+    (
+        line[from..to].to_owned(),
+        offset - from,
+        length.min(to - offset),
+    )
 }
 
 /// The next step that a diagnostic names, if it has one.
@@ -195,17 +251,4 @@ impl From<Option<String>> for Help {
     fn from(s: Option<String>) -> Self {
         Self(s)
     }
-}
-
-/// One line of bounded length without control characters.
-fn tame(message: &str) -> String {
-    let mut out: String = message
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(MESSAGE)
-        .collect();
-    if message.chars().nth(MESSAGE).is_some() {
-        out.push('…');
-    }
-    out
 }

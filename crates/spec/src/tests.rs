@@ -2,5 +2,8 @@
 
 use super::*;
 
+mod invalid;
+mod laws;
+mod schema;
 mod support;
 mod valid;

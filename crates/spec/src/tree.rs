@@ -14,7 +14,7 @@ use crate::rules::Rule;
 use crate::source::Source;
 
 /// Longest text in bytes; ten thousand nodes written one by one are a tenth of it.
-const MAX_TEXT: usize = 8 << 20;
+pub(crate) const MAX_TEXT: usize = 8 << 20;
 /// Deepest nesting; the grammar needs six.
 const MAX_DEPTH: usize = 32;
 
@@ -307,7 +307,11 @@ impl Builder<'_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.decorations(anchor, tag.as_deref(), &span);
-                let value = scalar(&text, style);
+                // What a tag would make of the text is not known.
+                let value = match tag {
+                    Some(_) => Value::Refused,
+                    None => scalar(&text, style),
+                };
                 let span = self.trim(span);
                 self.put_scalar(&text, Node { span, value });
             }
@@ -487,14 +491,16 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     if matches!(digits, ".inf" | ".Inf" | ".INF") {
         return Value::Float;
     }
-    if let Some(hex) = text.strip_prefix("0x") {
-        if let Ok(n) = i64::from_str_radix(hex, 16) {
-            return Value::Int(n);
-        }
-    } else if let Some(octal) = text.strip_prefix("0o") {
-        if let Ok(n) = i64::from_str_radix(octal, 8) {
-            return Value::Int(n);
-        }
+    let (number, radix) = match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some(octal)) => (octal, 8),
+        (None, None) => ("", 10),
+    };
+    // Rust would take a sign here, YAML does not.
+    if number.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && let Ok(n) = i64::from_str_radix(number, radix)
+    {
+        return Value::Int(n);
     }
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return Value::Text(text.to_owned());

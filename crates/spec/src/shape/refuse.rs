@@ -12,7 +12,7 @@ use crate::rules::Rule;
 use crate::tree::{Node, Pair, Value};
 
 /// Why nothing may ask for a rebuild.
-const REBUILD: &str = "tarsops never asks Tars to rebuild its database: that drops all data";
+const REBUILD: &str = "tarsops never asks Tars to rebuild its database, which would drop all data";
 
 /// What to write instead.
 const REBUILD_HELP: &str = "write `rebuild: never` (nothing is created, nothing is dropped) or \
@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
         if path == "components" {
             let help = match closest(&pair.key, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the framework has {}", listed(names.iter().copied())),
+                None => format!("the framework has {}", listed(names.iter().copied(), "and")),
             };
             self.say(
                 Rule::UnknownComponent,
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
         let help = match (closest(&pair.key, names.iter().copied()), hint) {
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, Some((_, hint))) => (*hint).to_owned(),
-            (None, None) => format!("possible here: {}", listed(names.iter().copied())),
+            (None, None) => format!("possible here: {}", listed(names.iter().copied(), "and")),
         };
         let place = if path.is_empty() {
             "at the top of a spec".to_owned()
