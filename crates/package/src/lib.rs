@@ -1,1 +1,30 @@
-//! Release packages of Tars components: what is inside, digests, the lock file
+//! Release packages of Tars components: what is inside, digests, the lock file.
+//!
+//! Packages come from elsewhere, so every archive is hostile until it was read to its end. Nothing
+//! is ever unpacked: names and contents are looked at in one pass, in bounded memory, and a file
+//! that is needed is streamed to where the caller says. This crate opens no file and knows no
+//! network; callers hand in readers and a [`tree::Tree`].
+//!
+//! | module | for |
+//! |---|---|
+//! | [`refusal`] | limits, and why a package is refused |
+//! | [`archive`] | `.tgz` files: read in one pass, take one file out |
+//! | [`tree`] | unpacked folders |
+//! | [`layout`] | which file belongs to which component |
+//! | [`assemble`] | one component out of all places where it was found |
+//! | [`lock`] | the lock file |
+
+pub mod archive;
+pub mod assemble;
+pub mod layout;
+pub mod lock;
+pub mod refusal;
+mod stream;
+pub mod tree;
+
+pub use archive::{Archive, extract_file, read_archive};
+pub use assemble::assemble;
+pub use layout::Found;
+pub use lock::LockFile;
+pub use refusal::{Limits, PackageError};
+pub use tree::{Tree, read_tree};
