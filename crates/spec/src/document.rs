@@ -292,6 +292,9 @@ pub struct Override {
     /// false, which refuses to remove a node that runs servers.
     #[schemars(example = true)]
     pub stop_servers: Option<bool>,
+    /// Folder that holds `tars/` on this node, in place of `framework.install_path`.
+    #[schemars(with = "Option<leaf::HostPath>", example = &"/data/app")]
+    pub install_path: Option<AbsPath>,
     /// Further labels, or other values of them.
     #[serde(default)]
     #[schemars(schema_with = "map_of::<leaf::LabelKey, leaf::LabelValue>", example = serde_json::json!({"rack": "r12"}))]

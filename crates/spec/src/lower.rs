@@ -266,7 +266,11 @@ fn build(
         resources.insert(ResourceId::Host(m.name.clone()), Resource::Host(host));
         let agent = Agent {
             version: version(spec, m, Component::Tarsnode),
-            tars_path: tars_path.clone(),
+            tars_path: m
+                .over
+                .and_then(|o| o.install_path.as_ref())
+                .and_then(|p| p.join("tars").ok())
+                .unwrap_or_else(|| tars_path.clone()),
             nodeid: m.name.clone(),
             ip: m.ip,
             locator: registries.clone(),

@@ -95,8 +95,6 @@ fn all_of_it(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn any_text_gives_an_answer(text in "\\PC{0,200}") {
         all_of_it(&text);

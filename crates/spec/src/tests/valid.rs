@@ -153,6 +153,8 @@ fn overrides_reach_access_state_and_agent() {
     let agent = desired.agent(&node("10.0.1.16")).unwrap();
     assert_eq!(agent.ip.to_string(), "10.0.9.16");
     assert_eq!(agent.nodeid, node("10.0.1.16"));
+    assert_eq!(agent.tars_path.as_str(), "/data/app/tars");
+    let agent = desired.agent(&node("10.0.1.17")).unwrap();
     assert_eq!(agent.tars_path.as_str(), "/usr/local/app/tars");
     assert_eq!(agent.locator.len(), 2);
 }
