@@ -1,1 +1,24 @@
-//! Carrying out a plan: lease, journal, host changes, rollback
+//! Carrying out a plan: the lease, the journal, the walk over the steps, and the way back.
+//!
+//! The applier takes no decisions: what is done to which host in which order stands in the plan.
+//! Before each step it looks again; a step that is done already is skipped, one whose facts have
+//! moved is refused. A change of a host is one script that runs there on its own
+//! (`host/change.sh`): this side only starts it and reads its verdict, after a reconnect if need be.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`lease`] | the exclusive right to change the cluster |
+//! | [`journal`] | what this machine remembers of a run; a cache |
+//! | [`execute`] | the walk over a plan |
+//! | [`step`] | one step on one host |
+//! | [`history`] | what the hosts remember of runs |
+
+pub mod execute;
+pub mod history;
+pub mod journal;
+pub mod lease;
+mod scripts;
+pub mod step;
+
+pub use execute::{Outcome, Run, execute};
+pub use step::{Payloads, StepEnd, Verdict};

@@ -79,6 +79,9 @@ pub struct FileChange {
     pub mode: u32,
     /// What must be there; `None` for nothing.
     pub before: Option<Digest>,
+    /// Permission bits of what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_mode: Option<u32>,
     /// What will be there; `None` for nothing.
     pub after: Option<Digest>,
     /// Where the new content comes from.
@@ -121,6 +124,12 @@ pub struct AgentChange {
     pub port: Option<u16>,
     /// Its port before.
     pub port_before: Option<u16>,
+    /// Whether a process ran when the change was planned.
+    pub ran: bool,
+    /// Whether any nodeid, user and address count as healthy: a state that is put back is judged by
+    /// what it was, not by the spec.
+    #[serde(default)]
+    pub lenient: bool,
     /// The machine that it was planned for.
     pub machine_id: String,
     /// For a restore of a removal: where the folder was moved to, by which change.
@@ -138,6 +147,20 @@ pub struct CrontabChange {
     pub before: Option<Digest>,
     /// What changes in it.
     pub edit: CrontabEdit,
+    /// In place of an edit: the crontab that an earlier change on the host kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<CrontabBefore>,
+}
+
+/// A crontab among the before-images of an earlier change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrontabBefore {
+    /// The run that kept it.
+    pub run: RunId,
+    /// The step that kept it.
+    pub step: String,
+    /// Its digest; `None` if there was no crontab.
+    pub digest: Option<Digest>,
 }
 
 /// How a step is taken back.

@@ -19,7 +19,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
 use crate::action::{AgentChange, Content, CrontabChange, FileChange, Folder};
-use crate::condition::{Condition, wanted_conf};
+use crate::condition::{Condition, wanted_conf, wanted_conf_like};
 use crate::crontab;
 use crate::drift::{DriftKind, FieldChange};
 use crate::input::PlanInput;
@@ -236,6 +236,7 @@ impl Work<'_> {
             path: path.to_owned(),
             mode,
             before,
+            before_mode: None,
             after: Some(Digest::of(text.as_bytes())),
             content: Content::Text(text),
         });
@@ -272,6 +273,7 @@ impl Work<'_> {
                     path,
                     mode: file.mode,
                     before: None,
+                    before_mode: None,
                     after: Some(file.digest),
                     content: Content::Package {
                         component: Component::Tarsnode,
@@ -313,6 +315,7 @@ impl Work<'_> {
             path: BINARY.to_owned(),
             mode: 0o755,
             before,
+            before_mode: None,
             after: Some(file.digest),
             content: Content::Package {
                 component: Component::Tarsnode,
@@ -391,8 +394,8 @@ impl Work<'_> {
             }
         };
         let ip = self.agent.ip.to_string();
-        let wanted = wanted_conf(&ip, &self.agent.locator);
         let says = tarsnode::read(&doc);
+        let wanted = wanted_conf_like(&says, &ip, self.agent.nodeid.as_str(), &self.agent.locator);
         let left: Vec<Placeholder> = says
             .placeholders
             .iter()
@@ -422,12 +425,12 @@ impl Work<'_> {
         };
         let mut reloads = !left.is_empty();
         let shown = |v: &Option<String>| v.clone().unwrap_or_else(|| "none".to_owned());
-        if says.localip.as_deref() != Some(&ip) {
+        if says.localip.as_deref() != Some(&wanted.localip) {
             self.fields
                 .push(FieldChange::new("localip", shown(&says.localip), &ip));
             reloads = true;
         }
-        if says.endpoint_host.as_deref() != Some(&ip) {
+        if says.endpoint_host.as_deref() != Some(&wanted.endpoint_host) {
             self.fields.push(FieldChange::new(
                 "endpoint",
                 shown(&says.endpoint_host),
@@ -537,6 +540,7 @@ impl Work<'_> {
                 path,
                 mode,
                 before: digest,
+                before_mode: None,
                 after: digest,
                 content: Content::None,
             });
@@ -621,6 +625,7 @@ impl Work<'_> {
                             path: BINARY.to_owned(),
                             mode,
                             before: Some(file.digest),
+                            before_mode: None,
                             after: Some(file.digest),
                             content: Content::None,
                         });
@@ -783,6 +788,7 @@ impl Work<'_> {
             CrontabChange {
                 before: text.map(|t| Digest::of(t.as_bytes())),
                 edit,
+                back: None,
             }
         })
     }
@@ -810,6 +816,7 @@ impl Work<'_> {
             _ => crontab::removal_edit(text.as_deref(), self.tars()).map(|edit| CrontabChange {
                 before: text.map(|t| Digest::of(t.as_bytes())),
                 edit,
+                back: None,
             }),
         };
         let there = facts.filter(|f| !f.folder.is_absent());
@@ -947,6 +954,10 @@ impl Work<'_> {
         if !self.unknown.is_empty() || !self.blocked.is_empty() || quiet {
             return self.without_change(drift, quiet);
         }
+        let modes = modes_seen(self.input, self.node);
+        for file in &mut self.files {
+            file.before_mode = file.before.and_then(|_| modes.get(&file.path).copied());
+        }
         // The binary is last: until it is in place, whoever restarts it starts the old one whole.
         self.files.sort_by_key(|f| f.path == BINARY);
         let summary = self.summary(&drift, folder);
@@ -966,6 +977,8 @@ impl Work<'_> {
             ip: self.agent.ip,
             port: self.port,
             port_before,
+            ran: facts_ran(self.input, self.node),
+            lenient: false,
             machine_id,
             folder_from: None,
             owners_from: None,
@@ -1048,6 +1061,7 @@ impl Work<'_> {
             },
             Condition::Conf {
                 ip: self.agent.ip.to_string(),
+                nodeid: self.agent.nodeid.clone(),
                 locator: self.agent.locator.clone(),
             },
             Condition::Runs {
@@ -1077,6 +1091,32 @@ impl Work<'_> {
         }
         out
     }
+}
+
+fn facts_ran(input: &PlanInput<'_>, node: &NodeName) -> bool {
+    let agent = input.inventory.agent(node);
+    agent
+        .present()
+        .is_some_and(|a| a.processes.present().is_some_and(|p| !p.is_empty()))
+}
+
+/// Permission bits of the files that a probe reports.
+fn modes_seen(input: &PlanInput<'_>, node: &NodeName) -> BTreeMap<String, u32> {
+    let mut out = BTreeMap::new();
+    if let Observed::Present(agent) = input.inventory.agent(node) {
+        if let Observed::Present(file) = &agent.binary {
+            out.insert(BINARY.to_owned(), file.mode);
+        }
+        if let Observed::Present(file) = &agent.conf {
+            out.insert(CONF.to_owned(), file.mode);
+        }
+        for (name, script) in &agent.util {
+            if let Observed::Present(file) = script {
+                out.insert(format!("tarsnode/util/{name}"), file.mode);
+            }
+        }
+    }
+    out
 }
 
 fn port_of(conf: &Observed<TextFact>) -> Option<u16> {

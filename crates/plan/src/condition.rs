@@ -78,6 +78,8 @@ pub enum Condition {
     Conf {
         /// `localip` and the endpoint's host.
         ip: String,
+        /// The node's name, which tarsnode itself may write in their place.
+        nodeid: NodeName,
         /// Registries that the locator names, at least.
         locator: BTreeSet<Endpoint>,
     },
@@ -214,15 +216,22 @@ impl Condition {
                     }
                 })
             }
-            Self::Conf { ip, locator } => on_agent(node, inventory, |a| match &a.conf {
+            Self::Conf {
+                ip,
+                nodeid,
+                locator,
+            } => on_agent(node, inventory, |a| match &a.conf {
                 Observed::Unknown(why) => Truth::Unknown(format!("its configuration: {why}")),
                 Observed::Absent => Truth::Fails("its configuration is not there".to_owned()),
                 Observed::Present(conf) => match Document::parse(&conf.text) {
                     Err(e) => Truth::Fails(format!("its configuration: {e}")),
-                    Ok(doc) => truth(
-                        tarsops_conf::tarsnode::read(&doc).satisfies(&wanted_conf(ip, locator)),
-                        || "its configuration means something else".to_owned(),
-                    ),
+                    Ok(doc) => {
+                        let says = tarsops_conf::tarsnode::read(&doc);
+                        let wanted = wanted_conf_like(&says, ip, nodeid.as_str(), locator);
+                        truth(says.satisfies(&wanted), || {
+                            "its configuration means something else".to_owned()
+                        })
+                    }
                 },
             }),
             Self::Owner { user } => on_agent(node, inventory, |a| {
@@ -246,6 +255,26 @@ pub fn wanted_conf(ip: &str, locator: &BTreeSet<Endpoint>) -> Wanted {
             .collect(),
         exact: false,
     }
+}
+
+/// The configuration that a node shall have, given what it says now. A running tarsnode fills
+/// `${localip}` of the database's template with its nodeid (framework
+/// `NodeServer/NodeServer.cpp`), so on a node that is not named by its address both are right.
+#[must_use]
+pub fn wanted_conf_like(
+    says: &tarsops_conf::tarsnode::AgentConf,
+    ip: &str,
+    nodeid: &str,
+    locator: &BTreeSet<Endpoint>,
+) -> Wanted {
+    let mut wanted = wanted_conf(ip, locator);
+    if says.localip.as_deref() == Some(nodeid) {
+        nodeid.clone_into(&mut wanted.localip);
+    }
+    if says.endpoint_host.as_deref() == Some(nodeid) {
+        nodeid.clone_into(&mut wanted.endpoint_host);
+    }
+    wanted
 }
 
 /// The digest of one of the files that a probe reports.

@@ -15,6 +15,7 @@
 //! | [`plan`] | the plan as a document |
 //! | [`report`] | typed reasons for what the plan does not do |
 //! | [`checker`] | an independent look at a whole plan |
+//! | [`restore`] | the way back from an earlier change |
 //! | [`effect`] | what an action does to an inventory |
 //! | [`render`] | the plan as text |
 //! | [`names`] | many node names as few ranges |
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod planner;
 pub mod render;
 pub mod report;
+pub mod restore;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;

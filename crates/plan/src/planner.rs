@@ -217,7 +217,7 @@ impl Draft {
             .ok()?
             .to_zoned(jiff::tz::TimeZone::UTC)
             .date();
-        if until.is_some_and(|until| today > until) {
+        if until.is_some_and(|until| today >= until) {
             return None;
         }
         let mut why = String::from("maintenance");

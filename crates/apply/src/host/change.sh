@@ -97,6 +97,26 @@ stop_all() {
   done
   return 0
 }
+# Servers that it runs, told by the data folder on their command lines.
+server_pids() {
+  printf '%s\n' "$T_TARS/$T_COMP/data/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null | sed 's|^/proc/||; s|/.*||' |
+    while read -r p; do
+      [ "$p" = "$$" ] && continue
+      r=$(stat -L -c '%d:%i' "/proc/$p/root/" 2>/dev/null)
+      [ -z "$r" ] || [ "$r" = "$ROOT_ID" ] || continue
+      echo "$p"
+    done
+}
+stop_servers() {
+  w=0
+  while p_all=$(server_pids); [ -n "$p_all" ]; do
+    note "stop servers:" $p_all
+    if [ $w -lt "$T_STOP_TICKS" ]; then kill $p_all 2>/dev/null; else kill -9 $p_all 2>/dev/null; fi
+    w=$((w + 1)); [ $w -gt $((T_STOP_TICKS + 50)) ] && return 1
+    nap
+  done
+  return 0
+}
 nap() { sleep 0.2 2>/dev/null || sleep 1; }
 start_it() {
   [ -f "tars/$T_COMP/util/start.sh" ] || { note "no util/start.sh to start $T_COMP with"; return 1; }
@@ -222,6 +242,18 @@ keep_before() {
   flush "$S_DIR/before"
 }
 
+replace_all() { # replace_all conf: configuration only; '': the rest, and configuration if nothing restarts
+  while read -r f_mode f_before f_after f_path; do
+    case "$f_path" in
+      */conf/*) [ "$1" = conf ] || [ "$T_RESTART" = 0 ] || continue ;;
+      *) [ "$1" = '' ] || continue ;;
+    esac
+    if [ "$f_after" = absent ]; then rm -f "tars/$f_path"
+    elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; chmod "$f_mode" "tars/$f_path"
+    else note "replace $f_path"; place "$B/stage/$f_after" "$f_mode" "$f_path"
+    fi || { WHY="could not replace $f_path"; return 1; }
+  done <"$S_DIR/files"
+}
 act() {
   if [ "$T_MAKE_USER" = 1 ] && ! id -u "$T_USER" >/dev/null 2>&1; then
     note "make user $T_USER"
@@ -231,6 +263,7 @@ act() {
     cron_change || return 1
     note "stop $T_COMP"
     stop_all || { WHY="$T_COMP does not stop"; return 1; }
+    if [ "$T_STOP_SERVERS" = 1 ]; then stop_servers || { WHY="its servers do not stop"; return 1; }; fi
     mv "tars/$T_COMP" "$T_AWAY" || { WHY="could not move the folder of $T_COMP away"; return 1; }
     stop_all || { WHY="$T_COMP does not stop"; return 1; }
     [ ! -e "tars/$T_COMP" ] || { WHY="the folder of $T_COMP came back"; return 1; }
@@ -243,12 +276,7 @@ act() {
   elif [ "$T_FOLDER" = create ]; then
     mkdir -p "tars/$T_COMP/data" tars/app_log || { WHY="could not make the folder of $T_COMP"; return 1; }
   fi
-  while read -r f_mode f_before f_after f_path; do
-    if [ "$f_after" = absent ]; then rm -f "tars/$f_path"
-    elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; chmod "$f_mode" "tars/$f_path"
-    else note "replace $f_path"; place "$B/stage/$f_after" "$f_mode" "$f_path"
-    fi || { WHY="could not replace $f_path"; return 1; }
-  done <"$S_DIR/files"
+  replace_all '' || return 1
   if [ -n "$T_OWNERS_FROM" ]; then
     while read -r u_who u_path; do [ ! -e "$u_path" ] || chown "$u_who" "$u_path" || { WHY="could not give $u_path back"; return 1; }; done <"$T_OWNERS_FROM"
   fi
@@ -256,6 +284,10 @@ act() {
   flush "tars/$T_COMP"
   if [ "$T_RESTART" = 1 ]; then
     note "stop $T_COMP"
+    stop_all || { WHY="$T_COMP does not stop"; return 1; }
+    # A running tarsnode writes its configuration from memory and would undo an edit made under it.
+    replace_all conf || return 1
+    # A monitor may have started it meanwhile, with the old configuration.
     stop_all || { WHY="$T_COMP does not stop"; return 1; }
     start_it || { WHY="start.sh of $T_COMP failed: $(tail -n 1 "$S_DIR/start.err" 2>/dev/null)"; return 1; }
   fi
@@ -381,9 +413,13 @@ main() {
     w=0
     while ! flock -n 9; do
       w=$((w + 1)); nap
+      owner=; [ -r "$B/lock.owner" ] && read -r owner <"$B/lock.owner"
+      # Started twice after a broken connection: the first one goes on.
+      [ "$owner" != "$T_RUN $T_STEP" ] || exit 0
       [ $w -lt 25 ] || refuse "another change is at work on this host"
     done
   fi
+  printf '%s\n' "$T_RUN $T_STEP" >"$B/lock.owner" || refuse "could not write below $B: no space left or read-only"
   [ ! -f "$S_DIR/verdict" ] || exit 0
   phase=; [ -r "$S_DIR/phase" ] && read -r phase <"$S_DIR/phase"
   if [ "$1" = recover ]; then
@@ -403,7 +439,9 @@ main() {
   fi
   if [ -r "$B/current" ]; then
     read -r c_run c_step <"$B/current"
-    [ "$c_run/$c_step" = "$T_RUN/$T_STEP" ] || refuse "the change $c_run/$c_step on this host has not ended"
+    # Begun before and cut off: that is for `recover`.
+    [ "$c_run/$c_step" != "$T_RUN/$T_STEP" ] || exit 0
+    refuse "the change $c_run/$c_step on this host has not ended"
   fi
   put_word "$B/fence" "$T_RUN" || refuse "could not write below $B: no space left or read-only"
   check_unmoved || { WHY_MOVED=$WHY; put_word "$S_DIR/verdict" "moved

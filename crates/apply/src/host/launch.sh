@@ -2,6 +2,7 @@
 # Sent on standard input of `sh -s`; variables stand before it, quoted:
 #   L_INSTALL L_RUN L_STEP  where                 L_ENV L_FILES L_INTENT  data of the change
 #   L_CHANGE L_GUARD        the scripts           L_TEXTS() stages small texts
+#   L_LINKS()               stages before-images of earlier changes
 #   L_MODE                  start | wait | recover
 # Starting twice is harmless: the change itself holds the lock and writes one verdict.
 #
@@ -16,6 +17,10 @@ keep() { printf '%s' "$2" >"$1.new" && mv -f "$1.new" "$1"; }
 stage() { # stage SHA TEXT
   [ -f "$B/stage/$1" ] || keep "$B/stage/$1" "$2" || fail "could not write below $B: no space left or read-only"
 }
+again() { # again SHA PATH: stages what an earlier change kept
+  [ -f "$B/stage/$1" ] || { cp -p "$B/runs/$2" "$B/stage/$1.new" 2>/dev/null && mv -f "$B/stage/$1.new" "$B/stage/$1"; } ||
+    fail "the before-image $2 is not there any more"
+}
 launch() {
   PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   B=$L_INSTALL/.tarsops D=$L_INSTALL/.tarsops/runs/$L_RUN/$L_STEP
@@ -25,6 +30,7 @@ launch() {
     umask 077
     mkdir -p "$D" "$B/stage" 2>/dev/null || fail "could not make $D: no space left, read-only, or no right to"
     L_TEXTS
+    L_LINKS
     { keep "$D/env" "$L_ENV" && keep "$D/files" "$L_FILES" && keep "$D/intent" "$L_INTENT" &&
       keep "$B/guard.sh" "$L_GUARD" && keep "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || fail "could not write below $B: no space left or read-only"
     flush "$D" "$D/change.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh"

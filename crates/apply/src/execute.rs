@@ -1,0 +1,415 @@
+//! The walk over a plan: batch by batch, with the lease held, until the end or the first failure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tarsops_model::desired::{Desired, OnFailure};
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::plan::{Plan, Sign, Stage, Step};
+use tarsops_plan::restore::way_back;
+use tarsops_transport::Connect;
+use tokio::sync::{Mutex, Notify};
+
+use crate::journal::{Event, Journal};
+use crate::lease::Lease;
+use crate::step::{self, Payloads, StepEnd, Verdict};
+
+/// What is told while a plan is carried out.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// A batch begins.
+    Batch {
+        /// Its stage.
+        stage: Stage,
+        /// Its number.
+        number: u32,
+        /// How many steps it has.
+        steps: usize,
+    },
+    /// A step begins.
+    Step {
+        /// Which.
+        step: &'a Step,
+    },
+    /// A payload goes to a host.
+    Uploading {
+        /// Where.
+        node: &'a NodeName,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A host begins to change.
+    Acting {
+        /// Which step.
+        step: &'a str,
+        /// Where.
+        node: &'a NodeName,
+        /// What it does.
+        what: &'a str,
+    },
+    /// The connection to a host broke; the host goes on by itself.
+    Reconnecting {
+        /// Which.
+        node: &'a NodeName,
+        /// Why.
+        why: &'a str,
+    },
+    /// A step has ended.
+    Ended {
+        /// How.
+        end: &'a StepEnd,
+    },
+    /// Steps that succeeded are taken back.
+    TakingBack {
+        /// How many.
+        steps: usize,
+    },
+}
+
+/// Is told of everything that happens; it must not block.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, progress: &Progress<'_>);
+}
+
+/// Ctrl-C, counted: once means no new steps, twice means at once.
+#[derive(Default)]
+pub struct Interrupt {
+    count: AtomicU8,
+    second: Notify,
+}
+
+impl Interrupt {
+    /// Counts one.
+    pub fn press(&self) {
+        if self.count.fetch_add(1, Ordering::SeqCst) >= 1 {
+            self.second.notify_waiters();
+            self.second.notify_one();
+        }
+    }
+
+    /// Whether no new steps shall begin.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Resolves when everything shall stop at once.
+    pub async fn twice(&self) {
+        while self.count.load(Ordering::SeqCst) < 2 {
+            self.second.notified().await;
+        }
+    }
+}
+
+/// All that carrying out a plan needs.
+pub struct Run<'a> {
+    /// The run's id.
+    pub id: RunId,
+    /// `user@host pid N`.
+    pub holder: String,
+    /// The desired state that the plan was made for.
+    pub desired: &'a Desired,
+    /// Reaches hosts.
+    pub connect: Arc<dyn Connect>,
+    /// Hands out packages.
+    pub payloads: &'a dyn Payloads,
+    /// The right to act.
+    pub lease: &'a Lease,
+    /// Is told what happens.
+    pub progress: &'a dyn Observer,
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+    /// Seconds since 1970.
+    pub clock: &'a (dyn Fn() -> i64 + Sync),
+    /// How long one look may take.
+    pub look_deadline: Duration,
+    /// Whether a failed host is left as it is.
+    pub stop_on_failure: bool,
+    /// This machine's memory of the run.
+    pub journal: Mutex<Journal>,
+}
+
+impl Run<'_> {
+    /// The install path on a node.
+    #[must_use]
+    pub fn install_path(&self, node: &NodeName) -> AbsPath {
+        install_path(self.desired, node)
+    }
+
+    pub(crate) fn look_options(&self, node: &NodeName) -> tarsops_probe::Options {
+        tarsops_probe::Options {
+            install_path: self.install_path(node),
+            run_user: self.desired.run_user.clone(),
+            rehash: true,
+            parallel: 1,
+            deadline: self.look_deadline,
+        }
+    }
+}
+
+/// The folder that holds `tars/` and `.tarsops/` on a node.
+#[must_use]
+pub fn install_path(desired: &Desired, node: &NodeName) -> AbsPath {
+    desired
+        .agent(node)
+        .and_then(|a| {
+            a.tars_path
+                .as_str()
+                .strip_suffix("/tars")
+                .map(str::to_owned)
+        })
+        .and_then(|p| AbsPath::new(p).ok())
+        .unwrap_or_else(|| desired.install_path.clone())
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Every step that was begun, in the order of the plan.
+    pub ends: Vec<StepEnd>,
+    /// Steps that were taken back after a failure, and how that ended.
+    pub taken_back: Vec<StepEnd>,
+    /// Steps that were never begun.
+    pub not_begun: usize,
+    /// Whether Ctrl-C ended it.
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    fn any(&self, f: impl Fn(&Verdict) -> bool) -> bool {
+        self.ends
+            .iter()
+            .chain(&self.taken_back)
+            .any(|e| f(&e.verdict))
+    }
+
+    /// Whether a person is needed.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.any(|v| matches!(v, Verdict::Stuck(_)))
+            || self.taken_back.iter().any(|e| !e.verdict.is_good())
+    }
+
+    /// Whether a step failed (and was put back, or left, as the policy says).
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.any(|v| {
+            matches!(
+                v,
+                Verdict::RolledBack(_) | Verdict::LeftFailed(_) | Verdict::NotStarted(_)
+            )
+        })
+    }
+
+    /// Whether the lease was lost, or a newer run was met.
+    #[must_use]
+    pub fn is_unleased(&self) -> bool {
+        self.any(|v| match v {
+            Verdict::NoLease(_) => true,
+            Verdict::Refused(why) => why.contains("newer run") || why.contains("another change"),
+            _ => false,
+        })
+    }
+
+    /// Whether a step was refused by its host for another reason.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.any(|v| matches!(v, Verdict::Refused(_)))
+    }
+
+    /// Whether facts had moved under the plan.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.any(|v| matches!(v, Verdict::Moved(_)))
+    }
+
+    /// Whether a host fell silent.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.any(|v| matches!(v, Verdict::Silent(_))) || self.not_begun > 0
+    }
+
+    /// The outcome in one word, for journals.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.is_stuck() {
+            "stuck"
+        } else if self.is_failed() || self.is_refused() {
+            "failed"
+        } else if self.is_stale() {
+            "stale"
+        } else if self.interrupted {
+            "interrupted"
+        } else if self.is_incomplete() {
+            "incomplete"
+        } else {
+            "converged"
+        }
+    }
+}
+
+/// Carries out `plan`. Hosts that were `silent` before count against `max_unreachable`.
+pub async fn execute(run: &Run<'_>, plan: &Plan, silent: usize) -> Outcome {
+    let mut outcome = Outcome::default();
+    let total = run.desired.hosts().count();
+    let allowed = run.desired.policy.max_unreachable.of(total);
+    let mut silent = silent;
+    run.journal.lock().await.write(&Event::Run {
+        format: crate::journal::FORMAT.to_owned(),
+        run: run.id.to_string(),
+        holder: run.holder.clone(),
+        steps: plan.steps.len(),
+    });
+    let mut rest = plan.steps.as_slice();
+    let mut failed = false;
+    while let Some(first) = rest.first() {
+        let size = rest
+            .iter()
+            .take_while(|s| (s.stage, s.batch) == (first.stage, first.batch))
+            .count();
+        let (batch, tail) = rest.split_at(size);
+        if run.interrupt.is_pressed() || failed {
+            outcome.interrupted |= run.interrupt.is_pressed();
+            break;
+        }
+        rest = tail;
+        run.progress.event(&Progress::Batch {
+            stage: first.stage,
+            number: first.batch,
+            steps: batch.len(),
+        });
+        for end in run_batch(run, batch).await {
+            match &end.verdict {
+                v if v.is_good() => {}
+                Verdict::Silent(_) => {
+                    silent += 1;
+                    failed |= silent > allowed;
+                }
+                _ => failed = true,
+            }
+            outcome.ends.push(end);
+        }
+    }
+    outcome.not_begun = plan.steps.len() - outcome.ends.len();
+    outcome.interrupted |= run.interrupt.is_pressed();
+    if failed && outcome.is_failed() && run.desired.policy.on_failure == OnFailure::RollbackAll {
+        take_back(run, plan, &mut outcome).await;
+    }
+    let word = outcome.word().to_owned();
+    run.journal
+        .lock()
+        .await
+        .write(&Event::Ended { outcome: word });
+    outcome
+}
+
+async fn run_batch(run: &Run<'_>, batch: &[Step]) -> Vec<StepEnd> {
+    futures::future::join_all(batch.iter().map(|step| one(run, step))).await
+}
+
+async fn one(run: &Run<'_>, step: &Step) -> StepEnd {
+    run.progress.event(&Progress::Step { step });
+    run.journal.lock().await.write(&Event::Started {
+        step: step.id.clone(),
+    });
+    let end = step::run(run, step).await;
+    let id = step.id.clone();
+    run.journal.lock().await.write(&match &end.verdict {
+        Verdict::AlreadyDone => Event::AlreadyDone { step: id },
+        Verdict::Done => Event::Succeeded { step: id },
+        other => Event::Failed {
+            step: id,
+            why: other.why().unwrap_or_default().to_owned(),
+        },
+    });
+    run.progress.event(&Progress::Ended { end: &end });
+    end
+}
+
+/// Takes every step back that this run has done, newest batch first.
+async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
+    let done: Vec<&StepEnd> = outcome
+        .ends
+        .iter()
+        .rev()
+        .filter(|e| e.verdict == Verdict::Done && e.intent.is_some())
+        .collect();
+    run.progress
+        .event(&Progress::TakingBack { steps: done.len() });
+    let parallel = run.desired.policy.max_parallel.of(plan.steps.len()).max(1);
+    let mut back = Vec::new();
+    for chunk in done.chunks(parallel) {
+        back.extend(
+            futures::future::join_all(chunk.iter().map(|end| take_one_back(run, end))).await,
+        );
+    }
+    outcome.taken_back = back;
+}
+
+async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
+    let id = end.step.clone();
+    run.journal
+        .lock()
+        .await
+        .write(&Event::UndoStarted { step: id.clone() });
+    let failed = |why: String| StepEnd {
+        step: format!("{id}.back"),
+        node: end.node.clone(),
+        verdict: Verdict::LeftFailed(why),
+        log: vec![],
+        took: Duration::ZERO,
+        intent: None,
+    };
+    let back = match back_step(run, end).await {
+        Ok(step) => {
+            let end = step::run(run, &step).await;
+            run.progress.event(&Progress::Ended { end: &end });
+            end
+        }
+        Err(why) => failed(why),
+    };
+    run.journal.lock().await.write(&if back.verdict.is_good() {
+        Event::UndoFinished { step: id }
+    } else {
+        Event::UndoFailed {
+            step: id,
+            why: back.verdict.why().unwrap_or_default().to_owned(),
+        }
+    });
+    back
+}
+
+async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
+    let intent = end
+        .intent
+        .as_ref()
+        .ok_or("nothing is known of what it did")?;
+    let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
+    let now = (run.clock)();
+    let seen = tarsops_probe::look(&end.node, &*remote, &run.look_options(&end.node), now)
+        .await
+        .map_err(|e| e.text)?;
+    let mut inventory = Inventory {
+        observed_at: now,
+        ..Inventory::default()
+    };
+    inventory.insert(&end.node, seen.host, seen.agent);
+    let prepared = way_back(intent, &inventory).map_err(|e| e.to_string())?;
+    Ok(Step {
+        id: format!("{}.back", end.step),
+        stage: Stage::Agents,
+        batch: 0,
+        needs: vec![],
+        resource: tarsops_model::resource::ResourceId::Agent(end.node.clone()),
+        sign: Sign::Change,
+        summary: prepared.change.summary.clone(),
+        action: Action::ChangeAgent(Box::new(prepared.change)),
+        pre: prepared.pre,
+        post: prepared.post,
+        undo: Undo::Restore,
+    })
+}

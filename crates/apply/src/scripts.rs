@@ -1,0 +1,415 @@
+//! The scripts that go to hosts, with their variables, and their answers.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{AbsPath, RunId};
+use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
+use tarsops_transport::quote;
+
+/// The fixed command that receives a payload; it holds no single quote.
+pub(crate) const UPLOAD: &str = include_str!("host/upload.sh");
+const CHANGE: &str = include_str!("host/change.sh");
+const GUARD: &str = include_str!("host/guard.sh");
+const LAUNCH: &str = include_str!("host/launch.sh");
+const LEASE: &str = include_str!("host/lease.sh");
+const HISTORY: &str = include_str!("host/history.sh");
+
+/// Runs that a host keeps for `history` and `rollback`.
+const KEEP_RUNS: u32 = 10;
+/// Fifths of a second for which a process may end by itself.
+const STOP_TICKS: u32 = 25;
+/// Seconds for which the old state may take to be healthy again.
+const UNDO_DEADLINE: u64 = 60;
+
+/// Everything that a host needs for one change.
+pub(crate) struct Launch<'a> {
+    pub(crate) install_path: &'a AbsPath,
+    pub(crate) run: &'a RunId,
+    pub(crate) step: &'a str,
+    pub(crate) change: &'a AgentChange,
+    pub(crate) holder: &'a str,
+    pub(crate) intent: &'a str,
+    /// The crontab afterwards: nothing to write, none at all, or this text or digest.
+    pub(crate) crontab: CrontabAfter,
+    pub(crate) settle: u64,
+    pub(crate) deadline: u64,
+    pub(crate) stop_on_failure: bool,
+}
+
+/// What becomes of the crontab.
+pub(crate) enum CrontabAfter {
+    /// It stays.
+    Keep,
+    /// There is none afterwards.
+    None,
+    /// It is this text.
+    Text(String),
+    /// It is a before-image: digest, and its path below `runs/`.
+    Back(Digest, String),
+}
+
+/// What the waiting script does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Begin the change, if it has not begun.
+    Start,
+    /// Only wait for its verdict.
+    Wait,
+    /// End it, if nobody works on it.
+    Recover,
+}
+
+impl Mode {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Wait => "wait",
+            Self::Recover => "recover",
+        }
+    }
+}
+
+fn set(out: &mut String, name: &str, value: &str) {
+    let _ = writeln!(out, "{name}={}", quote(value));
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "1" } else { "0" }
+}
+
+fn word(digest: Option<Digest>) -> String {
+    digest.map_or_else(|| "absent".to_owned(), |d| d.to_string())
+}
+
+/// The variables that `change.sh` reads.
+fn env(launch: &Launch<'_>) -> String {
+    let c = launch.change;
+    let mut out = String::new();
+    let install = launch.install_path.as_str();
+    set(&mut out, "T_INSTALL", install);
+    set(&mut out, "T_TARS_PARENT", install);
+    set(&mut out, "T_TARS", c.tars_path.as_str());
+    set(&mut out, "T_COMP", "tarsnode");
+    set(&mut out, "T_RUN", launch.run.as_str());
+    set(&mut out, "T_STEP", launch.step);
+    set(&mut out, "T_USER", c.run_user.as_str());
+    set(&mut out, "T_HOLDER", launch.holder);
+    set(&mut out, "T_SUMMARY", &c.summary);
+    set(&mut out, "T_MACHINE_ID", &c.machine_id);
+    set(
+        &mut out,
+        "T_NODEID",
+        if c.lenient { "any" } else { c.nodeid.as_str() },
+    );
+    set(
+        &mut out,
+        "T_IP",
+        &if c.lenient {
+            "-".to_owned()
+        } else {
+            c.ip.to_string()
+        },
+    );
+    let port = |p: Option<u16>| p.map_or_else(|| "-".to_owned(), |p| p.to_string());
+    set(&mut out, "T_PORT", &port(c.port));
+    set(&mut out, "T_PORT_BEFORE", &port(c.port_before));
+    set(&mut out, "T_MAKE_USER", flag(c.make_user));
+    set(&mut out, "T_OWN", flag(c.own));
+    set(&mut out, "T_RESTART", flag(c.restart));
+    set(&mut out, "T_HEALTH", flag(c.health));
+    set(&mut out, "T_STOP_SERVERS", flag(c.stop_servers));
+    set(&mut out, "T_SETTLE", &launch.settle.to_string());
+    set(&mut out, "T_DEADLINE", &launch.deadline.to_string());
+    set(&mut out, "T_UNDO_DEADLINE", &UNDO_DEADLINE.to_string());
+    set(&mut out, "T_STOP_TICKS", &STOP_TICKS.to_string());
+    set(&mut out, "T_KEEP", &KEEP_RUNS.to_string());
+    set(
+        &mut out,
+        "T_ON_FAILURE",
+        if launch.stop_on_failure {
+            "stop"
+        } else {
+            "rollback"
+        },
+    );
+    let folder = match c.folder {
+        Folder::Keep => "keep",
+        Folder::Create => "create",
+        Folder::Remove => "remove",
+    };
+    set(&mut out, "T_FOLDER", folder);
+    let kept = |run: &RunId, step: &str| format!("{install}/.tarsops/runs/{run}/{step}/before");
+    set(
+        &mut out,
+        "T_AWAY",
+        &format!("{}/folder", kept(launch.run, launch.step)),
+    );
+    let back = c
+        .folder_from
+        .as_ref()
+        .map(|(r, s)| format!("{}/folder", kept(r, s)));
+    set(&mut out, "T_BACK_FROM", &back.unwrap_or_default());
+    let owners = c
+        .owners_from
+        .as_ref()
+        .map(|(r, s)| format!("{}/owners", kept(r, s)));
+    set(&mut out, "T_OWNERS_FROM", &owners.unwrap_or_default());
+    let before = c.crontab.as_ref().and_then(|c| c.before);
+    set(&mut out, "T_CRON_BEFORE", &word(before));
+    let after = match &launch.crontab {
+        CrontabAfter::Keep => "keep".to_owned(),
+        CrontabAfter::None => "absent".to_owned(),
+        CrontabAfter::Text(text) => Digest::of(text.as_bytes()).to_string(),
+        CrontabAfter::Back(digest, _) => digest.to_string(),
+    };
+    set(&mut out, "T_CRON_AFTER", &after);
+    out
+}
+
+fn files(change: &AgentChange) -> String {
+    let line = |f: &FileChange| {
+        format!(
+            "{:o} {} {} {}\n",
+            f.mode,
+            word(f.before),
+            word(f.after),
+            f.path
+        )
+    };
+    change.files.iter().map(line).collect()
+}
+
+/// The script that puts a change on its host, starts it and waits for its verdict.
+pub(crate) fn launch(launch: &Launch<'_>) -> String {
+    let mut out = waiting(launch.install_path, launch.run, launch.step, Mode::Start);
+    set(&mut out, "L_ENV", &env(launch));
+    set(&mut out, "L_FILES", &files(launch.change));
+    set(&mut out, "L_INTENT", launch.intent);
+    set(&mut out, "L_CHANGE", CHANGE);
+    set(&mut out, "L_GUARD", GUARD);
+    out.push_str("L_TEXTS() {\n:\n");
+    let mut texts: Vec<&str> = Vec::new();
+    for file in &launch.change.files {
+        if let Content::Text(text) = &file.content {
+            texts.push(text);
+        }
+    }
+    if let CrontabAfter::Text(text) = &launch.crontab {
+        texts.push(text);
+    }
+    for text in texts {
+        let _ = writeln!(out, "stage {} {}", Digest::of(text.as_bytes()), quote(text));
+    }
+    out.push_str("}\nL_LINKS() {\n:\n");
+    for file in &launch.change.files {
+        if let (Content::Before { run, step, index }, Some(after)) = (&file.content, file.after) {
+            let path = format!("{run}/{step}/before/{index}");
+            let _ = writeln!(out, "again {after} {}", quote(&path));
+        }
+    }
+    if let CrontabAfter::Back(digest, path) = &launch.crontab {
+        let _ = writeln!(out, "again {digest} {}", quote(path));
+    }
+    out.push_str("}\n");
+    out.push_str(LAUNCH);
+    out
+}
+
+fn waiting(install: &AbsPath, run: &RunId, step: &str, mode: Mode) -> String {
+    let mut out = String::new();
+    set(&mut out, "L_INSTALL", install.as_str());
+    set(&mut out, "L_RUN", run.as_str());
+    set(&mut out, "L_STEP", step);
+    set(&mut out, "L_MODE", mode.word());
+    out
+}
+
+/// The script that waits for the verdict of a change, or has the host end it.
+pub(crate) fn wait(install: &AbsPath, run: &RunId, step: &str, mode: Mode) -> String {
+    let mut out = waiting(install, run, step, mode);
+    out.push_str(LAUNCH);
+    out
+}
+
+/// What a host says of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Its verdict: a word, one line for people, the end of the host's log.
+    Verdict {
+        word: String,
+        text: String,
+        log: Vec<String>,
+    },
+    /// Nobody works on it and no verdict came.
+    Lost { log: Vec<String> },
+}
+
+fn plain(word: Option<&str>) -> String {
+    let word = word.unwrap_or("-");
+    base64::engine::general_purpose::STANDARD
+        .decode(word)
+        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .unwrap_or_default()
+}
+
+/// Reads the answer of the waiting script; `None` if it is not whole.
+pub(crate) fn read_said(stdout: &[u8]) -> Option<Said> {
+    let text = String::from_utf8_lossy(stdout);
+    let mut lines = text
+        .lines()
+        .skip_while(|l| *l != "tarsops-change/1")
+        .skip(1);
+    let first = lines.next()?;
+    let log = lines.next()?.strip_prefix("log ")?.to_owned();
+    if lines.next() != Some("end") {
+        return None;
+    }
+    let log: Vec<String> = plain(Some(&log)).lines().map(str::to_owned).collect();
+    if first == "lost" {
+        return Some(Said::Lost { log });
+    }
+    let mut words = first.strip_prefix("verdict ")?.split(' ');
+    let word = words.next()?.to_owned();
+    Some(Said::Verdict {
+        word,
+        text: plain(words.next()),
+        log,
+    })
+}
+
+/// What the lease script does.
+#[derive(Clone, Copy)]
+pub(crate) enum LeaseMode {
+    /// Take it.
+    Acquire,
+    /// Say that we live.
+    Renew,
+    /// Give it back.
+    Release,
+}
+
+/// The lease script for the master.
+pub(crate) fn lease(
+    install: &AbsPath,
+    run: &RunId,
+    holder: &str,
+    ttl: u64,
+    spec: &Digest,
+    mode: LeaseMode,
+) -> String {
+    let mut out = String::new();
+    set(&mut out, "E_INSTALL", install.as_str());
+    set(&mut out, "E_RUN", run.as_str());
+    set(&mut out, "E_HOLDER", holder);
+    set(&mut out, "E_TTL", &ttl.to_string());
+    set(&mut out, "E_SPEC", &spec.to_string());
+    let word = match mode {
+        LeaseMode::Acquire => "acquire",
+        LeaseMode::Renew => "renew",
+        LeaseMode::Release => "release",
+    };
+    set(&mut out, "E_MODE", word);
+    out.push_str(LEASE);
+    out
+}
+
+/// Reads the answer of the lease script: its word and what follows.
+pub(crate) fn read_lease(stdout: &[u8]) -> Option<(String, Vec<String>)> {
+    let text = String::from_utf8_lossy(stdout);
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("tarsops-lease/1 "))?;
+    let mut words = line.split(' ');
+    let word = words.next()?.to_owned();
+    Some((word, words.map(|w| plain(Some(w))).collect()))
+}
+
+/// The script that tells what a host remembers of runs.
+pub(crate) fn history(install: &AbsPath, limit: usize) -> String {
+    let mut out = String::new();
+    set(&mut out, "H_INSTALL", install.as_str());
+    set(&mut out, "H_LIMIT", &limit.to_string());
+    out.push_str(HISTORY);
+    out
+}
+
+/// One change that a host remembers, as it tells it.
+pub(crate) struct Told {
+    pub(crate) run: String,
+    pub(crate) step: String,
+    pub(crate) intent: String,
+    pub(crate) verdict: String,
+    pub(crate) text: String,
+}
+
+/// Reads the answer of the history script; `None` if it is not whole.
+pub(crate) fn read_history(stdout: &[u8]) -> Option<Vec<Told>> {
+    let text = String::from_utf8_lossy(stdout);
+    let mut out = Vec::new();
+    let mut lines = text.lines().skip_while(|l| *l != "tarsops-history/1");
+    lines.next()?;
+    for line in lines {
+        if line == "end" {
+            return Some(out);
+        }
+        let words: Vec<&str> = line.split(' ').collect();
+        if let ["change", run, step, intent, verdict, text] = words.as_slice() {
+            out.push(Told {
+                run: (*run).to_owned(),
+                step: (*step).to_owned(),
+                intent: plain(Some(intent)),
+                verdict: (*verdict).to_owned(),
+                text: plain(Some(text)),
+            });
+        }
+    }
+    None
+}
+
+/// What the upload script said: `Ok`, or why not.
+pub(crate) fn read_upload(stdout: &[u8]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(stdout);
+    match text
+        .lines()
+        .find_map(|l| l.strip_prefix("tarsops-upload/1 "))
+    {
+        Some("ok") => Ok(()),
+        Some(other) => Err(other.trim_start_matches("failed ").to_owned()),
+        None => Err("the host did not confirm the payload".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upload_command_fits_between_single_quotes() {
+        assert!(!UPLOAD.contains('\''));
+    }
+
+    #[test]
+    fn answers_that_are_not_whole_are_no_answers() {
+        let whole = "banner\ntarsops-change/1\nverdict ok ZG9uZQ==\nlog YQpi\nend\n";
+        assert_eq!(
+            read_said(whole.as_bytes()),
+            Some(Said::Verdict {
+                word: "ok".into(),
+                text: "done".into(),
+                log: vec!["a".into(), "b".into()]
+            })
+        );
+        for cut in 0..whole.len() - 1 {
+            assert_eq!(read_said(&whole.as_bytes()[..cut]), None, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn no_script_asks_for_a_rebuild() {
+        for script in [CHANGE, GUARD, LAUNCH, LEASE, HISTORY, UPLOAD] {
+            assert!(!script.to_lowercase().contains("rebuild"));
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! One step on one host: look again, act, look until it holds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::host::HostFacts;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_model::observed::Observed;
+use tarsops_model::version::Version;
+use tarsops_plan::action::{Action, AgentChange, Content, CrontabChange};
+use tarsops_plan::condition::{Condition, Truth};
+use tarsops_plan::crontab;
+use tarsops_plan::plan::Step;
+use tarsops_plan::restore::{FORMAT, Intent, without_content};
+use tarsops_transport::{Fault, FaultKind, Payload, Remote};
+
+use crate::execute::{Progress, Run};
+use crate::scripts::{self, CrontabAfter, Launch, Mode, Said};
+
+/// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
+const SLACK: u64 = 180;
+/// How long the facts may take to follow a good verdict.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Hands out the files of pinned packages.
+pub trait Payloads: Send + Sync {
+    /// The file on this machine that holds `path` of the package, and has `digest`.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn file(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> Result<PathBuf, String>;
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it should bring about was so already.
+    AlreadyDone,
+    /// It was done and seen.
+    Done,
+    /// The facts that it rests upon have moved; nothing was changed.
+    Moved(String),
+    /// The host refused it; nothing was changed.
+    Refused(String),
+    /// It failed, and the host put the old state back and saw it run.
+    RolledBack(String),
+    /// It failed, and was left as it is, as the policy says.
+    LeftFailed(String),
+    /// It failed, and the old state could not be put back.
+    Stuck(String),
+    /// The host fell silent; it ends the change by itself.
+    Silent(String),
+    /// The lease was lost before it acted.
+    NoLease(String),
+    /// Something on this machine failed before it acted.
+    NotStarted(String),
+}
+
+impl Verdict {
+    /// Whether the step's end state is reached.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        matches!(self, Self::AlreadyDone | Self::Done)
+    }
+
+    /// The verdict in one word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::AlreadyDone => "already done",
+            Self::Done => "done",
+            Self::Moved(_) => "moved",
+            Self::Refused(_) => "refused",
+            Self::RolledBack(_) => "rolled back",
+            Self::LeftFailed(_) => "failed",
+            Self::Stuck(_) => "stuck",
+            Self::Silent(_) => "silent",
+            Self::NoLease(_) => "no lease",
+            Self::NotStarted(_) => "not started",
+        }
+    }
+
+    /// Why, where there is something to say.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::AlreadyDone | Self::Done => None,
+            Self::Moved(w)
+            | Self::Refused(w)
+            | Self::RolledBack(w)
+            | Self::LeftFailed(w)
+            | Self::Stuck(w)
+            | Self::Silent(w)
+            | Self::NoLease(w)
+            | Self::NotStarted(w) => Some(w),
+        }
+    }
+}
+
+/// The end of a step, with what the host said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepEnd {
+    /// Which step.
+    pub step: String,
+    /// On which node.
+    pub node: NodeName,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The last lines of the host's log.
+    pub log: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+    /// The intent that lies on the host, if the step acted.
+    pub intent: Option<Intent>,
+}
+
+/// A name for a folder on the host.
+#[must_use]
+pub fn folder_name(step: &str) -> String {
+    step.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
+    let began = Instant::now();
+    let node = step
+        .resource
+        .node()
+        .cloned()
+        .unwrap_or_else(|| run.desired.master.clone());
+    let mut end = StepEnd {
+        step: step.id.clone(),
+        node: node.clone(),
+        verdict: Verdict::Done,
+        log: vec![],
+        took: Duration::ZERO,
+        intent: None,
+    };
+    end.verdict = match walk(run, step, &node, &mut end).await {
+        Ok(verdict) | Err(verdict) => verdict,
+    };
+    end.took = began.elapsed();
+    end
+}
+
+async fn walk(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    end: &mut StepEnd,
+) -> Result<Verdict, Verdict> {
+    let remote = run
+        .connect
+        .connect(node)
+        .await
+        .map_err(|e| Verdict::Silent(e.text))?;
+    let seen = observe(run, &*remote, node).await?;
+    if holds(&step.post, node, &seen).is_ok() {
+        return Ok(Verdict::AlreadyDone);
+    }
+    holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    let install = run.install_path(node);
+    match &step.action {
+        Action::Recover {
+            run: left,
+            step: name,
+            ..
+        } => {
+            run.progress.event(&Progress::Acting {
+                step: &step.id,
+                node,
+                what: &step.summary,
+            });
+            let script = scripts::wait(&install, left, name, Mode::Recover);
+            let said = converse(
+                run,
+                remote,
+                node,
+                &script,
+                &install,
+                left,
+                name,
+                Mode::Recover,
+            )
+            .await?;
+            conclude(said, end)?;
+        }
+        Action::ChangeAgent(change) => {
+            act(run, step, node, change, remote, &seen, &install, end).await?;
+        }
+    }
+    // The host has seen its own end; now see it from here.
+    let until = Instant::now() + GRACE;
+    loop {
+        let why = match run.connect.connect(node).await {
+            Err(fault) => fault.text,
+            Ok(remote) => match observe(run, &*remote, node).await {
+                Err(verdict) => {
+                    run.connect.forget(node).await;
+                    verdict.why().unwrap_or_default().to_owned()
+                }
+                Ok(seen) => match holds(&step.post, node, &seen) {
+                    Ok(()) => return Ok(Verdict::Done),
+                    Err(why) => why,
+                },
+            },
+        };
+        if Instant::now() > until {
+            return Err(Verdict::LeftFailed(format!(
+                "the host says that it is done, and yet {why}"
+            )));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn observe(
+    run: &Run<'_>,
+    remote: &dyn Remote,
+    node: &NodeName,
+) -> Result<Inventory, Verdict> {
+    let options = run.look_options(node);
+    let now = (run.clock)();
+    let seen = match tarsops_probe::look(node, remote, &options, now).await {
+        Ok(seen) => seen,
+        Err(fault) => {
+            run.connect.forget(node).await;
+            return Err(Verdict::Silent(fault.text));
+        }
+    };
+    let mut inventory = Inventory {
+        observed_at: now,
+        ..Inventory::default()
+    };
+    inventory.insert(node, seen.host, seen.agent);
+    Ok(inventory)
+}
+
+/// Whether all conditions hold; the first that does not, in words.
+fn holds(conditions: &[Condition], node: &NodeName, seen: &Inventory) -> Result<(), String> {
+    for condition in conditions {
+        match condition.eval(node, seen) {
+            Truth::Holds => {}
+            Truth::Fails(why) | Truth::Unknown(why) => return Err(why),
+        }
+    }
+    Ok(())
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one call site; each is another thing"
+)]
+async fn act(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    change: &AgentChange,
+    remote: Arc<dyn Remote>,
+    seen: &Inventory,
+    install: &AbsPath,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let Observed::Present(host) = seen.host(node) else {
+        return Err(Verdict::Silent("it was not seen".to_owned()));
+    };
+    let crontab = crontab_after(change, host);
+    let name = folder_name(&step.id);
+    let intent = Intent {
+        format: FORMAT.to_owned(),
+        cluster: run.desired.cluster.clone(),
+        run: run.id.clone(),
+        step: name.clone(),
+        holder: run.holder.clone(),
+        spec_digest: run.desired.spec_digest,
+        started_at: (run.clock)(),
+        sign: step.sign,
+        change: without_content(change),
+        crontab_after: match &crontab {
+            CrontabAfter::Keep => None,
+            CrontabAfter::None => Some(None),
+            CrontabAfter::Text(text) => Some(Some(Digest::of(text.as_bytes()))),
+            CrontabAfter::Back(digest, _) => Some(Some(*digest)),
+        },
+    };
+    let intent_text = serde_json::to_string(&intent)
+        .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
+    upload(run, node, change, host, &*remote, install).await?;
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    run.progress.event(&Progress::Acting {
+        step: &step.id,
+        node,
+        what: &step.summary,
+    });
+    let script = scripts::launch(&Launch {
+        install_path: install,
+        run: &run.id,
+        step: &name,
+        change,
+        holder: &run.holder,
+        intent: &intent_text,
+        crontab,
+        settle: run.desired.policy.settle,
+        deadline: run.desired.policy.deadline,
+        stop_on_failure: run.stop_on_failure,
+    });
+    end.intent = Some(intent);
+    let said = converse(
+        run,
+        remote,
+        node,
+        &script,
+        install,
+        &run.id,
+        &name,
+        Mode::Start,
+    )
+    .await?;
+    conclude(said, end)
+}
+
+fn crontab_after(change: &AgentChange, host: &HostFacts) -> CrontabAfter {
+    let Some(CrontabChange { edit, back, .. }) = &change.crontab else {
+        return CrontabAfter::Keep;
+    };
+    if let Some(back) = back {
+        return back.digest.map_or(CrontabAfter::None, |digest| {
+            CrontabAfter::Back(digest, format!("{}/{}/before/crontab", back.run, back.step))
+        });
+    }
+    // The precondition has made sure that this is the crontab that the edit was made for.
+    let text = host
+        .crontab
+        .present()
+        .map(|t| crontab::without_guard(t))
+        .filter(|t| !t.is_empty());
+    crontab::apply(text.as_deref(), edit).map_or(CrontabAfter::None, CrontabAfter::Text)
+}
+
+/// Streams the payloads that the host does not hold yet.
+async fn upload(
+    run: &Run<'_>,
+    node: &NodeName,
+    change: &AgentChange,
+    host: &HostFacts,
+    remote: &dyn Remote,
+    install: &AbsPath,
+) -> Result<(), Verdict> {
+    for file in &change.files {
+        let (
+            Content::Package {
+                component,
+                version,
+                path,
+                size,
+            },
+            Some(digest),
+        ) = (&file.content, file.after)
+        else {
+            continue;
+        };
+        if host.staged.contains(&digest) {
+            continue;
+        }
+        let local = run
+            .payloads
+            .file(*component, *version, path, &digest)
+            .map_err(Verdict::NotStarted)?;
+        run.progress
+            .event(&Progress::Uploading { node, bytes: *size });
+        let payload = Payload {
+            head: format!("{install}\n{digest}\n{size}\n"),
+            file: local,
+            size: *size,
+        };
+        let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
+        let output = match remote.upload(scripts::UPLOAD, &payload, deadline).await {
+            Ok(output) => output,
+            Err(fault) => {
+                run.connect.forget(node).await;
+                return Err(match fault.kind {
+                    FaultKind::Local => Verdict::NotStarted(fault.text),
+                    _ => {
+                        Verdict::Silent(format!("while the payload was on its way: {}", fault.text))
+                    }
+                });
+            }
+        };
+        scripts::read_upload(&output.stdout).map_err(Verdict::Refused)?;
+    }
+    Ok(())
+}
+
+/// Starts the change and waits for its verdict, through broken connections if need be.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "two call sites; each is another thing"
+)]
+async fn converse(
+    run: &Run<'_>,
+    remote: Arc<dyn Remote>,
+    node: &NodeName,
+    first: &str,
+    install: &AbsPath,
+    id: &RunId,
+    name: &str,
+    mode: Mode,
+) -> Result<Said, Verdict> {
+    let policy = &run.desired.policy;
+    let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
+    let until = Instant::now() + patience;
+    let mut script = first.to_owned();
+    let mut mode = mode;
+    let mut remote = Some(remote);
+    let mut lost = 0u32;
+    loop {
+        let answer: Result<Said, Fault> = match remote.take() {
+            Some(host) => match host.script(&script, patience).await {
+                Ok(output) => scripts::read_said(&output.stdout)
+                    .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off")),
+                Err(fault) => Err(fault),
+            },
+            None => Err(Fault::new(FaultKind::Disconnected, "the connection broke")),
+        };
+        match answer {
+            Ok(Said::Lost { log }) => {
+                // Nobody works on it: have the host end it, once.
+                lost += 1;
+                if lost > 2 {
+                    return Ok(Said::Lost { log });
+                }
+                mode = Mode::Recover;
+            }
+            Ok(said) => return Ok(said),
+            Err(fault) => {
+                run.connect.forget(node).await;
+                if Instant::now() > until {
+                    return Err(Verdict::Silent(fault.text));
+                }
+                run.progress.event(&Progress::Reconnecting {
+                    node,
+                    why: &fault.text,
+                });
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Beginning a change again is harmless, but only a host that has heard of it may
+                // be told to wait: the first try may have died before it reached the host.
+            }
+        }
+        remote = match run.connect.connect(node).await {
+            Ok(host) => Some(host),
+            Err(fault) => {
+                if Instant::now() > until {
+                    return Err(Verdict::Silent(fault.text));
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                None
+            }
+        };
+        if mode == Mode::Recover {
+            script = scripts::wait(install, id, name, Mode::Recover);
+        }
+        // A launch may be repeated only while we may still act.
+        if mode == Mode::Start && run.lease.check().is_err() {
+            mode = Mode::Wait;
+            script = scripts::wait(install, id, name, Mode::Wait);
+        }
+    }
+}
+
+fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
+    match said {
+        Said::Lost { log } => {
+            end.log = log;
+            Err(Verdict::Stuck(
+                "nobody on the host ends the change".to_owned(),
+            ))
+        }
+        Said::Verdict { word, text, log } => {
+            end.log = log;
+            match word.as_str() {
+                "ok" => Ok(()),
+                "rolled-back" => {
+                    // A recovery that put the old state back is a good recovery.
+                    if end.intent.is_none() {
+                        Ok(())
+                    } else {
+                        Err(Verdict::RolledBack(text))
+                    }
+                }
+                "moved" => Err(Verdict::Moved(text)),
+                "failed" => Err(Verdict::LeftFailed(text)),
+                "stuck" => Err(Verdict::Stuck(text)),
+                "refused" if end.intent.is_none() => Ok(()),
+                _ => Err(Verdict::Refused(text)),
+            }
+        }
+    }
+}

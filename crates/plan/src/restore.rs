@@ -1,0 +1,255 @@
+//! What a change leaves on its host as intent, and the way back from it.
+//!
+//! The intent holds no content: that lies beside it as before-images. It is enough to plan the way
+//! back on a machine that never saw the run.
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::digest::Digest;
+use tarsops_model::host::HostFacts;
+use tarsops_model::names::{ClusterName, NodeName, RunId};
+use tarsops_model::observed::Observed;
+
+use crate::action::{AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder};
+use crate::assess::{BINARY, Prepared, preconditions};
+use crate::condition::{Condition, file_digest};
+use crate::crontab;
+use crate::plan::Sign;
+use tarsops_model::inventory::Inventory;
+
+/// Format name and number of an intent.
+pub const FORMAT: &str = "tarsops.intent/1";
+
+/// Why a change was made and what it means to do; written before the first act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Whose cluster.
+    pub cluster: ClusterName,
+    /// The run.
+    pub run: RunId,
+    /// The step within the run.
+    pub step: String,
+    /// Who ran it.
+    pub holder: String,
+    /// Digest of the spec that it served.
+    pub spec_digest: Digest,
+    /// Seconds since 1970, by the control machine's clock.
+    pub started_at: i64,
+    /// Whether the resource came, changed or went.
+    pub sign: Sign,
+    /// The change, without the content of files.
+    pub change: AgentChange,
+    /// Digest of the crontab afterwards, where the change writes one; `Some(None)` for none.
+    pub crontab_after: Option<Option<Digest>>,
+}
+
+/// Why there is no way back; one lowercase clause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoWayBack {
+    /// The host could not be seen.
+    #[error("the host could not be looked at: {0}")]
+    Unseen(String),
+    /// Something has changed since.
+    #[error("{0} has changed since that run")]
+    Moved(String),
+    /// A change has not ended there.
+    #[error("a change of run {0} has not ended there; apply ends it")]
+    Unfinished(RunId),
+    /// A fact is unknown.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// The intent of a change: the change itself without what is in its files.
+#[must_use]
+pub fn without_content(change: &AgentChange) -> AgentChange {
+    let mut out = change.clone();
+    for file in &mut out.files {
+        file.content = Content::None;
+    }
+    out
+}
+
+/// The change that takes the host back to where it was before `intent`.
+///
+/// # Errors
+/// [`NoWayBack`] if somebody has changed the host since, or if it cannot be told.
+pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWayBack> {
+    let done = &intent.change;
+    let node: &NodeName = &done.node;
+    let host: &HostFacts = match inventory.host(node) {
+        Observed::Present(h) => h,
+        Observed::Absent => return Err(NoWayBack::Unseen("it is not there".to_owned())),
+        Observed::Unknown(why) => return Err(NoWayBack::Unseen(why)),
+    };
+    if let Some(left) = &host.unfinished {
+        return Err(NoWayBack::Unfinished(left.run.clone()));
+    }
+    let machine_id = match &host.machine_id {
+        Observed::Present(id) if *id == done.machine_id => id.clone(),
+        Observed::Present(_) => return Err(NoWayBack::Moved("the machine itself".to_owned())),
+        other => {
+            return Err(NoWayBack::Unknown(
+                other.unknown().unwrap_or("no machine-id").to_owned(),
+            ));
+        }
+    };
+    let kept = (intent.run.clone(), intent.step.clone());
+    let mut files = Vec::new();
+    if done.folder == Folder::Keep {
+        for (index, file) in done.files.iter().enumerate() {
+            files.push(file_back(file, index + 1, &kept, node, inventory)?);
+        }
+    } else if done.folder == Folder::Create {
+        expect_binary(done, node, inventory)?;
+    }
+    files.sort_by_key(|f| f.path == BINARY);
+    let crontab = match &intent.crontab_after {
+        None => None,
+        Some(after) => Some(crontab_back(done, *after, &kept, host)?),
+    };
+    let folder = match done.folder {
+        Folder::Keep => Folder::Keep,
+        Folder::Create => Folder::Remove,
+        Folder::Remove => Folder::Create,
+    };
+    let runs_after = folder != Folder::Remove && done.ran;
+    let change = AgentChange {
+        node: node.clone(),
+        summary: format!("take back run {}: {}", intent.run, done.summary),
+        folder,
+        files,
+        make_user: false,
+        own: false,
+        restart: runs_after && (done.restart || folder == Folder::Create),
+        stop_servers: false,
+        health: runs_after,
+        crontab,
+        tars_path: done.tars_path.clone(),
+        run_user: done.run_user.clone(),
+        nodeid: done.nodeid.clone(),
+        ip: done.ip,
+        port: done.port_before,
+        port_before: done.port,
+        ran: true,
+        lenient: true,
+        machine_id,
+        folder_from: (folder == Folder::Create).then(|| kept.clone()),
+        owners_from: (done.own && folder == Folder::Keep).then_some(kept),
+    };
+    let pre = preconditions(&change);
+    let mut post: Vec<Condition> = Vec::new();
+    for file in &change.files {
+        if file.path == BINARY {
+            post.push(Condition::File {
+                path: file.path.clone(),
+                digest: file.after,
+            });
+        }
+    }
+    if folder == Folder::Remove {
+        post.push(Condition::Folder { exists: false });
+        post.push(Condition::Stopped);
+    } else {
+        post.push(Condition::Folder { exists: true });
+        if runs_after {
+            post.push(Condition::Listens);
+        }
+    }
+    if let Some(CrontabChange {
+        back: Some(back), ..
+    }) = &change.crontab
+    {
+        post.push(Condition::Crontab {
+            digest: back.digest,
+        });
+    }
+    Ok(Prepared { change, pre, post })
+}
+
+fn expect_binary(
+    done: &AgentChange,
+    node: &NodeName,
+    inventory: &Inventory,
+) -> Result<(), NoWayBack> {
+    let wanted = done
+        .files
+        .iter()
+        .find(|f| f.path == BINARY)
+        .and_then(|f| f.after);
+    match inventory.agent(node) {
+        Observed::Present(a)
+            if wanted.is_none() || file_digest(a, BINARY) == Observed::from(wanted) =>
+        {
+            Ok(())
+        }
+        Observed::Unknown(why) => Err(NoWayBack::Unknown(why)),
+        _ => Err(NoWayBack::Moved("the binary".to_owned())),
+    }
+}
+
+fn file_back(
+    file: &FileChange,
+    index: usize,
+    kept: &(RunId, String),
+    node: &NodeName,
+    inventory: &Inventory,
+) -> Result<FileChange, NoWayBack> {
+    let now = match inventory.agent(node) {
+        Observed::Present(a) => match file_digest(a, &file.path) {
+            Observed::Present(d) => Some(d),
+            Observed::Absent => None,
+            // Files that a probe does not report must be as that run left them; the host checks.
+            Observed::Unknown(_) => file.after,
+        },
+        Observed::Absent => None,
+        Observed::Unknown(why) => return Err(NoWayBack::Unknown(why)),
+    };
+    // tarsnode writes its own configuration; the binary and the scripts are nobody else's.
+    if now != file.after && !file.path.contains("/conf/") {
+        return Err(NoWayBack::Moved(file.path.clone()));
+    }
+    Ok(FileChange {
+        path: file.path.clone(),
+        mode: file.before_mode.unwrap_or(file.mode),
+        before: now,
+        before_mode: Some(file.mode),
+        after: file.before,
+        content: match file.before {
+            Some(before) if Some(before) != now => Content::Before {
+                run: kept.0.clone(),
+                step: kept.1.clone(),
+                index,
+            },
+            _ => Content::None,
+        },
+    })
+}
+
+fn crontab_back(
+    done: &AgentChange,
+    after: Option<Digest>,
+    kept: &(RunId, String),
+    host: &HostFacts,
+) -> Result<CrontabChange, NoWayBack> {
+    let now = match &host.crontab {
+        Observed::Present(text) => Some(crontab::without_guard(text)).filter(|t| !t.is_empty()),
+        Observed::Absent => None,
+        Observed::Unknown(why) => return Err(NoWayBack::Unknown(format!("the crontab: {why}"))),
+    };
+    let now = now.map(|t| Digest::of(t.as_bytes()));
+    if now != after {
+        return Err(NoWayBack::Moved("the crontab".to_owned()));
+    }
+    let before = done.crontab.as_ref().and_then(|c| c.before);
+    Ok(CrontabChange {
+        before: now,
+        edit: crontab::CrontabEdit::default(),
+        back: Some(CrontabBefore {
+            run: kept.0.clone(),
+            step: kept.1.clone(),
+            digest: before,
+        }),
+    })
+}
