@@ -11,7 +11,7 @@
 //!   before it divides them; of a repeated key the last value counts;
 //! - in keys and values `\\ \r \n \t \=` are escapes, and any other backslash is an error.
 //!
-//! What must stay true: [`Document::to_string`] gives the parsed text byte for byte, an edit changes
+//! What must stay true: [`to_string`](ToString::to_string) gives the parsed text byte for byte, an edit changes
 //! the line it names and no other, and a file that Tars refuses is refused here.
 
 use std::collections::BTreeMap;

@@ -138,7 +138,12 @@ pub fn substitute(text: &str, vars: &Vars) -> String {
 
 /// Each placeholder with its place, in the order of the text; they cannot overlap.
 fn find(text: &str) -> impl Iterator<Item = (usize, Placeholder)> {
-    (0..text.len()).filter_map(move |at| {
+    let bytes = text.as_bytes();
+    (0..bytes.len()).filter_map(move |at| {
+        // Nearly every byte is passed over here, by the first letters of the names.
+        if !matches!(bytes[at], b'l' | b'r' | b'd' | b'T') {
+            return None;
+        }
         let found = Placeholder::ALL.into_iter().find(|p| p.is_at(text, at))?;
         Some((at, found))
     })

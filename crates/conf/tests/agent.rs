@@ -1,12 +1,17 @@
 //! The agent's configuration and start script: what is read, and what an edit leaves alone.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tarsops_conf::placeholder::{Placeholder, Vars, substitute};
 use tarsops_conf::tarsnode::{AgentConf, Wanted, read, rewrite};
 use tarsops_conf::util_script::{nodeid, nodeids, placeholders, set_nodeid};
 use tarsops_conf::{ConfError, Document};
+
+/// For a megabyte. Without optimisation everything takes ten times as long; work that grows with
+/// the square of the size would take minutes.
+const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
 #[allow(
     clippy::unwrap_used,
@@ -228,7 +233,7 @@ fn a_script_that_does_not_start_it_is_no_answer() {
 }
 
 #[test]
-fn a_megabyte_of_script_takes_less_than_a_second() {
+fn a_megabyte_of_script_takes_linear_time() {
     for unit in [
         "b --nodeid=x ",
         "b --nodeid=$(",
@@ -239,13 +244,15 @@ fn a_megabyte_of_script_takes_less_than_a_second() {
         "é\\",
     ] {
         let text = unit.repeat(1_000_000 / unit.len());
-        let started = std::time::Instant::now();
-        let _ = (
-            nodeids(&text).len(),
-            set_nodeid(&text, "n").is_ok(),
-            placeholders(&text),
-        );
-        assert!(started.elapsed().as_millis() < 2000, "{unit}");
+        let best = (0..3).map(|_| {
+            let started = Instant::now();
+            let _ = nodeids(&text).len();
+            let _ = set_nodeid(&text, "n").is_ok();
+            let _ = placeholders(&text);
+            started.elapsed()
+        });
+        let best = best.min().unwrap();
+        assert!(best < LIMIT, "{best:?} for {unit:?}");
     }
 }
 

@@ -1,9 +1,15 @@
 //! The document: lossless for every file, edits that touch one line.
 
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 use tarsops_conf::{ConfError, Document};
 
 const SERVER: [&str; 3] = ["tars", "application", "server"];
+
+/// For a megabyte. Without optimisation everything takes ten times as long; work that grows with
+/// the square of the size would take minutes.
+const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
 #[allow(
     clippy::unwrap_used,
@@ -143,17 +149,22 @@ fn all_lines_of_a_key_are_removed() {
 }
 
 #[test]
-fn a_megabyte_takes_less_than_a_second() {
+fn a_megabyte_takes_linear_time() {
     let flat = format!("<a>\n{}</a>\n", "k=v\n".repeat(260_000));
     let deep = format!("{}{}", "<a>\n".repeat(120_000), "</a>\n".repeat(120_000));
     let wide: String = (0..60_000).map(|i| format!("<d{i}>\n</d{i}>\n")).collect();
     let line = format!("k={}", "=\\\\ ".repeat(260_000));
     for text in [flat, deep, wide, line] {
-        let started = std::time::Instant::now();
-        let doc = Document::parse(&text).unwrap();
-        assert_eq!(doc.to_string(), text);
-        drop(doc);
-        assert!(started.elapsed().as_millis() < 1000);
+        // The best of three: what is asked is the work it takes, not how busy the machine is.
+        let best = (0..3).map(|_| {
+            let started = Instant::now();
+            let doc = Document::parse(&text).unwrap();
+            assert_eq!(doc.to_string(), text);
+            drop(doc);
+            started.elapsed()
+        });
+        let best = best.min().unwrap();
+        assert!(best < LIMIT, "{best:?} for {:?}", &text[..8]);
     }
 }
 

@@ -11,7 +11,7 @@
 //! | [`archive`] | `.tgz` files: read in one pass, take one file out |
 //! | [`tree`] | unpacked folders |
 //! | [`layout`] | which file belongs to which component |
-//! | [`assemble`] | one component out of all places where it was found |
+//! | [`mod@assemble`] | one component out of all places where it was found |
 //! | [`lock`] | the lock file |
 
 pub mod archive;

@@ -22,7 +22,7 @@ macro_rules! refused {
         refused!($data, $pattern, Limits::default())
     };
     ($data:expr, $pattern:pat, $limits:expr) => {{
-        let error = refusal(&$data, &$limits);
+        let error = refusal(AsRef::<[u8]>::as_ref(&$data), &$limits);
         assert!(matches!(error, $pattern), "{error:?}");
         let text = error.to_string();
         assert!(!text.contains('\n') && text.chars().all(|c| !c.is_control()));
@@ -176,10 +176,10 @@ fn bombs() {
 
 #[test]
 fn what_is_cut_or_no_package_at_all() {
-    refused!(b"".to_vec(), PackageError::Empty);
+    refused!(b"", PackageError::Empty);
     refused!(gz(b""), PackageError::Empty);
     refused!(Maker::new().tgz(), PackageError::Empty);
-    refused!(b"PK\x03\x04".to_vec(), PackageError::NotGzip);
+    refused!(b"PK\x03\x04", PackageError::NotGzip);
     refused!(good().tar(), PackageError::NotGzip);
     refused!(
         gz(b"hello, this is no archive"),
@@ -193,7 +193,7 @@ fn what_is_cut_or_no_package_at_all() {
     let whole = component("tarsnode", b"binary").tgz();
     for end in 2..whole.len() {
         refused!(
-            whole[..end].to_vec(),
+            whole[..end],
             PackageError::Truncated { .. } | PackageError::Damaged(_)
         );
     }
