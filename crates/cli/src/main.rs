@@ -1,2 +1,100 @@
 //! `tarsops`: desired state for Tars clusters.
-fn main() {}
+//!
+//! This crate reads the command line, prints and chooses exit codes; one file for each command. What
+//! is decided is decided in `tarsops-plan`, what is done is done by `tarsops-apply`.
+
+mod args;
+mod cmd;
+mod context;
+mod exit;
+mod failure;
+mod packages;
+mod progress;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::failure::{Failure, Result};
+
+fn main() -> ExitCode {
+    // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
+    tarsops_sandbox::standin::maybe_run();
+    // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { exit::USAGE } else { exit::OK };
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    logging(&cli);
+    let json = cli.global.json;
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let _ = std::io::stderr().write_all(failure.text().as_bytes());
+            if json && failure.code != exit::USAGE {
+                let document = serde_json::json!({
+                    "format": "tarsops.error/1", "exit_code": failure.code,
+                    "error": failure.layers, "next": failure.hint,
+                });
+                let _ = writeln!(std::io::stdout(), "{document:#}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn logging(cli: &Cli) {
+    use tracing_subscriber::EnvFilter;
+    let level = match cli.global.verbose {
+        0 => "error",
+        1 => "warn",
+        2 => "tarsops=debug,tarsops_probe=debug,tarsops_transport=debug,tarsops_apply=debug,warn",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("TARSOPS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if cli.global.log_json {
+        builder.json().init();
+    } else {
+        builder.with_ansi(false).init();
+    }
+}
+
+fn run(cli: Cli) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new("could not start").because(&e))?;
+    let global = cli.global;
+    match cli.command {
+        Command::Init { path, name } => cmd::init::run(&global, &path, &name),
+        Command::Validate => cmd::validate::run(&global),
+        Command::Schema => cmd::schema::run(),
+        Command::Completions { shell } => cmd::completions::run(shell),
+        Command::Plan { look, out } => runtime.block_on(cmd::plan::run(&global, &look, out.as_deref())),
+        Command::Drift { look, strict } => runtime.block_on(cmd::drift::run(&global, &look, strict)),
+        Command::Status { look } => runtime.block_on(cmd::status::run(&global, &look)),
+        Command::Apply { plan, look, yes } => {
+            runtime.block_on(cmd::apply::run(&global, &look, plan.as_deref(), yes))
+        }
+        Command::History { look, run, limit } => {
+            runtime.block_on(cmd::history::run(&global, &look, run.as_deref(), usize::from(limit)))
+        }
+        Command::Rollback { run, look, yes } => {
+            runtime.block_on(cmd::rollback::run(&global, &look, run.as_deref(), yes))
+        }
+        Command::Package { command } => runtime.block_on(cmd::package::run(&global, command)),
+        Command::Demo { command } => cmd::demo::run(&global, command),
+        Command::SandboxServe { dir } => tarsops_sandbox::cluster::serve(&dir)
+            .map(|()| exit::OK)
+            .map_err(|e| Failure::new("the embedded cluster stopped").because(&e)),
+    }
+}

@@ -1,7 +1,7 @@
 //! The narrow traits through which everything else reaches hosts.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +130,17 @@ pub trait Remote: Send + Sync {
         &'a self,
         command: &'a str,
         payload: &'a Payload,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Output, Fault>>;
+
+    /// Runs `script` as [`Remote::script`] does and writes its standard output to the new file `to`.
+    ///
+    /// # Errors
+    /// As for [`Remote::script`], or if `to` cannot be written.
+    fn download<'a>(
+        &'a self,
+        script: &'a str,
+        to: &'a Path,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>>;
 }

@@ -314,6 +314,7 @@ impl SshHost {
         command: String,
         head: &[u8],
         payload: Option<&Payload>,
+        to: Option<&Path>,
     ) -> Result<Output, Fault> {
         let mut child = self
             .session
@@ -359,7 +360,13 @@ impl SshHost {
         };
         let receive = async {
             let mut out = Vec::new();
-            if let Some(pipe) = stdout.take() {
+            if let (Some(mut pipe), Some(to)) = (stdout.take_if(|_| to.is_some()), to) {
+                let failed =
+                    |e: std::io::Error| local(format!("could not write {}: {e}", to.display()));
+                let mut file = tokio::fs::File::create_new(to).await.map_err(failed)?;
+                tokio::io::copy(&mut pipe, &mut file).await.map_err(failed)?;
+                file.flush().await.map_err(failed)?;
+            } else if let Some(pipe) = stdout.take() {
                 let mut pipe = pipe.take(MAX_OUTPUT as u64 + 1);
                 pipe.read_to_end(&mut out).await.map_err(|e| {
                     Fault::new(
@@ -462,7 +469,7 @@ impl Remote for SshHost {
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         let command = format!("{}sh -s", self.prefix());
-        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None)))
+        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None, None)))
     }
 
     fn upload<'a>(
@@ -474,8 +481,18 @@ impl Remote for SshHost {
         let command = format!("{}sh -c {}", self.prefix(), quote(command));
         Box::pin(self.within(
             deadline,
-            self.run(command, payload.head.as_bytes(), Some(payload)),
+            self.run(command, payload.head.as_bytes(), Some(payload), None),
         ))
+    }
+
+    fn download<'a>(
+        &'a self,
+        script: &'a str,
+        to: &'a Path,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Output, Fault>> {
+        let command = format!("{}sh -s", self.prefix());
+        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None, Some(to))))
     }
 }
 

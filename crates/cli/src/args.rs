@@ -1,0 +1,217 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Desired state for Tars clusters: says what differs from the spec, and moves the cluster there.
+#[derive(Debug, Parser)]
+#[command(name = "tarsops", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 in sync or applied, 1 error, 2 changes pending, 3 invalid spec, \
+4 incomplete, 5 stale plan, 6 blocked by a guard, 7 lease held by another, 8 failed and rolled back, \
+9 stuck, 64 wrong usage, 130 interrupted.")]
+pub struct Cli {
+    /// What is the same for all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The spec.
+    #[arg(short, long, global = true, env = "TARSOPS_SPEC", default_value = "./cluster.yaml", value_name = "SPEC")]
+    pub file: PathBuf,
+    /// Print one JSON document on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Write the JSON document to a file, and text to the terminal.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json_into: Option<PathBuf>,
+    /// When to use colours (NO_COLOR is respected).
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Tell more; twice for traces on standard error.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write traces on standard error as JSON lines.
+    #[arg(long, global = true)]
+    pub log_json: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Options of commands that look at hosts.
+#[derive(Debug, Clone, Args)]
+pub struct Look {
+    /// Narrow to nodes, patterns over them, `@label=value` or components (repeat or use commas).
+    #[arg(long, value_name = "WHAT")]
+    pub on: Vec<String>,
+    /// Read every digest anew rather than trust what a host remembers.
+    #[arg(long)]
+    pub rehash: bool,
+    /// Take the keys of hosts that were never seen into the known hosts file; keys that changed are
+    /// refused still. Compare the fingerprints first.
+    #[arg(long)]
+    pub accept_new_host_keys: bool,
+    /// Seconds that one host may take to answer a look.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented starter spec.
+    Init {
+        /// Where to.
+        #[arg(default_value = "cluster.yaml")]
+        path: PathBuf,
+        /// The cluster's name.
+        #[arg(long, default_value = "prod")]
+        name: String,
+    },
+    /// Check the spec without looking at anything else.
+    Validate,
+    /// Show what would be done.
+    Plan {
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+        /// Save the plan, for `apply FILE`.
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Do it: plan, show, ask, change, verify.
+    Apply {
+        /// A saved plan to carry out exactly.
+        plan: Option<PathBuf>,
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Tell whether the cluster differs from the spec; quiet when it does not. Made for cron.
+    Drift {
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+        /// Count what is there beyond the spec as drift.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Show what is there, node by node.
+    Status {
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Show the runs that the hosts remember.
+    History {
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+        /// One run, whole.
+        run: Option<String>,
+        /// How many runs.
+        #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Take a run back: every host that it changed goes to where it was before.
+    Rollback {
+        /// The run; the newest if left out.
+        run: Option<String>,
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Print the JSON Schema of the spec.
+    Schema,
+    /// Pin and show release packages.
+    Package {
+        /// What to do.
+        #[command(subcommand)]
+        command: PackageCommand,
+    },
+    /// Run the whole story on an embedded cluster on this machine.
+    Demo {
+        /// What to do; the whole story if left out.
+        #[command(subcommand)]
+        command: Option<DemoCommand>,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Serves an embedded cluster.
+    #[command(name = "sandbox-serve", hide = true)]
+    SandboxServe {
+        /// Its folder.
+        dir: PathBuf,
+    },
+}
+
+/// What to do with packages.
+#[derive(Debug, Subcommand)]
+pub enum PackageCommand {
+    /// Read every package that the spec asks for and pin it in `<spec>.lock`.
+    Lock {
+        /// For `packages: node:<name>`: as for `plan`.
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Show what is pinned and what is there.
+    Ls,
+    /// Teach the lock file a binary that no package has.
+    Add {
+        /// The component.
+        #[arg(long)]
+        component: String,
+        /// The version that the binary counts as.
+        #[arg(long)]
+        version: String,
+        /// The binary, an archive that holds it, or its sha256.
+        what: String,
+        /// A word for those who read the lock file.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+}
+
+/// What to do with an embedded cluster.
+#[derive(Debug, Subcommand)]
+pub enum DemoCommand {
+    /// Leave a cluster running and print the path of its spec.
+    Up {
+        /// How many nodes.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=200))]
+        nodes: u8,
+        /// Its folder, which must not exist.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Stop a cluster and remove its folder.
+    Down {
+        /// Its folder.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}

@@ -1,0 +1,295 @@
+//! What commands share: the spec, the lock file, the way to the hosts, one look at all of them.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tarsops_apply::execute::install_path;
+use tarsops_model::desired::Desired;
+use tarsops_model::host::NodeState;
+use tarsops_model::names::{NodeName, RunId};
+use tarsops_plan::render::Style;
+use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
+use tarsops_probe::{Options, Report};
+use tarsops_spec::{Base, Parsed};
+use tarsops_transport::ssh::{NewHostKeys, SshConnector};
+
+use crate::args::{Color, Global, Look};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::packages::Store;
+use crate::progress::Bar;
+
+/// A spec that was read and found right.
+pub struct Loaded {
+    /// Its document, for messages that point into it.
+    pub parsed: Parsed,
+    /// What it wants.
+    pub desired: Desired,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Warnings, ready to print.
+    pub warnings: String,
+}
+
+/// Whether to colour text that goes to `terminal`.
+pub fn colored(global: &Global, terminal: bool) -> bool {
+    match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    }
+}
+
+/// How plans are printed.
+pub fn style(global: &Global) -> Style {
+    Style {
+        verbose: global.verbose > 0,
+        color: colored(global, std::io::stdout().is_terminal()),
+    }
+}
+
+/// Writes a line of progress to standard error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Writes a result to standard output. A reader that went away is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a document for machines and a text for people, each where it was asked for.
+pub fn publish(global: &Global, json: &str, text: &str) -> Result<()> {
+    if let Some(path) = &global.json_into {
+        write_private(path, json)?;
+    }
+    print(if global.json { json } else { text });
+    Ok(())
+}
+
+/// Replaces a file that only its owner may read.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    let tmp = path.with_extension(format!("tmp{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new();
+        let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&tmp, path)
+    };
+    write().map_err(|e| {
+        let _ = std::fs::remove_file(&tmp);
+        Failure::new(format!("could not write {}", path.display())).because(&e)
+    })
+}
+
+/// Reads the spec.
+pub fn load(global: &Global) -> Result<Loaded> {
+    let path = &global.file;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        let hint = match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                "name it with -f or TARSOPS_SPEC, or write one with `tarsops init`"
+            }
+            std::io::ErrorKind::InvalidData => "the spec must be UTF-8 text",
+            _ => "see the message",
+        };
+        Failure::new(format!("could not read the spec {}", path.display())).because(&e).hint(hint)
+    })?;
+    let absolute = std::path::absolute(path)
+        .map_err(|e| Failure::new(format!("could not resolve {}", path.display())).because(&e))?;
+    let dir = absolute.parent().map(Path::to_path_buf).unwrap_or_default();
+    let base = Base { dir: dir.clone(), home: std::env::home_dir() };
+    let color = colored(global, std::io::stderr().is_terminal());
+    let invalid = |d: &tarsops_spec::Diagnostics| {
+        let mut failure = Failure::rendered(exit::INVALID, d.render(color));
+        failure.layers = d.iter().map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message)).collect();
+        failure
+    };
+    let parsed =
+        tarsops_spec::parse(&text, &path.display().to_string()).map_err(|d| invalid(&d))?;
+    let (desired, warnings) = parsed.lower(&base).map_err(|d| invalid(&d))?;
+    Ok(Loaded { parsed, desired, dir, warnings: warnings.render(color) })
+}
+
+/// Everything that a command needs which looks at hosts.
+pub struct Context {
+    /// The spec.
+    pub loaded: Loaded,
+    /// Packages and the lock file.
+    pub store: Store,
+    /// The way to the hosts.
+    pub connector: Arc<SshConnector>,
+    /// What of the cluster is meant.
+    pub scope: Scope,
+    /// Whether digests are read anew.
+    pub rehash: bool,
+    /// How long one host may take.
+    pub timeout: Duration,
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+impl Context {
+    /// Reads spec and lock file, and prepares the way to the hosts.
+    pub fn open(global: &Global, look: &Look) -> Result<Self> {
+        let loaded = load(global)?;
+        if !loaded.warnings.is_empty() && global.verbose > 0 {
+            say(loaded.warnings.trim_end());
+        }
+        let store = Store::open(&global.file, &loaded)?;
+        Self::with(loaded, store, look)
+    }
+
+    /// As [`Context::open`], with a spec and packages that were read already.
+    pub fn with(loaded: Loaded, store: Store, look: &Look) -> Result<Self> {
+        let scope = Scope::parse(&look.on, &loaded.desired).map_err(|e| {
+            Failure::new("could not understand --on").because(&e).code(exit::USAGE)
+        })?;
+        let new_keys = if look.accept_new_host_keys { NewHostKeys::Accept } else { NewHostKeys::Refuse };
+        let connector = SshConnector::new(loaded.desired.access.clone(), new_keys)
+            .map_err(|e| Failure::new("could not prepare SSH").because(&e))?;
+        Ok(Self {
+            loaded,
+            store,
+            connector: Arc::new(connector),
+            scope,
+            rehash: look.rehash,
+            timeout: Duration::from_secs(look.timeout),
+        })
+    }
+
+    /// The desired state.
+    pub const fn desired(&self) -> &Desired {
+        &self.loaded.desired
+    }
+
+    /// Nodes that a look visits: those in scope that exist, and all others, where the identity of
+    /// a machine or the lease is asked for.
+    pub fn nodes(&self) -> Vec<NodeName> {
+        self.desired()
+            .hosts()
+            .filter(|(n, h)| h.state != NodeState::Gone && self.scope.has_node(n))
+            .map(|(n, _)| n.clone())
+            .collect()
+    }
+
+    /// Looks at all nodes in scope.
+    pub async fn look(&self, bar: &Bar) -> Report {
+        self.look_at(&self.nodes(), bar).await
+    }
+
+    /// Looks at `nodes`. Nodes are grouped by install path, as that goes into the script.
+    pub async fn look_at(&self, nodes: &[NodeName], bar: &Bar) -> Report {
+        let mut groups: BTreeMap<String, Vec<NodeName>> = BTreeMap::new();
+        for node in nodes {
+            groups
+                .entry(install_path(self.desired(), node).to_string())
+                .or_default()
+                .push(node.clone());
+        }
+        bar.start(nodes.len());
+        let at = now();
+        let parallel = (self.desired().parallel as usize).max(1);
+        // The groups share the bound: each gets its part, and at least one.
+        let share = (parallel / groups.len().max(1)).max(1);
+        let mut report = Report::default();
+        let mut groups: Vec<(String, Vec<NodeName>)> = groups.into_iter().collect();
+        while !groups.is_empty() {
+            let wave: Vec<_> = groups.drain(..groups.len().min(parallel)).collect();
+            let looks = wave.iter().map(|(_, nodes)| {
+                let options = Options {
+                    install_path: install_path(self.desired(), &nodes[0]),
+                    run_user: self.desired().run_user.clone(),
+                    rehash: self.rehash,
+                    parallel: share,
+                    deadline: self.timeout,
+                };
+                async move {
+                    tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| bar.seen(s))
+                        .await
+                }
+            });
+            for part in futures::future::join_all(looks).await {
+                report.inventory.resources.extend(part.inventory.resources);
+                report.faults.extend(part.faults);
+            }
+        }
+        report.inventory.observed_at = at;
+        report.faults.sort_by(|a, b| a.0.cmp(&b.0));
+        bar.finish();
+        report
+    }
+
+    /// Makes the plan for what was seen and has it checked.
+    pub fn plan(&self, report: &Report) -> Result<Plan> {
+        let input = PlanInput {
+            desired: self.desired(),
+            inventory: &report.inventory,
+            catalog: self.store.catalog(),
+            scope: &self.scope,
+            now: report.inventory.observed_at,
+        };
+        let plan = make_plan(&input);
+        if let Err(found) = checker::check(&plan, &input) {
+            let mut failure = Failure::new("the plan does not pass its own check; nothing was changed")
+                .hint("this is a fault in tarsops: please report it with the output of `tarsops plan --json`");
+            failure.layers.extend(found.iter().take(5).map(ToString::to_string));
+            return Err(failure);
+        }
+        Ok(plan)
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.connector.close().await;
+    }
+}
+
+/// A run id that is newer than every run that a host has seen.
+pub fn new_run(report: &Report, master: Option<&RunId>) -> RunId {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    use tarsops_model::inventory::Facts;
+    use tarsops_model::observed::Observed;
+    let seen = report
+        .inventory
+        .resources
+        .values()
+        .filter_map(|o| match o {
+            Observed::Present(Facts::Host(h)) => h.fence.as_ref().map(RunId::sequence),
+            _ => None,
+        })
+        .chain(master.map(RunId::sequence))
+        .max()
+        .unwrap_or(0);
+    let clock = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+    let chance = std::hash::RandomState::new().build_hasher().finish();
+    RunId::from_parts(clock.max(seen + 1), (chance & 0x00ff_ffff) as u32)
+}
+
+/// Who we are, in the words of a lease.
+pub fn holder() -> String {
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host} pid {}", std::process::id())
+}
+
+/// Where this machine keeps its journals.
+pub fn state_folder(desired: &Desired) -> PathBuf {
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
+        .or_else(|| std::env::home_dir().map(|h| h.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir);
+    base.join("tarsops").join(desired.cluster.as_str())
+}

@@ -1,0 +1,82 @@
+//! How a command fails: an exit code, a sentence for each layer, and a next step.
+
+use std::fmt::Write as _;
+
+use crate::exit;
+
+/// A failure on its way to the edge of the program.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub code: u8,
+    /// One lowercase sentence for each layer, outermost first.
+    pub layers: Vec<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Text that was rendered already and stands for the layers.
+    pub rendered: Option<String>,
+}
+
+impl Failure {
+    /// A plain error (exit code 1).
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { code: exit::ERROR, layers: vec![text.into()], hint: None, rendered: None }
+    }
+
+    /// With another exit code.
+    #[must_use]
+    pub const fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// With a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With an error and all its causes below the sentence.
+    #[must_use]
+    pub fn because(mut self, error: &dyn std::error::Error) -> Self {
+        let mut cause = Some(error);
+        while let Some(c) = cause {
+            let text = c.to_string();
+            // A layer that repeats what stands above says nothing.
+            if !self.layers.iter().any(|l| l.contains(&text)) {
+                self.layers.push(text);
+            }
+            cause = c.source();
+        }
+        self
+    }
+
+    /// A failure whose text is ready.
+    #[must_use]
+    pub const fn rendered(code: u8, text: String) -> Self {
+        Self { code, layers: vec![], hint: None, rendered: Some(text) }
+    }
+
+    /// The failure as people read it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if let Some(text) = &self.rendered {
+            return text.clone();
+        }
+        let mut out = String::new();
+        for (depth, layer) in self.layers.iter().enumerate() {
+            let _ = match depth {
+                0 => writeln!(out, "error: {layer}"),
+                _ => writeln!(out, "{}because: {layer}", "  ".repeat(depth)),
+            };
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "next: {hint}");
+        }
+        out
+    }
+}
+
+/// What commands return: an exit code, or a failure.
+pub type Result<T = u8> = std::result::Result<T, Failure>;

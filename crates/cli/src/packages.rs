@@ -1,0 +1,520 @@
+//! Release packages on this machine: the lock file, the packages folder, and the files that go to
+//! hosts.
+//!
+//! A folder is read only when something has to be installed from it; an upgrade needs no more than
+//! what the lock file says of the binary. What goes to hosts is taken out of its archive once, into
+//! a private folder, with its digest checked on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sha2::Digest as _;
+use tarsops_apply::Payloads;
+use tarsops_model::component::Component;
+use tarsops_model::desired::{Desired, PackageSource};
+use tarsops_model::digest::Digest;
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
+use tarsops_model::version::Version;
+use tarsops_package::assemble::contents_digest;
+use tarsops_package::lock::verify;
+use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
+use tarsops_package::{Found, Limits, LockFile, assemble, extract_file, read_archive, read_tree};
+use tarsops_transport::{Connect as _, quote};
+
+use crate::context::{Context, Loaded, write_private};
+use crate::exit;
+use crate::failure::{Failure, Result};
+
+/// Components that this version installs.
+pub const MANAGED: [Component; 1] = [Component::Tarsnode];
+
+/// The lock file and the packages of one spec.
+pub struct Store {
+    /// Where the lock file lies.
+    pub lock_path: PathBuf,
+    /// What it says; none if there is none.
+    pub lock: Option<LockFile>,
+    source: PackageSource,
+    dir: PathBuf,
+    catalog: Catalog,
+    full: bool,
+    spool: tempfile::TempDir,
+    spooled: Mutex<BTreeMap<Digest, PathBuf>>,
+    origins: Mutex<BTreeMap<Digest, Origin>>,
+}
+
+/// Where the bytes of a file can be had.
+#[derive(Debug, Clone)]
+enum Origin {
+    Archive { path: PathBuf, layout: Layout, component: Component, file: String },
+    Plain(PathBuf),
+}
+
+/// The lock file of a spec.
+pub fn lock_path(spec: &Path) -> PathBuf {
+    let mut name = spec.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Reads a lock file; none if there is none.
+pub fn read_lock(path: &Path) -> Result<Option<LockFile>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => {
+            return Err(Failure::new(format!("could not read {}", path.display())).because(&e));
+        }
+    };
+    LockFile::parse(&text).map(Some).map_err(|e| {
+        Failure::new(format!("could not read the lock file {}", path.display()))
+            .because(&e)
+            .hint("restore it from Git, or make it anew with `tarsops package lock`")
+    })
+}
+
+impl Store {
+    /// Reads the lock file of the spec at `spec`.
+    pub fn open(spec: &Path, loaded: &Loaded) -> Result<Self> {
+        let lock_path = lock_path(spec);
+        let lock = read_lock(&lock_path)?;
+        let spool = tempfile::Builder::new()
+            .prefix("tarsops-spool-")
+            .tempdir()
+            .map_err(|e| Failure::new("could not make a temporary folder").because(&e))?;
+        let mut store = Self {
+            lock_path,
+            lock,
+            source: loaded.desired.packages.clone(),
+            dir: loaded.dir.clone(),
+            catalog: Catalog::default(),
+            full: false,
+            spool,
+            spooled: Mutex::default(),
+            origins: Mutex::default(),
+        };
+        store.catalog = store.pinned(&loaded.desired);
+        Ok(store)
+    }
+
+    /// What is known so far.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What the lock file alone says: every digest, and for the versions that the spec asks for the
+    /// binary.
+    fn pinned(&self, desired: &Desired) -> Catalog {
+        let Some(lock) = &self.lock else { return Catalog::default() };
+        let mut catalog = lock.catalog();
+        for (component, version) in &desired.versions {
+            let Some(pin) = lock.pin(*component, *version) else { continue };
+            catalog.insert(PackageContents {
+                pin: pin.clone(),
+                files: vec![PackageFile {
+                    path: format!("bin/{component}"),
+                    mode: 0o755,
+                    size: pin.binary_size,
+                    digest: pin.binary,
+                    text: None,
+                }],
+            });
+        }
+        catalog
+    }
+
+    /// The folder with the packages of `version`; none for `node:` sources.
+    pub fn folder(&self, version: Version) -> Option<PathBuf> {
+        match &self.source {
+            PackageSource::Folder(template) => {
+                Some(self.dir.join(template.replace("{version}", &version.to_string())))
+            }
+            PackageSource::Node(_) => None,
+        }
+    }
+
+    /// Reads everything in the folder of `version` that may hold one of `components`.
+    pub fn read_folder(&self, version: Version, components: &[Component]) -> Result<Vec<Found>> {
+        let Some(folder) = self.folder(version) else { return Ok(vec![]) };
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(e) => {
+                return Err(Failure::new(format!("could not read {}", folder.display())).because(&e));
+            }
+        };
+        let mut names: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+        names.sort();
+        let mut found = Vec::new();
+        let tree_at = |path: &Path| path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir();
+        if tree_at(&folder) {
+            found.extend(self.one_tree(&folder, "."  )?);
+        }
+        for path in names {
+            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
+            let stem = name.strip_suffix(".tgz").or_else(|| name.strip_suffix(".tar.gz"));
+            if let Some(stem) = stem {
+                // Another component's own package has nothing of ours.
+                let other = stem.parse::<Component>().is_ok_and(|c| !components.contains(&c));
+                if !other {
+                    found.extend(self.one_archive(&path, &name)?);
+                }
+            } else if path.is_dir() && tree_at(&path) {
+                found.extend(self.one_tree(&path, &name)?);
+            }
+        }
+        found.retain(|f| components.contains(&f.component));
+        Ok(found)
+    }
+
+    fn one_archive(&self, path: &Path, name: &str) -> Result<Vec<Found>> {
+        let refused = |e: &dyn std::error::Error| {
+            Failure::new(format!("the package {} was refused", path.display()))
+                .because(e)
+                .hint("replace it; nothing was unpacked and nothing was changed")
+        };
+        let file = File::open(path).map_err(|e| refused(&e))?;
+        let archive = read_archive(BufReader::with_capacity(1 << 16, file), name, &Limits::default())
+            .map_err(|e| refused(&e))?;
+        if archive.trailing > 0 {
+            tracing::warn!("{} has {} bytes after its end", path.display(), archive.trailing);
+        }
+        for found in &archive.found {
+            for file in &found.files {
+                self.remember(file.digest, Origin::Archive {
+                    path: path.to_path_buf(),
+                    layout: found.layout,
+                    component: found.component,
+                    file: file.path.clone(),
+                });
+            }
+        }
+        Ok(archive.found)
+    }
+
+    fn one_tree(&self, root: &Path, name: &str) -> Result<Vec<Found>> {
+        let found = read_tree(&Folder(root.to_path_buf()), name, &Limits::default()).map_err(|e| {
+            Failure::new(format!("the package tree {} was refused", root.display())).because(&e)
+        })?;
+        for f in &found {
+            for file in &f.files {
+                let place = match file.path.split_once('/') {
+                    Some(("bin", _)) => root.join("framework/servers").join(f.component.name()).join(&file.path),
+                    Some(("conf", _)) => root.join("framework/conf").join(f.component.name()).join(&file.path),
+                    _ => root.join("framework/util-linux").join(f.component.name()).join(&file.path),
+                };
+                self.remember(file.digest, Origin::Plain(place));
+            }
+        }
+        Ok(found)
+    }
+
+    fn remember(&self, digest: Digest, origin: Origin) {
+        if let Ok(mut origins) = self.origins.lock() {
+            origins.entry(digest).or_insert(origin);
+        }
+    }
+
+    /// Reads the packages whole, so that fresh installs can be planned. Every one is compared with
+    /// its pin.
+    pub fn load(&mut self, desired: &Desired) -> Result<()> {
+        if self.full {
+            return Ok(());
+        }
+        self.full = true;
+        let Some(lock) = self.lock.clone() else { return Ok(()) };
+        for (component, version) in desired.versions.iter().filter(|(c, _)| MANAGED.contains(c)) {
+            let Some(pin) = lock.pin(*component, *version) else { continue };
+            let found = self.read_folder(*version, &[*component])?;
+            if found.is_empty() {
+                continue;
+            }
+            let contents = assemble(*component, *version, &found)
+                .map_err(|e| Failure::new(format!("the package of {component} {version} cannot be used")).because(&e))?;
+            verify(pin, &contents).map_err(|e| {
+                Failure::new("a package is not the one that was pinned")
+                    .because(&e)
+                    .hint("if the new package is meant, run `tarsops package lock` and commit the lock file")
+            })?;
+            self.catalog.insert(contents);
+        }
+        Ok(())
+    }
+
+    /// Whether packages come from a node, and which.
+    pub const fn node_source(&self) -> Option<&NodeName> {
+        match &self.source {
+            PackageSource::Node(node) => Some(node),
+            PackageSource::Folder(_) => None,
+        }
+    }
+
+    /// Takes over the contents that were seen on a node, if they are what is pinned.
+    pub fn take_node(&mut self, contents: PackageContents) -> Result<()> {
+        let (component, version) = (contents.pin.component, contents.pin.version);
+        if let Some(pin) = self.lock.as_ref().and_then(|l| l.pin(component, version)) {
+            verify(pin, &contents).map_err(|e| {
+                Failure::new("the node's installation is not the one that was pinned")
+                    .because(&e)
+                    .hint("if it is meant, run `tarsops package lock` and commit the lock file")
+            })?;
+            self.catalog.insert(contents);
+        }
+        Ok(())
+    }
+
+    /// Makes a file that came from elsewhere available under its digest.
+    pub fn take_file(&self, digest: Digest, path: PathBuf) {
+        if let Ok(mut spooled) = self.spooled.lock() {
+            spooled.insert(digest, path);
+        }
+    }
+
+    /// A private folder for files on their way.
+    pub fn spool(&self) -> &Path {
+        self.spool.path()
+    }
+
+    /// Writes the lock file.
+    pub fn write_lock(&self, lock: &LockFile) -> Result<()> {
+        let text = lock.render().map_err(|e| Failure::new("could not write the lock file").because(&e))?;
+        write_private(&self.lock_path, &text)?;
+        use std::os::unix::fs::PermissionsExt as _;
+        // It belongs into Git and holds no secret.
+        std::fs::set_permissions(&self.lock_path, std::fs::Permissions::from_mode(0o644))
+            .map_err(|e| Failure::new("could not set the mode of the lock file").because(&e))
+    }
+
+    fn origin(&self, component: Component, version: Version, path: &str, digest: &Digest) -> Option<Origin> {
+        let known = self.origins.lock().ok().and_then(|o| o.get(digest).cloned());
+        if known.is_some() {
+            return known;
+        }
+        // Only the lock file was read so far: it says which source has the binary.
+        let pin = self.lock.as_ref()?.pin(component, version)?;
+        let folder = self.folder(version)?;
+        match pin.layout {
+            Layout::Node => None,
+            Layout::Deploy if pin.archive.is_none() => {
+                let root = folder.join(&pin.source);
+                Some(Origin::Plain(root.join("framework/servers").join(component.name()).join(path)))
+            }
+            layout => Some(Origin::Archive {
+                path: folder.join(&pin.source),
+                layout,
+                component,
+                file: path.to_owned(),
+            }),
+        }
+    }
+}
+
+impl Payloads for Store {
+    fn file(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> std::result::Result<PathBuf, String> {
+        let mut spooled = self.spooled.lock().map_err(|_| "the spool is broken".to_owned())?;
+        if let Some(path) = spooled.get(digest) {
+            return Ok(path.clone());
+        }
+        let origin = self
+            .origin(component, version, path, digest)
+            .ok_or_else(|| format!("no package has {path} of {component} {version}"))?;
+        let to = self.spool.path().join(digest.to_string());
+        let failed = |what: &Path, e: &dyn std::error::Error| {
+            let mut text = format!("{}: {e}", what.display());
+            let mut cause = e.source();
+            while let Some(c) = cause {
+                text.push_str(&format!(": {c}"));
+                cause = c.source();
+            }
+            text
+        };
+        let mut out = BufWriter::new(File::create(&to).map_err(|e| failed(&to, &e))?);
+        match &origin {
+            Origin::Archive { path, layout, component, file } => {
+                let archive = File::open(path).map_err(|e| failed(path, &e))?;
+                extract_file(
+                    BufReader::with_capacity(1 << 16, archive),
+                    *layout,
+                    *component,
+                    file,
+                    digest,
+                    &mut out,
+                    &Limits::default(),
+                )
+                .map_err(|e| failed(path, &e))?;
+            }
+            Origin::Plain(path) => {
+                let mut file = File::open(path).map_err(|e| failed(path, &e))?;
+                let found = copy_hashed(&mut file, &mut out).map_err(|e| failed(path, &e))?;
+                if found != *digest {
+                    return Err(format!("{} is not what the lock file says", path.display()));
+                }
+            }
+        }
+        out.flush().map_err(|e| failed(&to, &e))?;
+        spooled.insert(*digest, to.clone());
+        Ok(to)
+    }
+}
+
+/// Copies and hashes in one pass.
+fn copy_hashed(from: &mut dyn Read, to: &mut dyn io::Write) -> io::Result<Digest> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0u8; 1 << 16];
+    loop {
+        let n = from.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(Digest::from_bytes(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..n]);
+        to.write_all(&buffer[..n])?;
+    }
+}
+
+/// The sha256 of a file.
+pub fn digest_of(path: &Path) -> io::Result<Digest> {
+    copy_hashed(&mut File::open(path)?, &mut io::sink())
+}
+
+/// A folder of the file system as a package tree.
+struct Folder(PathBuf);
+
+impl Tree for Folder {
+    fn entries(&self) -> io::Result<Vec<TreeEntry>> {
+        let mut out = Vec::new();
+        let mut todo = vec![PathBuf::new()];
+        while let Some(below) = todo.pop() {
+            for entry in std::fs::read_dir(self.0.join(&below))? {
+                let entry = entry?;
+                let name = below.join(entry.file_name());
+                let meta = entry.metadata()?;
+                let kind = if meta.file_type().is_symlink() {
+                    let target = std::fs::read_link(entry.path())?;
+                    TreeKind::Link { target: target.to_string_lossy().into_owned() }
+                } else if meta.is_dir() {
+                    todo.push(name.clone());
+                    TreeKind::Folder
+                } else if meta.is_file() {
+                    TreeKind::File { size: meta.len() }
+                } else {
+                    TreeKind::Special
+                };
+                out.push(TreeEntry { name: name.as_os_str().as_bytes().to_vec(), kind });
+            }
+        }
+        Ok(out)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
+        let path = self.0.join(path);
+        if path.symlink_metadata()?.file_type().is_symlink() {
+            return Err(io::Error::other("it has become a link"));
+        }
+        Ok(Box::new(BufReader::with_capacity(1 << 16, File::open(path)?)))
+    }
+}
+
+/// Looks at the live installation on the source node, as the handbook's chapter 3 copies it: the
+/// binary, the configuration and the scripts, without data and logs.
+pub async fn node_contents(
+    context: &Context,
+    node: &NodeName,
+    version: Version,
+) -> Result<PackageContents> {
+    let bar = crate::progress::Bar::quiet();
+    let report = context.look_at(std::slice::from_ref(node), &bar).await;
+    let unseen = |why: &str| {
+        Failure::new(format!("could not look at the package source node:{node}"))
+            .because(&std::io::Error::other(why.to_owned()))
+            .code(exit::INCOMPLETE)
+    };
+    let facts = match report.inventory.agent(node) {
+        Observed::Present(facts) => facts,
+        Observed::Absent => return Err(unseen("tarsnode is not installed there")),
+        Observed::Unknown(why) => return Err(unseen(&why)),
+    };
+    let binary = match &facts.binary {
+        Observed::Present(file) => file,
+        other => return Err(unseen(other.unknown().unwrap_or("its binary is not there"))),
+    };
+    let mut files = vec![PackageFile {
+        path: "bin/tarsnode".to_owned(),
+        mode: 0o755,
+        size: binary.size,
+        digest: binary.digest,
+        text: None,
+    }];
+    for (name, script) in &facts.util {
+        if let Observed::Present(text) = script {
+            files.push(text_file(format!("util/{name}"), 0o755, &text.text));
+        }
+    }
+    // A running tarsnode rewrites its configuration, so that is no part of what is pinned.
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let contents = contents_digest(&files);
+    if let Observed::Present(text) = &facts.conf {
+        files.push(text_file("conf/tars.tarsnode.config.conf".to_owned(), 0o644, &text.text));
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(PackageContents {
+        pin: PackagePin {
+            component: Component::Tarsnode,
+            version,
+            layout: Layout::Node,
+            source: format!("node:{node}"),
+            archive: None,
+            archive_size: None,
+            binary: binary.digest,
+            binary_size: binary.size,
+            contents,
+        },
+        files,
+    })
+}
+
+fn text_file(path: String, mode: u32, text: &str) -> PackageFile {
+    PackageFile {
+        path,
+        mode,
+        size: text.len() as u64,
+        digest: Digest::of(text.as_bytes()),
+        text: Some(text.to_owned()),
+    }
+}
+
+/// Fetches the binary of a `node:` source, once, with its digest checked.
+pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest) -> Result<()> {
+    let to = context.store.spool().join(digest.to_string());
+    let install = tarsops_apply::execute::install_path(context.desired(), node);
+    let script = format!("F={}\ncat <\"$F\"\n", quote(&format!("{install}/tars/tarsnode/bin/tarsnode")));
+    let failed = |e: &dyn std::error::Error| {
+        Failure::new(format!("could not copy the binary from node {node}")).because(e)
+    };
+    let remote = context.connector.connect(node).await.map_err(|e| failed(&e))?;
+    remote.download(&script, &to, Duration::from_secs(600)).await.map_err(|e| failed(&e))?;
+    let found = digest_of(&to).map_err(|e| failed(&e))?;
+    if found != digest {
+        return Err(Failure::new(format!("the binary on node {node} is not the one that was pinned"))
+            .hint("if it is meant, run `tarsops package lock` and commit the lock file"));
+    }
+    context.store.take_file(digest, to);
+    Ok(())
+}
+
+/// Versions that the spec asks for, of components that this version installs.
+pub fn wanted(desired: &Desired) -> BTreeSet<(Component, Version)> {
+    desired.versions.iter().filter(|(c, _)| MANAGED.contains(c)).copied().collect()
+}
