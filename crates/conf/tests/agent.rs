@@ -1,4 +1,9 @@
 //! The agent's configuration and start script: what is read, and what an edit leaves alone.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests read fixtures and measure time"
+)]
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,9 @@
 //! The document: lossless for every file, edits that touch one line.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests read fixtures and measure time"
+)]
 
 use std::time::{Duration, Instant};
 

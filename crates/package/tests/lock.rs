@@ -1,4 +1,9 @@
 //! The lock file: stable bytes, refusals, and what it knows.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests read fixtures"
+)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;

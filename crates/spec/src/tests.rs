@@ -1,4 +1,9 @@
 //! Tests of whole specs.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests read fixtures and measure time"
+)]
 
 use super::*;
 
