@@ -438,7 +438,7 @@ pub async fn node_contents(
     let report = context.look_at(std::slice::from_ref(node), &bar).await;
     let unseen = |why: &str| {
         Failure::new(format!("could not look at the package source node:{node}"))
-            .because(&std::io::Error::other(why.to_owned()))
+            .because(&io::Error::other(why.to_owned()))
             .code(exit::INCOMPLETE)
     };
     let facts = match report.inventory.agent(node) {

@@ -1,0 +1,312 @@
+//! `apply`: plan, show, ask, change, verify.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use tarsops_apply::execute::{Interrupt, Run, execute, install_path};
+use tarsops_apply::journal::Journal;
+use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
+use tarsops_apply::{Outcome, Verdict};
+use tarsops_model::host::NodeState;
+use tarsops_plan::action::Action;
+use tarsops_plan::{Plan, checker, render};
+use tarsops_probe::Report;
+use tarsops_transport::Connect;
+
+use crate::args::{Global, Look};
+use crate::context::{Context, holder, new_run, now, print, publish, say, state_folder, style};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::progress::{Bar, Teller};
+
+/// Rounds of ending unfinished changes before a plan is carried out.
+const ROUNDS: usize = 3;
+
+/// Brings the cluster to the spec, or carries out a saved plan.
+pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) -> Result {
+    let mut context = Context::open(global, look)?;
+    super::validate::without_package(global, &context.loaded)?;
+    let interrupt = Arc::new(Interrupt::default());
+    watch_interrupts(&interrupt);
+    let saved = saved.map(|path| read_saved(&context, path)).transpose()?;
+    let mut whole = Outcome::default();
+    let mut last: Option<Plan> = None;
+    for round in 0..ROUNDS {
+        let report = context.look(&Bar::new("looking at")).await;
+        let plan = match &saved {
+            Some(plan) => plan.clone(),
+            None => super::plan::make(&mut context, &report).await?,
+        };
+        super::plan::explain_silence(&report);
+        if round == 0 || !plan.is_empty() {
+            show(global, &plan);
+        }
+        let silent = silent_hosts(&context, &report);
+        if plan.is_empty() {
+            super::plan::lock_hint(&context, &plan);
+            last = Some(plan);
+            break;
+        }
+        refuse_silence(&context, silent, &report)?;
+        if round == 0 && !yes {
+            ask(&plan)?;
+        }
+        super::plan::fetch_payloads(&context, &plan).await?;
+        let outcome = carry_out(global, &context, &plan, &report, silent, &interrupt).await?;
+        let recovered = plan.steps.iter().any(|s| matches!(s.action, Action::Recover { .. }));
+        let good = outcome.ends.iter().all(|e| e.verdict.is_good()) && !outcome.interrupted;
+        whole = merge(whole, outcome);
+        // A host whose unfinished change was ended is looked at anew and planned for.
+        if !(recovered && good && saved.is_none()) {
+            break;
+        }
+    }
+    let left = match last {
+        Some(plan) => plan,
+        None if interrupt.is_pressed() => return finish(global, &context, &whole, None).await,
+        None => {
+            context.rehash = false;
+            let report = context.look(&Bar::new("verifying")).await;
+            super::plan::make(&mut context, &report).await?
+        }
+    };
+    finish(global, &context, &whole, Some(&left)).await
+}
+
+fn merge(mut a: Outcome, b: Outcome) -> Outcome {
+    a.ends.extend(b.ends);
+    a.taken_back.extend(b.taken_back);
+    a.not_begun = b.not_begun;
+    a.interrupted |= b.interrupted;
+    a
+}
+
+fn show(global: &Global, plan: &Plan) {
+    let text = render::text(plan, style(global));
+    if global.json { say(text.trim_end()) } else { print(&text) }
+}
+
+/// Counts Ctrl-C.
+pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
+    let interrupt = Arc::clone(interrupt);
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if interrupt.is_pressed() {
+                say("stopping at once; hosts end what they began by themselves");
+            } else {
+                say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
+            }
+            interrupt.press();
+        }
+    });
+}
+
+fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::new(format!("could not read the plan {}", path.display())).because(&e))?;
+    let plan = Plan::from_json(&text).map_err(|e| {
+        Failure::new(format!("could not read the plan {}", path.display())).because(&e)
+    })?;
+    let desired = context.desired();
+    if plan.spec_digest != desired.spec_digest || plan.cluster != desired.cluster {
+        return Err(Failure::new("the saved plan was made for another spec")
+            .code(exit::STALE)
+            .hint("plan again with the spec as it is now"));
+    }
+    checker::check_document(&plan, desired).map_err(|found| {
+        let mut failure = Failure::new("the saved plan does not pass the check; nothing was changed")
+            .code(exit::BLOCKED)
+            .hint("plan again, and leave the file as it is");
+        failure.layers.extend(found.iter().take(5).map(ToString::to_string));
+        failure
+    })?;
+    if checker::asks_for_rebuild(&text) {
+        return Err(Failure::new("the saved plan asks for a rebuild of the database, which tarsops never does")
+            .code(exit::BLOCKED));
+    }
+    Ok(plan)
+}
+
+/// Hosts that should be there and did not answer.
+fn silent_hosts(context: &Context, report: &Report) -> usize {
+    report
+        .faults
+        .iter()
+        .filter(|(node, _)| {
+            context
+                .desired()
+                .host(node)
+                .is_some_and(|h| !matches!(h.state, NodeState::Maintenance { .. } | NodeState::Gone))
+        })
+        .count()
+}
+
+fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<()> {
+    let desired = context.desired();
+    let allowed = desired.policy.max_unreachable.of(desired.hosts().count());
+    if silent <= allowed {
+        return Ok(());
+    }
+    let names: Vec<String> = report.faults.iter().map(|(n, f)| format!("{n}: {f}")).collect();
+    let mut failure = Failure::new(format!(
+        "{silent} hosts are silent and the spec allows {allowed} (rollout.max_unreachable); nothing was changed"
+    ))
+    .code(exit::INCOMPLETE)
+    .hint("bring them back, set them to maintenance, narrow with --on, or raise max_unreachable");
+    failure.layers.extend(names.into_iter().take(5));
+    Err(failure)
+}
+
+/// Asks on the terminal; only `yes` goes on.
+pub fn ask(plan: &Plan) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("nobody can be asked here")
+            .code(exit::USAGE)
+            .hint("say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`"));
+    }
+    let hosts = plan.steps.len();
+    let mut err = std::io::stderr();
+    let _ = write!(err, "Change {hosts} host{}? Only `yes` is taken: ", if hosts == 1 { "" } else { "s" });
+    let _ = err.flush();
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    if read.is_ok() && line.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Failure::new("not confirmed; nothing was changed"))
+}
+
+/// Takes the lease and walks over the plan.
+pub async fn carry_out(
+    global: &Global,
+    context: &Context,
+    plan: &Plan,
+    report: &Report,
+    silent: usize,
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
+    let desired = context.desired();
+    let id = new_run(report, None);
+    let holder = holder();
+    let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
+    let lease = Lease::acquire(
+        Arc::clone(&connect),
+        LeaseSpec {
+            master: desired.master.clone(),
+            install_path: install_path(desired, &desired.master),
+            run: id.clone(),
+            holder: holder.clone(),
+            spec: desired.spec_digest,
+        },
+    )
+    .await
+    .map_err(|e| {
+        let failure = Failure::new("could not take the lease; nothing was changed").because(&e);
+        match e {
+            LeaseError::Held { .. } | LeaseError::Lost(_) => failure
+                .code(exit::LEASE)
+                .hint("wait for that run; a dead one frees the lease by itself"),
+            LeaseError::Unreachable(fault) => {
+                failure.code(exit::INCOMPLETE).hint(fault.kind.hint())
+            }
+            LeaseError::Failed(_) => failure,
+        }
+    })?;
+    say(&format!("run {id}"));
+    let teller = Teller::new(plan.steps.len(), global.verbose > 0);
+    let clock = now;
+    let journal = Journal::create(&state_folder(desired), id.as_str());
+    let run = Run {
+        id,
+        holder,
+        desired,
+        connect,
+        payloads: &context.store,
+        lease: &lease,
+        progress: &teller,
+        interrupt,
+        clock: &clock,
+        look_deadline: context.timeout,
+        stop_on_failure: desired.policy.on_failure == tarsops_model::desired::OnFailure::Stop,
+        journal: tokio::sync::Mutex::new(journal),
+    };
+    let outcome = tokio::select! {
+        outcome = execute(&run, plan, silent) => Some(outcome),
+        () = interrupt.twice() => None,
+    };
+    drop(run);
+    teller.finish();
+    match outcome {
+        Some(outcome) => {
+            lease.release().await;
+            Ok(outcome)
+        }
+        None => Err(Failure::new("stopped at once")
+            .code(exit::INTERRUPTED)
+            .hint("hosts end by themselves what they began; the same apply goes on from there")),
+    }
+}
+
+async fn finish(
+    global: &Global,
+    context: &Context,
+    outcome: &Outcome,
+    left: Option<&Plan>,
+) -> Result {
+    let code = exit::of_run(outcome, left);
+    let done = outcome.ends.iter().filter(|e| e.verdict == Verdict::Done).count();
+    let already = outcome.ends.iter().filter(|e| e.verdict == Verdict::AlreadyDone).count();
+    let bad = outcome.ends.iter().filter(|e| !e.verdict.is_good()).count();
+    let word = match code {
+        exit::OK if outcome.ends.is_empty() => "no changes",
+        exit::OK => "converged",
+        exit::INTERRUPTED => "interrupted",
+        exit::STUCK => "stuck: a person is needed",
+        exit::FAILED => "failed",
+        exit::LEASE => "stopped: another run is at work",
+        exit::BLOCKED => "blocked by a guard",
+        exit::STALE => "stale: the cluster has moved since it was looked at",
+        _ => "incomplete",
+    };
+    let text = if outcome.ends.is_empty() {
+        format!("Apply: {word}.\n")
+    } else {
+        format!(
+            "Apply: {word}. {done} done, {already} already done, {bad} failed, {} taken back, {} not begun.\n",
+            outcome.taken_back.len(),
+            outcome.not_begun
+        )
+    };
+    let steps: Vec<serde_json::Value> = outcome
+        .ends
+        .iter()
+        .chain(&outcome.taken_back)
+        .map(|e| {
+            serde_json::json!({
+                "step": e.step, "node": e.node, "verdict": e.verdict.word(), "why": e.verdict.why(),
+                "seconds": (e.took.as_secs_f64() * 10.0).round() / 10.0, "log": e.log,
+            })
+        })
+        .collect();
+    let left_json = match left {
+        Some(plan) => serde_json::to_value(&plan.summary).unwrap_or_default(),
+        None => serde_json::Value::Null,
+    };
+    let document = serde_json::json!({
+        "format": "tarsops.apply/1", "cluster": context.desired().cluster, "exit_code": code,
+        "outcome": word, "steps": steps, "not_begun": outcome.not_begun, "left": left_json,
+    });
+    if let Some(plan) = left {
+        // What is still open after a run is shown, so that nobody has to look again.
+        let open = !plan.steps.is_empty() || plan.is_blocked() || plan.is_incomplete();
+        if open && !outcome.ends.is_empty() {
+            say("what still differs:");
+            let text = render::text(plan, style(global));
+            say(text.trim_end());
+        }
+    }
+    publish(global, &format!("{document:#}\n"), &text)?;
+    context.close().await;
+    Ok(code)
+}

@@ -1,0 +1,97 @@
+//! `history`: the runs that the hosts remember.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use tarsops_apply::history::{Memory, Remembered, ask};
+use tarsops_model::names::RunId;
+use tarsops_plan::names::compress;
+
+use crate::args::{Global, Look};
+use crate::context::{Context, publish, say};
+use crate::exit;
+use crate::failure::{Failure, Result};
+
+/// Asks the hosts and shows one line for each run, or one run whole.
+pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) -> Result {
+    let context = Context::open(global, look)?;
+    let memory = ask(&*context.connector, context.desired(), &context.nodes(), limit).await;
+    for (node, fault) in &memory.faults {
+        say(&format!("{node}: {fault}"));
+    }
+    let picked: BTreeMap<&RunId, &Vec<Remembered>> = match run {
+        None => memory.runs.iter().rev().take(limit).collect(),
+        Some(name) => vec![find(&memory, name)?].into_iter().collect(),
+    };
+    let document = serde_json::json!({
+        "format": "tarsops.history/1",
+        "runs": picked.iter().rev().map(|(id, changes)| serde_json::json!({
+            "run": id,
+            "changes": changes.iter().map(|c| serde_json::json!({
+                "node": c.node, "step": c.step, "verdict": c.verdict, "text": c.text,
+                "summary": c.intent.as_ref().map(|i| i.change.summary.clone()),
+                "holder": c.intent.as_ref().map(|i| i.holder.clone()),
+                "started_at": c.intent.as_ref().map(|i| i.started_at),
+                "spec_digest": c.intent.as_ref().map(|i| i.spec_digest),
+            })).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+    });
+    let mut text = String::new();
+    for (id, changes) in picked.iter().rev() {
+        if run.is_some() { whole(&mut text, id, changes) } else { line(&mut text, id, changes) }
+    }
+    if picked.is_empty() {
+        text.push_str("the hosts remember no run\n");
+    }
+    publish(global, &format!("{document:#}\n"), &text)?;
+    let code = if memory.faults.is_empty() { exit::OK } else { exit::INCOMPLETE };
+    context.close().await;
+    Ok(code)
+}
+
+/// The run with this id, or with an id that begins so.
+pub fn find<'a>(memory: &'a Memory, name: &str) -> Result<(&'a RunId, &'a Vec<Remembered>)> {
+    let mut fits = memory.runs.iter().filter(|(id, _)| id.as_str().starts_with(name));
+    match (fits.next(), fits.next()) {
+        (Some(one), None) => Ok(one),
+        (Some(_), Some(_)) => Err(Failure::new(format!("several runs begin with `{name}`"))
+            .hint("give more of the id, as `tarsops history` shows it")),
+        (None, _) => Err(Failure::new(format!("no host remembers a run `{name}`"))
+            .hint("`tarsops history` shows those that are remembered")),
+    }
+}
+
+/// When a run began, for people.
+fn when(id: &RunId) -> String {
+    let millis = i64::try_from(id.sequence()).unwrap_or(0);
+    jiff::Timestamp::from_millisecond(millis)
+        .map(|t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+        .unwrap_or_default()
+}
+
+fn line(out: &mut String, id: &RunId, changes: &[Remembered]) {
+    let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in changes {
+        *verdicts.entry(&change.verdict).or_default() += 1;
+    }
+    let verdicts: Vec<String> = verdicts.iter().map(|(v, n)| format!("{n} {v}")).collect();
+    let holder = changes.iter().find_map(|c| c.intent.as_ref()).map_or("?", |i| &i.holder);
+    let _ = writeln!(out, "{id}  {}  {}  by {holder}", when(id), verdicts.join(", "));
+}
+
+fn whole(out: &mut String, id: &RunId, changes: &[Remembered]) {
+    line(out, id, changes);
+    let mut groups: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
+    for change in changes {
+        let summary =
+            change.intent.as_ref().map_or_else(|| change.step.clone(), |i| i.change.summary.clone());
+        groups
+            .entry((summary, change.verdict.clone(), change.text.clone()))
+            .or_default()
+            .push(change.node.to_string());
+    }
+    for ((summary, verdict, text), nodes) in groups {
+        let why = if text.is_empty() || text == "done" { String::new() } else { format!(": {text}") };
+        let _ = writeln!(out, "  {}  {summary}  → {verdict}{why}", compress(&nodes));
+    }
+}

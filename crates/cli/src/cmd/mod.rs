@@ -1,0 +1,14 @@
+//! One file for each command.
+
+pub mod apply;
+pub mod completions;
+pub mod demo;
+pub mod drift;
+pub mod history;
+pub mod init;
+pub mod package;
+pub mod plan;
+pub mod rollback;
+pub mod schema;
+pub mod status;
+pub mod validate;

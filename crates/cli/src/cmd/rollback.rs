@@ -1,0 +1,149 @@
+//! `rollback`: every host that a run changed goes to where it was before.
+
+use std::sync::Arc;
+
+use tarsops_apply::execute::Interrupt;
+use tarsops_apply::history::ask;
+use tarsops_model::component::Role;
+use tarsops_model::resource::ResourceId;
+use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
+use tarsops_plan::render;
+use tarsops_plan::restore::way_back;
+
+use crate::args::{Global, Look};
+use crate::context::{Context, print, publish, say, style};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::progress::Bar;
+
+/// Takes a run back.
+pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> Result {
+    let context = Context::open(global, look)?;
+    let memory = ask(&*context.connector, context.desired(), &context.nodes(), 20).await;
+    for (node, fault) in &memory.faults {
+        say(&format!("{node}: {fault}"));
+    }
+    let (id, changes) = match run {
+        Some(name) => super::history::find(&memory, name)?,
+        None => memory.runs.iter().next_back().ok_or_else(|| {
+            Failure::new("the hosts remember no run").hint("there is nothing to take back")
+        })?,
+    };
+    let id = id.clone();
+    let report = context.look(&Bar::new("looking at")).await;
+    super::plan::explain_silence(&report);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut refused: Vec<String> = Vec::new();
+    for change in changes.iter().filter(|c| c.verdict == "ok") {
+        let Some(intent) = &change.intent else {
+            refused.push(format!("{}: this tarsops cannot read what the run meant to do", change.node));
+            continue;
+        };
+        match way_back(intent, &report.inventory) {
+            Err(why) => refused.push(format!("{}: {why}", change.node)),
+            Ok(prepared) => steps.push(Step {
+                id: format!("rollback@{}", change.node),
+                stage: Stage::Agents,
+                batch: 1,
+                needs: vec![],
+                resource: ResourceId::Agent(change.node.clone()),
+                sign: match intent.sign {
+                    Sign::Add => Sign::Remove,
+                    Sign::Change => Sign::Change,
+                    Sign::Remove => Sign::Add,
+                },
+                summary: prepared.change.summary.clone(),
+                action: Action::ChangeAgent(Box::new(prepared.change)),
+                pre: prepared.pre,
+                post: prepared.post,
+                undo: Undo::Restore,
+            }),
+        }
+    }
+    let mut plan = as_plan(&context, steps);
+    if !refused.is_empty() {
+        let mut failure = Failure::new(format!("run {id} cannot be taken back whole; nothing was changed"))
+            .code(exit::BLOCKED)
+            .hint("put those hosts right, or narrow with --on");
+        failure.layers.extend(refused);
+        return Err(failure);
+    }
+    plan.nodes = plan.steps.len();
+    let text = render::text(&plan, style(global));
+    if global.json { say(text.trim_end()) } else { print(&text) }
+    if plan.is_empty() {
+        say(&format!("run {id} changed nothing that could be taken back"));
+        return Ok(exit::OK);
+    }
+    if !yes {
+        super::apply::ask(&plan)?;
+    }
+    let interrupt = Arc::new(Interrupt::default());
+    super::apply::watch_interrupts(&interrupt);
+    let outcome =
+        super::apply::carry_out(global, &context, &plan, &report, memory.faults.len(), &interrupt).await?;
+    let code = exit::of_run(&outcome, None);
+    let document = serde_json::json!({
+        "format": "tarsops.rollback/1", "run": id, "exit_code": code,
+        "steps": outcome.ends.iter().map(|e| serde_json::json!({
+            "node": e.node, "verdict": e.verdict.word(), "why": e.verdict.why(),
+        })).collect::<Vec<_>>(),
+    });
+    let good = outcome.ends.iter().filter(|e| e.verdict.is_good()).count();
+    let text = format!(
+        "Rollback: {good} of {} hosts are where they were before run {id}.\n\
+         The spec still asks for what that run did: revert the commit as well.\n",
+        plan.steps.len()
+    );
+    publish(global, &format!("{document:#}\n"), &text)?;
+    context.close().await;
+    Ok(code)
+}
+
+/// Orders the steps as a roll-out does: plain nodes first, in batches.
+fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
+    let desired = context.desired();
+    let role = |s: &Step| {
+        s.resource.node().and_then(|n| desired.host(n)).map_or(2, |h| match h.role {
+            Role::Node => 0,
+            Role::Slave => 1,
+            Role::Master => 2,
+        })
+    };
+    steps.sort_by_key(role);
+    let parallel = desired.policy.max_parallel.of(steps.len()).max(1);
+    let mut gates: Vec<Gate> = Vec::new();
+    let mut summary = Summary::default();
+    for (index, chunk) in steps.chunks_mut(parallel).enumerate() {
+        let batch = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let needs: Vec<String> = gates.last().map(|g| g.id.clone()).into_iter().collect();
+        for step in chunk.iter_mut() {
+            step.batch = batch;
+            step.needs.clone_from(&needs);
+            match step.sign {
+                Sign::Add => summary.add += 1,
+                Sign::Change => summary.change += 1,
+                Sign::Remove => summary.remove += 1,
+            }
+        }
+        gates.push(Gate {
+            id: format!("gate/{batch}"),
+            needs: chunk.iter().map(|s| s.id.clone()).collect(),
+            settle: desired.policy.settle,
+        });
+    }
+    Plan {
+        format: FORMAT.to_owned(),
+        cluster: desired.cluster.clone(),
+        spec_digest: desired.spec_digest,
+        observed_at: crate::context::now(),
+        nodes: steps.len(),
+        summary,
+        drift: vec![],
+        extra: vec![],
+        steps,
+        gates,
+        report: vec![],
+    }
+}

@@ -1,0 +1,90 @@
+//! `validate`: is the spec right? Looks at nothing but the spec, the lock file and the names in the
+//! packages folder; no secret is resolved.
+
+use std::collections::BTreeSet;
+
+use crate::args::Global;
+use crate::context::{Loaded, colored, load, publish, say};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::packages::{MANAGED, lock_path, read_lock};
+use std::io::IsTerminal as _;
+use tarsops_model::desired::PackageSource;
+
+/// Checks it.
+pub fn run(global: &Global) -> Result {
+    let loaded = match load(global) {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            if global.json || global.json_into.is_some() {
+                let document = serde_json::json!({
+                    "format": "tarsops.validate/1", "valid": false, "diagnostics": failure.layers,
+                });
+                publish_json(global, &document)?;
+            }
+            return Err(failure);
+        }
+    };
+    without_package(global, &loaded)?;
+    if !loaded.warnings.is_empty() {
+        say(loaded.warnings.trim_end());
+    }
+    let nodes = loaded.desired.hosts().count();
+    let document = serde_json::json!({
+        "format": "tarsops.validate/1", "valid": true, "cluster": loaded.desired.cluster,
+        "nodes": nodes, "spec_digest": loaded.desired.spec_digest,
+    });
+    let text = format!(
+        "{} is right: cluster {}, {} node{}\n",
+        global.file.display(),
+        loaded.desired.cluster,
+        nodes,
+        if nodes == 1 { "" } else { "s" }
+    );
+    publish(global, &format!("{document:#}\n"), &text)?;
+    Ok(exit::OK)
+}
+
+fn publish_json(global: &Global, document: &serde_json::Value) -> Result<()> {
+    publish(global, &format!("{document:#}\n"), "")
+}
+
+/// A version without a package is an error of the spec, shown where it is written.
+pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
+    let mut available: BTreeSet<_> = BTreeSet::new();
+    if let Some(lock) = read_lock(&lock_path(&global.file))? {
+        available.extend(lock.pins().map(|p| (p.component, p.version)));
+    }
+    match &loaded.desired.packages {
+        // What a node holds can only be told by looking at it.
+        PackageSource::Node(_) => return Ok(()),
+        PackageSource::Folder(template) => {
+            for (component, version) in &loaded.desired.versions {
+                let folder = loaded.dir.join(template.replace("{version}", &version.to_string()));
+                let own = folder.join(format!("{component}.tgz"));
+                let some = [own, folder.join("framework.tgz"), folder.join("FRAMEWORK_VERSION.txt")];
+                let any = some.iter().any(|p| p.exists())
+                    || std::fs::read_dir(&folder).is_ok_and(|mut d| {
+                        d.any(|e| e.is_ok_and(|e| {
+                            let name = e.file_name();
+                            let name = name.to_string_lossy();
+                            let own = name.trim_end_matches(".gz").trim_end_matches(".tar").trim_end_matches(".tgz");
+                            let other = own.parse::<tarsops_model::component::Component>().is_ok();
+                            !other && (name.ends_with(".tgz") || name.ends_with(".tar.gz") || e.path().join("FRAMEWORK_VERSION.txt").exists())
+                        }))
+                    });
+                if any {
+                    available.insert((*component, *version));
+                }
+            }
+        }
+    }
+    let lacking = loaded.parsed.check_packages(&loaded.desired, &available, &MANAGED);
+    if lacking.has_errors() {
+        let color = colored(global, std::io::stderr().is_terminal());
+        let mut failure = Failure::rendered(exit::INVALID, lacking.render(color));
+        failure.layers = lacking.iter().map(|d| d.message.clone()).collect();
+        return Err(failure);
+    }
+    Ok(())
+}
