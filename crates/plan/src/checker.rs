@@ -209,7 +209,9 @@ fn agent(
     if change.folder == Folder::Remove && host.role == Role::Master {
         found.push(violation(id, "it removes the master"));
     }
-    let tars = desired.agent(node).map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
+    let tars = desired
+        .agent(node)
+        .map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
     if change.tars_path.as_str() != tars {
         found.push(violation(
             id,

@@ -1,0 +1,243 @@
+//! The end of a comparison: a change with its conditions, or the reasons why there is none.
+//!
+//! A change is made only if nothing is unknown and nothing blocks: all of it, or none of it.
+
+use std::collections::BTreeMap;
+
+use tarsops_model::agent::Monitor;
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+
+use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
+use crate::action::{AgentChange, CrontabChange, Folder};
+use crate::condition::Condition;
+use crate::drift::DriftKind;
+use crate::input::PlanInput;
+use crate::report::Line;
+
+impl Work<'_> {
+    pub(super) fn finish(
+        mut self,
+        drift: DriftKind,
+        folder: Folder,
+        crontab: Option<CrontabChange>,
+        port_before: Option<u16>,
+    ) -> Assessment {
+        let quiet = matches!(&drift, DriftKind::Changed { fields } if fields.is_empty());
+        if quiet && self.unknown.is_empty() && self.blocked.is_empty() {
+            return Assessment {
+                lines: self.lines,
+                ..Assessment::default()
+            };
+        }
+        let removal = drift == DriftKind::Surplus;
+        if !quiet {
+            self.check_means();
+        }
+        let Observed::Present(machine_id) = self.host.machine_id.clone() else {
+            self.unknown
+                .push("its machine-id cannot be read".to_owned());
+            return self.without_change(drift, quiet);
+        };
+        if !self.unknown.is_empty() || !self.blocked.is_empty() || quiet {
+            return self.without_change(drift, quiet);
+        }
+        let modes = modes_seen(self.input, self.node);
+        for file in &mut self.files {
+            file.before_mode = file.before.and_then(|_| modes.get(&file.path).copied());
+        }
+        // The binary is last: until it is in place, whoever restarts it starts the old one whole.
+        self.files.sort_by_key(|f| f.path == BINARY);
+        let summary = self.summary(&drift, folder);
+        let change = AgentChange {
+            node: self.node.clone(),
+            summary,
+            folder,
+            make_user: self.make_user,
+            own: self.own,
+            restart: self.restart,
+            stop_servers: false,
+            health: !removal,
+            crontab,
+            tars_path: self.agent.tars_path.clone(),
+            run_user: self.agent.run_user.clone(),
+            nodeid: self.agent.nodeid.clone(),
+            ip: self.agent.ip,
+            port: self.port,
+            port_before,
+            ran: self
+                .input
+                .inventory
+                .agent(self.node)
+                .present()
+                .is_some_and(|a| runs(a)),
+            lenient: false,
+            machine_id,
+            folder_from: None,
+            owners_from: None,
+            files: self.files.clone(),
+        };
+        let pre = preconditions(&change);
+        let post = if removal {
+            self.removed()
+        } else {
+            self.converged()
+        };
+        Assessment {
+            drift: Some(drift),
+            lines: self.lines,
+            change: Some(Prepared { change, pre, post }),
+        }
+    }
+
+    pub(super) fn without_change(mut self, drift: DriftKind, quiet: bool) -> Assessment {
+        let resource = self.resource();
+        let blocked = !self.blocked.is_empty();
+        for why in std::mem::take(&mut self.blocked) {
+            self.lines.push(Line::Blocked {
+                resource: resource.clone(),
+                why,
+            });
+        }
+        let drift = if !self.unknown.is_empty() {
+            Some(DriftKind::Unknown { why: self.unknown })
+        } else if blocked && quiet {
+            None
+        } else {
+            Some(drift)
+        };
+        Assessment {
+            drift,
+            lines: self.lines,
+            change: None,
+        }
+    }
+
+    pub(super) fn summary(&self, drift: &DriftKind, folder: Folder) -> String {
+        match (drift, folder) {
+            (DriftKind::Missing, _) => format!("install tarsnode {}", self.agent.version),
+            (DriftKind::Surplus, Folder::Remove) => "remove tarsnode".to_owned(),
+            (DriftKind::Surplus, _) => "remove what is left of tarsnode".to_owned(),
+            (DriftKind::Changed { fields }, _) => {
+                let mut words: Vec<String> = Vec::new();
+                for field in fields {
+                    let word = if field.field == "version" {
+                        let from = field.old.split(' ').next().unwrap_or_default();
+                        format!("version {from} to {}", self.agent.version)
+                    } else {
+                        field.field.clone()
+                    };
+                    if !words.contains(&word) {
+                        words.push(word);
+                    }
+                }
+                let restart = if self.restart { " (restart)" } else { "" };
+                format!("change {}{restart}", words.join(", "))
+            }
+            _ => "change tarsnode".to_owned(),
+        }
+    }
+
+    pub(super) fn converged(&self) -> Vec<Condition> {
+        let digest = self
+            .package
+            .map(|p| p.pin.binary)
+            .filter(|_| self.keeps_binary.is_none());
+        let digest = digest.or(self.keeps_binary);
+        let mut out = vec![
+            Condition::File {
+                path: BINARY.to_owned(),
+                digest,
+            },
+            Condition::ScriptNodeid {
+                nodeid: self.agent.nodeid.clone(),
+            },
+            Condition::Conf {
+                ip: self.agent.ip.to_string(),
+                nodeid: self.agent.nodeid.clone(),
+                locator: self.agent.locator.clone(),
+            },
+            Condition::Runs {
+                digest,
+                nodeid: self.agent.nodeid.clone(),
+                user: self.agent.run_user.to_string(),
+            },
+            Condition::Listens,
+            Condition::Owner {
+                user: self.agent.run_user.to_string(),
+            },
+        ];
+        if self.agent.monitor == Monitor::Cron {
+            out.push(Condition::Watched {
+                tars_path: self.tars().to_owned(),
+            });
+        }
+        out
+    }
+
+    pub(super) fn removed(&self) -> Vec<Condition> {
+        let mut out = vec![Condition::Folder { exists: false }, Condition::Stopped];
+        if self.host.crontab.unknown().is_none() {
+            out.push(Condition::Unwatched {
+                tars_path: self.tars().to_owned(),
+            });
+        }
+        out
+    }
+}
+
+/// Permission bits of the files that a probe reports.
+fn modes_seen(input: &PlanInput<'_>, node: &NodeName) -> BTreeMap<String, u32> {
+    let mut out = BTreeMap::new();
+    if let Observed::Present(agent) = input.inventory.agent(node) {
+        if let Observed::Present(file) = &agent.binary {
+            out.insert(BINARY.to_owned(), file.mode);
+        }
+        if let Observed::Present(file) = &agent.conf {
+            out.insert(CONF.to_owned(), file.mode);
+        }
+        for (name, script) in &agent.util {
+            if let Observed::Present(file) = script {
+                out.insert(format!("tarsnode/util/{name}"), file.mode);
+            }
+        }
+    }
+    out
+}
+
+/// Every fact that a change rests upon.
+#[must_use]
+pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
+    let mut out = vec![
+        Condition::Machine {
+            id: change.machine_id.clone(),
+        },
+        Condition::Unfinished { run: None },
+        Condition::Folder {
+            exists: change.folder != Folder::Create && !change.files.is_empty()
+                || change.folder == Folder::Remove,
+        },
+    ];
+    if change.folder == Folder::Keep && change.files.is_empty() {
+        out.pop();
+    }
+    let known: BTreeMap<&str, ()> = [(CONF, ()), (BINARY, ())].into_iter().collect();
+    for file in &change.files {
+        let seen = known.contains_key(file.path.as_str())
+            || SCRIPTS
+                .iter()
+                .any(|s| file.path == format!("tarsnode/util/{s}"));
+        if change.folder == Folder::Keep && seen {
+            out.push(Condition::File {
+                path: file.path.clone(),
+                digest: file.before,
+            });
+        }
+    }
+    if let Some(crontab) = &change.crontab {
+        out.push(Condition::Crontab {
+            digest: crontab.before,
+        });
+    }
+    out
+}

@@ -1,0 +1,337 @@
+//! Compares the files of an installed tarsnode with the spec: configuration, scripts, owner, binary.
+//!
+//! The configuration is compared by meaning, because a running tarsnode rewrites it.
+
+use tarsops_conf::placeholder::{Placeholder, placeholders, substitute};
+use tarsops_conf::{Document, tarsnode, util_script};
+use tarsops_model::agent::{AgentFacts, TextFact};
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::observed::Observed;
+use tarsops_model::version::Version;
+
+use super::{Assessment, BINARY, CONF, SCRIPTS, Work};
+use crate::action::Folder;
+use crate::condition::wanted_conf_like;
+use crate::drift::{DriftKind, FieldChange};
+use crate::report::{Blocked, Line};
+
+impl Work<'_> {
+    pub(super) fn existing(mut self, facts: &AgentFacts) -> Assessment {
+        let port_before = port_of(&facts.conf);
+        self.port = port_before;
+        self.check_user();
+        self.compare_conf(&facts.conf);
+        for name in SCRIPTS {
+            let unseen = Observed::Unknown("it was not looked at".to_owned());
+            self.compare_script(name, facts.util.get(name).unwrap_or(&unseen));
+        }
+        self.compare_owner(facts);
+        let disk = self.compare_binary(facts);
+        self.compare_processes(facts, disk);
+        if facts.generated_conf {
+            self.note(
+                "tarsnode/data/tars.tarsnode/conf has a configuration that start.sh prefers to its own",
+            );
+        }
+        let crontab = self.crontab_change();
+        if let Some(edit) = &crontab {
+            self.crontab_fields(edit);
+        }
+        let fields = std::mem::take(&mut self.fields);
+        self.finish(
+            DriftKind::Changed { fields },
+            Folder::Keep,
+            crontab,
+            port_before,
+        )
+    }
+
+    pub(super) fn compare_conf(&mut self, conf: &Observed<TextFact>) {
+        let blank = |t: &TextFact| Document::parse(&t.text).is_ok_and(|d| d.is_blank());
+        let found = match conf {
+            Observed::Unknown(why) => {
+                self.unknown.push(format!("the configuration: {why}"));
+                return;
+            }
+            Observed::Present(text) if !blank(text) => text,
+            // Gone, or emptied by a power loss or a full disk: made anew from the package.
+            Observed::Present(_) | Observed::Absent => {
+                let before = conf.present().map(TextFact::digest);
+                let old = if before.is_some() { "empty" } else { "missing" };
+                self.fields.push(FieldChange::new(
+                    "configuration",
+                    old,
+                    "made from the package",
+                ));
+                self.restart = true;
+                if let Some(text) = self.fresh_conf() {
+                    self.write(CONF, 0o644, before, text);
+                    self.port = self.new_port();
+                }
+                return;
+            }
+        };
+        let doc = match Document::parse(&found.text) {
+            Ok(doc) => doc,
+            Err(e) => {
+                self.unreadable(CONF, &e);
+                return;
+            }
+        };
+        let ip = self.agent.ip.to_string();
+        let says = tarsnode::read(&doc);
+        let wanted = wanted_conf_like(&says, &ip, self.agent.nodeid.as_str(), &self.agent.locator);
+        let left: Vec<Placeholder> = says
+            .placeholders
+            .iter()
+            .copied()
+            .filter(|p| !matches!(p, Placeholder::DatabaseHost))
+            .collect();
+        if says.satisfies(&wanted) && left.is_empty() {
+            let more: Vec<String> = says
+                .locator
+                .difference(&wanted.locator)
+                .map(|(h, p)| format!("{h}:{p}"))
+                .collect();
+            if !more.is_empty() {
+                self.note(format!("its locator also names {}", more.join(", ")));
+            }
+            return;
+        }
+        let text = match tarsnode::rewrite(&substitute(&found.text, &self.vars()), &wanted) {
+            Ok(text) => text,
+            Err(e) => {
+                self.unreadable(CONF, &e);
+                return;
+            }
+        };
+        let mut reloads = !left.is_empty();
+        let shown = |v: &Option<String>| v.clone().unwrap_or_else(|| "none".to_owned());
+        if says.localip.as_deref() != Some(&wanted.localip) {
+            self.fields
+                .push(FieldChange::new("localip", shown(&says.localip), &ip));
+            reloads = true;
+        }
+        if says.endpoint_host.as_deref() != Some(&wanted.endpoint_host) {
+            self.fields.push(FieldChange::new(
+                "endpoint",
+                shown(&says.endpoint_host),
+                &ip,
+            ));
+            reloads = true;
+        }
+        if !says.locator.is_superset(&wanted.locator) {
+            let list = |set: &std::collections::BTreeSet<(String, u16)>| {
+                let all: Vec<String> = set.iter().map(|(h, p)| format!("{h}:{p}")).collect();
+                if all.is_empty() {
+                    "none".to_owned()
+                } else {
+                    all.join(", ")
+                }
+            };
+            let mut new = says.locator.clone();
+            new.extend(wanted.locator.iter().cloned());
+            self.fields
+                .push(FieldChange::new("locator", list(&says.locator), list(&new)));
+            // A running tarsnode learns registries from one that it knows; without any it cannot.
+            reloads |= says.locator.is_disjoint(&wanted.locator);
+        }
+        if !left.is_empty() {
+            let names: Vec<&str> = left.iter().map(|p| p.text()).collect();
+            self.fields
+                .push(FieldChange::new("placeholders", names.join(", "), "filled"));
+        }
+        let diff = similar::TextDiff::from_lines(&found.text, &text)
+            .unified_diff()
+            .context_radius(1)
+            .header("live", "spec")
+            .to_string();
+        if let Some(last) = self.fields.last_mut() {
+            last.diff = Some(diff);
+        }
+        self.restart |= reloads;
+        self.write(CONF, found.mode, Some(found.digest()), text);
+    }
+
+    pub(super) fn compare_script(&mut self, name: &str, script: &Observed<TextFact>) {
+        let path = format!("tarsnode/util/{name}");
+        let found = match script {
+            Observed::Unknown(why) => {
+                self.unknown.push(format!("util/{name}: {why}"));
+                return;
+            }
+            Observed::Present(text) if !text.text.trim().is_empty() => text,
+            Observed::Present(_) | Observed::Absent => {
+                let before = script.present().map(TextFact::digest);
+                let old = if before.is_some() { "empty" } else { "missing" };
+                self.fields.push(FieldChange::new(
+                    &format!("util/{name}"),
+                    old,
+                    "from the package",
+                ));
+                if let Some(text) = self.fresh_script(name) {
+                    self.write(&path, 0o755, before, text);
+                }
+                return;
+            }
+        };
+        let mut rewrite = false;
+        if name == "execute.sh" {
+            let says = util_script::nodeid(&found.text);
+            if says != Some(self.agent.nodeid.as_str()) {
+                let old = says.unwrap_or("none");
+                self.fields
+                    .push(FieldChange::new("nodeid", old, self.agent.nodeid.as_str()));
+                self.warn_of_foreign_nodeid(says, "util/execute.sh says");
+                rewrite = true;
+            }
+        }
+        let left: Vec<&str> = placeholders(&found.text)
+            .into_iter()
+            .filter(|p| !matches!(p, Placeholder::DatabaseHost))
+            .map(Placeholder::text)
+            .collect();
+        // A nodeid that is the placeholder was told above.
+        if !left.is_empty() && !(rewrite && left == ["localip.tars.com"]) {
+            self.fields.push(FieldChange::new(
+                &format!("util/{name}"),
+                format!("has {}", left.join(", ")),
+                "filled",
+            ));
+        }
+        // cron runs the monitor itself, so it must be executable.
+        let mode = if name == "monitor.sh" {
+            found.mode | 0o555
+        } else {
+            found.mode
+        };
+        if mode != found.mode {
+            self.fields.push(FieldChange::new(
+                &format!("mode of util/{name}"),
+                format!("{:o}", found.mode),
+                format!("{mode:o}"),
+            ));
+        }
+        if rewrite || !left.is_empty() {
+            if let Some(text) = self.fit_script(name, &found.text) {
+                self.write(&path, mode, Some(found.digest()), text);
+            }
+        } else if mode != found.mode {
+            self.chmod(&path, mode, found.digest());
+        }
+    }
+
+    pub(super) fn warn_of_foreign_nodeid(&mut self, says: Option<&str>, where_: &str) {
+        let Some(says) = says.filter(|s| *s != self.agent.nodeid.as_str()) else {
+            return;
+        };
+        let other = self.input.desired.hosts().find(|(name, host)| {
+            *name != self.node && (name.as_str() == says || host.ip.to_string() == says)
+        });
+        if let Some((other, _)) = other {
+            let text = format!(
+                "{where_} nodeid {says}, which is node {other}: started like this it takes {other}'s services out of name resolution"
+            );
+            let line = Line::Alarm {
+                resource: self.resource(),
+                text,
+            };
+            if !self.lines.contains(&line) {
+                self.lines.push(line);
+            }
+        }
+    }
+
+    pub(super) fn compare_owner(&mut self, facts: &AgentFacts) {
+        let user = self.agent.run_user.as_str();
+        match &facts.folder {
+            Observed::Unknown(why) => self.unknown.push(format!("the folder: {why}")),
+            Observed::Absent => {}
+            Observed::Present(folder) => {
+                if folder.owner != user || !folder.strangers.is_empty() {
+                    let old = if folder.owner == user {
+                        format!("others own {}", folder.strangers.join(", "))
+                    } else {
+                        folder.owner.clone()
+                    };
+                    self.fields.push(FieldChange::new("owner", old, user));
+                    self.own = true;
+                    if !self.host.is_root {
+                        self.block(Blocked::NeedsRoot {
+                            what: format!("giving the folder to {user}"),
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compares the file on disk; the digest that will be there afterwards, if that is known.
+    pub(super) fn compare_binary(&mut self, facts: &AgentFacts) -> Option<Digest> {
+        let want = self.agent.version;
+        match &facts.binary {
+            Observed::Unknown(why) => {
+                self.unknown.push(format!("the binary: {why}"));
+                None
+            }
+            Observed::Absent => {
+                self.fields
+                    .push(FieldChange::new("version", "no binary", want.to_string()));
+                self.restart = true;
+                self.binary_from_package(None);
+                self.package.map(|p| p.pin.binary)
+            }
+            Observed::Present(file) => {
+                let versions = self
+                    .input
+                    .catalog
+                    .versions_of(Component::Tarsnode, &file.digest);
+                if versions.contains(&want) {
+                    self.keeps_binary = Some(file.digest);
+                    let mode = file.mode | 0o555;
+                    if mode != file.mode {
+                        self.fields.push(FieldChange::new(
+                            "mode of bin/tarsnode",
+                            format!("{:o}", file.mode),
+                            format!("{mode:o}"),
+                        ));
+                        self.chmod(BINARY, mode, file.digest);
+                    }
+                    return Some(file.digest);
+                }
+                if versions.is_empty() && !self.agent.replace_unknown {
+                    self.unknown.push(format!(
+                        "its binary {} is in no lock file; teach it with `tarsops package add`, or say `replace_unknown: true`",
+                        file.digest
+                    ));
+                    self.keeps_binary = Some(file.digest);
+                    return Some(file.digest);
+                }
+                self.refuse_downgrade(&versions);
+                self.fields.push(FieldChange::new(
+                    "version",
+                    self.name_of(&file.digest),
+                    want.to_string(),
+                ));
+                self.restart = true;
+                self.binary_from_package(Some(file.digest));
+                self.package.map(|p| p.pin.binary)
+            }
+        }
+    }
+
+    pub(super) fn refuse_downgrade(&mut self, versions: &[Version]) {
+        let want = self.agent.version;
+        if let Some(from) = versions.iter().min().copied() {
+            if from > want && !self.agent.allow_downgrade {
+                self.block(Blocked::Downgrade { from, to: want });
+            }
+        }
+    }
+}
+
+fn port_of(conf: &Observed<TextFact>) -> Option<u16> {
+    let text = &conf.present()?.text;
+    tarsnode::read(&Document::parse(text).ok()?).endpoint_port
+}

@@ -1,0 +1,119 @@
+//! What the host must offer: the run user, its crontab, programs, rights and room.
+
+use tarsops_model::agent::Monitor;
+use tarsops_model::digest::Digest;
+use tarsops_model::observed::Observed;
+
+use super::Work;
+use crate::action::{Content, CrontabChange};
+use crate::crontab;
+use crate::drift::FieldChange;
+use crate::report::Blocked;
+
+/// Free bytes that a change needs beyond twice its payload.
+const HEADROOM: u64 = 16 << 20;
+
+impl Work<'_> {
+    pub(super) fn check_user(&mut self) {
+        let user = self.agent.run_user.clone();
+        match &self.host.run_user {
+            Observed::Present(()) => {}
+            Observed::Absent if self.agent.create_run_user => {
+                self.make_user = true;
+                self.own = true;
+                self.fields
+                    .push(FieldChange::new("run user", "missing", user.as_str()));
+            }
+            Observed::Absent => self.block(Blocked::NoRunUser {
+                user: user.to_string(),
+            }),
+            Observed::Unknown(why) => self.unknown.push(format!("the run user: {why}")),
+        }
+    }
+
+    pub(super) fn crontab_text(&self) -> Option<String> {
+        self.host
+            .crontab
+            .present()
+            .map(|t| crontab::without_guard(t))
+            .filter(|t| !t.is_empty())
+    }
+
+    pub(super) fn crontab_change(&mut self) -> Option<CrontabChange> {
+        if self.agent.monitor == Monitor::None {
+            return None;
+        }
+        if let Observed::Unknown(why) = &self.host.crontab {
+            self.unknown.push(format!("its crontab: {why}"));
+            return None;
+        }
+        let text = self.crontab_text();
+        crontab::wanted_edit(text.as_deref(), self.tars(), self.agent.monitor).map(|edit| {
+            CrontabChange {
+                before: text.map(|t| Digest::of(t.as_bytes())),
+                edit,
+                back: None,
+            }
+        })
+    }
+
+    pub(super) fn crontab_fields(&mut self, change: &CrontabChange) {
+        for (_, line) in &change.edit.remove {
+            self.fields
+                .push(FieldChange::new("crontab", line, "removed"));
+        }
+        if let Some(line) = &change.edit.add {
+            self.fields
+                .push(FieldChange::new("crontab", "no monitor", line));
+        }
+    }
+
+    pub(super) fn check_means(&mut self) {
+        for (program, package) in [("flock", "util-linux"), ("setsid", "util-linux")] {
+            if self.host.tools.get(program) == Some(&false) {
+                self.block(Blocked::NoProgram {
+                    program: program.to_owned(),
+                    package: package.to_owned(),
+                });
+            }
+        }
+        if !self.host.is_root {
+            if self.make_user {
+                self.block(Blocked::NeedsRoot {
+                    what: "making a user".to_owned(),
+                });
+            } else if self.host.user != self.agent.run_user.as_str() {
+                let what = format!("running tarsnode as {}", self.agent.run_user);
+                self.block(Blocked::NeedsRoot { what });
+            }
+        }
+        let payload: u64 = self
+            .files
+            .iter()
+            .map(|f| match &f.content {
+                Content::Package { size, .. } => *size,
+                Content::Text(t) => t.len() as u64,
+                Content::Before { .. } | Content::None => 0,
+            })
+            .sum();
+        match &self.host.disk_free {
+            Observed::Present(free) if *free < 2 * payload + HEADROOM => {
+                let needed = 2 * payload + HEADROOM;
+                self.block(Blocked::NoSpace {
+                    free: *free,
+                    needed,
+                });
+            }
+            Observed::Unknown(why) => self.unknown.push(format!("the free space: {why}")),
+            _ => {}
+        }
+        match &self.host.writable {
+            Observed::Present(false) => {
+                let path = self.input.desired.install_path.to_string();
+                self.block(Blocked::NotWritable { path });
+            }
+            Observed::Unknown(why) => self.unknown.push(format!("the install path: {why}")),
+            _ => {}
+        }
+    }
+}

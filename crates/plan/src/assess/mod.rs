@@ -1,0 +1,158 @@
+//! Compares tarsnode on one node with the spec, and says what one script on the host shall do.
+//!
+//! Every fact is looked at on its own; what cannot be seen makes the node unknown, and an unknown
+//! node gets no step. What must stay true: a node's step either brings all of it to the spec or is
+//! not made at all.
+
+use tarsops_model::agent::{Agent, AgentFacts};
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::host::{Host, HostFacts, NodeState};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::package::PackageContents;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{AgentChange, FileChange};
+use crate::condition::Condition;
+use crate::drift::{DriftKind, FieldChange};
+use crate::input::PlanInput;
+use crate::report::{Blocked, Line};
+
+mod ending;
+mod files;
+mod host;
+mod install;
+mod removal;
+mod running;
+mod texts;
+
+pub use ending::preconditions;
+
+/// tarsnode's configuration, relative to the framework's folder.
+pub const CONF: &str = "tarsnode/conf/tars.tarsnode.config.conf";
+/// tarsnode's binary, relative to the framework's folder.
+pub const BINARY: &str = "tarsnode/bin/tarsnode";
+/// Scripts without which tarsnode cannot be started, stopped and watched.
+pub const SCRIPTS: [&str; 4] = ["execute.sh", "monitor.sh", "start.sh", "stop.sh"];
+
+/// What there is to say of one node.
+#[derive(Debug, Clone, Default)]
+pub struct Assessment {
+    /// How it differs; `None` if it does not, or if that is nobody's concern.
+    pub drift: Option<DriftKind>,
+    /// Reasons and notes.
+    pub lines: Vec<Line>,
+    /// What one script shall do.
+    pub change: Option<Prepared>,
+}
+
+/// A change with its conditions.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What to do.
+    pub change: AgentChange,
+    /// What must hold before.
+    pub pre: Vec<Condition>,
+    /// What must hold after.
+    pub post: Vec<Condition>,
+}
+
+/// What is gathered while one node is compared.
+struct Work<'a> {
+    input: &'a PlanInput<'a>,
+    node: &'a NodeName,
+    agent: &'a Agent,
+    host: &'a HostFacts,
+    package: Option<&'a PackageContents>,
+    fields: Vec<FieldChange>,
+    unknown: Vec<String>,
+    blocked: Vec<Blocked>,
+    lines: Vec<Line>,
+    files: Vec<FileChange>,
+    restart: bool,
+    own: bool,
+    make_user: bool,
+    keeps_binary: Option<Digest>,
+    port: Option<u16>,
+}
+
+/// Compares `node` with the spec. The caller has made sure of the host's identity.
+#[must_use]
+pub fn assess(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    agent: &Agent,
+    host: &HostFacts,
+) -> Assessment {
+    let facts = match input.inventory.agent(node) {
+        Observed::Unknown(why) => {
+            return Assessment {
+                drift: Some(DriftKind::Unknown { why: vec![why] }),
+                ..Assessment::default()
+            };
+        }
+        Observed::Absent => None,
+        Observed::Present(facts) => Some(facts),
+    };
+    let work = Work {
+        input,
+        node,
+        agent,
+        host,
+        package: input.catalog.get(Component::Tarsnode, agent.version),
+        fields: vec![],
+        unknown: vec![],
+        blocked: vec![],
+        lines: vec![],
+        files: vec![],
+        restart: false,
+        own: false,
+        make_user: false,
+        keeps_binary: None,
+        port: None,
+    };
+    match (&spec.state, facts) {
+        (NodeState::Absent { stop_servers }, facts) => work.removal(facts, *stop_servers),
+        (_, Some(facts)) if !facts.folder.is_absent() => work.existing(facts),
+        (_, facts) => work.install(facts),
+    }
+}
+
+impl Work<'_> {
+    fn resource(&self) -> ResourceId {
+        ResourceId::Agent(self.node.clone())
+    }
+
+    fn tars(&self) -> &str {
+        self.agent.tars_path.as_str()
+    }
+
+    fn block(&mut self, why: Blocked) {
+        if !self.blocked.contains(&why) {
+            self.blocked.push(why);
+        }
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.lines.push(Line::Note {
+            resource: self.resource(),
+            text: text.into(),
+        });
+    }
+
+    /// A digest as people know it: its version, or its first digits.
+    fn name_of(&self, digest: &Digest) -> String {
+        let versions = self.input.catalog.versions_of(Component::Tarsnode, digest);
+        match versions.last() {
+            Some(v) => format!("{v} ({})", digest.short()),
+            None => format!("unknown ({})", digest.short()),
+        }
+    }
+}
+
+/// Whether a process of it was seen.
+fn runs(facts: &AgentFacts) -> bool {
+    facts.processes.present().is_some_and(|p| !p.is_empty())
+}
