@@ -3,6 +3,8 @@
 //! This crate reads the command line, prints and chooses exit codes; one file for each command. What
 //! is decided is decided in `tarsops-plan`, what is done is done by `tarsops-apply`.
 
+#![allow(unreachable_pub, reason = "a binary: `pub` marks what a module offers to the others")]
+
 mod args;
 mod cmd;
 mod context;

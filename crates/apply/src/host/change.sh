@@ -189,7 +189,7 @@ own_all() {
 
 check_unmoved() { # every fact that the plan rested upon
   if [ "$T_MACHINE_ID" != - ]; then
-    read -r m_id <"${TARSOPS_MACHINE_ID:-/etc/machine-id}" || m_id=
+    m_id=; read -r m_id <"${TARSOPS_MACHINE_ID:-/etc/machine-id}" || :
     [ "$m_id" = "$T_MACHINE_ID" ] || { WHY="this is another machine than the one that was looked at"; return 1; }
   fi
   while read -r f_mode f_before f_after f_path; do
