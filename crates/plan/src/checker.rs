@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Role;
 use tarsops_model::desired::Desired;
+use tarsops_model::digest::Digest;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
 
-use crate::action::{Action, AgentChange, Folder};
+use crate::action::{Action, AgentChange, Content, Folder};
 use crate::condition::{Condition, Truth};
 use crate::input::{PlanInput, Scope};
-use crate::plan::{Plan, Stage};
+use crate::plan::{Gate, Plan, Sign, Stage, Step};
 
 /// What is wrong with a plan; one lowercase clause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,17 +32,38 @@ pub struct Violation {
 /// Every violation that was found.
 pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     let mut found = shape(plan, input.desired, input.scope);
-    // A fresh plan rests on facts that hold now.
     for step in &plan.steps {
         let Some(node) = step.resource.node() else {
             continue;
         };
+        // A fresh plan rests on facts that hold now.
         for condition in &step.pre {
             if let Truth::Fails(why) | Truth::Unknown(why) = condition.eval(node, input.inventory) {
                 found.push(violation(
                     &step.id,
                     format!("its precondition does not hold: {why}"),
                 ));
+            }
+        }
+        // And what it takes from a package is what was pinned.
+        if let Action::ChangeAgent(change) = &step.action {
+            for file in &change.files {
+                if let Content::Package {
+                    component,
+                    version,
+                    path,
+                    ..
+                } = &file.content
+                {
+                    let package = input.catalog.get(*component, *version);
+                    let pinned = package.and_then(|p| p.file(path)).map(|f| f.digest);
+                    if pinned.is_none() || pinned != file.after {
+                        found.push(violation(
+                            &step.id,
+                            format!("{} is not as the package has it", file.path),
+                        ));
+                    }
+                }
             }
         }
     }
@@ -68,14 +90,6 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut touched: BTreeMap<&NodeName, &str> = BTreeMap::new();
-    let gates: BTreeMap<&str, &crate::plan::Gate> =
-        plan.gates.iter().map(|g| (g.id.as_str(), g)).collect();
-    let batch_of: BTreeMap<&str, u32> = plan
-        .steps
-        .iter()
-        .map(|s| (s.id.as_str(), s.batch))
-        .collect();
-    let mut batches: BTreeMap<u32, usize> = BTreeMap::new();
     let mut last = (Stage::Recover, 0u32);
     for step in &plan.steps {
         if !seen.insert(&step.id) {
@@ -88,36 +102,6 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             ));
         }
         last = (step.stage, step.batch);
-        if step.stage != Stage::Recover {
-            *batches.entry(step.batch).or_default() += 1;
-        }
-        for need in &step.needs {
-            match gates.get(need.as_str()) {
-                None => found.push(violation(
-                    &step.id,
-                    format!("it needs {need}, which does not exist"),
-                )),
-                Some(gate) => {
-                    if gate
-                        .needs
-                        .iter()
-                        .any(|n| batch_of.get(n.as_str()).is_none_or(|b| *b >= step.batch))
-                    {
-                        found.push(violation(
-                            &step.id,
-                            format!("it needs {need}, which comes later"),
-                        ));
-                    }
-                }
-            }
-        }
-        // From the second batch on, a step waits for the gate of the batch before.
-        if step.batch > 1 && step.needs.is_empty() {
-            found.push(violation(
-                &step.id,
-                "it waits for nobody, though a batch comes before it",
-            ));
-        }
         let Some(node) = step.resource.node() else {
             found.push(violation(&step.id, "it works on no node"));
             continue;
@@ -128,6 +112,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                 format!("{other} works on the same node"),
             ));
         }
+        place(step, node, desired, scope, &mut found);
         match &step.action {
             Action::Recover { node: target, .. } => {
                 if target != node {
@@ -135,9 +120,12 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                 }
             }
             Action::ChangeAgent(change) => {
-                agent(&step.id, node, change, desired, scope, &mut found);
+                agent(&step.id, node, change, desired, &mut found);
+                let machine = Condition::Machine {
+                    id: change.machine_id.clone(),
+                };
                 let needs = [
-                    matches!(step.pre.first(), Some(Condition::Machine { .. })),
+                    step.pre.contains(&machine),
                     step.pre.contains(&Condition::Unfinished { run: None }),
                     !step.post.is_empty(),
                 ];
@@ -147,21 +135,122 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             }
         }
     }
-    let steps = plan
-        .steps
-        .iter()
-        .filter(|s| s.stage != Stage::Recover)
-        .count();
-    let allowed = desired.policy.max_parallel.of(steps).max(1);
-    for (batch, size) in batches {
-        if size > allowed {
-            found.push(violation(
-                &format!("batch {batch}"),
-                format!("it changes {size} hosts at once, and the spec allows {allowed}"),
-            ));
+    batches(plan, desired, &mut found);
+    found
+}
+
+/// Whether the step may touch its node at all, and stands in the stage of its action.
+fn place(
+    step: &Step,
+    node: &NodeName,
+    desired: &Desired,
+    scope: &Scope,
+    found: &mut Vec<Violation>,
+) {
+    if !scope.has_node(node) {
+        found.push(violation(
+            &step.id,
+            "its node is not among those that were asked for",
+        ));
+    }
+    match desired.host(node).map(|h| &h.state) {
+        None => found.push(violation(&step.id, "the spec has no such node")),
+        Some(NodeState::Maintenance { .. } | NodeState::Gone) => {
+            found.push(violation(&step.id, "its node must not be changed"));
+        }
+        Some(NodeState::Present | NodeState::Absent { .. }) => {}
+    }
+    let stage = match (&step.action, step.sign) {
+        (Action::Recover { .. }, _) => Stage::Recover,
+        (Action::ChangeAgent(_), Sign::Remove) => Stage::AgentRemoval,
+        (Action::ChangeAgent(_), Sign::Add | Sign::Change) => Stage::Agents,
+    };
+    if step.stage != stage {
+        found.push(violation(
+            &step.id,
+            "it stands in another stage than its action",
+        ));
+    }
+    if let Action::ChangeAgent(change) = &step.action {
+        let fits = match change.folder {
+            Folder::Create => step.sign == Sign::Add,
+            Folder::Remove => step.sign == Sign::Remove,
+            Folder::Keep => step.sign != Sign::Add,
+        };
+        if !fits || (step.sign == Sign::Remove && change.health) {
+            found.push(violation(&step.id, "its sign is not that of its action"));
         }
     }
-    found
+}
+
+/// Whether no batch is larger than the spec allows, and each waits for all of the one before.
+fn batches(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
+    let gates: BTreeMap<&str, &Gate> = plan.gates.iter().map(|g| (g.id.as_str(), g)).collect();
+    let mut all: BTreeMap<u32, Vec<&Step>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|s| s.stage != Stage::Recover) {
+        all.entry(step.batch).or_default().push(step);
+    }
+    let mut stages: BTreeMap<Stage, usize> = BTreeMap::new();
+    for batch in all.values() {
+        *stages.entry(batch[0].stage).or_default() += batch.len();
+    }
+    let mut before: Option<(Stage, BTreeSet<&str>)> = None;
+    for (number, batch) in &all {
+        let stage = batch[0].stage;
+        let total = stages.get(&stage).copied().unwrap_or_default();
+        let parallel = desired.policy.max_parallel.of(total).max(1);
+        let canary = desired.policy.canary as usize;
+        let first = before.as_ref().is_none_or(|(s, _)| *s != stage);
+        let allowed = if first && canary > 0 {
+            canary.min(parallel)
+        } else {
+            parallel
+        };
+        if batch.len() > allowed {
+            found.push(violation(
+                &format!("batch {number}"),
+                format!(
+                    "it changes {} hosts at once, and the spec allows {allowed}",
+                    batch.len()
+                ),
+            ));
+        }
+        for step in batch {
+            waits(step, before.as_ref().map(|(_, s)| s), &gates, found);
+        }
+        before = Some((stage, batch.iter().map(|s| s.id.as_str()).collect()));
+    }
+}
+
+/// Whether the step waits for a gate that holds exactly the batch before.
+fn waits(
+    step: &Step,
+    before: Option<&BTreeSet<&str>>,
+    gates: &BTreeMap<&str, &Gate>,
+    found: &mut Vec<Violation>,
+) {
+    let mut waited = before.is_none();
+    for need in &step.needs {
+        match gates.get(need.as_str()) {
+            None => found.push(violation(
+                &step.id,
+                format!("it needs {need}, which does not exist"),
+            )),
+            Some(gate) => {
+                let holds: BTreeSet<&str> = gate.needs.iter().map(String::as_str).collect();
+                waited |= before == Some(&holds);
+            }
+        }
+    }
+    if before.is_none() && !step.needs.is_empty() {
+        found.push(violation(&step.id, "it waits, though nothing comes before"));
+    }
+    if !waited {
+        found.push(violation(
+            &step.id,
+            "it does not wait for all of the batch before it",
+        ));
+    }
 }
 
 fn agent(
@@ -169,28 +258,19 @@ fn agent(
     node: &NodeName,
     change: &AgentChange,
     desired: &Desired,
-    scope: &Scope,
     found: &mut Vec<Violation>,
 ) {
     if change.node != *node {
         found.push(violation(id, "its action is on another node"));
     }
-    if !scope.has_node(node) {
-        found.push(violation(
-            id,
-            "its node is not among those that were asked for",
-        ));
-    }
+    // A node that the spec does not have was told of already.
     let Some(host) = desired.host(node) else {
-        found.push(violation(id, "the spec has no such node"));
         return;
     };
     match &host.state {
-        NodeState::Maintenance { .. } | NodeState::Gone => {
-            found.push(violation(id, "its node must not be changed"));
-        }
+        NodeState::Maintenance { .. } | NodeState::Gone => {}
         NodeState::Absent { stop_servers } => {
-            if change.folder == Folder::Create {
+            if change.folder == Folder::Create || change.health {
                 found.push(violation(id, "it installs on a node that shall be absent"));
             }
             if change.stop_servers && !stop_servers {
@@ -198,7 +278,7 @@ fn agent(
             }
         }
         NodeState::Present => {
-            if change.folder == Folder::Remove || change.stop_servers {
+            if change.folder == Folder::Remove || change.stop_servers || !change.health {
                 found.push(violation(
                     id,
                     "it removes from a node that shall be present",
@@ -240,6 +320,14 @@ fn agent(
                 format!("it writes {}, which is not tarsnode's", file.path),
             ));
         }
+        if let Content::Text(text) = &file.content
+            && file.after != Some(Digest::of(text.as_bytes()))
+        {
+            found.push(violation(
+                id,
+                format!("the content of {} is not the announced one", file.path),
+            ));
+        }
         if file.path.starts_with("tarsnode/data/") {
             found.push(violation(
                 id,
@@ -253,12 +341,18 @@ fn agent(
 #[must_use]
 pub fn asks_for_rebuild(document: &str) -> bool {
     let low = document.to_ascii_lowercase();
+    // Between the word and its value may stand quotes, escaped ones too, and what shells put there.
+    let between = |c: char| "\"'\\".contains(c) || c.is_whitespace();
     low.match_indices("rebuild").any(|(at, word)| {
-        let rest =
-            low[at + word.len()..].trim_start_matches(|c: char| c == '"' || c.is_whitespace());
-        let value = rest
-            .strip_prefix(['=', ':'])
-            .map(|r| r.trim_start_matches(|c: char| c == '"' || c == '\'' || c.is_whitespace()));
-        value.is_some_and(|v| ["true", "yes", "1", "on"].iter().any(|t| v.starts_with(t)))
+        let rest = low[at + word.len()..].trim_start_matches(between);
+        let Some(value) = rest.strip_prefix(['=', ':']) else {
+            return false;
+        };
+        let value = value.trim_start_matches(|c: char| between(c) || "=:-".contains(c));
+        let end = value.find(|c: char| !c.is_ascii_alphanumeric());
+        matches!(
+            &value[..end.unwrap_or(value.len())],
+            "true" | "t" | "yes" | "y" | "1" | "on"
+        )
     })
 }

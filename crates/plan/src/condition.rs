@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tarsops_conf::Document;
+use tarsops_conf::placeholder::Placeholder;
 use tarsops_conf::tarsnode::Wanted;
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::digest::Digest;
@@ -45,6 +46,13 @@ pub enum Condition {
         path: String,
         /// Its digest; `None` for no file.
         digest: Option<Digest>,
+    },
+    /// A file below the component's folder has at least these permission bits.
+    Mode {
+        /// Path relative to the framework's folder.
+        path: String,
+        /// The bits.
+        mode: u32,
     },
     /// The run user's crontab, without our guard line, has this digest, or there is none.
     Crontab {
@@ -148,6 +156,9 @@ impl Condition {
             Self::Folder { exists } => match inventory.agent(node) {
                 Observed::Unknown(why) => Truth::Unknown(why),
                 Observed::Absent => truth(!exists, || "its folder is not there".to_owned()),
+                Observed::Present(a) if a.folder.unknown().is_some() => {
+                    Truth::Unknown(format!("its folder: {}", a.folder.unknown().unwrap_or("")))
+                }
                 Observed::Present(a) => {
                     let there = !a.folder.is_absent();
                     truth(there == *exists, || {
@@ -166,6 +177,13 @@ impl Condition {
                     }
                 },
             },
+            Self::Mode { path, mode } => on_agent(node, inventory, |a| match file_mode(a, path) {
+                Observed::Present(found) => truth(found & mode == *mode, || {
+                    format!("{path} has mode {found:o}")
+                }),
+                Observed::Absent => Truth::Fails(format!("{path} is not there")),
+                Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
+            }),
             Self::Stopped => match inventory.agent(node) {
                 Observed::Unknown(why) => Truth::Unknown(why),
                 Observed::Absent => Truth::Holds,
@@ -228,7 +246,11 @@ impl Condition {
                     Ok(doc) => {
                         let says = tarsops_conf::tarsnode::read(&doc);
                         let wanted = wanted_conf_like(&says, ip, nodeid.as_str(), locator);
-                        truth(says.satisfies(&wanted), || {
+                        let filled = says
+                            .placeholders
+                            .iter()
+                            .all(|p| *p == Placeholder::DatabaseHost);
+                        truth(says.satisfies(&wanted) && filled, || {
                             "its configuration means something else".to_owned()
                         })
                     }
@@ -294,6 +316,21 @@ pub fn file_digest(agent: &AgentFacts, path: &str) -> Observed<Digest> {
     }
 }
 
+/// The permission bits of one of the files that a probe reports.
+fn file_mode(agent: &AgentFacts, path: &str) -> Observed<u32> {
+    match path.strip_prefix("tarsnode/") {
+        Some("bin/tarsnode") => agent.binary.as_ref().map(|b| b.mode),
+        Some("conf/tars.tarsnode.config.conf") => agent.conf.as_ref().map(|c| c.mode),
+        other => other
+            .and_then(|path| path.strip_prefix("util/"))
+            .and_then(|name| agent.util.get(name))
+            .map_or_else(
+                || Observed::Unknown("it is not looked at".to_owned()),
+                |script| script.as_ref().map(|s| s.mode),
+            ),
+    }
+}
+
 fn truth(holds: bool, otherwise: impl FnOnce() -> String) -> Truth {
     if holds {
         Truth::Holds
@@ -341,6 +378,7 @@ impl fmt::Display for Condition {
                 digest: Some(d),
             } => write!(f, "{path} is {}", d.short()),
             Self::File { path, digest: None } => write!(f, "{path} is not there"),
+            Self::Mode { path, mode } => write!(f, "{path} has mode {mode:o}"),
             Self::Crontab { .. } => f.write_str("the crontab is the one that was seen"),
             Self::Unfinished { run: None } => f.write_str("no unfinished change lies there"),
             Self::Unfinished { run: Some(r) } => write!(f, "a change of run {r} has not ended"),

@@ -9,12 +9,53 @@ use tarsops_model::agent::{AgentFacts, FileFact, OwnerFact, ProcessFact, TextFac
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, AgentChange, Content, Folder};
+use crate::action::{Action, AgentChange, Content, CrontabChange, FileChange, Folder};
 use crate::assess::{BINARY, CONF};
 use crate::crontab;
+
+/// The before-images that changes left on their hosts, as far as the simulation needs them.
+#[derive(Debug, Clone, Default)]
+pub struct Images {
+    texts: BTreeMap<Digest, String>,
+    folders: BTreeMap<(RunId, String), AgentFacts>,
+}
+
+impl Images {
+    /// Keeps what `change`, made by `step` of `run`, is about to replace.
+    pub fn keep(&mut self, inventory: &Inventory, run: &RunId, step: &str, change: &AgentChange) {
+        if let Observed::Present(host) = inventory.host(&change.node)
+            && let Observed::Present(text) = &host.crontab
+        {
+            self.text(&crontab::without_guard(text));
+        }
+        let Observed::Present(facts) = inventory.agent(&change.node) else {
+            return;
+        };
+        for fact in facts.util.values().chain([&facts.conf]) {
+            if let Observed::Present(fact) = fact {
+                self.text(&fact.text);
+            }
+        }
+        let key = (run.clone(), step.to_owned());
+        self.folders.insert(key, facts.clone());
+    }
+
+    fn text_of(&self, digest: Digest) -> Observed<String> {
+        match self.texts.get(&digest) {
+            Some(text) => Observed::Present(text.clone()),
+            None => Observed::Unknown("its before-image was not kept".to_owned()),
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.texts
+            .insert(Digest::of(text.as_bytes()), text.to_owned());
+    }
+}
 
 /// The inventory after `action` has succeeded.
 #[must_use]
@@ -26,52 +67,63 @@ pub fn after(inventory: &Inventory, action: &Action) -> Inventory {
 
 /// Changes `inventory` to what will be seen once `action` has succeeded.
 pub fn apply(inventory: &mut Inventory, action: &Action) {
+    apply_with(inventory, action, &Images::default());
+}
+
+/// As [`apply`], with the before-images that a way back draws upon.
+pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
     match action {
         Action::Recover { node, .. } => {
             if let Some(host) = host_mut(inventory, node) {
                 host.unfinished = None;
             }
         }
-        Action::ChangeAgent(change) => agent(inventory, change),
+        Action::ChangeAgent(change) => agent(inventory, change, images),
     }
 }
 
-fn host_mut<'a>(
-    inventory: &'a mut Inventory,
-    node: &tarsops_model::names::NodeName,
-) -> Option<&'a mut HostFacts> {
+fn host_mut<'a>(inventory: &'a mut Inventory, node: &NodeName) -> Option<&'a mut HostFacts> {
     match inventory.resources.get_mut(&ResourceId::Host(node.clone())) {
         Some(Observed::Present(Facts::Host(host))) => Some(host),
         _ => None,
     }
 }
 
-fn agent(inventory: &mut Inventory, change: &AgentChange) {
+fn agent(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
     if let Some(host) = host_mut(inventory, &change.node) {
         if change.make_user {
             host.run_user = Observed::Present(());
         }
         if let Some(edit) = &change.crontab {
-            let text = host.crontab.present().map(|t| crontab::without_guard(t));
-            host.crontab = Observed::from(crontab::apply(text.as_deref(), &edit.edit));
+            host.crontab = crontab_after(host, edit, images);
         }
     }
     let id = ResourceId::Agent(change.node.clone());
-    if change.folder == Folder::Remove || (change.folder == Folder::Keep && !change.health) {
+    // A restart that need not be healthy afterwards is a stop of what is left.
+    let stopped = change.restart && !change.health;
+    if change.folder == Folder::Remove || stopped {
         inventory.resources.insert(id, Observed::Absent);
         return;
     }
-    let mut facts = match inventory.resources.get(&id) {
-        Some(Observed::Present(Facts::Agent(facts))) if change.folder == Folder::Keep => {
-            (**facts).clone()
-        }
-        _ => empty(),
+    let kept = change.folder_from.as_ref();
+    let mut facts = match (change.folder, inventory.resources.get(&id)) {
+        (Folder::Keep, Some(Observed::Present(Facts::Agent(facts)))) => (**facts).clone(),
+        // Nothing of it is there, so a change can be one of the crontab only.
+        (Folder::Keep, _) => return,
+        (Folder::Create | Folder::Remove, _) => kept
+            .and_then(|from| images.folders.get(from))
+            .cloned()
+            .unwrap_or_else(empty),
     };
     let owner = change.run_user.to_string();
     for file in &change.files {
-        place(&mut facts, file, &owner);
+        place(&mut facts, file, &owner, images);
     }
-    if change.own || change.folder == Folder::Create {
+    let given_back = change.owners_from.as_ref();
+    if let Some(before) = given_back.and_then(|from| images.folders.get(from)) {
+        facts.folder = before.folder.clone();
+    }
+    if change.own || (change.folder == Folder::Create && kept.is_none()) {
         facts.folder = Observed::Present(OwnerFact {
             owner: owner.clone(),
             mode: 0o755,
@@ -114,7 +166,20 @@ const fn empty() -> AgentFacts {
     }
 }
 
-fn place(facts: &mut AgentFacts, file: &crate::action::FileChange, owner: &str) {
+fn crontab_after(host: &HostFacts, change: &CrontabChange, images: &Images) -> Observed<String> {
+    match &change.back {
+        None => {
+            let text = host.crontab.present().map(|t| crontab::without_guard(t));
+            Observed::from(crontab::apply(text.as_deref(), &change.edit))
+        }
+        Some(back) => match back.digest {
+            None => Observed::Absent,
+            Some(digest) => images.text_of(digest),
+        },
+    }
+}
+
+fn place(facts: &mut AgentFacts, file: &FileChange, owner: &str, images: &Images) {
     let text = |old: Option<&TextFact>| -> Observed<TextFact> {
         match (&file.content, old) {
             (Content::Text(text), _) => Observed::Present(TextFact {
@@ -127,7 +192,15 @@ fn place(facts: &mut AgentFacts, file: &crate::action::FileChange, owner: &str) 
                 ..old.clone()
             }),
             (Content::None, _) => Observed::Absent,
-            (Content::Package { .. } | Content::Before { .. }, _) => {
+            (Content::Before { .. }, _) => match file.after {
+                Some(digest) => images.text_of(digest).map(|text| TextFact {
+                    text,
+                    mode: file.mode,
+                    owner: owner.to_owned(),
+                }),
+                None => Observed::Absent,
+            },
+            (Content::Package { .. }, _) => {
                 Observed::Unknown("its content is not simulated".to_owned())
             }
         }

@@ -10,11 +10,12 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Undo};
-use crate::assess::{Assessment, Prepared, assess};
+use crate::action::{Action, Folder, Undo};
+use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::input::PlanInput;
+use crate::names::natural_key;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 
@@ -23,13 +24,14 @@ use crate::report::{Blocked, Line};
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut draft = Draft::default();
     let machines = machines(input);
+    let places = Places::of(input.desired);
     for (node, host) in input
         .desired
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
         if input.scope.has_component(Component::Tarsnode) {
-            draft.node(input, node, host, &machines);
+            draft.node(input, node, host, &machines, &places);
         }
     }
     draft.not_yet(input);
@@ -75,6 +77,7 @@ impl Draft {
         node: &NodeName,
         spec: &Host,
         machines: &BTreeMap<&str, Vec<&NodeName>>,
+        places: &Places<'_>,
     ) {
         let resource = ResourceId::Agent(node.clone());
         if spec.state == NodeState::Gone {
@@ -86,13 +89,8 @@ impl Draft {
         }
         let facts = match input.inventory.host(node) {
             Observed::Present(facts) => facts,
-            Observed::Absent | Observed::Unknown(_) => {
-                let why = input
-                    .inventory
-                    .host(node)
-                    .unknown()
-                    .unwrap_or("it is not there")
-                    .to_owned();
+            other => {
+                let why = other.unknown().unwrap_or("it is not there").to_owned();
                 if let Some(line) = self.maintenance(input, spec, &resource, &why) {
                     self.report.push(line);
                     return;
@@ -105,6 +103,15 @@ impl Draft {
             }
         };
         if let Some(why) = identity(node, spec, facts, machines) {
+            // A machine whose disks are swapped may well be another one for a while.
+            let told = match &why {
+                Ok(blocked) => blocked.to_string(),
+                Err(unknown) => unknown.clone(),
+            };
+            if let Some(line) = self.maintenance(input, spec, &resource, &told) {
+                self.report.push(line);
+                return;
+            }
             match why {
                 Ok(blocked) => self.report.push(Line::Blocked {
                     resource,
@@ -127,6 +134,14 @@ impl Draft {
             });
         }
         if let Some(left) = &facts.unfinished {
+            if let NodeState::Maintenance { until, .. } = &spec.state {
+                let differs = format!("run {} left a change unfinished", left.run);
+                let line = self
+                    .maintenance(input, spec, &resource, &differs)
+                    .unwrap_or_else(|| maintenance_over(resource, *until));
+                self.report.push(line);
+                return;
+            }
             if left.alive {
                 let why = Blocked::ChangeAtWork {
                     run: left.run.clone(),
@@ -138,15 +153,13 @@ impl Draft {
                 node: node.clone(),
                 run: left.run.clone(),
             });
-            if !matches!(spec.state, NodeState::Maintenance { .. }) {
-                self.recover.push(recover_step(node, left));
-            }
+            self.recover.push(recover_step(node, left));
             return;
         }
         let Some(agent) = input.desired.agent(node) else {
             return;
         };
-        let assessment = assess(input, node, spec, agent, facts);
+        let assessment = assess_among(input, places, node, spec, agent, facts);
         self.take(input, node, spec, resource, assessment);
     }
 
@@ -173,33 +186,27 @@ impl Draft {
             match self.maintenance(input, spec, &resource, &differs) {
                 Some(line) => self.report.push(line),
                 None => {
-                    let until = until.map_or_else(String::new, |d| d.to_string());
-                    let why = Blocked::MaintenanceOver { until };
-                    self.report.push(Line::Blocked {
-                        resource: resource.clone(),
-                        why,
-                    });
+                    let alarms = lines
+                        .into_iter()
+                        .filter(|l| matches!(l, Line::Alarm { .. }));
+                    self.report.extend(alarms);
+                    self.report.push(maintenance_over(resource.clone(), *until));
                     self.drift.push(Drift { resource, kind });
                 }
             }
             return;
         }
         self.report.extend(lines);
-        if let Some(kind) = &drift {
-            self.drift.push(Drift {
-                resource: resource.clone(),
-                kind: kind.clone(),
-            });
-        }
-        if let (Some(prepared), Some(kind)) = (change, drift) {
-            let removal = kind == DriftKind::Surplus;
-            let step = step(node, resource, &kind, prepared);
-            if removal {
+        let Some(kind) = drift else { return };
+        if let Some(prepared) = change {
+            let step = step(node, resource.clone(), &kind, prepared);
+            if step.sign == Sign::Remove {
                 self.removals.push((spec.role, step));
             } else {
                 self.agents.push((spec.role, step));
             }
         }
+        self.drift.push(Drift { resource, kind });
     }
 
     /// The line for a node under maintenance whose time is not over.
@@ -276,31 +283,16 @@ impl Draft {
     }
 
     fn recover(&mut self) {
-        for step in std::mem::take(&mut self.recover) {
-            self.steps.push(step);
-        }
+        self.steps.append(&mut self.recover);
     }
 
     fn agents(&mut self, policy: &Policy) {
-        let mut all = std::mem::take(&mut self.agents);
-        // Plain nodes first, so that a canary is never the master.
-        all.sort_by(|a, b| {
-            rank(a.0)
-                .cmp(&rank(b.0))
-                .then_with(|| natural(&a.1.id, &b.1.id))
-        });
-        let steps = all.into_iter().map(|(_, s)| s).collect();
+        let steps = in_order(std::mem::take(&mut self.agents));
         self.roll_out(Stage::Agents, steps, policy);
     }
 
     fn removals(&mut self, policy: &Policy) {
-        let mut all = std::mem::take(&mut self.removals);
-        all.sort_by(|a, b| {
-            rank(a.0)
-                .cmp(&rank(b.0))
-                .then_with(|| natural(&a.1.id, &b.1.id))
-        });
-        let steps = all.into_iter().map(|(_, s)| s).collect();
+        let steps = in_order(std::mem::take(&mut self.removals));
         self.roll_out(Stage::AgentRemoval, steps, policy);
     }
 
@@ -400,11 +392,20 @@ const fn rank(role: Role) -> u8 {
     }
 }
 
-/// Orders names so that 10.0.0.9 comes before 10.0.0.10.
-fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    crate::names::natural_key(a)
-        .cmp(&crate::names::natural_key(b))
-        .then_with(|| a.cmp(b))
+/// Plain nodes first, so that a canary is never the master; then by name, 10.0.0.9 before
+/// 10.0.0.10.
+fn in_order(mut all: Vec<(Role, Step)>) -> Vec<Step> {
+    all.sort_by_cached_key(|(role, s)| (rank(*role), natural_key(&s.id), s.id.clone()));
+    all.into_iter().map(|(_, step)| step).collect()
+}
+
+/// The line for a node under maintenance whose time is over and that still differs.
+fn maintenance_over(resource: ResourceId, until: Option<jiff::civil::Date>) -> Line {
+    let until = until.map_or_else(String::new, |d| d.to_string());
+    Line::Blocked {
+        resource,
+        why: Blocked::MaintenanceOver { until },
+    }
 }
 
 /// The identity guard: a mistyped address must not give one machine another's nodeid. `None` if the
@@ -474,7 +475,15 @@ fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepa
         DriftKind::Surplus => ("remove", Sign::Remove),
         _ => ("change", Sign::Change),
     };
-    let undo = Undo::Restore;
+    // What is left after the folder went cannot be started again.
+    let orphan = sign == Sign::Remove && prepared.change.folder == Folder::Keep;
+    let undo = if orphan && prepared.change.restart {
+        Undo::Irreversible {
+            reason: "the process ran without its folder".to_owned(),
+        }
+    } else {
+        Undo::Restore
+    };
     Step {
         id: format!("tarsnode.{word}@{node}"),
         stage: Stage::Agents,

@@ -88,7 +88,7 @@ pub enum Blocked {
     },
     /// The maintenance that the spec grants is over, and the node still differs.
     MaintenanceOver {
-        /// Its last day.
+        /// The first day on which drift is an alarm again.
         until: String,
     },
 }

@@ -114,7 +114,9 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
         Folder::Create => Folder::Remove,
         Folder::Remove => Folder::Create,
     };
-    let runs_after = folder != Folder::Remove && done.ran;
+    // What was left of a removed tarsnode and was stopped cannot be started again.
+    let leftover = intent.sign == Sign::Remove && done.folder == Folder::Keep;
+    let runs_after = folder != Folder::Remove && done.ran && !leftover;
     let change = AgentChange {
         node: node.clone(),
         summary: format!("take back run {}: {}", intent.run, done.summary),
@@ -152,7 +154,9 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
         post.push(Condition::Folder { exists: false });
         post.push(Condition::Stopped);
     } else {
-        post.push(Condition::Folder { exists: true });
+        if !leftover {
+            post.push(Condition::Folder { exists: true });
+        }
         if runs_after {
             post.push(Condition::Listens);
         }

@@ -9,7 +9,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
 use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
-use crate::action::{AgentChange, CrontabChange, Folder};
+use crate::action::{AgentChange, Content, CrontabChange, Folder};
 use crate::condition::Condition;
 use crate::drift::DriftKind;
 use crate::input::PlanInput;
@@ -75,13 +75,13 @@ impl Work<'_> {
             machine_id,
             folder_from: None,
             owners_from: None,
-            files: self.files.clone(),
+            files: std::mem::take(&mut self.files),
         };
         let pre = preconditions(&change);
         let post = if removal {
             self.removed()
         } else {
-            self.converged()
+            self.converged(&change)
         };
         Assessment {
             drift: Some(drift),
@@ -138,7 +138,7 @@ impl Work<'_> {
         }
     }
 
-    pub(super) fn converged(&self) -> Vec<Condition> {
+    pub(super) fn converged(&self, change: &AgentChange) -> Vec<Condition> {
         let digest = self
             .package
             .map(|p| p.pin.binary)
@@ -167,6 +167,22 @@ impl Work<'_> {
                 user: self.agent.run_user.to_string(),
             },
         ];
+        // The rest of what is written, so far as a probe reports it: without it a step that only
+        // mends a script would count as done before it ran.
+        for file in &change.files {
+            if is_script(&file.path) {
+                out.push(Condition::File {
+                    path: file.path.clone(),
+                    digest: file.after,
+                });
+            }
+            if file.content == Content::None && file.after.is_some() {
+                out.push(Condition::Mode {
+                    path: file.path.clone(),
+                    mode: file.mode,
+                });
+            }
+        }
         if self.agent.monitor == Monitor::Cron {
             out.push(Condition::Watched {
                 tars_path: self.tars().to_owned(),
@@ -184,6 +200,12 @@ impl Work<'_> {
         }
         out
     }
+}
+
+/// Whether the path is one of the scripts that a probe reports.
+fn is_script(path: &str) -> bool {
+    let name = path.strip_prefix("tarsnode/util/");
+    name.is_some_and(|n| SCRIPTS.contains(&n))
 }
 
 /// Permission bits of the files that a probe reports.
@@ -221,13 +243,9 @@ pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
     if change.folder == Folder::Keep && change.files.is_empty() {
         out.pop();
     }
-    let known: BTreeMap<&str, ()> = [(CONF, ()), (BINARY, ())].into_iter().collect();
     for file in &change.files {
-        let seen = known.contains_key(file.path.as_str())
-            || SCRIPTS
-                .iter()
-                .any(|s| file.path == format!("tarsnode/util/{s}"));
-        if change.folder == Folder::Keep && seen {
+        let path = file.path.as_str();
+        if change.folder == Folder::Keep && (path == CONF || path == BINARY || is_script(path)) {
             out.push(Condition::File {
                 path: file.path.clone(),
                 digest: file.before,

@@ -7,10 +7,11 @@ use tarsops_conf::{Document, tarsnode, util_script};
 use tarsops_model::agent::{AgentFacts, TextFact};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 
-use super::{Assessment, BINARY, CONF, SCRIPTS, Work};
+use super::{Assessment, BINARY, CONF, SCRIPTS, Work, texts::script_mode};
 use crate::action::Folder;
 use crate::condition::wanted_conf_like;
 use crate::drift::{DriftKind, FieldChange};
@@ -29,6 +30,11 @@ impl Work<'_> {
         self.compare_owner(facts);
         let disk = self.compare_binary(facts);
         self.compare_processes(facts, disk);
+        // The host counts a process as healthy only if it runs the very file that lies there.
+        self.restart |= self.replaced && !self.fields.is_empty();
+        if self.restart {
+            self.check_reach(facts);
+        }
         if facts.generated_conf {
             self.note(
                 "tarsnode/data/tars.tarsnode/conf has a configuration that start.sh prefers to its own",
@@ -193,19 +199,15 @@ impl Work<'_> {
             .map(Placeholder::text)
             .collect();
         // A nodeid that is the placeholder was told above.
-        if !left.is_empty() && !(rewrite && left == ["localip.tars.com"]) {
+        let told = rewrite && left == [Placeholder::LocalIp.text()];
+        if !left.is_empty() && !told {
             self.fields.push(FieldChange::new(
                 &format!("util/{name}"),
                 format!("has {}", left.join(", ")),
                 "filled",
             ));
         }
-        // cron runs the monitor itself, so it must be executable.
-        let mode = if name == "monitor.sh" {
-            found.mode | 0o555
-        } else {
-            found.mode
-        };
+        let mode = script_mode(name, found.mode);
         if mode != found.mode {
             self.fields.push(FieldChange::new(
                 &format!("mode of util/{name}"),
@@ -226,10 +228,16 @@ impl Work<'_> {
         let Some(says) = says.filter(|s| *s != self.agent.nodeid.as_str()) else {
             return;
         };
-        let other = self.input.desired.hosts().find(|(name, host)| {
-            *name != self.node && (name.as_str() == says || host.ip.to_string() == says)
-        });
-        if let Some((other, _)) = other {
+        let named = NodeName::new(says)
+            .ok()
+            .filter(|n| self.input.desired.host(n).is_some());
+        let addressed = || {
+            says.parse()
+                .ok()
+                .and_then(|ip| self.places.0.get(&ip).copied().cloned())
+        };
+        let other = named.or_else(addressed).filter(|n| n != self.node);
+        if let Some(other) = other {
             let text = format!(
                 "{where_} nodeid {says}, which is node {other}: started like this it takes {other}'s services out of name resolution"
             );
@@ -323,10 +331,11 @@ impl Work<'_> {
 
     pub(super) fn refuse_downgrade(&mut self, versions: &[Version]) {
         let want = self.agent.version;
-        if let Some(from) = versions.iter().min().copied() {
-            if from > want && !self.agent.allow_downgrade {
-                self.block(Blocked::Downgrade { from, to: want });
-            }
+        let lowest = versions.iter().min().copied();
+        if let Some(from) = lowest.filter(|from| *from > want)
+            && !self.agent.allow_downgrade
+        {
+            self.block(Blocked::Downgrade { from, to: want });
         }
     }
 }

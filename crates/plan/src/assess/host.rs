@@ -1,17 +1,26 @@
 //! What the host must offer: the run user, its crontab, programs, rights and room.
 
-use tarsops_model::agent::Monitor;
+use tarsops_model::agent::{AgentFacts, Monitor};
 use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 
 use super::Work;
 use crate::action::{Content, CrontabChange};
-use crate::crontab;
+use crate::crontab::{self, CrontabEdit};
 use crate::drift::FieldChange;
 use crate::report::Blocked;
 
 /// Free bytes that a change needs beyond twice its payload.
 const HEADROOM: u64 = 16 << 20;
+
+/// An edit of the crontab that was seen.
+pub(super) fn edited(text: Option<&str>, edit: CrontabEdit) -> CrontabChange {
+    CrontabChange {
+        before: text.map(|t| Digest::of(t.as_bytes())),
+        edit,
+        back: None,
+    }
+}
 
 impl Work<'_> {
     pub(super) fn check_user(&mut self) {
@@ -43,18 +52,20 @@ impl Work<'_> {
         if self.agent.monitor == Monitor::None {
             return None;
         }
+        if self.host.tools.get("crontab") == Some(&false) {
+            self.block(Blocked::NoProgram {
+                program: "crontab".to_owned(),
+                package: "cron".to_owned(),
+            });
+            return None;
+        }
         if let Observed::Unknown(why) = &self.host.crontab {
             self.unknown.push(format!("its crontab: {why}"));
             return None;
         }
         let text = self.crontab_text();
-        crontab::wanted_edit(text.as_deref(), self.tars(), self.agent.monitor).map(|edit| {
-            CrontabChange {
-                before: text.map(|t| Digest::of(t.as_bytes())),
-                edit,
-                back: None,
-            }
-        })
+        crontab::wanted_edit(text.as_deref(), self.tars(), self.agent.monitor)
+            .map(|edit| edited(text.as_deref(), edit))
     }
 
     pub(super) fn crontab_fields(&mut self, change: &CrontabChange) {
@@ -65,6 +76,17 @@ impl Work<'_> {
         if let Some(line) = &change.edit.add {
             self.fields
                 .push(FieldChange::new("crontab", "no monitor", line));
+        }
+    }
+
+    /// A process of another user can be stopped by root only.
+    pub(super) fn check_reach(&mut self, facts: &AgentFacts) {
+        let all = facts.processes.present().into_iter().flatten();
+        for other in all.filter(|p| p.user != self.host.user) {
+            if !self.host.is_root {
+                let what = format!("stopping the tarsnode of {}", other.user);
+                self.block(Blocked::NeedsRoot { what });
+            }
         }
     }
 
@@ -96,9 +118,9 @@ impl Work<'_> {
                 Content::Before { .. } | Content::None => 0,
             })
             .sum();
+        let needed = payload.saturating_mul(2).saturating_add(HEADROOM);
         match &self.host.disk_free {
-            Observed::Present(free) if *free < 2 * payload + HEADROOM => {
-                let needed = 2 * payload + HEADROOM;
+            Observed::Present(free) if *free < needed => {
                 self.block(Blocked::NoSpace {
                     free: *free,
                     needed,

@@ -2,7 +2,7 @@
 
 use tarsops_model::agent::AgentFacts;
 
-use super::{Assessment, BINARY, CONF, Work, runs};
+use super::{Assessment, BINARY, CONF, SCRIPTS, Work, runs, texts::script_mode};
 use crate::action::Folder;
 use crate::drift::{DriftKind, FieldChange};
 
@@ -12,23 +12,30 @@ impl Work<'_> {
             self.lacks_package();
             return self.finish(DriftKind::Missing, Folder::Create, None, None);
         };
-        if !package.is_complete() {
+        let has = |script: &&str| package.file(&format!("util/{script}")).is_some();
+        if !package.is_complete() || !SCRIPTS.iter().all(has) {
             self.lacks_package();
         }
         for file in &package.files {
             let path = format!("tarsnode/{}", file.path);
-            if path == BINARY {
+            // The binary comes last, and what a tarsnode keeps in `data` is never shipped.
+            if path == BINARY || file.path.starts_with("data/") {
                 continue;
             }
-            let text = match file.path.strip_prefix("util/") {
-                _ if path == CONF => self.fresh_conf(),
-                Some(name) if file.text.is_some() => self.fresh_script(name),
-                _ => None,
-            };
-            match text {
-                Some(text) => self.write(&path, file.mode, None, text),
-                None if path == CONF || file.path.starts_with("util/") => {}
-                None => self.copy(file, &path, file.mode, None),
+            let script = file
+                .path
+                .strip_prefix("util/")
+                .filter(|_| file.text.is_some());
+            if path == CONF {
+                if let Some(text) = self.fresh_conf() {
+                    self.write(&path, file.mode, None, text);
+                }
+            } else if let Some(name) = script {
+                if let Some(text) = self.fresh_script(name) {
+                    self.write(&path, script_mode(name, file.mode), None, text);
+                }
+            } else {
+                self.copy(file, &path, file.mode, None);
             }
         }
         self.port = self.new_port();
@@ -44,6 +51,9 @@ impl Work<'_> {
         let crontab = self.crontab_change();
         if facts.is_some_and(runs) {
             self.note("a tarsnode runs there without its folder; it is stopped");
+        }
+        if let Some(facts) = facts {
+            self.check_reach(facts);
         }
         self.finish(DriftKind::Missing, Folder::Create, crontab, None)
     }

@@ -4,8 +4,12 @@
 //! node gets no step. What must stay true: a node's step either brings all of it to the spec or is
 //! not made at all.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use tarsops_model::agent::{Agent, AgentFacts};
 use tarsops_model::component::Component;
+use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
@@ -58,9 +62,26 @@ pub struct Prepared {
     pub post: Vec<Condition>,
 }
 
+/// Whose address is whose, so that a foreign nodeid is named without a walk over all hosts.
+#[derive(Debug, Default)]
+pub(crate) struct Places<'a>(BTreeMap<IpAddr, &'a NodeName>);
+
+impl<'a> Places<'a> {
+    /// The places of all nodes of the spec.
+    pub(crate) fn of(desired: &'a Desired) -> Self {
+        Self(
+            desired
+                .hosts()
+                .map(|(node, host)| (host.ip, node))
+                .collect(),
+        )
+    }
+}
+
 /// What is gathered while one node is compared.
 struct Work<'a> {
     input: &'a PlanInput<'a>,
+    places: &'a Places<'a>,
     node: &'a NodeName,
     agent: &'a Agent,
     host: &'a HostFacts,
@@ -74,6 +95,7 @@ struct Work<'a> {
     own: bool,
     make_user: bool,
     keeps_binary: Option<Digest>,
+    replaced: bool,
     port: Option<u16>,
 }
 
@@ -81,6 +103,18 @@ struct Work<'a> {
 #[must_use]
 pub fn assess(
     input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    agent: &Agent,
+    host: &HostFacts,
+) -> Assessment {
+    assess_among(input, &Places::of(input.desired), node, spec, agent, host)
+}
+
+/// As [`assess`], for many nodes of one spec.
+pub(crate) fn assess_among(
+    input: &PlanInput<'_>,
+    places: &Places<'_>,
     node: &NodeName,
     spec: &Host,
     agent: &Agent,
@@ -98,6 +132,7 @@ pub fn assess(
     };
     let work = Work {
         input,
+        places,
         node,
         agent,
         host,
@@ -111,6 +146,7 @@ pub fn assess(
         own: false,
         make_user: false,
         keeps_binary: None,
+        replaced: false,
         port: None,
     };
     match (&spec.state, facts) {

@@ -1,11 +1,10 @@
 //! tarsnode on a node that shall be absent. Its monitor goes first, or cron brings it back.
 
 use tarsops_model::agent::AgentFacts;
-use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 
-use super::{Assessment, Work, runs};
-use crate::action::{CrontabChange, Folder};
+use super::{Assessment, Work, host::edited, runs};
+use crate::action::Folder;
 use crate::crontab;
 use crate::drift::DriftKind;
 use crate::report::Blocked;
@@ -18,36 +17,34 @@ impl Work<'_> {
                 self.unknown.push(format!("its crontab: {why}"));
                 None
             }
-            _ => crontab::removal_edit(text.as_deref(), self.tars()).map(|edit| CrontabChange {
-                before: text.map(|t| Digest::of(t.as_bytes())),
-                edit,
-                back: None,
-            }),
+            _ => crontab::removal_edit(text.as_deref(), self.tars())
+                .map(|edit| edited(text.as_deref(), edit)),
         };
         let there = facts.filter(|f| !f.folder.is_absent());
         let running = facts.is_some_and(runs);
+        if let Some(facts) = facts {
+            if let Observed::Unknown(why) = &facts.folder {
+                self.unknown.push(format!("the folder: {why}"));
+            }
+            if let Observed::Unknown(why) = &facts.processes {
+                self.unknown.push(format!("its processes: {why}"));
+            }
+            self.check_reach(facts);
+        }
         if there.is_none() && crontab.is_none() && !running && self.unknown.is_empty() {
             return Assessment {
                 lines: self.lines,
                 ..Assessment::default()
             };
         }
-        if let Some(facts) = facts {
-            if let Observed::Unknown(why) = &facts.processes {
-                self.unknown.push(format!("its processes: {why}"));
-            }
-            if !facts.servers.is_empty() {
-                if stop_servers {
-                    self.note(format!(
-                        "its servers are stopped with it: {}",
-                        facts.servers.join(", ")
-                    ));
-                } else {
-                    self.block(Blocked::ServersRunning {
-                        servers: facts.servers.clone(),
-                    });
-                }
-            }
+        let servers = facts.map_or(&[][..], |f| &f.servers[..]);
+        if !servers.is_empty() && stop_servers {
+            let all = servers.join(", ");
+            self.note(format!("its servers are stopped with it: {all}"));
+        } else if !servers.is_empty() {
+            self.block(Blocked::ServersRunning {
+                servers: servers.to_vec(),
+            });
         }
         if self.host.user != self.agent.run_user.as_str() && !self.host.is_root {
             self.block(Blocked::NeedsRoot {

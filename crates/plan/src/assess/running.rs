@@ -18,6 +18,10 @@ impl Work<'_> {
             Observed::Absent => &vec![],
             Observed::Present(all) => all,
         };
+        self.replaced = all.iter().any(|p| p.exe_deleted);
+        for one in all {
+            self.warn_of_foreign_nodeid(one.nodeid.as_deref(), "it runs with");
+        }
         let [one] = all.as_slice() else {
             let old = if all.is_empty() {
                 "not running".to_owned()
@@ -34,7 +38,6 @@ impl Work<'_> {
         let nodeid = self.agent.nodeid.as_str();
         if one.nodeid.as_deref() != Some(nodeid) {
             let old = one.nodeid.clone().unwrap_or_else(|| "none".to_owned());
-            self.warn_of_foreign_nodeid(one.nodeid.as_deref(), "it runs with");
             self.fields
                 .push(FieldChange::new("running nodeid", old, nodeid));
             self.restart = true;
@@ -89,7 +92,7 @@ impl Work<'_> {
                 self.restart = true;
             }
             (Observed::Present(_), _) => {}
-            (Observed::Absent | Observed::Unknown(_), _) if one.exe_deleted => {
+            (Observed::Absent, _) if one.exe_deleted => {
                 self.fields.push(FieldChange::new(
                     "running version",
                     "a file that was replaced",

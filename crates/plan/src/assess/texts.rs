@@ -14,6 +14,16 @@ use crate::action::{Content, FileChange};
 use crate::condition::wanted_conf;
 use crate::report::Blocked;
 
+/// The permission bits that a script shall have: cron runs the monitor itself, the others are run
+/// through a shell.
+pub(super) fn script_mode(name: &str, mode: u32) -> u32 {
+    if name == "monitor.sh" {
+        mode | 0o555
+    } else {
+        mode
+    }
+}
+
 impl Work<'_> {
     pub(super) fn vars(&self) -> Vars {
         let registries = &self.agent.locator;
