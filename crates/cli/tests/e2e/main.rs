@@ -1,0 +1,9 @@
+//! The whole program against real hosts: OpenSSH, cron, sudo, files and processes in namespaces.
+//!
+//! One binary, one module for each topic. Needs root (see `tarsops_sandbox::hosts::require`).
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod story;
