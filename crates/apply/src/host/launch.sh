@@ -4,7 +4,8 @@
 #   L_CHANGE L_GUARD        the scripts           L_TEXTS() stages small texts
 #   L_LINKS()               stages before-images of earlier changes
 #   L_MODE                  start | wait | recover
-# Starting twice is harmless: the change itself holds the lock and writes one verdict.
+# Starting twice is harmless, even at the same time: files are put in place whole, and the change
+# itself holds the lock and writes one verdict.
 #
 # Answer: `tarsops-change/1`, `verdict word base64`, `log base64`; or `lost` where nobody works on
 # it and no verdict came.
@@ -13,29 +14,44 @@ enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else ope
 flush() { sync "$@" 2>/dev/null || sync; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
 fail() { printf 'tarsops-change/1\nverdict refused %s\nlog -\nend\n' "$(printf '%s' "$1" | enc)"; exit 0; }
-keep() { printf '%s' "$2" >"$1.new" && mv -f "$1.new" "$1"; }
+keep() { # keep FILE TEXT: names of their own, as a second launch may be at it
+  printf '%s' "$2" >"$1.new.$$" && mv -f "$1.new.$$" "$1" && return 0
+  rm -f "$1.new.$$"
+  return 1
+}
 stage() { # stage SHA TEXT
-  [ -f "$B/stage/$1" ] || keep "$B/stage/$1" "$2" || fail "could not write below $B: no space left or read-only"
+  [ -f "$B/stage/$1" ] || keep "$B/stage/$1" "$2" 2>/dev/null || fail "could not write below $B: no space left or read-only"
 }
 again() { # again SHA PATH: stages what an earlier change kept
-  [ -f "$B/stage/$1" ] || { cp -p "$B/runs/$2" "$B/stage/$1.new" 2>/dev/null && mv -f "$B/stage/$1.new" "$B/stage/$1"; } ||
-    fail "the before-image $2 is not there any more"
+  [ ! -f "$B/stage/$1" ] || return 0
+  [ -r "$B/runs/$2" ] || fail "the before-image $2 is not there any more"
+  cp -p "$B/runs/$2" "$B/stage/$1.new.$$" 2>/dev/null && mv -f "$B/stage/$1.new.$$" "$B/stage/$1" && return 0
+  rm -f "$B/stage/$1.new.$$"
+  fail "could not write below $B: no space left or read-only"
 }
+first_of() { FIRST=; [ ! -r "$1" ] || IFS= read -r FIRST <"$1" || :; }
+# Whether somebody works on the host; a lock that cannot be opened is held by nobody.
+busy() { [ -e "$B/lock" ] && { flock -n "$B/lock" true 2>/dev/null; [ $? = 1 ]; }; }
 launch() {
   PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   B=$L_INSTALL/.tarsops D=$L_INSTALL/.tarsops/runs/$L_RUN/$L_STEP
   if [ "$L_MODE" = start ] && [ ! -f "$D/verdict" ] && [ ! -f "$D/change.sh" ]; then
     command -v setsid >/dev/null 2>&1 && command -v flock >/dev/null 2>&1 || fail "the host lacks setsid or flock (package util-linux)"
+    umask 022
     [ -d "$L_INSTALL" ] || mkdir -p "$L_INSTALL" 2>/dev/null || fail "could not make $L_INSTALL: read-only, or no right to"
     umask 077
     mkdir -p "$D" "$B/stage" 2>/dev/null || fail "could not make $D: no space left, read-only, or no right to"
     L_TEXTS
     L_LINKS
+    # The change itself comes last: it is there only with all that it needs.
     { keep "$D/env" "$L_ENV" && keep "$D/files" "$L_FILES" && keep "$D/intent" "$L_INTENT" &&
       keep "$B/guard.sh" "$L_GUARD" && keep "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || fail "could not write below $B: no space left or read-only"
-    flush "$D" "$D/change.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh"
+    flush "$D/change.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh" "$D" "${D%/*}" "$B/runs" "$B" "$L_INSTALL"
   fi
   [ -f "$D/change.sh" ] || fail "the host knows no change $L_RUN/$L_STEP"
+  # What is stuck is tried again when somebody asks for it.
+  first_of "$D/verdict"
+  [ "$L_MODE/$FIRST" != recover/stuck ] || busy || mv -f "$D/verdict" "$D/verdict.stuck"
   if [ ! -f "$D/verdict" ]; then
     case "$L_MODE" in
       start) setsid sh "$D/change.sh" act </dev/null >>"$D/log" 2>&1 & ;;
@@ -46,14 +62,28 @@ launch() {
   while [ ! -f "$D/verdict" ]; do
     nap
     # A free lock means that nobody works on it; ask for a while, as it may be about to begin.
-    if flock -n "$B/lock" true 2>/dev/null; then l_idle=$((l_idle + 1)); else l_idle=0; fi
-    if [ $l_idle -gt 40 ]; then printf 'tarsops-change/1\nlost\nlog %s\nend\n' "$(tail -n 20 "$D/log" 2>/dev/null | enc)"; return; fi
+    if busy; then l_idle=0; else l_idle=$((l_idle + 1)); fi
+    [ $l_idle -gt 40 ] || continue
+    first_of "$B/current"
+    if [ "$L_MODE" != wait ] && [ ! -e "$D/phase" ] && [ "$FIRST" != "$L_RUN $L_STEP" ] && call_off; then
+      fail "it ended before it began: $(tail -n 1 "$D/log" 2>/dev/null)"
+    fi
+    printf 'tarsops-change/1\nlost\nlog %s\nend\n' "$(tail -n 20 "$D/log" 2>/dev/null | enc)"
+    return
   done
-  l_word=; l_text=
+  # The tidying after the verdict: wait for it, or have it done where it was cut off.
+  l_idle=0
+  while busy && [ $l_idle -lt 50 ]; do nap; l_idle=$((l_idle + 1)); done
+  first_of "$B/current"
+  if [ "$FIRST" = "$L_RUN $L_STEP" ] && ! busy; then setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1; fi
+  l_word= l_text=
   { IFS= read -r l_word; IFS= read -r l_text; } <"$D/verdict"
   l_log=$(tail -n 20 "$D/log" 2>/dev/null | enc)
   l_text=$(printf '%s' "$l_text" | enc)
   printf 'tarsops-change/1\nverdict %s %s\nlog %s\nend\n' "$l_word" "${l_text:--}" "${l_log:--}"
+}
+call_off() { # so that a start that is late does not begin after we said that it did not
+  ( flock -n 7 && [ ! -e "$D/phase" ] && [ ! -e "$D/verdict" ] && rm -f "$D/intent" ) 7>>"$B/lock" 2>/dev/null
 }
 launch </dev/null
 exit 0

@@ -7,41 +7,59 @@
 enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else openssl base64 -A; fi; }
 answer() { a_w=$1; shift; for a_t in "$@"; do a_w="$a_w $(printf '%s' "$a_t" | enc)"; done; printf 'tarsops-lease/1 %s\n' "$a_w"; exit 0; }
 flush() { sync "$@" 2>/dev/null || sync; }
-write_lease() {
-  printf 'run=%s\nholder=%s\nbeat=%s\nttl=%s\nspec=%s\n' "$E_RUN" "$E_HOLDER" "$(date +%s)" "$E_TTL" "$E_SPEC" >"$B/lease.new" &&
-    flush "$B/lease.new" && mv -f "$B/lease.new" "$B/lease"
+nap() { sleep 0.2 2>/dev/null || sleep 1; }
+write_lease() { # write_lease RUN HOLDER TTL SPEC
+  { printf 'run=%s\nholder=%s\nbeat=%s\nttl=%s\nspec=%s\n' "$1" "$2" "$l_now" "$3" "$4" >"$B/lease.new"; } 2>/dev/null &&
+    flush "$B/lease.new" && mv -f "$B/lease.new" "$B/lease" && flush "$B" && return 0
+  rm -f "$B/lease.new"
+  return 1
+}
+number() { # number TEXT: it, or 0 where it is none that a shell can count with
+  case "$1" in '' | *[!0-9]* | 0* | ????????????????*) echo 0 ;; *) echo "$1" ;; esac
 }
 lease() {
   PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   B=$E_INSTALL/.tarsops
+  no_room="could not write $B/lease: no space left or read-only"
   umask 077
   if [ "$E_MODE" = acquire ]; then
     [ -d "$E_INSTALL" ] || ( umask 022; mkdir -p "$E_INSTALL" ) 2>/dev/null || answer failed "could not make $E_INSTALL: read-only, or no right to"
     mkdir -p "$B" 2>/dev/null || answer failed "could not make $B: no space left, read-only, or no right to"
   fi
   command -v flock >/dev/null 2>&1 || answer failed "the master has no flock (package util-linux)"
-  exec 8>>"$B/lease.lock" || answer failed "could not open $B/lease.lock"
-  flock -w 10 8 || answer failed "somebody else works on the lease"
-  l_run= l_holder= l_beat=0 l_ttl=0
+  # `exec` would end us without an answer.
+  { true >>"$B/lease.lock"; } 2>/dev/null || answer failed "could not open $B/lease.lock"
+  exec 8>>"$B/lease.lock"
+  # A small flock knows no time limit.
+  e_try=0
+  until flock -n 8; do
+    e_try=$((e_try + 1)); [ $e_try -lt 50 ] || answer failed "somebody else works on the lease"
+    nap
+  done
+  l_run= l_holder= l_beat=0 l_ttl=0 l_spec=
   if [ -r "$B/lease" ]; then
     while IFS= read -r l_line; do
       case "$l_line" in
         run=*) l_run=${l_line#run=} ;; holder=*) l_holder=${l_line#holder=} ;;
-        beat=*) l_beat=${l_line#beat=} ;; ttl=*) l_ttl=${l_line#ttl=} ;;
+        beat=*) l_beat=${l_line#beat=} ;; ttl=*) l_ttl=${l_line#ttl=} ;; spec=*) l_spec=${l_line#spec=} ;;
       esac
     done <"$B/lease"
   fi
-  case "$l_beat$l_ttl" in *[!0-9]*) l_beat=0 l_ttl=0 ;; esac
-  l_age=$(($(date +%s) - l_beat))
-  # A beat from the future means that the clock was set back: count it as fresh, not as ancient.
-  [ $l_age -ge 0 ] || l_age=0
+  l_beat=$(number "$l_beat") l_ttl=$(number "$l_ttl") l_now=$(number "$(date +%s)")
+  [ "$l_now" != 0 ] || answer failed "the master does not know the time"
+  l_age=$((l_now - l_beat))
   case "$E_MODE" in
     acquire)
-      if [ -n "$l_run" ] && [ "$l_run" != "$E_RUN" ] && [ $l_age -le "$l_ttl" ]; then answer held "$l_holder" "$l_run" "$l_age" "$l_ttl"; fi
-      write_lease || answer failed "could not write $B/lease: no space left or read-only" ;;
+      if [ -n "$l_run" ] && [ "$l_run" != "$E_RUN" ] && [ $l_age -le "$l_ttl" ]; then
+        # A beat from the future means that the clock was set back. It counts as fresh, not as
+        # ancient; but from now on, or a dead holder would keep the lease until that day.
+        if [ $l_age -lt 0 ]; then write_lease "$l_run" "$l_holder" "$l_ttl" "$l_spec" || answer failed "$no_room"; l_age=0; fi
+        answer held "$l_holder" "$l_run" "$l_age" "$l_ttl"
+      fi
+      write_lease "$E_RUN" "$E_HOLDER" "$E_TTL" "$E_SPEC" || answer failed "$no_room" ;;
     renew)
       [ "$l_run" = "$E_RUN" ] || answer lost "$l_holder" "$l_run"
-      write_lease || answer failed "could not write $B/lease: no space left or read-only" ;;
+      write_lease "$E_RUN" "$E_HOLDER" "$E_TTL" "$E_SPEC" || answer failed "$no_room" ;;
     release)
       [ "$l_run" != "$E_RUN" ] || rm -f "$B/lease" ;;
   esac

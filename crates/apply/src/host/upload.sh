@@ -4,6 +4,7 @@ IFS= read -r U_INSTALL; IFS= read -r U_SHA; IFS= read -r U_SIZE
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 B=$U_INSTALL/.tarsops
 say() { echo "tarsops-upload/1 $1"; exit 0; }
+umask 022
 [ -d "$U_INSTALL" ] || mkdir -p "$U_INSTALL" 2>/dev/null || { cat >/dev/null; say "failed could not make $U_INSTALL"; }
 umask 077
 mkdir -p "$B/stage" 2>/dev/null || { cat >/dev/null; say "failed could not make $B/stage: no space left, read-only, or no right to"; }
