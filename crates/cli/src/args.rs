@@ -6,10 +6,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Desired state for Tars clusters: says what differs from the spec, and moves the cluster there.
 #[derive(Debug, Parser)]
-#[command(name = "tarsops", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 in sync or applied, 1 error, 2 changes pending, 3 invalid spec, \
+#[command(
+    name = "tarsops",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 in sync or applied, 1 error, 2 changes pending, 3 invalid spec, \
 4 incomplete, 5 stale plan, 6 blocked by a guard, 7 lease held by another, 8 failed and rolled back, \
-9 stuck, 64 wrong usage, 130 interrupted.")]
+9 stuck, 64 wrong usage, 130 interrupted."
+)]
 pub struct Cli {
     /// What is the same for all commands.
     #[command(flatten)]
@@ -23,7 +30,14 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The spec.
-    #[arg(short, long, global = true, env = "TARSOPS_SPEC", default_value = "./cluster.yaml", value_name = "SPEC")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "TARSOPS_SPEC",
+        default_value = "./cluster.yaml",
+        value_name = "SPEC"
+    )]
     pub file: PathBuf,
     /// Print one JSON document on standard output.
     #[arg(long, global = true)]

@@ -77,7 +77,12 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
     let tmp = path.with_extension(format!("tmp{}", std::process::id()));
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new();
-        let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
+        let mut file = file
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&tmp)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&tmp, path)
@@ -99,22 +104,35 @@ pub fn load(global: &Global) -> Result<Loaded> {
             std::io::ErrorKind::InvalidData => "the spec must be UTF-8 text",
             _ => "see the message",
         };
-        Failure::new(format!("could not read the spec {}", path.display())).because(&e).hint(hint)
+        Failure::new(format!("could not read the spec {}", path.display()))
+            .because(&e)
+            .hint(hint)
     })?;
     let absolute = std::path::absolute(path)
         .map_err(|e| Failure::new(format!("could not resolve {}", path.display())).because(&e))?;
     let dir = absolute.parent().map(Path::to_path_buf).unwrap_or_default();
-    let base = Base { dir: dir.clone(), home: std::env::home_dir() };
+    let base = Base {
+        dir: dir.clone(),
+        home: std::env::home_dir(),
+    };
     let color = colored(global, std::io::stderr().is_terminal());
     let invalid = |d: &tarsops_spec::Diagnostics| {
         let mut failure = Failure::rendered(exit::INVALID, d.render(color));
-        failure.layers = d.iter().map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message)).collect();
+        failure.layers = d
+            .iter()
+            .map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message))
+            .collect();
         failure
     };
     let parsed =
         tarsops_spec::parse(&text, &path.display().to_string()).map_err(|d| invalid(&d))?;
     let (desired, warnings) = parsed.lower(&base).map_err(|d| invalid(&d))?;
-    Ok(Loaded { parsed, desired, dir, warnings: warnings.render(color) })
+    Ok(Loaded {
+        parsed,
+        desired,
+        dir,
+        warnings: warnings.render(color),
+    })
 }
 
 /// Everything that a command needs which looks at hosts.
@@ -152,9 +170,15 @@ impl Context {
     /// As [`Context::open`], with a spec and packages that were read already.
     pub fn with(loaded: Loaded, store: Store, look: &Look) -> Result<Self> {
         let scope = Scope::parse(&look.on, &loaded.desired).map_err(|e| {
-            Failure::new("could not understand --on").because(&e).code(exit::USAGE)
+            Failure::new("could not understand --on")
+                .because(&e)
+                .code(exit::USAGE)
         })?;
-        let new_keys = if look.accept_new_host_keys { NewHostKeys::Accept } else { NewHostKeys::Refuse };
+        let new_keys = if look.accept_new_host_keys {
+            NewHostKeys::Accept
+        } else {
+            NewHostKeys::Refuse
+        };
         let connector = SshConnector::new(loaded.desired.access.clone(), new_keys)
             .map_err(|e| Failure::new("could not prepare SSH").because(&e))?;
         Ok(Self {
@@ -214,8 +238,10 @@ impl Context {
                     deadline: self.timeout,
                 };
                 async move {
-                    tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| bar.seen(s))
-                        .await
+                    tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| {
+                        bar.seen(s)
+                    })
+                    .await
                 }
             });
             for part in futures::future::join_all(looks).await {
@@ -242,7 +268,9 @@ impl Context {
         if let Err(found) = checker::check(&plan, &input) {
             let mut failure = Failure::new("the plan does not pass its own check; nothing was changed")
                 .hint("this is a fault in tarsops: please report it with the output of `tarsops plan --json`");
-            failure.layers.extend(found.iter().take(5).map(ToString::to_string));
+            failure
+                .layers
+                .extend(found.iter().take(5).map(ToString::to_string));
             return Err(failure);
         }
         Ok(plan)
@@ -280,7 +308,10 @@ pub fn holder() -> String {
     let user = std::env::var("USER")
         .or_else(|_| std::env::var("LOGNAME"))
         .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     format!("{user}@{host} pid {}", std::process::id())
 }
 

@@ -31,7 +31,9 @@ pub const INTERRUPTED: u8 = 130;
 /// The most serious of several codes.
 #[must_use]
 pub fn worst(codes: &[u8]) -> u8 {
-    const ORDER: [u8; 8] = [STUCK, FAILED, LEASE, BLOCKED, STALE, INCOMPLETE, PENDING, OK];
+    const ORDER: [u8; 8] = [
+        STUCK, FAILED, LEASE, BLOCKED, STALE, INCOMPLETE, PENDING, OK,
+    ];
     ORDER.into_iter().find(|c| codes.contains(c)).unwrap_or(OK)
 }
 

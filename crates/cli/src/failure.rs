@@ -20,7 +20,12 @@ pub struct Failure {
 impl Failure {
     /// A plain error (exit code 1).
     pub fn new(text: impl Into<String>) -> Self {
-        Self { code: exit::ERROR, layers: vec![text.into()], hint: None, rendered: None }
+        Self {
+            code: exit::ERROR,
+            layers: vec![text.into()],
+            hint: None,
+            rendered: None,
+        }
     }
 
     /// With another exit code.
@@ -55,7 +60,12 @@ impl Failure {
     /// A failure whose text is ready.
     #[must_use]
     pub const fn rendered(code: u8, text: String) -> Self {
-        Self { code, layers: vec![], hint: None, rendered: Some(text) }
+        Self {
+            code,
+            layers: vec![],
+            hint: None,
+            rendered: Some(text),
+        }
     }
 
     /// The failure as people read it.

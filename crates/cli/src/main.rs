@@ -3,7 +3,10 @@
 //! This crate reads the command line, prints and chooses exit codes; one file for each command. What
 //! is decided is decided in `tarsops-plan`, what is done is done by `tarsops-apply`.
 
-#![allow(unreachable_pub, reason = "a binary: `pub` marks what a module offers to the others")]
+#![allow(
+    unreachable_pub,
+    reason = "a binary: `pub` marks what a module offers to the others"
+)]
 
 mod args;
 mod cmd;
@@ -28,7 +31,11 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            let code = if e.use_stderr() { exit::USAGE } else { exit::OK };
+            let code = if e.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
             let _ = e.print();
             return ExitCode::from(code);
         }
@@ -60,8 +67,10 @@ fn logging(cli: &Cli) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("TARSOPS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     if cli.global.log_json {
         builder.json().init();
     } else {
@@ -81,15 +90,22 @@ fn run(cli: Cli) -> Result {
         Command::Validate => cmd::validate::run(&global),
         Command::Schema => cmd::schema::run(),
         Command::Completions { shell } => cmd::completions::run(shell),
-        Command::Plan { look, out } => runtime.block_on(cmd::plan::run(&global, &look, out.as_deref())),
-        Command::Drift { look, strict } => runtime.block_on(cmd::drift::run(&global, &look, strict)),
+        Command::Plan { look, out } => {
+            runtime.block_on(cmd::plan::run(&global, &look, out.as_deref()))
+        }
+        Command::Drift { look, strict } => {
+            runtime.block_on(cmd::drift::run(&global, &look, strict))
+        }
         Command::Status { look } => runtime.block_on(cmd::status::run(&global, &look)),
         Command::Apply { plan, look, yes } => {
             runtime.block_on(cmd::apply::run(&global, &look, plan.as_deref(), yes))
         }
-        Command::History { look, run, limit } => {
-            runtime.block_on(cmd::history::run(&global, &look, run.as_deref(), usize::from(limit)))
-        }
+        Command::History { look, run, limit } => runtime.block_on(cmd::history::run(
+            &global,
+            &look,
+            run.as_deref(),
+            usize::from(limit),
+        )),
         Command::Rollback { run, look, yes } => {
             runtime.block_on(cmd::rollback::run(&global, &look, run.as_deref(), yes))
         }

@@ -53,7 +53,12 @@ pub struct Store {
 /// Where the bytes of a file can be had.
 #[derive(Debug, Clone)]
 enum Origin {
-    Archive { path: PathBuf, layout: Layout, component: Component, file: String },
+    Archive {
+        path: PathBuf,
+        layout: Layout,
+        component: Component,
+        file: String,
+    },
     Plain(PathBuf),
 }
 
@@ -112,10 +117,14 @@ impl Store {
     /// What the lock file alone says: every digest, and for the versions that the spec asks for the
     /// binary.
     fn pinned(&self, desired: &Desired) -> Catalog {
-        let Some(lock) = &self.lock else { return Catalog::default() };
+        let Some(lock) = &self.lock else {
+            return Catalog::default();
+        };
         let mut catalog = lock.catalog();
         for (component, version) in &desired.versions {
-            let Some(pin) = lock.pin(*component, *version) else { continue };
+            let Some(pin) = lock.pin(*component, *version) else {
+                continue;
+            };
             catalog.insert(PackageContents {
                 pin: pin.clone(),
                 files: vec![PackageFile {
@@ -133,36 +142,49 @@ impl Store {
     /// The folder with the packages of `version`; none for `node:` sources.
     pub fn folder(&self, version: Version) -> Option<PathBuf> {
         match &self.source {
-            PackageSource::Folder(template) => {
-                Some(self.dir.join(template.replace("{version}", &version.to_string())))
-            }
+            PackageSource::Folder(template) => Some(
+                self.dir
+                    .join(template.replace("{version}", &version.to_string())),
+            ),
             PackageSource::Node(_) => None,
         }
     }
 
     /// Reads everything in the folder of `version` that may hold one of `components`.
     pub fn read_folder(&self, version: Version, components: &[Component]) -> Result<Vec<Found>> {
-        let Some(folder) = self.folder(version) else { return Ok(vec![]) };
+        let Some(folder) = self.folder(version) else {
+            return Ok(vec![]);
+        };
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
             Err(e) => {
-                return Err(Failure::new(format!("could not read {}", folder.display())).because(&e));
+                return Err(
+                    Failure::new(format!("could not read {}", folder.display())).because(&e)
+                );
             }
         };
         let mut names: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
         names.sort();
         let mut found = Vec::new();
-        let tree_at = |path: &Path| path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir();
+        let tree_at = |path: &Path| {
+            path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir()
+        };
         if tree_at(&folder) {
-            found.extend(self.one_tree(&folder, "."  )?);
+            found.extend(self.one_tree(&folder, ".")?);
         }
         for path in names {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
-            let stem = name.strip_suffix(".tgz").or_else(|| name.strip_suffix(".tar.gz"));
+            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
+                continue;
+            };
+            let stem = name
+                .strip_suffix(".tgz")
+                .or_else(|| name.strip_suffix(".tar.gz"));
             if let Some(stem) = stem {
                 // Another component's own package has nothing of ours.
-                let other = stem.parse::<Component>().is_ok_and(|c| !components.contains(&c));
+                let other = stem
+                    .parse::<Component>()
+                    .is_ok_and(|c| !components.contains(&c));
                 if !other {
                     found.extend(self.one_archive(&path, &name)?);
                 }
@@ -181,34 +203,55 @@ impl Store {
                 .hint("replace it; nothing was unpacked and nothing was changed")
         };
         let file = File::open(path).map_err(|e| refused(&e))?;
-        let archive = read_archive(BufReader::with_capacity(1 << 16, file), name, &Limits::default())
-            .map_err(|e| refused(&e))?;
+        let archive = read_archive(
+            BufReader::with_capacity(1 << 16, file),
+            name,
+            &Limits::default(),
+        )
+        .map_err(|e| refused(&e))?;
         if archive.trailing > 0 {
-            tracing::warn!("{} has {} bytes after its end", path.display(), archive.trailing);
+            tracing::warn!(
+                "{} has {} bytes after its end",
+                path.display(),
+                archive.trailing
+            );
         }
         for found in &archive.found {
             for file in &found.files {
-                self.remember(file.digest, Origin::Archive {
-                    path: path.to_path_buf(),
-                    layout: found.layout,
-                    component: found.component,
-                    file: file.path.clone(),
-                });
+                self.remember(
+                    file.digest,
+                    Origin::Archive {
+                        path: path.to_path_buf(),
+                        layout: found.layout,
+                        component: found.component,
+                        file: file.path.clone(),
+                    },
+                );
             }
         }
         Ok(archive.found)
     }
 
     fn one_tree(&self, root: &Path, name: &str) -> Result<Vec<Found>> {
-        let found = read_tree(&Folder(root.to_path_buf()), name, &Limits::default()).map_err(|e| {
-            Failure::new(format!("the package tree {} was refused", root.display())).because(&e)
-        })?;
+        let found =
+            read_tree(&Folder(root.to_path_buf()), name, &Limits::default()).map_err(|e| {
+                Failure::new(format!("the package tree {} was refused", root.display())).because(&e)
+            })?;
         for f in &found {
             for file in &f.files {
                 let place = match file.path.split_once('/') {
-                    Some(("bin", _)) => root.join("framework/servers").join(f.component.name()).join(&file.path),
-                    Some(("conf", _)) => root.join("framework/conf").join(f.component.name()).join(&file.path),
-                    _ => root.join("framework/util-linux").join(f.component.name()).join(&file.path),
+                    Some(("bin", _)) => root
+                        .join("framework/servers")
+                        .join(f.component.name())
+                        .join(&file.path),
+                    Some(("conf", _)) => root
+                        .join("framework/conf")
+                        .join(f.component.name())
+                        .join(&file.path),
+                    _ => root
+                        .join("framework/util-linux")
+                        .join(f.component.name())
+                        .join(&file.path),
                 };
                 self.remember(file.digest, Origin::Plain(place));
             }
@@ -229,15 +272,23 @@ impl Store {
             return Ok(());
         }
         self.full = true;
-        let Some(lock) = self.lock.clone() else { return Ok(()) };
+        let Some(lock) = self.lock.clone() else {
+            return Ok(());
+        };
         for (component, version) in desired.versions.iter().filter(|(c, _)| MANAGED.contains(c)) {
-            let Some(pin) = lock.pin(*component, *version) else { continue };
+            let Some(pin) = lock.pin(*component, *version) else {
+                continue;
+            };
             let found = self.read_folder(*version, &[*component])?;
             if found.is_empty() {
                 continue;
             }
-            let contents = assemble(*component, *version, &found)
-                .map_err(|e| Failure::new(format!("the package of {component} {version} cannot be used")).because(&e))?;
+            let contents = assemble(*component, *version, &found).map_err(|e| {
+                Failure::new(format!(
+                    "the package of {component} {version} cannot be used"
+                ))
+                .because(&e)
+            })?;
             verify(pin, &contents).map_err(|e| {
                 Failure::new("a package is not the one that was pinned")
                     .because(&e)
@@ -284,7 +335,9 @@ impl Store {
 
     /// Writes the lock file.
     pub fn write_lock(&self, lock: &LockFile) -> Result<()> {
-        let text = lock.render().map_err(|e| Failure::new("could not write the lock file").because(&e))?;
+        let text = lock
+            .render()
+            .map_err(|e| Failure::new("could not write the lock file").because(&e))?;
         write_private(&self.lock_path, &text)?;
         use std::os::unix::fs::PermissionsExt as _;
         // It belongs into Git and holds no secret.
@@ -292,8 +345,18 @@ impl Store {
             .map_err(|e| Failure::new("could not set the mode of the lock file").because(&e))
     }
 
-    fn origin(&self, component: Component, version: Version, path: &str, digest: &Digest) -> Option<Origin> {
-        let known = self.origins.lock().ok().and_then(|o| o.get(digest).cloned());
+    fn origin(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> Option<Origin> {
+        let known = self
+            .origins
+            .lock()
+            .ok()
+            .and_then(|o| o.get(digest).cloned());
         if known.is_some() {
             return known;
         }
@@ -304,7 +367,11 @@ impl Store {
             Layout::Node => None,
             Layout::Deploy if pin.archive.is_none() => {
                 let root = folder.join(&pin.source);
-                Some(Origin::Plain(root.join("framework/servers").join(component.name()).join(path)))
+                Some(Origin::Plain(
+                    root.join("framework/servers")
+                        .join(component.name())
+                        .join(path),
+                ))
             }
             layout => Some(Origin::Archive {
                 path: folder.join(&pin.source),
@@ -324,7 +391,10 @@ impl Payloads for Store {
         path: &str,
         digest: &Digest,
     ) -> std::result::Result<PathBuf, String> {
-        let mut spooled = self.spooled.lock().map_err(|_| "the spool is broken".to_owned())?;
+        let mut spooled = self
+            .spooled
+            .lock()
+            .map_err(|_| "the spool is broken".to_owned())?;
         if let Some(path) = spooled.get(digest) {
             return Ok(path.clone());
         }
@@ -343,7 +413,12 @@ impl Payloads for Store {
         };
         let mut out = BufWriter::new(File::create(&to).map_err(|e| failed(&to, &e))?);
         match &origin {
-            Origin::Archive { path, layout, component, file } => {
+            Origin::Archive {
+                path,
+                layout,
+                component,
+                file,
+            } => {
                 let archive = File::open(path).map_err(|e| failed(path, &e))?;
                 extract_file(
                     BufReader::with_capacity(1 << 16, archive),
@@ -403,7 +478,9 @@ impl Tree for Folder {
                 let meta = entry.metadata()?;
                 let kind = if meta.file_type().is_symlink() {
                     let target = std::fs::read_link(entry.path())?;
-                    TreeKind::Link { target: target.to_string_lossy().into_owned() }
+                    TreeKind::Link {
+                        target: target.to_string_lossy().into_owned(),
+                    }
                 } else if meta.is_dir() {
                     todo.push(name.clone());
                     TreeKind::Folder
@@ -412,7 +489,10 @@ impl Tree for Folder {
                 } else {
                     TreeKind::Special
                 };
-                out.push(TreeEntry { name: name.as_os_str().as_bytes().to_vec(), kind });
+                out.push(TreeEntry {
+                    name: name.as_os_str().as_bytes().to_vec(),
+                    kind,
+                });
             }
         }
         Ok(out)
@@ -423,7 +503,10 @@ impl Tree for Folder {
         if path.symlink_metadata()?.file_type().is_symlink() {
             return Err(io::Error::other("it has become a link"));
         }
-        Ok(Box::new(BufReader::with_capacity(1 << 16, File::open(path)?)))
+        Ok(Box::new(BufReader::with_capacity(
+            1 << 16,
+            File::open(path)?,
+        )))
     }
 }
 
@@ -466,7 +549,11 @@ pub async fn node_contents(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let contents = contents_digest(&files);
     if let Observed::Present(text) = &facts.conf {
-        files.push(text_file("conf/tars.tarsnode.config.conf".to_owned(), 0o644, &text.text));
+        files.push(text_file(
+            "conf/tars.tarsnode.config.conf".to_owned(),
+            0o644,
+            &text.text,
+        ));
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(PackageContents {
@@ -499,16 +586,28 @@ fn text_file(path: String, mode: u32, text: &str) -> PackageFile {
 pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest) -> Result<()> {
     let to = context.store.spool().join(digest.to_string());
     let install = tarsops_apply::execute::install_path(context.desired(), node);
-    let script = format!("F={}\ncat <\"$F\"\n", quote(&format!("{install}/tars/tarsnode/bin/tarsnode")));
+    let script = format!(
+        "F={}\ncat <\"$F\"\n",
+        quote(&format!("{install}/tars/tarsnode/bin/tarsnode"))
+    );
     let failed = |e: &dyn std::error::Error| {
         Failure::new(format!("could not copy the binary from node {node}")).because(e)
     };
-    let remote = context.connector.connect(node).await.map_err(|e| failed(&e))?;
-    remote.download(&script, &to, Duration::from_secs(600)).await.map_err(|e| failed(&e))?;
+    let remote = context
+        .connector
+        .connect(node)
+        .await
+        .map_err(|e| failed(&e))?;
+    remote
+        .download(&script, &to, Duration::from_secs(600))
+        .await
+        .map_err(|e| failed(&e))?;
     let found = digest_of(&to).map_err(|e| failed(&e))?;
     if found != digest {
-        return Err(Failure::new(format!("the binary on node {node} is not the one that was pinned"))
-            .hint("if it is meant, run `tarsops package lock` and commit the lock file"));
+        return Err(Failure::new(format!(
+            "the binary on node {node} is not the one that was pinned"
+        ))
+        .hint("if it is meant, run `tarsops package lock` and commit the lock file"));
     }
     context.store.take_file(digest, to);
     Ok(())
@@ -516,5 +615,10 @@ pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest)
 
 /// Versions that the spec asks for, of components that this version installs.
 pub fn wanted(desired: &Desired) -> BTreeSet<(Component, Version)> {
-    desired.versions.iter().filter(|(c, _)| MANAGED.contains(c)).copied().collect()
+    desired
+        .versions
+        .iter()
+        .filter(|(c, _)| MANAGED.contains(c))
+        .copied()
+        .collect()
 }

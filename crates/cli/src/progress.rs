@@ -76,7 +76,12 @@ impl Teller {
             bar.enable_steady_tick(std::time::Duration::from_millis(250));
             bar
         });
-        Self { bar, done: AtomicUsize::new(0), busy: Mutex::default(), verbose }
+        Self {
+            bar,
+            done: AtomicUsize::new(0),
+            busy: Mutex::default(),
+            verbose,
+        }
     }
 
     /// A line above the bar, or in the log.
@@ -104,8 +109,16 @@ impl Teller {
 impl Observer for Teller {
     fn event(&self, progress: &Progress<'_>) {
         match progress {
-            Progress::Batch { stage, number, steps } => {
-                let hosts = if *steps == 1 { "1 host".to_owned() } else { format!("{steps} hosts") };
+            Progress::Batch {
+                stage,
+                number,
+                steps,
+            } => {
+                let hosts = if *steps == 1 {
+                    "1 host".to_owned()
+                } else {
+                    format!("{steps} hosts")
+                };
                 if *stage == Stage::Recover {
                     self.line(&format!("{}: {hosts}", stage.title()));
                 } else {
@@ -126,7 +139,9 @@ impl Observer for Teller {
                 self.line(&format!("  {node}: {what} …"));
             }
             Progress::Reconnecting { node, why } => {
-                self.line(&format!("  {node}: {why}; the host goes on by itself, connecting again"));
+                self.line(&format!(
+                    "  {node}: {why}; the host goes on by itself, connecting again"
+                ));
             }
             Progress::Ended { end } => {
                 if let Ok(mut busy) = self.busy.lock() {
@@ -143,7 +158,11 @@ impl Observer for Teller {
                     Verdict::AlreadyDone => self.line(&format!("  {}: already done", end.node)),
                     bad => {
                         let why = bad.why().unwrap_or_default();
-                        self.line(&format!("  {}: {}: {why} ({secs:.1} s)", end.node, bad.word()));
+                        self.line(&format!(
+                            "  {}: {}: {why} ({secs:.1} s)",
+                            end.node,
+                            bad.word()
+                        ));
                         for line in &end.log {
                             self.line(&format!("    | {line}"));
                         }
@@ -151,7 +170,9 @@ impl Observer for Teller {
                 }
             }
             Progress::TakingBack { steps } => {
-                self.line(&format!("taking this run back on {steps} hosts, as on_failure says"));
+                self.line(&format!(
+                    "taking this run back on {steps} hosts, as on_failure says"
+                ));
             }
         }
     }

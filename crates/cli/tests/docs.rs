@@ -1,5 +1,7 @@
-//! Generated documentation is fresh: `docs/commands.md` is the help of every command,
-//! `docs/spec-reference.md` is the JSON Schema and the list of rules.
+//! The documentation: generated pages are fresh, links lead somewhere.
+//!
+//! `docs/commands.md` is the help of every command, `docs/spec-reference.md` is the JSON Schema and
+//! the list of rules.
 //!
 //! `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs` writes both anew.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -71,8 +73,52 @@ fn listed(help: &str) -> Vec<String> {
         .collect()
 }
 
+/// The options of a help text, each with all its lines.
+fn options(help: &str) -> Vec<&str> {
+    let Some((_, rest)) = help.split_once("\nOptions:\n") else {
+        return vec![];
+    };
+    let starts = |line: &str| {
+        let trimmed = line.trim_start();
+        trimmed.starts_with('-') && line.len() - trimmed.len() <= 6 && !trimmed.starts_with("- ")
+    };
+    let mut at = 0;
+    let mut cuts: Vec<usize> = Vec::new();
+    for line in rest.split_inclusive('\n') {
+        if starts(line) {
+            cuts.push(at);
+        }
+        at += line.len();
+    }
+    cuts.push(rest.len());
+    cuts.windows(2)
+        .map(|w| rest[w[0]..w[1]].trim_end())
+        .collect()
+}
+
+/// Help without the options that every command has.
+fn without_global(text: &str, global: &[&str]) -> String {
+    let own: Vec<&str> = options(text)
+        .into_iter()
+        .filter(|o| !global.contains(o))
+        .collect();
+    let head = text.split("\nOptions:\n").next().unwrap_or_default();
+    let mut out = head.trim_end().to_owned();
+    if !own.is_empty() {
+        out.push_str("\n\nOptions:\n");
+        out.push_str(&own.join("\n\n"));
+    }
+    out
+}
+
 fn describe(words: &[String], out: &mut String) {
-    let text = help(words);
+    let whole = help(words);
+    let top = help(&[]);
+    let text = if words.is_empty() {
+        whole
+    } else {
+        without_global(&whole, &options(&top))
+    };
     let level = if words.len() > 1 { "###" } else { "##" };
     let mut name = String::from("tarsops");
     for word in words {
@@ -92,7 +138,8 @@ fn the_page_of_commands_is_fresh() {
     let mut out = format!(
         "# Commands\n\n{HEADER}The help of every command, as `--help` prints it. What the commands \
          are for stands in the\n[operator's guide](operators-guide.md), and what the exit codes mean \
-         [there too](operators-guide.md#exit-codes).\n\n"
+         [there too](operators-guide.md#exit-codes).\nOptions that every command has are listed once, at \
+         the top.\n\n"
     );
     describe(&[], &mut out);
     let commands = listed(&help(&[]));
@@ -203,19 +250,19 @@ fn row(root: &Value, key: &str, value: &Value, required: bool, out: &mut String)
         None => kind(root, value),
     };
     let own = resolve(root, value);
-    let said = text(value, "description");
-    let mut meaning = String::from(if said.is_empty() {
-        text(own, "description")
-    } else {
-        said
-    });
-    for word in own["oneOf"].as_array().into_iter().flatten() {
-        let _ = write!(
-            meaning,
-            " {}: {}",
-            code(&word["const"]),
-            text(word, "description")
-        );
+    let said = match text(value, "description") {
+        "" => text(own, "description"),
+        said => said,
+    };
+    let mut meaning = said.to_owned();
+    let words = own["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
+    for word in words.iter().filter(|_| words.len() > 1) {
+        let name = code(&word["const"]);
+        // The description of the key may have said it.
+        if !said.contains(&format!("{name}:")) && !said.contains(&format!("{name} (the default):"))
+        {
+            let _ = write!(meaning, " {name}: {}", text(word, "description"));
+        }
     }
     let default = if required {
         "required".to_owned()
@@ -314,4 +361,83 @@ fn the_reference_of_the_spec_is_fresh() {
         );
     }
     fresh("docs/spec-reference.md", &out);
+}
+
+// ---- links -------------------------------------------------------------------------------------
+
+/// The pages of the repository.
+fn pages() -> Vec<String> {
+    let mut out = vec!["README.md".to_owned()];
+    for entry in std::fs::read_dir(path("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            out.push(format!("docs/{name}"));
+        }
+    }
+    out.sort();
+    out
+}
+
+/// A page without its code blocks.
+fn prose(text: &str) -> String {
+    let mut inside = false;
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if !inside {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The anchors that a page has, as GitHub makes them from its headings.
+fn anchors(text: &str) -> Vec<String> {
+    let slug = |heading: &str| -> String {
+        heading
+            .trim_start_matches('#')
+            .trim()
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    };
+    prose(text)
+        .lines()
+        .filter(|l| l.starts_with('#'))
+        .map(slug)
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(path(&page)).unwrap();
+        for part in prose(&text).split("](").skip(1) {
+            let link = part.split(')').next().unwrap_or_default();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let folder = path(&page).parent().unwrap().to_path_buf();
+            let target = if file.is_empty() {
+                path(&page)
+            } else {
+                folder.join(file)
+            };
+            if !target.exists() {
+                broken.push(format!("{page}: {link}"));
+            } else if !anchor.is_empty() {
+                let there = std::fs::read_to_string(&target).unwrap_or_default();
+                if !anchors(&there).iter().any(|a| a == anchor) {
+                    broken.push(format!("{page}: {link} (no such heading)"));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
 }

@@ -54,7 +54,10 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
         }
         super::plan::fetch_payloads(&context, &plan).await?;
         let outcome = carry_out(global, &context, &plan, &report, silent, &interrupt).await?;
-        let recovered = plan.steps.iter().any(|s| matches!(s.action, Action::Recover { .. }));
+        let recovered = plan
+            .steps
+            .iter()
+            .any(|s| matches!(s.action, Action::Recover { .. }));
         let good = outcome.ends.iter().all(|e| e.verdict.is_good()) && !outcome.interrupted;
         whole = merge(whole, outcome);
         // A host whose unfinished change was ended is looked at anew and planned for.
@@ -84,7 +87,11 @@ fn merge(mut a: Outcome, b: Outcome) -> Outcome {
 
 fn show(global: &Global, plan: &Plan) {
     let text = render::text(plan, style(global));
-    if global.json { say(text.trim_end()) } else { print(&text) }
+    if global.json {
+        say(text.trim_end())
+    } else {
+        print(&text)
+    }
 }
 
 /// Counts Ctrl-C.
@@ -103,8 +110,9 @@ pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
 }
 
 fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::new(format!("could not read the plan {}", path.display())).because(&e))?;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Failure::new(format!("could not read the plan {}", path.display())).because(&e)
+    })?;
     let plan = Plan::from_json(&text).map_err(|e| {
         Failure::new(format!("could not read the plan {}", path.display())).because(&e)
     })?;
@@ -115,15 +123,20 @@ fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
             .hint("plan again with the spec as it is now"));
     }
     checker::check_document(&plan, desired).map_err(|found| {
-        let mut failure = Failure::new("the saved plan does not pass the check; nothing was changed")
-            .code(exit::BLOCKED)
-            .hint("plan again, and leave the file as it is");
-        failure.layers.extend(found.iter().take(5).map(ToString::to_string));
+        let mut failure =
+            Failure::new("the saved plan does not pass the check; nothing was changed")
+                .code(exit::BLOCKED)
+                .hint("plan again, and leave the file as it is");
+        failure
+            .layers
+            .extend(found.iter().take(5).map(ToString::to_string));
         failure
     })?;
     if checker::asks_for_rebuild(&text) {
-        return Err(Failure::new("the saved plan asks for a rebuild of the database, which tarsops never does")
-            .code(exit::BLOCKED));
+        return Err(Failure::new(
+            "the saved plan asks for a rebuild of the database, which tarsops never does",
+        )
+        .code(exit::BLOCKED));
     }
     Ok(plan)
 }
@@ -134,10 +147,9 @@ fn silent_hosts(context: &Context, report: &Report) -> usize {
         .faults
         .iter()
         .filter(|(node, _)| {
-            context
-                .desired()
-                .host(node)
-                .is_some_and(|h| !matches!(h.state, NodeState::Maintenance { .. } | NodeState::Gone))
+            context.desired().host(node).is_some_and(|h| {
+                !matches!(h.state, NodeState::Maintenance { .. } | NodeState::Gone)
+            })
         })
         .count()
 }
@@ -148,7 +160,11 @@ fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<(
     if silent <= allowed {
         return Ok(());
     }
-    let names: Vec<String> = report.faults.iter().map(|(n, f)| format!("{n}: {f}")).collect();
+    let names: Vec<String> = report
+        .faults
+        .iter()
+        .map(|(n, f)| format!("{n}: {f}"))
+        .collect();
     let mut failure = Failure::new(format!(
         "{silent} hosts are silent and the spec allows {allowed} (rollout.max_unreachable); nothing was changed"
     ))
@@ -167,7 +183,11 @@ pub fn ask(plan: &Plan) -> Result<()> {
     }
     let hosts = plan.steps.len();
     let mut err = std::io::stderr();
-    let _ = write!(err, "Change {hosts} host{}? Only `yes` is taken: ", if hosts == 1 { "" } else { "s" });
+    let _ = write!(
+        err,
+        "Change {hosts} host{}? Only `yes` is taken: ",
+        if hosts == 1 { "" } else { "s" }
+    );
     let _ = err.flush();
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
@@ -255,8 +275,16 @@ async fn finish(
     left: Option<&Plan>,
 ) -> Result {
     let code = exit::of_run(outcome, left);
-    let done = outcome.ends.iter().filter(|e| e.verdict == Verdict::Done).count();
-    let already = outcome.ends.iter().filter(|e| e.verdict == Verdict::AlreadyDone).count();
+    let done = outcome
+        .ends
+        .iter()
+        .filter(|e| e.verdict == Verdict::Done)
+        .count();
+    let already = outcome
+        .ends
+        .iter()
+        .filter(|e| e.verdict == Verdict::AlreadyDone)
+        .count();
     let bad = outcome.ends.iter().filter(|e| !e.verdict.is_good()).count();
     let word = match code {
         exit::OK if outcome.ends.is_empty() => "no changes",

@@ -20,10 +20,16 @@ pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
         _ => None,
     });
     let code = exit::of_plan(&plan);
-    let code = if strict && !plan.extra.is_empty() { exit::worst(&[code, exit::PENDING]) } else { code };
-    let remembered = report.inventory.resources.values().any(|o| {
-        matches!(o, Observed::Present(Facts::Host(h)) if h.digests_remembered)
-    });
+    let code = if strict && !plan.extra.is_empty() {
+        exit::worst(&[code, exit::PENDING])
+    } else {
+        code
+    };
+    let remembered = report
+        .inventory
+        .resources
+        .values()
+        .any(|o| matches!(o, Observed::Present(Facts::Host(h)) if h.digests_remembered));
     let json = || -> Result<String> {
         let mut document: serde_json::Value = serde_json::to_value(&plan)
             .map_err(|e| crate::failure::Failure::new("could not write the report").because(&e))?;
@@ -56,7 +62,9 @@ pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
         super::plan::explain_silence(&report);
         print(&render::text(&plan, style(global)));
         if remembered {
-            say("digests of unchanged files were remembered from an earlier look (--rehash reads them anew)");
+            say(
+                "digests of unchanged files were remembered from an earlier look (--rehash reads them anew)",
+            );
         }
         super::plan::lock_hint(&context, &plan);
     }

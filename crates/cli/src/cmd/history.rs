@@ -15,7 +15,13 @@ use crate::failure::{Failure, Result};
 /// Asks the hosts and shows one line for each run, or one run whole.
 pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) -> Result {
     let context = Context::open(global, look)?;
-    let memory = ask(&*context.connector, context.desired(), &context.nodes(), limit).await;
+    let memory = ask(
+        &*context.connector,
+        context.desired(),
+        &context.nodes(),
+        limit,
+    )
+    .await;
     for (node, fault) in &memory.faults {
         say(&format!("{node}: {fault}"));
     }
@@ -38,20 +44,31 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     });
     let mut text = String::new();
     for (id, changes) in picked.iter().rev() {
-        if run.is_some() { whole(&mut text, id, changes) } else { line(&mut text, id, changes) }
+        if run.is_some() {
+            whole(&mut text, id, changes)
+        } else {
+            line(&mut text, id, changes)
+        }
     }
     if picked.is_empty() {
         text.push_str("the hosts remember no run\n");
     }
     publish(global, &format!("{document:#}\n"), &text)?;
-    let code = if memory.faults.is_empty() { exit::OK } else { exit::INCOMPLETE };
+    let code = if memory.faults.is_empty() {
+        exit::OK
+    } else {
+        exit::INCOMPLETE
+    };
     context.close().await;
     Ok(code)
 }
 
 /// The run with this id, or with an id that begins so.
 pub fn find<'a>(memory: &'a Memory, name: &str) -> Result<(&'a RunId, &'a Vec<Remembered>)> {
-    let mut fits = memory.runs.iter().filter(|(id, _)| id.as_str().starts_with(name));
+    let mut fits = memory
+        .runs
+        .iter()
+        .filter(|(id, _)| id.as_str().starts_with(name));
     match (fits.next(), fits.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(Failure::new(format!("several runs begin with `{name}`"))
@@ -75,23 +92,37 @@ fn line(out: &mut String, id: &RunId, changes: &[Remembered]) {
         *verdicts.entry(&change.verdict).or_default() += 1;
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(v, n)| format!("{n} {v}")).collect();
-    let holder = changes.iter().find_map(|c| c.intent.as_ref()).map_or("?", |i| &i.holder);
-    let _ = writeln!(out, "{id}  {}  {}  by {holder}", when(id), verdicts.join(", "));
+    let holder = changes
+        .iter()
+        .find_map(|c| c.intent.as_ref())
+        .map_or("?", |i| &i.holder);
+    let _ = writeln!(
+        out,
+        "{id}  {}  {}  by {holder}",
+        when(id),
+        verdicts.join(", ")
+    );
 }
 
 fn whole(out: &mut String, id: &RunId, changes: &[Remembered]) {
     line(out, id, changes);
     let mut groups: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
-        let summary =
-            change.intent.as_ref().map_or_else(|| change.step.clone(), |i| i.change.summary.clone());
+        let summary = change
+            .intent
+            .as_ref()
+            .map_or_else(|| change.step.clone(), |i| i.change.summary.clone());
         groups
             .entry((summary, change.verdict.clone(), change.text.clone()))
             .or_default()
             .push(change.node.to_string());
     }
     for ((summary, verdict, text), nodes) in groups {
-        let why = if text.is_empty() || text == "done" { String::new() } else { format!(": {text}") };
+        let why = if text.is_empty() || text == "done" {
+            String::new()
+        } else {
+            format!(": {text}")
+        };
         let _ = writeln!(out, "  {}  {summary}  → {verdict}{why}", compress(&nodes));
     }
 }

@@ -22,9 +22,12 @@ pub async fn run(global: &Global, command: PackageCommand) -> Result {
     match command {
         PackageCommand::Lock { look } => lock(global, &look).await,
         PackageCommand::Ls => ls(global),
-        PackageCommand::Add { component, version, what, note } => {
-            add(global, &component, &version, &what, note)
-        }
+        PackageCommand::Add {
+            component,
+            version,
+            what,
+            note,
+        } => add(global, &component, &version, &what, note),
     }
 }
 
@@ -43,11 +46,17 @@ async fn lock(global: &Global, look: &Look) -> Result {
     } else {
         for version in versions {
             let found = context.store.read_folder(version, &Component::ALL)?;
-            let there: std::collections::BTreeSet<Component> =
-                found.iter().filter(|f| f.binary().is_some()).map(|f| f.component).collect();
+            let there: std::collections::BTreeSet<Component> = found
+                .iter()
+                .filter(|f| f.binary().is_some())
+                .map(|f| f.component)
+                .collect();
             for component in there {
                 let contents = assemble(component, version, &found).map_err(|e| {
-                    Failure::new(format!("the package of {component} {version} cannot be used")).because(&e)
+                    Failure::new(format!(
+                        "the package of {component} {version} cannot be used"
+                    ))
+                    .because(&e)
                 })?;
                 fresh.insert(contents.pin);
             }
@@ -65,8 +74,12 @@ async fn lock(global: &Global, look: &Look) -> Result {
             .filter_map(|(_, v)| context.store.folder(*v).map(|f| f.display().to_string()))
             .collect();
         places.dedup();
-        return Err(Failure::new(format!("there is no package of {}", lacking.join(", ")))
-            .hint(format!("put it into {} and run this again; the lock file was not changed", places.join(" or "))));
+        return Err(
+            Failure::new(format!("there is no package of {}", lacking.join(", "))).hint(format!(
+                "put it into {} and run this again; the lock file was not changed",
+                places.join(" or ")
+            )),
+        );
     }
     let mut whole = context.store.lock.clone().unwrap_or_default();
     let replaced = whole.merge(fresh);
@@ -79,7 +92,11 @@ async fn lock(global: &Global, look: &Look) -> Result {
         ));
     }
     context.store.write_lock(&whole)?;
-    let text = format!("pinned {} packages in {}\n", whole.pins().count(), context.store.lock_path.display());
+    let text = format!(
+        "pinned {} packages in {}\n",
+        whole.pins().count(),
+        context.store.lock_path.display()
+    );
     publish(global, &list_json(&whole)?, &text)?;
     context.close().await;
     Ok(exit::OK)
@@ -98,12 +115,17 @@ fn ls(global: &Global) -> Result {
     let loaded = load(global)?;
     let store = Store::open(&global.file, &loaded)?;
     let Some(lock) = &store.lock else {
-        return Err(Failure::new(format!("there is no {}", store.lock_path.display()))
-            .hint("make it with `tarsops package lock`"));
+        return Err(
+            Failure::new(format!("there is no {}", store.lock_path.display()))
+                .hint("make it with `tarsops package lock`"),
+        );
     };
     let mut text = String::new();
     for pin in lock.pins() {
-        let wanted = loaded.desired.versions.contains(&(pin.component, pin.version));
+        let wanted = loaded
+            .desired
+            .versions
+            .contains(&(pin.component, pin.version));
         let managed = MANAGED.contains(&pin.component);
         let there = match store.folder(pin.version) {
             Some(folder) if folder.join(&pin.source).exists() => "",
@@ -130,7 +152,11 @@ fn ls(global: &Global) -> Result {
             known.version,
             "",
             known.binary.short(),
-            if known.note.is_empty() { String::new() } else { format!(": {}", known.note) },
+            if known.note.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", known.note)
+            },
         );
     }
     publish(global, &list_json(lock)?, &text)?;
@@ -139,7 +165,9 @@ fn ls(global: &Global) -> Result {
 
 fn add(global: &Global, component: &str, version: &str, what: &str, note: String) -> Result {
     let usage = |e: &dyn std::error::Error| {
-        Failure::new("could not understand what to add").because(e).code(exit::USAGE)
+        Failure::new("could not understand what to add")
+            .because(e)
+            .code(exit::USAGE)
     };
     let component: Component = component.parse().map_err(|e| usage(&e))?;
     let version: Version = version.parse().map_err(|e| usage(&e))?;
@@ -147,12 +175,20 @@ fn add(global: &Global, component: &str, version: &str, what: &str, note: String
     let store = Store::open(&global.file, &loaded)?;
     let binary = binary_digest(component, what)?;
     let mut lock = store.lock.clone().unwrap_or_default();
-    let new = lock.teach(Known { component, version, binary, note });
+    let new = lock.teach(Known {
+        component,
+        version,
+        binary,
+        note,
+    });
     store.write_lock(&lock)?;
     let text = if new {
         format!("{} now counts as {component} {version}\n", binary.short())
     } else {
-        format!("{} was known as {component} {version} already\n", binary.short())
+        format!(
+            "{} was known as {component} {version} already\n",
+            binary.short()
+        )
     };
     publish(global, &list_json(&lock)?, &text)?;
     Ok(exit::OK)
@@ -173,7 +209,8 @@ fn binary_digest(component: Component, what: &str) -> Result<Digest> {
         return digest_of(path).map_err(|e| failed(&e));
     }
     let file = File::open(path).map_err(|e| failed(&e))?;
-    let archive = read_archive(BufReader::new(file), what, &Limits::default()).map_err(|e| failed(&e))?;
+    let archive =
+        read_archive(BufReader::new(file), what, &Limits::default()).map_err(|e| failed(&e))?;
     archive
         .found
         .iter()

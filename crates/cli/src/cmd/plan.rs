@@ -25,7 +25,10 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     let json = document(&plan)?;
     if let Some(path) = out {
         write_private(path, &json)?;
-        say(&format!("saved to {}; carry it out with `tarsops apply {0}`", path.display()));
+        say(&format!(
+            "saved to {}; carry it out with `tarsops apply {0}`",
+            path.display()
+        ));
     }
     publish(global, &json, &render::text(&plan, style(global)))?;
     lock_hint(&context, &plan);
@@ -35,7 +38,8 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
 
 /// The plan as a document.
 pub fn document(plan: &Plan) -> Result<String> {
-    plan.to_json().map_err(|e| crate::failure::Failure::new("could not write the plan").because(&e))
+    plan.to_json()
+        .map_err(|e| crate::failure::Failure::new("could not write the plan").because(&e))
 }
 
 /// Makes the plan; reads packages only if something has to be installed from them.
@@ -44,7 +48,10 @@ pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
     let lacks = plan.report.iter().any(|l| {
         matches!(
             l,
-            Line::Blocked { why: Blocked::NoPackage { .. } | Blocked::IncompletePackage { .. }, .. }
+            Line::Blocked {
+                why: Blocked::NoPackage { .. } | Blocked::IncompletePackage { .. },
+                ..
+            }
         )
     });
     if !lacks || context.store.lock.is_none() {
@@ -69,7 +76,9 @@ pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
 /// Brings the payloads of a plan to this machine, where they come from a node.
 pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
     use tarsops_plan::action::{Action, Content};
-    let Some(node) = context.store.node_source().cloned() else { return Ok(()) };
+    let Some(node) = context.store.node_source().cloned() else {
+        return Ok(());
+    };
     let mut wanted = std::collections::BTreeSet::new();
     for step in &plan.steps {
         if let Action::ChangeAgent(change) = &step.action {

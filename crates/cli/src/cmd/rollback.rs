@@ -37,7 +37,10 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let mut refused: Vec<String> = Vec::new();
     for change in changes.iter().filter(|c| c.verdict == "ok") {
         let Some(intent) = &change.intent else {
-            refused.push(format!("{}: this tarsops cannot read what the run meant to do", change.node));
+            refused.push(format!(
+                "{}: this tarsops cannot read what the run meant to do",
+                change.node
+            ));
             continue;
         };
         match way_back(intent, &report.inventory) {
@@ -63,17 +66,25 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     }
     let mut plan = as_plan(&context, steps);
     if !refused.is_empty() {
-        let mut failure = Failure::new(format!("run {id} cannot be taken back whole; nothing was changed"))
-            .code(exit::BLOCKED)
-            .hint("put those hosts right, or narrow with --on");
+        let mut failure = Failure::new(format!(
+            "run {id} cannot be taken back whole; nothing was changed"
+        ))
+        .code(exit::BLOCKED)
+        .hint("put those hosts right, or narrow with --on");
         failure.layers.extend(refused);
         return Err(failure);
     }
     plan.nodes = plan.steps.len();
     let text = render::text(&plan, style(global));
-    if global.json { say(text.trim_end()) } else { print(&text) }
+    if global.json {
+        say(text.trim_end())
+    } else {
+        print(&text)
+    }
     if plan.is_empty() {
-        say(&format!("run {id} changed nothing that could be taken back"));
+        say(&format!(
+            "run {id} changed nothing that could be taken back"
+        ));
         return Ok(exit::OK);
     }
     if !yes {
@@ -81,8 +92,15 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     }
     let interrupt = Arc::new(Interrupt::default());
     super::apply::watch_interrupts(&interrupt);
-    let outcome =
-        super::apply::carry_out(global, &context, &plan, &report, memory.faults.len(), &interrupt).await?;
+    let outcome = super::apply::carry_out(
+        global,
+        &context,
+        &plan,
+        &report,
+        memory.faults.len(),
+        &interrupt,
+    )
+    .await?;
     let code = exit::of_run(&outcome, None);
     let document = serde_json::json!({
         "format": "tarsops.rollback/1", "run": id, "exit_code": code,
@@ -105,11 +123,14 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
 fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
     let desired = context.desired();
     let role = |s: &Step| {
-        s.resource.node().and_then(|n| desired.host(n)).map_or(2, |h| match h.role {
-            Role::Node => 0,
-            Role::Slave => 1,
-            Role::Master => 2,
-        })
+        s.resource
+            .node()
+            .and_then(|n| desired.host(n))
+            .map_or(2, |h| match h.role {
+                Role::Node => 0,
+                Role::Slave => 1,
+                Role::Master => 2,
+            })
     };
     steps.sort_by_key(role);
     let parallel = desired.policy.max_parallel.of(steps.len()).max(1);

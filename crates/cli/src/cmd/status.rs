@@ -20,8 +20,16 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     let report = context.look(&Bar::new("looking at")).await;
     let plan = super::plan::make(&mut context, &report).await?;
     let mut rows: Vec<[String; 6]> = Vec::new();
-    for (node, host) in context.desired().hosts().filter(|(n, _)| context.scope.has_node(n)) {
-        let drift = plan.drift.iter().find(|d| d.resource.node() == Some(node)).map(|d| &d.kind);
+    for (node, host) in context
+        .desired()
+        .hosts()
+        .filter(|(n, _)| context.scope.has_node(n))
+    {
+        let drift = plan
+            .drift
+            .iter()
+            .find(|d| d.resource.node() == Some(node))
+            .map(|d| &d.kind);
         let state = match (&host.state, drift) {
             (NodeState::Maintenance { .. }, _) => "maintenance",
             (NodeState::Gone, _) => "gone",
@@ -37,8 +45,12 @@ pub async fn run(global: &Global, look: &Look) -> Result {
                 let version = facts.binary.present().map_or_else(
                     || "-".to_owned(),
                     |b| {
-                        let all = context.store.catalog().versions_of(Component::Tarsnode, &b.digest);
-                        all.last().map_or_else(|| b.digest.short(), ToString::to_string)
+                        let all = context
+                            .store
+                            .catalog()
+                            .versions_of(Component::Tarsnode, &b.digest);
+                        all.last()
+                            .map_or_else(|| b.digest.short(), ToString::to_string)
                     },
                 );
                 let (process, nodeid) = match &facts.processes {

@@ -60,18 +60,33 @@ pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
         PackageSource::Node(_) => return Ok(()),
         PackageSource::Folder(template) => {
             for (component, version) in &loaded.desired.versions {
-                let folder = loaded.dir.join(template.replace("{version}", &version.to_string()));
+                let folder = loaded
+                    .dir
+                    .join(template.replace("{version}", &version.to_string()));
                 let own = folder.join(format!("{component}.tgz"));
-                let some = [own, folder.join("framework.tgz"), folder.join("FRAMEWORK_VERSION.txt")];
+                let some = [
+                    own,
+                    folder.join("framework.tgz"),
+                    folder.join("FRAMEWORK_VERSION.txt"),
+                ];
                 let any = some.iter().any(|p| p.exists())
                     || std::fs::read_dir(&folder).is_ok_and(|mut d| {
-                        d.any(|e| e.is_ok_and(|e| {
-                            let name = e.file_name();
-                            let name = name.to_string_lossy();
-                            let own = name.trim_end_matches(".gz").trim_end_matches(".tar").trim_end_matches(".tgz");
-                            let other = own.parse::<tarsops_model::component::Component>().is_ok();
-                            !other && (name.ends_with(".tgz") || name.ends_with(".tar.gz") || e.path().join("FRAMEWORK_VERSION.txt").exists())
-                        }))
+                        d.any(|e| {
+                            e.is_ok_and(|e| {
+                                let name = e.file_name();
+                                let name = name.to_string_lossy();
+                                let own = name
+                                    .trim_end_matches(".gz")
+                                    .trim_end_matches(".tar")
+                                    .trim_end_matches(".tgz");
+                                let other =
+                                    own.parse::<tarsops_model::component::Component>().is_ok();
+                                !other
+                                    && (name.ends_with(".tgz")
+                                        || name.ends_with(".tar.gz")
+                                        || e.path().join("FRAMEWORK_VERSION.txt").exists())
+                            })
+                        })
                     });
                 if any {
                     available.insert((*component, *version));
@@ -79,7 +94,9 @@ pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
             }
         }
     }
-    let lacking = loaded.parsed.check_packages(&loaded.desired, &available, &MANAGED);
+    let lacking = loaded
+        .parsed
+        .check_packages(&loaded.desired, &available, &MANAGED);
     if lacking.has_errors() {
         let color = colored(global, std::io::stderr().is_terminal());
         let mut failure = Failure::rendered(exit::INVALID, lacking.render(color));
