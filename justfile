@@ -1,0 +1,44 @@
+# `just` lists these. Everything here is also a plain command; nothing needs just.
+
+_list:
+    @just --list --unsorted
+
+# The release binary: target/release/tarsops.
+build:
+    cargo build --locked --release
+
+# The whole story on an embedded cluster.
+demo *args:
+    cargo run --locked --release -- demo {{args}}
+
+# All tests; as root, with hosts made of namespaces.
+test *args:
+    .ci/test {{args}}
+
+# Every check.
+ci:
+    .ci/run
+
+fmt:
+    cargo fmt --all
+
+lint:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Writes schemas/ anew.
+schema:
+    cargo run --locked --quiet -- schema > schemas/cluster.schema.json.new
+    mv schemas/cluster.schema.json.new schemas/cluster.schema.json
+
+# Writes the expected messages of fixtures/specs/invalid anew; read the difference.
+fixtures:
+    UPDATE_FIXTURES=1 cargo test --locked -p tarsops-spec invalid
+
+# Writes docs/commands.md and docs/spec-reference.md anew.
+docs:
+    UPDATE_DOCS=1 cargo test --locked -p tarsops-cli --test docs
+
+# The planner over 10,000 nodes, and a plan over 20 hosts beside a bare ssh loop (as root).
+bench:
+    cargo bench --locked -p tarsops-plan
+    cargo test --locked --release -p tarsops-cli --test bench_probe -- --nocapture --include-ignored
