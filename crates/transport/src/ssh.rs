@@ -364,7 +364,9 @@ impl SshHost {
                 let failed =
                     |e: std::io::Error| local(format!("could not write {}: {e}", to.display()));
                 let mut file = tokio::fs::File::create_new(to).await.map_err(failed)?;
-                tokio::io::copy(&mut pipe, &mut file).await.map_err(failed)?;
+                tokio::io::copy(&mut pipe, &mut file)
+                    .await
+                    .map_err(failed)?;
                 file.flush().await.map_err(failed)?;
             } else if let Some(pipe) = stdout.take() {
                 let mut pipe = pipe.take(MAX_OUTPUT as u64 + 1);
@@ -492,7 +494,10 @@ impl Remote for SshHost {
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         let command = format!("{}sh -s", self.prefix());
-        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None, Some(to))))
+        Box::pin(self.within(
+            deadline,
+            self.run(command, script.as_bytes(), None, Some(to)),
+        ))
     }
 }
 

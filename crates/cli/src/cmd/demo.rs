@@ -283,7 +283,9 @@ fn story() -> Result {
         "\n# on {}: util/execute.sh now says --nodeid={}\n",
         other.name, master.name
     ));
-    story.change(&script, &other.name, &master.name)?;
+    // Only the nodeid: the folder's path holds the name as well.
+    let nodeid = |name: &str| format!("--nodeid={name}");
+    story.change(&script, &nodeid(&other.name), &nodeid(&master.name))?;
     story.run(&["drift"], exit::PENDING)?;
     story.run(&["apply", "-y"], exit::OK)?;
     story.run(&["drift"], exit::OK)?;
