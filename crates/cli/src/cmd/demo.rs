@@ -243,6 +243,11 @@ impl Story {
             Failure::new(format!("could not edit {}", path.display())).because(e)
         };
         let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+        if !text.contains(from) {
+            return Err(failed(&std::io::Error::other(format!(
+                "it does not say `{from}`"
+            ))));
+        }
         std::fs::write(path, text.replace(from, to)).map_err(|e| failed(&e))
     }
 }
@@ -284,7 +289,7 @@ fn story() -> Result {
         other.name, master.name
     ));
     // Only the nodeid: the folder's path holds the name as well.
-    let nodeid = |name: &str| format!("--nodeid={name}");
+    let nodeid = |name: &str| format!("--nodeid=\"{name}\"");
     story.change(&script, &nodeid(&other.name), &nodeid(&master.name))?;
     story.run(&["drift"], exit::PENDING)?;
     story.run(&["apply", "-y"], exit::OK)?;
