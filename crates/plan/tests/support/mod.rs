@@ -4,7 +4,8 @@
 //! planner's own editing is not tested against itself.
 #![allow(
     dead_code,
-    reason = "each test file and the benchmark use another part"
+    unreachable_pub,
+    reason = "shared by the test files and the benchmark, each of which uses another part"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
