@@ -284,8 +284,14 @@ fn connect_fault(error: &openssh::Error, access: &SshAccess) -> Fault {
 impl Connect for SshConnector {
     fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>> {
         Box::pin(async move {
-            if let Some(host) = self.kept.lock().await.get(node) {
-                return Ok(Arc::clone(host) as Arc<dyn Remote>);
+            let kept = self.kept.lock().await.get(node).map(Arc::clone);
+            if let Some(host) = kept {
+                if host.is_alive().await {
+                    return Ok(host as Arc<dyn Remote>);
+                }
+                // An idle master ends by itself after a while, as does one whose server went away.
+                drop(host);
+                self.forget(node).await;
             }
             let host = Arc::new(self.open(node).await?);
             if self.keep {
@@ -309,6 +315,13 @@ impl Connect for SshConnector {
 }
 
 impl SshHost {
+    /// Whether the master process still answers on its socket; nothing goes over the network.
+    async fn is_alive(&self) -> bool {
+        tokio::time::timeout(Duration::from_secs(2), self.session.check())
+            .await
+            .is_ok_and(|checked| checked.is_ok())
+    }
+
     async fn run(
         &self,
         command: String,

@@ -133,7 +133,7 @@ fn spec(cluster: &Cluster) -> String {
          \x20 config: ./ssh_config\n\
          registry:\n\
          \x20 endpoints: [\"{ip}:17890\"]\n\
-         rollout: {{canary: 1, max_parallel: 2, settle: 1s, deadline: 15s}}\n\
+         rollout: {{canary: 1, max_parallel: 2, settle: 1s, deadline: 8s}}\n\
          nodes:\n",
         version = VERSIONS[0].0,
         packages = below(&facts.packages),
