@@ -45,8 +45,7 @@ pub(crate) fn read(
     let mut lines = text.lines().skip_while(|l| *l != first);
     lines.next().ok_or(AnswerError::NoBeginning)?;
     let mut state = State::new(options, now);
-    let mut count = 1usize;
-    for line in lines {
+    for (count, line) in (1usize..).zip(lines) {
         if let Some(total) = line.strip_prefix("end ") {
             return if total.trim().parse() == Ok(count) {
                 Ok(state.finish())
@@ -54,7 +53,6 @@ pub(crate) fn read(
                 Err(AnswerError::CutOff)
             };
         }
-        count += 1;
         state
             .line(line)
             .ok_or_else(|| AnswerError::Line(line.chars().take(60).collect()))?;

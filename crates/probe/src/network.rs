@@ -17,10 +17,10 @@ pub(crate) fn addresses(text: &str) -> BTreeSet<IpAddr> {
             }
             let word = word.trim_start_matches("addr:");
             let word = word.split(['/', '%']).next().unwrap_or(word);
-            if let Ok(ip) = word.parse::<IpAddr>() {
-                if !skip {
-                    out.insert(ip);
-                }
+            if let Ok(ip) = word.parse::<IpAddr>()
+                && !skip
+            {
+                out.insert(ip);
             }
             skip = false;
         }
