@@ -1,5 +1,7 @@
 //! What the planner sees on a node and what it does about it, one difference at a time.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::*;

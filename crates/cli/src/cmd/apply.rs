@@ -318,7 +318,7 @@ async fn finish(
         })
         .collect();
     let left_json = match left {
-        Some(plan) => serde_json::to_value(&plan.summary).unwrap_or_default(),
+        Some(plan) => serde_json::to_value(plan.summary).unwrap_or_default(),
         None => serde_json::Value::Null,
     };
     let document = serde_json::json!({

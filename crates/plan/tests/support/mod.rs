@@ -3,6 +3,7 @@
 //! The texts are shaped like the shipped ones and filled in here by plain replacement, so that the
 //! planner's own editing is not tested against itself.
 #![allow(
+    clippy::unwrap_used,
     dead_code,
     unreachable_pub,
     reason = "shared by the test files and the benchmark, each of which uses another part"
