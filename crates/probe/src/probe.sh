@@ -142,7 +142,7 @@ probe() {
     p_o=$(stat -c '%U %a' . 2>/dev/null); say "folder ${p_o:-- -}"
     if id -u "$P_RUN_USER" >/dev/null 2>&1 && has find; then
       ( cd .. && find . -maxdepth 0 ! -user "$P_RUN_USER"
-        cd tarsnode && find . bin conf util data -maxdepth 1 ! -user "$P_RUN_USER" 2>/dev/null | sed 's|^|tarsnode/|' ) 2>/dev/null |
+        cd tarsnode && find . bin conf util data -maxdepth 1 ! -user "$P_RUN_USER" 2>/dev/null | sed 's|^\./||' | sort -u | sed 's|^|tarsnode/|' ) 2>/dev/null |
         sort -u | head -n 20 | enc | { IFS= read -r p_l || :; printf 'strangers %s\n' "${p_l:--}"; }
       P_LINES=$((P_LINES + 1))
     else say "strangers unknown"

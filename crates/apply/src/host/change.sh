@@ -251,8 +251,9 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 into_place() { # into_place PATH: what lies beside it becomes it
   flush "tars/$1.tarsops-new" && mv -f "tars/$1.tarsops-new" "tars/$1"
 }
+make_folder() { mkdir -p "$1" && { [ $ROOT = 0 ] || chown "$T_USER:" "$1"; }; }
 place() { # place SOURCE MODE PATH: a copy of SOURCE under PATH, whole or not at all
-  case "$3" in */*) [ -d "tars/${3%/*}" ] || mkdir -p "tars/${3%/*}" || return 1 ;; esac
+  case "$3" in */*) [ -d "tars/${3%/*}" ] || make_folder "tars/${3%/*}" || return 1 ;; esac
   rm -f "tars/$3.tarsops-new" && cp "$1" "tars/$3.tarsops-new" && chmod "$2" "tars/$3.tarsops-new" &&
     { [ $ROOT = 0 ] || chown "$T_USER:" "tars/$3.tarsops-new"; } && into_place "$3" && return 0
   rm -f "tars/$3.tarsops-new"

@@ -216,6 +216,30 @@ impl Machine {
         command
     }
 
+    /// Command lines of the processes on the control side of the network.
+    pub fn processes(&self) -> Vec<String> {
+        let output = self
+            .network
+            .command("readlink")
+            .arg("/proc/self/ns/net")
+            .output()
+            .unwrap();
+        let net = String::from_utf8(output.stdout).unwrap();
+        assert!(net.starts_with("net:["), "{net}");
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter(|p| {
+                std::fs::read_link(p.path().join("ns/net"))
+                    .is_ok_and(|n| n.as_os_str() == net.trim_end())
+            })
+            .map(|p| {
+                let line = std::fs::read(p.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            })
+            .collect()
+    }
+
     /// Runs the program to its end.
     pub fn tarsops<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Ran {
         run(self.command(words))
