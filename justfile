@@ -37,8 +37,3 @@ fixtures:
 # Writes docs/commands.md and docs/spec-reference.md anew.
 docs:
     UPDATE_DOCS=1 cargo test --locked -p tarsops-cli --test docs
-
-# The planner over 10,000 nodes, and a plan over 20 hosts beside a bare ssh loop (as root).
-bench:
-    cargo bench --locked -p tarsops-plan
-    cargo test --locked --release -p tarsops-cli --test bench_probe -- --nocapture --include-ignored
