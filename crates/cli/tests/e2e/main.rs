@@ -7,4 +7,10 @@
 mod support;
 
 mod counts;
+mod disks;
+mod kill;
+mod lease;
+mod refuse;
+mod states;
 mod story;
+mod ways;

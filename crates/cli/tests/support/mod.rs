@@ -13,6 +13,7 @@
 )]
 
 mod packages;
+mod running;
 mod snapshot;
 mod spec;
 
@@ -29,6 +30,7 @@ pub use tarsops_sandbox::hosts::{Host, HostOptions, Network, SmallDisk, require_
 pub use tarsops_sandbox::standin::{Behaviour, Identity};
 
 pub use packages::{Layout, program, standin_digest};
+pub use running::{Running, Signal};
 pub use snapshot::{Agent, HostExt, Process, Snapshot};
 pub use spec::Spec;
 
@@ -218,6 +220,14 @@ impl Machine {
 
     /// Command lines of the processes on the control side of the network.
     pub fn processes(&self) -> Vec<String> {
+        self.processes_by_pid()
+            .into_iter()
+            .map(|(_, line)| line)
+            .collect()
+    }
+
+    /// [`Machine::processes`] with their ids.
+    pub fn processes_by_pid(&self) -> Vec<(u32, String)> {
         let output = self
             .network
             .command("readlink")
@@ -233,9 +243,10 @@ impl Machine {
                 std::fs::read_link(p.path().join("ns/net"))
                     .is_ok_and(|n| n.as_os_str() == net.trim_end())
             })
-            .map(|p| {
+            .filter_map(|p| {
                 let line = std::fs::read(p.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).replace('\0', " ")
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                Some((p.file_name().to_str()?.parse().ok()?, line))
             })
             .collect()
     }
@@ -252,10 +263,29 @@ impl Machine {
         ran
     }
 
+    /// Puts the healthy package of a version in place, pins it and asks for it.
+    pub fn ask_for(&self, cluster: &Cluster, version: &str, behaviour: Behaviour) {
+        self.package(version, Layout::Full, behaviour);
+        let mut spec = cluster.spec();
+        version.clone_into(&mut spec.version);
+        self.spec(&spec);
+        self.lock();
+    }
+
     /// `plan`, which must find nothing to do.
     pub fn in_sync(&self) {
         self.tarsops(["plan"]).exits(0).says("Nothing to do");
     }
+}
+
+/// The digest of the stand-in of this version and behaviour.
+pub fn digest(version: &str, behaviour: Behaviour) -> String {
+    standin_digest(&Identity::new(version, behaviour))
+}
+
+/// The digest of the healthy stand-in of a version.
+pub fn healthy(version: &str) -> String {
+    digest(version, Behaviour::Healthy)
 }
 
 /// Runs a command to its end.

@@ -1,0 +1,122 @@
+//! Nodes that are to be absent, in maintenance or gone; packages from a living node.
+
+use crate::support::*;
+
+fn override_of(cluster: &Cluster, machine: &Machine, line: &str) {
+    let mut spec = cluster.spec();
+    spec.with_override(line);
+    machine.spec(&spec);
+}
+
+#[test]
+fn a_node_is_removed() {
+    let cluster = Cluster::new(3);
+    let machine = cluster.machine();
+    machine.converge();
+    let host = cluster.host(3);
+    let theirs = "# theirs\n7 7 * * * true\n";
+    let own = host.crontab("tars").unwrap();
+    host.set_crontab("tars", format!("{theirs}{own}").as_bytes());
+    // A server that it runs, as far as anybody can tell.
+    host.sh(&format!(
+        "mkdir -p {INSTALL}/tars/tarsnode/data/App.S/bin && cp /bin/sleep {INSTALL}/tars/tarsnode/data/App.S/bin/S && \
+         chown -R tars: {INSTALL}/tars/tarsnode/data && \
+         (setsid {INSTALL}/tars/tarsnode/data/App.S/bin/S 3600 >/dev/null 2>&1 </dev/null &)"
+    ))
+    .unwrap();
+    let servers = || {
+        host.processes()
+            .iter()
+            .filter(|p| p.command.contains("/data/App.S/"))
+            .count()
+    };
+    override_of(&cluster, &machine, "10.77.1.3: {state: absent}");
+    machine.tarsops(["plan"]).exits(6).tells("stop_servers");
+    machine.tarsops(["apply", "-y"]).exits(6);
+    assert_eq!(
+        (host.agents().len(), servers()),
+        (1, 1),
+        "nothing was stopped"
+    );
+    override_of(
+        &cluster,
+        &machine,
+        "10.77.1.3: {state: absent, stop_servers: true}",
+    );
+    machine.tarsops(["plan"]).exits(2).says("1 to remove");
+    machine.converge();
+    assert_eq!((host.agents().len(), servers()), (0, 0));
+    assert!(!host.has(&format!("{INSTALL}/tars/tarsnode")));
+    assert_eq!(host.crontab("tars").unwrap_or_default(), theirs);
+    host.assert_tidy();
+    machine.in_sync();
+    // And back, as nothing was thrown away.
+    machine.tarsops(["rollback", "-y"]).exits(0);
+    host.assert_runs("10.77.1.3", "tars", &healthy("3.0.17"));
+}
+
+#[test]
+fn maintenance_is_looked_at_and_left_alone() {
+    let cluster = Cluster::new(3);
+    let machine = cluster.machine();
+    machine.converge();
+    let host = cluster.host(2);
+    host.sh(&format!("sed -i 's/localip=.*/localip=10.77.1.99/' {CONF}"))
+        .unwrap();
+    override_of(
+        &cluster,
+        &machine,
+        "10.77.1.2: {state: maintenance, reason: \"disk swap\", until: 2036-12-01}",
+    );
+    let before = host.snapshot();
+    machine.tarsops(["apply", "-y"]).exits(0);
+    assert_eq!(before.changes(&host.snapshot()), "");
+    host.stop_sshd().unwrap();
+    machine.tarsops(["apply", "-y"]).exits(0);
+}
+
+#[test]
+fn what_is_gone_is_not_asked() {
+    let cluster = Cluster::new(3);
+    let machine = cluster.machine();
+    cluster.host(3).link_down().unwrap();
+    override_of(&cluster, &machine, "10.77.1.3: {state: gone}");
+    cluster.reset_counts();
+    machine.converge();
+    assert_eq!(cluster.host(3).connections().unwrap(), 0);
+}
+
+/// As the handbook's third chapter does it: the agent is copied from a node that has it.
+#[test]
+fn a_package_from_a_living_node() {
+    let cluster = Cluster::new(3);
+    let machine = cluster.machine();
+    machine.tarsops(["apply", "-y", "--on", "10.77.1.1"]);
+    cluster
+        .host(1)
+        .assert_runs("10.77.1.1", "tars", &healthy("3.0.17"));
+    cluster.host(1).sh(&format!(
+        "mkdir -p {INSTALL}/tars/tarsnode/data/tmp && echo secret > {INSTALL}/tars/tarsnode/data/tmp/x"
+    )).unwrap();
+    let other = cluster.bare_machine();
+    let mut spec = cluster.spec();
+    spec.packages = "node:10.77.1.1".to_owned();
+    other.spec(&spec);
+    other.lock();
+    other.converge();
+    for host in &cluster.hosts {
+        host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.17"));
+        host.assert_tidy();
+    }
+    for n in [2, 3] {
+        let host = cluster.host(n);
+        assert!(!host.has(&format!("{INSTALL}/tars/tarsnode/data/tmp/x")));
+        let ip = host.ip().to_string();
+        assert!(
+            host.conf().contains(&format!("localip={ip}")),
+            "{}",
+            host.conf()
+        );
+    }
+    other.in_sync();
+}
