@@ -328,6 +328,32 @@ impl Store {
         }
     }
 
+    /// Takes a file of a pinned package out of its source and checks it, as an apply will; false
+    /// where the source is not on this machine.
+    pub fn prepare(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> Result<bool> {
+        let there = match self.origin(component, version, path, digest) {
+            Some(Origin::Archive { path, .. } | Origin::Plain(path)) => path.exists(),
+            None => false,
+        };
+        if !there {
+            return Ok(false);
+        }
+        match self.file(component, version, path, digest) {
+            Ok(_) => Ok(true),
+            Err(why) => Err(Failure::new(format!(
+                "the package of {component} {version} is not the one that was pinned; nothing was changed"
+            ))
+            .because(&io::Error::other(why))
+            .hint("put the pinned package back; if the new one is meant, run `tarsops package lock` and commit the lock file")),
+        }
+    }
+
     /// A private folder for files on their way.
     pub fn spool(&self) -> &Path {
         self.spool.path()

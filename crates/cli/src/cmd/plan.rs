@@ -1,8 +1,13 @@
 //! `plan`: what would be done.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::version::Version;
 use tarsops_plan::Plan;
+use tarsops_plan::action::{Action, Content};
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::render;
 use tarsops_plan::report::{Blocked, Line};
@@ -11,7 +16,7 @@ use tarsops_probe::Report;
 use crate::args::{Global, Look};
 use crate::context::{Context, publish, say, style, write_private};
 use crate::exit;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::packages::{fetch_from_node, node_contents};
 use crate::progress::Bar;
 
@@ -21,6 +26,7 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     super::validate::without_package(global, &context.loaded)?;
     let report = context.look(&Bar::new("looking at")).await;
     let plan = make(&mut context, &report).await?;
+    check_payloads(&context, &plan)?;
     explain_silence(&report);
     let json = document(&plan)?;
     if let Some(path) = out {
@@ -39,7 +45,7 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
 /// The plan as a document.
 pub fn document(plan: &Plan) -> Result<String> {
     plan.to_json()
-        .map_err(|e| crate::failure::Failure::new("could not write the plan").because(&e))
+        .map_err(|e| Failure::new("could not write the plan").because(&e))
 }
 
 /// Makes the plan; reads packages only if something has to be installed from them.
@@ -73,24 +79,60 @@ pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
     context.plan(report)
 }
 
-/// Brings the payloads of a plan to this machine, where they come from a node.
-pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
-    use tarsops_plan::action::{Action, Content};
-    let Some(node) = context.store.node_source().cloned() else {
-        return Ok(());
-    };
-    let mut wanted = std::collections::BTreeSet::new();
+/// Every file of a package that a plan installs: component, version, path and digest.
+fn payloads(plan: &Plan) -> BTreeSet<(Component, Version, &str, Digest)> {
+    let mut wanted = BTreeSet::new();
     for step in &plan.steps {
-        if let Action::ChangeAgent(change) = &step.action {
-            for file in &change.files {
-                if let (Content::Package { .. }, Some(digest)) = (&file.content, file.after) {
-                    wanted.insert(digest);
-                }
+        let Action::ChangeAgent(change) = &step.action else {
+            continue;
+        };
+        for file in &change.files {
+            if let (
+                Content::Package {
+                    component,
+                    version,
+                    path,
+                    ..
+                },
+                Some(digest),
+            ) = (&file.content, file.after)
+            {
+                wanted.insert((*component, *version, path.as_str(), digest));
             }
         }
     }
-    for digest in wanted {
-        fetch_from_node(context, &node, digest).await?;
+    wanted
+}
+
+/// Brings the payloads of a plan to this machine, each once, and checks them against their pins
+/// before anything is changed.
+pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
+    let node = context.store.node_source().cloned();
+    for (component, version, path, digest) in payloads(plan) {
+        if let Some(node) = &node {
+            fetch_from_node(context, node, digest).await?;
+        } else if !context.store.prepare(component, version, path, &digest)? {
+            return Err(Failure::new(format!(
+                "the package of {component} {version} is not on this machine; nothing was changed"
+            ))
+            .hint("put it where the spec's `framework.packages` says"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the packages that a plan would install, as far as they are on this machine: a reviewer
+/// may have nothing but the lock file.
+fn check_payloads(context: &Context, plan: &Plan) -> Result<()> {
+    if context.store.node_source().is_some() {
+        return Ok(());
+    }
+    for (component, version, path, digest) in payloads(plan) {
+        if !context.store.prepare(component, version, path, &digest)? {
+            say(&format!(
+                "hint: the package of {component} {version} is not on this machine; apply needs it"
+            ));
+        }
     }
     Ok(())
 }

@@ -25,10 +25,7 @@ fn a_plan_whose_facts_have_moved() {
     let (cluster, machine, _) = asked();
     machine.tarsops(["plan", "-o", "p.json"]).exits(2);
     for host in &cluster.hosts {
-        host.sh(&format!(
-            "echo '# by hand' >> {CONF}; sed -i 's/threads=5/threads=6/' {CONF}"
-        ))
-        .unwrap();
+        host.sh(&format!("chmod 755 {BINARY} && mv {BINARY} {BINARY}.x && cp {BINARY}.x {BINARY} && rm {BINARY}.x && echo >> {BINARY}")).unwrap();
     }
     let states: Vec<_> = cluster.hosts.iter().map(HostExt::state).collect();
     machine.tarsops(["apply", "-y", "p.json"]).exits(5);
@@ -84,9 +81,19 @@ fn a_plan_that_was_edited() {
 fn a_package_that_is_not_the_pinned_one() {
     let (cluster, machine, states) = asked();
     machine.package("3.0.18", Layout::Full, Behaviour::CrashAtStart);
-    let ran = machine.tarsops(["apply", "-y"]);
-    assert!(ran.code != 0 && ran.code != 8, "{}", ran.code);
-    ran.tells("package lock");
+    for command in [["plan", "-v"], ["apply", "-y"]] {
+        machine.tarsops(command).exits(1).tells("package lock");
+    }
+    let gone = machine.repo("packages/3.0.18");
+    std::fs::rename(&gone, machine.repo("elsewhere")).unwrap();
+    machine
+        .tarsops(["plan"])
+        .exits(2)
+        .complains("not on this machine");
+    machine
+        .tarsops(["apply", "-y"])
+        .exits(1)
+        .tells("not on this machine");
     unchanged(&cluster, &states);
 }
 
@@ -202,7 +209,7 @@ fn json_is_json() {
         .json("tarsops.drift/1");
     machine
         .tarsops(["status", "--json"])
-        .exits(0)
+        .exits(2)
         .json("tarsops.status/1");
     machine
         .tarsops(["apply", "-y", "--json"])
