@@ -37,3 +37,7 @@ fixtures:
 # Writes docs/commands.md and docs/spec-reference.md anew.
 docs:
     UPDATE_DOCS=1 cargo test --locked -p tarsops-cli --test docs
+
+# What the planner and a warm plan cost; the second needs root, as it makes hosts.
+bench:
+    cargo bench --locked -p tarsops-cli --bench warm_plan

@@ -95,6 +95,22 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// The most memory that it held so far, in bytes; 0 once it has ended.
+    pub fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        std::fs::read_to_string(status)
+            .unwrap_or_default()
+            .lines()
+            .find_map(|l| {
+                l.strip_prefix("VmHWM:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()
+            })
+            .map_or(0, |kib: u64| kib << 10)
+    }
+
     /// What it has said on standard error so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.err).unwrap_or_default()
