@@ -96,6 +96,8 @@ probe() {
   if ! has crontab; then say "crontab unknown no-crontab-program -"
   else
     if [ "$p_user" = "$P_RUN_USER" ]; then p_cron=$(crontab -l 2>&1; echo "x$?")
+    # A user who is not there yet has none; asked about him, crontab(1) only fails.
+    elif [ $p_root = 1 ] && ! id -u "$P_RUN_USER" >/dev/null 2>&1; then p_cron='no crontabx1'
     elif [ $p_root = 1 ]; then p_cron=$(crontab -u "$P_RUN_USER" -l 2>&1; echo "x$?")
     else p_cron=$(echo 'only root may read the crontab of another user'; echo x99)
     fi

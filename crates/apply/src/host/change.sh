@@ -64,6 +64,8 @@ cron_own() { crontab "$@"; } # of whoever runs this, who gets the guard
 cron_user() { if [ $SAME_CRON = 1 ]; then crontab "$@"; else crontab -u "$T_USER" "$@"; fi; }
 # A crontab that cannot be read is not an empty one: it must never be written from nothing.
 cron_get() { # cron_get own|user: C_TEXT; status 1 where there is none, 2 where that is not known
+  # A user who is not there yet has none; asked about him, crontab(1) only fails.
+  if [ "$1/$SAME_CRON" = user/0 ] && ! id -u "$T_USER" >/dev/null 2>&1; then C_TEXT=; return 1; fi
   C_TEXT=$(cron_"$1" -l 2>"$S_DIR/cron.err"; echo "x$?")
   c_status=${C_TEXT##*x}
   C_TEXT=${C_TEXT%x*}
