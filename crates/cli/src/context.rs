@@ -97,16 +97,14 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
 pub fn load(global: &Global) -> Result<Loaded> {
     let path = &global.file;
     let text = std::fs::read_to_string(path).map_err(|e| {
-        let hint = match e.kind() {
+        let failure = Failure::new(format!("could not read the spec {}", path.display()));
+        failure.because(&e).hint(match e.kind() {
             std::io::ErrorKind::NotFound => {
                 "name it with -f or TARSOPS_SPEC, or write one with `tarsops init`"
             }
             std::io::ErrorKind::InvalidData => "the spec must be UTF-8 text",
-            _ => "see the message",
-        };
-        Failure::new(format!("could not read the spec {}", path.display()))
-            .because(&e)
-            .hint(hint)
+            _ => "name a file that you may read with -f or TARSOPS_SPEC",
+        })
     })?;
     let absolute = std::path::absolute(path)
         .map_err(|e| Failure::new(format!("could not resolve {}", path.display())).because(&e))?;
@@ -116,17 +114,11 @@ pub fn load(global: &Global) -> Result<Loaded> {
         home: std::env::home_dir(),
     };
     let color = colored(global, std::io::stderr().is_terminal());
-    let invalid = |d: &tarsops_spec::Diagnostics| {
-        let mut failure = Failure::rendered(exit::INVALID, d.render(color));
-        failure.layers = d
-            .iter()
-            .map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message))
-            .collect();
-        failure
-    };
-    let parsed =
-        tarsops_spec::parse(&text, &path.display().to_string()).map_err(|d| invalid(&d))?;
-    let (desired, warnings) = parsed.lower(&base).map_err(|d| invalid(&d))?;
+    let parsed = tarsops_spec::parse(&text, &path.display().to_string())
+        .map_err(|d| Failure::invalid(&d, color))?;
+    let (desired, warnings) = parsed
+        .lower(&base)
+        .map_err(|d| Failure::invalid(&d, color))?;
     Ok(Loaded {
         parsed,
         desired,

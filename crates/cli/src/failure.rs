@@ -15,6 +15,10 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Text that was rendered already and stands for the layers.
     pub rendered: Option<String>,
+    /// What is wrong with the spec, for machines.
+    pub diagnostics: Option<serde_json::Value>,
+    /// Whether the document for machines is out already.
+    pub published: bool,
 }
 
 impl Failure {
@@ -25,6 +29,8 @@ impl Failure {
             layers: vec![text.into()],
             hint: None,
             rendered: None,
+            diagnostics: None,
+            published: false,
         }
     }
 
@@ -57,6 +63,23 @@ impl Failure {
         self
     }
 
+    /// A spec with mistakes (exit code 3).
+    #[must_use]
+    pub fn invalid(found: &tarsops_spec::Diagnostics, color: bool) -> Self {
+        let mut text = found.render(color);
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let places = found
+            .iter()
+            .map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message));
+        Self {
+            layers: places.collect(),
+            diagnostics: serde_json::to_value(found).ok(),
+            ..Self::rendered(exit::INVALID, text)
+        }
+    }
+
     /// A failure whose text is ready.
     #[must_use]
     pub const fn rendered(code: u8, text: String) -> Self {
@@ -65,6 +88,8 @@ impl Failure {
             layers: vec![],
             hint: None,
             rendered: Some(text),
+            diagnostics: None,
+            published: false,
         }
     }
 

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let _ = std::io::stderr().write_all(failure.text().as_bytes());
-            if json && failure.code != exit::USAGE {
+            if json && !failure.published && failure.code != exit::USAGE {
                 let document = serde_json::json!({
                     "format": "tarsops.error/1", "exit_code": failure.code,
                     "error": failure.layers, "next": failure.hint,

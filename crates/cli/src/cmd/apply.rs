@@ -110,12 +110,13 @@ pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
 }
 
 fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Failure::new(format!("could not read the plan {}", path.display())).because(&e)
-    })?;
-    let plan = Plan::from_json(&text).map_err(|e| {
-        Failure::new(format!("could not read the plan {}", path.display())).because(&e)
-    })?;
+    let unread = |e: &dyn std::error::Error| {
+        Failure::new(format!("could not read the plan {}", path.display()))
+            .because(e)
+            .hint("name a file that `tarsops plan -o FILE` wrote")
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| unread(&e))?;
+    let plan = Plan::from_json(&text).map_err(|e| unread(&e))?;
     let desired = context.desired();
     if plan.spec_digest != desired.spec_digest || plan.cluster != desired.cluster {
         return Err(Failure::new("the saved plan was made for another spec")

@@ -51,7 +51,11 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
         }
     }
     if picked.is_empty() {
-        text.push_str("the hosts remember no run\n");
+        text.push_str(if memory.faults.is_empty() {
+            "the hosts remember no run\n"
+        } else {
+            "no host that answered remembers a run\n"
+        });
     }
     publish(global, &format!("{document:#}\n"), &text)?;
     let code = if memory.faults.is_empty() {

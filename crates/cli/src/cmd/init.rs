@@ -26,7 +26,7 @@ pub fn run(global: &Global, path: &Path, name: &str) -> Result {
             let hint = if e.kind() == std::io::ErrorKind::AlreadyExists {
                 "it is left as it is: name another file, or edit this one"
             } else {
-                "see the message"
+                "name a file in a folder that is there and that you may write to"
             };
             Failure::new(format!("could not make {}", path.display()))
                 .because(&e)

@@ -27,7 +27,13 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let (id, changes) = match run {
         Some(name) => super::history::find(&memory, name)?,
         None => memory.runs.iter().next_back().ok_or_else(|| {
-            Failure::new("the hosts remember no run").hint("there is nothing to take back")
+            if memory.faults.is_empty() {
+                Failure::new("the hosts remember no run").hint("there is nothing to take back")
+            } else {
+                Failure::new("no host that answered remembers a run")
+                    .code(exit::INCOMPLETE)
+                    .hint("bring the silent hosts back, and try again")
+            }
         })?,
     };
     let id = id.clone();

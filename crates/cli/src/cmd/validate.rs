@@ -13,19 +13,21 @@ use tarsops_model::desired::PackageSource;
 
 /// Checks it.
 pub fn run(global: &Global) -> Result {
-    let loaded = match load(global) {
+    let checked = load(global).and_then(|l| without_package(global, &l).map(|()| l));
+    let loaded = match checked {
         Ok(loaded) => loaded,
-        Err(failure) => {
-            if global.json || global.json_into.is_some() {
+        Err(mut failure) => {
+            // What hinders the check itself, such as a missing file, is told as any other error.
+            if let Some(diagnostics) = &failure.diagnostics {
                 let document = serde_json::json!({
-                    "format": "tarsops.validate/1", "valid": false, "diagnostics": failure.layers,
+                    "format": "tarsops.validate/1", "valid": false, "diagnostics": diagnostics,
                 });
-                publish_json(global, &document)?;
+                publish(global, &format!("{document:#}\n"), "")?;
+                failure.published = true;
             }
             return Err(failure);
         }
     };
-    without_package(global, &loaded)?;
     if !loaded.warnings.is_empty() {
         say(loaded.warnings.trim_end());
     }
@@ -43,10 +45,6 @@ pub fn run(global: &Global) -> Result {
     );
     publish(global, &format!("{document:#}\n"), &text)?;
     Ok(exit::OK)
-}
-
-fn publish_json(global: &Global, document: &serde_json::Value) -> Result<()> {
-    publish(global, &format!("{document:#}\n"), "")
 }
 
 /// A version without a package is an error of the spec, shown where it is written.
@@ -99,9 +97,7 @@ pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
         .check_packages(&loaded.desired, &available, &MANAGED);
     if lacking.has_errors() {
         let color = colored(global, std::io::stderr().is_terminal());
-        let mut failure = Failure::rendered(exit::INVALID, lacking.render(color));
-        failure.layers = lacking.iter().map(|d| d.message.clone()).collect();
-        return Err(failure);
+        return Err(Failure::invalid(&lacking, color));
     }
     Ok(())
 }
