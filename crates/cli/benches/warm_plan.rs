@@ -3,7 +3,7 @@
 //! remembered. Needs root, as the end-to-end tests do.
 //!
 //! Prints both medians and their ratio; ends with 1 where the ratio is above 1.25.
-#![allow(clippy::unwrap_used, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -16,7 +16,7 @@ pub struct Failure {
     /// Text that was rendered already and stands for the layers.
     pub rendered: Option<String>,
     /// What is wrong with the spec, for machines.
-    pub diagnostics: Option<serde_json::Value>,
+    pub diagnostics: Option<Box<serde_json::Value>>,
     /// Whether the document for machines is out already.
     pub published: bool,
 }
@@ -75,7 +75,7 @@ impl Failure {
             .map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message));
         Self {
             layers: places.collect(),
-            diagnostics: serde_json::to_value(found).ok(),
+            diagnostics: serde_json::to_value(found).ok().map(Box::new),
             ..Self::rendered(exit::INVALID, text)
         }
     }
