@@ -40,4 +40,5 @@ docs:
 
 # What the planner and a warm plan cost; the second needs root, as it makes hosts.
 bench:
+    cargo bench --locked -p tarsops-plan --bench planner
     cargo bench --locked -p tarsops-cli --bench warm_plan

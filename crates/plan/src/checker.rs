@@ -215,18 +215,27 @@ fn batches(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
                 ),
             ));
         }
+        // Each gate is compared with the batch before once, however many steps wait for it.
+        let mut known: BTreeMap<&str, bool> = BTreeMap::new();
         for step in batch {
-            waits(step, before.as_ref().map(|(_, s)| s), &gates, found);
+            waits(
+                step,
+                before.as_ref().map(|(_, s)| s),
+                &gates,
+                &mut known,
+                found,
+            );
         }
         before = Some((stage, batch.iter().map(|s| s.id.as_str()).collect()));
     }
 }
 
 /// Whether the step waits for a gate that holds exactly the batch before.
-fn waits(
-    step: &Step,
+fn waits<'a>(
+    step: &'a Step,
     before: Option<&BTreeSet<&str>>,
     gates: &BTreeMap<&str, &Gate>,
+    known: &mut BTreeMap<&'a str, bool>,
     found: &mut Vec<Violation>,
 ) {
     let mut waited = before.is_none();
@@ -237,8 +246,10 @@ fn waits(
                 format!("it needs {need}, which does not exist"),
             )),
             Some(gate) => {
-                let holds: BTreeSet<&str> = gate.needs.iter().map(String::as_str).collect();
-                waited |= before == Some(&holds);
+                waited |= *known.entry(need).or_insert_with(|| {
+                    let holds: BTreeSet<&str> = gate.needs.iter().map(String::as_str).collect();
+                    before == Some(&holds)
+                });
             }
         }
     }

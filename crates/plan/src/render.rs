@@ -111,9 +111,29 @@ fn count(n: usize, what: &str) -> String {
     }
 }
 
-/// A change with the node's own name and address taken out, so that equal changes look equal.
+/// What stands for a node's own name where the changes of several nodes are told in one line.
+const NODE: &str = "<node>";
+
+/// A change with the node's own name taken out, so that equal changes look equal. Only whole names:
+/// the node `db` is not the start of `db-2`.
 fn generic(text: &str, node: &str) -> String {
-    text.replace(node, "<node>")
+    if node.is_empty() {
+        return text.to_owned();
+    }
+    let part = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, _) in text.match_indices(node) {
+        let end = at + node.len();
+        let alone = !text[..at].ends_with(part) && !text[end..].starts_with(part);
+        if alone {
+            out.push_str(&text[from..at]);
+            out.push_str(NODE);
+            from = end;
+        }
+    }
+    out.push_str(&text[from..]);
+    out
 }
 
 fn fields_of<'a>(drift: Option<&&'a Drift>) -> &'a [FieldChange] {
@@ -157,6 +177,11 @@ fn stage_lines(
     }
     for ((sign, summary, fields), steps) in groups {
         let sign = sign_of(sign);
+        // One node is told by its name.
+        let told = |text: &str| match steps.as_slice() {
+            [one] => text.replace(NODE, one.resource.node().map_or(NODE, NodeName::as_str)),
+            _ => text.to_owned(),
+        };
         let nodes: Vec<&str> = steps
             .iter()
             .filter_map(|s| s.resource.node())
@@ -167,11 +192,11 @@ fn stage_lines(
         } else {
             String::new()
         };
-        let summary = summary.split('\0').next().unwrap_or_default();
+        let summary = told(summary.split('\0').next().unwrap_or_default());
         let line = format!("  {sign} agent/{}{many}  {summary}", compress(&nodes));
         let _ = writeln!(out, "{}", style.paint(sign, &line));
         for (field, old, new) in fields {
-            let _ = writeln!(out, "      {field}: {old} → {new}");
+            let _ = writeln!(out, "      {field}: {} → {}", told(&old), told(&new));
         }
         if style.verbose {
             for step in &steps {
