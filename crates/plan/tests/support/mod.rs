@@ -9,6 +9,8 @@
     reason = "shared by the test files and the benchmark, each of which uses another part"
 )]
 
+pub mod damage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -306,6 +308,15 @@ impl World {
 
     pub fn facts(&mut self, i: usize) -> &mut AgentFacts {
         let id = ResourceId::Agent(self.node(i));
+        match self.inventory.resources.get_mut(&id) {
+            Some(Observed::Present(Facts::Agent(a))) => a,
+            _ => panic!("{id} was not seen"),
+        }
+    }
+
+    /// As [`World::facts`], by the node's name.
+    pub fn facts_of(&mut self, node: &str) -> &mut AgentFacts {
+        let id = ResourceId::Agent(name(node));
         match self.inventory.resources.get_mut(&id) {
             Some(Observed::Present(Facts::Agent(a))) => a,
             _ => panic!("{id} was not seen"),

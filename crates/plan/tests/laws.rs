@@ -1,0 +1,254 @@
+//! The planner's laws (docs/design.md), on clusters with anything wrong that we could think of.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use support::damage::{self, SIGHTS, blind, worlds};
+use support::*;
+use tarsops_model::agent::TextFact;
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::{Action, Folder, Undo};
+use tarsops_plan::condition::Truth;
+use tarsops_plan::effect::{self, Images};
+use tarsops_plan::plan::{Plan, Step};
+use tarsops_plan::restore::{FORMAT, Intent, way_back, without_content};
+use tarsops_plan::{checker, crontab};
+
+fn nodes(world: &World) -> Vec<NodeName> {
+    world.desired.hosts().map(|(n, _)| n.clone()).collect()
+}
+
+/// What a step may do that must never come of not seeing: a stop, a removal, a creation.
+fn grave(plan: &Plan) -> BTreeSet<(NodeName, &'static str)> {
+    let mut out = BTreeSet::new();
+    for step in &plan.steps {
+        let node = step.resource.node().unwrap().clone();
+        if let Action::ChangeAgent(change) = &step.action {
+            let all = [
+                (change.restart, "restart"),
+                (change.stop_servers, "stop servers"),
+                (change.folder == Folder::Create, "creation"),
+                (change.folder == Folder::Remove, "removal"),
+                (change.make_user, "user"),
+            ];
+            out.extend(all.iter().filter(|a| a.0).map(|a| (node.clone(), a.1)));
+        } else {
+            out.insert((node, "recovery"));
+        }
+    }
+    out
+}
+
+/// What a change leaves on its host, as the applier writes it.
+fn intent(world: &World, step: &Step) -> Option<Intent> {
+    let Action::ChangeAgent(change) = &step.action else {
+        return None;
+    };
+    let Observed::Present(host) = world.inventory.host(&change.node) else {
+        return None;
+    };
+    let after = change.crontab.as_ref().map(|c| {
+        let text = host.crontab.present().map(|t| crontab::without_guard(t));
+        let text = text.filter(|t| !t.is_empty());
+        crontab::apply(text.as_deref(), &c.edit).map(|t| Digest::of(t.as_bytes()))
+    });
+    Some(Intent {
+        format: FORMAT.to_owned(),
+        cluster: world.desired.cluster.clone(),
+        run: run_id(9),
+        step: step.id.clone(),
+        holder: "test".to_owned(),
+        spec_digest: world.desired.spec_digest,
+        started_at: NOW,
+        sign: step.sign,
+        change: without_content(change),
+        crontab_after: after,
+    })
+}
+
+/// What a way back owes: files, modes, folder, crontab, and that it runs if it ran.
+#[derive(Debug, PartialEq, Eq)]
+struct Owed {
+    crontab: Option<String>,
+    folder: Option<String>,
+    binary: Option<(Digest, u32)>,
+    texts: BTreeMap<String, Option<(String, u32)>>,
+    runs: bool,
+}
+
+fn owed(world: &World, node: &NodeName) -> Owed {
+    let host = world.inventory.host(node).present().copied().unwrap();
+    let crontab = host.crontab.present().map(|t| crontab::without_guard(t));
+    let agent = world.inventory.agent(node);
+    let facts = agent.present();
+    let text = |fact: &Observed<TextFact>| fact.present().map(|t| (t.text.clone(), t.mode));
+    let mut texts: BTreeMap<String, Option<(String, u32)>> = BTreeMap::new();
+    if let Some(facts) = facts {
+        texts = facts
+            .util
+            .iter()
+            .map(|(n, t)| (n.clone(), text(t)))
+            .collect();
+        texts.insert("conf".to_owned(), text(&facts.conf));
+    }
+    Owed {
+        crontab: crontab.filter(|t| !t.is_empty()),
+        folder: facts
+            .and_then(|f| f.folder.present())
+            .map(|f| f.owner.clone()),
+        binary: facts
+            .and_then(|f| f.binary.present())
+            .map(|f| (f.digest, f.mode)),
+        texts,
+        runs: facts.is_some_and(|f| f.processes.present().is_some_and(|p| !p.is_empty())),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    /// Laws 1, 2, 3 and 7: what a plan does is enough, at once, every time, and sound.
+    #[test]
+    fn a_plan_converges_and_the_next_is_empty(world in worlds()) {
+        let plan = world.plan();
+        prop_assert_eq!(plan.to_json().unwrap(), world.plan().to_json().unwrap());
+        let read = Plan::from_json(&plan.to_json().unwrap()).unwrap();
+        prop_assert_eq!(&read, &plan);
+        prop_assert!(!checker::asks_for_rebuild(&plan.to_json().unwrap()));
+        if let Err(found) = checker::check(&plan, &world.input()) {
+            prop_assert!(false, "{found:?}");
+        }
+        let mut after = world.clone();
+        for step in &plan.steps {
+            effect::apply(&mut after.inventory, &step.action);
+            let node = step.resource.node().unwrap();
+            for condition in &step.post {
+                let truth = condition.eval(node, &after.inventory);
+                prop_assert_eq!(truth, Truth::Holds, "{}: {}", &step.id, condition);
+            }
+        }
+        // What an earlier run left is ended first; what that leads to is for the next look.
+        let recovered: BTreeSet<&NodeName> = plan
+            .steps
+            .iter()
+            .filter(|s| matches!(s.action, Action::Recover { .. }))
+            .filter_map(|s| s.resource.node())
+            .collect();
+        let touched: BTreeSet<&NodeName> =
+            plan.steps.iter().filter_map(|s| s.resource.node()).collect();
+        let second = after.plan();
+        for step in &second.steps {
+            let node = step.resource.node().unwrap();
+            prop_assert!(recovered.contains(node), "{:#?}", step);
+        }
+        for drift in &second.drift {
+            let node = drift.resource.node().unwrap();
+            prop_assert!(!touched.contains(node) || recovered.contains(node), "{drift:?}");
+        }
+        if !recovered.is_empty() {
+            for step in &second.steps {
+                effect::apply(&mut after.inventory, &step.action);
+            }
+            prop_assert!(after.plan().is_empty());
+        }
+    }
+
+    /// Law 4: what cannot be seen any more never leads to a stop, a removal or a creation.
+    #[test]
+    fn not_seeing_never_adds_anything_grave(
+        world in worlds(),
+        at in any::<prop::sample::Index>(),
+        sight in 0..SIGHTS,
+    ) {
+        let nodes = nodes(&world);
+        let node = at.get(&nodes);
+        let mut world = world;
+        // Two nodes with one machine-id block each other: without sight of the one, the other is
+        // still the machine that carries its address.
+        for other in &nodes {
+            if let Some(host) = damage::host_of(&mut world, other) {
+                host.machine_id = Observed::Present(format!("machine of {other}"));
+            }
+        }
+        let before = grave(&world.plan());
+        let mut less = world.clone();
+        if blind(&mut less, node, sight) {
+            let plan = less.plan();
+            let after = grave(&plan);
+            let added: Vec<_> = after.difference(&before).collect();
+            prop_assert!(added.is_empty(), "{:?}", added);
+        }
+    }
+
+    /// Law 5: every prefix of a plan can be taken back, but for steps that say that they cannot.
+    #[test]
+    fn every_prefix_can_be_taken_back(world in worlds(), cut in any::<prop::sample::Index>()) {
+        let plan = world.plan();
+        prop_assume!(!plan.steps.is_empty());
+        let length = cut.index(plan.steps.len()) + 1;
+        let mut now = world.clone();
+        let mut images = Images::default();
+        let mut done = Vec::new();
+        for step in &plan.steps[..length] {
+            if let (Some(intent), Action::ChangeAgent(change)) = (intent(&now, step), &step.action) {
+                let run: RunId = intent.run.clone();
+                images.keep(&now.inventory, &run, &step.id, change);
+                if step.undo == Undo::Restore {
+                    done.push(intent);
+                }
+            }
+            effect::apply(&mut now.inventory, &step.action);
+        }
+        for intent in done.iter().rev() {
+            let back = match way_back(intent, &now.inventory) {
+                Ok(back) => back,
+                Err(why) => return Err(TestCaseError::fail(format!("{why}: {intent:#?}"))),
+            };
+            let node = &back.change.node;
+            for condition in &back.pre {
+                prop_assert_eq!(condition.eval(node, &now.inventory), Truth::Holds, "{}", condition);
+            }
+            let action = Action::ChangeAgent(Box::new(back.change.clone()));
+            effect::apply_with(&mut now.inventory, &action, &images);
+            for condition in &back.post {
+                prop_assert_eq!(condition.eval(node, &now.inventory), Truth::Holds, "{}", condition);
+            }
+            let (old, new) = (owed(&world, node), owed(&now, node));
+            // What did not run and was started is not stopped again.
+            let same = Owed { runs: new.runs && !old.runs || old.runs, ..old };
+            prop_assert_eq!(new, same);
+        }
+    }
+}
+
+/// Four times the nodes may cost no more than about four times as much; a quadratic planner costs
+/// sixteen times. The best of several runs counts, as other tests run beside.
+#[test]
+fn the_cost_grows_with_the_nodes_and_not_with_their_square() {
+    let cost = |count: usize| {
+        let mut world = World::new(count);
+        world.agents().for_each(|a| a.version = version("3.0.18"));
+        world.desired.policy.max_parallel = tarsops_model::desired::Count::Percent(50);
+        let once = || {
+            let began = Instant::now();
+            let plan = world.plan();
+            assert_eq!(plan.steps.len(), count);
+            checker::check(&plan, &world.input()).unwrap();
+            let text = tarsops_plan::render::text(&plan, tarsops_plan::render::Style::default());
+            assert!(text.lines().count() < 20, "{text}");
+            began.elapsed()
+        };
+        (0..4).map(|_| once()).min().unwrap_or(Duration::MAX)
+    };
+    let (small, large) = (cost(500), cost(2_000));
+    assert!(
+        large < small * 9,
+        "500 nodes cost {small:?}, 2,000 nodes {large:?}"
+    );
+}
