@@ -297,14 +297,29 @@ pub fn new_run(report: &Report, master: Option<&RunId>) -> RunId {
 
 /// Who we are, in the words of a lease.
 pub fn holder() -> String {
+    // cron and many pipelines set no USER.
     let user = std::env::var("USER")
         .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(account);
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
     format!("{user}@{host} pid {}", std::process::id())
+}
+
+/// The name of our account; its number where this machine has no name for it.
+fn account() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(&uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// Where this machine keeps its journals.

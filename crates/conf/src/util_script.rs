@@ -80,6 +80,60 @@ pub fn set_nodeid(text: &str, id: &str) -> Result<String, ScriptError> {
     Ok(out)
 }
 
+/// Folders in which a script looks for tarsnode's own parts, other than `home`: the `X` of words such
+/// as `X/tarsnode/bin/tarsnode`, in their order and each once. Comments do not count.
+#[must_use]
+pub fn other_homes<'a>(text: &'a str, home: &str) -> Vec<&'a str> {
+    let mut out: Vec<&str> = Vec::new();
+    for place in homes(text) {
+        let found = &text[place];
+        if found != home && !out.contains(&found) {
+            out.push(found);
+        }
+    }
+    out
+}
+
+/// The script with `home` as the folder in which it looks for tarsnode's own parts; all else stays.
+#[must_use]
+pub fn set_home(text: &str, home: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for place in homes(text) {
+        out.push_str(&text[from..place.start]);
+        out.push_str(home);
+        from = place.end;
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
+/// Where absolute paths to tarsnode's parts begin with which folder.
+fn homes(text: &str) -> Vec<Range<usize>> {
+    const PART: &str = "/tarsnode/";
+    let in_path = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@".contains(&b);
+    let bytes = text.as_bytes();
+    let mut out: Vec<Range<usize>> = Vec::new();
+    for (end, _) in text.match_indices(PART) {
+        let rest = &text[end + PART.len()..];
+        let part = rest.split(|c: char| !c.is_ascii_alphanumeric()).next();
+        if !matches!(part, Some("bin" | "conf" | "data" | "util")) {
+            continue;
+        }
+        let before = bytes[..end].iter().rposition(|b| !in_path(*b));
+        let start = before.map_or(0, |at| at + 1);
+        // A path behind a variable, or one that begins with a name, is relative to something else.
+        let relative = before.is_some_and(|at| b"}$~%*?".contains(&bytes[at]) || bytes[at] >= 0x80);
+        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let comment = text[line..].trim_start().starts_with('#');
+        let overlaps = out.last().is_some_and(|o| o.end > start);
+        if start < end && bytes[start] == b'/' && !relative && !comment && !overlaps {
+            out.push(start..end);
+        }
+    }
+    out
+}
+
 /// Which placeholders are left in the script, comments included.
 #[must_use]
 pub fn placeholders(text: &str) -> std::collections::BTreeSet<crate::placeholder::Placeholder> {
@@ -259,4 +313,41 @@ fn word_length(rest: &[u8]) -> usize {
         at += 1;
     }
     at.min(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_installation_is_named_once_and_only_where_it_is_used() {
+        let text = "#!/bin/sh\n# was /old/tars/tarsnode/bin/tarsnode\n\
+            bin=/data/tars/tarsnode/bin/tarsnode\n\
+            cd \"/data/tars/tarsnode/util\" && /usr/local/app/tars/tarsnode/util/start.sh\n\
+            cat $HOME/tarsnode/conf/x TARS_PATH/tarsnode/bin/y ../tarsnode/data ${A}/b/tarsnode/bin\n\
+            ls /data/tars/tarsnodes/bin /data/tars/tarsnode/other /data/tars/tarsnode/binary\n";
+        let home = "/usr/local/app/tars";
+        assert_eq!(other_homes(text, home), ["/data/tars"]);
+        let new = set_home(text, home);
+        assert!(other_homes(&new, home).is_empty());
+        assert_eq!(
+            new,
+            text.replace("bin=/data/tars", "bin=/usr/local/app/tars")
+                .replace("\"/data/tars", "\"/usr/local/app/tars")
+        );
+    }
+
+    #[test]
+    fn any_text_can_be_looked_at() {
+        for text in [
+            "",
+            "/tarsnode/bin",
+            "é/tarsnode/bin/x",
+            "/é/tarsnode/bin",
+            "/a/tarsnode/bin/tarsnode/bin",
+        ] {
+            let new = set_home(text, "/x");
+            assert!(other_homes(&new, "/x").is_empty(), "{text} became {new}");
+        }
+    }
 }

@@ -112,6 +112,11 @@ fn user_name(value: &str) -> Result<(), &'static str> {
 }
 
 fn host_address(value: &str) -> Result<(), &'static str> {
+    // An endpoint list is cut where one of these words follows a colon (TarsCpp
+    // `servant/libservant/EndpointInfo.cpp`), so no host may be called so.
+    if ["tcp", "udp", "ssl"].contains(&value.to_ascii_lowercase().as_str()) {
+        return Err("in an endpoint that word is a protocol");
+    }
     plain(value, 253, &['.', '-', '_', ':'])
 }
 
@@ -353,6 +358,10 @@ mod tests {
             assert!(NodeName::new(s).is_err(), "{s:?} was accepted");
             assert!(HostAddress::new(s).is_err(), "{s:?} was accepted");
         }
+        for s in ["tcp", "UDP", "ssl"] {
+            assert!(HostAddress::new(s).is_err(), "{s:?} was accepted");
+        }
+        assert!(HostAddress::new("tcp.example").is_ok());
         for s in ["/", "usr", "/a/../b", "/a//b", "/a b", "/a/", "/a%b"] {
             assert!(AbsPath::new(s).is_err(), "{s:?} was accepted");
         }

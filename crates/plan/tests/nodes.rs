@@ -490,3 +490,21 @@ fn an_orphan_is_stopped_by_an_install() {
         ["a tarsnode runs there without its folder; it is stopped"]
     );
 }
+
+#[test]
+fn a_script_of_an_installation_elsewhere_is_fitted() {
+    let mut w = World::new(3);
+    let script = w.script(2, "start.sh");
+    script.text = script.text.replace(TARS, "/data/tars");
+    assert_eq!(
+        fields(&w.plan()),
+        [format!("util/start.sh: works in /data/tars → {TARS}")]
+    );
+    let step = only(&w);
+    let change = change(&step);
+    assert!(!change.restart);
+    let [file] = change.files.as_slice() else {
+        panic!("{:#?}", change.files)
+    };
+    assert!(matches!(&file.content, Content::Text(t) if t.contains(TARS) && !t.contains("/data/")));
+}

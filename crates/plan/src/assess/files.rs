@@ -207,6 +207,15 @@ impl Work<'_> {
                 "filled",
             ));
         }
+        let elsewhere = util_script::other_homes(&found.text, self.tars());
+        if !elsewhere.is_empty() {
+            // A folder that was copied from an installation elsewhere: it would start that one.
+            self.fields.push(FieldChange::new(
+                &format!("util/{name}"),
+                format!("works in {}", elsewhere.join(", ")),
+                self.tars().to_owned(),
+            ));
+        }
         let mode = script_mode(name, found.mode);
         if mode != found.mode {
             self.fields.push(FieldChange::new(
@@ -215,7 +224,7 @@ impl Work<'_> {
                 format!("{mode:o}"),
             ));
         }
-        if rewrite || !left.is_empty() {
+        if rewrite || !left.is_empty() || !elsewhere.is_empty() {
             if let Some(text) = self.fit_script(name, &found.text) {
                 self.write(&path, mode, Some(found.digest()), text);
             }

@@ -82,7 +82,8 @@ impl Work<'_> {
                 }
             }
         }
-        Some(substitute(&text, &self.vars()))
+        let text = substitute(&text, &self.vars());
+        Some(util_script::set_home(&text, self.tars()))
     }
 
     /// Says that a file cannot be brought to the spec.

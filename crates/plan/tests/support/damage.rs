@@ -18,7 +18,7 @@ use tarsops_model::resource::ResourceId;
 use super::*;
 
 /// How many kinds of [`damage`] there are.
-pub const KINDS: u8 = 52;
+pub const KINDS: u8 = 53;
 /// How many facts [`blind`] knows.
 pub const SIGHTS: u8 = 16;
 
@@ -241,6 +241,9 @@ fn on_agent(facts: &mut AgentFacts, kind: u8) {
         }
         49 => facts.binary = Observed::Absent,
         50 => facts.servers = vec!["App.Server".to_owned()],
+        51 => in_text(facts.util.get_mut("monitor.sh"), |t| {
+            t.text = t.text.replace(TARS, "/data/tars");
+        }),
         _ => on_disk(facts, &|f| f.mode = 0o644),
     }
 }

@@ -56,6 +56,7 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "conflicting-roles",
         "duplicate-endpoint",
         "framework-not-endpoint",
+        "invalid-address--protocol",
         "invalid-date",
         "invalid-ip",
         "invalid-ip--no-machine",
