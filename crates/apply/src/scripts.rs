@@ -381,6 +381,12 @@ pub(crate) fn read_upload(stdout: &[u8]) -> Result<(), String> {
     }
 }
 
+/// They look into what is private here, and are many.
+#[cfg(test)]
+#[path = "../tests/host/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod host;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,104 @@
+//! The script that puts a change on its host and waits for it: twice at once, and broken off.
+
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use tarsops_model::names::RunId;
+
+use super::super::{Mode, Said, launch, read_said, wait};
+use super::world::{Kept, Kind, World};
+
+fn start(world: &World, text: &str) -> Child {
+    let mut child = world
+        .command("sh")
+        .arg("-s")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    child
+}
+
+fn said(child: Child) -> Said {
+    let output = child.wait_with_output().unwrap();
+    read_said(&output.stdout).unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn word(said: &Said) -> &str {
+    match said {
+        Said::Verdict { word, .. } => word,
+        Said::Lost { .. } => "lost",
+    }
+}
+
+fn audited(world: &World) -> usize {
+    let text = std::fs::read_to_string(world.path("app/.tarsops/audit.log")).unwrap();
+    text.lines().count()
+}
+
+#[test]
+fn two_launches_at_once_are_one_change() {
+    for _ in 0..5 {
+        let world = World::new(Kind::Upgrade, "dash");
+        world.stage();
+        let (install, run) = (world.install(), RunId::from_parts(1, 1));
+        let text = launch(&world.launch_of(&install, &run, 0));
+        let both = [start(&world, &text), start(&world, &text)];
+        for child in both {
+            let said = said(child);
+            assert_eq!(word(&said), "ok", "{said:?}");
+        }
+        assert_eq!(world.sound(), Ok(Kept::New));
+        assert_eq!(audited(&world), 1);
+    }
+}
+
+#[test]
+fn a_launch_that_is_broken_off_is_waited_for_by_another() {
+    let world = World::new(Kind::Upgrade, "dash");
+    world.stage();
+    let (install, run) = (world.install(), RunId::from_parts(1, 1));
+    // It settles for long enough to be waited for.
+    let mut first = start(&world, &launch(&world.launch_of(&install, &run, 2)));
+    std::thread::sleep(Duration::from_millis(700));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let second = said(start(&world, &wait(&install, &run, "change", Mode::Wait)));
+    assert_eq!(word(&second), "ok", "{second:?}");
+    assert_eq!(world.sound(), Ok(Kept::New));
+    assert_eq!(audited(&world), 1);
+    // And launched once more, it is only told again.
+    let third = said(start(&world, &launch(&world.launch_of(&install, &run, 2))));
+    assert_eq!(word(&third), "ok");
+    assert_eq!(audited(&world), 1);
+}
+
+#[test]
+fn an_older_run_is_refused_after_a_newer_one() {
+    let world = World::new(Kind::Upgrade, "dash");
+    let (install, newer, older) = (
+        world.install(),
+        RunId::from_parts(9, 1),
+        RunId::from_parts(3, 1),
+    );
+    world.stage();
+    let ok = said(start(
+        &world,
+        &launch(&world.launch_of(&install, &newer, 0)),
+    ));
+    assert_eq!(word(&ok), "ok", "{ok:?}");
+    world.stage();
+    let late = said(start(
+        &world,
+        &launch(&world.launch_of(&install, &older, 0)),
+    ));
+    assert_eq!(word(&late), "refused", "{late:?}");
+    assert_eq!(world.sound(), Ok(Kept::New));
+}
