@@ -258,12 +258,8 @@ impl Context {
         };
         let plan = make_plan(&input);
         if let Err(found) = checker::check(&plan, &input) {
-            let mut failure = Failure::new("the plan does not pass its own check; nothing was changed")
-                .hint("this is a fault in tarsops: please report it with the output of `tarsops plan --json`");
-            failure
-                .layers
-                .extend(found.iter().take(5).map(ToString::to_string));
-            return Err(failure);
+            return Err(Failure::new("the plan does not pass its own check; nothing was changed")
+                .hint("this is a fault in tarsops: please report it with the output of `tarsops plan --json`").about(found));
         }
         Ok(plan)
     }

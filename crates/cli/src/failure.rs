@@ -11,6 +11,8 @@ pub struct Failure {
     pub code: u8,
     /// One lowercase sentence for each layer, outermost first.
     pub layers: Vec<String>,
+    /// Things of equal rank that the outermost sentence is about, such as the hosts that refuse.
+    pub items: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
     /// Text that was rendered already and stands for the layers.
@@ -27,6 +29,7 @@ impl Failure {
         Self {
             code: exit::ERROR,
             layers: vec![text.into()],
+            items: vec![],
             hint: None,
             rendered: None,
             diagnostics: None,
@@ -45,6 +48,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With what the sentence is about; the first few are shown.
+    #[must_use]
+    pub fn about<T: ToString>(mut self, items: impl IntoIterator<Item = T>) -> Self {
+        self.items.extend(items.into_iter().map(|i| i.to_string()));
         self
     }
 
@@ -86,6 +96,7 @@ impl Failure {
         Self {
             code,
             layers: vec![],
+            items: vec![],
             hint: None,
             rendered: Some(text),
             diagnostics: None,
@@ -105,6 +116,13 @@ impl Failure {
                 0 => writeln!(out, "error: {layer}"),
                 _ => writeln!(out, "{}because: {layer}", "  ".repeat(depth)),
             };
+        }
+        const SHOWN: usize = 10;
+        for item in self.items.iter().take(SHOWN) {
+            let _ = writeln!(out, "  {item}");
+        }
+        if let Some(more) = self.items.len().checked_sub(SHOWN).filter(|n| *n > 0) {
+            let _ = writeln!(out, "  and {more} more");
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(out, "next: {hint}");

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             if json && !failure.published && failure.code != exit::USAGE {
                 let document = serde_json::json!({
                     "format": "tarsops.error/1", "exit_code": failure.code,
-                    "error": failure.layers, "next": failure.hint,
+                    "error": failure.layers, "about": failure.items, "next": failure.hint,
                 });
                 let _ = writeln!(std::io::stdout(), "{document:#}");
             }

@@ -124,14 +124,10 @@ fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
             .hint("plan again with the spec as it is now"));
     }
     checker::check_document(&plan, desired).map_err(|found| {
-        let mut failure =
-            Failure::new("the saved plan does not pass the check; nothing was changed")
-                .code(exit::BLOCKED)
-                .hint("plan again, and leave the file as it is");
-        failure
-            .layers
-            .extend(found.iter().take(5).map(ToString::to_string));
-        failure
+        Failure::new("the saved plan does not pass the check; nothing was changed")
+            .code(exit::BLOCKED)
+            .hint("plan again, and leave the file as it is")
+            .about(found)
     })?;
     if checker::asks_for_rebuild(&text) {
         return Err(Failure::new(
@@ -166,13 +162,12 @@ fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<(
         .iter()
         .map(|(n, f)| format!("{n}: {f}"))
         .collect();
-    let mut failure = Failure::new(format!(
+    Err(Failure::new(format!(
         "{silent} hosts are silent and the spec allows {allowed} (rollout.max_unreachable); nothing was changed"
     ))
     .code(exit::INCOMPLETE)
-    .hint("bring them back, set them to maintenance, narrow with --on, or raise max_unreachable");
-    failure.layers.extend(names.into_iter().take(5));
-    Err(failure)
+    .hint("bring them back, set them to maintenance, narrow with --on, or raise max_unreachable")
+    .about(names))
 }
 
 /// Asks on the terminal; only `yes` goes on.

@@ -72,13 +72,12 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     }
     let mut plan = as_plan(&context, steps);
     if !refused.is_empty() {
-        let mut failure = Failure::new(format!(
+        return Err(Failure::new(format!(
             "run {id} cannot be taken back whole; nothing was changed"
         ))
         .code(exit::BLOCKED)
-        .hint("put those hosts right, or narrow with --on");
-        failure.layers.extend(refused);
-        return Err(failure);
+        .hint("put those hosts right, or narrow with --on")
+        .about(refused));
     }
     plan.nodes = plan.steps.len();
     let text = render::text(&plan, style(global));
