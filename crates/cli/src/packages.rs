@@ -25,7 +25,9 @@ use tarsops_model::version::Version;
 use tarsops_package::assemble::contents_digest;
 use tarsops_package::lock::verify;
 use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
-use tarsops_package::{Found, Limits, LockFile, assemble, extract_file, read_archive, read_tree};
+use tarsops_package::{
+    Found, Limits, LockFile, assemble, extract_file, read_archive_keeping, read_tree,
+};
 use tarsops_transport::{Connect as _, quote};
 
 use crate::context::{Context, Loaded, write_private};
@@ -150,8 +152,14 @@ impl Store {
         }
     }
 
-    /// Reads everything in the folder of `version` that may hold one of `components`.
-    pub fn read_folder(&self, version: Version, components: &[Component]) -> Result<Vec<Found>> {
+    /// Reads everything in the folder of `version` that may hold one of `components`. With `keep`,
+    /// their binaries are laid into the spool on the way.
+    pub fn read_folder(
+        &self,
+        version: Version,
+        components: &[Component],
+        keep: bool,
+    ) -> Result<Vec<Found>> {
         let Some(folder) = self.folder(version) else {
             return Ok(vec![]);
         };
@@ -186,7 +194,11 @@ impl Store {
                     .parse::<Component>()
                     .is_ok_and(|c| !components.contains(&c));
                 if !other {
-                    found.extend(self.one_archive(&path, &name)?);
+                    found.extend(self.one_archive(
+                        &path,
+                        &name,
+                        if keep { components } else { &[] },
+                    )?);
                 }
             } else if path.is_dir() && tree_at(&path) {
                 found.extend(self.one_tree(&path, &name)?);
@@ -196,19 +208,35 @@ impl Store {
         Ok(found)
     }
 
-    fn one_archive(&self, path: &Path, name: &str) -> Result<Vec<Found>> {
+    fn one_archive(&self, path: &Path, name: &str, keep: &[Component]) -> Result<Vec<Found>> {
         let refused = |e: &dyn std::error::Error| {
             Failure::new(format!("the package {} was refused", path.display()))
                 .because(e)
                 .hint("replace it; nothing was unpacked and nothing was changed")
         };
         let file = File::open(path).map_err(|e| refused(&e))?;
-        let archive = read_archive(
+        let mut copies: Vec<PathBuf> = Vec::new();
+        let archive = read_archive_keeping(
             BufReader::with_capacity(1 << 16, file),
             name,
             &Limits::default(),
+            &mut |entry| {
+                let last = entry.rsplit('/').next().unwrap_or_default();
+                if !keep.iter().any(|c| c.name() == last) {
+                    return Ok(None);
+                }
+                let copy = tempfile::Builder::new()
+                    .prefix("copy-")
+                    .tempfile_in(self.spool.path())?;
+                let (file, path) = copy.keep().map_err(|e| e.error)?;
+                copies.push(path);
+                Ok(Some(Box::new(BufWriter::with_capacity(1 << 16, file))))
+            },
         )
         .map_err(|e| refused(&e))?;
+        for (digest, copy) in archive.kept.iter().zip(copies) {
+            self.take_file(*digest, copy);
+        }
         if archive.trailing > 0 {
             tracing::warn!(
                 "{} has {} bytes after its end",
@@ -279,7 +307,7 @@ impl Store {
             let Some(pin) = lock.pin(*component, *version) else {
                 continue;
             };
-            let found = self.read_folder(*version, &[*component])?;
+            let found = self.read_folder(*version, &[*component], true)?;
             if found.is_empty() {
                 continue;
             }

@@ -25,7 +25,12 @@ pub struct Archive {
     pub trailing: u64,
     /// The components in it, in the order of [`Component`].
     pub found: Vec<Found>,
+    /// Digests of the files that were kept on the way, in the order in which they came.
+    pub kept: Vec<Digest>,
 }
+
+/// Asked for each file, by its name in the archive: where a copy of it goes, if anywhere.
+pub type Keep<'k> = dyn FnMut(&str) -> io::Result<Option<Box<dyn Write>>> + 'k;
 
 /// Reads an archive once, to its end. `source` is its name in the lock file.
 ///
@@ -36,16 +41,37 @@ pub fn read_archive<R: Read>(
     source: &str,
     limits: &Limits,
 ) -> Result<Archive, PackageError> {
+    read_archive_keeping(reader, source, limits, &mut |_| Ok(None))
+}
+
+/// As [`read_archive`], with copies of the files that `keep` asks for, so that nobody has to read
+/// the archive again. A copy is good only if all of this succeeds.
+///
+/// # Errors
+/// As [`read_archive`], and [`PackageError::Write`].
+pub fn read_archive_keeping<R: Read>(
+    reader: R,
+    source: &str,
+    limits: &Limits,
+    keep: &mut Keep<'_>,
+) -> Result<Archive, PackageError> {
     let mut gunzip = Gunzip::new(reader, limits)?;
     let mut listing = Listing::default();
+    let mut kept = Vec::new();
     walk(&mut gunzip, limits, &mut |name, size, content| {
         let Some(size) = size else {
             listing.add_folder(name)?;
             return Ok(Next::Go);
         };
         listing.check_new(&name)?;
-        let keep = listing.keeps_text(&name, size, limits);
-        let item = read_item(content, size, keep)?;
+        let text = listing.keeps_text(&name, size, limits);
+        let unwritten = |e| Stop::Refused(PackageError::Write(e));
+        let mut copy = keep(&name).map_err(unwritten)?;
+        let item = read_item(content, size, text, copy.as_deref_mut())?;
+        if let Some(copy) = &mut copy {
+            copy.flush().map_err(unwritten)?;
+            kept.push(item.digest);
+        }
         listing.add_file(name, item);
         Ok(Next::Go)
     })?;
@@ -56,6 +82,7 @@ pub fn read_archive<R: Read>(
         size: whole.size,
         trailing: whole.trailing,
         found,
+        kept,
     })
 }
 
@@ -327,11 +354,20 @@ fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
 }
 
 /// Hashes a file of `size` bytes, and keeps it as text if `keep` and it is text.
-fn read_item(content: &mut dyn Read, size: u64, keep: bool) -> Result<Item, Stop> {
+fn read_item(
+    content: &mut dyn Read,
+    size: u64,
+    keep: bool,
+    mut to: Option<&mut (dyn Write + 'static)>,
+) -> Result<Item, Stop> {
     let mut hasher = Hasher::new();
     let mut kept = Vec::new();
     copy(content, size, &mut |data| {
         hasher.update(data);
+        if let Some(to) = to.as_deref_mut() {
+            to.write_all(data)
+                .map_err(|e| Stop::Refused(PackageError::Write(e)))?;
+        }
         if keep {
             kept.extend_from_slice(data);
         }
@@ -372,7 +408,7 @@ pub(crate) fn read_plain(
     size: u64,
     keep: bool,
 ) -> Result<Item, PackageError> {
-    read_item(content, size, keep).map_err(|stop| match stop {
+    read_item(content, size, keep, None).map_err(|stop| match stop {
         Stop::Io(e) => PackageError::Read(e),
         Stop::Refused(e) => e,
     })

@@ -22,7 +22,7 @@ pub mod refusal;
 mod stream;
 pub mod tree;
 
-pub use archive::{Archive, extract_file, read_archive};
+pub use archive::{Archive, extract_file, read_archive, read_archive_keeping};
 pub use assemble::assemble;
 pub use layout::Found;
 pub use lock::LockFile;

@@ -100,7 +100,8 @@ fn kill_at(kind: Kind, shell: &'static str, line: u32, pass: u32) -> Result<(), 
     if verdict.starts_with("stuck") || (kept == Kept::Old) == verdict.starts_with("ok") {
         return Err(at(format!("{kept:?}, and the verdict is {verdict}")));
     }
-    if kept == Kept::Old {
+    // That a further run converges is the same question for neighbours.
+    if kept == Kept::Old && line % 4 == 0 {
         world.converges(&run_id(2)).map_err(at)?;
     }
     Ok(())
@@ -130,27 +131,27 @@ fn an_upgrade_killed_at_any_line() {
 
 #[test]
 fn an_upgrade_killed_where_a_line_is_passed_again() {
-    kill_everywhere(Kind::Upgrade, "dash", 3, 2);
+    kill_everywhere(Kind::Upgrade, "dash", 6, 2);
 }
 
 #[test]
-fn an_installation_killed_at_any_line() {
-    kill_everywhere(Kind::Install, "dash", 2, 1);
+fn an_installation_killed_at_each_fourth_line() {
+    kill_everywhere(Kind::Install, "dash", 4, 1);
 }
 
 #[test]
-fn a_removal_killed_at_any_line() {
-    kill_everywhere(Kind::Removal, "dash", 2, 1);
+fn a_removal_killed_at_each_fourth_line() {
+    kill_everywhere(Kind::Removal, "dash", 4, 1);
 }
 
 #[test]
 fn killed_under_busybox() {
-    kill_everywhere(Kind::Upgrade, "busybox", 6, 1);
+    kill_everywhere(Kind::Upgrade, "busybox", 8, 1);
 }
 
 #[test]
 fn killed_under_bash() {
-    kill_everywhere(Kind::Upgrade, "bash", 6, 1);
+    kill_everywhere(Kind::Upgrade, "bash", 12, 1);
 }
 
 /// The way back dies too, and cron brings it again.
@@ -187,9 +188,9 @@ fn killed_and_killed_again_on_the_way_back() {
             .lines()
             .map(|l| l.parse().unwrap())
             .collect();
-        cases.extend(back.into_iter().step_by(4).map(|l| (kind, late, l)));
+        cases.extend(back.into_iter().step_by(6).map(|l| (kind, late, l)));
     }
-    assert!(cases.len() > 50, "{cases:?}");
+    assert!(cases.len() > 40, "{cases:?}");
     in_parallel(&cases, |(kind, late, line)| {
         let at = |fault: String| format!("{kind:?}, line {late}, then line {line}: {fault}");
         let world = World::new(*kind, "dash");

@@ -45,7 +45,7 @@ async fn lock(global: &Global, look: &Look) -> Result {
         }
     } else {
         for version in versions {
-            let found = context.store.read_folder(version, &Component::ALL)?;
+            let found = context.store.read_folder(version, &Component::ALL, false)?;
             let there: std::collections::BTreeSet<Component> = found
                 .iter()
                 .filter(|f| f.binary().is_some())
