@@ -4,7 +4,13 @@
 //!
 //! Prints milliseconds (the best of three) and the resident memory of the whole process, spec and
 //! observed facts included; ends with 1 above one second or 300 MB.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -101,7 +101,7 @@ fn kill_at(kind: Kind, shell: &'static str, line: u32, pass: u32) -> Result<(), 
         return Err(at(format!("{kept:?}, and the verdict is {verdict}")));
     }
     // That a further run converges is the same question for neighbours.
-    if kept == Kept::Old && line % 4 == 0 {
+    if kept == Kept::Old && line.is_multiple_of(4) {
         world.converges(&run_id(2)).map_err(at)?;
     }
     Ok(())
