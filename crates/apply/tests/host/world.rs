@@ -356,7 +356,8 @@ impl World {
         }
         // On its way to run another program, an agent is there twice for a moment.
         let all: Vec<u32> = out.iter().map(|a| a.0).collect();
-        out.retain(|(_, parent)| !all.contains(parent));
+        // One without a parent has ended while we looked.
+        out.retain(|(_, parent)| *parent != 0 && !all.contains(parent));
         out.into_iter().map(|a| a.0).collect()
     }
 
