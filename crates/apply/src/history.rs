@@ -24,7 +24,7 @@ pub struct Remembered {
     pub step: String,
     /// What it meant to do; none if this tarsops cannot read it.
     pub intent: Option<Intent>,
-    /// The verdict's word, or `unfinished`.
+    /// The verdict's word, or `unfinished`, or `damaged` where it is none.
     pub verdict: String,
     /// The verdict's line.
     pub text: String,

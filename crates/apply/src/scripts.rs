@@ -250,8 +250,18 @@ fn plain(word: Option<&str>) -> String {
     let word = word.unwrap_or("-");
     base64::engine::general_purpose::STANDARD
         .decode(word)
-        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .map(|b| harmless(&String::from_utf8_lossy(&b)))
         .unwrap_or_default()
+}
+
+/// What a host said, without what a terminal would obey.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Reads the answer of the waiting script; `None` if it is not whole.
@@ -410,6 +420,15 @@ mod tests {
         for cut in 0..whole.len() - 1 {
             assert_eq!(read_said(&whole.as_bytes()[..cut]), None, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_handed_on() {
+        let answer = "tarsops-change/1\nverdict ok Gx0xbWENCg==\nlog -\nend\n";
+        let Some(Said::Verdict { text, .. }) = read_said(answer.as_bytes()) else {
+            panic!("no verdict");
+        };
+        assert!(!text.contains(['\u{1b}', '\r', '\u{1d}']), "{text:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tarsops_apply::execute::install_path;
@@ -57,10 +58,26 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Writes a result to standard output. A reader that went away is no error.
+/// Whether a result was lost on its way to standard output.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether a result was lost on its way to standard output, as on a full disk.
+pub fn is_output_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Writes a result to standard output. A reader that went away is no error; a full disk is one, and
+/// what is under way goes on all the same.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && e.kind() != std::io::ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        say(&format!(
+            "error: could not write to standard output\n  because: {e}"
+        ));
+    }
 }
 
 /// Prints a document for machines and a text for people, each where it was asked for.

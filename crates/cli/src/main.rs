@@ -43,6 +43,9 @@ fn main() -> ExitCode {
     logging(&cli);
     let json = cli.global.json;
     match run(cli) {
+        Ok(code) if context::is_output_lost() && code <= exit::PENDING => {
+            ExitCode::from(exit::ERROR)
+        }
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let _ = std::io::stderr().write_all(failure.text().as_bytes());

@@ -27,7 +27,7 @@ pub enum AnswerError {
     #[error("it is cut off")]
     CutOff,
     /// A line is not as the script writes it.
-    #[error("the line `{0}` is not understood")]
+    #[error("the line `{}` is not understood", .0.chars().take(80).collect::<String>().escape_debug())]
     Line(String),
 }
 

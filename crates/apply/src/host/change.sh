@@ -616,6 +616,9 @@ recover() {
 }
 begin() {
   line_of "$B/fence"
+  case "$LINE" in
+    *[!0-9a-f-]*) refuse "the file $B/fence is damaged; remove it once you know that no other run is under way" ;;
+  esac
   if [ -n "$LINE" ] && [ "$LINE" != "$T_RUN" ]; then
     [ "$(printf '%s\n%s\n' "$LINE" "$T_RUN" | sort | tail -n 1)" = "$T_RUN" ] || refuse "a newer run, $LINE, has been on this host"
   fi

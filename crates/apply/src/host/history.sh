@@ -12,6 +12,10 @@ history() {
       [ -r "$h_dir/intent" ] || continue
       h_word=unfinished h_text=
       if [ -r "$h_dir/verdict" ]; then { IFS= read -r h_word; IFS= read -r h_text; } <"$h_dir/verdict"; fi
+      case "$h_word" in
+        ok | rolled-back | moved | refused | failed | stuck | unfinished) ;;
+        *) h_word=damaged h_text= ;;
+      esac
       h_text=$(printf '%s' "$h_text" | enc)
       printf 'change %s %s %s %s %s\n' "$h_run" "${h_dir##*/}" "$(enc <"$h_dir/intent")" "$h_word" "${h_text:--}"
     done

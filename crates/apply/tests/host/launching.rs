@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tarsops_model::names::RunId;
 
-use super::super::{Mode, Said, launch, read_said, wait};
+use super::super::{Mode, Said, history, launch, read_history, read_said, wait};
 use super::world::{Kept, Kind, World};
 
 fn start(world: &World, text: &str) -> Child {
@@ -101,4 +101,37 @@ fn an_older_run_is_refused_after_a_newer_one() {
     ));
     assert_eq!(word(&late), "refused", "{late:?}");
     assert_eq!(world.sound(), Ok(Kept::New));
+}
+
+#[test]
+fn damaged_records_are_told_and_not_passed_over() {
+    let world = World::new(Kind::Upgrade, "dash");
+    let (install, run) = (world.install(), RunId::from_parts(1, 1));
+    world.stage();
+    let ok = said(start(&world, &launch(&world.launch_of(&install, &run, 0))));
+    assert_eq!(word(&ok), "ok", "{ok:?}");
+    let told = || {
+        let child = start(&world, &history(&install, 10));
+        let output = child.wait_with_output().unwrap();
+        let all = read_history(&output.stdout).unwrap();
+        all.into_iter().map(|t| t.verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), ["ok"]);
+    let verdict = world.path(&format!("app/.tarsops/runs/{run}/change/verdict"));
+    for junk in [&b"\x1b[2J two words\n"[..], b"", b"\xff\xfe", b"okay\nx\n"] {
+        std::fs::write(&verdict, junk).unwrap();
+        assert_eq!(told(), ["damaged"], "{junk:?}");
+    }
+    // A damaged fence is no newer run: it is named, and nothing is changed.
+    std::fs::write(world.path("app/.tarsops/fence"), b"\xff\x1b junk").unwrap();
+    let newer = RunId::from_parts(2, 1);
+    let refused = said(start(
+        &world,
+        &launch(&world.launch_of(&install, &newer, 0)),
+    ));
+    let Said::Verdict { word, text, .. } = refused else {
+        panic!("lost");
+    };
+    assert_eq!(word, "refused");
+    assert!(text.contains("fence is damaged"), "{text}");
 }

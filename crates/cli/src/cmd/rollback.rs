@@ -41,7 +41,16 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     super::plan::explain_silence(&report);
     let mut steps: Vec<Step> = Vec::new();
     let mut refused: Vec<String> = Vec::new();
-    for change in changes.iter().filter(|c| c.verdict == "ok") {
+    // Whether a damaged record is of a change that was made is not known: it counts.
+    let counts = |word: &str| word == "ok" || word == "damaged";
+    for change in changes.iter().filter(|c| counts(&c.verdict)) {
+        if change.verdict == "damaged" {
+            refused.push(format!(
+                "{}: what it wrote down of the run is damaged",
+                change.node
+            ));
+            continue;
+        }
         let Some(intent) = &change.intent else {
             refused.push(format!(
                 "{}: this tarsops cannot read what the run meant to do",
