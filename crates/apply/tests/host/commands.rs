@@ -8,9 +8,8 @@ use tarsops_model::names::RunId;
 use super::super::CHANGE;
 use super::world::{Kept, Kind, World, in_parallel};
 
-/// Every program that the script calls. `sync` is a stand-in that cannot fail in these tests, and the
-/// end-to-end tests fill and freeze real disks.
-const PROGRAMS: [&str; 22] = [
+/// Every program that the script calls. The end-to-end tests fill and freeze real disks.
+const PROGRAMS: [&str; 26] = [
     "cat",
     "chmod",
     "chown",
@@ -31,8 +30,12 @@ const PROGRAMS: [&str; 22] = [
     "rm",
     "sed",
     "sha256sum",
+    "sleep",
+    "sort",
     "stat",
+    "sync",
     "tail",
+    "tr",
 ];
 
 /// Puts a program before the real one that counts its calls and fails at one of them.

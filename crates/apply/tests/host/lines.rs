@@ -119,7 +119,10 @@ fn every_shell_takes_the_script_with_points() {
     }
 }
 
+/// Every `stride`th line, as all of them take a quarter of an hour; all with `TARSOPS_EVERY_LINE`.
 fn kill_everywhere(kind: Kind, shell: &'static str, stride: usize, pass: u32) {
+    let every = std::env::var_os("TARSOPS_EVERY_LINE").is_some();
+    let stride = if every { 1 } else { stride };
     let lines: Vec<u32> = lines_of(kind, shell).into_iter().step_by(stride).collect();
     in_parallel(&lines, |line| kill_at(kind, shell, *line, pass));
 }
