@@ -119,7 +119,7 @@ fn every_shell_takes_the_script_with_points() {
     }
 }
 
-/// Every `stride`th line, as all of them take a quarter of an hour; all with `TARSOPS_EVERY_LINE`.
+/// Every `stride`th line, as all of them under every shell take long; all with `TARSOPS_EVERY_LINE`.
 fn kill_everywhere(kind: Kind, shell: &'static str, stride: usize, pass: u32) {
     let every = std::env::var_os("TARSOPS_EVERY_LINE").is_some();
     let stride = if every { 1 } else { stride };
@@ -138,13 +138,13 @@ fn an_upgrade_killed_where_a_line_is_passed_again() {
 }
 
 #[test]
-fn an_installation_killed_at_each_fourth_line() {
-    kill_everywhere(Kind::Install, "dash", 4, 1);
+fn an_installation_killed_at_any_line() {
+    kill_everywhere(Kind::Install, "dash", 1, 1);
 }
 
 #[test]
-fn a_removal_killed_at_each_fourth_line() {
-    kill_everywhere(Kind::Removal, "dash", 4, 1);
+fn a_removal_killed_at_any_line() {
+    kill_everywhere(Kind::Removal, "dash", 1, 1);
 }
 
 #[test]
