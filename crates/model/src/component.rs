@@ -113,6 +113,31 @@ impl Component {
         }
     }
 
+    /// Its servants and their TCP ports, as the installer places them
+    /// (`deploy/framework/sql/tars_servers_master.sql`; `TopologyObj` since 3.0.1).
+    #[must_use]
+    pub const fn servants(self) -> &'static [(&'static str, u16)] {
+        match self {
+            Self::Tarsregistry => &[
+                ("tars.tarsregistry.QueryObj", 17890),
+                ("tars.tarsregistry.RegistryObj", 17891),
+            ],
+            Self::TarsAdminRegistry => &[("tars.tarsAdminRegistry.AdminRegObj", 12000)],
+            Self::Tarsconfig => &[("tars.tarsconfig.ConfigObj", 18193)],
+            Self::Tarspatch => &[("tars.tarspatch.PatchObj", 18793)],
+            Self::Tarsnode => &[("tars.tarsnode.ServerObj", 19386)],
+            Self::Tarsstat => &[("tars.tarsstat.StatObj", 18293)],
+            Self::Tarsproperty => &[("tars.tarsproperty.PropertyObj", 18493)],
+            Self::Tarsnotify => &[("tars.tarsnotify.NotifyObj", 18593)],
+            Self::Tarslog => &[
+                ("tars.tarslog.LogObj", 18993),
+                ("tars.tarslog.TopologyObj", 18913),
+            ],
+            Self::Tarsquerystat => &[("tars.tarsquerystat.QueryObj", 18393)],
+            Self::Tarsqueryproperty => &[("tars.tarsqueryproperty.QueryObj", 18693)],
+        }
+    }
+
     /// Whether the platform publishes it (a basic service) rather than an operator by hand.
     #[must_use]
     pub const fn is_basic(self) -> bool {

@@ -117,6 +117,37 @@ pub struct Server {
     pub version: Version,
 }
 
+/// How the framework's own word is had: calls to its servants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rpc {
+    /// By connections from the control machine.
+    #[default]
+    Direct,
+    /// Through the SSH connection to the node that the servant lies on.
+    Ssh,
+    /// Not at all.
+    Off,
+}
+
+/// Whether and how the connection to the database is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// Where the server offers it.
+    #[default]
+    Prefer,
+    /// Always; who is at the other end is not proven.
+    Require,
+    /// Always, and the server's certificate comes from this authority.
+    Verify {
+        /// File with the authority's certificate, on the control machine.
+        ca: PathBuf,
+    },
+    /// Never.
+    Off,
+}
+
 /// The framework's database, as the spec names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
@@ -128,6 +159,9 @@ pub struct Database {
     pub password: SecretRef,
     /// Node through whose SSH it is reached; directly if left out.
     pub via: Option<NodeName>,
+    /// Whether and how the connection is encrypted.
+    #[serde(default)]
+    pub tls: Tls,
 }
 
 /// The management platform, as the spec names it.
@@ -176,6 +210,9 @@ pub struct Desired {
     pub access: BTreeMap<NodeName, SshAccess>,
     /// Registry endpoints of the spec.
     pub registries: BTreeSet<Endpoint>,
+    /// How servants are asked.
+    #[serde(default)]
+    pub rpc: Rpc,
     /// The node on which the lease lies.
     pub master: NodeName,
     /// Where packages come from.
@@ -213,6 +250,28 @@ impl Desired {
             (ResourceId::Host(n), Resource::Host(h)) => Some((n, h)),
             _ => None,
         })
+    }
+
+    /// The framework's database, if the spec has one.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        match self.resources.get(&ResourceId::Schema) {
+            Some(Resource::Schema(database)) => Some(database),
+            _ => None,
+        }
+    }
+
+    /// Where AdminRegistry answers, and on which node; none if the spec places it nowhere.
+    #[must_use]
+    pub fn admin(&self) -> Option<(&NodeName, Endpoint)> {
+        let (node, host) = self.resources.keys().find_map(|id| match id {
+            ResourceId::Server(Component::TarsAdminRegistry, node) => {
+                Some((node, self.host(node)?))
+            }
+            _ => None,
+        })?;
+        let (_, port) = Component::TarsAdminRegistry.servants().first()?;
+        Some((node, Endpoint::at(host.ip, *port)))
     }
 
     /// The folder of the framework on every host.

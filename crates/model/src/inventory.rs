@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentFacts;
+use crate::framework::FrameworkFacts;
 use crate::host::HostFacts;
 use crate::names::NodeName;
 use crate::observed::Observed;
@@ -27,6 +28,9 @@ pub struct Inventory {
     pub observed_at: i64,
     /// Everything that was looked for.
     pub resources: BTreeMap<ResourceId, Observed<Facts>>,
+    /// What the framework itself says; none where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<Box<FrameworkFacts>>,
 }
 
 /// Stands for a resource that nobody looked for.

@@ -14,6 +14,7 @@
 //! | [`agent`] | the resource `tarsnode` on one node |
 //! | [`host`] | the machine under a node |
 //! | [`desired`] | the validated spec |
+//! | [`framework`] | what the framework itself says: servants, AdminRegistry, database |
 //! | [`inventory`] | what a probe saw |
 //! | [`package`] | pinned release packages and what they hold |
 
@@ -21,6 +22,7 @@ pub mod agent;
 pub mod component;
 pub mod desired;
 pub mod digest;
+pub mod framework;
 pub mod host;
 pub mod inventory;
 pub mod names;

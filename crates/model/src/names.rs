@@ -198,6 +198,17 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// The endpoint of an address.
+    #[must_use]
+    pub fn at(ip: IpAddr, port: u16) -> Self {
+        Self {
+            host: HostAddress(ip.to_string()),
+            port,
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.as_str().contains(':') {

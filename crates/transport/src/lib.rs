@@ -5,7 +5,10 @@
 //! process list; the command line is always the same few words. A host that does not answer is an
 //! error value with a kind ([`FaultKind`]), never a panic and never an endless wait.
 
+pub mod calls;
+pub mod mysql;
 pub mod remote;
+pub mod rpc;
 pub mod ssh;
 
 pub use remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{Endpoint, NodeName};
 
 /// What went wrong on the way to a host; decides nothing but what people are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +152,17 @@ pub trait Connect: Send + Sync {
     /// # Errors
     /// A [`Fault`] that says why there is none.
     fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>>;
+
+    /// A Unix socket on this machine that leads, through the SSH connection to `node`, to `to` as
+    /// the node sees it. It lives as long as the connection; asked for again, it is the same one.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says why there is none. Whether anybody listens at `to` shows only in use.
+    fn tunnel<'a>(
+        &'a self,
+        node: &'a NodeName,
+        to: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<PathBuf, Fault>>;
 
     /// Gives up a kept connection to `node`, so that the next one is new.
     fn forget<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, ()>;

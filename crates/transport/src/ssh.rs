@@ -11,13 +11,14 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
+use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Become, SshAccess};
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{Endpoint, NodeName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 
@@ -49,12 +50,15 @@ pub struct SshConnector {
     dir: tempfile::TempDir,
     kept: Mutex<HashMap<NodeName, Arc<SshHost>>>,
     keep: bool,
+    sockets: AtomicU32,
 }
 
 /// One connected host.
 struct SshHost {
     session: Session,
     r#become: Become,
+    /// Unix sockets that lead through it, by where to.
+    tunnels: Mutex<HashMap<Endpoint, PathBuf>>,
 }
 
 impl SshConnector {
@@ -95,6 +99,7 @@ impl SshConnector {
             dir,
             kept: Mutex::default(),
             keep,
+            sockets: AtomicU32::new(0),
         })
     }
 
@@ -107,6 +112,27 @@ impl SshConnector {
             }
         }))
         .await;
+    }
+
+    /// A connection to `node`: one that stands, or a new one.
+    async fn host(&self, node: &NodeName) -> Result<Arc<SshHost>, Fault> {
+        let kept = self.kept.lock().await.get(node).map(Arc::clone);
+        if let Some(host) = kept {
+            if host.is_alive().await {
+                return Ok(host);
+            }
+            // An idle master ends by itself after a while, as does one whose server went away.
+            drop(host);
+            self.forget(node).await;
+        }
+        let host = Arc::new(self.open(node).await?);
+        if self.keep {
+            self.kept
+                .lock()
+                .await
+                .insert(node.clone(), Arc::clone(&host));
+        }
+        Ok(host)
     }
 
     /// The generated client configuration for one access; equal ones share a file.
@@ -187,6 +213,7 @@ impl SshConnector {
             Ok(Ok(session)) => Ok(SshHost {
                 session,
                 r#become: access.r#become,
+                tunnels: Mutex::default(),
             }),
         }
     }
@@ -283,24 +310,41 @@ fn connect_fault(error: &openssh::Error, access: &SshAccess) -> Fault {
 
 impl Connect for SshConnector {
     fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>> {
+        Box::pin(async move { Ok(self.host(node).await? as Arc<dyn Remote>) })
+    }
+
+    fn tunnel<'a>(
+        &'a self,
+        node: &'a NodeName,
+        to: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<PathBuf, Fault>> {
         Box::pin(async move {
-            let kept = self.kept.lock().await.get(node).map(Arc::clone);
-            if let Some(host) = kept {
-                if host.is_alive().await {
-                    return Ok(host as Arc<dyn Remote>);
-                }
-                // An idle master ends by itself after a while, as does one whose server went away.
-                drop(host);
-                self.forget(node).await;
+            let host = self.host(node).await?;
+            let mut tunnels = host.tunnels.lock().await;
+            if let Some(path) = tunnels.get(to) {
+                return Ok(path.clone());
             }
-            let host = Arc::new(self.open(node).await?);
-            if self.keep {
-                self.kept
-                    .lock()
-                    .await
-                    .insert(node.clone(), Arc::clone(&host));
+            // The name is ours alone: the folder is private, and a new connection counts on.
+            let number = self.sockets.fetch_add(1, Ordering::Relaxed);
+            let path = self.dir.path().join(format!("t{number}"));
+            let target = to.host.as_str();
+            host.session
+                .request_port_forward(
+                    ForwardType::Local,
+                    Socket::UnixSocket { path: path.clone().into() },
+                    Socket::TcpSocket { host: target.into(), port: to.port },
+                )
+                .await
+                .map_err(|e| {
+                    Fault::new(FaultKind::Disconnected, format!("could not forward to {to}: {e}"))
+                })?;
+            tunnels.insert(to.clone(), path.clone());
+            drop(tunnels);
+            // With very many hosts connections are not kept, and a tunnel needs its own.
+            if !self.keep {
+                self.kept.lock().await.entry(node.clone()).or_insert(host);
             }
-            Ok(host as Arc<dyn Remote>)
+            Ok(path)
         })
     }
 

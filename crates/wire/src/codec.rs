@@ -161,9 +161,27 @@ impl Decode for Bytes {
     }
 }
 
+/// Memory for `count` elements that take `size` bytes on the wire.
+///
+/// The count is none that somebody only claims, for every element was seen. Yet an empty structure
+/// takes two bytes on the wire and may take hundreds in memory, so that a stranger's message could
+/// still cost a hundred times its size. What is in honest use has texts and numbers in it; a list
+/// whose memory would be out of all proportion is refused.
+fn room<T>(count: usize, size: usize) -> Result<Vec<T>> {
+    // Even a text or a pair of texts that are empty take a twelfth of their memory.
+    let factor = match size_of::<T>() {
+        0..=48 => 12,
+        49..=160 => 8,
+        _ => 4,
+    };
+    if count.saturating_mul(size_of::<T>()) > size.saturating_mul(factor) {
+        return Err(WireError::TooSparse { count, size });
+    }
+    Ok(Vec::with_capacity(count))
+}
+
 fn elements<T: Decode>(mut list: List<'_>, tag: u8) -> Result<Vec<T>> {
-    // Its elements were all seen, so this count is none that somebody only claims.
-    let mut out = Vec::with_capacity(list.len());
+    let mut out = room(list.len(), list.size())?;
     while let Some(value) = list.advance()? {
         out.push(T::decode(value, tag)?);
     }
@@ -229,7 +247,7 @@ impl<K: Decode, V: Decode> Decode for Pairs<K, V> {
             return mismatch(&value, tag, "a map");
         };
         let mut map: Map<'_> = map;
-        let mut out = Vec::with_capacity(map.len());
+        let mut out = room(map.len(), map.size())?;
         while let Some((key, value)) = map.advance()? {
             out.push((K::decode(key, tag)?, V::decode(value, tag)?));
         }

@@ -62,6 +62,14 @@ pub enum WireError {
         /// The most that is taken.
         limit: usize,
     },
+    /// A list or map of nearly empty elements would take far more memory than its bytes.
+    #[error("{count} elements in {size} bytes would take too much memory")]
+    TooSparse {
+        /// How many elements.
+        count: usize,
+        /// Bytes on the wire.
+        size: usize,
+    },
     /// A structure ends where none began.
     #[error("a structure ends where none began")]
     StrayEnd,

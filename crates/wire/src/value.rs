@@ -299,6 +299,11 @@ pub struct List<'a> {
 }
 
 impl<'a> List<'a> {
+    /// Bytes that what is left takes on the wire, at most.
+    pub(crate) const fn size(&self) -> usize {
+        self.rest.len()
+    }
+
     /// How many elements are left. Each of them was seen.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -338,6 +343,11 @@ pub struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
+    /// Bytes that what is left takes on the wire, at most.
+    pub(crate) const fn size(&self) -> usize {
+        self.rest.len()
+    }
+
     /// How many entries are left. Each of them was seen.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -1,0 +1,302 @@
+//! What the framework itself says: its servants, AdminRegistry, and its database.
+//!
+//! None of it is trusted more than the rest. A word that could not be had is
+//! [`Observed::Unknown`], and an empty list is only believed where its emptiness was proven.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::component::Component;
+use crate::names::{Endpoint, NodeName};
+use crate::observed::Observed;
+
+/// What came of asking a servant for a sign of life (`tars_ping`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "word", content = "why", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It answers.
+    Answers,
+    /// Proven: nothing listens there.
+    Refused,
+    /// Proven: what listens there does not have the servant.
+    NoServant,
+    /// No answer came, and why; nothing is proven.
+    Silent(String),
+    /// An answer came that is none.
+    Failed(String),
+}
+
+impl Answer {
+    /// Whether it answers.
+    #[must_use]
+    pub const fn is_alive(&self) -> bool {
+        matches!(self, Self::Answers)
+    }
+
+    /// Whether it is proven that it is not there.
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
+        matches!(self, Self::Refused | Self::NoServant)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answers => f.write_str("answers"),
+            Self::Refused => f.write_str("refuses connections"),
+            Self::NoServant => f.write_str("does not have the servant"),
+            Self::Silent(why) | Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What AdminRegistry says of one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// What it shall be, by the database: `active` or `inactive`.
+    pub setting: String,
+    /// What it is, by the database.
+    pub present: String,
+    /// What it is, by its node.
+    pub in_node: String,
+    /// Its process, by its node; 0 for none.
+    pub pid: i32,
+    /// What was published last, by the database.
+    pub patch_version: String,
+    /// The TarsCpp version of the running process.
+    pub library: Observed<String>,
+}
+
+/// What AdminRegistry says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminFacts {
+    /// Its own framework version.
+    pub version: Observed<String>,
+    /// Nodes that it knows from the database; an empty list is unknown.
+    pub nodes: Observed<BTreeSet<String>>,
+    /// Last sign of life on each node's long connection, by its clock; absent where none is there.
+    pub connections: BTreeMap<NodeName, Observed<String>>,
+    /// Whether each node answered a ping over its long connection (`ping succ`).
+    pub pings: BTreeMap<NodeName, Observed<bool>>,
+    /// The framework's servers, by `component@node`.
+    pub servers: BTreeMap<String, Observed<ServerView>>,
+}
+
+/// The key of [`AdminFacts::servers`].
+#[must_use]
+pub fn server_key(component: Component, node: &NodeName) -> String {
+    format!("{component}@{node}")
+}
+
+/// A row of `t_node_info`. What a schema does not have is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// `node_name`, the key.
+    pub name: String,
+    /// `node_obj`; empty after a registration since 3.0.7.
+    pub node_obj: Option<String>,
+    /// `endpoint_ip`.
+    pub endpoint_ip: Option<String>,
+    /// `present_state`.
+    pub present: Option<String>,
+    /// `setting_state`.
+    pub setting: Option<String>,
+    /// `tars_version`: of the framework, written at registration only.
+    pub version: Option<String>,
+    /// `group_id`, which a registration sets to -1.
+    pub group_id: Option<i64>,
+    /// `label`, which a registration empties.
+    pub label: Option<String>,
+    /// Seconds since the last heartbeat, by the database's clock.
+    pub heartbeat_age: Option<i64>,
+}
+
+/// A row of `t_server_conf`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRow {
+    /// `application`.
+    pub application: String,
+    /// `server_name`.
+    pub server: String,
+    /// `node_name`.
+    pub node: String,
+    /// `setting_state`: what it shall be.
+    pub setting: Option<String>,
+    /// `present_state`: what it is.
+    pub present: Option<String>,
+    /// `process_id`.
+    pub pid: Option<i64>,
+    /// `patch_version`.
+    pub patch_version: Option<String>,
+    /// `tars_version`: of TarsCpp; goes stale.
+    pub library: Option<String>,
+    /// `template_name`.
+    pub template: Option<String>,
+    /// `server_type`.
+    pub kind: Option<String>,
+}
+
+/// A row of `t_adapter_conf`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterRow {
+    /// `application`.
+    pub application: String,
+    /// `server_name`.
+    pub server: String,
+    /// `node_name`.
+    pub node: String,
+    /// `adapter_name`.
+    pub adapter: String,
+    /// `servant`.
+    pub servant: Option<String>,
+    /// `endpoint`, such as `tcp -h 10.0.0.1 -t 60000 -p 17890`.
+    pub endpoint: Option<String>,
+    /// `protocol`.
+    pub protocol: Option<String>,
+}
+
+/// A row of `t_registry_info`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryRow {
+    /// `locator_id`, `IP:17890` for a registry.
+    pub locator: String,
+    /// `servant`.
+    pub servant: String,
+    /// `endpoint`.
+    pub endpoint: Option<String>,
+    /// `present_state`.
+    pub present: Option<String>,
+    /// `tars_version`: of TarsCpp.
+    pub library: Option<String>,
+    /// Seconds since the last heartbeat, by the database's clock.
+    pub heartbeat_age: Option<i64>,
+}
+
+/// A row of `t_profile_template`, without its text, which holds credentials.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateRow {
+    /// `template_name`.
+    pub name: String,
+    /// `parents_name`.
+    pub parent: Option<String>,
+    /// sha256 of the text.
+    pub digest: Option<String>,
+}
+
+/// The tables of `db_tars` that tarsops reads, from one consistent snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// `t_node_info`.
+    pub nodes: Observed<Vec<NodeRow>>,
+    /// `t_server_conf`.
+    pub servers: Observed<Vec<ServerRow>>,
+    /// `t_adapter_conf`.
+    pub adapters: Observed<Vec<AdapterRow>>,
+    /// `t_registry_info`.
+    pub registries: Observed<Vec<RegistryRow>>,
+    /// `t_profile_template`.
+    pub templates: Observed<Vec<TemplateRow>>,
+}
+
+/// What was seen of the framework's database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    /// What the server calls itself.
+    pub server: String,
+    /// Whether the connection was encrypted by TLS.
+    pub tls: bool,
+    /// Its clock minus the control machine's, in seconds.
+    pub clock_skew: i64,
+    /// The framework's databases that exist; the others are absent, or unknown where our user may
+    /// not see all databases.
+    pub databases: BTreeMap<String, Observed<()>>,
+    /// The rows of `db_tars`.
+    pub rows: Observed<Rows>,
+    /// Whether the installer's account with its default password is let in; unknown where that was
+    /// not tried.
+    pub default_login: Observed<bool>,
+}
+
+/// The databases of a framework (`deploy/framework/sql`); the first six are dropped by a rebuild.
+pub const DATABASES: [&str; 7] = [
+    "db_tars",
+    "tars_stat",
+    "tars_property",
+    "db_tars_web",
+    "db_user_system",
+    "db_cache_web",
+    "db_base",
+];
+
+/// What the framework says of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkFacts {
+    /// Servants that the spec expects, by `servant@node`.
+    pub servants: BTreeMap<String, Asked>,
+    /// Registries of the spec.
+    pub registries: BTreeMap<Endpoint, Answer>,
+    /// What AdminRegistry says.
+    pub admin: Observed<AdminFacts>,
+    /// What the database says; absent where the spec names none.
+    pub database: Observed<DatabaseFacts>,
+}
+
+/// A servant that was asked for a sign of life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its component.
+    pub component: Component,
+    /// Its node.
+    pub node: NodeName,
+    /// Its name.
+    pub servant: String,
+    /// Where it was asked.
+    pub at: Endpoint,
+    /// What came.
+    pub answer: Answer,
+}
+
+impl FrameworkFacts {
+    /// The rows of the database, or why there are none.
+    #[must_use]
+    pub fn rows(&self) -> Observed<&Rows> {
+        match &self.database {
+            Observed::Present(facts) => facts.rows.as_ref(),
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        }
+    }
+
+    /// The row of a node; absent where the table was read and has none.
+    #[must_use]
+    pub fn node_row(&self, node: &NodeName) -> Observed<&NodeRow> {
+        match self.rows() {
+            Observed::Present(rows) => match &rows.nodes {
+                Observed::Present(all) => {
+                    Observed::from(all.iter().find(|r| r.name == node.as_str()))
+                }
+                Observed::Absent => Observed::Unknown("there is no table of nodes".to_owned()),
+                Observed::Unknown(why) => Observed::Unknown(why.clone()),
+            },
+            Observed::Absent => Observed::Unknown("there is no database of nodes".to_owned()),
+            Observed::Unknown(why) => Observed::Unknown(why),
+        }
+    }
+
+    /// What AdminRegistry heard of a node when it pinged it.
+    #[must_use]
+    pub fn ping(&self, node: &NodeName) -> Observed<bool> {
+        match &self.admin {
+            Observed::Present(admin) => admin
+                .pings
+                .get(node)
+                .cloned()
+                .unwrap_or_else(|| Observed::Unknown("it was not asked".to_owned())),
+            Observed::Absent => Observed::Unknown("there is no AdminRegistry".to_owned()),
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        }
+    }
+}

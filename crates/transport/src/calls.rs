@@ -1,0 +1,557 @@
+//! The calls that tarsops makes, typed: QueryObj, AdminRegObj and tarsnode's ServerObj.
+//!
+//! Signatures are those of TarsProtocol `servant/QueryF.tars`, `framework/AdminReg.tars` and
+//! `framework/Node.tars`. What is known to lie is handled here, so that no caller has to remember:
+//! every call about a node carries the context without which AdminRegistry never answers for a node
+//! that is not connected, and the words of a ping count rather than its bool.
+
+use std::time::Duration;
+
+use tarsops_wire::codec::{Decode, Pairs};
+use tarsops_wire::interface::{
+    ADMIN, AdapterConf, EndpointF, FrameworkServer, NODE, PatchInfo, QUERY, ServerConf,
+    ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
+};
+use tarsops_wire::packet::Response;
+use tarsops_wire::{Encode, Writer};
+
+use crate::rpc::{Call, CallError, RpcClient};
+
+/// The words with which AdminRegistry says that a node is connected and answers.
+pub const PING_SUCCEEDED: &str = "ping succ";
+/// What `shutdownNode` returns when it has done it.
+const SHUT_DOWN: i32 = 1;
+
+/// A servant behind a client.
+struct Servant<'a> {
+    client: &'a RpcClient,
+    name: &'static str,
+    deadline: Duration,
+}
+
+impl Servant<'_> {
+    async fn call(
+        &self,
+        function: &str,
+        arguments: Vec<u8>,
+        repeatable: bool,
+    ) -> Result<Response, CallError> {
+        self.client
+            .call(&Call {
+                servant: self.name,
+                function,
+                arguments,
+                context: forward(),
+                deadline: self.deadline,
+                repeatable,
+            })
+            .await
+    }
+
+    /// A field of an answer; its type's default where it is not there.
+    fn get<T: Decode + Default>(
+        &self,
+        function: &str,
+        answer: &Response,
+        tag: u8,
+    ) -> Result<T, CallError> {
+        field(answer, tag)
+            .map(Option::unwrap_or_default)
+            .map_err(|why| CallError::Garbled {
+                at: self.client.address().to_string(),
+                function: function.to_owned(),
+                why,
+            })
+    }
+
+    /// Refuses an answer whose returned value is not `good`; its words stand under `words`.
+    fn expect(
+        &self,
+        function: &str,
+        answer: &Response,
+        good: i32,
+        words: u8,
+    ) -> Result<(), CallError> {
+        let code: i32 = self.get(function, answer, 0)?;
+        if code == good {
+            return Ok(());
+        }
+        let text = if words == 0 {
+            String::new()
+        } else {
+            self.get(function, answer, words)?
+        };
+        Err(CallError::Answered {
+            function: function.to_owned(),
+            code,
+            text,
+        })
+    }
+}
+
+/// `tars.tarsregistry.QueryObj`: who serves what.
+pub struct Query<'a>(Servant<'a>);
+
+impl<'a> Query<'a> {
+    /// Calls through `client`, each within `deadline`.
+    #[must_use]
+    pub const fn new(client: &'a RpcClient, deadline: Duration) -> Self {
+        Self(Servant {
+            client,
+            name: QUERY,
+            deadline,
+        })
+    }
+
+    /// Endpoints of `servant` that the registry calls active, each once.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn find_object(&self, servant: &str) -> Result<Vec<EndpointF>, CallError> {
+        let name = "findObjectById";
+        let answer = self.0.call(name, texts(&[servant]), true).await?;
+        Ok(once(self.0.get(name, &answer, 0)?))
+    }
+
+    /// Active and inactive endpoints of `servant`, each once.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn find_all(
+        &self,
+        servant: &str,
+    ) -> Result<(Vec<EndpointF>, Vec<EndpointF>), CallError> {
+        let name = "findObjectById4All";
+        let answer = self.0.call(name, texts(&[servant]), true).await?;
+        self.0.expect(name, &answer, 0, 0)?;
+        Ok((
+            once(self.0.get(name, &answer, 2)?),
+            once(self.0.get(name, &answer, 3)?),
+        ))
+    }
+}
+
+/// Registry objects are answered twice over.
+fn once(all: Vec<EndpointF>) -> Vec<EndpointF> {
+    let mut out: Vec<EndpointF> = Vec::with_capacity(all.len());
+    for one in all {
+        if !out
+            .iter()
+            .any(|o| (&o.host, o.port, o.istcp) == (&one.host, one.port, one.istcp))
+        {
+            out.push(one);
+        }
+    }
+    out
+}
+
+/// `tars.tarsnode.ServerObj`.
+pub struct Node<'a>(Servant<'a>);
+
+impl<'a> Node<'a> {
+    /// Calls through `client`, each within `deadline`.
+    #[must_use]
+    pub const fn new(client: &'a RpcClient, deadline: Duration) -> Self {
+        Self(Servant {
+            client,
+            name: NODE,
+            deadline,
+        })
+    }
+
+    /// When the keep-alive thread last ran, in seconds since 1970 by the node's clock. It says
+    /// nothing of the registry.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn latest_keep_alive(&self) -> Result<i64, CallError> {
+        let name = "getLatestKeepAliveTime";
+        let answer = self.0.call(name, Vec::new(), true).await?;
+        self.0.get(name, &answer, 0)
+    }
+}
+
+/// `tars.tarsAdminRegistry.AdminRegObj`.
+pub struct Admin<'a>(Servant<'a>);
+
+/// The arguments that name a server on a node.
+fn server(application: &str, name: &str, node: &str) -> Vec<u8> {
+    texts(&[application, name, node])
+}
+
+fn write(fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new();
+    fill(&mut writer);
+    writer.finish()
+}
+
+impl<'a> Admin<'a> {
+    /// Calls through `client`, each within `deadline`.
+    #[must_use]
+    pub const fn new(client: &'a RpcClient, deadline: Duration) -> Self {
+        Self(Servant {
+            client,
+            name: ADMIN,
+            deadline,
+        })
+    }
+
+    /// The framework version of AdminRegistry itself (`getVersion`).
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn version(&self) -> Result<String, CallError> {
+        let name = "getVersion";
+        let answer = self.0.call(name, Vec::new(), true).await?;
+        self.0.expect(name, &answer, 0, 0)?;
+        self.0.get(name, &answer, 1)
+    }
+
+    /// Nodes that the database has. With the database down the list is empty and no error is
+    /// told, so an empty list proves nothing.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn all_node_names(&self) -> Result<Vec<String>, CallError> {
+        let name = "getAllNodeNames";
+        let answer = self.0.call(name, Vec::new(), true).await?;
+        self.0.get(name, &answer, 0)
+    }
+
+    /// Whether the node is connected and answers. The bool of the call lies; its words do not.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn ping_node(&self, node: &str) -> Result<bool, CallError> {
+        let name = "pingNode";
+        let answer = self.0.call(name, texts(&[node]), true).await?;
+        let words: String = self.0.get(name, &answer, 2)?;
+        Ok(words == PING_SUCCEEDED)
+    }
+
+    /// The framework version of the node (`getNodeVesion`, as the framework spells it).
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn node_version(&self, node: &str) -> Result<String, CallError> {
+        let name = "getNodeVesion";
+        let answer = self.0.call(name, texts(&[node]), true).await?;
+        self.0.expect(name, &answer, 0, 3)?;
+        self.0.get(name, &answer, 2)
+    }
+
+    /// The last sign of life on the long connection of each node, as this AdminRegistry's clock has
+    /// it; an empty text for a node that is not connected.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn node_list(
+        &self,
+        nodes: &[String],
+    ) -> Result<Pairs<String, String>, CallError> {
+        let name = "getNodeList";
+        let arguments = write(|w| nodes.to_vec().encode(w, 1));
+        let answer = self.0.call(name, arguments, true).await?;
+        self.0.expect(name, &answer, 0, 0)?;
+        self.0.get(name, &answer, 2)
+    }
+
+    /// The framework's own servants (`getServers`).
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn servers(&self) -> Result<Vec<FrameworkServer>, CallError> {
+        let name = "getServers";
+        let answer = self.0.call(name, Vec::new(), true).await?;
+        self.0.expect(name, &answer, 0, 0)?;
+        self.0.get(name, &answer, 1)
+    }
+
+    /// Has AdminRegistry ping a servant from where it is.
+    ///
+    /// # Errors
+    /// A [`CallError`]; also where the servant does not answer.
+    pub async fn check_server(&self, which: &FrameworkServer) -> Result<(), CallError> {
+        let name = "checkServer";
+        let answer = self
+            .0
+            .call(name, write(|w| which.encode(w, 1)), true)
+            .await?;
+        self.0.expect(name, &answer, 0, 0)
+    }
+
+    /// What the database and the node say of a server.
+    ///
+    /// # Errors
+    /// A [`CallError`]; 1012 for a node that is not connected.
+    pub async fn server_state(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<ServerStateDesc, CallError> {
+        let function = "getServerState";
+        let arguments = server(application, name, node);
+        let answer = self.0.call(function, arguments, true).await?;
+        self.0.expect(function, &answer, 0, 5)?;
+        self.0.get(function, &answer, 4)
+    }
+
+    /// Tells a running server something, and what it says to that.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn notify(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+        command: &str,
+    ) -> Result<String, CallError> {
+        let function = "notifyServer";
+        let arguments = texts(&[application, name, node, command]);
+        let answer = self.0.call(function, arguments, false).await?;
+        self.0.expect(function, &answer, 0, 5)?;
+        self.0.get(function, &answer, 5)
+    }
+
+    /// The TarsCpp version of a running server: the only remote truth for each process.
+    ///
+    /// # Errors
+    /// A [`CallError`]; also where no version can be found in what it said.
+    pub async fn library_version(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<String, CallError> {
+        let said = self
+            .notify(application, name, node, "tars.viewversion")
+            .await?;
+        version_in(&said).ok_or_else(|| CallError::Answered {
+            function: "notifyServer".to_owned(),
+            code: 0,
+            text: format!("no version in {said:?}"),
+        })
+    }
+
+    /// A template, merged with its parents.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn profile_template(&self, template: &str) -> Result<String, CallError> {
+        let name = "getProfileTemplate";
+        let answer = self.0.call(name, texts(&[template]), true).await?;
+        self.0.expect(name, &answer, 0, 3)?;
+        self.0.get(name, &answer, 2)
+    }
+
+    /// Begins a task; what becomes of it is told by [`Admin::task`].
+    ///
+    /// # Errors
+    /// A [`CallError`]. It may be carried out all the same.
+    pub async fn add_task(&self, task: &TaskReq) -> Result<(), CallError> {
+        let name = "addTaskReq";
+        let answer = self
+            .0
+            .call(name, write(|w| task.encode(w, 1)), false)
+            .await?;
+        self.0.expect(name, &answer, 0, 0)
+    }
+
+    /// How a task stands.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn task(&self, number: &str) -> Result<TaskRsp, CallError> {
+        let name = "getTaskRsp";
+        let answer = self.0.call(name, texts(&[number]), true).await?;
+        self.0.expect(name, &answer, 0, 0)?;
+        self.0.get(name, &answer, 2)
+    }
+
+    /// How far a publication is.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn patch_percent(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<PatchInfo, CallError> {
+        let function = "getPatchPercent";
+        let arguments = server(application, name, node);
+        let answer = self.0.call(function, arguments, true).await?;
+        self.0.expect(function, &answer, 0, 0)?;
+        self.0.get(function, &answer, 4)
+    }
+
+    async fn command(
+        &self,
+        function: &str,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<(), CallError> {
+        let arguments = server(application, name, node);
+        let answer = self.0.call(function, arguments, false).await?;
+        self.0.expect(function, &answer, 0, 4)
+    }
+
+    /// Starts a server and sets it active.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn start_server(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<(), CallError> {
+        self.command("startServer", application, name, node).await
+    }
+
+    /// Stops a server and sets it inactive, so that it stays down.
+    ///
+    /// # Errors
+    /// A [`CallError`]; a stop that failed has set it inactive all the same.
+    pub async fn stop_server(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<(), CallError> {
+        self.command("stopServer", application, name, node).await
+    }
+
+    /// Restarts a server. It races with itself (1003 in most tries): stop, wait and start are surer.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn restart_server(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<(), CallError> {
+        self.command("restartServer", application, name, node).await
+    }
+
+    /// Has the node write a server's configuration anew.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn load_server(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+    ) -> Result<(), CallError> {
+        self.command("loadServer", application, name, node).await
+    }
+
+    /// Ends tarsnode on a node.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn shutdown_node(&self, node: &str) -> Result<(), CallError> {
+        let name = "shutdownNode";
+        let answer = self.0.call(name, texts(&[node]), false).await?;
+        self.0.expect(name, &answer, SHUT_DOWN, 2)
+    }
+
+    /// Whether the database has a server of that name on any node.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn has_server(&self, application: &str, name: &str) -> Result<bool, CallError> {
+        let function = "hasServer";
+        let answer = self
+            .0
+            .call(function, texts(&[application, name]), true)
+            .await?;
+        self.0.expect(function, &answer, 0, 0)?;
+        self.0.get(function, &answer, 3)
+    }
+
+    /// Writes a row of `t_server_conf`.
+    ///
+    /// # Errors
+    /// A [`CallError`]; also where it is there and `replace` is not said.
+    pub async fn insert_server_conf(
+        &self,
+        conf: &ServerConf,
+        replace: bool,
+    ) -> Result<(), CallError> {
+        let name = "insertServerConf";
+        let arguments = write(|w| {
+            conf.encode(w, 1);
+            replace.encode(w, 2);
+        });
+        let answer = self.0.call(name, arguments, false).await?;
+        self.0.expect(name, &answer, 0, 0)
+    }
+
+    /// Writes a row of `t_adapter_conf`.
+    ///
+    /// # Errors
+    /// A [`CallError`].
+    pub async fn insert_adapter_conf(
+        &self,
+        application: &str,
+        name: &str,
+        node: &str,
+        conf: &AdapterConf,
+        replace: bool,
+    ) -> Result<(), CallError> {
+        let function = "insertAdapterConf";
+        let arguments = write(|w| {
+            application.encode(w, 1);
+            name.encode(w, 2);
+            node.encode(w, 3);
+            conf.encode(w, 4);
+            replace.encode(w, 5);
+        });
+        let answer = self.0.call(function, arguments, false).await?;
+        self.0.expect(function, &answer, 0, 0)
+    }
+}
+
+/// `…[1]:$3.0.20$…` → `3.0.20`.
+fn version_in(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once('$')?;
+    let (version, _) = rest.split_once('$')?;
+    (!version.is_empty()).then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_stands_between_dollars() {
+        let said = "succ:[notify prefix object num:1]\n[1]:$3.0.20$\n";
+        assert_eq!(version_in(said).as_deref(), Some("3.0.20"));
+        assert_eq!(version_in("failed: not active"), None);
+        assert_eq!(version_in("$$"), None);
+    }
+
+    #[test]
+    fn doubled_endpoints_are_one() {
+        let one = EndpointF {
+            host: "10.0.0.1".to_owned(),
+            port: 17890,
+            istcp: 1,
+            ..EndpointF::default()
+        };
+        let other = EndpointF {
+            port: 17891,
+            ..one.clone()
+        };
+        assert_eq!(
+            once(vec![one.clone(), other.clone(), one.clone(), other.clone()]),
+            [one, other]
+        );
+    }
+}

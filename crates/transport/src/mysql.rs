@@ -1,0 +1,346 @@
+//! The framework's database: reading what the cluster is, in three states.
+//!
+//! What is read is present, *proven* absent, or unknown. A lost connection, a privilege that is
+//! missing, a table that cannot be seen and an empty answer are never absence: the one decision that
+//! would destroy a cluster is to believe that it has no database. All tables are read from one
+//! snapshot. Columns differ between releases and after the management platform has started once, so
+//! columns that are missing are none and those that are more are not asked for.
+//!
+//! The password is in no message, no argument and no log; it goes into the connection and nowhere
+//! else.
+
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
+use tarsops_model::desired::Tls;
+use tarsops_model::framework::{DATABASES, DatabaseFacts};
+use tarsops_model::names::Endpoint;
+use tarsops_model::observed::Observed;
+use tokio::net::{TcpListener, UnixStream};
+
+use crate::rpc::Way;
+
+/// The account that the framework's installer makes (`deploy/tars-install.sh`).
+pub const INSTALLER_USER: &str = "tarsAdmin";
+/// And its password, which everybody knows.
+const INSTALLER_PASSWORD: &str = "Tars@2019";
+/// Result of a server for a user or password that it does not take (`ER_ACCESS_DENIED_ERROR`).
+const ACCESS_DENIED: u16 = 1045;
+
+/// A secret that shows in no message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value`.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How the database is reached.
+#[derive(Clone)]
+pub struct Access {
+    /// Where it listens.
+    pub address: Endpoint,
+    /// Whether and how the connection is encrypted.
+    pub tls: Tls,
+    /// Directly, or through a node.
+    pub way: Way,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+}
+
+/// Why the database could not be used; one lowercase clause.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It did not answer in time.
+    #[error("the database {0} gave no answer in time")]
+    TimedOut(Endpoint),
+    /// There is no way to it.
+    #[error("there is no way to the database {at}: {why}")]
+    Unreachable {
+        /// Where.
+        at: Endpoint,
+        /// Why.
+        why: String,
+    },
+    /// It does not take our user or password.
+    #[error("the database {at} does not let {user} in: {why}")]
+    Denied {
+        /// Where.
+        at: Endpoint,
+        /// Who.
+        user: String,
+        /// Its words.
+        why: String,
+    },
+    /// It offers no TLS, and the spec requires it.
+    #[error("the database {0} offers no TLS, which the spec requires")]
+    NoTls(Endpoint),
+    /// Something else.
+    #[error("the database {at} failed: {why}")]
+    Failed {
+        /// Where.
+        at: Endpoint,
+        /// Its words.
+        why: String,
+    },
+}
+
+impl Access {
+    fn options(&self, host: &str, port: u16, tls: bool) -> Opts {
+        let ssl = tls.then(|| match &self.tls {
+            Tls::Verify { ca } => {
+                SslOpts::default().with_root_certs(vec![PathBuf::from(ca).into()])
+            }
+            // Encrypted, and no proof of who is at the other end: what `require` means elsewhere.
+            _ => SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true),
+        });
+        OptsBuilder::default()
+            .ip_or_hostname(host)
+            .tcp_port(port)
+            .user(Some(&self.user))
+            .pass(Some(self.password.expose()))
+            .prefer_socket(false)
+            .ssl_opts(ssl)
+            .into()
+    }
+
+    /// Where a client on this machine connects to.
+    async fn entrance(&self) -> Result<(String, u16), DatabaseError> {
+        let Way::Through { connect, node } = &self.way else {
+            return Ok((self.address.host.to_string(), self.address.port));
+        };
+        let unreachable = |why: String| DatabaseError::Unreachable {
+            at: self.address.clone(),
+            why,
+        };
+        let socket = connect
+            .tunnel(node, &self.address)
+            .await
+            .map_err(|fault| unreachable(format!("via {node}: {fault}")))?;
+        // The server sees a TCP connection, so the client must make one too: over a Unix socket it
+        // would send a password in another form. The entrance lets one in and is gone.
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .map_err(|e| unreachable(format!("no port on this machine: {e}")))?;
+        let port = listener
+            .local_addr()
+            .map_err(|e| unreachable(e.to_string()))?
+            .port();
+        tokio::spawn(async move {
+            let Ok(Ok((mut here, _))) =
+                tokio::time::timeout(Duration::from_secs(10), listener.accept()).await
+            else {
+                return;
+            };
+            drop(listener);
+            if let Ok(mut there) = UnixStream::connect(&socket).await {
+                let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+            }
+        });
+        Ok(("127.0.0.1".to_owned(), port))
+    }
+
+    fn error(&self, error: &mysql_async::Error) -> DatabaseError {
+        use mysql_async::Error;
+        let at = self.address.clone();
+        match error {
+            Error::Server(e) if e.code == ACCESS_DENIED => DatabaseError::Denied {
+                at,
+                user: self.user.clone(),
+                why: e.message.clone(),
+            },
+            Error::Driver(DriverError::NoClientSslFlagFromServer) => DatabaseError::NoTls(at),
+            Error::Io(e) => DatabaseError::Unreachable {
+                at,
+                why: e.to_string(),
+            },
+            other => DatabaseError::Failed {
+                at,
+                why: other.to_string(),
+            },
+        }
+    }
+
+    /// Opens a connection; whether it is encrypted by TLS stands beside it.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`].
+    pub async fn connect(&self, deadline: Duration) -> Result<(Conn, bool), DatabaseError> {
+        let timed_out = || DatabaseError::TimedOut(self.address.clone());
+        let open = async {
+            let first = !matches!(self.tls, Tls::Off);
+            let (host, port) = self.entrance().await?;
+            match Conn::new(self.options(&host, port, first)).await {
+                Ok(conn) => Ok((conn, first)),
+                Err(e) => match self.error(&e) {
+                    DatabaseError::NoTls(_) if self.tls == Tls::Prefer => {
+                        let (host, port) = self.entrance().await?;
+                        let conn = Conn::new(self.options(&host, port, false)).await;
+                        conn.map(|c| (c, false)).map_err(|e| self.error(&e))
+                    }
+                    other => Err(other),
+                },
+            }
+        };
+        tokio::time::timeout(deadline, open)
+            .await
+            .map_err(|_| timed_out())?
+    }
+
+    /// Reads everything that tarsops knows of the database. `now` is the control machine's clock in
+    /// seconds since 1970; `try_default` also tries the installer's account.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; then nothing is known, least of all that anything is absent.
+    pub async fn read(
+        &self,
+        now: &(dyn Fn() -> i64 + Sync),
+        try_default: bool,
+        deadline: Duration,
+    ) -> Result<DatabaseFacts, DatabaseError> {
+        let (mut conn, tls) = self.connect(deadline).await?;
+        let reading = async {
+            let (clock, server): (i64, String) = conn
+                .query_first("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED), VERSION()")
+                .await?
+                .ok_or_else(|| mysql_async::Error::Other("it has no clock".into()))?;
+            let clock_skew = clock - now();
+            let databases = databases(&mut conn).await?;
+            let rows = match databases.get("db_tars") {
+                Some(Observed::Present(())) => Observed::Present(rows::read(&mut conn).await?),
+                Some(Observed::Absent) => Observed::Absent,
+                Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+                None => Observed::Unknown("it was not looked for".to_owned()),
+            };
+            Ok::<_, mysql_async::Error>(DatabaseFacts {
+                server,
+                tls,
+                clock_skew,
+                databases,
+                rows,
+                default_login: Observed::Unknown("it was not tried".to_owned()),
+            })
+        };
+        let read = tokio::time::timeout(deadline, reading).await;
+        let mut facts = read
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        if try_default {
+            facts.default_login = self.lets_installer_in(deadline).await;
+        }
+        Ok(facts)
+    }
+
+    async fn lets_installer_in(&self, deadline: Duration) -> Observed<bool> {
+        if self.user == INSTALLER_USER && self.password.expose() == INSTALLER_PASSWORD {
+            return Observed::Present(true);
+        }
+        let with_default = Self {
+            user: INSTALLER_USER.to_owned(),
+            password: Secret::new(INSTALLER_PASSWORD),
+            ..self.clone()
+        };
+        match with_default.connect(deadline).await {
+            Ok((conn, _)) => {
+                let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+                Observed::Present(true)
+            }
+            Err(DatabaseError::Denied { .. }) => Observed::Present(false),
+            Err(other) => Observed::Unknown(other.to_string()),
+        }
+    }
+}
+
+/// Which of the framework's databases exist. One that is not listed is absent only for a user who
+/// may see them all.
+async fn databases(
+    conn: &mut Conn,
+) -> Result<BTreeMap<String, Observed<()>>, mysql_async::Error> {
+    let listed: BTreeSet<String> = conn
+        .query::<String, _>("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
+        .await?
+        .into_iter()
+        .collect();
+    // Quotes around user and host are the view's own.
+    let sees_all: Option<String> = conn
+        .query_first(
+            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES \
+             WHERE REPLACE(GRANTEE, '\\'', '') = CURRENT_USER() \
+             AND PRIVILEGE_TYPE = 'SHOW DATABASES'",
+        )
+        .await?;
+    // The view is there on every server; an answer without it is no answer.
+    let whole = listed.contains("information_schema");
+    Ok(DATABASES
+        .iter()
+        .map(|name| {
+            let word = if listed.contains(*name) {
+                Observed::Present(())
+            } else if sees_all.is_some() && whole {
+                Observed::Absent
+            } else {
+                Observed::Unknown(
+                    "it is not listed, and our user may not see all databases (privilege SHOW DATABASES)"
+                        .to_owned(),
+                )
+            };
+            ((*name).to_owned(), word)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_show() {
+        let secret = Secret::new("hunter2");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_password_is_in_no_error() {
+        let access = Access {
+            address: "10.0.0.9:3306".parse().unwrap(),
+            tls: Tls::Prefer,
+            way: Way::Direct,
+            user: "tarsAdmin".to_owned(),
+            password: Secret::new("hunter2"),
+        };
+        let denied = mysql_async::Error::Server(mysql_async::ServerError {
+            code: ACCESS_DENIED,
+            message: "Access denied for user 'tarsAdmin'@'h' (using password: YES)".to_owned(),
+            state: "28000".to_owned(),
+        });
+        let said = format!("{0} {0:?}", access.error(&denied));
+        assert!(said.contains("does not let tarsAdmin in"), "{said}");
+        assert!(!said.contains("hunter2"));
+    }
+}
