@@ -80,6 +80,9 @@ pub struct Look {
     /// refused still. Compare the fingerprints first.
     #[arg(long)]
     pub accept_new_host_keys: bool,
+    /// Run the programs that hand out secrets of the spec (`{command: …}`).
+    #[arg(long)]
+    pub allow_commands: bool,
     /// Seconds that one host may take to answer a look.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
@@ -127,6 +130,12 @@ pub enum Command {
         /// Count what is there beyond the spec as drift.
         #[arg(long)]
         strict: bool,
+    },
+    /// Look for everything that is known to go wrong, and change nothing: the preflight alone.
+    Check {
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
     },
     /// Show what is there, node by node.
     Status {

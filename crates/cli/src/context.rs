@@ -9,13 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tarsops_apply::execute::install_path;
-use tarsops_model::desired::Desired;
+use tarsops_model::desired::{Desired, Rpc};
+use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
+use tarsops_probe::truth::{self, Questions, Ways};
 use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
+use tarsops_transport::Connect;
+use tarsops_transport::mysql::Access;
+use tarsops_transport::rpc::Way;
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
 
 use crate::args::{Color, Global, Look};
@@ -23,6 +28,7 @@ use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::packages::Store;
 use crate::progress::Bar;
+use crate::secrets;
 
 /// A spec that was read and found right.
 pub struct Loaded {
@@ -158,6 +164,10 @@ pub struct Context {
     pub rehash: bool,
     /// How long one host may take.
     pub timeout: Duration,
+    /// Whether programs that hand out secrets may run.
+    pub allow_commands: bool,
+    /// Whether the installer's default login is tried at the database.
+    pub try_default_login: bool,
 }
 
 /// Seconds since 1970.
@@ -197,6 +207,8 @@ impl Context {
             scope,
             rehash: look.rehash,
             timeout: Duration::from_secs(look.timeout),
+            allow_commands: look.allow_commands,
+            try_default_login: false,
         })
     }
 
@@ -217,7 +229,62 @@ impl Context {
 
     /// Looks at all nodes in scope.
     pub async fn look(&self, bar: &Bar) -> Report {
-        self.look_at(&self.nodes(), bar).await
+        let nodes = self.nodes();
+        let (mut report, framework) = tokio::join!(self.look_at(&nodes, bar), self.ask(&nodes));
+        report.inventory.framework = framework;
+        report
+    }
+
+    /// Asks the framework itself; none where the spec lets nobody be asked.
+    async fn ask(&self, nodes: &[NodeName]) -> Option<Box<FrameworkFacts>> {
+        let desired = self.desired();
+        if desired.rpc == Rpc::Off && desired.database().is_none() {
+            return None;
+        }
+        let ways = self.ways();
+        let questions = Questions::of(desired, &nodes.iter().cloned().collect());
+        let access = self.database().await;
+        let facts = truth::ask(
+            desired,
+            &questions,
+            &ways,
+            access,
+            &now,
+            self.try_default_login,
+        )
+        .await;
+        Some(Box::new(facts))
+    }
+
+    /// How the framework's servants are reached.
+    pub fn ways(&self) -> Ways {
+        Ways {
+            rpc: self.desired().rpc,
+            connect: Arc::clone(&self.connector) as Arc<dyn Connect>,
+        }
+    }
+
+    /// How the database is reached; none if the spec names none, an error if its password cannot be
+    /// had.
+    pub async fn database(&self) -> Option<std::result::Result<Access, String>> {
+        let database = self.desired().database()?;
+        let password = match secrets::resolve(&database.password, self.allow_commands).await {
+            Ok(password) => password,
+            Err(why) => return Some(Err(format!("the password of the database: {why}"))),
+        };
+        Some(Ok(Access {
+            address: database.address.clone(),
+            tls: database.tls.clone(),
+            way: match &database.via {
+                None => Way::Direct,
+                Some(node) => Way::Through {
+                    connect: Arc::clone(&self.connector) as Arc<dyn Connect>,
+                    node: node.clone(),
+                },
+            },
+            user: database.user.clone(),
+            password,
+        }))
     }
 
     /// Looks at `nodes`. Nodes are grouped by install path, as that goes into the script.

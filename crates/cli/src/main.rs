@@ -15,6 +15,7 @@ mod exit;
 mod failure;
 mod packages;
 mod progress;
+mod secrets;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -99,6 +100,7 @@ fn run(cli: Cli) -> Result {
         Command::Drift { look, strict } => {
             runtime.block_on(cmd::drift::run(&global, &look, strict))
         }
+        Command::Check { look } => runtime.block_on(cmd::check::run(&global, &look)),
         Command::Status { look } => runtime.block_on(cmd::status::run(&global, &look)),
         Command::Apply { plan, look, yes } => {
             runtime.block_on(cmd::apply::run(&global, &look, plan.as_deref(), yes))

@@ -127,6 +127,7 @@ pub enum Rpc {
     /// Through the SSH connection to the node that the servant lies on.
     Ssh,
     /// Not at all.
+    #[serde(rename = "none")]
     Off,
 }
 
@@ -145,6 +146,7 @@ pub enum Tls {
         ca: PathBuf,
     },
     /// Never.
+    #[serde(rename = "none")]
     Off,
 }
 

@@ -212,6 +212,13 @@ pub struct HostFacts {
     pub lease: Option<LeaseFacts>,
     /// Staged payloads, by digest.
     pub staged: BTreeSet<Digest>,
+    /// Framework components of which a process runs from this installation, by the name of their
+    /// folder; unknown where not all processes can be seen.
+    #[serde(default)]
+    pub components: Observed<BTreeSet<String>>,
+    /// TCP ports on which somebody listens on an address of the node or on all of them.
+    #[serde(default)]
+    pub ports: Observed<BTreeSet<u16>>,
     /// Whether digests were remembered from an earlier look rather than read anew.
     pub digests_remembered: bool,
 }

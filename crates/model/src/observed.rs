@@ -57,6 +57,13 @@ impl<T> Observed<T> {
     }
 }
 
+impl<T> Default for Observed<T> {
+    /// Nobody looked: what a document of an older release does not have.
+    fn default() -> Self {
+        Self::Unknown("it was not looked at".to_owned())
+    }
+}
+
 impl<T> From<Option<T>> for Observed<T> {
     /// `None` becomes a proven absence: use it only where the absence was proven.
     fn from(value: Option<T>) -> Self {

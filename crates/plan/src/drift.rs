@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tarsops_model::resource::ResourceId;
 
+use crate::findings::Name;
+
 /// How one resource differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -23,8 +25,14 @@ pub enum DriftKind {
     },
     /// Sources say different things of it.
     Disagreeing {
+        /// Under which name.
+        finding: Name,
         /// Each source and its word.
         sources: Vec<(String, String)>,
+        /// What is so, in one clause.
+        explanation: String,
+        /// What to do about it, in one clause.
+        cure: String,
     },
 }
 

@@ -14,6 +14,7 @@ use crate::action::{Action, Folder, Undo};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
+use crate::findings::{self, Finding, Grade};
 use crate::input::PlanInput;
 use crate::names::natural_key;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
@@ -35,6 +36,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         }
     }
     draft.not_yet(input);
+    draft.findings(input);
 
     // The stages, in the order of the work.
     draft.recover();
@@ -282,6 +284,48 @@ impl Draft {
         }
     }
 
+    /// What the sources say against each other, and what they did not say.
+    fn findings(&mut self, input: &PlanInput<'_>) {
+        for found in findings::findings(input) {
+            let Finding {
+                name,
+                grade,
+                resource,
+                text,
+                cure,
+                sources,
+            } = found;
+            match grade {
+                Grade::Blocked => self.report.push(Line::Blocked {
+                    resource,
+                    why: Blocked::Finding { name, text, cure },
+                }),
+                Grade::Drift => self.drift.push(Drift {
+                    resource,
+                    kind: DriftKind::Disagreeing {
+                        finding: name,
+                        sources,
+                        explanation: text,
+                        cure,
+                    },
+                }),
+                Grade::Warning => self.report.push(Line::Warning {
+                    resource,
+                    name,
+                    text,
+                    cure,
+                }),
+            }
+            if grade == Grade::Blocked {
+                // Whoever may be working on another cluster's state works on nothing.
+                self.recover.clear();
+                self.agents.clear();
+                self.removals.clear();
+            }
+        }
+        self.drift.extend(findings::unknowns(input));
+    }
+
     fn recover(&mut self) {
         self.steps.append(&mut self.recover);
     }
@@ -376,7 +420,7 @@ impl Draft {
                 .count(),
             summary,
             drift: self.drift,
-            extra: vec![],
+            extra: findings::extra(input),
             steps: self.steps,
             gates: self.gates,
             report: self.report,

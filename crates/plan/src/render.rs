@@ -52,7 +52,12 @@ const fn sign_of(sign: Sign) -> char {
 pub fn text(plan: &Plan, style: Style) -> String {
     let mut out = String::new();
     let drift: BTreeMap<&ResourceId, &Drift> =
-        plan.drift.iter().map(|d| (&d.resource, d)).collect();
+        // What the sources say against each other is told below.
+        plan.drift
+            .iter()
+            .filter(|d| !matches!(d.kind, DriftKind::Disagreeing { .. }))
+            .map(|d| (&d.resource, d))
+            .collect();
     for stage in [Stage::Recover, Stage::Agents, Stage::AgentRemoval] {
         let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.stage == stage).collect();
         if steps.is_empty() {
@@ -210,6 +215,27 @@ fn stage_lines(
     }
 }
 
+/// `agent/10.0.0.[1-3] (3)`: what several resources of one kind have in common.
+fn together(about: &[String]) -> String {
+    let split = |name: &String| -> Option<(String, String)> {
+        let (kind, rest) = name.split_once('/')?;
+        (kind == "agent" || kind == "host").then(|| (kind.to_owned(), rest.to_owned()))
+    };
+    let parts: Option<Vec<(String, String)>> = about.iter().map(split).collect();
+    match parts {
+        Some(parts) if parts.len() > 1 && parts.iter().all(|(k, _)| *k == parts[0].0) => {
+            let names: Vec<&str> = parts.iter().map(|(_, n)| n.as_str()).collect();
+            format!(
+                "{}/{} ({} nodes)",
+                parts[0].0,
+                compress(&names),
+                names.len()
+            )
+        }
+        _ => about.join(", "),
+    }
+}
+
 fn report(out: &mut String, plan: &Plan, style: Style) {
     // Equal reasons are one line, with the nodes that they hold for.
     let mut blocked: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
@@ -218,6 +244,8 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut ignored: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut not_yet: Vec<String> = Vec::new();
+    let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
+    let mut plain: Vec<(String, String)> = Vec::new();
     let name = |r: &ResourceId| r.node().map_or_else(|| r.to_string(), ToString::to_string);
     for line in &plan.report {
         match line {
@@ -229,6 +257,15 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
             }
             Line::Alarm { resource, text } => {
                 alarms.entry(text.clone()).or_default().push(name(resource));
+            }
+            Line::Warning {
+                resource,
+                name: label,
+                text,
+                cure,
+            } => {
+                let key = ('!', format!("warning: {label}: {text}"), cure.clone());
+                found.entry(key).or_default().push(resource.to_string());
             }
             Line::Note { resource, text } => {
                 notes.entry(text.clone()).or_default().push(name(resource));
@@ -248,11 +285,40 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
         }
     }
     for drift in &plan.drift {
-        if let DriftKind::Unknown { why } = &drift.kind {
-            unknown
-                .entry(why.join("; "))
-                .or_default()
-                .push(name(&drift.resource));
+        match &drift.kind {
+            DriftKind::Unknown { why }
+                if drift
+                    .resource
+                    .node()
+                    .is_some_and(|_| matches!(drift.resource, ResourceId::Agent(_))) =>
+            {
+                unknown
+                    .entry(why.join("; "))
+                    .or_default()
+                    .push(name(&drift.resource));
+            }
+            DriftKind::Unknown { why } => {
+                plain.push((drift.resource.to_string(), why.join("; ")));
+            }
+            DriftKind::Disagreeing {
+                finding,
+                explanation,
+                cure,
+                sources,
+            } => {
+                let words: Vec<String> = sources.iter().map(|(s, w)| format!("{s}: {w}")).collect();
+                let text = if style.verbose && !words.is_empty() {
+                    format!("{finding}: {explanation} ({})", words.join("; "))
+                } else {
+                    format!("{finding}: {explanation}")
+                };
+                let key = ('~', text, cure.clone());
+                found
+                    .entry(key)
+                    .or_default()
+                    .push(drift.resource.to_string());
+            }
+            _ => {}
         }
     }
     let before = out.len();
@@ -271,6 +337,23 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     for ((why, hint), nodes) in &blocked {
         put(out, '!', nodes, &format!("blocked: {why}"));
         let _ = writeln!(out, "      next: {hint}");
+    }
+    for ((sign, text, cure), about) in &found {
+        let line = format!("  {sign} {}  {text}", together(about));
+        let _ = writeln!(out, "{}", style.paint(*sign, &line));
+        let _ = writeln!(out, "      next: {cure}");
+    }
+    for (about, why) in &plain {
+        let line = format!("  ? {about}  unknown: {why}");
+        let _ = writeln!(out, "{}", style.paint('?', &line));
+    }
+    if !plan.extra.is_empty() {
+        let names: Vec<String> = plan.extra.iter().map(ToString::to_string).collect();
+        let _ = writeln!(
+            out,
+            "    extra: {}  in the framework's rows, not in the spec; left alone",
+            together(&names)
+        );
     }
     for (why, nodes) in &unknown {
         put(out, '?', nodes, &format!("unknown: {why}"));

@@ -7,6 +7,8 @@ use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
+use crate::findings::Name;
+
 /// Why a resource that differs is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
@@ -86,6 +88,15 @@ pub enum Blocked {
         /// What is wrong with it.
         why: String,
     },
+    /// The sources contradict each other in a way that forbids every change.
+    Finding {
+        /// Under which name.
+        name: Name,
+        /// What is so.
+        text: String,
+        /// What to do about it.
+        cure: String,
+    },
     /// The maintenance that the spec grants is over, and the node still differs.
     MaintenanceOver {
         /// The first day on which drift is an alarm again.
@@ -119,6 +130,7 @@ impl Blocked {
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
             Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
+            Self::Finding { cure, .. } => cure.clone(),
             Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
         }
     }
@@ -162,6 +174,7 @@ impl fmt::Display for Blocked {
             }
             Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
             Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
+            Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }
     }
@@ -199,6 +212,17 @@ pub enum Line {
         resource: ResourceId,
         /// What.
         text: String,
+    },
+    /// Something that works and should not stay so.
+    Warning {
+        /// About which resource.
+        resource: ResourceId,
+        /// Under which name.
+        name: Name,
+        /// What is so.
+        text: String,
+        /// What to do about it.
+        cure: String,
     },
     /// Something that has to be looked at soon.
     Alarm {

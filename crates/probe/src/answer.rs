@@ -134,6 +134,8 @@ impl<'a> State<'a> {
                 unfinished: None,
                 lease: None,
                 staged: BTreeSet::new(),
+                components: not_told(),
+                ports: not_told(),
                 digests_remembered: false,
             },
             present: None,
@@ -273,6 +275,25 @@ impl<'a> State<'a> {
                     _ => None,
                 };
             }
+            "exes" => {
+                let text = decode_text(word(2)?)?;
+                let tars = format!("{}/", self.tars());
+                let names = text
+                    .lines()
+                    .filter_map(|l| l.strip_prefix(&tars)?.split_once('/'))
+                    .filter(|(name, rest)| {
+                        rest.trim_end_matches(" (deleted)") == format!("bin/{name}")
+                    })
+                    .map(|(name, _)| name.to_owned())
+                    .collect();
+                // Another user's executables show to root and to that user only.
+                self.host.components =
+                    if word(1)? == "1" || self.host.user == self.options.run_user.as_str() {
+                        Observed::Present(names)
+                    } else {
+                        Observed::Unknown("only root may see what other users run".to_owned())
+                    };
+            }
             "listen" => {
                 let text = decode_text(word(1)?)?;
                 self.listening = (word(1)? != "-" || !text.is_empty()).then(|| listeners(&text));
@@ -283,7 +304,16 @@ impl<'a> State<'a> {
         Some(())
     }
 
-    fn finish(self) -> Answer {
+    fn finish(mut self) -> Answer {
+        self.host.ports = match (&self.listening, &self.host.interfaces) {
+            (Some(all), Observed::Present(own)) => Observed::Present(
+                all.iter()
+                    .filter(|(ip, _)| ip.is_unspecified() || own.contains(ip))
+                    .map(|(_, port)| *port)
+                    .collect(),
+            ),
+            _ => Observed::Unknown("the host's listeners cannot be seen".to_owned()),
+        };
         let agent = match self.present {
             None => Observed::Unknown("the framework's folder cannot be entered".to_owned()),
             Some(false) => Observed::Absent,

@@ -7,6 +7,7 @@
 mod answer;
 mod network;
 mod script;
+pub mod truth;
 
 pub use answer::AnswerError;
 pub use script::{Look, probe_script};

@@ -162,8 +162,9 @@ probe() {
 
   # Processes. The patterns go in on standard input, never as arguments.
   if [ -r /proc/self/cmdline ]; then
+    p_links=$(ls -l /proc/[0-9]*/exe 2>/dev/null)
     p_pids=$( { printf '%s\n' "$P_TARS/tarsnode/bin/tarsnode" "$P_TARS/tarsnode/data/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
-                ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e "-> $P_TARS/tarsnode/" | sed 's|.* /proc/|/proc/|; s|/exe .*|/exe|'; } |
+                printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/tarsnode/" | sed 's|.* /proc/|/proc/|; s|/exe .*|/exe|'; } |
               sed 's|^/proc/||; s|/.*||' | sort -un )
     p_rootid=$(stat -L -c '%d:%i' / 2>/dev/null)
     for p_p in $p_pids; do
@@ -182,6 +183,14 @@ probe() {
       esac
       say "process $p_p ${p_who:-?} ${D:--} ${p_exe:--} $p_cmd"
     done
+    # Executables of the framework's components that run, from this root only.
+    p_exes=$(printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/" | sed 's|.* /proc/||' |
+      while read -r p_e _ p_path; do
+        p_o=$(stat -L -c '%d:%i' "/proc/${p_e%/exe}/root/" 2>/dev/null)
+        [ -z "$p_o" ] || [ "$p_o" = "$p_rootid" ] || continue
+        printf '%s\n' "$p_path"
+      done | sort -u | enc)
+    say "exes $p_root ${p_exes:--}"
     if [ $p_root = 1 ] || [ -d /proc/1 ]; then say "processes all"; else say "processes some"; fi
   else say "processes none"
   fi

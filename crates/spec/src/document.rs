@@ -62,9 +62,43 @@ pub struct Spec {
     #[serde(default)]
     #[schemars(example = &"cron")]
     pub monitor: Monitor,
+    /// How the framework's own servants are asked what they know: `direct` (the default) by
+    /// connections from this machine, `ssh` through the SSH connection to the servant's node,
+    /// `none` not at all.
+    #[serde(default)]
+    #[schemars(example = &"direct")]
+    pub rpc: Rpc,
     /// How a change is rolled out.
     #[serde(default)]
     pub rollout: Rollout,
+}
+
+/// How the framework's own servants are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rpc {
+    /// By connections from this machine.
+    #[default]
+    Direct,
+    /// Through the SSH connection to the servant's node.
+    Ssh,
+    /// Not at all. (Not `off`, which many readers of YAML take for `false`.)
+    #[serde(rename = "none")]
+    Off,
+}
+
+/// Whether the connection to the database is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// Where the server offers it.
+    #[default]
+    Prefer,
+    /// Always.
+    Require,
+    /// Never.
+    #[serde(rename = "none")]
+    Off,
 }
 
 /// Format of the file.
@@ -196,6 +230,14 @@ pub struct Database {
     /// Node through whose SSH the database is reached. Left out: directly.
     #[schemars(with = "Option<leaf::NodeName>", example = &"10.0.0.1")]
     pub via: Option<NodeName>,
+    /// Whether the connection is encrypted by TLS. Default: `prefer`.
+    #[serde(default)]
+    #[schemars(example = &"prefer")]
+    pub tls: Tls,
+    /// File on this machine with the authority that the server's certificate must come from;
+    /// relative to this file, `~/` is your home. Left out: the certificate is not checked.
+    #[schemars(with = "Option<leaf::LocalPath>", example = &"./db-ca.pem")]
+    pub ca: Option<String>,
 }
 
 /// Where a secret comes from: exactly one of `env`, `file` and `command`. The secret itself never

@@ -319,6 +319,14 @@ fn build(
             user: db.user.clone(),
             password: check.secret("database/password", &db.password, base),
             via: db.via.clone(),
+            tls: match (&db.ca, db.tls) {
+                (Some(ca), _) => desired::Tls::Verify {
+                    ca: check.local("database/ca", ca, base),
+                },
+                (None, document::Tls::Prefer) => desired::Tls::Prefer,
+                (None, document::Tls::Require) => desired::Tls::Require,
+                (None, document::Tls::Off) => desired::Tls::Off,
+            },
         };
         resources.insert(ResourceId::Schema, Resource::Schema(database));
     }
@@ -341,6 +349,11 @@ fn build(
         resources,
         access,
         registries,
+        rpc: match spec.rpc {
+            document::Rpc::Direct => desired::Rpc::Direct,
+            document::Rpc::Ssh => desired::Rpc::Ssh,
+            document::Rpc::Off => desired::Rpc::Off,
+        },
         master: facts.master.clone()?,
         packages: packages(check, base)?,
         versions,

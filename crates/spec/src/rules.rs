@@ -150,6 +150,8 @@ rules! {
     LeavingNode, "leaving-node", Error;
     /// The database is reached through a node that is not there.
     ViaUnknownNode, "via-unknown-node", Error;
+    /// An authority is named for a connection that is never encrypted.
+    CaWithoutTls, "ca-without-tls", Error;
     /// Packages are copied from a node that is not there.
     PackagesUnknownNode, "packages-unknown-node", Error;
     /// The master cannot be taken away.

@@ -271,6 +271,18 @@ fn endpoints(
 /// Nodes that other sections name.
 fn references(check: &mut Check<'_>, nodes: &Nodes<'_, '_>) {
     let spec = check.spec();
+    if let Some(database) = &spec.database
+        && database.ca.is_some()
+        && database.tls == crate::document::Tls::Off
+    {
+        let place = check.place("database/ca");
+        check.say(
+            Rule::CaWithoutTls,
+            &place,
+            "an authority is named for a connection that `tls: none` never encrypts",
+            "leave out `tls`, or `ca`",
+        );
+    }
     if let Some(via) = spec.database.as_ref().and_then(|d| d.via.as_ref()) {
         match nodes.get(via) {
             None => {

@@ -245,10 +245,7 @@ impl<'a> Admin<'a> {
     ///
     /// # Errors
     /// A [`CallError`].
-    pub async fn node_list(
-        &self,
-        nodes: &[String],
-    ) -> Result<Pairs<String, String>, CallError> {
+    pub async fn node_list(&self, nodes: &[String]) -> Result<Pairs<String, String>, CallError> {
         let name = "getNodeList";
         let arguments = write(|w| nodes.to_vec().encode(w, 1));
         let answer = self.0.call(name, arguments, true).await?;

@@ -279,9 +279,7 @@ impl Access {
 
 /// Which of the framework's databases exist. One that is not listed is absent only for a user who
 /// may see them all.
-async fn databases(
-    conn: &mut Conn,
-) -> Result<BTreeMap<String, Observed<()>>, mysql_async::Error> {
+async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, mysql_async::Error> {
     let listed: BTreeSet<String> = conn
         .query::<String, _>("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
         .await?

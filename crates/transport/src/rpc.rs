@@ -389,14 +389,12 @@ impl RpcClient {
                 Ok(start(read, write, self.limit))
             }
             Way::Through { connect, node } => {
-                let path: PathBuf =
-                    connect
-                        .tunnel(node, &self.at)
-                        .await
-                        .map_err(|fault| CallError::Unreachable {
-                            at: self.at.to_string(),
-                            why: format!("{node}: {fault}"),
-                        })?;
+                let path: PathBuf = connect.tunnel(node, &self.at).await.map_err(|fault| {
+                    CallError::Unreachable {
+                        at: self.at.to_string(),
+                        why: format!("{node}: {fault}"),
+                    }
+                })?;
                 let stream = UnixStream::connect(&path)
                     .await
                     .map_err(|e| self.unconnected(&e))?;

@@ -331,12 +331,20 @@ impl Connect for SshConnector {
             host.session
                 .request_port_forward(
                     ForwardType::Local,
-                    Socket::UnixSocket { path: path.clone().into() },
-                    Socket::TcpSocket { host: target.into(), port: to.port },
+                    Socket::UnixSocket {
+                        path: path.clone().into(),
+                    },
+                    Socket::TcpSocket {
+                        host: target.into(),
+                        port: to.port,
+                    },
                 )
                 .await
                 .map_err(|e| {
-                    Fault::new(FaultKind::Disconnected, format!("could not forward to {to}: {e}"))
+                    Fault::new(
+                        FaultKind::Disconnected,
+                        format!("could not forward to {to}: {e}"),
+                    )
                 })?;
             tunnels.insert(to.clone(), path.clone());
             drop(tunnels);

@@ -131,6 +131,7 @@ fn spec(cluster: &Cluster) -> String {
          \x20 identity: {identity}\n\
          \x20 known_hosts: {known}\n\
          \x20 config: ./ssh_config\n\
+         rpc: none\n\
          registry:\n\
          \x20 endpoints: [\"{ip}:17890\"]\n\
          rollout: {{canary: 1, max_parallel: 2, settle: 1s, deadline: 8s}}\n\

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod apply;
+pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod drift;

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use tarsops_model::component::Component;
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
+use tarsops_plan::PlanInput;
 use tarsops_plan::drift::DriftKind;
+use tarsops_plan::findings::{Truth, truth};
 use tarsops_plan::names::natural_key;
 
 use crate::args::{Global, Look};
@@ -79,6 +81,17 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         ]);
     }
     rows.sort_by_key(|r| natural_key(&r[0]));
+    let truth = if report.inventory.framework.is_some() {
+        truth(&PlanInput {
+            desired: context.desired(),
+            inventory: &report.inventory,
+            catalog: context.store.catalog(),
+            scope: &context.scope,
+            now: report.inventory.observed_at,
+        })
+    } else {
+        Vec::new()
+    };
     let document = serde_json::json!({
         "format": "tarsops.status/1",
         "cluster": plan.cluster,
@@ -86,13 +99,40 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         "nodes": rows.iter().map(|r| serde_json::json!({
             "node": r[0], "role": r[1], "state": r[2], "version": r[3], "nodeid": r[4], "process": r[5],
         })).collect::<Vec<_>>(),
+        "truth": truth,
         "inventory": serde_json::to_value(&report.inventory)
             .map_err(|e| Failure::new("could not write the inventory").because(&e))?,
     });
-    publish(global, &format!("{document:#}\n"), &table(&rows))?;
+    let mut shown = table(&rows);
+    shown.push_str(&truth_table(&truth));
+    publish(global, &format!("{document:#}\n"), &shown)?;
     super::plan::explain_silence(&report);
     context.close().await;
     Ok(exit::of_plan(&plan))
+}
+
+/// What every source says of every resource.
+fn truth_table(all: &[Truth]) -> String {
+    let mut out = String::new();
+    if all.is_empty() {
+        return out;
+    }
+    let width = all
+        .iter()
+        .map(|t| t.resource.to_string().len())
+        .max()
+        .unwrap_or(0);
+    let _ = writeln!(out, "\n{:width$}  WHAT EACH SOURCE SAYS", "RESOURCE");
+    for one in all {
+        let words: Vec<String> = one.words.iter().map(|(s, w)| format!("{s}: {w}")).collect();
+        let _ = writeln!(
+            out,
+            "{:width$}  {}",
+            one.resource.to_string(),
+            words.join(" | ")
+        );
+    }
+    out
 }
 
 fn table(rows: &[[String; 6]]) -> String {

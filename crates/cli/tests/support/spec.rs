@@ -26,6 +26,8 @@ pub struct Spec {
     pub overrides: Vec<String>,
     /// Registry endpoints; the master's if empty.
     pub registries: Vec<String>,
+    /// `direct`, `ssh` or `none`: these hosts have no framework unless a test brings one up.
+    pub rpc: String,
     /// `cron` or `none`.
     pub monitor: String,
     /// Lines of `rollout`, each `key: value`. Settling takes no time unless one says so.
@@ -49,6 +51,7 @@ impl Spec {
             nodes: vec![],
             overrides: vec![],
             registries: vec![],
+            rpc: "none".to_owned(),
             monitor: "cron".to_owned(),
             rollout: vec!["canary: 1".to_owned(), "max_parallel: 10".to_owned()],
             more: String::new(),
@@ -114,7 +117,11 @@ impl Spec {
         } else {
             self.registries.join(", ")
         };
-        let _ = write!(out, "registry:\n  endpoints: [{registries}]\nnodes:\n");
+        let _ = write!(
+            out,
+            "rpc: {}\nregistry:\n  endpoints: [{registries}]\nnodes:\n",
+            self.rpc
+        );
         lines(&mut out, &self.nodes, "- ");
         if !self.overrides.is_empty() {
             out.push_str("overrides:\n");

@@ -18,7 +18,7 @@ use tarsops_model::agent::{
     Agent, AgentFacts, FileFact, Monitor, OwnerFact, ProcessFact, SERVER_OBJ_PORT, TextFact,
 };
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::{Count, Desired, PackageSource, Policy, Rebuild, Resource};
+use tarsops_model::desired::{Count, Desired, PackageSource, Policy, Rebuild, Resource, Rpc};
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Host, HostFacts, NodeState, Unfinished};
 use tarsops_model::inventory::{Facts, Inventory};
@@ -196,6 +196,7 @@ impl World {
                     max_parallel: Count::Number(10),
                     ..Policy::default()
                 },
+                rpc: Rpc::Direct,
                 parallel: 16,
             },
             catalog: Catalog::default(),
@@ -478,6 +479,8 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
         unfinished: None,
         lease: None,
         staged: BTreeSet::new(),
+        components: Observed::Present(BTreeSet::new()),
+        ports: Observed::Present(BTreeSet::new()),
         digests_remembered: false,
     }
 }

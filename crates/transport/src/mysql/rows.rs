@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
-use tarsops_model::framework::{
-    AdapterRow, NodeRow, RegistryRow, Rows, ServerRow, TemplateRow,
-};
+use tarsops_model::framework::{AdapterRow, NodeRow, RegistryRow, Rows, ServerRow, TemplateRow};
 use tarsops_model::observed::Observed;
 
 /// A column as it is asked for.
@@ -19,16 +17,32 @@ struct Column {
 }
 
 const fn text(name: &'static str) -> Column {
-    Column { name, as_: "CAST({} AS CHAR)", key: false }
+    Column {
+        name,
+        as_: "CAST({} AS CHAR)",
+        key: false,
+    }
 }
 const fn key(name: &'static str) -> Column {
-    Column { name, as_: "CAST({} AS CHAR)", key: true }
+    Column {
+        name,
+        as_: "CAST({} AS CHAR)",
+        key: true,
+    }
 }
 const fn age(name: &'static str) -> Column {
-    Column { name, as_: "CAST(TIMESTAMPDIFF(SECOND, {}, NOW()) AS CHAR)", key: false }
+    Column {
+        name,
+        as_: "CAST(TIMESTAMPDIFF(SECOND, {}, NOW()) AS CHAR)",
+        key: false,
+    }
 }
 const fn digest(name: &'static str) -> Column {
-    Column { name, as_: "SHA2({}, 256)", key: false }
+    Column {
+        name,
+        as_: "SHA2({}, 256)",
+        key: false,
+    }
 }
 
 type Tables = BTreeMap<String, BTreeSet<String>>;
@@ -55,8 +69,14 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         &tables,
         "t_node_info",
         &[
-            key("node_name"), text("node_obj"), text("endpoint_ip"), text("present_state"),
-            text("setting_state"), text("tars_version"), text("group_id"), text("label"),
+            key("node_name"),
+            text("node_obj"),
+            text("endpoint_ip"),
+            text("present_state"),
+            text("setting_state"),
+            text("tars_version"),
+            text("group_id"),
+            text("label"),
             age("last_heartbeat"),
         ],
         |c| NodeRow {
@@ -77,9 +97,16 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         &tables,
         "t_server_conf",
         &[
-            key("application"), key("server_name"), key("node_name"), text("setting_state"),
-            text("present_state"), text("process_id"), text("patch_version"), text("tars_version"),
-            text("template_name"), text("server_type"),
+            key("application"),
+            key("server_name"),
+            key("node_name"),
+            text("setting_state"),
+            text("present_state"),
+            text("process_id"),
+            text("patch_version"),
+            text("tars_version"),
+            text("template_name"),
+            text("server_type"),
         ],
         |c| ServerRow {
             application: word(c),
@@ -100,8 +127,13 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         &tables,
         "t_adapter_conf",
         &[
-            key("application"), key("server_name"), key("node_name"), key("adapter_name"),
-            text("servant"), text("endpoint"), text("protocol"),
+            key("application"),
+            key("server_name"),
+            key("node_name"),
+            key("adapter_name"),
+            text("servant"),
+            text("endpoint"),
+            text("protocol"),
         ],
         |c| AdapterRow {
             application: word(c),
@@ -119,8 +151,12 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         &tables,
         "t_registry_info",
         &[
-            key("locator_id"), key("servant"), text("endpoint"), text("present_state"),
-            text("tars_version"), age("last_heartbeat"),
+            key("locator_id"),
+            key("servant"),
+            text("endpoint"),
+            text("present_state"),
+            text("tars_version"),
+            age("last_heartbeat"),
         ],
         |c| RegistryRow {
             locator: word(c),
@@ -136,7 +172,11 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         conn,
         &tables,
         "t_profile_template",
-        &[key("template_name"), text("parents_name"), digest("profile")],
+        &[
+            key("template_name"),
+            text("parents_name"),
+            digest("profile"),
+        ],
         |c| TemplateRow {
             name: word(c),
             parent: next(c),

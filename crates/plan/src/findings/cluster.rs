@@ -1,0 +1,224 @@
+//! Findings about the cluster as a whole: its database, its registries, its clocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tarsops_model::component::Component;
+use tarsops_model::framework::{FrameworkFacts, RegistryRow, Rows};
+use tarsops_model::names::Endpoint;
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use super::{CLOCKS, Finding, Grade, Name};
+use crate::input::PlanInput;
+
+/// The servant under which a registry stands in its rows.
+const QUERY_OBJ: &str = "tars.tarsregistry.QueryObj";
+/// A living registry writes its rows again every 13 s; one that missed several is not alive.
+const STALE: i64 = 60;
+
+pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
+    let Some(framework) = &input.inventory.framework else {
+        return;
+    };
+    database(framework, out);
+    let rows = match framework.rows() {
+        Observed::Present(rows) => Some(rows),
+        _ => None,
+    };
+    registries(input, framework, rows, out);
+    clocks(input, framework, out);
+}
+
+fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+    let Observed::Present(facts) = &framework.database else {
+        return;
+    };
+    if facts.rows.is_absent() {
+        out.push(Finding {
+            name: Name::NoDatabase,
+            grade: Grade::Drift,
+            resource: ResourceId::Schema,
+            text: "the server has no database db_tars, and our user may see all there are".into(),
+            cure: "correct `database.address` if it is the wrong server; tarsops never creates one while `rebuild: never`".into(),
+            sources: vec![("database".into(), "db_tars: absent".into())],
+        });
+    }
+    if facts.default_login == Observed::Present(true) {
+        out.push(Finding {
+            name: Name::DefaultPassword,
+            grade: Grade::Warning,
+            resource: ResourceId::Schema,
+            text: "the account tarsAdmin is open with the password that the installer gives everybody".into(),
+            cure: "change it in the database, in the templates tars.framework-db and in the console's configuration".into(),
+            sources: vec![],
+        });
+    }
+}
+
+/// The registries that the database lists: the row of each one's QueryObj, by endpoint.
+pub(super) fn listed(rows: &Rows) -> Option<BTreeMap<Endpoint, &RegistryRow>> {
+    let all = rows.registries.present()?;
+    Some(
+        all.iter()
+            .filter(|r| r.servant == QUERY_OBJ)
+            .filter_map(|r| Some((r.locator.parse().ok()?, r)))
+            .collect(),
+    )
+}
+
+fn is_fresh(row: &RegistryRow) -> bool {
+    row.present.as_deref() == Some("active") && row.heartbeat_age.is_none_or(|age| age <= STALE)
+}
+
+/// What the database says of a registry.
+pub(super) fn told(row: &RegistryRow) -> String {
+    let state = row.present.as_deref().unwrap_or("(no state)");
+    match row.heartbeat_age {
+        Some(age) => format!("{state}, last heartbeat {age} s ago"),
+        None => state.to_owned(),
+    }
+}
+
+fn registries(
+    input: &PlanInput<'_>,
+    framework: &FrameworkFacts,
+    rows: Option<&Rows>,
+    out: &mut Vec<Finding>,
+) {
+    let listed = rows.and_then(listed);
+    let spec = &input.desired.registries;
+    if let Some(listed) = &listed
+        && !listed.is_empty()
+        && listed.keys().all(|at| !spec.contains(at))
+    {
+        let names: Vec<String> = listed.keys().map(ToString::to_string).collect();
+        let wanted: Vec<String> = spec.iter().map(ToString::to_string).collect();
+        out.push(Finding {
+            name: Name::ForeignDatabase,
+            grade: Grade::Blocked,
+            resource: ResourceId::Schema,
+            text: format!(
+                "the database lists the registries {}, and none of them is in the spec: it is another cluster's",
+                names.join(", ")
+            ),
+            cure: "correct `database.address`, or `registry.endpoints`".into(),
+            sources: vec![
+                ("spec".into(), wanted.join(", ")),
+                ("database".into(), names.join(", ")),
+            ],
+        });
+        // What follows would compare two clusters with each other.
+        return;
+    }
+    for (at, answer) in &framework.registries {
+        let row = listed.as_ref().and_then(|l| l.get(at));
+        let mut sources = vec![
+            ("spec".to_owned(), "shall answer".to_owned()),
+            ("rpc".to_owned(), answer.to_string()),
+        ];
+        if let Some(row) = row {
+            sources.push(("database".to_owned(), told(row)));
+        }
+        if answer.is_dead() {
+            out.push(Finding {
+                name: Name::RegistrySilent,
+                grade: Grade::Drift,
+                resource: ResourceId::RegistryEndpoint(at.clone()),
+                text: format!("the registry {answer}"),
+                cure: "start tarsregistry there (util/start.sh), or take it out of `registry.endpoints`".into(),
+                sources,
+            });
+        } else if answer.is_alive() && listed.is_some() && row.is_none_or(|r| !is_fresh(r)) {
+            if row.is_none() {
+                sources.push(("database".to_owned(), "no row".to_owned()));
+            }
+            out.push(Finding {
+                name: Name::RegistryUnlisted,
+                grade: Grade::Drift,
+                resource: ResourceId::RegistryEndpoint(at.clone()),
+                text: "the registry answers, and the database does not list it as active: nodes do not learn of it".into(),
+                cure: "look at its log for errors of the database; it writes its rows every 13 s".into(),
+                sources,
+            });
+        }
+    }
+    let Some(listed) = listed else { return };
+    for (at, row) in listed.iter().filter(|(at, _)| !spec.contains(*at)) {
+        let sources = vec![
+            ("spec".to_owned(), "not named".to_owned()),
+            ("database".to_owned(), told(row)),
+        ];
+        let resource = ResourceId::RegistryEndpoint(at.clone());
+        out.push(if is_fresh(row) {
+            Finding {
+                name: Name::RegistryNotInSpec,
+                grade: Grade::Drift,
+                resource,
+                text: "a living registry that the spec does not name: every node takes it into its locator".into(),
+                cure: "add it to `registry.endpoints`, or stop it there".into(),
+                sources,
+            }
+        } else {
+            Finding {
+                name: Name::RegistryGone,
+                grade: Grade::Drift,
+                resource,
+                text: "the rows of a registry that is gone: every node keeps it in its locator".into(),
+                cure: format!(
+                    "delete its rows: DELETE FROM db_tars.t_registry_info WHERE locator_id = '{at}'"
+                ),
+                sources,
+            }
+        });
+    }
+}
+
+/// Registries and database decide by comparing their clocks, so those are compared with each other;
+/// the control machine's own clock is only the measure.
+fn clocks(input: &PlanInput<'_>, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+    let Observed::Present(database) = &framework.database else {
+        return;
+    };
+    let on_registry: BTreeSet<_> = input
+        .desired
+        .resources
+        .keys()
+        .filter_map(|id| match id {
+            ResourceId::Server(Component::Tarsregistry, node) => Some(node),
+            _ => None,
+        })
+        .collect();
+    for (node, _) in input.desired.hosts() {
+        let Observed::Present(host) = input.inventory.host(node) else {
+            continue;
+        };
+        let apart = host.clock_skew - database.clock_skew;
+        if apart.abs() <= CLOCKS {
+            continue;
+        }
+        let registry = on_registry.contains(node);
+        let word = if apart > 0 { "ahead of" } else { "behind" };
+        out.push(Finding {
+            name: Name::ClockSkew,
+            grade: if registry {
+                Grade::Drift
+            } else {
+                Grade::Warning
+            },
+            resource: ResourceId::Host(node.clone()),
+            text: if registry {
+                format!(
+                    "its clock is {} s {word} the database's: its registry misses changes",
+                    apart.abs()
+                )
+            } else {
+                format!("its clock is {} s {word} the database's", apart.abs())
+            },
+            cure: "set the clocks by one source (chrony, ntpd)".into(),
+            sources: vec![
+                ("host".into(), format!("{:+} s", host.clock_skew)),
+                ("database".into(), format!("{:+} s", database.clock_skew)),
+            ],
+        });
+    }
+}

@@ -1,0 +1,424 @@
+//! Findings about single nodes and what runs on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tarsops_conf::{Document, tarsnode};
+use tarsops_model::agent::AgentFacts;
+use tarsops_model::component::Component;
+use tarsops_model::framework::{Answer, FrameworkFacts, ServerRow};
+use tarsops_model::host::{Host, HostFacts, NodeState};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use super::{Finding, Grade, Name};
+use crate::input::PlanInput;
+
+/// The application of the framework's own servers.
+const APPLICATION: &str = "tars";
+
+pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
+    claims(input, out);
+    let servers = servers_by_node(input);
+    for (node, spec) in input.desired.hosts() {
+        if !input.scope.has_node(node) || spec.state != NodeState::Present {
+            continue;
+        }
+        let one = One {
+            input,
+            node,
+            spec,
+            host: present(input.inventory.host(node)),
+            agent: present(input.inventory.agent(node)),
+        };
+        one.ports(out);
+        one.locator(out);
+        if let Some(framework) = &input.inventory.framework {
+            one.registration(framework, out);
+            one.servants(framework, out);
+            one.servers(servers.get(node.as_str()).map_or(&[], Vec::as_slice), out);
+        }
+    }
+}
+
+fn present<T>(seen: Observed<T>) -> Option<T> {
+    match seen {
+        Observed::Present(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// Rows of t_server_conf by node, so that no node walks over all of them.
+fn servers_by_node<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a ServerRow>> {
+    let mut out: BTreeMap<&str, Vec<&ServerRow>> = BTreeMap::new();
+    if let Some(framework) = &input.inventory.framework
+        && let Observed::Present(rows) = framework.rows()
+        && let Observed::Present(all) = &rows.servers
+    {
+        for row in all {
+            out.entry(&row.node).or_default().push(row);
+        }
+    }
+    out
+}
+
+/// Two hosts under one nodeid: the registry gives the name to whoever registered last.
+fn claims(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
+    let mut claims: BTreeMap<&str, BTreeSet<&NodeName>> = BTreeMap::new();
+    for (node, _) in input.desired.hosts() {
+        let Observed::Present(agent) = input.inventory.agent(node) else {
+            continue;
+        };
+        for process in agent.processes.present().into_iter().flatten() {
+            if let Some(nodeid) = &process.nodeid {
+                claims.entry(nodeid).or_default().insert(node);
+            }
+        }
+    }
+    for (nodeid, hosts) in claims.iter().filter(|(_, hosts)| hosts.len() > 1) {
+        for node in hosts {
+            if node.as_str() == *nodeid || !input.scope.has_node(node) {
+                continue;
+            }
+            let others: Vec<&str> = hosts
+                .iter()
+                .filter(|h| h != &node)
+                .map(|h| h.as_str())
+                .collect();
+            out.push(Finding {
+                name: Name::NodeidTwice,
+                grade: Grade::Drift,
+                resource: ResourceId::Agent((*node).clone()),
+                text: format!(
+                    "it runs as {nodeid}, and so does {}: whoever registers last takes the other's services out of name resolution",
+                    others.join(", ")
+                ),
+                cure: "apply puts --nodeid right and restarts it; then restart tarsnode on the other host, so that it registers again".into(),
+                sources: hosts
+                    .iter()
+                    .map(|h| (format!("host {h}"), format!("--nodeid={nodeid}")))
+                    .collect(),
+            });
+        }
+    }
+}
+
+struct One<'a> {
+    input: &'a PlanInput<'a>,
+    node: &'a NodeName,
+    spec: &'a Host,
+    host: Option<&'a HostFacts>,
+    agent: Option<&'a AgentFacts>,
+}
+
+impl One<'_> {
+    fn finding(
+        &self,
+        name: Name,
+        grade: Grade,
+        text: impl Into<String>,
+        cure: impl Into<String>,
+        sources: Vec<(String, String)>,
+    ) -> Finding {
+        Finding {
+            name,
+            grade,
+            resource: ResourceId::Agent(self.node.clone()),
+            text: text.into(),
+            cure: cure.into(),
+            sources,
+        }
+    }
+
+    /// Whether tarsnode runs there under the node's own name.
+    fn runs_as_itself(&self) -> bool {
+        self.agent
+            .and_then(|a| a.processes.present())
+            .is_some_and(|all| {
+                all.iter()
+                    .any(|p| p.nodeid.as_deref() == Some(self.node.as_str()))
+            })
+    }
+
+    fn ports(&self, out: &mut Vec<Finding>) {
+        let Some(host) = self.host else { return };
+        let Some(ports) = host.ports.present() else {
+            return;
+        };
+        let mut taken = |component: Component, runs: bool| {
+            for (servant, port) in component.servants() {
+                if runs || !ports.contains(port) {
+                    continue;
+                }
+                let mut found = self.finding(
+                    Name::PortTaken,
+                    Grade::Drift,
+                    format!("port {port}, which {servant} needs, is held by another process"),
+                    format!("find it with `ss -ltnp sport = :{port}` there and move it away"),
+                    vec![(
+                        "host".into(),
+                        format!("{port} listens, {component} does not run"),
+                    )],
+                );
+                if component != Component::Tarsnode {
+                    found.resource = ResourceId::Server(component, self.node.clone());
+                }
+                out.push(found);
+            }
+        };
+        match self.agent {
+            // A process that listens is judged by the comparison of the agent itself.
+            Some(agent) => {
+                if let Some(all) = agent.processes.present() {
+                    taken(Component::Tarsnode, !all.is_empty());
+                }
+            }
+            None if self.input.inventory.agent(self.node).is_absent() => {
+                taken(Component::Tarsnode, false);
+            }
+            None => {}
+        }
+        if let Some(running) = host.components.present() {
+            for component in Component::ALL {
+                let id = ResourceId::Server(component, self.node.clone());
+                if self.input.desired.resources.contains_key(&id) {
+                    taken(component, running.contains(component.name()));
+                }
+            }
+        }
+    }
+
+    fn locator(&self, out: &mut Vec<Finding>) {
+        let Some(framework) = &self.input.inventory.framework else {
+            return;
+        };
+        let Some(conf) = self.agent.and_then(|a| a.conf.present()) else {
+            return;
+        };
+        let Ok(document) = Document::parse(&conf.text) else {
+            return;
+        };
+        let named = tarsnode::read(&document).locator;
+        let alive: Vec<String> = framework
+            .registries
+            .iter()
+            .filter(|(_, answer)| answer.is_alive())
+            .map(|(at, _)| at.to_string())
+            .collect();
+        let names_living = framework.registries.iter().any(|(at, answer)| {
+            // A registry that could not be asked may well be alive.
+            !answer.is_dead() && named.contains(&(at.host.to_string(), at.port))
+        });
+        if names_living || alive.is_empty() {
+            return;
+        }
+        let named: Vec<String> = named.iter().map(|(h, p)| format!("{h}:{p}")).collect();
+        out.push(self.finding(
+            Name::DeadLocator,
+            Grade::Drift,
+            "its locator names no registry that lives: after a restart it would not register",
+            "apply writes the spec's registries into it",
+            vec![
+                ("host".into(), named.join(", ")),
+                ("rpc".into(), format!("alive: {}", alive.join(", "))),
+            ],
+        ));
+    }
+
+    fn registration(&self, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+        let runs = self.runs_as_itself();
+        let row = framework.node_row(self.node);
+        let ping = framework.ping(self.node);
+        let mut sources = vec![(
+            "host".to_owned(),
+            if runs {
+                "tarsnode runs"
+            } else {
+                "tarsnode does not run"
+            }
+            .to_owned(),
+        )];
+        match &row {
+            Observed::Present(row) => sources.push((
+                "database".to_owned(),
+                row.present.clone().unwrap_or_else(|| "(no state)".into()),
+            )),
+            Observed::Absent => sources.push(("database".to_owned(), "no row".to_owned())),
+            Observed::Unknown(_) => {}
+        }
+        if let Observed::Present(alive) = &ping {
+            let word = if *alive { "ping succ" } else { "no connection" };
+            sources.push(("AdminRegistry".to_owned(), word.to_owned()));
+        }
+        self.elsewhere(framework, out);
+        match &row {
+            Observed::Absent if runs => out.push(self.finding(
+                Name::NotRegistered,
+                Grade::Drift,
+                "tarsnode runs, and the registry has no row of it: it registers at its start only",
+                "restart it: apply does",
+                sources,
+            )),
+            Observed::Present(row) if row.present.as_deref() == Some("active") => {
+                if ping == Observed::Present(false) && self.agent.is_some() {
+                    out.push(self.finding(
+                        Name::ConnectionLost,
+                        Grade::Drift,
+                        "the database calls it active, and AdminRegistry has no connection to it: nothing can be started, stopped or published there",
+                        if runs {
+                            "look at tarsnode's log for the address of AdminRegistry; restart tarsnode if it does not connect within a minute"
+                        } else {
+                            "start tarsnode: apply does; without it the database says so after 249 to 285 s"
+                        },
+                        sources,
+                    ));
+                }
+            }
+            Observed::Present(_) if runs => out.push(self.finding(
+                Name::NodeInactive,
+                Grade::Drift,
+                "tarsnode runs, and the registry calls it inactive: its heartbeats do not arrive",
+                "see whether it reaches port 17891 of the registries; then restart it",
+                sources,
+            )),
+            _ => {}
+        }
+    }
+
+    /// A node under another name: the literal `localip.tars.com` makes the registry take the
+    /// address that it sees.
+    fn elsewhere(&self, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+        let ip = self.spec.ip.to_string();
+        if self.node.as_str() != ip
+            && let Observed::Present(rows) = framework.rows()
+            && let Observed::Present(all) = &rows.nodes
+            && let Some(row) = all.iter().find(|r| r.name == ip)
+            && row.present.as_deref() == Some("active")
+        {
+            out.push(self.finding(
+                Name::RegisteredElsewhere,
+                Grade::Drift,
+                format!(
+                    "the registry knows it as {ip}, and the spec as {}",
+                    self.node
+                ),
+                "apply puts --nodeid right; then delete the row of the address",
+                vec![
+                    ("spec".into(), self.node.to_string()),
+                    ("database".into(), format!("{ip}: active")),
+                ],
+            ));
+        }
+        if let Observed::Present(row) = framework.node_row(self.node)
+            && let Some(registered) = row.endpoint_ip.as_deref().filter(|a| !a.is_empty())
+            && registered != ip
+        {
+            out.push(self.finding(
+                Name::RegisteredElsewhere,
+                Grade::Drift,
+                format!("it is registered with the address {registered}, and the spec says {ip}"),
+                "restart tarsnode there, so that it registers again; correct `ip` if the spec is wrong",
+                vec![
+                    ("spec".into(), ip),
+                    ("database".into(), registered.to_owned()),
+                ],
+            ));
+        }
+    }
+
+    fn servants(&self, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+        for asked in framework.servants.values() {
+            if asked.node != *self.node || asked.answer.is_alive() {
+                continue;
+            }
+            // Registries are told as registries, and an agent that does not run as an agent.
+            let is_registry = framework.registries.contains_key(&asked.at);
+            let idle_agent = asked.component == Component::Tarsnode && !self.runs_as_itself();
+            if is_registry || idle_agent {
+                continue;
+            }
+            let grade = match asked.answer {
+                Answer::Refused | Answer::NoServant | Answer::Failed(_) => Grade::Drift,
+                Answer::Silent(_) | Answer::Answers => Grade::Warning,
+            };
+            let mut found = self.finding(
+                Name::ServantSilent,
+                grade,
+                format!("{} {}", asked.servant, asked.answer),
+                match asked.component {
+                    Component::Tarsnode => "restart tarsnode there".to_owned(),
+                    component => format!(
+                        "look at app_log/tars/{component} there; `util/start.sh` of {component} starts it"
+                    ),
+                },
+                vec![
+                    ("spec".into(), format!("answers at {}", asked.at)),
+                    ("rpc".into(), asked.answer.to_string()),
+                ],
+            );
+            if asked.component != Component::Tarsnode {
+                found.resource = ResourceId::Server(asked.component, self.node.clone());
+            }
+            out.push(found);
+        }
+    }
+
+    /// What the registry says of servers against the processes of the host.
+    fn servers(&self, rows: &[&ServerRow], out: &mut Vec<Finding>) {
+        let (Some(host), Some(agent)) = (self.host, self.agent) else {
+            return;
+        };
+        let Some(components) = host.components.present() else {
+            return;
+        };
+        for row in rows {
+            let own = row.application == APPLICATION;
+            let full = format!("{}.{}", row.application, row.server);
+            let runs = if own {
+                components.contains(&row.server)
+            } else {
+                agent.servers.contains(&full)
+            };
+            let state = row.present.as_deref().unwrap_or_default();
+            let native = row.kind.as_deref() == Some("tars_cpp");
+            let sources = vec![
+                (
+                    "host".to_owned(),
+                    if runs { "it runs" } else { "no process" }.to_owned(),
+                ),
+                (
+                    "database".to_owned(),
+                    format!(
+                        "{state}, set {}",
+                        row.setting.as_deref().unwrap_or("(nothing)")
+                    ),
+                ),
+            ];
+            let mut found = if runs && state == "inactive" {
+                self.finding(
+                    Name::RunsInactive,
+                    Grade::Drift,
+                    format!(
+                        "{full} runs, and the registry calls it inactive: nobody is sent to it"
+                    ),
+                    "start it through the platform, which takes it into name resolution again",
+                    sources,
+                )
+            } else if !runs && native && state == "active" {
+                self.finding(
+                    Name::ActiveNotRunning,
+                    Grade::Drift,
+                    format!("the registry calls {full} active, and no process of it runs: callers are sent to nobody"),
+                    "see whether tarsnode runs there, which restarts it within seconds; else start it through the platform",
+                    sources,
+                )
+            } else {
+                continue;
+            };
+            if own && let Ok(component) = row.server.parse::<Component>() {
+                found.resource = ResourceId::Server(component, self.node.clone());
+            }
+            out.push(found);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The truth table: of each resource, every source's word side by side.
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::framework::{FrameworkFacts, server_key};
+use tarsops_model::host::NodeState;
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use super::cluster;
+use crate::input::PlanInput;
+
+/// The words of all sources about one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truth {
+    /// Which resource.
+    pub resource: ResourceId,
+    /// Source and word, in the order spec, host, rpc, AdminRegistry, database.
+    pub words: Vec<(String, String)>,
+}
+
+/// The table, in the order of the resources; only those in scope.
+#[must_use]
+pub fn truth(input: &PlanInput<'_>) -> Vec<Truth> {
+    let mut out = Vec::new();
+    for id in input.desired.resources.keys() {
+        if id.node().is_some_and(|n| !input.scope.has_node(n)) {
+            continue;
+        }
+        let words = match id {
+            ResourceId::Agent(_) | ResourceId::Server(..) => running(input, id),
+            ResourceId::RegistryEndpoint(_) if input.scope.nodes.is_empty() => registry(input, id),
+            _ => continue,
+        };
+        out.push(Truth {
+            resource: id.clone(),
+            words,
+        });
+    }
+    out
+}
+
+fn word<T>(seen: &Observed<T>, say: impl FnOnce(&T) -> String) -> String {
+    match seen {
+        Observed::Present(value) => say(value),
+        Observed::Absent => "none".to_owned(),
+        Observed::Unknown(why) => format!("? {why}"),
+    }
+}
+
+fn running(input: &PlanInput<'_>, id: &ResourceId) -> Vec<(String, String)> {
+    let Some(node) = id.node() else {
+        return Vec::new();
+    };
+    let spec = match input.desired.host(node).map(|h| &h.state) {
+        Some(NodeState::Present) => "runs",
+        Some(NodeState::Maintenance { .. }) => "maintenance",
+        Some(NodeState::Absent { .. }) => "absent",
+        Some(NodeState::Gone) => "gone",
+        None => "not named",
+    };
+    let mut words = vec![("spec".to_owned(), spec.to_owned())];
+    words.push(("host".to_owned(), host(input, id)));
+    let Some(framework) = &input.inventory.framework else {
+        return words;
+    };
+    let mut answers: Vec<String> = Vec::new();
+    for asked in framework.servants.values() {
+        let same = match id {
+            ResourceId::Server(component, _) => asked.component == *component,
+            _ => asked.component.name() == "tarsnode",
+        };
+        if same && asked.node == *node {
+            let object = asked.servant.rsplit('.').next().unwrap_or_default();
+            answers.push(format!("{object} {}", asked.answer));
+        }
+    }
+    if !answers.is_empty() {
+        words.push(("rpc".to_owned(), answers.join(", ")));
+    }
+    words.extend(framework_words(framework, id));
+    words
+}
+
+fn host(input: &PlanInput<'_>, id: &ResourceId) -> String {
+    let Some(node) = id.node() else {
+        return String::new();
+    };
+    match id {
+        ResourceId::Server(component, _) => match input.inventory.host(node) {
+            Observed::Present(host) => word(&host.components, |all| {
+                if all.contains(component.name()) {
+                    "runs".to_owned()
+                } else {
+                    "no process".to_owned()
+                }
+            }),
+            Observed::Absent => "none".to_owned(),
+            Observed::Unknown(why) => format!("? {why}"),
+        },
+        _ => word(&input.inventory.agent(node), |agent| {
+            word(&agent.processes, |all| match all.as_slice() {
+                [] => "no process".to_owned(),
+                [one] => format!(
+                    "pid {} as {}",
+                    one.pid,
+                    one.nodeid.as_deref().unwrap_or("nobody")
+                ),
+                many => format!("{} processes", many.len()),
+            })
+        }),
+    }
+}
+
+fn framework_words(framework: &FrameworkFacts, id: &ResourceId) -> Vec<(String, String)> {
+    let mut words = Vec::new();
+    let Some(node) = id.node() else {
+        return words;
+    };
+    match (id, &framework.admin) {
+        (_, Observed::Absent) => {}
+        (_, Observed::Unknown(why)) => words.push(("AdminRegistry".to_owned(), format!("? {why}"))),
+        (ResourceId::Server(component, _), Observed::Present(admin)) => {
+            let view = admin.servers.get(&server_key(*component, node));
+            words.push((
+                "AdminRegistry".to_owned(),
+                view.map_or_else(
+                    || "was not asked".to_owned(),
+                    |view| {
+                        word(view, |v| {
+                            let library = match &v.library {
+                                Observed::Present(library) => format!(", TarsCpp {library}"),
+                                _ => String::new(),
+                            };
+                            format!("{} (pid {}){library}", v.in_node, v.pid)
+                        })
+                    },
+                ),
+            ));
+        }
+        (_, Observed::Present(_)) => words.push((
+            "AdminRegistry".to_owned(),
+            word(&framework.ping(node), |alive| {
+                if *alive { "ping succ" } else { "no connection" }.to_owned()
+            }),
+        )),
+    }
+    if framework.database.is_absent() {
+        return words;
+    }
+    let database = match (id, framework.rows()) {
+        (_, Observed::Absent) => "no db_tars".to_owned(),
+        (_, Observed::Unknown(why)) => format!("? {why}"),
+        (ResourceId::Server(component, _), Observed::Present(rows)) => word(&rows.servers, |all| {
+            all.iter()
+                .find(|r| r.server == component.name() && r.node == node.as_str())
+                .map_or_else(
+                    || "no row".to_owned(),
+                    |r| {
+                        format!(
+                            "{}, set {}",
+                            r.present.as_deref().unwrap_or("?"),
+                            r.setting.as_deref().unwrap_or("?")
+                        )
+                    },
+                )
+        }),
+        (_, Observed::Present(_)) => match framework.node_row(node) {
+            Observed::Present(row) => {
+                let age = row
+                    .heartbeat_age
+                    .map_or_else(String::new, |age| format!(", heartbeat {age} s ago"));
+                format!("{}{age}", row.present.as_deref().unwrap_or("?"))
+            }
+            Observed::Absent => "no row".to_owned(),
+            Observed::Unknown(why) => format!("? {why}"),
+        },
+    };
+    words.push(("database".to_owned(), database));
+    words
+}
+
+fn registry(input: &PlanInput<'_>, id: &ResourceId) -> Vec<(String, String)> {
+    let ResourceId::RegistryEndpoint(at) = id else {
+        return Vec::new();
+    };
+    let mut words = vec![("spec".to_owned(), "answers".to_owned())];
+    let Some(framework) = &input.inventory.framework else {
+        return words;
+    };
+    if let Some(answer) = framework.registries.get(at) {
+        words.push(("rpc".to_owned(), answer.to_string()));
+    }
+    if let Observed::Present(rows) = framework.rows()
+        && let Some(listed) = cluster::listed(rows)
+    {
+        let row = listed
+            .get(at)
+            .map_or_else(|| "no row".to_owned(), |r| cluster::told(r));
+        words.push(("database".to_owned(), row));
+    }
+    words
+}

@@ -1,0 +1,322 @@
+//! Asking the framework itself: every servant that the spec expects, AdminRegistry, the database.
+//!
+//! It runs beside the look at the hosts and shares nothing with it. Every question has its own
+//! deadline, so the pass takes as long as its slowest answer and no longer; what did not answer is
+//! unknown, with the reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tarsops_model::component::Component;
+use tarsops_model::desired::{Desired, Rpc};
+use tarsops_model::framework::{AdminFacts, Answer, Asked, FrameworkFacts, ServerView, server_key};
+use tarsops_model::host::NodeState;
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+use tarsops_model::version::Version;
+use tarsops_transport::Connect;
+use tarsops_transport::calls::Admin;
+use tarsops_transport::mysql::Access;
+use tarsops_transport::rpc::{CallError, RpcClient, Way};
+
+/// How long one call may take.
+pub const CALL: Duration = Duration::from_secs(3);
+/// How long the database may take for everything.
+pub const DATABASE: Duration = Duration::from_secs(10);
+/// Calls in flight on one connection, and connections at once.
+const AT_ONCE: usize = 64;
+/// The application that the framework's own servers belong to.
+const APPLICATION: &str = "tars";
+
+/// The way to the framework's servants.
+pub struct Ways {
+    /// How they are asked.
+    pub rpc: Rpc,
+    /// Makes SSH connections.
+    pub connect: Arc<dyn Connect>,
+}
+
+impl Ways {
+    fn to(&self, node: &NodeName) -> Way {
+        match self.rpc {
+            Rpc::Ssh => Way::Through {
+                connect: Arc::clone(&self.connect),
+                node: node.clone(),
+            },
+            Rpc::Direct | Rpc::Off => Way::Direct,
+        }
+    }
+
+    /// A client for a servant that lies on `node`.
+    #[must_use]
+    pub fn client(&self, node: &NodeName, at: Endpoint) -> RpcClient {
+        RpcClient::new(at, self.to(node))
+    }
+}
+
+/// What to ask of whom.
+#[derive(Debug, Clone, Default)]
+pub struct Questions {
+    /// Servants, by node.
+    pub servants: Vec<(Component, NodeName, &'static str, Endpoint)>,
+    /// AdminRegistry, where the spec places it.
+    pub admin: Option<(NodeName, Endpoint)>,
+    /// Nodes that AdminRegistry is asked about.
+    pub nodes: Vec<NodeName>,
+    /// Servers that AdminRegistry is asked about.
+    pub servers: Vec<(Component, NodeName)>,
+}
+
+impl Questions {
+    /// What the spec lets one expect of `nodes`, and of the registries in any case.
+    #[must_use]
+    pub fn of(desired: &Desired, nodes: &BTreeSet<NodeName>) -> Self {
+        let mut out = Self::default();
+        let expected = |node: &NodeName| {
+            desired.host(node).is_some_and(|h| {
+                matches!(h.state, NodeState::Present | NodeState::Maintenance { .. })
+            })
+        };
+        let mut add = |component: Component, node: &NodeName, version: Option<Version>| {
+            let Some(host) = desired.host(node) else {
+                return;
+            };
+            for (servant, port) in component.servants() {
+                if speaks_tars(component, servant, version) {
+                    let at = Endpoint::at(host.ip, *port);
+                    out.servants.push((component, node.clone(), servant, at));
+                }
+            }
+        };
+        let mut servers = Vec::new();
+        for (id, resource) in &desired.resources {
+            match id {
+                ResourceId::Agent(node) if expected(node) && nodes.contains(node) => {
+                    add(Component::Tarsnode, node, None);
+                }
+                ResourceId::Server(component, node) if expected(node) => {
+                    let meant = nodes.contains(node);
+                    if meant || *component == Component::Tarsregistry {
+                        let version = match resource {
+                            tarsops_model::desired::Resource::Server(s) => Some(s.version),
+                            _ => None,
+                        };
+                        add(*component, node, version);
+                    }
+                    if meant && *component != Component::Tarsnode {
+                        servers.push((*component, node.clone()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        out.servers = servers;
+        out.admin = desired.admin().map(|(n, e)| (n.clone(), e));
+        out.nodes = nodes.iter().filter(|n| expected(n)).cloned().collect();
+        out
+    }
+}
+
+/// Whether a servant speaks Tars in that release: the query services did not before 2.1.0, and
+/// `TopologyObj` came with 3.0.1.
+fn speaks_tars(component: Component, servant: &str, version: Option<Version>) -> bool {
+    let since = match (component, servant) {
+        (Component::Tarsquerystat | Component::Tarsqueryproperty, _) => "2.1.0",
+        (Component::Tarslog, "tars.tarslog.TopologyObj") => "3.0.1",
+        _ => return true,
+    };
+    match (version, since.parse::<Version>()) {
+        (Some(version), Ok(since)) => version >= since,
+        _ => true,
+    }
+}
+
+fn answer(result: Result<(), CallError>) -> Answer {
+    match result {
+        Ok(()) => Answer::Answers,
+        Err(CallError::Refused { .. }) => Answer::Refused,
+        Err(CallError::UnknownServant { .. }) => Answer::NoServant,
+        Err(
+            e @ (CallError::Answered { .. }
+            | CallError::Garbled { .. }
+            | CallError::UnknownFunction { .. }),
+        ) => Answer::Failed(e.to_string()),
+        Err(other) => Answer::Silent(other.to_string()),
+    }
+}
+
+fn known<T>(result: Result<T, CallError>) -> Observed<T> {
+    match result {
+        Ok(value) => Observed::Present(value),
+        Err(e) => Observed::Unknown(e.to_string()),
+    }
+}
+
+/// Asks everything at once. `clock` is the control machine's, in seconds since 1970.
+pub async fn ask(
+    desired: &Desired,
+    questions: &Questions,
+    ways: &Ways,
+    database: Option<Result<Access, String>>,
+    clock: &(dyn Fn() -> i64 + Sync),
+    try_default: bool,
+) -> FrameworkFacts {
+    let servants = async {
+        if ways.rpc == Rpc::Off {
+            return BTreeMap::new();
+        }
+        ping_all(questions, ways).await
+    };
+    let admin = async {
+        match &questions.admin {
+            None => Observed::Absent,
+            Some(_) if ways.rpc == Rpc::Off => {
+                Observed::Unknown("the spec says `rpc: none`".into())
+            }
+            Some((node, at)) => {
+                let client = ways.client(node, at.clone());
+                ask_admin(&client, questions).await
+            }
+        }
+    };
+    let database = async {
+        match database {
+            None => Observed::Absent,
+            Some(Err(why)) => Observed::Unknown(why),
+            Some(Ok(access)) => match access.read(clock, try_default, DATABASE).await {
+                Ok(facts) => Observed::Present(facts),
+                Err(e) => Observed::Unknown(e.to_string()),
+            },
+        }
+    };
+    let (servants, admin, database) = tokio::join!(servants, admin, database);
+    let registries = desired
+        .registries
+        .iter()
+        .map(|at| {
+            let answer = servants
+                .values()
+                .find(|a: &&Asked| a.at == *at && a.component == Component::Tarsregistry)
+                .map_or_else(
+                    || Answer::Silent("it was not asked".to_owned()),
+                    |a| a.answer.clone(),
+                );
+            (at.clone(), answer)
+        })
+        .collect();
+    FrameworkFacts {
+        servants,
+        registries,
+        admin,
+        database,
+    }
+}
+
+async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked> {
+    futures::stream::iter(questions.servants.iter().map(
+        |(component, node, servant, at)| async move {
+            let client = ways.client(node, at.clone());
+            let asked = Asked {
+                component: *component,
+                node: node.clone(),
+                servant: (*servant).to_owned(),
+                at: at.clone(),
+                answer: answer(client.ping(servant, CALL).await),
+            };
+            (format!("{servant}@{node}"), asked)
+        },
+    ))
+    .buffer_unordered(AT_ONCE)
+    .collect()
+    .await
+}
+
+async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminFacts> {
+    let admin = Admin::new(client, CALL);
+    let version = match admin.version().await {
+        Ok(version) => Observed::Present(version),
+        // Whoever does not answer this one is not asked the others.
+        Err(e) => return Observed::Unknown(e.to_string()),
+    };
+    let names: Vec<String> = questions.nodes.iter().map(ToString::to_string).collect();
+    let pings = async {
+        futures::stream::iter(questions.nodes.iter().map(|node| {
+            let admin = &admin;
+            async move { (node.clone(), known(admin.ping_node(node.as_str()).await)) }
+        }))
+        .buffer_unordered(AT_ONCE)
+        .collect::<BTreeMap<_, _>>()
+        .await
+    };
+    let servers = async {
+        futures::stream::iter(questions.servers.iter().map(|(component, node)| {
+            let admin = &admin;
+            async move {
+                let view = view_of(admin, *component, node).await;
+                (server_key(*component, node), view)
+            }
+        }))
+        .buffer_unordered(AT_ONCE)
+        .collect::<BTreeMap<_, _>>()
+        .await
+    };
+    let (nodes, connections, pings, servers) = tokio::join!(
+        admin.all_node_names(),
+        admin.node_list(&names),
+        pings,
+        servers
+    );
+    let nodes = match nodes {
+        // With the database down this list is empty, too.
+        Ok(all) if all.is_empty() => Observed::Unknown("its list of nodes is empty".to_owned()),
+        Ok(all) => Observed::Present(all.into_iter().collect()),
+        Err(e) => Observed::Unknown(e.to_string()),
+    };
+    let connections = questions
+        .nodes
+        .iter()
+        .map(|node| {
+            let word = match &connections {
+                Err(e) => Observed::Unknown(e.to_string()),
+                Ok(pairs) => match pairs.get(node.as_str()) {
+                    Some(at) if !at.is_empty() => Observed::Present(at.clone()),
+                    Some(_) => Observed::Absent,
+                    None => Observed::Unknown("it was not answered for".to_owned()),
+                },
+            };
+            (node.clone(), word)
+        })
+        .collect();
+    Observed::Present(AdminFacts {
+        version,
+        nodes,
+        connections,
+        pings,
+        servers,
+    })
+}
+
+async fn view_of(admin: &Admin<'_>, component: Component, node: &NodeName) -> Observed<ServerView> {
+    let (name, node) = (component.name(), node.as_str());
+    let state = match admin.server_state(APPLICATION, name, node).await {
+        Ok(state) => state,
+        Err(e) => return Observed::Unknown(e.to_string()),
+    };
+    // Only a running process can tell, and one that is not there costs a time-out.
+    let library = if state.present_state_in_node == "Active" {
+        known(admin.library_version(APPLICATION, name, node).await)
+    } else {
+        Observed::Absent
+    };
+    Observed::Present(ServerView {
+        setting: state.setting_state_in_reg,
+        present: state.present_state_in_reg,
+        in_node: state.present_state_in_node,
+        pid: state.process_id,
+        patch_version: state.patch_version,
+        library,
+    })
+}
