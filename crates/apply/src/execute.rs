@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tarsops_model::desired::{Desired, OnFailure};
+use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, NodeName, RunId};
 use tarsops_plan::action::{Action, Undo};
@@ -131,6 +133,14 @@ pub struct Run<'a> {
     pub stop_on_failure: bool,
     /// This machine's memory of the run.
     pub journal: Mutex<Journal>,
+    /// Asks the framework about a node, for the gates.
+    pub watch: &'a dyn Watch,
+}
+
+/// Asks the framework about one node.
+pub trait Watch: Send + Sync {
+    /// What the framework says of `node` now; none where nobody can be asked.
+    fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
 }
 
 impl Run<'_> {
@@ -350,7 +360,7 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
     outcome.taken_back = back;
 }
 
-async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
+pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
     let id = end.step.clone();
     run.journal
         .lock()

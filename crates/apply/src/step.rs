@@ -18,7 +18,7 @@ use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
 use tarsops_transport::{Fault, FaultKind, Payload, Remote};
 
-use crate::execute::{Progress, Run};
+use crate::execute::{Progress, Run, take_one_back};
 use crate::scripts::{self, CrontabAfter, Launch, Mode, Said};
 
 /// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
@@ -153,11 +153,125 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         took: Duration::ZERO,
         intent: None,
     };
-    end.verdict = match walk(run, step, &node, &mut end).await {
+    let mut gate = Gate::default();
+    end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,
     };
+    if let (Gate::Refused(why), false) = (gate, run.stop_on_failure) {
+        // The host is content and the framework is not: the host is told to go back.
+        let back = Box::pin(take_one_back(run, &end)).await;
+        end.verdict = if back.verdict.is_good() {
+            Verdict::RolledBack(why)
+        } else {
+            let cause = back.verdict.why().unwrap_or_default();
+            Verdict::Stuck(format!(
+                "{why}; and the old state could not be put back: {cause}"
+            ))
+        };
+        end.log.extend(back.log);
+    }
     end.took = began.elapsed();
     end
+}
+
+/// What the framework said of a step after its host was content.
+#[derive(Debug, Default)]
+enum Gate {
+    /// Nothing against it.
+    #[default]
+    Open,
+    /// No, and which source said so.
+    Refused(String),
+}
+
+/// For how long the framework has been content with a node.
+#[derive(Default)]
+struct Held {
+    since: Option<Instant>,
+    /// Why it is not now, and whether that is a no or only not known.
+    why: Option<Truth>,
+}
+
+impl Held {
+    fn take(&mut self, truth: Truth) {
+        match truth {
+            Truth::Holds => {
+                self.since.get_or_insert_with(Instant::now);
+                self.why = None;
+            }
+            other => {
+                self.since = None;
+                self.why = Some(other);
+            }
+        }
+    }
+}
+
+/// Between two questions to the framework.
+const QUESTION: Duration = Duration::from_secs(1);
+
+/// Asks the framework over and over, until it is dropped.
+async fn follow(
+    run: &Run<'_>,
+    node: &NodeName,
+    wanted: &[Condition],
+    held: &std::sync::Mutex<Held>,
+) -> std::convert::Infallible {
+    loop {
+        let inventory = Inventory {
+            framework: run.watch.node(node).await,
+            ..Inventory::default()
+        };
+        let truth = wanted
+            .iter()
+            .map(|c| c.eval(node, &inventory))
+            .find(|t| *t != Truth::Holds)
+            .unwrap_or(Truth::Holds);
+        held.lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take(truth);
+        tokio::time::sleep(QUESTION).await;
+    }
+}
+
+/// Waits until the framework has been content for the settle time. What it cannot say leaves the
+/// host as it is: a database that is down is no reason to stop a tarsnode that works.
+async fn pass_gate(
+    run: &Run<'_>,
+    until: Instant,
+    held: &std::sync::Mutex<Held>,
+    gate: &mut Gate,
+) -> Result<(), Verdict> {
+    let settle = Duration::from_secs(run.desired.policy.settle);
+    loop {
+        let (since, why) = {
+            let now = held
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            (now.since, now.why.clone())
+        };
+        if since.is_some_and(|s| s.elapsed() >= settle) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            let limit = run.desired.policy.deadline;
+            return Err(match why {
+                Some(Truth::Fails(why)) => {
+                    let why = format!("the host is content, and after {limit} s {why}");
+                    *gate = Gate::Refused(why.clone());
+                    Verdict::LeftFailed(why)
+                }
+                Some(Truth::Unknown(why)) => Verdict::LeftFailed(format!(
+                    "the host is content; whether the framework is could not be seen within {limit} s: {why}"
+                )),
+                _ => Verdict::LeftFailed(format!(
+                    "the framework was not content for {} s on end within {limit} s",
+                    settle.as_secs()
+                )),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn walk(
@@ -165,13 +279,23 @@ async fn walk(
     step: &Step,
     node: &NodeName,
     end: &mut StepEnd,
+    gate: &mut Gate,
 ) -> Result<Verdict, Verdict> {
     let remote = run
         .connect
         .connect(node)
         .await
         .map_err(|e| Verdict::Silent(e.text))?;
-    let seen = observe(run, &*remote, node).await?;
+    let mut seen = observe(run, &*remote, node).await?;
+    let (wanted, local): (Vec<Condition>, Vec<Condition>) = step
+        .post
+        .iter()
+        .cloned()
+        .partition(Condition::is_of_framework);
+    // Only if the host is content is it worth asking the framework, too.
+    if !wanted.is_empty() && holds(&local, node, &seen).is_ok() {
+        seen.framework = run.watch.node(node).await;
+    }
     if holds(&step.post, node, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
     }
@@ -206,10 +330,34 @@ async fn walk(
             conclude(said, end)?;
         }
         Action::ChangeAgent(change) => {
-            act(run, step, node, change, remote, &seen, &install, end).await?;
+            let began = Instant::now();
+            let held = std::sync::Mutex::new(Held::default());
+            let acting = act(run, step, node, change, remote, &seen, &install, end);
+            if wanted.is_empty() {
+                acting.await?;
+                return see(run, node, &local).await;
+            }
+            // The framework is watched while the host settles, so that settling is waited for once.
+            let rest = async {
+                acting.await?;
+                see(run, node, &local).await?;
+                let policy = &run.desired.policy;
+                let patience = Duration::from_secs(policy.deadline + policy.settle);
+                let until = (began + patience).max(Instant::now() + GRACE);
+                pass_gate(run, until, &held, gate).await?;
+                Ok(Verdict::Done)
+            };
+            return tokio::select! {
+                verdict = rest => verdict,
+                never = follow(run, node, &wanted, &held) => match never {},
+            };
         }
     }
-    // The host has seen its own end; now see it from here.
+    see(run, node, &local).await
+}
+
+/// Sees from here what the host has seen of its own end.
+async fn see(run: &Run<'_>, node: &NodeName, wanted: &[Condition]) -> Result<Verdict, Verdict> {
     let until = Instant::now() + GRACE;
     loop {
         let why = match run.connect.connect(node).await {
@@ -219,7 +367,7 @@ async fn walk(
                     run.connect.forget(node).await;
                     verdict.why().unwrap_or_default().to_owned()
                 }
-                Ok(seen) => match holds(&step.post, node, &seen) {
+                Ok(seen) => match holds(wanted, node, &seen) {
                     Ok(()) => return Ok(Verdict::Done),
                     Err(why) => why,
                 },

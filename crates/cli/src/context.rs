@@ -15,7 +15,7 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
-use tarsops_probe::truth::{self, Questions, Ways};
+use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
@@ -170,6 +170,27 @@ pub struct Context {
     pub try_default_login: bool,
 }
 
+/// Asks the framework about single nodes.
+pub struct Watcher {
+    watch: NodeWatch,
+    asks: bool,
+}
+
+impl tarsops_apply::execute::Watch for Watcher {
+    fn node<'a>(
+        &'a self,
+        node: &'a NodeName,
+    ) -> futures::future::BoxFuture<'a, Option<Box<FrameworkFacts>>> {
+        Box::pin(async move {
+            if self.asks {
+                Some(Box::new(self.watch.node(node).await))
+            } else {
+                None
+            }
+        })
+    }
+}
+
 /// Seconds since 1970.
 pub fn now() -> i64 {
     jiff::Timestamp::now().as_second()
@@ -261,6 +282,15 @@ impl Context {
         Ways {
             rpc: self.desired().rpc,
             connect: Arc::clone(&self.connector) as Arc<dyn Connect>,
+        }
+    }
+
+    /// Asks the framework about single nodes, for gates.
+    pub async fn watch(&self) -> Watcher {
+        let database = self.database().await.and_then(std::result::Result::ok);
+        Watcher {
+            asks: self.desired().rpc != Rpc::Off || database.is_some(),
+            watch: NodeWatch::new(self.desired(), &self.ways(), database),
         }
     }
 

@@ -22,6 +22,8 @@ pub enum Answer {
     Refused,
     /// Proven: what listens there does not have the servant.
     NoServant,
+    /// It takes connections and does not answer, and what it does instead.
+    Mute(String),
     /// No answer came, and why; nothing is proven.
     Silent(String),
     /// An answer came that is none.
@@ -33,6 +35,12 @@ impl Answer {
     #[must_use]
     pub const fn is_alive(&self) -> bool {
         matches!(self, Self::Answers)
+    }
+
+    /// Whether it could not be told.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Silent(_))
     }
 
     /// Whether it is proven that it is not there.
@@ -48,7 +56,7 @@ impl fmt::Display for Answer {
             Self::Answers => f.write_str("answers"),
             Self::Refused => f.write_str("refuses connections"),
             Self::NoServant => f.write_str("does not have the servant"),
-            Self::Silent(why) | Self::Failed(why) => f.write_str(why),
+            Self::Mute(why) | Self::Silent(why) | Self::Failed(why) => f.write_str(why),
         }
     }
 }

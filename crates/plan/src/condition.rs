@@ -91,6 +91,10 @@ pub enum Condition {
         /// Registries that the locator names, at least.
         locator: BTreeSet<Endpoint>,
     },
+    /// The registry calls the node active.
+    Registered,
+    /// AdminRegistry reaches the node over its long connection (`ping succ`).
+    Connected,
     /// The folder belongs to this user.
     Owner {
         /// The user.
@@ -109,6 +113,12 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Whether it is the framework, and not the host, that knows.
+    #[must_use]
+    pub const fn is_of_framework(&self) -> bool {
+        matches!(self, Self::Registered | Self::Connected)
+    }
+
     /// Evaluates the condition for `node`. Facts that could not be seen make it unknown.
     #[must_use]
     pub fn eval(&self, node: &NodeName, inventory: &Inventory) -> Truth {
@@ -256,6 +266,27 @@ impl Condition {
                     }
                 },
             }),
+            Self::Registered => match inventory.framework.as_ref().map(|f| f.node_row(node)) {
+                None => Truth::Unknown("the database was not asked".to_owned()),
+                Some(Observed::Unknown(why)) => Truth::Unknown(why),
+                Some(Observed::Absent) => {
+                    Truth::Fails("the database has no row of it: it has not registered".to_owned())
+                }
+                Some(Observed::Present(row)) => {
+                    truth(row.present.as_deref() == Some("active"), || {
+                        let state = row.present.as_deref().unwrap_or("(nothing)");
+                        format!("the database calls it {state}")
+                    })
+                }
+            },
+            Self::Connected => match inventory.framework.as_ref().map(|f| f.ping(node)) {
+                None => Truth::Unknown("AdminRegistry was not asked".to_owned()),
+                Some(Observed::Unknown(why)) => Truth::Unknown(format!("AdminRegistry: {why}")),
+                Some(Observed::Absent) => Truth::Unknown("there is no AdminRegistry".to_owned()),
+                Some(Observed::Present(alive)) => truth(alive, || {
+                    "AdminRegistry has no connection to it (no `ping succ`)".to_owned()
+                }),
+            },
             Self::Owner { user } => on_agent(node, inventory, |a| {
                 compare(&a.folder, "its folder", |f| {
                     f.owner == *user && f.strangers.is_empty()
@@ -387,6 +418,8 @@ impl fmt::Display for Condition {
             Self::Listens => f.write_str("its port listens"),
             Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
             Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
+            Self::Registered => f.write_str("the registry calls it active"),
+            Self::Connected => f.write_str("AdminRegistry reaches it"),
             Self::Owner { user } => write!(f, "the folder belongs to {user}"),
             Self::Watched { .. } => f.write_str("cron watches it"),
             Self::Unwatched { .. } => f.write_str("cron does not watch it"),

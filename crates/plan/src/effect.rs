@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use tarsops_model::agent::{AgentFacts, FileFact, OwnerFact, ProcessFact, TextFact};
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::NodeRow;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{NodeName, RunId};
@@ -147,10 +148,44 @@ fn agent(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
             config: None,
         }]);
         facts.listening = Observed::Present(true);
+        if let Some(nodeid) = nodeid_of(&facts).and_then(|id| id.parse().ok()) {
+            registered(inventory, &nodeid);
+        }
     }
     inventory
         .resources
         .insert(id, Observed::Present(Facts::Agent(Box::new(facts))));
+}
+
+fn nodeid_of(facts: &AgentFacts) -> Option<String> {
+    facts.processes.present()?.first()?.nodeid.clone()
+}
+
+/// A tarsnode that has started registers under its nodeid and connects to AdminRegistry.
+fn registered(inventory: &mut Inventory, nodeid: &NodeName) {
+    let Some(framework) = &mut inventory.framework else {
+        return;
+    };
+    if let Observed::Present(database) = &mut framework.database
+        && let Observed::Present(rows) = &mut database.rows
+        && let Observed::Present(nodes) = &mut rows.nodes
+    {
+        nodes.retain(|row| row.name != nodeid.as_str());
+        nodes.push(NodeRow {
+            name: nodeid.to_string(),
+            node_obj: Some(String::new()),
+            present: Some("active".to_owned()),
+            setting: Some("active".to_owned()),
+            group_id: Some(-1),
+            heartbeat_age: Some(0),
+            ..NodeRow::default()
+        });
+    }
+    if let Observed::Present(admin) = &mut framework.admin {
+        admin.pings.insert(nodeid.clone(), Observed::Present(true));
+        let now = Observed::Present("now".to_owned());
+        admin.connections.insert(nodeid.clone(), now);
+    }
 }
 
 const fn empty() -> AgentFacts {

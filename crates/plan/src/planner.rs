@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::{Policy, Resource};
+use tarsops_model::desired::{Policy, Resource, Rpc};
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -42,6 +42,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.recover();
     draft.agents(&input.desired.policy);
     draft.removals(&input.desired.policy);
+    draft.unchecked(input);
     draft.finish(input)
 }
 
@@ -324,6 +325,44 @@ impl Draft {
             }
         }
         self.drift.extend(findings::unknowns(input));
+    }
+
+    /// Says what the gates after a node's step cannot ask.
+    fn unchecked(&mut self, input: &PlanInput<'_>) {
+        let gated = self
+            .steps
+            .iter()
+            .any(|s| matches!(&s.action, Action::ChangeAgent(c) if c.health));
+        if !gated {
+            return;
+        }
+        let framework = input.inventory.framework.as_deref();
+        let rows = framework.map(tarsops_model::framework::FrameworkFacts::rows);
+        let registration = match (input.desired.database(), rows) {
+            (None, _) => Some("the spec names no database".to_owned()),
+            (Some(_), Some(Observed::Present(rows))) => rows.nodes.unknown().map(str::to_owned),
+            (Some(_), Some(Observed::Unknown(why))) => Some(why),
+            (Some(_), _) => Some("the database was not read".to_owned()),
+        };
+        let ping = if input.desired.rpc == Rpc::Off {
+            Some("the spec says `rpc: none`".to_owned())
+        } else {
+            match framework.map(|f| &f.admin) {
+                Some(Observed::Present(_)) => None,
+                Some(Observed::Unknown(why)) => Some(why.clone()),
+                Some(Observed::Absent) | None => Some("AdminRegistry was not asked".to_owned()),
+            }
+        };
+        for (what, why) in [
+            ("registration", registration),
+            ("AdminRegistry's ping", ping),
+        ] {
+            if let Some(why) = why {
+                self.report.push(Line::Unchecked {
+                    what: format!("{what} ({why})"),
+                });
+            }
+        }
     }
 
     fn recover(&mut self) {

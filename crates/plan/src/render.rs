@@ -104,7 +104,7 @@ pub fn summary(plan: &Plan) -> String {
 const fn is_quiet(line: &Line) -> bool {
     matches!(
         line,
-        Line::NotYet { .. } | Line::Note { .. } | Line::Ignored { .. }
+        Line::NotYet { .. } | Line::Unchecked { .. } | Line::Note { .. } | Line::Ignored { .. }
     )
 }
 
@@ -244,6 +244,7 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut ignored: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut not_yet: Vec<String> = Vec::new();
+    let mut unchecked: Vec<String> = Vec::new();
     let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
     let mut plain: Vec<(String, String)> = Vec::new();
     let name = |r: &ResourceId| r.node().map_or_else(|| r.to_string(), ToString::to_string);
@@ -273,6 +274,7 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
             Line::Ignored { resource, why } => {
                 ignored.entry(why.clone()).or_default().push(name(resource));
             }
+            Line::Unchecked { what } => unchecked.push(what.clone()),
             Line::NotYet { topic, what } => not_yet.push(format!("{topic}: {what}")),
             Line::Unfinished { node, run } => {
                 alarms
@@ -363,6 +365,9 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     }
     for (text, nodes) in &notes {
         put(out, ' ', nodes, &format!("note: {text}"));
+    }
+    for what in &unchecked {
+        let _ = writeln!(out, "    not checked by gates: {what}");
     }
     for what in &not_yet {
         let _ = writeln!(out, "    not managed yet: {what}");

@@ -206,6 +206,11 @@ pub enum Line {
         /// Of which kind.
         topic: String,
     },
+    /// What the gates of this plan cannot ask.
+    Unchecked {
+        /// What, and why not.
+        what: String,
+    },
     /// Something noteworthy that is no drift.
     Note {
         /// About which resource.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rpc};
-use tarsops_model::framework::{AdminFacts, Answer, Asked, FrameworkFacts, ServerView, server_key};
+use tarsops_model::framework::{
+    AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, Rows, ServerView, server_key,
+};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
@@ -144,6 +146,12 @@ fn answer(result: Result<(), CallError>) -> Answer {
             | CallError::Garbled { .. }
             | CallError::UnknownFunction { .. }),
         ) => Answer::Failed(e.to_string()),
+        Err(
+            e @ (CallError::NoAnswer {
+                connected: true, ..
+            }
+            | CallError::Disconnected { tunnel: false, .. }),
+        ) => Answer::Mute(e.to_string()),
         Err(other) => Answer::Silent(other.to_string()),
     }
 }
@@ -297,6 +305,71 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
         pings,
         servers,
     })
+}
+
+/// Asks about one node again and again, for the gates of an apply.
+pub struct NodeWatch {
+    admin: Option<RpcClient>,
+    database: Option<Access>,
+}
+
+impl NodeWatch {
+    /// Asks AdminRegistry and the database, as far as the spec lets them be asked.
+    #[must_use]
+    pub fn new(desired: &Desired, ways: &Ways, database: Option<Access>) -> Self {
+        let admin = desired
+            .admin()
+            .filter(|_| ways.rpc != Rpc::Off)
+            .map(|(node, at)| ways.client(node, at));
+        Self { admin, database }
+    }
+
+    /// What the framework says of `node` now. Only the node's row and ping are asked for.
+    pub async fn node(&self, node: &NodeName) -> FrameworkFacts {
+        let not_asked = || "it was not asked".to_owned();
+        let ping = async {
+            let Some(client) = &self.admin else {
+                return Observed::Absent;
+            };
+            let heard = Admin::new(client, CALL).ping_node(node.as_str()).await;
+            Observed::Present(AdminFacts {
+                version: Observed::Unknown(not_asked()),
+                nodes: Observed::Unknown(not_asked()),
+                connections: BTreeMap::new(),
+                pings: [(node.clone(), known(heard))].into(),
+                servers: BTreeMap::new(),
+            })
+        };
+        let row = async {
+            let Some(access) = &self.database else {
+                return Observed::Absent;
+            };
+            match access.node_row(node, CALL).await {
+                Ok(row) => Observed::Present(DatabaseFacts {
+                    server: String::new(),
+                    tls: false,
+                    clock_skew: 0,
+                    databases: BTreeMap::new(),
+                    rows: Observed::Present(Rows {
+                        nodes: Observed::Present(row.into_iter().collect()),
+                        servers: Observed::Unknown(not_asked()),
+                        adapters: Observed::Unknown(not_asked()),
+                        registries: Observed::Unknown(not_asked()),
+                        templates: Observed::Unknown(not_asked()),
+                    }),
+                    default_login: Observed::Unknown(not_asked()),
+                }),
+                Err(e) => Observed::Unknown(e.to_string()),
+            }
+        };
+        let (admin, database) = tokio::join!(ping, row);
+        FrameworkFacts {
+            servants: BTreeMap::new(),
+            registries: BTreeMap::new(),
+            admin,
+            database,
+        }
+    }
 }
 
 async fn view_of(admin: &Admin<'_>, component: Component, node: &NodeName) -> Observed<ServerView> {

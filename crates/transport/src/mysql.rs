@@ -19,8 +19,8 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
 use tarsops_model::desired::Tls;
-use tarsops_model::framework::{DATABASES, DatabaseFacts};
-use tarsops_model::names::Endpoint;
+use tarsops_model::framework::{DATABASES, DatabaseFacts, NodeRow};
+use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tokio::net::{TcpListener, UnixStream};
 
@@ -255,6 +255,35 @@ impl Access {
             facts.default_login = self.lets_installer_in(deadline).await;
         }
         Ok(facts)
+    }
+
+    /// The row of one node.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; also where our user may not read the table.
+    pub async fn node_row(
+        &self,
+        node: &NodeName,
+        deadline: Duration,
+    ) -> Result<Option<NodeRow>, DatabaseError> {
+        let (mut conn, _) = self.connect(deadline).await?;
+        let reading = conn.exec_first::<(String, Option<String>, Option<i64>), _, _>(
+            "SELECT CAST(node_name AS CHAR), CAST(present_state AS CHAR), \
+             CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
+             FROM db_tars.t_node_info WHERE node_name = ?",
+            (node.as_str(),),
+        );
+        let row = tokio::time::timeout(deadline, reading)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(row.map(|(name, present, heartbeat_age)| NodeRow {
+            name,
+            present,
+            heartbeat_age,
+            ..NodeRow::default()
+        }))
     }
 
     async fn lets_installer_in(&self, deadline: Duration) -> Observed<bool> {

@@ -52,12 +52,16 @@ pub enum CallError {
         function: String,
         /// How long it was waited for.
         waited: Duration,
+        /// Whether the connection stood, so that something is there and does not answer.
+        connected: bool,
     },
     /// The connection ended before the answer came.
-    #[error("the connection to {at} ended before the answer: {why}")]
+    #[error("{at} ended the connection before the answer: {why}")]
     Disconnected {
         /// Where.
         at: String,
+        /// Whether it may have been SSH that ended it, as nothing ever came back.
+        tunnel: bool,
         /// Why.
         why: String,
     },
@@ -271,15 +275,19 @@ impl RpcClient {
     /// # Errors
     /// A [`CallError`]; also for every answer whose result code is not 0.
     pub async fn call(&self, call: &Call<'_>) -> Result<Response, CallError> {
-        let answer = tokio::time::timeout_at(Instant::now() + call.deadline, self.exchange(call))
-            .await
-            .unwrap_or_else(|_| {
-                Err(CallError::NoAnswer {
+        let until = Instant::now() + call.deadline;
+        let answer = match tokio::time::timeout_at(until, self.exchange(call)).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                return Err(CallError::NoAnswer {
                     at: self.at.to_string(),
                     function: call.function.to_owned(),
                     waited: call.deadline,
-                })
-            })?;
+                    // SSH accepts for the other end, so a tunnel that stands says nothing.
+                    connected: matches!(self.way, Way::Direct) && self.is_connected(),
+                });
+            }
+        };
         match answer.ret {
             code::SUCCESS => Ok(answer),
             code::NO_SERVANT => Err(CallError::UnknownServant {
@@ -297,6 +305,14 @@ impl RpcClient {
                 text: answer.description,
             }),
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        // Whoever holds the lock is about to connect.
+        self.link.try_lock().is_ok_and(|kept| {
+            kept.as_ref()
+                .is_some_and(|link| matches!(&*link.shared.lock(), Waiting::Open(_)))
+        })
     }
 
     async fn exchange(&self, call: &Call<'_>) -> Result<Response, CallError> {
@@ -353,6 +369,7 @@ impl RpcClient {
 
     fn ended(&self, link: &Link, why: &str) -> CallError {
         let through = matches!(self.way, Way::Through { .. });
+        let tunnel = through && !link.heard.load(Ordering::Relaxed);
         let why = if through && !link.heard.load(Ordering::Relaxed) {
             // SSH accepts for the other end and hangs up when nobody is there.
             format!("{why}; the SSH server could not connect there, or forwards nothing")
@@ -361,6 +378,7 @@ impl RpcClient {
         };
         CallError::Disconnected {
             at: self.at.to_string(),
+            tunnel,
             why,
         }
     }

@@ -51,6 +51,8 @@ pub struct SshConnector {
     kept: Mutex<HashMap<NodeName, Arc<SshHost>>>,
     keep: bool,
     sockets: AtomicU32,
+    /// Taken while a connection to the node is being made.
+    turns: Mutex<HashMap<NodeName, Arc<Mutex<()>>>>,
 }
 
 /// One connected host.
@@ -100,6 +102,7 @@ impl SshConnector {
             kept: Mutex::default(),
             keep,
             sockets: AtomicU32::new(0),
+            turns: Mutex::default(),
         })
     }
 
@@ -116,6 +119,9 @@ impl SshConnector {
 
     /// A connection to `node`: one that stands, or a new one.
     async fn host(&self, node: &NodeName) -> Result<Arc<SshHost>, Fault> {
+        // Whoever comes while a connection is being made waits for it rather than making another.
+        let turn = Arc::clone(self.turns.lock().await.entry(node.clone()).or_default());
+        let _turn = turn.lock().await;
         let kept = self.kept.lock().await.get(node).map(Arc::clone);
         if let Some(host) = kept {
             if host.is_alive().await {

@@ -233,6 +233,7 @@ pub async fn carry_out(
     let teller = Teller::new(plan.steps.len(), global.verbose > 0);
     let clock = now;
     let journal = Journal::create(&state_folder(desired), id.as_str());
+    let watch = context.watch().await;
     let run = Run {
         id,
         holder,
@@ -246,6 +247,7 @@ pub async fn carry_out(
         look_deadline: context.timeout,
         stop_on_failure: desired.policy.on_failure == tarsops_model::desired::OnFailure::Stop,
         journal: tokio::sync::Mutex::new(journal),
+        watch: &watch,
     };
     let outcome = tokio::select! {
         outcome = execute(&run, plan, silent) => Some(outcome),

@@ -93,10 +93,18 @@ fn paint(result: Outcome, color: bool) -> String {
 fn text(table: &[Check], guards: &[(String, String, String)], color: bool) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{:<22}{:<10}ABOUT", "CHECK", "RESULT");
+    let mut told: &str = "";
     for check in table {
         let head = format!("{:<22}{}  ", check.check, paint(check.result, color));
         if check.findings.is_empty() {
-            let _ = writeln!(out, "{head}{}", check.text);
+            // One source that is silent leaves many things unknown.
+            let again = check.result == Outcome::Unknown && check.text == told;
+            let _ = writeln!(
+                out,
+                "{head}{}",
+                if again { "as above" } else { &check.text }
+            );
+            told = &check.text;
             continue;
         }
         for (number, found) in check.findings.iter().enumerate() {

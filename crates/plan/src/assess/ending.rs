@@ -167,6 +167,19 @@ impl Work<'_> {
                 user: self.agent.run_user.to_string(),
             },
         ];
+        // What the framework must say, so far as it can be asked.
+        if let Some(framework) = &self.input.inventory.framework {
+            if framework
+                .rows()
+                .present()
+                .is_some_and(|r| r.nodes.present().is_some())
+            {
+                out.push(Condition::Registered);
+            }
+            if framework.admin.present().is_some() {
+                out.push(Condition::Connected);
+            }
+        }
         // The rest of what is written, so far as a probe reports it: without it a step that only
         // mends a script would count as done before it ran.
         for file in &change.files {

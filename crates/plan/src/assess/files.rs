@@ -30,6 +30,7 @@ impl Work<'_> {
         self.compare_owner(facts);
         let disk = self.compare_binary(facts);
         self.compare_processes(facts, disk);
+        self.compare_registration(facts);
         // The host counts a process as healthy only if it runs the very file that lies there.
         self.restart |= self.replaced && !self.fields.is_empty();
         if self.restart {

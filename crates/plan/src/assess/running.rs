@@ -61,6 +61,23 @@ impl Work<'_> {
         }
     }
 
+    /// tarsnode registers at its start only: one whose row is gone must start again.
+    pub(super) fn compare_registration(&mut self, facts: &AgentFacts) {
+        let Some(framework) = &self.input.inventory.framework else {
+            return;
+        };
+        let nodeid = self.agent.nodeid.as_str();
+        let runs = facts
+            .processes
+            .present()
+            .is_some_and(|all| all.iter().any(|p| p.nodeid.as_deref() == Some(nodeid)));
+        if runs && framework.node_row(self.node).is_absent() {
+            self.fields
+                .push(FieldChange::new("registration", "no row", "registered"));
+            self.restart = true;
+        }
+    }
+
     /// A replaced file whose process still runs the old one is a restart.
     pub(super) fn compare_running(
         &mut self,

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::desired::Rpc;
+use tarsops_model::framework::Answer;
 use tarsops_model::observed::Observed;
 
 use super::{Finding, Grade, Name, findings};
@@ -77,7 +78,35 @@ pub fn checks(input: &PlanInput<'_>) -> Vec<Check> {
             findings: found,
         });
     }
+    out.push(beyond(input));
     out
+}
+
+/// Nodes that the framework has rows of and the spec does not name: no drift, and worth a look.
+fn beyond(input: &PlanInput<'_>) -> Check {
+    let names: Vec<String> = super::extra(input)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let (result, text) = if !names.is_empty() {
+        let text = format!(
+            "{} in the framework's rows, not in the spec; left alone (`state: gone` removes the rows)",
+            names.join(", ")
+        );
+        (Result::Warning, text)
+    } else {
+        match source(Name::NotRegistered, input) {
+            Observed::Present(()) => (Result::Ok, "no node beyond the spec".to_owned()),
+            Observed::Absent => (Result::Skipped, not_named(Name::NotRegistered).to_owned()),
+            Observed::Unknown(why) => (Result::Unknown, why),
+        }
+    };
+    Check {
+        check: "extra-nodes".to_owned(),
+        result,
+        text,
+        findings: vec![],
+    }
 }
 
 fn hosts(input: &PlanInput<'_>) -> Check {
@@ -148,20 +177,24 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         }
         other => other,
     };
-    let rpc = || {
+    let rpc = |registries: bool| {
         if input.desired.rpc == Rpc::Off {
-            Observed::Absent
-        } else {
-            let silent = framework.servants.values().find_map(|a| match &a.answer {
-                tarsops_model::framework::Answer::Silent(why) => Some(why.clone()),
+            return Observed::Absent;
+        }
+        let silent = framework
+            .servants
+            .values()
+            .filter(|a| !registries || framework.registries.contains_key(&a.at))
+            .find_map(|a| match &a.answer {
+                Answer::Silent(why) => Some(why.clone()),
                 _ => None,
             });
-            silent.map_or(Observed::Present(()), Observed::Unknown)
-        }
+        silent.map_or(Observed::Present(()), Observed::Unknown)
     };
     match name {
         Name::NodeidTwice | Name::PortTaken => Observed::Present(()),
-        Name::RegistrySilent | Name::ServantSilent | Name::DeadLocator => rpc(),
+        Name::RegistrySilent | Name::DeadLocator => rpc(true),
+        Name::ServantSilent => rpc(false),
         Name::ConnectionLost => match (rows(), framework.admin.as_ref().map(|_| ())) {
             (Observed::Present(()), Observed::Present(())) => Observed::Present(()),
             (Observed::Unknown(why), _) => Observed::Unknown(why),
@@ -179,7 +212,7 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
             Observed::Absent => Observed::Absent,
             Observed::Unknown(why) => Observed::Unknown(why.clone()),
         },
-        Name::RegistryUnlisted => match (rows(), rpc()) {
+        Name::RegistryUnlisted => match (rows(), rpc(true)) {
             (Observed::Present(()), word) => word,
             (word, _) => word,
         },

@@ -119,7 +119,7 @@ fn registries(
         if let Some(row) = row {
             sources.push(("database".to_owned(), told(row)));
         }
-        if answer.is_dead() {
+        if !answer.is_alive() && !answer.is_unknown() {
             out.push(Finding {
                 name: Name::RegistrySilent,
                 grade: Grade::Drift,

@@ -227,10 +227,24 @@ pub fn unknowns(input: &PlanInput<'_>) -> Vec<Drift> {
         );
         unknown(id, why.clone());
     }
+    for asked in framework.servants.values() {
+        use tarsops_model::framework::Answer;
+        let meant =
+            input.scope.has_node(&asked.node) && !framework.registries.contains_key(&asked.at);
+        if let (Answer::Silent(why), true) = (&asked.answer, meant) {
+            let id = match asked.component {
+                tarsops_model::component::Component::Tarsnode => {
+                    ResourceId::Agent(asked.node.clone())
+                }
+                component => ResourceId::Server(component, asked.node.clone()),
+            };
+            unknown(id, format!("{}: {why}", asked.servant));
+        }
+    }
     if input.scope.nodes.is_empty() {
         for (at, answer) in &framework.registries {
             use tarsops_model::framework::Answer;
-            if let Answer::Silent(why) | Answer::Failed(why) = answer
+            if let Answer::Silent(why) = answer
                 && input.desired.rpc != tarsops_model::desired::Rpc::Off
             {
                 unknown(ResourceId::RegistryEndpoint(at.clone()), why.clone());

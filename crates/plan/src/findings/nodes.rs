@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tarsops_conf::{Document, tarsnode};
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
-use tarsops_model::framework::{Answer, FrameworkFacts, ServerRow};
+use tarsops_model::framework::{FrameworkFacts, ServerRow};
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -259,21 +259,24 @@ impl One<'_> {
                 "restart it: apply does",
                 sources,
             )),
-            Observed::Present(row) if row.present.as_deref() == Some("active") => {
-                if ping == Observed::Present(false) && self.agent.is_some() {
-                    out.push(self.finding(
-                        Name::ConnectionLost,
-                        Grade::Drift,
-                        "the database calls it active, and AdminRegistry has no connection to it: nothing can be started, stopped or published there",
-                        if runs {
-                            "look at tarsnode's log for the address of AdminRegistry; restart tarsnode if it does not connect within a minute"
-                        } else {
-                            "start tarsnode: apply does; without it the database says so after 249 to 285 s"
-                        },
-                        sources,
-                    ));
-                }
+            Observed::Present(row)
+                if row.present.as_deref() == Some("active")
+                    && ping == Observed::Present(false)
+                    && self.agent.is_some() =>
+            {
+                out.push(self.finding(
+                    Name::ConnectionLost,
+                    Grade::Drift,
+                    "the database calls it active, and AdminRegistry has no connection to it: nothing can be started, stopped or published there",
+                    if runs {
+                        "look at tarsnode's log for the address of AdminRegistry; restart tarsnode if it does not connect within a minute"
+                    } else {
+                        "start tarsnode: apply does; without it the database says so after 249 to 285 s"
+                    },
+                    sources,
+                ));
             }
+            Observed::Present(row) if row.present.as_deref() == Some("active") => {}
             Observed::Present(_) if runs => out.push(self.finding(
                 Name::NodeInactive,
                 Grade::Drift,
@@ -328,7 +331,8 @@ impl One<'_> {
 
     fn servants(&self, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
         for asked in framework.servants.values() {
-            if asked.node != *self.node || asked.answer.is_alive() {
+            // What could not be told is told as unknown.
+            if asked.node != *self.node || asked.answer.is_alive() || asked.answer.is_unknown() {
                 continue;
             }
             // Registries are told as registries, and an agent that does not run as an agent.
@@ -337,13 +341,9 @@ impl One<'_> {
             if is_registry || idle_agent {
                 continue;
             }
-            let grade = match asked.answer {
-                Answer::Refused | Answer::NoServant | Answer::Failed(_) => Grade::Drift,
-                Answer::Silent(_) | Answer::Answers => Grade::Warning,
-            };
             let mut found = self.finding(
                 Name::ServantSilent,
-                grade,
+                Grade::Drift,
                 format!("{} {}", asked.servant, asked.answer),
                 match asked.component {
                     Component::Tarsnode => "restart tarsnode there".to_owned(),
