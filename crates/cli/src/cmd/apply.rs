@@ -325,7 +325,8 @@ async fn finish(
     });
     if let Some(plan) = left {
         // What is still open after a run is shown, so that nobody has to look again.
-        let open = !plan.steps.is_empty() || plan.is_blocked() || plan.is_incomplete();
+        let open =
+            !plan.steps.is_empty() || plan.is_blocked() || plan.is_incomplete() || plan.has_drift();
         if open && !outcome.ends.is_empty() {
             say("what still differs:");
             let text = render::text(plan, style(global));
