@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tarsops_model::desired::{Desired, OnFailure};
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::way_back;
@@ -137,10 +137,28 @@ pub struct Run<'a> {
     pub watch: &'a dyn Watch,
 }
 
-/// Asks the framework about one node.
+/// Asks the framework, and deletes its rows.
 pub trait Watch: Send + Sync {
     /// What the framework says of `node` now; none where nobody can be asked.
     fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
+
+    /// Everything that the framework says now; none where nobody can be asked.
+    fn all(&self) -> BoxFuture<'_, Option<Box<FrameworkFacts>>>;
+
+    /// Whether a registry answers there.
+    fn answers<'a>(&'a self, registry: &'a Endpoint) -> BoxFuture<'a, bool>;
+
+    /// The rows that `action` deletes, as SQL that would bring them back.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn rows<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<String, String>>;
+
+    /// Deletes the rows; how many there were.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn delete<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
 }
 
 impl Run<'_> {

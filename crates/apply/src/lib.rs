@@ -17,6 +17,7 @@ pub mod execute;
 pub mod history;
 pub mod journal;
 pub mod lease;
+mod rows;
 mod scripts;
 pub mod step;
 

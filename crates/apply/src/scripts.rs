@@ -397,6 +397,19 @@ pub(crate) fn read_upload(stdout: &[u8]) -> Result<(), String> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod host;
 
+/// Writes rows that are about to be deleted into a file of their own, for its owner only. Prints
+/// `kept`.
+#[must_use]
+pub(crate) fn keep_rows(install: &AbsPath, name: &str, rows: &str) -> String {
+    format!(
+        "umask 077\nset -e\nd={base}/.tarsops/rows\nmkdir -p \"$d\"\n\
+         printf '%s' {rows} >\"$d/{name}.tmp\"\nsync \"$d/{name}.tmp\" 2>/dev/null || sync\n\
+         mv -f \"$d/{name}.tmp\" \"$d/{name}\"\necho kept\n",
+        base = quote(install.as_str()),
+        rows = quote(rows),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

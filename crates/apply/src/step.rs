@@ -281,6 +281,9 @@ async fn walk(
     end: &mut StepEnd,
     gate: &mut Gate,
 ) -> Result<Verdict, Verdict> {
+    if step.action.is_of_rows() {
+        return crate::rows::run(run, step, node, end).await;
+    }
     let remote = run
         .connect
         .connect(node)
@@ -329,6 +332,7 @@ async fn walk(
             .await?;
             conclude(said, end)?;
         }
+        Action::ForgetNode { .. } | Action::ForgetRegistry { .. } => {}
         Action::ChangeAgent(change) => {
             let began = Instant::now();
             let held = std::sync::Mutex::new(Held::default());

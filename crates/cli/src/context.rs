@@ -1,6 +1,6 @@
 //! What commands share: the spec, the lock file, the way to the hosts, one look at all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tarsops_apply::execute::install_path;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{Endpoint, NodeName, RunId};
+use tarsops_plan::action::Action;
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
-use tarsops_transport::mysql::Access;
-use tarsops_transport::rpc::Way;
+use tarsops_transport::QUERY;
+use tarsops_transport::mysql::{Access, Which};
+use tarsops_transport::rpc::{RpcClient, Way};
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
 
 use crate::args::{Color, Global, Look};
@@ -174,19 +177,94 @@ pub struct Context {
 pub struct Watcher {
     watch: NodeWatch,
     asks: bool,
+    questions: Questions,
+    desired: Desired,
+    ways: Ways,
+    database: Option<Access>,
+}
+
+/// How long a statement may take.
+const STATEMENT: Duration = Duration::from_secs(20);
+
+impl Watcher {
+    fn database(&self) -> std::result::Result<&Access, String> {
+        self.database
+            .as_ref()
+            .ok_or_else(|| "the database cannot be used".to_owned())
+    }
+}
+
+/// The rows that an action is about.
+fn rows_of(action: &Action) -> Vec<Which> {
+    let row = |table, column, value: String, prefix| Which {
+        table,
+        column,
+        value,
+        prefix,
+    };
+    match action {
+        Action::ForgetNode { node, ip } => vec![
+            row("t_adapter_conf", "node_name", node.to_string(), false),
+            row("t_server_conf", "node_name", node.to_string(), false),
+            row("t_registry_info", "locator_id", format!("{ip}:"), true),
+            row("t_node_info", "node_name", node.to_string(), false),
+        ],
+        Action::ForgetRegistry { registry } => vec![row(
+            "t_registry_info",
+            "locator_id",
+            registry.to_string(),
+            false,
+        )],
+        Action::Recover { .. } | Action::ChangeAgent(_) => vec![],
+    }
 }
 
 impl tarsops_apply::execute::Watch for Watcher {
-    fn node<'a>(
-        &'a self,
-        node: &'a NodeName,
-    ) -> futures::future::BoxFuture<'a, Option<Box<FrameworkFacts>>> {
+    fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
         Box::pin(async move {
             if self.asks {
                 Some(Box::new(self.watch.node(node).await))
             } else {
                 None
             }
+        })
+    }
+
+    fn all(&self) -> BoxFuture<'_, Option<Box<FrameworkFacts>>> {
+        Box::pin(async move {
+            if !self.asks {
+                return None;
+            }
+            let database = self.database.clone().map(Ok);
+            let (desired, questions) = (&self.desired, &self.questions);
+            let facts = truth::ask(desired, questions, &self.ways, database, &now, false).await;
+            Some(Box::new(facts))
+        })
+    }
+
+    fn answers<'a>(&'a self, registry: &'a Endpoint) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let client = RpcClient::new(registry.clone(), Way::Direct);
+            client.ping(QUERY, truth::CALL).await.is_ok()
+        })
+    }
+
+    fn rows<'a>(
+        &'a self,
+        action: &'a Action,
+    ) -> BoxFuture<'a, std::result::Result<String, String>> {
+        Box::pin(async move {
+            let which = rows_of(action);
+            let dump = self.database()?.dump(&which, STATEMENT).await;
+            dump.map_err(|e| e.to_string())
+        })
+    }
+
+    fn delete<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, std::result::Result<u64, String>> {
+        Box::pin(async move {
+            let which = rows_of(action);
+            let deleted = self.database()?.delete(&which, STATEMENT).await;
+            deleted.map_err(|e| e.to_string())
         })
     }
 }
@@ -263,7 +341,11 @@ impl Context {
             return None;
         }
         let ways = self.ways();
-        let questions = Questions::of(desired, &nodes.iter().cloned().collect());
+        let gone = desired
+            .hosts()
+            .filter(|(n, h)| h.state == NodeState::Gone && self.scope.has_node(n))
+            .map(|(n, _)| n);
+        let questions = Questions::of(desired, &nodes.iter().chain(gone).cloned().collect());
         let access = self.database().await;
         let facts = truth::ask(
             desired,
@@ -288,9 +370,14 @@ impl Context {
     /// Asks the framework about single nodes, for gates.
     pub async fn watch(&self) -> Watcher {
         let database = self.database().await.and_then(std::result::Result::ok);
+        let nodes: BTreeSet<NodeName> = self.desired().hosts().map(|(n, _)| n.clone()).collect();
         Watcher {
             asks: self.desired().rpc != Rpc::Off || database.is_some(),
-            watch: NodeWatch::new(self.desired(), &self.ways(), database),
+            watch: NodeWatch::new(self.desired(), &self.ways(), database.clone()),
+            questions: Questions::of(self.desired(), &nodes),
+            desired: self.desired().clone(),
+            ways: self.ways(),
+            database,
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, NodeName, RunId, UserName};
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, UserName};
 use tarsops_model::version::Version;
 
 use crate::crontab::CrontabEdit;
@@ -26,6 +26,26 @@ pub enum Action {
     },
     /// Change tarsnode on a host by one self-finishing script.
     ChangeAgent(Box<AgentChange>),
+    /// Delete the framework's rows of a node whose machine is gone.
+    ForgetNode {
+        /// Which node.
+        node: NodeName,
+        /// The address that it had.
+        ip: IpAddr,
+    },
+    /// Delete the framework's rows of a registry that is gone.
+    ForgetRegistry {
+        /// Which registry.
+        registry: Endpoint,
+    },
+}
+
+impl Action {
+    /// Whether it works on the framework's database rather than on a host.
+    #[must_use]
+    pub const fn is_of_rows(&self) -> bool {
+        matches!(self, Self::ForgetNode { .. } | Self::ForgetRegistry { .. })
+    }
 }
 
 /// What becomes of the component's folder as a whole.

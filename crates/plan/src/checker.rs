@@ -10,6 +10,7 @@ use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
+use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, AgentChange, Content, Folder};
 use crate::condition::{Condition, Truth};
@@ -33,8 +34,11 @@ pub struct Violation {
 pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     let mut found = shape(plan, input.desired, input.scope);
     for step in &plan.steps {
-        let Some(node) = step.resource.node() else {
-            continue;
+        let node = match step.resource.node() {
+            Some(node) => node,
+            // Conditions over the framework's rows name what they are about themselves.
+            None if step.action.is_of_rows() => &input.desired.master,
+            None => continue,
         };
         // A fresh plan rests on facts that hold now.
         for condition in &step.pre {
@@ -102,6 +106,10 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             ));
         }
         last = (step.stage, step.batch);
+        if step.action.is_of_rows() || step.stage == Stage::Rows {
+            rows(step, desired, scope, &mut found);
+            continue;
+        }
         let Some(node) = step.resource.node() else {
             found.push(violation(&step.id, "it works on no node"));
             continue;
@@ -114,6 +122,8 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
         }
         place(step, node, desired, scope, &mut found);
         match &step.action {
+            // Looked at above.
+            Action::ForgetNode { .. } | Action::ForgetRegistry { .. } => {}
             Action::Recover { node: target, .. } => {
                 if target != node {
                     found.push(violation(&step.id, "its action is on another node"));
@@ -161,6 +171,7 @@ fn place(
         Some(NodeState::Present | NodeState::Absent { .. }) => {}
     }
     let stage = match (&step.action, step.sign) {
+        (Action::ForgetNode { .. } | Action::ForgetRegistry { .. }, _) => Stage::Rows,
         (Action::Recover { .. }, _) => Stage::Recover,
         (Action::ChangeAgent(_), Sign::Remove) => Stage::AgentRemoval,
         (Action::ChangeAgent(_), Sign::Add | Sign::Change) => Stage::Agents,
@@ -179,6 +190,54 @@ fn place(
         };
         if !fits || (step.sign == Sign::Remove && change.health) {
             found.push(violation(&step.id, "its sign is not that of its action"));
+        }
+    }
+}
+
+/// Whether rows are deleted only of what the spec calls gone, or does not name, and only after
+/// everybody who knows was asked.
+fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation>) {
+    let mut say = |what: &str| found.push(violation(&step.id, what));
+    if step.stage != Stage::Rows || step.sign != Sign::Remove {
+        say("it stands in another stage than its action");
+    }
+    match &step.action {
+        Action::ForgetNode { node, ip } => {
+            if step.resource != ResourceId::Agent(node.clone()) || !scope.has_node(node) {
+                say("its node is not among those that were asked for");
+            }
+            let gone = desired
+                .host(node)
+                .is_some_and(|h| h.state == NodeState::Gone && h.ip == *ip);
+            if !gone {
+                say("it forgets a node that the spec does not call gone");
+            }
+            if desired
+                .hosts()
+                .any(|(n, h)| n != node && h.ip == *ip && h.state != NodeState::Gone)
+            {
+                say("another node has that address");
+            }
+            if !step.pre.contains(&Condition::Unanswered) {
+                say("it does not make sure that nobody answers");
+            }
+        }
+        Action::ForgetRegistry { registry } => {
+            if step.resource != ResourceId::RegistryEndpoint(registry.clone()) {
+                say("its action is on another registry");
+            }
+            if desired.registries.contains(registry) {
+                say("it forgets a registry that the spec names");
+            }
+            let dead = Condition::RegistryDead {
+                registry: registry.clone(),
+            };
+            if !step.pre.contains(&dead) || !step.pre.contains(&Condition::RegistryLeft) {
+                say("it does not make sure that the registry is dead and another one lives");
+            }
+        }
+        Action::Recover { .. } | Action::ChangeAgent(_) => {
+            say("it stands in another stage than its action");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Predicates over observed facts, as data: what must hold before and after a step.
 
+mod rows;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -95,6 +97,26 @@ pub enum Condition {
     Registered,
     /// AdminRegistry reaches the node over its long connection (`ping succ`).
     Connected,
+    /// Nobody answers for the node: its tarsnode is silent, AdminRegistry has no connection to it,
+    /// and its last heartbeat is old.
+    Unanswered,
+    /// The database has no rows of the node.
+    Forgotten {
+        /// The address that it had.
+        ip: std::net::IpAddr,
+    },
+    /// The database has a row of the registry, and it is not fresh.
+    RegistryDead {
+        /// Which registry.
+        registry: Endpoint,
+    },
+    /// A registry of the spec answers.
+    RegistryLeft,
+    /// The database has no rows of the registry.
+    RegistryForgotten {
+        /// Which registry.
+        registry: Endpoint,
+    },
     /// The folder belongs to this user.
     Owner {
         /// The user.
@@ -287,6 +309,11 @@ impl Condition {
                     "AdminRegistry has no connection to it (no `ping succ`)".to_owned()
                 }),
             },
+            Self::Unanswered
+            | Self::Forgotten { .. }
+            | Self::RegistryDead { .. }
+            | Self::RegistryLeft
+            | Self::RegistryForgotten { .. } => self.of_rows(node, inventory),
             Self::Owner { user } => on_agent(node, inventory, |a| {
                 compare(&a.folder, "its folder", |f| {
                     f.owner == *user && f.strangers.is_empty()
@@ -420,6 +447,13 @@ impl fmt::Display for Condition {
             Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
             Self::Registered => f.write_str("the registry calls it active"),
             Self::Connected => f.write_str("AdminRegistry reaches it"),
+            Self::Unanswered => f.write_str("nobody answers for it"),
+            Self::Forgotten { .. } => f.write_str("the database has no rows of it"),
+            Self::RegistryDead { registry } => write!(f, "the registry {registry} is dead"),
+            Self::RegistryLeft => f.write_str("a registry of the spec answers"),
+            Self::RegistryForgotten { registry } => {
+                write!(f, "the database has no rows of the registry {registry}")
+            }
             Self::Owner { user } => write!(f, "the folder belongs to {user}"),
             Self::Watched { .. } => f.write_str("cron watches it"),
             Self::Unwatched { .. } => f.write_str("cron does not watch it"),

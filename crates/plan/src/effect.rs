@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tarsops_model::agent::{AgentFacts, FileFact, OwnerFact, ProcessFact, TextFact};
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::NodeRow;
+use tarsops_model::framework::{NodeRow, Rows};
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{NodeName, RunId};
@@ -80,6 +80,32 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
             }
         }
         Action::ChangeAgent(change) => agent(inventory, change, images),
+        Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
+            let (name, prefix) = (node.as_str(), format!("{ip}:"));
+            keep(&mut rows.nodes, |r| r.name != name);
+            keep(&mut rows.servers, |r| r.node != name);
+            keep(&mut rows.adapters, |r| r.node != name);
+            keep(&mut rows.registries, |r| !r.locator.starts_with(&prefix));
+        }),
+        Action::ForgetRegistry { registry } => with_rows(inventory, |rows| {
+            let locator = registry.to_string();
+            keep(&mut rows.registries, |r| r.locator != locator);
+        }),
+    }
+}
+
+fn with_rows(inventory: &mut Inventory, change: impl FnOnce(&mut Rows)) {
+    if let Some(framework) = &mut inventory.framework
+        && let Observed::Present(database) = &mut framework.database
+        && let Observed::Present(rows) = &mut database.rows
+    {
+        change(rows);
+    }
+}
+
+fn keep<T>(rows: &mut Observed<Vec<T>>, stays: impl FnMut(&T) -> bool) {
+    if let Observed::Present(all) = rows {
+        all.retain(stays);
     }
 }
 

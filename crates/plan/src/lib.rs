@@ -35,6 +35,7 @@ pub mod planner;
 pub mod render;
 pub mod report;
 pub mod restore;
+pub mod rows;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;

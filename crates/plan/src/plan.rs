@@ -23,6 +23,8 @@ pub enum Stage {
     Agents,
     /// Removal of `tarsnode`.
     AgentRemoval,
+    /// Rows of the framework's database.
+    Rows,
 }
 
 impl Stage {
@@ -33,6 +35,7 @@ impl Stage {
             Self::Recover => "end unfinished changes",
             Self::Agents => "tarsnode",
             Self::AgentRemoval => "tarsnode, removal",
+            Self::Rows => "the framework's rows",
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::input::PlanInput;
 use crate::names::natural_key;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
+use crate::rows::{self, Gone};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
@@ -36,12 +37,18 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         }
     }
     draft.not_yet(input);
+    if input.scope.has_component(Component::Tarsregistry) {
+        let (steps, lines) = rows::registries(input);
+        draft.rows.extend(steps);
+        draft.report.extend(lines);
+    }
     draft.findings(input);
 
     // The stages, in the order of the work.
     draft.recover();
     draft.agents(&input.desired.policy);
     draft.removals(&input.desired.policy);
+    draft.forget(&input.desired.policy);
     draft.unchecked(input);
     draft.finish(input)
 }
@@ -68,6 +75,7 @@ struct Draft {
     recover: Vec<Step>,
     agents: Vec<(Role, Step)>,
     removals: Vec<(Role, Step)>,
+    rows: Vec<Step>,
     steps: Vec<Step>,
     gates: Vec<Gate>,
     batch: u32,
@@ -84,10 +92,18 @@ impl Draft {
     ) {
         let resource = ResourceId::Agent(node.clone());
         if spec.state == NodeState::Gone {
-            self.report.push(Line::NotYet {
-                topic: "rows of nodes that are gone".to_owned(),
-                what: node.to_string(),
-            });
+            match rows::gone(input, node, spec) {
+                Gone::Nothing => {}
+                Gone::Told(line) => self.report.push(line),
+                Gone::Unknown(why) => self.drift.push(Drift {
+                    resource,
+                    kind: DriftKind::Unknown { why: vec![why] },
+                }),
+                Gone::Step(step) => {
+                    self.drift.push(rows::surplus(resource));
+                    self.rows.push(*step);
+                }
+            }
             return;
         }
         let facts = match input.inventory.host(node) {
@@ -322,6 +338,7 @@ impl Draft {
                 self.recover.clear();
                 self.agents.clear();
                 self.removals.clear();
+                self.rows.clear();
             }
         }
         self.drift.extend(findings::unknowns(input));
@@ -377,6 +394,18 @@ impl Draft {
     fn removals(&mut self, policy: &Policy) {
         let steps = in_order(std::mem::take(&mut self.removals));
         self.roll_out(Stage::AgentRemoval, steps, policy);
+    }
+
+    /// Rows go one by one: each answer may change what the next one rests upon.
+    fn forget(&mut self, policy: &Policy) {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
+        let one = Policy {
+            canary: 0,
+            max_parallel: tarsops_model::desired::Count::Number(1),
+            ..policy.clone()
+        };
+        self.roll_out(Stage::Rows, rows, &one);
     }
 
     /// Cuts the steps of a stage into a canary and batches, with a gate after each.

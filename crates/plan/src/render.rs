@@ -58,9 +58,28 @@ pub fn text(plan: &Plan, style: Style) -> String {
             .filter(|d| !matches!(d.kind, DriftKind::Disagreeing { .. }))
             .map(|d| (&d.resource, d))
             .collect();
-    for stage in [Stage::Recover, Stage::Agents, Stage::AgentRemoval] {
+    for stage in [
+        Stage::Recover,
+        Stage::Agents,
+        Stage::AgentRemoval,
+        Stage::Rows,
+    ] {
         let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.stage == stage).collect();
         if steps.is_empty() {
+            continue;
+        }
+        if stage == Stage::Rows {
+            let _ = writeln!(out, "{}", stage.title());
+            for step in &steps {
+                let line = format!(
+                    "  {} {}  {}",
+                    sign_of(step.sign),
+                    step.resource,
+                    step.summary
+                );
+                let _ = writeln!(out, "{}", style.paint(sign_of(step.sign), &line));
+            }
+            out.push('\n');
             continue;
         }
         let batches = steps.iter().map(|s| s.batch).max().unwrap_or(0)

@@ -88,6 +88,16 @@ pub enum Blocked {
         /// What is wrong with it.
         why: String,
     },
+    /// A node that shall be gone gives signs of life.
+    StillAnswers {
+        /// Which.
+        why: String,
+    },
+    /// No living registry would be left, or that cannot be told.
+    LastRegistry {
+        /// What is so.
+        why: String,
+    },
     /// The sources contradict each other in a way that forbids every change.
     Finding {
         /// Under which name.
@@ -130,6 +140,8 @@ impl Blocked {
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
             Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
+            Self::StillAnswers { .. } => "say `state: absent` if it shall be removed from the machine first".to_owned(),
+            Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
             Self::Finding { cure, .. } => cure.clone(),
             Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
         }
@@ -174,6 +186,8 @@ impl fmt::Display for Blocked {
             }
             Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
             Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
+            Self::StillAnswers { why } => write!(f, "it shall be gone, and {why}"),
+            Self::LastRegistry { why } => write!(f, "its rows are kept: {why}"),
             Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }

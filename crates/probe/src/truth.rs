@@ -77,10 +77,11 @@ impl Questions {
     #[must_use]
     pub fn of(desired: &Desired, nodes: &BTreeSet<NodeName>) -> Self {
         let mut out = Self::default();
+        // Of a node that is gone one asks whether it really is.
         let expected = |node: &NodeName| {
-            desired.host(node).is_some_and(|h| {
-                matches!(h.state, NodeState::Present | NodeState::Maintenance { .. })
-            })
+            desired
+                .host(node)
+                .is_some_and(|h| !matches!(h.state, NodeState::Absent { .. }))
         };
         let mut add = |component: Component, node: &NodeName, version: Option<Version>| {
             let Some(host) = desired.host(node) else {
@@ -99,7 +100,12 @@ impl Questions {
                 ResourceId::Agent(node) if expected(node) && nodes.contains(node) => {
                     add(Component::Tarsnode, node, None);
                 }
-                ResourceId::Server(component, node) if expected(node) => {
+                ResourceId::Server(component, node)
+                    if expected(node)
+                        && desired
+                            .host(node)
+                            .is_some_and(|h| h.state != NodeState::Gone) =>
+                {
                     let meant = nodes.contains(node);
                     if meant || *component == Component::Tarsregistry {
                         let version = match resource {
@@ -224,8 +230,11 @@ pub async fn ask(
 }
 
 async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked> {
-    futures::stream::iter(questions.servants.iter().map(
-        |(component, node, servant, at)| async move {
+    // A list of calls, not a closure inside the stream: the whole must be `Send`.
+    let calls: Vec<_> = questions
+        .servants
+        .iter()
+        .map(|(component, node, servant, at)| async move {
             let client = ways.client(node, at.clone());
             let asked = Asked {
                 component: *component,
@@ -235,11 +244,12 @@ async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked>
                 answer: answer(client.ping(servant, CALL).await),
             };
             (format!("{servant}@{node}"), asked)
-        },
-    ))
-    .buffer_unordered(AT_ONCE)
-    .collect()
-    .await
+        })
+        .collect();
+    futures::stream::iter(calls)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
 }
 
 async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminFacts> {
@@ -251,25 +261,35 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
     };
     let names: Vec<String> = questions.nodes.iter().map(ToString::to_string).collect();
     let pings = async {
-        futures::stream::iter(questions.nodes.iter().map(|node| {
-            let admin = &admin;
-            async move { (node.clone(), known(admin.ping_node(node.as_str()).await)) }
-        }))
-        .buffer_unordered(AT_ONCE)
-        .collect::<BTreeMap<_, _>>()
-        .await
+        let calls: Vec<_> = questions
+            .nodes
+            .iter()
+            .map(|node| {
+                let admin = &admin;
+                async move { (node.clone(), known(admin.ping_node(node.as_str()).await)) }
+            })
+            .collect();
+        futures::stream::iter(calls)
+            .buffer_unordered(AT_ONCE)
+            .collect::<BTreeMap<_, _>>()
+            .await
     };
     let servers = async {
-        futures::stream::iter(questions.servers.iter().map(|(component, node)| {
-            let admin = &admin;
-            async move {
-                let view = view_of(admin, *component, node).await;
-                (server_key(*component, node), view)
-            }
-        }))
-        .buffer_unordered(AT_ONCE)
-        .collect::<BTreeMap<_, _>>()
-        .await
+        let calls: Vec<_> = questions
+            .servers
+            .iter()
+            .map(|(component, node)| {
+                let admin = &admin;
+                async move {
+                    let view = view_of(admin, *component, node).await;
+                    (server_key(*component, node), view)
+                }
+            })
+            .collect();
+        futures::stream::iter(calls)
+            .buffer_unordered(AT_ONCE)
+            .collect::<BTreeMap<_, _>>()
+            .await
     };
     let (nodes, connections, pings, servers) = tokio::join!(
         admin.all_node_names(),

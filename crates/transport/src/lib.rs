@@ -11,4 +11,6 @@ pub mod remote;
 pub mod rpc;
 pub mod ssh;
 
+pub use tarsops_wire::interface::QUERY;
+
 pub use remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};

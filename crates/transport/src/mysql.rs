@@ -9,7 +9,10 @@
 //! The password is in no message, no argument and no log; it goes into the connection and nowhere
 //! else.
 
+mod change;
 mod rows;
+
+pub use change::Which;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -184,6 +184,12 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         let silent = framework
             .servants
             .values()
+            .filter(|a| {
+                input
+                    .desired
+                    .host(&a.node)
+                    .is_some_and(|h| h.state == tarsops_model::host::NodeState::Present)
+            })
             .filter(|a| !registries || framework.registries.contains_key(&a.at))
             .find_map(|a| match &a.answer {
                 Answer::Silent(why) => Some(why.clone()),

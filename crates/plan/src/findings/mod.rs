@@ -19,6 +19,7 @@ use tarsops_model::resource::ResourceId;
 use crate::drift::{Drift, DriftKind};
 use crate::input::PlanInput;
 
+pub(crate) use cluster::is_fresh;
 pub use truth::{Truth, truth};
 
 /// What was found, by name.
@@ -229,8 +230,14 @@ pub fn unknowns(input: &PlanInput<'_>) -> Vec<Drift> {
     }
     for asked in framework.servants.values() {
         use tarsops_model::framework::Answer;
-        let meant =
-            input.scope.has_node(&asked.node) && !framework.registries.contains_key(&asked.at);
+        // Of a node that is gone nothing else is expected.
+        let present = input
+            .desired
+            .host(&asked.node)
+            .is_some_and(|h| h.state == tarsops_model::host::NodeState::Present);
+        let meant = present
+            && input.scope.has_node(&asked.node)
+            && !framework.registries.contains_key(&asked.at);
         if let (Answer::Silent(why), true) = (&asked.answer, meant) {
             let id = match asked.component {
                 tarsops_model::component::Component::Tarsnode => {

@@ -1,0 +1,118 @@
+//! Steps that work on the framework's database rather than on a host.
+//!
+//! Everything is asked again before anything is deleted, by every source that knows. What is deleted
+//! is first written down, whole, as SQL on the master (mode 0600: it may hold credentials).
+
+use std::time::Duration;
+
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::NodeName;
+use tarsops_plan::action::Action;
+use tarsops_plan::condition::Truth;
+use tarsops_plan::plan::Step;
+
+use crate::execute::{Progress, Run};
+use crate::scripts;
+use crate::step::{StepEnd, Verdict, folder_name};
+
+/// How long a statement may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Deletes what the step names.
+pub(crate) async fn run(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    end: &mut StepEnd,
+) -> Result<Verdict, Verdict> {
+    let seen = look(run).await?;
+    if holds(&step.post, node, &seen).is_ok() {
+        return Ok(Verdict::AlreadyDone);
+    }
+    holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    if let Action::ForgetRegistry { registry } = &step.action
+        && run.watch.answers(registry).await
+    {
+        return Err(Verdict::Moved(format!("a registry answers at {registry}")));
+    }
+    run.progress.event(&Progress::Acting {
+        step: &step.id,
+        node,
+        what: &step.summary,
+    });
+    let image = run
+        .watch
+        .rows(&step.action)
+        .await
+        .map_err(Verdict::NotStarted)?;
+    keep(run, step, &image, end).await?;
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    let deleted = run
+        .watch
+        .delete(&step.action)
+        .await
+        .map_err(Verdict::LeftFailed)?;
+    end.log.push(format!("{deleted} rows deleted"));
+    let seen = look(run).await?;
+    holds(&step.post, node, &seen)
+        .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
+    Ok(Verdict::Done)
+}
+
+async fn look(run: &Run<'_>) -> Result<Inventory, Verdict> {
+    let framework = run.watch.all().await;
+    if framework.is_none() {
+        return Err(Verdict::NotStarted(
+            "the spec lets nobody be asked".to_owned(),
+        ));
+    }
+    Ok(Inventory {
+        observed_at: (run.clock)(),
+        framework,
+        ..Inventory::default()
+    })
+}
+
+fn holds(
+    conditions: &[tarsops_plan::condition::Condition],
+    node: &NodeName,
+    seen: &Inventory,
+) -> Result<(), String> {
+    for condition in conditions {
+        match condition.eval(node, seen) {
+            Truth::Holds => {}
+            Truth::Fails(why) | Truth::Unknown(why) => return Err(why),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the rows down on the master before they are deleted.
+async fn keep(run: &Run<'_>, step: &Step, image: &str, end: &mut StepEnd) -> Result<(), Verdict> {
+    let master = &run.desired.master;
+    let remote = run
+        .connect
+        .connect(master)
+        .await
+        .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
+    let install = run.install_path(master);
+    let name = format!("{}.{}.sql", run.id, folder_name(&step.id));
+    let script = scripts::keep_rows(&install, &name, image);
+    let output = remote
+        .script(&script, PATIENCE)
+        .await
+        .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.trim() != "kept" {
+        let why = output.stderr.lines().last().unwrap_or("it said nothing");
+        return Err(Verdict::NotStarted(format!(
+            "the rows could not be written down on the master: {why}"
+        )));
+    }
+    end.log.push(format!(
+        "the rows lie on {master} in {install}/.tarsops/rows/{name}"
+    ));
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Conditions over the rows of the framework's database and those who stand behind them.
+
+use tarsops_model::framework::{FrameworkFacts, RegistryRow};
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::observed::Observed;
+
+use super::{Condition, Truth, truth};
+use crate::findings::is_fresh;
+use crate::rows::rows_of;
+
+/// A heartbeat comes every 10 s; one that is this old, in seconds, was missed several times.
+const OLD: i64 = 60;
+/// The servant of tarsnode.
+const NODE: &str = "tars.tarsnode.ServerObj";
+
+impl Condition {
+    pub(super) fn of_rows(&self, node: &NodeName, inventory: &Inventory) -> Truth {
+        let Some(framework) = inventory.framework.as_deref() else {
+            return Truth::Unknown("the framework was not asked".to_owned());
+        };
+        match self {
+            Self::Unanswered => unanswered(framework, node),
+            Self::Forgotten { ip } => match framework.rows() {
+                Observed::Present(rows) => match rows_of(rows, node, *ip) {
+                    Observed::Present(count) => truth(count == 0, || {
+                        format!("the database has {count} rows of it")
+                    }),
+                    other => Truth::Unknown(other.unknown().unwrap_or_default().to_owned()),
+                },
+                Observed::Absent => Truth::Holds,
+                Observed::Unknown(why) => Truth::Unknown(why),
+            },
+            Self::RegistryDead { registry } => match rows_at(framework, registry) {
+                Ok(rows) => match rows.iter().find(|r| is_fresh(r)) {
+                    Some(_) => Truth::Fails(format!("the registry {registry} writes its rows")),
+                    None => Truth::Holds,
+                },
+                Err(why) => Truth::Unknown(why),
+            },
+            Self::RegistryForgotten { registry } => match rows_at(framework, registry) {
+                Ok(rows) => truth(rows.is_empty(), || {
+                    format!("the database has rows of the registry {registry}")
+                }),
+                Err(why) => Truth::Unknown(why),
+            },
+            Self::RegistryLeft => {
+                if framework.registries.values().any(|a| a.is_alive()) {
+                    Truth::Holds
+                } else {
+                    Truth::Fails("no registry of the spec answers".to_owned())
+                }
+            }
+            _ => Truth::Unknown("it is no condition over rows".to_owned()),
+        }
+    }
+}
+
+fn rows_at<'a>(
+    framework: &'a FrameworkFacts,
+    registry: &Endpoint,
+) -> Result<Vec<&'a RegistryRow>, String> {
+    match framework.rows() {
+        Observed::Present(rows) => match &rows.registries {
+            Observed::Present(all) => Ok(all
+                .iter()
+                .filter(|r| r.locator == registry.to_string())
+                .collect()),
+            other => Err(other.unknown().unwrap_or("there is no table").to_owned()),
+        },
+        Observed::Absent => Ok(vec![]),
+        Observed::Unknown(why) => Err(why),
+    }
+}
+
+fn unanswered(framework: &FrameworkFacts, node: &NodeName) -> Truth {
+    if let Some(asked) = framework.servants.get(&format!("{NODE}@{node}"))
+        && (asked.answer.is_alive()
+            || matches!(asked.answer, tarsops_model::framework::Answer::Mute(_)))
+    {
+        return Truth::Fails("something answers at its address".to_owned());
+    }
+    if framework.ping(node) == Observed::Present(true) {
+        return Truth::Fails("AdminRegistry has a connection to it".to_owned());
+    }
+    match framework.node_row(node) {
+        Observed::Unknown(why) => Truth::Unknown(why),
+        // Other tables may still have rows of it.
+        Observed::Absent => Truth::Holds,
+        Observed::Present(row) => match row.heartbeat_age {
+            Some(age) if age <= OLD => Truth::Fails(format!("its last heartbeat came {age} s ago")),
+            Some(_) => Truth::Holds,
+            None if row.present.as_deref() == Some("active") => Truth::Unknown(
+                "the database calls it active and tells no time of its last heartbeat".to_owned(),
+            ),
+            None => Truth::Holds,
+        },
+    }
+}

@@ -1,0 +1,181 @@
+//! Rows of the framework's database that nobody stands behind any more: nodes whose machine is gone,
+//! registries that were removed.
+//!
+//! A row is deleted only where every source that knows agrees that nobody is there, and never the
+//! rows of a registry that lives or that the spec names.
+
+use std::net::IpAddr;
+
+use tarsops_model::framework::{RegistryRow, Rows};
+use tarsops_model::host::Host;
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{Action, Undo};
+use crate::condition::{Condition, Truth};
+use crate::drift::{Drift, DriftKind};
+use crate::findings::{Finding, Name, findings};
+use crate::input::PlanInput;
+use crate::plan::{Sign, Stage, Step};
+use crate::report::{Blocked, Line};
+
+/// What there is to say of a node that is gone.
+pub(crate) enum Gone {
+    /// Nothing: the framework has no rows of it.
+    Nothing,
+    /// A line of the report.
+    Told(Line),
+    /// It cannot be told.
+    Unknown(String),
+    /// Its rows are deleted.
+    Step(Box<Step>),
+}
+
+/// How many rows of the framework are about `node`, by table.
+#[must_use]
+pub fn rows_of(rows: &Rows, node: &NodeName, ip: IpAddr) -> Observed<usize> {
+    let name = node.as_str();
+    let (nodes, servers, adapters, registries) =
+        match (&rows.nodes, &rows.servers, &rows.adapters, &rows.registries) {
+            (
+                Observed::Present(n),
+                Observed::Present(s),
+                Observed::Present(a),
+                Observed::Present(r),
+            ) => (n, s, a, r),
+            _ => return Observed::Unknown("not all tables could be read".to_owned()),
+        };
+    Observed::Present(
+        nodes.iter().filter(|r| r.name == name).count()
+            + servers.iter().filter(|r| r.node == name).count()
+            + adapters.iter().filter(|r| r.node == name).count()
+            + registries.iter().filter(|r| is_at(r, ip)).count(),
+    )
+}
+
+/// Whether a row of t_registry_info is of a servant at `ip`.
+fn is_at(row: &RegistryRow, ip: IpAddr) -> bool {
+    row.locator
+        .parse::<Endpoint>()
+        .is_ok_and(|at| at.host.as_str() == ip.to_string())
+}
+
+pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone {
+    let resource = ResourceId::Agent(node.clone());
+    let rows = match input.inventory.framework.as_ref().map(|f| f.rows()) {
+        Some(Observed::Present(rows)) => rows,
+        Some(Observed::Unknown(why)) => return Gone::Unknown(why),
+        Some(Observed::Absent) | None => {
+            return Gone::Told(Line::Ignored {
+                resource,
+                why: "gone: its rows are not looked for, as the spec names no database".to_owned(),
+            });
+        }
+    };
+    let count = match rows_of(rows, node, spec.ip) {
+        Observed::Present(0) => return Gone::Nothing,
+        Observed::Present(count) => count,
+        other => return Gone::Unknown(other.unknown().unwrap_or_default().to_owned()),
+    };
+    match Condition::Unanswered.eval(node, input.inventory) {
+        Truth::Holds => {}
+        Truth::Fails(why) => {
+            return Gone::Told(Line::Blocked {
+                resource,
+                why: Blocked::StillAnswers { why },
+            });
+        }
+        Truth::Unknown(why) => return Gone::Unknown(why),
+    }
+    Gone::Step(Box::new(Step {
+        id: format!("rows.forget@{node}"),
+        stage: Stage::Rows,
+        batch: 0,
+        needs: vec![],
+        resource,
+        sign: Sign::Remove,
+        summary: format!("delete its {count} rows from the framework's database"),
+        action: Action::ForgetNode {
+            node: node.clone(),
+            ip: spec.ip,
+        },
+        pre: vec![Condition::Unanswered],
+        post: vec![Condition::Forgotten { ip: spec.ip }],
+        undo: irreversible(),
+    }))
+}
+
+fn irreversible() -> Undo {
+    Undo::Irreversible {
+        reason: "rows are written by those who stand behind them; what was deleted is kept as SQL on the master".to_owned(),
+    }
+}
+
+/// Steps that delete the rows of registries that are gone, and what stands in the way.
+pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
+    let (mut steps, mut lines) = (Vec::new(), Vec::new());
+    if !input.scope.nodes.is_empty() {
+        return (steps, lines);
+    }
+    for found in findings(input) {
+        let Finding {
+            name: Name::RegistryGone,
+            resource: resource @ ResourceId::RegistryEndpoint(_),
+            ..
+        } = found
+        else {
+            continue;
+        };
+        let ResourceId::RegistryEndpoint(registry) = &resource else {
+            continue;
+        };
+        let pre = vec![
+            Condition::RegistryDead {
+                registry: registry.clone(),
+            },
+            Condition::RegistryLeft,
+        ];
+        let anywhere = &input.desired.master;
+        if let Some(why) = pre
+            .iter()
+            .find_map(|c| match c.eval(anywhere, input.inventory) {
+                Truth::Holds => None,
+                Truth::Fails(why) | Truth::Unknown(why) => Some(why),
+            })
+        {
+            lines.push(Line::Blocked {
+                resource,
+                why: Blocked::LastRegistry { why },
+            });
+            continue;
+        }
+        steps.push(Step {
+            id: format!("rows.forget@{registry}"),
+            stage: Stage::Rows,
+            batch: 0,
+            needs: vec![],
+            sign: Sign::Remove,
+            summary: "delete its rows; nodes drop it from their locators within two minutes"
+                .to_owned(),
+            action: Action::ForgetRegistry {
+                registry: registry.clone(),
+            },
+            pre,
+            post: vec![Condition::RegistryForgotten {
+                registry: registry.clone(),
+            }],
+            undo: irreversible(),
+            resource,
+        });
+    }
+    (steps, lines)
+}
+
+/// Drift of a node that is gone and has rows.
+pub(crate) const fn surplus(resource: ResourceId) -> Drift {
+    Drift {
+        resource,
+        kind: DriftKind::Surplus,
+    }
+}
