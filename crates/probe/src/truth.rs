@@ -266,7 +266,7 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
             .iter()
             .map(|node| {
                 let admin = &admin;
-                async move { (node.clone(), known(admin.ping_node(node.as_str()).await)) }
+                async move { (node.clone(), ping(admin, node).await) }
             })
             .collect();
         futures::stream::iter(calls)
@@ -351,12 +351,12 @@ impl NodeWatch {
             let Some(client) = &self.admin else {
                 return Observed::Absent;
             };
-            let heard = Admin::new(client, CALL).ping_node(node.as_str()).await;
+            let heard = ping(&Admin::new(client, CALL), node).await;
             Observed::Present(AdminFacts {
                 version: Observed::Unknown(not_asked()),
                 nodes: Observed::Unknown(not_asked()),
                 connections: BTreeMap::new(),
-                pings: [(node.clone(), known(heard))].into(),
+                pings: [(node.clone(), heard)].into(),
                 servers: BTreeMap::new(),
             })
         };
@@ -389,6 +389,17 @@ impl NodeWatch {
             admin,
             database,
         }
+    }
+}
+
+/// Whether AdminRegistry reaches the node. For one whose connection is half open the call is never
+/// answered, whatever its context; if AdminRegistry answers others meanwhile, that is a no.
+async fn ping(admin: &Admin<'_>, node: &NodeName) -> Observed<bool> {
+    match admin.ping_node(node.as_str()).await {
+        Err(CallError::NoAnswer { .. }) if admin.version().await.is_ok() => {
+            Observed::Present(false)
+        }
+        other => known(other),
     }
 }
 
