@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, OnFailure};
-use tarsops_model::framework::FrameworkFacts;
+use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
+use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::way_back;
@@ -63,6 +65,15 @@ pub enum Progress<'a> {
     Ended {
         /// How.
         end: &'a StepEnd,
+    },
+    /// A step waits for nodes that follow by themselves.
+    Waiting {
+        /// Which step.
+        step: &'a str,
+        /// How many nodes.
+        nodes: usize,
+        /// What they shall do.
+        what: &'a str,
     },
     /// Steps that succeeded are taken back.
     TakingBack {
@@ -141,6 +152,23 @@ pub struct Run<'a> {
 pub trait Watch: Send + Sync {
     /// What the framework says of `node` now; none where nobody can be asked.
     fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
+
+    /// What the framework says of a registry on `node`: whether it answers, and its rows.
+    fn registry<'a>(
+        &'a self,
+        node: &'a NodeName,
+        registry: &'a Endpoint,
+    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
+
+    /// Gives the row of `node` a label and a group where it has none; whether it had none.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn label<'a>(
+        &'a self,
+        node: &'a NodeName,
+        labels: &'a NodeLabels,
+    ) -> BoxFuture<'a, Result<bool, String>>;
 
     /// Everything that the framework says now; none where nobody can be asked.
     fn all(&self) -> BoxFuture<'_, Option<Box<FrameworkFacts>>>;
@@ -364,7 +392,8 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .ends
         .iter()
         .rev()
-        .filter(|e| e.verdict == Verdict::Done && e.intent.is_some())
+        .filter(|e| e.verdict == Verdict::Done)
+        .filter(|e| e.intent.as_ref().is_some_and(|i| !i.stays()))
         .collect();
     run.progress
         .event(&Progress::TakingBack { steps: done.len() });
@@ -432,7 +461,10 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         stage: Stage::Agents,
         batch: 0,
         needs: vec![],
-        resource: tarsops_model::resource::ResourceId::Agent(end.node.clone()),
+        resource: match intent.change.component {
+            Component::Tarsnode => ResourceId::Agent(end.node.clone()),
+            other => ResourceId::Server(other, end.node.clone()),
+        },
         sign: Sign::Change,
         summary: prepared.change.summary.clone(),
         action: Action::ChangeAgent(Box::new(prepared.change)),

@@ -16,7 +16,9 @@
 pub mod execute;
 pub mod history;
 pub mod journal;
+mod labels;
 pub mod lease;
+mod locators;
 mod rows;
 mod scripts;
 pub mod step;

@@ -25,7 +25,11 @@ pub(crate) async fn run(
     node: &NodeName,
     end: &mut StepEnd,
 ) -> Result<Verdict, Verdict> {
-    let seen = look(run).await?;
+    let mut seen = look(run).await?;
+    if matches!(step.action, Action::PutLabels { .. }) {
+        let host = crate::step::look_at(run, node).await?;
+        seen.resources = host.resources;
+    }
     if holds(&step.post, node, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
     }
@@ -40,6 +44,46 @@ pub(crate) async fn run(
         node,
         what: &step.summary,
     });
+    if let Action::PutLabels { node, labels } = &step.action {
+        crate::labels::put_back(run, node, labels, end).await?;
+        return Ok(Verdict::Done);
+    }
+    delete(run, step, end).await?;
+    let seen = look(run).await?;
+    holds(&step.post, node, &seen)
+        .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
+    if let Action::ForgetRegistry { registry } = &step.action {
+        crate::locators::follow(run, registry, false, end).await?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// Deletes the rows of a registry that its host has just stopped, and waits until no locator names
+/// it. Nobody is there any more who could write them again.
+pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Verdict> {
+    let Action::ChangeAgent(change) = &step.action else {
+        return Ok(());
+    };
+    let Some(registry) = &change.registry else {
+        return Ok(());
+    };
+    let failed = |verdict: Verdict| {
+        let why = verdict.why().unwrap_or_default().to_owned();
+        Verdict::LeftFailed(format!(
+            "the registry is stopped and removed, and its rows are still there: {why}"
+        ))
+    };
+    delete(run, step, end).await.map_err(failed)?;
+    let seen = look(run).await.map_err(failed)?;
+    let gone = tarsops_plan::condition::Condition::RegistryForgotten {
+        registry: registry.clone(),
+    };
+    holds(&[gone], &change.node, &seen).map_err(|why| failed(Verdict::LeftFailed(why)))?;
+    crate::locators::follow(run, registry, false, end).await
+}
+
+/// Writes the rows down on the master, then deletes them.
+async fn delete(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Verdict> {
     let image = run
         .watch
         .rows(&step.action)
@@ -55,10 +99,7 @@ pub(crate) async fn run(
         .await
         .map_err(Verdict::LeftFailed)?;
     end.log.push(format!("{deleted} rows deleted"));
-    let seen = look(run).await?;
-    holds(&step.post, node, &seen)
-        .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
-    Ok(Verdict::Done)
+    Ok(())
 }
 
 async fn look(run: &Run<'_>) -> Result<Inventory, Verdict> {

@@ -410,6 +410,21 @@ pub(crate) fn keep_rows(install: &AbsPath, name: &str, rows: &str) -> String {
     )
 }
 
+/// Keeps labels of the node's row, or forgets them. Prints `kept`.
+#[must_use]
+pub(crate) fn keep_labels(install: &AbsPath, labels: Option<&str>) -> String {
+    let base = quote(install.as_str());
+    match labels {
+        Some(text) => format!(
+            "umask 077\nset -e\nd={base}/.tarsops\nmkdir -p \"$d\"\n\
+             printf '%s' {text} >\"$d/labels.tmp\"\nsync \"$d/labels.tmp\" 2>/dev/null || sync\n\
+             mv -f \"$d/labels.tmp\" \"$d/labels\"\necho kept\n",
+            text = quote(text)
+        ),
+        None => format!("set -e\nrm -f {base}/.tarsops/labels\necho kept\n"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,10 +8,10 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{Action, AgentChange, Content, CrontabChange};
+use tarsops_plan::action::{Action, AgentChange, Content, CrontabChange, Folder};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
 use tarsops_plan::plan::Step;
@@ -19,6 +19,7 @@ use tarsops_plan::restore::{FORMAT, Intent, without_content};
 use tarsops_transport::{Fault, FaultKind, Payload, Remote};
 
 use crate::execute::{Progress, Run, take_one_back};
+use crate::labels;
 use crate::scripts::{self, CrontabAfter, Launch, Mode, Said};
 
 /// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
@@ -157,7 +158,8 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,
     };
-    if let (Gate::Refused(why), false) = (gate, run.stop_on_failure) {
+    let stays = end.intent.as_ref().is_some_and(Intent::stays);
+    if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
         // The host is content and the framework is not: the host is told to go back.
         let back = Box::pin(take_one_back(run, &end)).await;
         end.verdict = if back.verdict.is_good() {
@@ -214,12 +216,16 @@ const QUESTION: Duration = Duration::from_secs(1);
 async fn follow(
     run: &Run<'_>,
     node: &NodeName,
+    registry: Option<&Endpoint>,
     wanted: &[Condition],
     held: &std::sync::Mutex<Held>,
 ) -> std::convert::Infallible {
     loop {
         let inventory = Inventory {
-            framework: run.watch.node(node).await,
+            framework: match registry {
+                Some(registry) => run.watch.registry(node, registry).await,
+                None => run.watch.node(node).await,
+            },
             ..Inventory::default()
         };
         let truth = wanted
@@ -295,8 +301,15 @@ async fn walk(
         .iter()
         .cloned()
         .partition(Condition::is_of_framework);
-    // Only if the host is content is it worth asking the framework, too.
-    if !wanted.is_empty() && holds(&local, node, &seen).is_ok() {
+    let registry = match &step.action {
+        Action::ChangeAgent(change) => change.registry.as_ref(),
+        _ => None,
+    };
+    // Only if the host is content is it worth asking the framework, too; what is done to a registry
+    // rests upon all of them.
+    if registry.is_some() {
+        seen.framework = run.watch.all().await;
+    } else if !wanted.is_empty() && holds(&local, node, &seen).is_ok() {
         seen.framework = run.watch.node(node).await;
     }
     if holds(&step.post, node, &seen).is_ok() {
@@ -332,11 +345,24 @@ async fn walk(
             .await?;
             conclude(said, end)?;
         }
-        Action::ForgetNode { .. } | Action::ForgetRegistry { .. } => {}
+        Action::ForgetNode { .. } | Action::ForgetRegistry { .. } | Action::PutLabels { .. } => {}
         Action::ChangeAgent(change) => {
             let began = Instant::now();
             let held = std::sync::Mutex::new(Held::default());
+            if let Some(labels) = &change.labels {
+                labels::keep(&*remote, &install, labels)
+                    .await
+                    .map_err(Verdict::NotStarted)?;
+            }
             let acting = act(run, step, node, change, remote, &seen, &install, end);
+            if change.folder == Folder::Remove && registry.is_some() {
+                acting.await?;
+                see(run, node, &local).await?;
+                if !wanted.is_empty() {
+                    crate::rows::forget(run, step, end).await?;
+                }
+                return Ok(Verdict::Done);
+            }
             if wanted.is_empty() {
                 acting.await?;
                 return see(run, node, &local).await;
@@ -349,12 +375,20 @@ async fn walk(
                 let patience = Duration::from_secs(policy.deadline + policy.settle);
                 let until = (began + patience).max(Instant::now() + GRACE);
                 pass_gate(run, until, &held, gate).await?;
-                Ok(Verdict::Done)
+                Ok(())
             };
-            return tokio::select! {
-                verdict = rest => verdict,
-                never = follow(run, node, &wanted, &held) => match never {},
+            let passed: Result<(), Verdict> = tokio::select! {
+                passed = rest => passed,
+                never = follow(run, node, registry, &wanted, &held) => match never {},
             };
+            passed?;
+            if let Some(labels) = &change.labels {
+                labels::put_back(run, node, labels, end).await?;
+            }
+            if let Some(registry) = registry {
+                crate::locators::follow(run, registry, true, end).await?;
+            }
+            return Ok(Verdict::Done);
         }
     }
     see(run, node, &local).await
@@ -384,6 +418,16 @@ async fn see(run: &Run<'_>, node: &NodeName, wanted: &[Condition]) -> Result<Ver
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// What is seen of a node now.
+pub(crate) async fn look_at(run: &Run<'_>, node: &NodeName) -> Result<Inventory, Verdict> {
+    let remote = run
+        .connect
+        .connect(node)
+        .await
+        .map_err(|e| Verdict::Silent(e.text))?;
+    observe(run, &*remote, node).await
 }
 
 async fn observe(

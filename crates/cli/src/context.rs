@@ -11,10 +11,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tarsops_apply::execute::install_path;
 use tarsops_model::desired::{Desired, Rpc};
-use tarsops_model::framework::FrameworkFacts;
+use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName, RunId};
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, Folder};
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
@@ -215,7 +215,12 @@ fn rows_of(action: &Action) -> Vec<Which> {
             registry.to_string(),
             false,
         )],
-        Action::Recover { .. } | Action::ChangeAgent(_) => vec![],
+        Action::ChangeAgent(change) if change.folder == Folder::Remove => change
+            .registry
+            .iter()
+            .map(|at| row("t_registry_info", "locator_id", at.to_string(), false))
+            .collect(),
+        Action::Recover { .. } | Action::ChangeAgent(_) | Action::PutLabels { .. } => vec![],
     }
 }
 
@@ -227,6 +232,31 @@ impl tarsops_apply::execute::Watch for Watcher {
             } else {
                 None
             }
+        })
+    }
+
+    fn registry<'a>(
+        &'a self,
+        node: &'a NodeName,
+        registry: &'a Endpoint,
+    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
+        Box::pin(async move {
+            if self.asks {
+                Some(Box::new(self.watch.registry(node, registry).await))
+            } else {
+                None
+            }
+        })
+    }
+
+    fn label<'a>(
+        &'a self,
+        node: &'a NodeName,
+        labels: &'a NodeLabels,
+    ) -> BoxFuture<'a, std::result::Result<bool, String>> {
+        Box::pin(async move {
+            let put = self.database()?.put_labels(node, labels, STATEMENT).await;
+            put.map_err(|e| e.to_string())
         })
     }
 
@@ -373,7 +403,7 @@ impl Context {
         let nodes: BTreeSet<NodeName> = self.desired().hosts().map(|(n, _)| n.clone()).collect();
         Watcher {
             asks: self.desired().rpc != Rpc::Off || database.is_some(),
-            watch: NodeWatch::new(self.desired(), &self.ways(), database.clone()),
+            watch: NodeWatch::new(self.desired(), self.ways(), database.clone()),
             questions: Questions::of(self.desired(), &nodes),
             desired: self.desired().clone(),
             ways: self.ways(),

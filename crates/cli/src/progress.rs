@@ -169,6 +169,15 @@ impl Observer for Teller {
                     }
                 }
             }
+            Progress::Waiting { nodes, what, .. } => {
+                let nodes = match nodes {
+                    1 => "1 node".to_owned(),
+                    n => format!("{n} nodes"),
+                };
+                self.line(&format!(
+                    "  waiting until the locators of {nodes} {what} it …"
+                ));
+            }
             Progress::TakingBack { steps } => {
                 self.line(&format!(
                     "taking this run back on {steps} hosts, as on_failure says"

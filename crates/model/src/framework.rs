@@ -122,6 +122,56 @@ pub struct NodeRow {
     pub heartbeat_age: Option<i64>,
 }
 
+/// Format name and number of kept labels.
+const LABELS: &str = "tarsops-labels/1";
+
+/// What a registration makes a node lose (`RegistryServer/DbHandle.cpp` replaces its row), and what
+/// it shall have again afterwards.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLabels {
+    /// `t_node_info.label`.
+    pub label: Option<String>,
+    /// `t_node_info.group_id`.
+    pub group_id: Option<i64>,
+}
+
+impl NodeLabels {
+    /// What a row says beyond the defaults of the table; none where it says nothing.
+    #[must_use]
+    pub fn of(row: &NodeRow) -> Option<Self> {
+        let labels = Self {
+            label: row.label.clone().filter(|l| !l.is_empty()),
+            group_id: row.group_id.filter(|id| *id != -1),
+        };
+        (labels != Self::default()).then_some(labels)
+    }
+
+    /// As it is kept on a host while its row is being replaced.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let group = self
+            .group_id
+            .map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let label = self.label.as_deref().unwrap_or_default();
+        format!("{LABELS}\n{group}\n{label}")
+    }
+
+    /// Reads what [`NodeLabels::to_text`] wrote; none for anything else.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '\n');
+        if parts.next()? != LABELS {
+            return None;
+        }
+        let group_id = match parts.next()? {
+            "-" => None,
+            id => Some(id.parse().ok()?),
+        };
+        let label = parts.next().filter(|l| !l.is_empty()).map(str::to_owned);
+        Some(Self { label, group_id })
+    }
+}
+
 /// A row of `t_server_conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerRow {
@@ -306,5 +356,28 @@ impl FrameworkFacts {
             Observed::Absent => Observed::Unknown("there is no AdminRegistry".to_owned()),
             Observed::Unknown(why) => Observed::Unknown(why.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_survive_their_text() {
+        for (label, group_id) in [
+            (Some("{\"idc\":\"sz\"}\nsecond line"), Some(7)),
+            (Some("x"), None),
+            (None, Some(-2)),
+            (None, None),
+        ] {
+            let labels = NodeLabels {
+                label: label.map(str::to_owned),
+                group_id,
+            };
+            assert_eq!(NodeLabels::from_text(&labels.to_text()), Some(labels));
+        }
+        assert_eq!(NodeLabels::from_text("tarsops-labels/2\n-\nx"), None);
+        assert_eq!(NodeLabels::from_text(""), None);
     }
 }

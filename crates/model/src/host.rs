@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::Role;
 use crate::digest::Digest;
+use crate::framework::NodeLabels;
 use crate::names::{HostAddress, InvalidName, NodeName, RunId, UserName};
 use crate::observed::Observed;
 
@@ -216,9 +217,15 @@ pub struct HostFacts {
     /// folder; unknown where not all processes can be seen.
     #[serde(default)]
     pub components: Observed<BTreeSet<String>>,
+    /// Framework components that are installed with a start script, by the name of their folder.
+    #[serde(default)]
+    pub installed: Observed<BTreeSet<String>>,
     /// TCP ports on which somebody listens on an address of the node or on all of them.
     #[serde(default)]
     pub ports: Observed<BTreeSet<u16>>,
+    /// What a run that was cut off has kept of the node's row, which its registration replaced.
+    #[serde(default)]
+    pub labels: Option<NodeLabels>,
     /// Whether digests were remembered from an earlier look rather than read anew.
     pub digests_remembered: bool,
 }

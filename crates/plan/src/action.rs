@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, UserName};
 use tarsops_model::version::Version;
 
@@ -24,7 +25,8 @@ pub enum Action {
         /// Which change.
         step: String,
     },
-    /// Change tarsnode on a host by one self-finishing script.
+    /// Change a component on a host by one self-finishing script: tarsnode, or a registry that
+    /// comes or goes.
     ChangeAgent(Box<AgentChange>),
     /// Delete the framework's rows of a node whose machine is gone.
     ForgetNode {
@@ -38,13 +40,23 @@ pub enum Action {
         /// Which registry.
         registry: Endpoint,
     },
+    /// Give the row of a node what its last registration made it lose.
+    PutLabels {
+        /// Which node.
+        node: NodeName,
+        /// What a run that was cut off has kept on the host.
+        labels: NodeLabels,
+    },
 }
 
 impl Action {
     /// Whether it works on the framework's database rather than on a host.
     #[must_use]
     pub const fn is_of_rows(&self) -> bool {
-        matches!(self, Self::ForgetNode { .. } | Self::ForgetRegistry { .. })
+        matches!(
+            self,
+            Self::ForgetNode { .. } | Self::ForgetRegistry { .. } | Self::PutLabels { .. }
+        )
     }
 }
 
@@ -108,9 +120,16 @@ pub struct FileChange {
     pub content: Content,
 }
 
-/// A change of tarsnode on one host: all of it, or none of it.
+const fn tarsnode() -> Component {
+    Component::Tarsnode
+}
+
+/// A change of one component on one host: all of it, or none of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentChange {
+    /// Which component.
+    #[serde(default = "tarsnode")]
+    pub component: Component,
     /// Where.
     pub node: NodeName,
     /// What it does, in a few words for audit lines.
@@ -155,6 +174,12 @@ pub struct AgentChange {
     /// For a restore of a removal: where the folder was moved to, by which change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder_from: Option<(RunId, String)>,
+    /// The registry that comes or goes with the component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Endpoint>,
+    /// What the node's row shall have again once it has registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<NodeLabels>,
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_from: Option<(RunId, String)>,

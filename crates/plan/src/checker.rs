@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::component::Role;
+use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, AgentChange, Content, Folder};
@@ -93,7 +93,7 @@ fn violation(step: &str, what: impl Into<String>) -> Violation {
 fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let mut touched: BTreeMap<&NodeName, &str> = BTreeMap::new();
+    let mut touched: BTreeMap<(&NodeName, Option<Component>), &str> = BTreeMap::new();
     let mut last = (Stage::Recover, 0u32);
     for step in &plan.steps {
         if !seen.insert(&step.id) {
@@ -114,7 +114,13 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             found.push(violation(&step.id, "it works on no node"));
             continue;
         };
-        if let Some(other) = touched.insert(node, &step.id) {
+        // An unfinished change is of the whole host; else each component has its own step.
+        let component = match &step.action {
+            Action::ChangeAgent(change) => Some(change.component),
+            _ => None,
+        };
+        let before = touched.get(&(node, None)).copied();
+        if let Some(other) = touched.insert((node, component), &step.id).or(before) {
             found.push(violation(
                 &step.id,
                 format!("{other} works on the same node"),
@@ -123,14 +129,20 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
         place(step, node, desired, scope, &mut found);
         match &step.action {
             // Looked at above.
-            Action::ForgetNode { .. } | Action::ForgetRegistry { .. } => {}
+            Action::ForgetNode { .. }
+            | Action::ForgetRegistry { .. }
+            | Action::PutLabels { .. } => {}
             Action::Recover { node: target, .. } => {
                 if target != node {
                     found.push(violation(&step.id, "its action is on another node"));
                 }
             }
             Action::ChangeAgent(change) => {
-                agent(&step.id, node, change, desired, &mut found);
+                if change.component == Component::Tarsnode {
+                    agent(&step.id, node, change, desired, &mut found);
+                } else {
+                    registry(step, node, change, desired, &mut found);
+                }
                 let machine = Condition::Machine {
                     id: change.machine_id.clone(),
                 };
@@ -171,10 +183,17 @@ fn place(
         Some(NodeState::Present | NodeState::Absent { .. }) => {}
     }
     let stage = match (&step.action, step.sign) {
-        (Action::ForgetNode { .. } | Action::ForgetRegistry { .. }, _) => Stage::Rows,
+        (
+            Action::ForgetNode { .. } | Action::ForgetRegistry { .. } | Action::PutLabels { .. },
+            _,
+        ) => Stage::Rows,
         (Action::Recover { .. }, _) => Stage::Recover,
-        (Action::ChangeAgent(_), Sign::Remove) => Stage::AgentRemoval,
-        (Action::ChangeAgent(_), Sign::Add | Sign::Change) => Stage::Agents,
+        (Action::ChangeAgent(c), sign) => match (c.component, sign) {
+            (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,
+            (Component::Tarsnode, Sign::Add | Sign::Change) => Stage::Agents,
+            (_, Sign::Remove) => Stage::RegistryRemoval,
+            (_, Sign::Add | Sign::Change) => Stage::Registries,
+        },
     };
     if step.stage != stage {
         found.push(violation(
@@ -198,7 +217,11 @@ fn place(
 /// everybody who knows was asked.
 fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation>) {
     let mut say = |what: &str| found.push(violation(&step.id, what));
-    if step.stage != Stage::Rows || step.sign != Sign::Remove {
+    let sign = match &step.action {
+        Action::PutLabels { .. } => Sign::Change,
+        _ => Sign::Remove,
+    };
+    if step.stage != Stage::Rows || step.sign != sign {
         say("it stands in another stage than its action");
     }
     match &step.action {
@@ -234,6 +257,21 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
             };
             if !step.pre.contains(&dead) || !step.pre.contains(&Condition::RegistryLeft) {
                 say("it does not make sure that the registry is dead and another one lives");
+            }
+        }
+        Action::PutLabels { node, labels } => {
+            let present = desired
+                .host(node)
+                .is_some_and(|h| h.state == NodeState::Present);
+            if step.resource != ResourceId::Agent(node.clone()) || !scope.has_node(node) || !present
+            {
+                say("its node is not among those that may be changed");
+            }
+            let kept = Condition::LabelsKept {
+                labels: Some(labels.clone()),
+            };
+            if !step.pre.contains(&kept) {
+                say("it writes labels that nobody has kept");
             }
         }
         Action::Recover { .. } | Action::ChangeAgent(_) => {
@@ -320,6 +358,66 @@ fn waits<'a>(
             &step.id,
             "it does not wait for all of the batch before it",
         ));
+    }
+}
+
+/// Whether a registry is started only where the spec names it and nothing of it runs, and stopped
+/// only where the spec does not and another one answers.
+fn registry(
+    step: &Step,
+    node: &NodeName,
+    change: &AgentChange,
+    desired: &Desired,
+    found: &mut Vec<Violation>,
+) {
+    let mut say = |what: &str| found.push(violation(&step.id, what));
+    if change.component != Component::Tarsregistry {
+        say("it changes a component that is not managed");
+    }
+    if change.node != *node || step.resource != ResourceId::Server(change.component, node.clone()) {
+        say("its action is on another node or component");
+    }
+    let Some(host) = desired.host(node) else {
+        return;
+    };
+    let at = Endpoint::at(host.ip, Component::Tarsregistry.servants()[0].1);
+    if change.registry.as_ref() != Some(&at) || change.ip != host.ip {
+        say("its action is on another registry");
+    }
+    if !change.files.is_empty() || change.make_user || change.own || change.stop_servers {
+        say("it does more than to start or to remove a registry");
+    }
+    let tars = desired
+        .agent(node)
+        .map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
+    if change.tars_path.as_str() != tars {
+        say("it works in another folder than the spec's");
+    }
+    match change.folder {
+        Folder::Remove => {
+            if desired.registries.contains(&at) {
+                say("it stops a registry that the spec names");
+            }
+            if !step.pre.contains(&Condition::RegistryLeft) {
+                say("it does not make sure that another registry lives");
+            }
+            if change.health {
+                say("its sign is not that of its action");
+            }
+        }
+        Folder::Keep => {
+            let down = Condition::Component {
+                component: Component::Tarsregistry,
+                runs: false,
+            };
+            if !desired.registries.contains(&at) || !step.pre.contains(&down) {
+                say("it starts a registry that the spec does not name, or that may run");
+            }
+            if change.crontab.is_some() || !change.health {
+                say("it does more than to start a registry");
+            }
+        }
+        Folder::Create => say("it installs a registry"),
     }
 }
 

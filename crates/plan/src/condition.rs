@@ -10,7 +10,9 @@ use tarsops_conf::Document;
 use tarsops_conf::placeholder::Placeholder;
 use tarsops_conf::tarsnode::Wanted;
 use tarsops_model::agent::AgentFacts;
+use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::NodeLabels;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
@@ -93,6 +95,35 @@ pub enum Condition {
         /// Registries that the locator names, at least.
         locator: BTreeSet<Endpoint>,
     },
+    /// Another component of this installation runs, or does not.
+    Component {
+        /// Which.
+        component: Component,
+        /// Whether it shall.
+        runs: bool,
+    },
+    /// Another component is installed so that it can be started, or is not.
+    Installed {
+        /// Which.
+        component: Component,
+        /// Whether it shall be.
+        there: bool,
+    },
+    /// The registry answers.
+    RegistryAnswers {
+        /// Which registry.
+        registry: Endpoint,
+    },
+    /// The database lists the registry as alive.
+    RegistryListed {
+        /// Which registry.
+        registry: Endpoint,
+    },
+    /// The host keeps labels of the node's row, or none.
+    LabelsKept {
+        /// Which.
+        labels: Option<NodeLabels>,
+    },
     /// The registry calls the node active.
     Registered,
     /// AdminRegistry reaches the node over its long connection (`ping succ`).
@@ -138,7 +169,14 @@ impl Condition {
     /// Whether it is the framework, and not the host, that knows.
     #[must_use]
     pub const fn is_of_framework(&self) -> bool {
-        matches!(self, Self::Registered | Self::Connected)
+        matches!(
+            self,
+            Self::Registered
+                | Self::Connected
+                | Self::RegistryAnswers { .. }
+                | Self::RegistryListed { .. }
+                | Self::RegistryForgotten { .. }
+        )
     }
 
     /// Evaluates the condition for `node`. Facts that could not be seen make it unknown.
@@ -313,7 +351,21 @@ impl Condition {
             | Self::Forgotten { .. }
             | Self::RegistryDead { .. }
             | Self::RegistryLeft
+            | Self::RegistryAnswers { .. }
+            | Self::RegistryListed { .. }
             | Self::RegistryForgotten { .. } => self.of_rows(node, inventory),
+            Self::LabelsKept { labels } => on_host(node, inventory, |h| {
+                truth(h.labels == *labels, || match &h.labels {
+                    Some(_) => "it keeps labels of its row".to_owned(),
+                    None => "it keeps no labels of its row".to_owned(),
+                })
+            }),
+            Self::Component { component, runs } => on_host(node, inventory, |h| {
+                among(&h.components, *component, *runs, "run")
+            }),
+            Self::Installed { component, there } => on_host(node, inventory, |h| {
+                among(&h.installed, *component, *there, "stand installed")
+            }),
             Self::Owner { user } => on_agent(node, inventory, |a| {
                 compare(&a.folder, "its folder", |f| {
                     f.owner == *user && f.strangers.is_empty()
@@ -405,6 +457,22 @@ fn compare<T>(fact: &Observed<T>, what: &str, holds: impl FnOnce(&T) -> bool) ->
     }
 }
 
+/// Whether a component is among the ones that `verb`.
+fn among(
+    seen: &Observed<BTreeSet<String>>,
+    component: Component,
+    wanted: bool,
+    verb: &str,
+) -> Truth {
+    match seen {
+        Observed::Present(all) => truth(all.contains(component.name()) == wanted, || {
+            let word = if wanted { "does not" } else { "does" };
+            format!("{component} {word} {verb} there")
+        }),
+        other => Truth::Unknown(other.unknown().unwrap_or("nothing was told").to_owned()),
+    }
+}
+
 fn on_host(
     node: &NodeName,
     inventory: &Inventory,
@@ -445,6 +513,26 @@ impl fmt::Display for Condition {
             Self::Listens => f.write_str("its port listens"),
             Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
             Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
+            Self::LabelsKept { labels: Some(_) } => f.write_str("it keeps labels of its row"),
+            Self::LabelsKept { labels: None } => f.write_str("it keeps no labels"),
+            Self::Component { component, runs } => {
+                write!(
+                    f,
+                    "{component} {}",
+                    if *runs { "runs" } else { "does not run" }
+                )
+            }
+            Self::Installed { component, there } => {
+                write!(
+                    f,
+                    "{component} is {}there",
+                    if *there { "" } else { "not " }
+                )
+            }
+            Self::RegistryAnswers { registry } => write!(f, "the registry {registry} answers"),
+            Self::RegistryListed { registry } => {
+                write!(f, "the database lists the registry {registry}")
+            }
             Self::Registered => f.write_str("the registry calls it active"),
             Self::Connected => f.write_str("AdminRegistry reaches it"),
             Self::Unanswered => f.write_str("nobody answers for it"),

@@ -51,19 +51,11 @@ pub fn watchers(text: &str, tars_path: &str) -> Watchers {
         format!("{tars_path}/check.sh"),
         format!("{tars_path}/tarsnode/util/check.sh"),
     ];
-    let mut out = Watchers::default();
-    for (number, line) in text.lines().enumerate() {
-        let Some(command) = command(line) else {
-            continue;
-        };
-        let words = || command.split(|c: char| c.is_whitespace() || ";&|()<>'\"`".contains(c));
-        if words().any(|w| w == monitor) {
-            out.monitor.push((number, line.to_owned()));
-        } else if words().any(|w| checks.iter().any(|c| w == c)) {
-            out.check.push((number, line.to_owned()));
-        }
-    }
-    out
+    let monitor: Vec<_> = lines_that_run(text, &[monitor]).collect();
+    let check = lines_that_run(text, &checks)
+        .filter(|(n, _)| monitor.iter().all(|(m, _)| m != n))
+        .collect();
+    Watchers { monitor, check }
 }
 
 /// The command of a crontab line; none for comments, blank lines and environment settings.
@@ -108,6 +100,32 @@ pub fn wanted_edit(text: Option<&str>, tars_path: &str, monitor: Monitor) -> Opt
         }
     };
     (edit != CrontabEdit::default()).then_some(edit)
+}
+
+/// What has to change so that no monitor of its own brings another removed component back.
+#[must_use]
+pub fn component_removal_edit(text: &str, tars_path: &str, name: &str) -> Option<CrontabEdit> {
+    let monitor = format!("{tars_path}/{name}/util/monitor.sh");
+    let remove: Vec<(usize, String)> = lines_that_run(text, &[monitor]).collect();
+    (!remove.is_empty()).then_some(CrontabEdit { remove, add: None })
+}
+
+/// Lines of a crontab with one of the paths among the words of their command.
+fn lines_that_run<'a>(
+    text: &'a str,
+    paths: &'a [String],
+) -> impl Iterator<Item = (usize, String)> + 'a {
+    let runs = move |line: &str| {
+        command(line).is_some_and(|command| {
+            command
+                .split(|c: char| c.is_whitespace() || ";&|()<>'\"`".contains(c))
+                .any(|w| paths.iter().any(|p| w == p))
+        })
+    };
+    text.lines()
+        .enumerate()
+        .filter(move |(_, line)| runs(line))
+        .map(|(number, line)| (number, line.to_owned()))
 }
 
 /// What has to change so that nothing brings a removed tarsnode back.

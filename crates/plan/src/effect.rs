@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use tarsops_model::agent::{AgentFacts, FileFact, OwnerFact, ProcessFact, TextFact};
+use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{NodeRow, Rows};
+use tarsops_model::framework::{Answer, NodeLabels, NodeRow, RegistryRow, Rows};
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{NodeName, RunId};
@@ -79,7 +80,10 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 host.unfinished = None;
             }
         }
-        Action::ChangeAgent(change) => agent(inventory, change, images),
+        Action::ChangeAgent(change) if change.component == Component::Tarsnode => {
+            agent(inventory, change, images);
+        }
+        Action::ChangeAgent(change) => registry(inventory, change),
         Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
             let (name, prefix) = (node.as_str(), format!("{ip}:"));
             keep(&mut rows.nodes, |r| r.name != name);
@@ -87,6 +91,22 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
             keep(&mut rows.adapters, |r| r.node != name);
             keep(&mut rows.registries, |r| !r.locator.starts_with(&prefix));
         }),
+        Action::PutLabels { node, labels } => {
+            if let Some(host) = host_mut(inventory, node) {
+                host.labels = None;
+            }
+            with_rows(inventory, |rows| {
+                let Observed::Present(all) = &mut rows.nodes else {
+                    return;
+                };
+                for row in all.iter_mut().filter(|r| r.name == node.as_str()) {
+                    if NodeLabels::of(row).is_none() {
+                        row.label.clone_from(&labels.label);
+                        row.group_id = labels.group_id.or(Some(-1));
+                    }
+                }
+            });
+        }
         Action::ForgetRegistry { registry } => with_rows(inventory, |rows| {
             let locator = registry.to_string();
             keep(&mut rows.registries, |r| r.locator != locator);
@@ -113,6 +133,70 @@ fn host_mut<'a>(inventory: &'a mut Inventory, node: &NodeName) -> Option<&'a mut
     match inventory.resources.get_mut(&ResourceId::Host(node.clone())) {
         Some(Observed::Present(Facts::Host(host))) => Some(host),
         _ => None,
+    }
+}
+
+/// A registry that was started answers and writes its rows; one that was removed does neither.
+fn registry(inventory: &mut Inventory, change: &AgentChange) {
+    let removed = change.folder == Folder::Remove;
+    let name = change.component.name();
+    let after = host_mut(inventory, &change.node).and_then(|host| {
+        let edit = change.crontab.as_ref()?;
+        Some(crontab_after(host, edit, &Images::default()))
+    });
+    if let Some(host) = host_mut(inventory, &change.node) {
+        if let Observed::Present(all) = &mut host.components {
+            if removed {
+                all.remove(name);
+            } else {
+                all.insert(name.to_owned());
+            }
+        }
+        if let Observed::Present(all) = &mut host.installed {
+            if removed {
+                all.remove(name);
+            } else {
+                all.insert(name.to_owned());
+            }
+        }
+        if let Observed::Present(ports) = &mut host.ports {
+            for (_, port) in change.component.servants() {
+                if removed {
+                    ports.remove(port);
+                } else {
+                    ports.insert(*port);
+                }
+            }
+        }
+        if let Some(crontab) = after {
+            host.crontab = crontab;
+        }
+    }
+    let Some(at) = &change.registry else { return };
+    let locator = at.to_string();
+    with_rows(inventory, |rows| {
+        keep(&mut rows.registries, |r| r.locator != locator);
+        if let (Observed::Present(all), false) = (&mut rows.registries, removed) {
+            all.push(RegistryRow {
+                locator,
+                servant: "tars.tarsregistry.QueryObj".to_owned(),
+                present: Some("active".to_owned()),
+                heartbeat_age: Some(0),
+                ..RegistryRow::default()
+            });
+        }
+    });
+    if let Some(framework) = &mut inventory.framework
+        && !removed
+    {
+        if let Some(answer) = framework.registries.get_mut(at) {
+            *answer = Answer::Answers;
+        }
+        for asked in framework.servants.values_mut() {
+            if asked.component == change.component && asked.node == change.node {
+                asked.answer = Answer::Answers;
+            }
+        }
     }
 }
 
@@ -175,7 +259,7 @@ fn agent(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
         }]);
         facts.listening = Observed::Present(true);
         if let Some(nodeid) = nodeid_of(&facts).and_then(|id| id.parse().ok()) {
-            registered(inventory, &nodeid);
+            registered(inventory, &nodeid, change.labels.as_ref());
         }
     }
     inventory
@@ -188,7 +272,7 @@ fn nodeid_of(facts: &AgentFacts) -> Option<String> {
 }
 
 /// A tarsnode that has started registers under its nodeid and connects to AdminRegistry.
-fn registered(inventory: &mut Inventory, nodeid: &NodeName) {
+fn registered(inventory: &mut Inventory, nodeid: &NodeName, labels: Option<&NodeLabels>) {
     let Some(framework) = &mut inventory.framework else {
         return;
     };
@@ -202,7 +286,8 @@ fn registered(inventory: &mut Inventory, nodeid: &NodeName) {
             node_obj: Some(String::new()),
             present: Some("active".to_owned()),
             setting: Some("active".to_owned()),
-            group_id: Some(-1),
+            group_id: Some(labels.and_then(|l| l.group_id).unwrap_or(-1)),
+            label: labels.and_then(|l| l.label.clone()),
             heartbeat_age: Some(0),
             ..NodeRow::default()
         });

@@ -32,6 +32,7 @@ pub mod input;
 pub mod names;
 pub mod plan;
 pub mod planner;
+mod registries;
 pub mod render;
 pub mod report;
 pub mod restore;

@@ -19,15 +19,29 @@ pub const FORMAT: &str = "tarsops.plan/1";
 pub enum Stage {
     /// Ending what earlier runs left.
     Recover,
+    /// Registries that are started.
+    Registries,
     /// `tarsnode` on nodes.
     Agents,
     /// Removal of `tarsnode`.
     AgentRemoval,
+    /// Removal of registries.
+    RegistryRemoval,
     /// Rows of the framework's database.
     Rows,
 }
 
 impl Stage {
+    /// All stages, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::Recover,
+        Self::Registries,
+        Self::Agents,
+        Self::AgentRemoval,
+        Self::RegistryRemoval,
+        Self::Rows,
+    ];
+
     /// The stage in the words of the plan.
     #[must_use]
     pub const fn title(self) -> &'static str {
@@ -35,6 +49,8 @@ impl Stage {
             Self::Recover => "end unfinished changes",
             Self::Agents => "tarsnode",
             Self::AgentRemoval => "tarsnode, removal",
+            Self::Registries => "tarsregistry",
+            Self::RegistryRemoval => "tarsregistry, removal",
             Self::Rows => "the framework's rows",
         }
     }

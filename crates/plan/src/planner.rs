@@ -32,7 +32,10 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
-        if input.scope.has_component(Component::Tarsnode) {
+        if [Component::Tarsnode, Component::Tarsregistry]
+            .iter()
+            .any(|c| input.scope.has_component(*c))
+        {
             draft.node(input, node, host, &machines, &places);
         }
     }
@@ -46,8 +49,10 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 
     // The stages, in the order of the work.
     draft.recover();
+    draft.registries(&input.desired.policy);
     draft.agents(&input.desired.policy);
     draft.removals(&input.desired.policy);
+    draft.registry_removals(&input.desired.policy);
     draft.forget(&input.desired.policy);
     draft.unchecked(input);
     draft.finish(input)
@@ -75,6 +80,8 @@ struct Draft {
     recover: Vec<Step>,
     agents: Vec<(Role, Step)>,
     removals: Vec<(Role, Step)>,
+    registries: Vec<Step>,
+    registry_removals: Vec<Step>,
     rows: Vec<Step>,
     steps: Vec<Step>,
     gates: Vec<Gate>,
@@ -92,6 +99,9 @@ impl Draft {
     ) {
         let resource = ResourceId::Agent(node.clone());
         if spec.state == NodeState::Gone {
+            if !input.scope.has_component(Component::Tarsnode) {
+                return;
+            }
             match rows::gone(input, node, spec) {
                 Gone::Nothing => {}
                 Gone::Told(line) => self.report.push(line),
@@ -175,7 +185,20 @@ impl Draft {
             self.recover.push(recover_step(node, left));
             return;
         }
-        let Some(agent) = input.desired.agent(node) else {
+        if let (Some(labels), true) = (&facts.labels, spec.state == NodeState::Present) {
+            self.rows.extend(rows::labels(input, node, labels));
+        }
+        if input.scope.has_component(Component::Tarsregistry) {
+            let work = crate::registries::assess(input, node, spec, facts);
+            self.registries.extend(work.start);
+            self.registry_removals.extend(work.stop);
+            self.report.extend(work.lines);
+        }
+        let Some(agent) = input
+            .desired
+            .agent(node)
+            .filter(|_| input.scope.has_component(Component::Tarsnode))
+        else {
             return;
         };
         let assessment = assess_among(input, places, node, spec, agent, facts);
@@ -263,7 +286,6 @@ impl Draft {
     /// What the spec describes and no step handles yet is said, never passed over.
     fn not_yet(&mut self, input: &PlanInput<'_>) {
         let mut servers = 0usize;
-        let mut registries = 0usize;
         let mut topics: Vec<(&str, String)> = Vec::new();
         for (id, resource) in &input.desired.resources {
             match resource {
@@ -276,22 +298,13 @@ impl Draft {
                     };
                     servers += usize::from(counts);
                 }
-                Resource::RegistryEndpoint => registries += 1,
-                Resource::Schema(_) => {
-                    topics.push(("database", "schema, templates and rows".into()))
-                }
+                Resource::Schema(_) => topics.push(("database", "schema and templates".into())),
                 Resource::Web(_) => topics.push(("web", "the management platform".into())),
-                Resource::Host(_) | Resource::Agent(_) => {}
+                Resource::Host(_) | Resource::Agent(_) | Resource::RegistryEndpoint => {}
             }
         }
         if servers > 0 {
             topics.push(("components", format!("{servers} core and basic services")));
-        }
-        if registries > 0 && input.scope.nodes.is_empty() {
-            topics.push((
-                "registry",
-                format!("{registries} registry endpoints (only written into locators)"),
-            ));
         }
         for (topic, what) in topics {
             self.report.push(Line::NotYet {
@@ -336,8 +349,10 @@ impl Draft {
             if grade == Grade::Blocked {
                 // Whoever may be working on another cluster's state works on nothing.
                 self.recover.clear();
+                self.registries.clear();
                 self.agents.clear();
                 self.removals.clear();
+                self.registry_removals.clear();
                 self.rows.clear();
             }
         }
@@ -396,16 +411,30 @@ impl Draft {
         self.roll_out(Stage::AgentRemoval, steps, policy);
     }
 
-    /// Rows go one by one: each answer may change what the next one rests upon.
+    fn registries(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.registries);
+        self.one_by_one(Stage::Registries, steps, policy);
+    }
+
+    fn registry_removals(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.registry_removals);
+        self.one_by_one(Stage::RegistryRemoval, steps, policy);
+    }
+
     fn forget(&mut self, policy: &Policy) {
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
+        let steps = std::mem::take(&mut self.rows);
+        self.one_by_one(Stage::Rows, steps, policy);
+    }
+
+    /// Registries and rows go one by one: each may change what the next one rests upon.
+    fn one_by_one(&mut self, stage: Stage, mut steps: Vec<Step>, policy: &Policy) {
+        steps.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
         let one = Policy {
             canary: 0,
             max_parallel: tarsops_model::desired::Count::Number(1),
             ..policy.clone()
         };
-        self.roll_out(Stage::Rows, rows, &one);
+        self.roll_out(stage, steps, &one);
     }
 
     /// Cuts the steps of a stage into a canary and batches, with a gate after each.

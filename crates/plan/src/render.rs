@@ -58,17 +58,15 @@ pub fn text(plan: &Plan, style: Style) -> String {
             .filter(|d| !matches!(d.kind, DriftKind::Disagreeing { .. }))
             .map(|d| (&d.resource, d))
             .collect();
-    for stage in [
-        Stage::Recover,
-        Stage::Agents,
-        Stage::AgentRemoval,
-        Stage::Rows,
-    ] {
+    for stage in Stage::ALL {
         let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.stage == stage).collect();
         if steps.is_empty() {
             continue;
         }
-        if stage == Stage::Rows {
+        if matches!(
+            stage,
+            Stage::Registries | Stage::RegistryRemoval | Stage::Rows
+        ) {
             let _ = writeln!(out, "{}", stage.title());
             for step in &steps {
                 let line = format!(

@@ -98,6 +98,13 @@ pub enum Blocked {
         /// What is so.
         why: String,
     },
+    /// A `check.sh` in the crontab would start again what shall be stopped.
+    Watched,
+    /// Something that it rests upon cannot be seen.
+    Unseen {
+        /// What, and why not.
+        why: String,
+    },
     /// The sources contradict each other in a way that forbids every change.
     Finding {
         /// Under which name.
@@ -142,6 +149,8 @@ impl Blocked {
             Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
             Self::StillAnswers { .. } => "say `state: absent` if it shall be removed from the machine first".to_owned(),
             Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
+            Self::Watched => "take the line with check.sh out of the crontab there".to_owned(),
+            Self::Unseen { .. } => "make it readable for the SSH user, or say `become: sudo`".to_owned(),
             Self::Finding { cure, .. } => cure.clone(),
             Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
         }
@@ -187,7 +196,11 @@ impl fmt::Display for Blocked {
             Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
             Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
             Self::StillAnswers { why } => write!(f, "it shall be gone, and {why}"),
-            Self::LastRegistry { why } => write!(f, "its rows are kept: {why}"),
+            Self::LastRegistry { why } => write!(f, "it is left as it is: {why}"),
+            Self::Watched => {
+                f.write_str("a check.sh in its crontab would start again what is stopped")
+            }
+            Self::Unseen { why } => write!(f, "it cannot be seen: {why}"),
             Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }

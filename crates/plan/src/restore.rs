@@ -4,6 +4,7 @@
 //! back on a machine that never saw the run.
 
 use serde::{Deserialize, Serialize};
+use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::names::{ClusterName, NodeName, RunId};
@@ -42,6 +43,15 @@ pub struct Intent {
     pub change: AgentChange,
     /// Digest of the crontab afterwards, where the change writes one; `Some(None)` for none.
     pub crontab_after: Option<Option<Digest>>,
+}
+
+impl Intent {
+    /// Whether what it did stays when the rest is taken back: a registry that was down and was
+    /// started is no damage.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        self.change.component != Component::Tarsnode && self.sign == Sign::Change
+    }
 }
 
 /// Why there is no way back; one lowercase clause.
@@ -118,6 +128,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
     let leftover = intent.sign == Sign::Remove && done.folder == Folder::Keep;
     let runs_after = folder != Folder::Remove && done.ran && !leftover;
     let change = AgentChange {
+        component: done.component,
         node: node.clone(),
         summary: format!("take back run {}: {}", intent.run, done.summary),
         folder,
@@ -138,6 +149,8 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
         lenient: true,
         machine_id,
         folder_from: (folder == Folder::Create).then(|| kept.clone()),
+        registry: done.registry.clone(),
+        labels: None,
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
     };
     let pre = preconditions(&change);
@@ -150,7 +163,12 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
             });
         }
     }
-    if folder == Folder::Remove {
+    if done.component != Component::Tarsnode {
+        post.push(Condition::Component {
+            component: done.component,
+            runs: runs_after,
+        });
+    } else if folder == Folder::Remove {
         post.push(Condition::Folder { exists: false });
         post.push(Condition::Stopped);
     } else {

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use tarsops_model::framework::{RegistryRow, Rows};
+use tarsops_model::framework::{NodeLabels, RegistryRow, Rows};
 use tarsops_model::host::Host;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
@@ -104,6 +104,41 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
         post: vec![Condition::Forgotten { ip: spec.ip }],
         undo: irreversible(),
     }))
+}
+
+/// The step that gives a node's row back what a run that was cut off has kept. Nothing to do while
+/// the node is not registered: the change of the agent comes first, and keeps it on.
+pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels) -> Option<Step> {
+    let pre = vec![
+        Condition::LabelsKept {
+            labels: Some(labels.clone()),
+        },
+        Condition::Registered,
+    ];
+    if pre
+        .iter()
+        .any(|c| c.eval(node, input.inventory) != Truth::Holds)
+    {
+        return None;
+    }
+    Some(Step {
+        id: format!("rows.labels@{node}"),
+        stage: Stage::Rows,
+        batch: 0,
+        needs: vec![],
+        resource: ResourceId::Agent(node.clone()),
+        sign: Sign::Change,
+        summary: "put its label and group back, which a registration lost".to_owned(),
+        action: Action::PutLabels {
+            node: node.clone(),
+            labels: labels.clone(),
+        },
+        pre,
+        post: vec![Condition::LabelsKept { labels: None }],
+        undo: Undo::Irreversible {
+            reason: "they are the node's own".to_owned(),
+        },
+    })
 }
 
 fn irreversible() -> Undo {

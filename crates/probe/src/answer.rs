@@ -10,6 +10,7 @@ use base64::Engine as _;
 use tarsops_model::agent::{
     AgentFacts, FileFact, OwnerFact, ProcessFact, SERVER_OBJ_PORT, TextFact,
 };
+use tarsops_model::framework::NodeLabels;
 use tarsops_model::host::{HostFacts, LeaseFacts, Unfinished};
 use tarsops_model::names::RunId;
 use tarsops_model::observed::Observed;
@@ -135,6 +136,8 @@ impl<'a> State<'a> {
                 lease: None,
                 staged: BTreeSet::new(),
                 components: not_told(),
+                installed: not_told(),
+                labels: None,
                 ports: not_told(),
                 digests_remembered: false,
             },
@@ -211,6 +214,9 @@ impl<'a> State<'a> {
                 });
             }
             "lease" => self.host.lease = lease(word(1)?, &decode_text(word(2)?)?),
+            "labels" => {
+                self.host.labels = NodeLabels::from_text(&decode_text(word(1)?)?);
+            }
             "staged" => {
                 if let Ok(digest) = word(1)?.parse() {
                     self.host.staged.insert(digest);
@@ -293,6 +299,14 @@ impl<'a> State<'a> {
                     } else {
                         Observed::Unknown("only root may see what other users run".to_owned())
                     };
+            }
+            "installed" => {
+                self.host.installed = if word(1)? == "list" {
+                    let names = decode_text(word(2)?)?;
+                    Observed::Present(names.lines().map(str::to_owned).collect())
+                } else {
+                    Observed::Unknown("the framework's folder cannot be read".to_owned())
+                };
             }
             "listen" => {
                 let text = decode_text(word(1)?)?;

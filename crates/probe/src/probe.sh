@@ -126,12 +126,23 @@ probe() {
         say "current $p_r $p_s $p_alive"
       fi
       if [ -r "$P_BASE/lease" ]; then say "lease $(date +%s) $(enc <"$P_BASE/lease")"; fi
+      [ -r "$P_BASE/labels" ] && say "labels $(enc <"$P_BASE/labels")"
       for p_f in "$P_BASE"/stage/*; do
         case "${p_f##*/}" in *[!0-9a-f]*) ;; *) [ -f "$p_f" ] && say "staged ${p_f##*/}" ;; esac
       done
     else say "base no-access"
     fi
   else say "base 0"
+  fi
+
+  # Which components are installed so that they can be started.
+  if [ -d "$P_TARS" ] && [ ! -x "$P_TARS" ]; then say "installed unknown -"
+  else
+    p_there=$(for p_f in "$P_TARS"/*/util/start.sh; do
+      [ -f "$p_f" ] || continue
+      p_f=${p_f%/util/start.sh}; printf '%s\n' "${p_f##*/}"
+    done | enc)
+    say "installed list ${p_there:--}"
   fi
 
   # The component's folder.

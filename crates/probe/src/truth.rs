@@ -19,10 +19,10 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
-use tarsops_transport::Connect;
 use tarsops_transport::calls::Admin;
 use tarsops_transport::mysql::Access;
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
+use tarsops_transport::{Connect, QUERY};
 
 /// How long one call may take.
 pub const CALL: Duration = Duration::from_secs(3);
@@ -329,6 +329,7 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
 
 /// Asks about one node again and again, for the gates of an apply.
 pub struct NodeWatch {
+    ways: Ways,
     admin: Option<RpcClient>,
     database: Option<Access>,
 }
@@ -336,25 +337,58 @@ pub struct NodeWatch {
 impl NodeWatch {
     /// Asks AdminRegistry and the database, as far as the spec lets them be asked.
     #[must_use]
-    pub fn new(desired: &Desired, ways: &Ways, database: Option<Access>) -> Self {
+    pub fn new(desired: &Desired, ways: Ways, database: Option<Access>) -> Self {
         let admin = desired
             .admin()
             .filter(|_| ways.rpc != Rpc::Off)
             .map(|(node, at)| ways.client(node, at));
-        Self { admin, database }
+        Self {
+            ways,
+            admin,
+            database,
+        }
+    }
+
+    /// Whether the registry `at` on `node` answers, and what the database's rows say of it.
+    pub async fn registry(&self, node: &NodeName, at: &Endpoint) -> FrameworkFacts {
+        let asked = async {
+            if self.ways.rpc == Rpc::Off {
+                return Answer::Silent("the spec says `rpc: none`".to_owned());
+            }
+            let client = self.ways.client(node, at.clone());
+            answer(client.ping(QUERY, CALL).await)
+        };
+        let rows = async {
+            let access = self.database.as_ref()?;
+            Some(access.registry_rows(CALL).await.map_err(|e| e.to_string()))
+        };
+        let (asked, rows) = tokio::join!(asked, rows);
+        let database = match rows {
+            None => Observed::Absent,
+            Some(Err(why)) => Observed::Unknown(why),
+            Some(Ok(registries)) => Observed::Present(partly(Rows {
+                registries: Observed::Present(registries),
+                ..no_rows()
+            })),
+        };
+        FrameworkFacts {
+            servants: BTreeMap::new(),
+            registries: [(at.clone(), asked)].into(),
+            admin: not_asked(),
+            database,
+        }
     }
 
     /// What the framework says of `node` now. Only the node's row and ping are asked for.
     pub async fn node(&self, node: &NodeName) -> FrameworkFacts {
-        let not_asked = || "it was not asked".to_owned();
         let ping = async {
             let Some(client) = &self.admin else {
                 return Observed::Absent;
             };
             let heard = ping(&Admin::new(client, CALL), node).await;
             Observed::Present(AdminFacts {
-                version: Observed::Unknown(not_asked()),
-                nodes: Observed::Unknown(not_asked()),
+                version: not_asked(),
+                nodes: not_asked(),
                 connections: BTreeMap::new(),
                 pings: [(node.clone(), heard)].into(),
                 servers: BTreeMap::new(),
@@ -365,20 +399,10 @@ impl NodeWatch {
                 return Observed::Absent;
             };
             match access.node_row(node, CALL).await {
-                Ok(row) => Observed::Present(DatabaseFacts {
-                    server: String::new(),
-                    tls: false,
-                    clock_skew: 0,
-                    databases: BTreeMap::new(),
-                    rows: Observed::Present(Rows {
-                        nodes: Observed::Present(row.into_iter().collect()),
-                        servers: Observed::Unknown(not_asked()),
-                        adapters: Observed::Unknown(not_asked()),
-                        registries: Observed::Unknown(not_asked()),
-                        templates: Observed::Unknown(not_asked()),
-                    }),
-                    default_login: Observed::Unknown(not_asked()),
-                }),
+                Ok(row) => Observed::Present(partly(Rows {
+                    nodes: Observed::Present(row.into_iter().collect()),
+                    ..no_rows()
+                })),
                 Err(e) => Observed::Unknown(e.to_string()),
             }
         };
@@ -389,6 +413,32 @@ impl NodeWatch {
             admin,
             database,
         }
+    }
+}
+
+fn not_asked<T>() -> Observed<T> {
+    Observed::Unknown("it was not asked".to_owned())
+}
+
+fn no_rows() -> Rows {
+    Rows {
+        nodes: not_asked(),
+        servers: not_asked(),
+        adapters: not_asked(),
+        registries: not_asked(),
+        templates: not_asked(),
+    }
+}
+
+/// A database of which only some rows were asked for.
+fn partly(rows: Rows) -> DatabaseFacts {
+    DatabaseFacts {
+        server: String::new(),
+        tls: false,
+        clock_skew: 0,
+        databases: BTreeMap::new(),
+        rows: Observed::Present(rows),
+        default_login: not_asked(),
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
 use tarsops_model::desired::Tls;
-use tarsops_model::framework::{DATABASES, DatabaseFacts, NodeRow};
+use tarsops_model::framework::{DATABASES, DatabaseFacts, NodeRow, RegistryRow};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tokio::net::{TcpListener, UnixStream};
@@ -287,6 +287,35 @@ impl Access {
             heartbeat_age,
             ..NodeRow::default()
         }))
+    }
+
+    /// The rows of registries.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; also where our user may not read the table.
+    pub async fn registry_rows(
+        &self,
+        deadline: Duration,
+    ) -> Result<Vec<RegistryRow>, DatabaseError> {
+        let (mut conn, _) = self.connect(deadline).await?;
+        let reading = conn.query::<(String, String, Option<String>, Option<i64>), _>(
+            "SELECT CAST(locator_id AS CHAR), CAST(servant AS CHAR), CAST(present_state AS CHAR), \
+             CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
+             FROM db_tars.t_registry_info",
+        );
+        let rows = tokio::time::timeout(deadline, reading)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        let row = |(locator, servant, present, heartbeat_age)| RegistryRow {
+            locator,
+            servant,
+            present,
+            heartbeat_age,
+            ..RegistryRow::default()
+        };
+        Ok(rows.into_iter().map(row).collect())
     }
 
     async fn lets_installer_in(&self, deadline: Duration) -> Observed<bool> {

@@ -156,6 +156,7 @@ impl World {
         }
         let me = me();
         let change = AgentChange {
+            component: Component::Tarsnode,
             node: NodeName::new("n1").unwrap(),
             summary: "a change".to_owned(),
             folder: match kind {
@@ -184,6 +185,8 @@ impl World {
             lenient: false,
             machine_id: "-".to_owned(),
             folder_from: None,
+            registry: None,
+            labels: None,
             owners_from: None,
         };
         let world = Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tarsops_apply::execute::Interrupt;
 use tarsops_apply::history::ask;
-use tarsops_model::component::Role;
+use tarsops_model::component::{Component, Role};
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
@@ -58,14 +58,27 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             ));
             continue;
         };
+        if intent.stays() {
+            say(&format!(
+                "{}: {} was started by that run, and is left running",
+                change.node, intent.change.component
+            ));
+            continue;
+        }
         match way_back(intent, &report.inventory) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
             Ok(prepared) => steps.push(Step {
-                id: format!("rollback@{}", change.node),
+                id: match intent.change.component {
+                    Component::Tarsnode => format!("rollback@{}", change.node),
+                    other => format!("rollback.{other}@{}", change.node),
+                },
                 stage: Stage::Agents,
                 batch: 1,
                 needs: vec![],
-                resource: ResourceId::Agent(change.node.clone()),
+                resource: match intent.change.component {
+                    Component::Tarsnode => ResourceId::Agent(change.node.clone()),
+                    other => ResourceId::Server(other, change.node.clone()),
+                },
                 sign: match intent.sign {
                     Sign::Add => Sign::Remove,
                     Sign::Change => Sign::Change,

@@ -5,10 +5,13 @@
 use std::collections::BTreeMap;
 
 use tarsops_model::agent::Monitor;
+use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
 use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
+use tarsops_model::framework::NodeLabels;
+
 use crate::action::{AgentChange, Content, CrontabChange, Folder};
 use crate::condition::Condition;
 use crate::drift::DriftKind;
@@ -49,7 +52,11 @@ impl Work<'_> {
         // The binary is last: until it is in place, whoever restarts it starts the old one whole.
         self.files.sort_by_key(|f| f.path == BINARY);
         let summary = self.summary(&drift, folder);
+        let labels = (self.restart && !removal)
+            .then(|| labels_seen(self.input, self.node))
+            .flatten();
         let change = AgentChange {
+            component: Component::Tarsnode,
             node: self.node.clone(),
             summary,
             folder,
@@ -74,6 +81,8 @@ impl Work<'_> {
             lenient: false,
             machine_id,
             folder_from: None,
+            registry: None,
+            labels,
             owners_from: None,
             files: std::mem::take(&mut self.files),
         };
@@ -155,7 +164,16 @@ impl Work<'_> {
             Condition::Conf {
                 ip: self.agent.ip.to_string(),
                 nodeid: self.agent.nodeid.clone(),
-                locator: self.agent.locator.clone(),
+                locator: match &self.locator_after {
+                    None => self.agent.locator.clone(),
+                    Some(some) => {
+                        let wanted = self.agent.locator.iter();
+                        wanted
+                            .filter(|at| some.contains(&(at.host.to_string(), at.port)))
+                            .cloned()
+                            .collect()
+                    }
+                },
             },
             Condition::Runs {
                 digest,
@@ -215,6 +233,14 @@ impl Work<'_> {
     }
 }
 
+/// What the node's row says and its next registration loses; none where it says nothing of its own.
+fn labels_seen(input: &PlanInput<'_>, node: &NodeName) -> Option<NodeLabels> {
+    let Observed::Present(row) = input.inventory.framework.as_ref()?.node_row(node) else {
+        return None;
+    };
+    NodeLabels::of(row)
+}
+
 /// Whether the path is one of the scripts that a probe reports.
 fn is_script(path: &str) -> bool {
     let name = path.strip_prefix("tarsnode/util/");
@@ -248,13 +274,17 @@ pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
             id: change.machine_id.clone(),
         },
         Condition::Unfinished { run: None },
-        Condition::Folder {
+    ];
+    if change.component != Component::Tarsnode {
+        out.push(Condition::Installed {
+            component: change.component,
+            there: change.folder != Folder::Create,
+        });
+    } else if change.folder != Folder::Keep || !change.files.is_empty() {
+        out.push(Condition::Folder {
             exists: change.folder != Folder::Create && !change.files.is_empty()
                 || change.folder == Folder::Remove,
-        },
-    ];
-    if change.folder == Folder::Keep && change.files.is_empty() {
-        out.pop();
+        });
     }
     for file in &change.files {
         let path = file.path.as_str();

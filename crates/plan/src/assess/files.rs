@@ -2,6 +2,8 @@
 //!
 //! The configuration is compared by meaning, because a running tarsnode rewrites it.
 
+use std::collections::BTreeSet;
+
 use tarsops_conf::placeholder::{Placeholder, placeholders, substitute};
 use tarsops_conf::{Document, tarsnode, util_script};
 use tarsops_model::agent::{AgentFacts, TextFact};
@@ -15,6 +17,7 @@ use super::{Assessment, BINARY, CONF, SCRIPTS, Work, texts::script_mode};
 use crate::action::Folder;
 use crate::condition::wanted_conf_like;
 use crate::drift::{DriftKind, FieldChange};
+use crate::findings::cluster;
 use crate::report::{Blocked, Line};
 
 impl Work<'_> {
@@ -72,6 +75,7 @@ impl Work<'_> {
                     "made from the package",
                 ));
                 self.restart = true;
+                self.locator_after = self.fresh_registries();
                 if let Some(text) = self.fresh_conf() {
                     self.write(CONF, 0o644, before, text);
                     self.port = self.new_port();
@@ -95,7 +99,23 @@ impl Work<'_> {
             .copied()
             .filter(|p| !matches!(p, Placeholder::DatabaseHost))
             .collect();
-        if says.satisfies(&wanted) && left.is_empty() {
+        let fresh = self.fresh_registries();
+        let mut needed = wanted.clone();
+        if self.takes_registries_from_rows(&says.locator) {
+            // An edit under it would be written over within a minute (`NodeServer/NodeServer.cpp`,
+            // onUpdateConfig): what its locator lacks is told of the registries, not of the node.
+            needed.locator.retain(|at| says.locator.contains(at));
+            self.locator_after = Some(needed.locator.clone());
+        } else if let Some(fresh) = &fresh {
+            self.locator_after = Some(
+                fresh
+                    .iter()
+                    .filter(|at| says.locator.contains(*at))
+                    .cloned()
+                    .collect(),
+            );
+        }
+        if says.satisfies(&needed) && left.is_empty() {
             let more: Vec<String> = says
                 .locator
                 .difference(&wanted.locator)
@@ -106,6 +126,7 @@ impl Work<'_> {
             }
             return;
         }
+        self.locator_after = fresh;
         let text = match tarsnode::rewrite(&substitute(&found.text, &self.vars()), &wanted) {
             Ok(text) => text,
             Err(e) => {
@@ -129,7 +150,7 @@ impl Work<'_> {
             reloads = true;
         }
         if !says.locator.is_superset(&wanted.locator) {
-            let list = |set: &std::collections::BTreeSet<(String, u16)>| {
+            let list = |set: &BTreeSet<(String, u16)>| {
                 let all: Vec<String> = set.iter().map(|(h, p)| format!("{h}:{p}")).collect();
                 if all.is_empty() {
                     "none".to_owned()
@@ -159,6 +180,47 @@ impl Work<'_> {
         }
         self.restart |= reloads;
         self.write(CONF, found.mode, Some(found.digest()), text);
+    }
+
+    /// The spec's registries that the database lists as alive; none where that is not known, or
+    /// where there would be none.
+    pub(super) fn fresh_registries(&self) -> Option<BTreeSet<(String, u16)>> {
+        let framework = self.input.inventory.framework.as_ref()?;
+        let listed = cluster::alive(framework.rows().present()?)?;
+        let fresh: BTreeSet<_> = self
+            .agent
+            .locator
+            .iter()
+            .filter(|at| listed.contains(*at))
+            .map(|at| (at.host.to_string(), at.port))
+            .collect();
+        (!fresh.is_empty()).then_some(fresh)
+    }
+
+    /// Whether a tarsnode that runs takes its registries from the database's rows: it does once it
+    /// is registered, as long as its locator names one that answers.
+    fn takes_registries_from_rows(&self, locator: &BTreeSet<(String, u16)>) -> bool {
+        let Some(framework) = &self.input.inventory.framework else {
+            return false;
+        };
+        let runs = self
+            .input
+            .inventory
+            .agent(self.node)
+            .present()
+            .and_then(|a| a.processes.present())
+            .is_some_and(|all| {
+                all.iter()
+                    .any(|p| p.nodeid.as_deref() == Some(self.agent.nodeid.as_str()))
+            });
+        let registered = framework
+            .node_row(self.node)
+            .present()
+            .is_some_and(|row| row.present.as_deref() == Some("active"));
+        let reaches = framework.registries.iter().any(|(at, answer)| {
+            answer.is_alive() && locator.contains(&(at.host.to_string(), at.port))
+        });
+        runs && registered && reaches
     }
 
     pub(super) fn compare_script(&mut self, name: &str, script: &Observed<TextFact>) {

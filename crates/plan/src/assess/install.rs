@@ -38,6 +38,7 @@ impl Work<'_> {
                 self.copy(file, &path, file.mode, None);
             }
         }
+        self.locator_after = self.fresh_registries();
         self.port = self.new_port();
         self.binary_from_package(None);
         self.fields.push(FieldChange::new(

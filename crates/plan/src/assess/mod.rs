@@ -4,7 +4,7 @@
 //! node gets no step. What must stay true: a node's step either brings all of it to the spec or is
 //! not made at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tarsops_model::agent::{Agent, AgentFacts};
@@ -96,6 +96,8 @@ struct Work<'a> {
     make_user: bool,
     keeps_binary: Option<Digest>,
     replaced: bool,
+    /// What the locator names afterwards, at least, where that is less than the spec's registries.
+    locator_after: Option<BTreeSet<(String, u16)>>,
     port: Option<u16>,
 }
 
@@ -147,6 +149,7 @@ pub(crate) fn assess_among(
         make_user: false,
         keeps_binary: None,
         replaced: false,
+        locator_after: None,
         port: None,
     };
     match (&spec.state, facts) {

@@ -38,6 +38,19 @@ impl Condition {
                 },
                 Err(why) => Truth::Unknown(why),
             },
+            Self::RegistryAnswers { registry } => match framework.registries.get(registry) {
+                Some(answer) if answer.is_unknown() => Truth::Unknown(answer.to_string()),
+                Some(answer) => truth(answer.is_alive(), || {
+                    format!("the registry {registry} {answer}")
+                }),
+                None => Truth::Unknown(format!("the registry {registry} was not asked")),
+            },
+            Self::RegistryListed { registry } => match rows_at(framework, registry) {
+                Ok(rows) => truth(rows.iter().any(|r| is_fresh(r)), || {
+                    format!("the database does not list the registry {registry} as active")
+                }),
+                Err(why) => Truth::Unknown(why),
+            },
             Self::RegistryForgotten { registry } => match rows_at(framework, registry) {
                 Ok(rows) => truth(rows.is_empty(), || {
                     format!("the database has rows of the registry {registry}")

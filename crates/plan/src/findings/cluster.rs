@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::{FrameworkFacts, RegistryRow, Rows};
+use tarsops_model::host::{HostFacts, NodeState};
 use tarsops_model::names::Endpoint;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::{CLOCKS, Finding, Grade, Name};
 use crate::input::PlanInput;
+use crate::registries;
 
 /// The servant under which a registry stands in its rows.
 const QUERY_OBJ: &str = "tars.tarsregistry.QueryObj";
@@ -62,6 +64,18 @@ pub(super) fn listed(rows: &Rows) -> Option<BTreeMap<Endpoint, &RegistryRow>> {
         all.iter()
             .filter(|r| r.servant == QUERY_OBJ)
             .filter_map(|r| Some((r.locator.parse().ok()?, r)))
+            .collect(),
+    )
+}
+
+/// The registries that the database lists as alive; none where the table could not be read.
+pub(crate) fn alive(rows: &Rows) -> Option<BTreeSet<Endpoint>> {
+    let listed = listed(rows)?;
+    Some(
+        listed
+            .into_iter()
+            .filter(|(_, row)| is_fresh(row))
+            .map(|(at, _)| at)
             .collect(),
     )
 }
@@ -125,7 +139,11 @@ fn registries(
                 grade: Grade::Drift,
                 resource: ResourceId::RegistryEndpoint(at.clone()),
                 text: format!("the registry {answer}"),
-                cure: "start tarsregistry there (util/start.sh), or take it out of `registry.endpoints`".into(),
+                cure: if answer.is_dead() && startable(input, at) {
+                    "apply starts it".into()
+                } else {
+                    "look at app_log/tars/tarsregistry there, or take it out of `registry.endpoints`".into()
+                },
                 sources,
             });
         } else if answer.is_alive() && listed.is_some() && row.is_none_or(|r| !is_fresh(r)) {
@@ -155,7 +173,11 @@ fn registries(
                 grade: Grade::Drift,
                 resource,
                 text: "a living registry that the spec does not name: every node takes it into its locator".into(),
-                cure: "add it to `registry.endpoints`, or stop it there".into(),
+                cure: if host_of(input, at).is_some() {
+                    "apply stops and removes it; add it to `registry.endpoints` if it is meant".into()
+                } else {
+                    "add it to `registry.endpoints`, or stop it there".into()
+                },
                 sources,
             }
         } else {
@@ -169,6 +191,23 @@ fn registries(
             }
         });
     }
+}
+
+/// What was seen of the host at the address of a registry, if the spec names it as present.
+fn host_of<'a>(input: &PlanInput<'a>, at: &Endpoint) -> Option<&'a HostFacts> {
+    let address = at.host.to_string();
+    let (node, _) = input
+        .desired
+        .hosts()
+        .find(|(_, h)| h.ip.to_string() == address && h.state == NodeState::Present)?;
+    match input.inventory.host(node) {
+        Observed::Present(facts) => Some(facts),
+        _ => None,
+    }
+}
+
+fn startable(input: &PlanInput<'_>, at: &Endpoint) -> bool {
+    host_of(input, at).is_some_and(registries::is_startable)
 }
 
 /// Registries and database decide by comparing their clocks, so those are compared with each other;

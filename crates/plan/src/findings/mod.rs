@@ -6,7 +6,7 @@
 //! is silent, that is told as unknown ([`unknowns`]) and nothing is concluded from it.
 
 pub mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod nodes;
 mod truth;
 
@@ -62,11 +62,13 @@ pub enum Name {
     DefaultPassword,
     /// A locator names no registry that lives.
     DeadLocator,
+    /// A locator does not name what the database lists, and should by itself.
+    LocatorBehind,
 }
 
 impl Name {
     /// All names, in the order in which `check` shows them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ForeignDatabase,
         Self::NoDatabase,
         Self::DefaultPassword,
@@ -81,6 +83,7 @@ impl Name {
         Self::NodeInactive,
         Self::ConnectionLost,
         Self::DeadLocator,
+        Self::LocatorBehind,
         Self::RunsInactive,
         Self::ActiveNotRunning,
         Self::PortTaken,
@@ -109,6 +112,7 @@ impl Name {
             Self::PortTaken => "port-taken",
             Self::DefaultPassword => "default-password",
             Self::DeadLocator => "dead-locator",
+            Self::LocatorBehind => "locator-behind",
         }
     }
 
@@ -134,6 +138,7 @@ impl Name {
             Self::PortTaken => "no port of the spec is taken",
             Self::DefaultPassword => "the installer's default password is closed",
             Self::DeadLocator => "every locator names a living registry",
+            Self::LocatorBehind => "every locator names what the database lists",
         }
     }
 }

@@ -11,7 +11,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{Finding, Grade, Name};
+use super::{Finding, Grade, Name, cluster};
 use crate::input::PlanInput;
 
 /// The application of the framework's own servers.
@@ -209,7 +209,11 @@ impl One<'_> {
             // A registry that could not be asked may well be alive.
             !answer.is_dead() && named.contains(&(at.host.to_string(), at.port))
         });
-        if names_living || alive.is_empty() {
+        if names_living {
+            self.behind(framework, &named, out);
+            return;
+        }
+        if alive.is_empty() {
             return;
         }
         let named: Vec<String> = named.iter().map(|(h, p)| format!("{h}:{p}")).collect();
@@ -221,6 +225,50 @@ impl One<'_> {
             vec![
                 ("host".into(), named.join(", ")),
                 ("rpc".into(), format!("alive: {}", alive.join(", "))),
+            ],
+        ));
+    }
+
+    /// A tarsnode that runs writes all rows of registries into its locator by itself.
+    fn behind(
+        &self,
+        framework: &FrameworkFacts,
+        named: &BTreeSet<(String, u16)>,
+        out: &mut Vec<Finding>,
+    ) {
+        let Some(listed) = framework.rows().present().and_then(|r| cluster::alive(r)) else {
+            return;
+        };
+        let missing: Vec<String> = self
+            .input
+            .desired
+            .registries
+            .iter()
+            .filter(|at| listed.contains(*at))
+            .filter(|at| !named.contains(&(at.host.to_string(), at.port)))
+            .map(ToString::to_string)
+            .collect();
+        if missing.is_empty() || !self.runs_as_itself() {
+            return;
+        }
+        out.push(self.finding(
+            Name::LocatorBehind,
+            Grade::Drift,
+            format!(
+                "its locator does not name {}, which the database lists: a running tarsnode takes it over within two minutes",
+                missing.join(", ")
+            ),
+            "wait two minutes; if it stays so, look at app_log/tars/tarsnode there and restart it",
+            vec![
+                (
+                    "host".into(),
+                    named
+                        .iter()
+                        .map(|(h, p)| format!("{h}:{p}"))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                ),
+                ("database".into(), missing.join(", ")),
             ],
         ));
     }

@@ -480,6 +480,8 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
         lease: None,
         staged: BTreeSet::new(),
         components: Observed::Present(BTreeSet::new()),
+        installed: Observed::Present(BTreeSet::new()),
+        labels: None,
         ports: Observed::Present(BTreeSet::new()),
         digests_remembered: false,
     }

@@ -3,6 +3,8 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use std::time::Duration;
+use tarsops_model::framework::NodeLabels;
+use tarsops_model::names::NodeName;
 
 use super::{Access, DatabaseError};
 
@@ -82,6 +84,53 @@ impl Access {
             .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(count)
+    }
+}
+
+impl Access {
+    /// Gives the row of `node` the label and the group, where it has neither; whether it had none.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`].
+    pub async fn put_labels(
+        &self,
+        node: &NodeName,
+        labels: &NodeLabels,
+        deadline: Duration,
+    ) -> Result<bool, DatabaseError> {
+        // A column that nothing is written into may not even be there.
+        let (mut set, mut bare, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(label) = &labels.label {
+            set.push("label = ?");
+            bare.push("(label IS NULL OR label = '')");
+            values.push(Value::from(label.as_str()));
+        }
+        if let Some(group) = labels.group_id {
+            set.push("group_id = ?");
+            bare.push("(group_id IS NULL OR group_id = -1)");
+            values.push(Value::from(group));
+        }
+        if set.is_empty() {
+            return Ok(false);
+        }
+        values.push(Value::from(node.as_str()));
+        let statement = format!(
+            "UPDATE db_tars.t_node_info SET {} WHERE node_name = ? AND {}",
+            set.join(", "),
+            bare.join(" AND ")
+        );
+        let (mut conn, _) = self.connect(deadline).await?;
+        let writing = async {
+            let parameters = Params::Positional(values);
+            conn.exec_drop(statement, parameters).await?;
+            Ok::<_, mysql_async::Error>(conn.affected_rows() > 0)
+        };
+        let written = tokio::time::timeout(deadline, writing)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(written)
     }
 }
 

@@ -1,0 +1,307 @@
+//! Registries that come and go: started where the spec names one that is down, stopped and removed
+//! where one lives that the spec does not name.
+//!
+//! What must stay true: a registry is stopped only while another one, of the spec, answers; one is
+//! started only where nothing of it runs. Rows and locators follow from what lives: a running
+//! tarsnode takes both over by itself, so no step here edits a locator.
+
+use tarsops_model::component::Component;
+use tarsops_model::framework::{Answer, FrameworkFacts};
+use tarsops_model::host::{Host, HostFacts, NodeState};
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{Action, AgentChange, CrontabChange, Folder, Undo};
+use crate::condition::{Condition, Truth};
+use crate::crontab;
+use crate::input::PlanInput;
+use crate::plan::{Sign, Stage, Step};
+use crate::report::{Blocked, Line};
+
+/// The component that this is about.
+const REGISTRY: Component = Component::Tarsregistry;
+/// The port of a registry's QueryObj, under which it is known (`tarsregistry/conf`).
+const PORT: u16 = 17890;
+
+/// What there is to do about the registry of one node.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// A registry to start.
+    pub(crate) start: Option<Step>,
+    /// A registry to stop and remove.
+    pub(crate) stop: Option<Step>,
+    /// What stands in the way.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// Compares the registry of a node, whose machine is the node's, with the spec.
+pub(crate) fn assess(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    host: &HostFacts,
+) -> Work {
+    let id = ResourceId::Server(REGISTRY, node.clone());
+    let at = Endpoint::at(spec.ip, PORT);
+    let placed = input.desired.resources.contains_key(&id);
+    let runs = host
+        .components
+        .present()
+        .map(|all| all.contains(REGISTRY.name()));
+    let mut work = Work::default();
+    match (&spec.state, placed, runs) {
+        (NodeState::Present, true, Some(false)) => start(input, node, spec, host, &at, &mut work),
+        (NodeState::Present, false, Some(true)) | (NodeState::Absent { .. }, _, Some(true)) => {
+            stop(input, node, spec, host, &at, &mut work);
+        }
+        _ => {}
+    }
+    work
+}
+
+/// Whether a registry of the spec that lies on `node` is one that apply starts.
+pub(crate) fn is_startable(host: &HostFacts) -> bool {
+    let is = |seen: &Observed<std::collections::BTreeSet<String>>| {
+        seen.present().map(|all| all.contains(REGISTRY.name()))
+    };
+    is(&host.installed) == Some(true) && is(&host.components) == Some(false)
+}
+
+fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
+    input.inventory.framework.as_deref()
+}
+
+fn has_rows(input: &PlanInput<'_>) -> bool {
+    framework(input).is_some_and(|f| {
+        f.rows()
+            .present()
+            .is_some_and(|r| r.registries.present().is_some())
+    })
+}
+
+fn start(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    host: &HostFacts,
+    at: &Endpoint,
+    work: &mut Work,
+) {
+    // Only a proven refusal is a reason to start something.
+    let refused = framework(input)
+        .and_then(|f| f.registries.get(at))
+        .is_some_and(Answer::is_dead);
+    let taken = host.ports.present().is_none_or(|ports| {
+        REGISTRY
+            .servants()
+            .iter()
+            .any(|(_, port)| ports.contains(port))
+    });
+    if !refused || taken || !is_startable(host) {
+        return;
+    }
+    let summary = "start tarsregistry".to_owned();
+    let Some(mut change) = change(input, node, spec, host, at, summary, work) else {
+        return;
+    };
+    change.restart = true;
+    change.health = true;
+    change.port = Some(PORT);
+    let mut pre = crate::assess::preconditions(&change);
+    pre.push(Condition::Component {
+        component: REGISTRY,
+        runs: false,
+    });
+    let mut post = vec![
+        Condition::Component {
+            component: REGISTRY,
+            runs: true,
+        },
+        Condition::RegistryAnswers {
+            registry: at.clone(),
+        },
+    ];
+    if has_rows(input) {
+        post.push(Condition::RegistryListed {
+            registry: at.clone(),
+        });
+    }
+    work.start = Some(Step {
+        id: format!("tarsregistry.start@{node}"),
+        stage: Stage::Registries,
+        batch: 0,
+        needs: vec![],
+        resource: ResourceId::Server(REGISTRY, node.clone()),
+        sign: Sign::Change,
+        summary: change.summary.clone(),
+        action: Action::ChangeAgent(Box::new(change)),
+        pre,
+        post,
+        undo: Undo::Irreversible {
+            reason: "a registry that was started is left running; it was down before".to_owned(),
+        },
+    });
+}
+
+fn stop(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    host: &HostFacts,
+    at: &Endpoint,
+    work: &mut Work,
+) {
+    let resource = ResourceId::Server(REGISTRY, node.clone());
+    let block = |work: &mut Work, why: Blocked| {
+        work.lines.push(Line::Blocked {
+            resource: resource.clone(),
+            why,
+        });
+    };
+    // A spec that names it is the spec of an absent node, which is refused before this.
+    if input.desired.registries.contains(at) {
+        return;
+    }
+    let left = Condition::RegistryLeft;
+    if let Truth::Fails(why) | Truth::Unknown(why) = left.eval(node, input.inventory) {
+        block(work, Blocked::LastRegistry { why });
+        return;
+    }
+    let tars = tars_path(input, node);
+    let crontab = match &host.crontab {
+        Observed::Present(text) => {
+            let text = crontab::without_guard(text);
+            if !crontab::watchers(&text, &tars).check.is_empty() {
+                block(work, Blocked::Watched);
+                return;
+            }
+            crontab::component_removal_edit(&text, &tars, REGISTRY.name()).map(|edit| {
+                CrontabChange {
+                    before: (!text.is_empty())
+                        .then(|| tarsops_model::digest::Digest::of(text.as_bytes())),
+                    edit,
+                    back: None,
+                }
+            })
+        }
+        Observed::Absent => None,
+        Observed::Unknown(_) if host.tools.get("crontab") == Some(&false) => None,
+        Observed::Unknown(why) => {
+            let why = format!("its crontab: {why}");
+            block(work, Blocked::Unseen { why });
+            return;
+        }
+    };
+    let summary = format!("stop and remove the registry {at}, which the spec does not name");
+    let Some(mut change) = change(input, node, spec, host, at, summary, work) else {
+        return;
+    };
+    change.folder = Folder::Remove;
+    change.crontab = crontab;
+    change.port_before = Some(PORT);
+    change.ran = true;
+    let mut pre = crate::assess::preconditions(&change);
+    pre.push(left);
+    let mut post = vec![
+        Condition::Installed {
+            component: REGISTRY,
+            there: false,
+        },
+        Condition::Component {
+            component: REGISTRY,
+            runs: false,
+        },
+    ];
+    if has_rows(input) {
+        post.push(Condition::RegistryForgotten {
+            registry: at.clone(),
+        });
+    }
+    work.stop = Some(Step {
+        id: format!("tarsregistry.remove@{node}"),
+        stage: Stage::RegistryRemoval,
+        batch: 0,
+        needs: vec![],
+        resource,
+        sign: Sign::Remove,
+        summary: change.summary.clone(),
+        action: Action::ChangeAgent(Box::new(change)),
+        pre,
+        post,
+        undo: Undo::Restore,
+    });
+}
+
+fn tars_path(input: &PlanInput<'_>, node: &NodeName) -> String {
+    input
+        .desired
+        .agent(node)
+        .map_or_else(|| input.desired.tars_path(), |a| a.tars_path.to_string())
+}
+
+/// A change of the registry that changes nothing yet; none, with the reason told, where the host
+/// does not offer what it takes.
+fn change(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    host: &HostFacts,
+    at: &Endpoint,
+    summary: String,
+    work: &mut Work,
+) -> Option<AgentChange> {
+    let mut why = Vec::new();
+    for program in ["flock", "setsid"] {
+        if host.tools.get(program) == Some(&false) {
+            why.push(Blocked::NoProgram {
+                program: program.to_owned(),
+                package: "util-linux".to_owned(),
+            });
+        }
+    }
+    if !host.is_root && host.user != input.desired.run_user.as_str() {
+        why.push(Blocked::NeedsRoot {
+            what: format!("working on tarsregistry as {}", host.user),
+        });
+    }
+    let (Observed::Present(machine_id), Some(agent)) =
+        (&host.machine_id, input.desired.agent(node))
+    else {
+        return None;
+    };
+    if !why.is_empty() {
+        let resource = ResourceId::Server(REGISTRY, node.clone());
+        work.lines.extend(why.into_iter().map(|why| Line::Blocked {
+            resource: resource.clone(),
+            why,
+        }));
+        return None;
+    }
+    Some(AgentChange {
+        component: REGISTRY,
+        node: node.clone(),
+        summary,
+        folder: Folder::Keep,
+        files: vec![],
+        make_user: false,
+        own: false,
+        restart: false,
+        stop_servers: false,
+        health: false,
+        crontab: None,
+        tars_path: agent.tars_path.clone(),
+        run_user: agent.run_user.clone(),
+        nodeid: node.clone(),
+        ip: spec.ip,
+        port: None,
+        port_before: None,
+        ran: false,
+        lenient: false,
+        machine_id: machine_id.clone(),
+        folder_from: None,
+        registry: Some(at.clone()),
+        labels: None,
+        owners_from: None,
+    })
+}
