@@ -394,6 +394,13 @@ impl Context {
         Ways {
             rpc: self.desired().rpc,
             connect: Arc::clone(&self.connector) as Arc<dyn Connect>,
+            gone: self
+                .desired()
+                .hosts()
+                .filter(|(_, h)| h.state == NodeState::Gone)
+                .map(|(n, _)| n.clone())
+                .collect(),
+            master: self.desired().master.clone(),
         }
     }
 

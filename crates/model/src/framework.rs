@@ -24,6 +24,8 @@ pub enum Answer {
     NoServant,
     /// It takes connections and does not answer, and what it does instead.
     Mute(String),
+    /// Nobody took the connection in time: its machine may be off, or a firewall lies between.
+    Nobody(String),
     /// No answer came, and why; nothing is proven.
     Silent(String),
     /// An answer came that is none.
@@ -39,8 +41,17 @@ impl Answer {
 
     /// Whether it could not be told.
     #[must_use]
-    pub const fn is_unknown(&self) -> bool {
-        matches!(self, Self::Silent(_))
+    pub fn is_unknown(&self) -> bool {
+        self.unknown().is_some()
+    }
+
+    /// Why it could not be told.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Nobody(why) | Self::Silent(why) => Some(why),
+            _ => None,
+        }
     }
 
     /// Whether it is proven that it is not there.
@@ -56,7 +67,9 @@ impl fmt::Display for Answer {
             Self::Answers => f.write_str("answers"),
             Self::Refused => f.write_str("refuses connections"),
             Self::NoServant => f.write_str("does not have the servant"),
-            Self::Mute(why) | Self::Silent(why) | Self::Failed(why) => f.write_str(why),
+            Self::Mute(why) | Self::Nobody(why) | Self::Silent(why) | Self::Failed(why) => {
+                f.write_str(why)
+            }
         }
     }
 }

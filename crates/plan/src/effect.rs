@@ -202,6 +202,9 @@ fn registry(inventory: &mut Inventory, change: &AgentChange) {
 
 fn agent(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
     if let Some(host) = host_mut(inventory, &change.node) {
+        if change.labels.is_some() {
+            host.labels = None;
+        }
         if change.make_user {
             host.run_user = Observed::Present(());
         }

@@ -185,9 +185,6 @@ impl Draft {
             self.recover.push(recover_step(node, left));
             return;
         }
-        if let (Some(labels), true) = (&facts.labels, spec.state == NodeState::Present) {
-            self.rows.extend(rows::labels(input, node, labels));
-        }
         if input.scope.has_component(Component::Tarsregistry) {
             let work = crate::registries::assess(input, node, spec, facts);
             self.registries.extend(work.start);
@@ -202,6 +199,11 @@ impl Draft {
             return;
         };
         let assessment = assess_among(input, places, node, spec, agent, facts);
+        // A change that restarts puts them back itself.
+        let restarts = assessment.change.as_ref().is_some_and(|p| p.change.restart);
+        if let (Some(labels), NodeState::Present, false) = (&facts.labels, &spec.state, restarts) {
+            self.rows.extend(rows::labels(input, node, labels));
+        }
         self.take(input, node, spec, resource, assessment);
     }
 

@@ -4,15 +4,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use support::World;
+use support::framework::*;
 use tarsops_model::component::Component;
-use tarsops_model::desired::{Database, Resource, SecretRef, Tls};
-use tarsops_model::framework::{
-    AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, NodeRow, RegistryRow, Rows, ServerRow,
-};
+use tarsops_model::desired::Resource;
+use tarsops_model::framework::{Answer, NodeLabels, NodeRow, ServerRow};
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
@@ -23,135 +19,6 @@ use tarsops_plan::findings::check::{Result as Outcome, checks};
 use tarsops_plan::findings::{Grade, Name, findings};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::{checker, effect};
-
-const QUERY: &str = "tars.tarsregistry.QueryObj";
-
-/// A cluster in which every source says the same.
-fn world(count: usize) -> World {
-    let mut w = World::new(count);
-    let database = Database {
-        address: "10.0.0.9:3306".parse().unwrap(),
-        user: "tarsAdmin".to_owned(),
-        password: SecretRef::File(PathBuf::from("password")),
-        via: None,
-        tls: Tls::Prefer,
-    };
-    w.desired
-        .resources
-        .insert(ResourceId::Schema, Resource::Schema(database));
-    let nodes: Vec<_> = w.desired.hosts().map(|(n, h)| (n.clone(), h.ip)).collect();
-    let servants = nodes
-        .iter()
-        .map(|(node, ip)| {
-            let servant = "tars.tarsnode.ServerObj";
-            let asked = Asked {
-                component: Component::Tarsnode,
-                node: node.clone(),
-                servant: servant.to_owned(),
-                at: tarsops_model::names::Endpoint::at(*ip, 19386),
-                answer: Answer::Answers,
-            };
-            (format!("{servant}@{node}"), asked)
-        })
-        .collect();
-    let present = |text: &str| Observed::Present(text.to_owned());
-    let rows = Rows {
-        nodes: Observed::Present(
-            nodes
-                .iter()
-                .map(|(node, _)| NodeRow {
-                    name: node.to_string(),
-                    present: Some("active".to_owned()),
-                    heartbeat_age: Some(3),
-                    ..NodeRow::default()
-                })
-                .collect(),
-        ),
-        servers: Observed::Present(vec![]),
-        adapters: Observed::Present(vec![]),
-        registries: Observed::Present(
-            w.desired
-                .registries
-                .iter()
-                .map(|at| registry(&at.to_string(), "active", 5))
-                .collect(),
-        ),
-        templates: Observed::Present(vec![]),
-    };
-    w.inventory.framework = Some(Box::new(FrameworkFacts {
-        servants,
-        registries: w
-            .desired
-            .registries
-            .iter()
-            .map(|at| (at.clone(), Answer::Answers))
-            .collect(),
-        admin: Observed::Present(AdminFacts {
-            version: present("3.0.17"),
-            nodes: Observed::Present(nodes.iter().map(|(n, _)| n.to_string()).collect()),
-            connections: nodes
-                .iter()
-                .map(|(n, _)| (n.clone(), present("now")))
-                .collect(),
-            pings: nodes
-                .iter()
-                .map(|(n, _)| (n.clone(), Observed::Present(true)))
-                .collect(),
-            servers: BTreeMap::new(),
-        }),
-        database: Observed::Present(DatabaseFacts {
-            server: "11.4".to_owned(),
-            tls: true,
-            clock_skew: 0,
-            databases: BTreeMap::new(),
-            rows: Observed::Present(rows),
-            default_login: Observed::Present(false),
-        }),
-    }));
-    w
-}
-
-fn registry(at: &str, present: &str, age: i64) -> RegistryRow {
-    RegistryRow {
-        locator: at.to_owned(),
-        servant: QUERY.to_owned(),
-        present: Some(present.to_owned()),
-        heartbeat_age: Some(age),
-        ..RegistryRow::default()
-    }
-}
-
-fn framework(w: &mut World) -> &mut FrameworkFacts {
-    w.inventory.framework.as_mut().unwrap()
-}
-
-fn database(w: &mut World) -> &mut DatabaseFacts {
-    match &mut framework(w).database {
-        Observed::Present(facts) => facts,
-        _ => panic!("it has no database"),
-    }
-}
-
-fn rows(w: &mut World) -> &mut Rows {
-    match &mut database(w).rows {
-        Observed::Present(rows) => rows,
-        _ => panic!("it has no rows"),
-    }
-}
-
-fn list<T>(seen: &mut Observed<Vec<T>>) -> &mut Vec<T> {
-    match seen {
-        Observed::Present(all) => all,
-        _ => panic!("the table was not read"),
-    }
-}
-
-fn admin(w: &mut World) -> &mut AdminFacts {
-    match &mut framework(w).admin {
-        Observed::Present(admin) => admin,
-        _ => panic!("it has no AdminRegistry"),
-    }
-}
 
 fn names(w: &World) -> Vec<Name> {
     findings(&w.input()).into_iter().map(|f| f.name).collect()
@@ -171,7 +38,7 @@ fn where_all_agree_nothing_is_found() {
 #[test]
 fn each_contradiction_has_its_name() {
     type Damage = fn(&mut World);
-    let cases: [(Name, Grade, Damage); 13] = [
+    let cases: [(Name, Grade, Damage); 19] = [
         (Name::ForeignDatabase, Grade::Blocked, |w| {
             *list(&mut rows(w).registries) = vec![registry("10.9.9.9:17890", "active", 1)];
         }),
@@ -217,6 +84,50 @@ fn each_contradiction_has_its_name() {
                 kind: Some("tars_cpp".to_owned()),
                 ..ServerRow::default()
             });
+        }),
+        (Name::RunsInactive, Grade::Drift, |w| {
+            let node = w.node(0).to_string();
+            list(&mut rows(w).servers).push(ServerRow {
+                application: "tars".to_owned(),
+                server: "tarsregistry".to_owned(),
+                node,
+                present: Some("inactive".to_owned()),
+                kind: Some("tars_cpp".to_owned()),
+                ..ServerRow::default()
+            });
+        }),
+        (Name::NodeidTwice, Grade::Drift, |w| {
+            w.process(2).nodeid = Some(w.node(0).to_string());
+        }),
+        (Name::RegisteredElsewhere, Grade::Drift, |w| {
+            list(&mut rows(w).nodes)[2].endpoint_ip = Some("10.9.9.9".to_owned());
+        }),
+        (Name::PortTaken, Grade::Drift, |w| {
+            // tarsnode is not there, and somebody listens on its port.
+            let node = w.node(3);
+            let id = ResourceId::Agent(node.clone());
+            w.inventory.resources.insert(id, Observed::Absent);
+            let host = support::damage::host_of(w, &node).unwrap();
+            host.ports = Observed::Present([19386].into());
+        }),
+        (Name::DeadLocator, Grade::Drift, |w| {
+            let text = &mut support::damage::agent_of(w, &"10.0.0.3".parse().unwrap())
+                .unwrap()
+                .conf;
+            if let Observed::Present(text) = text {
+                text.text = text
+                    .text
+                    .replace("10.0.0.1", "10.9.9.1")
+                    .replace("10.0.0.2", "10.9.9.2");
+            }
+        }),
+        (Name::LocatorBehind, Grade::Drift, |w| {
+            let text = &mut support::damage::agent_of(w, &"10.0.0.3".parse().unwrap())
+                .unwrap()
+                .conf;
+            if let Observed::Present(text) = text {
+                text.text = text.text.replace("10.0.0.2", "10.9.9.2");
+            }
         }),
         (Name::ClockSkew, Grade::Drift, |w| {
             database(w).clock_skew = -7;
@@ -324,7 +235,7 @@ fn rows_of_a_node_that_is_gone_are_deleted_when_nobody_answers() {
         assert!(told, "{word}: {:?}", plan.report);
     };
     still(&w, "answers at its address");
-    framework(&mut w).servants.get_mut(&key).unwrap().answer = Answer::Silent("nobody".to_owned());
+    framework(&mut w).servants.get_mut(&key).unwrap().answer = Answer::Nobody("nobody".to_owned());
     still(&w, "connection");
     admin(&mut w)
         .pings
@@ -395,4 +306,195 @@ fn nodes_beyond_the_spec_are_told_and_left_alone() {
     let plan = w.plan();
     assert!(plan.is_empty() && plan.drift.is_empty());
     assert_eq!(plan.extra, [ResourceId::Agent("10.7.7.7".parse().unwrap())]);
+}
+
+/// The host number `i`, counted from 0.
+fn host(w: &mut World, i: usize) -> &mut tarsops_model::host::HostFacts {
+    let node = w.node(i);
+    support::damage::host_of(w, &node).unwrap()
+}
+
+fn take_down(w: &mut World, i: usize, answer: Answer) {
+    let at = format!("{}:17890", w.node(i)).parse().unwrap();
+    *framework(w).registries.get_mut(&at).unwrap() = answer;
+    let host = host(w, i);
+    host.components = Observed::Present([].into());
+    host.ports = Observed::Present([].into());
+}
+
+#[test]
+fn a_registry_that_is_down_is_started_and_watched() {
+    let mut w = world(4);
+    take_down(&mut w, 1, Answer::Refused);
+    list(&mut rows(&mut w).registries)[1].heartbeat_age = Some(500);
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    let [step] = plan.steps.as_slice() else {
+        panic!("{:?}", plan.steps);
+    };
+    let change = support::change(step);
+    assert_eq!(change.component, Component::Tarsregistry);
+    assert!(change.restart && change.health && change.files.is_empty());
+    let registry = change.registry.clone().unwrap();
+    for wanted in [
+        Condition::RegistryAnswers {
+            registry: registry.clone(),
+        },
+        Condition::RegistryListed { registry },
+    ] {
+        assert!(step.post.contains(&wanted), "{:?}", step.post);
+    }
+    effect::apply(&mut w.inventory, &step.action);
+    let after = w.plan();
+    assert!(
+        after.is_empty() && after.drift.is_empty(),
+        "{:?}",
+        after.drift
+    );
+}
+
+#[test]
+fn a_registry_is_only_started_where_nothing_of_it_runs() {
+    // It hangs, or nobody knows, or a process is there, or it is not installed, or its port is
+    // taken: each alone is no reason to start one.
+    type Damage = fn(&mut World);
+    let cases: [Damage; 6] = [
+        |w| take_down(w, 1, Answer::Mute("it hangs".to_owned())),
+        |w| take_down(w, 1, Answer::Silent("no answer".to_owned())),
+        |w| {
+            take_down(w, 1, Answer::Refused);
+            host(w, 1).components = Observed::Present(["tarsregistry".to_owned()].into());
+        },
+        |w| {
+            take_down(w, 1, Answer::Refused);
+            host(w, 1).components = Observed::Unknown("not root".to_owned());
+        },
+        |w| {
+            take_down(w, 1, Answer::Refused);
+            host(w, 1).installed = Observed::Present([].into());
+        },
+        |w| {
+            take_down(w, 1, Answer::Refused);
+            host(w, 1).ports = Observed::Present([17891].into());
+        },
+    ];
+    for (number, damage) in cases.iter().enumerate() {
+        let mut w = world(4);
+        damage(&mut w);
+        let plan = w.plan();
+        assert!(plan.is_empty(), "{number}: {:?}", plan.steps);
+    }
+}
+
+#[test]
+fn a_registry_beyond_the_spec_is_removed_while_another_one_lives() {
+    let mut w = world(4);
+    brought_up(host(&mut w, 2));
+    let at = format!("{}:17890", w.node(2));
+    list(&mut rows(&mut w).registries).push(registry(&at, "active", 3));
+    host(&mut w, 2).crontab = Observed::Present(format!(
+        "MAILTO=root\n{}\n* * * * * /usr/local/app/tars/tarsregistry/util/monitor.sh\n",
+        tarsops_plan::crontab::monitor_line(support::TARS)
+    ));
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    let [step] = plan.steps.as_slice() else {
+        panic!("{:?}", plan.steps);
+    };
+    let change = support::change(step);
+    assert_eq!(change.folder, tarsops_plan::action::Folder::Remove);
+    let edit = &change.crontab.as_ref().unwrap().edit;
+    assert_eq!((edit.remove.len(), edit.remove[0].0), (1, 2), "{edit:?}");
+    assert!(step.pre.contains(&Condition::RegistryLeft));
+    // The checker does not take the planner's word.
+    let mut forged = plan.clone();
+    forged.steps[0]
+        .pre
+        .retain(|c| *c != Condition::RegistryLeft);
+    assert!(checker::check_document(&forged, &w.desired).is_err());
+    let mut after = w.clone();
+    effect::apply(&mut after.inventory, &step.action);
+    let next = after.plan();
+    assert!(next.is_empty() && next.drift.is_empty(), "{:?}", next.drift);
+    // With no registry of the spec alive it stays, and the plan says why.
+    for answer in framework(&mut w).registries.values_mut() {
+        *answer = Answer::Mute("it hangs".to_owned());
+    }
+    let plan = w.plan();
+    assert!(plan.is_empty() && plan.is_blocked(), "{:?}", plan.steps);
+}
+
+#[test]
+fn a_check_script_would_bring_a_removed_registry_back() {
+    let mut w = world(4);
+    brought_up(host(&mut w, 2));
+    host(&mut w, 2).crontab =
+        Observed::Present("* * * * * /usr/local/app/tars/check.sh\n".to_owned());
+    let plan = w.plan();
+    assert!(plan.is_empty(), "{:?}", plan.steps);
+    assert!(plan.report.iter().any(|l| matches!(
+        l,
+        Line::Blocked {
+            why: Blocked::Watched,
+            ..
+        }
+    )));
+}
+
+#[test]
+fn a_restart_keeps_what_a_registration_loses() {
+    let mut w = world(4);
+    list(&mut rows(&mut w).nodes)[2].label = Some("{\"idc\":\"sz\"}".to_owned());
+    list(&mut rows(&mut w).nodes)[2].group_id = Some(7);
+    w.agents()
+        .for_each(|a| a.version = support::version("3.0.18"));
+    let plan = w.plan();
+    let kept: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|s| {
+            Some((
+                s.resource.node()?.clone(),
+                support::change(s).labels.clone()?,
+            ))
+        })
+        .collect();
+    let labels = NodeLabels {
+        label: Some("{\"idc\":\"sz\"}".to_owned()),
+        group_id: Some(7),
+    };
+    assert_eq!(kept, [(w.node(2), labels.clone())]);
+    // A run that was cut off has left them on the host.
+    let mut w = world(4);
+    host(&mut w, 2).labels = Some(labels.clone());
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    assert_eq!(plan.steps.len(), 1);
+    assert!(matches!(&plan.steps[0].action, Action::PutLabels { labels: l, .. } if *l == labels));
+    effect::apply(&mut w.inventory, &plan.steps[0].action);
+    assert!(w.plan().is_empty());
+    assert_eq!(
+        NodeLabels::of(&list(&mut rows(&mut w).nodes)[2]),
+        Some(labels)
+    );
+}
+
+#[test]
+fn a_running_node_takes_a_new_registry_over_by_itself() {
+    // The database lists both; the node's locator has one of them.
+    let mut w = world(4);
+    let node = w.node(2);
+    let conf = &mut support::damage::agent_of(&mut w, &node).unwrap().conf;
+    if let Observed::Present(text) = conf {
+        text.text = text.text.replace("10.0.0.2", "10.9.9.2");
+    }
+    let plan = w.plan();
+    assert!(plan.is_empty(), "{:?}", plan.steps);
+    assert_eq!(names(&w), [Name::LocatorBehind]);
+    // Down, it is told before it is started.
+    w.process(2);
+    support::damage::agent_of(&mut w, &node).unwrap().processes = Observed::Present(vec![]);
+    let plan = w.plan();
+    let change = support::change(&plan.steps[0]);
+    assert!(change.restart && !change.files.is_empty(), "{change:?}");
 }

@@ -39,14 +39,26 @@ pub struct Ways {
     pub rpc: Rpc,
     /// Makes SSH connections.
     pub connect: Arc<dyn Connect>,
+    /// Nodes whose machine is gone, and the one through which their address is asked.
+    pub gone: BTreeSet<NodeName>,
+    /// The master.
+    pub master: NodeName,
 }
 
 impl Ways {
+    fn is_direct(&self) -> bool {
+        self.rpc == Rpc::Direct
+    }
+
     fn to(&self, node: &NodeName) -> Way {
         match self.rpc {
             Rpc::Ssh => Way::Through {
                 connect: Arc::clone(&self.connect),
-                node: node.clone(),
+                node: if self.gone.contains(node) {
+                    self.master.clone()
+                } else {
+                    node.clone()
+                },
             },
             Rpc::Direct | Rpc::Off => Way::Direct,
         }
@@ -142,7 +154,7 @@ fn speaks_tars(component: Component, servant: &str, version: Option<Version>) ->
     }
 }
 
-fn answer(result: Result<(), CallError>) -> Answer {
+fn answer(result: Result<(), CallError>, direct: bool) -> Answer {
     match result {
         Ok(()) => Answer::Answers,
         Err(CallError::Refused { .. }) => Answer::Refused,
@@ -158,6 +170,12 @@ fn answer(result: Result<(), CallError>) -> Answer {
             }
             | CallError::Disconnected { tunnel: false, .. }),
         ) => Answer::Mute(e.to_string()),
+        Err(
+            e @ (CallError::NoAnswer {
+                connected: false, ..
+            }
+            | CallError::Unreachable { .. }),
+        ) if direct => Answer::Nobody(e.to_string()),
         Err(other) => Answer::Silent(other.to_string()),
     }
 }
@@ -230,6 +248,7 @@ pub async fn ask(
 }
 
 async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked> {
+    let direct = ways.is_direct();
     // A list of calls, not a closure inside the stream: the whole must be `Send`.
     let calls: Vec<_> = questions
         .servants
@@ -241,15 +260,27 @@ async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked>
                 node: node.clone(),
                 servant: (*servant).to_owned(),
                 at: at.clone(),
-                answer: answer(client.ping(servant, CALL).await),
+                answer: answer(client.ping(servant, CALL).await, direct),
             };
             (format!("{servant}@{node}"), asked)
         })
         .collect();
-    futures::stream::iter(calls)
+    let mut all: BTreeMap<String, Asked> = futures::stream::iter(calls)
         .buffer_unordered(AT_ONCE)
         .collect()
-        .await
+        .await;
+    // An SSH server that forwards to others and not there has found nobody.
+    let forwards = all
+        .values()
+        .any(|a| a.node == ways.master && a.answer.is_alive());
+    if !direct && forwards {
+        for asked in all.values_mut().filter(|a| ways.gone.contains(&a.node)) {
+            if let Answer::Silent(why) = &asked.answer {
+                asked.answer = Answer::Nobody(why.clone());
+            }
+        }
+    }
+    all
 }
 
 async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminFacts> {
@@ -356,7 +387,7 @@ impl NodeWatch {
                 return Answer::Silent("the spec says `rpc: none`".to_owned());
             }
             let client = self.ways.client(node, at.clone());
-            answer(client.ping(QUERY, CALL).await)
+            answer(client.ping(QUERY, CALL).await, self.ways.is_direct())
         };
         let rows = async {
             let access = self.database.as_ref()?;

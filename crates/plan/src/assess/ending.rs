@@ -13,7 +13,7 @@ use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
 use tarsops_model::framework::NodeLabels;
 
 use crate::action::{AgentChange, Content, CrontabChange, Folder};
-use crate::condition::Condition;
+use crate::condition::{Condition, Truth};
 use crate::drift::DriftKind;
 use crate::input::PlanInput;
 use crate::report::Line;
@@ -53,7 +53,7 @@ impl Work<'_> {
         self.files.sort_by_key(|f| f.path == BINARY);
         let summary = self.summary(&drift, folder);
         let labels = (self.restart && !removal)
-            .then(|| labels_seen(self.input, self.node))
+            .then(|| labels_seen(self.input, self.node).or_else(|| self.host.labels.clone()))
             .flatten();
         let change = AgentChange {
             component: Component::Tarsnode,
@@ -185,18 +185,22 @@ impl Work<'_> {
                 user: self.agent.run_user.to_string(),
             },
         ];
-        // What the framework must say, so far as it can be asked.
+        // What the framework must say, so far as it can be asked. A change without a restart need
+        // not mend what it does not touch: it must only leave it as good as it is.
         if let Some(framework) = &self.input.inventory.framework {
-            if framework
+            let owed = |c: &Condition| {
+                change.restart || c.eval(self.node, self.input.inventory) == Truth::Holds
+            };
+            let rows = framework
                 .rows()
                 .present()
-                .is_some_and(|r| r.nodes.present().is_some())
-            {
-                out.push(Condition::Registered);
-            }
-            if framework.admin.present().is_some() {
-                out.push(Condition::Connected);
-            }
+                .is_some_and(|r| r.nodes.present().is_some());
+            let admin = framework.admin.present().is_some();
+            let asked = [
+                rows.then_some(Condition::Registered),
+                admin.then_some(Condition::Connected),
+            ];
+            out.extend(asked.into_iter().flatten().filter(owed));
         }
         // The rest of what is written, so far as a probe reports it: without it a step that only
         // mends a script would count as done before it ran.

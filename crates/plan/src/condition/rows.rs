@@ -1,6 +1,6 @@
 //! Conditions over the rows of the framework's database and those who stand behind them.
 
-use tarsops_model::framework::{FrameworkFacts, RegistryRow};
+use tarsops_model::framework::{Answer, FrameworkFacts, RegistryRow};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
@@ -87,14 +87,33 @@ fn rows_at<'a>(
 }
 
 fn unanswered(framework: &FrameworkFacts, node: &NodeName) -> Truth {
-    if let Some(asked) = framework.servants.get(&format!("{NODE}@{node}"))
-        && (asked.answer.is_alive()
-            || matches!(asked.answer, tarsops_model::framework::Answer::Mute(_)))
+    // Every source must have had its say: one that is silent is no evidence.
+    match framework
+        .servants
+        .get(&format!("{NODE}@{node}"))
+        .map(|a| &a.answer)
     {
-        return Truth::Fails("something answers at its address".to_owned());
+        Some(Answer::Refused | Answer::NoServant | Answer::Nobody(_)) => {}
+        Some(Answer::Answers | Answer::Mute(_) | Answer::Failed(_)) => {
+            return Truth::Fails("something answers at its address".to_owned());
+        }
+        Some(Answer::Silent(why)) => {
+            return Truth::Unknown(format!("its address could not be asked: {why}"));
+        }
+        None => {
+            return Truth::Unknown(
+                "its address was not asked (`rpc: none`), so it may still live".to_owned(),
+            );
+        }
     }
-    if framework.ping(node) == Observed::Present(true) {
-        return Truth::Fails("AdminRegistry has a connection to it".to_owned());
+    match framework.ping(node) {
+        Observed::Present(true) => {
+            return Truth::Fails("AdminRegistry has a connection to it".to_owned());
+        }
+        Observed::Unknown(why) if !framework.admin.is_absent() => {
+            return Truth::Unknown(format!("AdminRegistry: {why}"));
+        }
+        _ => {}
     }
     match framework.node_row(node) {
         Observed::Unknown(why) => Truth::Unknown(why),

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::desired::Rpc;
-use tarsops_model::framework::Answer;
 use tarsops_model::observed::Observed;
 
 use super::{Finding, Grade, Name, findings};
@@ -191,10 +190,7 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
                     .is_some_and(|h| h.state == tarsops_model::host::NodeState::Present)
             })
             .filter(|a| !registries || framework.registries.contains_key(&a.at))
-            .find_map(|a| match &a.answer {
-                Answer::Silent(why) => Some(why.clone()),
-                _ => None,
-            });
+            .find_map(|a| a.answer.unknown().map(str::to_owned));
         silent.map_or(Observed::Present(()), Observed::Unknown)
     };
     match name {

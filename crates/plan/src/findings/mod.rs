@@ -234,7 +234,6 @@ pub fn unknowns(input: &PlanInput<'_>) -> Vec<Drift> {
         unknown(id, why.clone());
     }
     for asked in framework.servants.values() {
-        use tarsops_model::framework::Answer;
         // Of a node that is gone nothing else is expected.
         let present = input
             .desired
@@ -243,7 +242,7 @@ pub fn unknowns(input: &PlanInput<'_>) -> Vec<Drift> {
         let meant = present
             && input.scope.has_node(&asked.node)
             && !framework.registries.contains_key(&asked.at);
-        if let (Answer::Silent(why), true) = (&asked.answer, meant) {
+        if let (Some(why), true) = (asked.answer.unknown(), meant) {
             let id = match asked.component {
                 tarsops_model::component::Component::Tarsnode => {
                     ResourceId::Agent(asked.node.clone())
@@ -255,11 +254,10 @@ pub fn unknowns(input: &PlanInput<'_>) -> Vec<Drift> {
     }
     if input.scope.nodes.is_empty() {
         for (at, answer) in &framework.registries {
-            use tarsops_model::framework::Answer;
-            if let Answer::Silent(why) = answer
+            if let Some(why) = answer.unknown()
                 && input.desired.rpc != tarsops_model::desired::Rpc::Off
             {
-                unknown(ResourceId::RegistryEndpoint(at.clone()), why.clone());
+                unknown(ResourceId::RegistryEndpoint(at.clone()), why.to_owned());
             }
         }
     }

@@ -10,6 +10,7 @@
 )]
 
 pub mod damage;
+pub mod framework;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,0 +1,356 @@
+//! What the framework says in a cluster where every source says the same, and what may be wrong
+//! with it.
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "shared by the test files, each of which uses another part"
+)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use tarsops_model::component::Component;
+use tarsops_model::desired::{Database, Resource, SecretRef, Server, Tls};
+use tarsops_model::framework::{
+    AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, NodeLabels, NodeRow, RegistryRow,
+    Rows,
+};
+use tarsops_model::host::NodeState;
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use super::World;
+use super::damage;
+
+pub const QUERY: &str = "tars.tarsregistry.QueryObj";
+
+/// A cluster in which every source says the same.
+pub fn world(count: usize) -> World {
+    speaking(World::new(count))
+}
+
+/// The cluster, with a framework that says what the hosts say.
+pub fn speaking(mut w: World) -> World {
+    let database = Database {
+        address: "10.0.0.9:3306".parse().unwrap(),
+        user: "tarsAdmin".to_owned(),
+        password: SecretRef::File(PathBuf::from("password")),
+        via: None,
+        tls: Tls::Prefer,
+    };
+    w.desired
+        .resources
+        .insert(ResourceId::Schema, Resource::Schema(database));
+    // Registries run where the spec has their endpoints.
+    let places: Vec<NodeName> = w
+        .desired
+        .hosts()
+        .filter(|(_, h)| w.desired.registries.contains(&Endpoint::at(h.ip, 17890)))
+        .map(|(n, _)| n.clone())
+        .collect();
+    for node in places {
+        let server = Server {
+            version: super::version(super::VERSION),
+        };
+        w.desired.resources.insert(
+            ResourceId::Server(Component::Tarsregistry, node.clone()),
+            Resource::Server(server),
+        );
+        if let Some(host) = damage::host_of(&mut w, &node) {
+            brought_up(host);
+        }
+    }
+    let nodes: Vec<_> = w.desired.hosts().map(|(n, h)| (n.clone(), h.ip)).collect();
+    let servants = nodes
+        .iter()
+        .map(|(node, ip)| {
+            let servant = "tars.tarsnode.ServerObj";
+            let asked = Asked {
+                component: Component::Tarsnode,
+                node: node.clone(),
+                servant: servant.to_owned(),
+                at: Endpoint::at(*ip, 19386),
+                answer: Answer::Answers,
+            };
+            (format!("{servant}@{node}"), asked)
+        })
+        .collect();
+    let present = |text: &str| Observed::Present(text.to_owned());
+    let rows = Rows {
+        nodes: Observed::Present(
+            nodes
+                .iter()
+                .map(|(node, _)| NodeRow {
+                    name: node.to_string(),
+                    present: Some("active".to_owned()),
+                    heartbeat_age: Some(3),
+                    ..NodeRow::default()
+                })
+                .collect(),
+        ),
+        servers: Observed::Present(vec![]),
+        adapters: Observed::Present(vec![]),
+        registries: Observed::Present(
+            w.desired
+                .registries
+                .iter()
+                .map(|at| registry(&at.to_string(), "active", 5))
+                .collect(),
+        ),
+        templates: Observed::Present(vec![]),
+    };
+    w.inventory.framework = Some(Box::new(FrameworkFacts {
+        servants,
+        registries: w
+            .desired
+            .registries
+            .iter()
+            .map(|at| (at.clone(), Answer::Answers))
+            .collect(),
+        admin: Observed::Present(AdminFacts {
+            version: present("3.0.17"),
+            nodes: Observed::Present(nodes.iter().map(|(n, _)| n.to_string()).collect()),
+            connections: nodes
+                .iter()
+                .map(|(n, _)| (n.clone(), present("now")))
+                .collect(),
+            pings: nodes
+                .iter()
+                .map(|(n, _)| (n.clone(), Observed::Present(true)))
+                .collect(),
+            servers: BTreeMap::new(),
+        }),
+        database: Observed::Present(DatabaseFacts {
+            server: "11.4".to_owned(),
+            tls: true,
+            clock_skew: 0,
+            databases: BTreeMap::new(),
+            rows: Observed::Present(rows),
+            default_login: Observed::Present(false),
+        }),
+    }));
+    w
+}
+
+pub fn registry(at: &str, present: &str, age: i64) -> RegistryRow {
+    RegistryRow {
+        locator: at.to_owned(),
+        servant: QUERY.to_owned(),
+        present: Some(present.to_owned()),
+        heartbeat_age: Some(age),
+        ..RegistryRow::default()
+    }
+}
+
+pub fn framework(w: &mut World) -> &mut FrameworkFacts {
+    w.inventory.framework.as_mut().unwrap()
+}
+
+pub fn database(w: &mut World) -> &mut DatabaseFacts {
+    match &mut framework(w).database {
+        Observed::Present(facts) => facts,
+        _ => panic!("it has no database"),
+    }
+}
+
+pub fn rows(w: &mut World) -> &mut Rows {
+    match &mut database(w).rows {
+        Observed::Present(rows) => rows,
+        _ => panic!("it has no rows"),
+    }
+}
+
+pub fn list<T>(seen: &mut Observed<Vec<T>>) -> &mut Vec<T> {
+    match seen {
+        Observed::Present(all) => all,
+        _ => panic!("the table was not read"),
+    }
+}
+
+pub fn admin(w: &mut World) -> &mut AdminFacts {
+    match &mut framework(w).admin {
+        Observed::Present(admin) => admin,
+        _ => panic!("it has no AdminRegistry"),
+    }
+}
+
+/// The host's registry is installed and runs.
+pub fn brought_up(host: &mut tarsops_model::host::HostFacts) {
+    for seen in [&mut host.components, &mut host.installed] {
+        if let Observed::Present(all) = seen {
+            all.insert("tarsregistry".to_owned());
+        }
+    }
+    if let Observed::Present(ports) = &mut host.ports {
+        ports.extend([17890, 17891]);
+    }
+}
+
+/// How many kinds of [`unspoken`] there are.
+pub const KINDS: u8 = 19;
+
+/// Damages what the framework says, or what it says against the host of `node`.
+pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
+    let name = node.to_string();
+    let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
+    let Some(at) = at else { return };
+    let Some(framework) = w.inventory.framework.as_deref_mut() else {
+        return;
+    };
+    let Observed::Present(facts) = &mut framework.database else {
+        return;
+    };
+    match kind {
+        0 => framework.database = Observed::Unknown("no way".to_owned()),
+        1 => facts.rows = Observed::Unknown("no privilege".to_owned()),
+        2 => framework.admin = Observed::Unknown("no answer".to_owned()),
+        3 => {
+            for answer in framework.registries.values_mut() {
+                *answer = Answer::Silent("no answer".to_owned());
+            }
+        }
+        4 => {
+            if let Observed::Present(admin) = &mut framework.admin {
+                admin.pings.insert(node.clone(), Observed::Present(false));
+            }
+        }
+        5 => {
+            let key = format!("tars.tarsnode.ServerObj@{node}");
+            if let Some(asked) = framework.servants.get_mut(&key) {
+                asked.answer = Answer::Refused;
+            }
+        }
+        // A registry that is down, known or not, on its host or not.
+        6 | 7 => {
+            if let Some(answer) = framework.registries.get_mut(&at) {
+                *answer = if kind == 6 {
+                    Answer::Refused
+                } else {
+                    Answer::Mute("it hangs".to_owned())
+                };
+            }
+            if let Some(host) = damage::host_of(w, node) {
+                if let Observed::Present(all) = &mut host.components {
+                    all.remove("tarsregistry");
+                }
+                if let Observed::Present(ports) = &mut host.ports {
+                    ports.remove(&17890);
+                    ports.remove(&17891);
+                }
+            }
+        }
+        // A registry that the spec does not name.
+        8 => {
+            if !w.desired.registries.contains(&at)
+                && let Some(host) = damage::host_of(w, node)
+            {
+                brought_up(host);
+            }
+        }
+        _ => {
+            let Observed::Present(rows) = &mut facts.rows else {
+                return;
+            };
+            let own = |r: &NodeRow| r.name == name;
+            match (kind, &mut rows.nodes, &mut rows.registries) {
+                (9, Observed::Present(nodes), _) => nodes.retain(|r| !own(r)),
+                (10..=13, Observed::Present(nodes), _) => {
+                    for row in nodes.iter_mut().filter(|r| own(r)) {
+                        match kind {
+                            10 => row.present = Some("inactive".to_owned()),
+                            11 => row.label = Some("{\"idc\":\"sz\"}".to_owned()),
+                            12 => row.group_id = Some(3),
+                            _ => row.heartbeat_age = Some(4000),
+                        }
+                    }
+                }
+                (14, _, Observed::Present(all)) => {
+                    for row in all.iter_mut().filter(|r| r.locator == at.to_string()) {
+                        row.heartbeat_age = Some(500);
+                    }
+                }
+                (15, _, Observed::Present(all)) => {
+                    all.push(registry("10.9.9.9:17890", "inactive", 900));
+                }
+                (16, _, registries) => *registries = Observed::Unknown("no privilege".to_owned()),
+                (17, _, _) => rows.servers = Observed::Unknown("no privilege".to_owned()),
+                _ => {
+                    if let Some(host) = damage::host_of(w, node) {
+                        host.labels = Some(NodeLabels {
+                            label: Some("kept".to_owned()),
+                            group_id: None,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A cluster whose sources say different things, with a few things wrong on its hosts as well.
+pub fn babel() -> impl Strategy<Value = World> {
+    let said = prop::collection::vec((0..KINDS, any::<prop::sample::Index>()), 0..6);
+    let gone = prop::option::of(any::<prop::sample::Index>());
+    (damage::worlds(), said, gone).prop_map(|(world, said, gone)| {
+        let mut w = speaking(world);
+        let nodes: Vec<NodeName> = w.desired.hosts().map(|(n, _)| n.clone()).collect();
+        for (kind, at) in said {
+            unspoken(&mut w, at.get(&nodes), kind);
+        }
+        if let Some(at) = gone {
+            let id = ResourceId::Host(at.get(&nodes).clone());
+            if let Some(Resource::Host(host)) = w.desired.resources.get_mut(&id)
+                && host.role == tarsops_model::component::Role::Node
+            {
+                host.state = NodeState::Gone;
+            }
+        }
+        w
+    })
+}
+
+/// How many sources [`hush`] knows.
+pub const WORDS: u8 = 9;
+
+/// Takes a source's word away.
+pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
+    let why = || "it was not seen".to_owned();
+    let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
+    let Some(framework) = w.inventory.framework.as_deref_mut() else {
+        return;
+    };
+    match sight {
+        0 => framework.database = Observed::Unknown(why()),
+        1 => framework.admin = Observed::Unknown(why()),
+        2 => {
+            for asked in framework.servants.values_mut() {
+                asked.answer = Answer::Silent(why());
+            }
+        }
+        3 => {
+            if let Some(answer) = at.and_then(|at| framework.registries.get_mut(&at)) {
+                *answer = Answer::Silent(why());
+            }
+        }
+        4 => {
+            if let Observed::Present(admin) = &mut framework.admin {
+                admin.pings.insert(node.clone(), Observed::Unknown(why()));
+            }
+        }
+        _ => {
+            if let Observed::Present(facts) = &mut framework.database
+                && let Observed::Present(rows) = &mut facts.rows
+            {
+                match sight {
+                    5 => rows.nodes = Observed::Unknown(why()),
+                    6 => rows.registries = Observed::Unknown(why()),
+                    7 => rows.servers = Observed::Unknown(why()),
+                    _ => facts.rows = Observed::Unknown(why()),
+                }
+            }
+        }
+    }
+}
