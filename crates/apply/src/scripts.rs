@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use base64::Engine as _;
+use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, RunId};
 use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
@@ -91,27 +92,23 @@ fn env(launch: &Launch<'_>) -> String {
     set(&mut out, "T_INSTALL", install);
     set(&mut out, "T_TARS_PARENT", install);
     set(&mut out, "T_TARS", c.tars_path.as_str());
-    set(&mut out, "T_COMP", "tarsnode");
+    set(&mut out, "T_COMP", c.component.name());
     set(&mut out, "T_RUN", launch.run.as_str());
     set(&mut out, "T_STEP", launch.step);
     set(&mut out, "T_USER", c.run_user.as_str());
     set(&mut out, "T_HOLDER", launch.holder);
     set(&mut out, "T_SUMMARY", &c.summary);
     set(&mut out, "T_MACHINE_ID", &c.machine_id);
-    set(
-        &mut out,
-        "T_NODEID",
-        if c.lenient { "any" } else { c.nodeid.as_str() },
-    );
-    set(
-        &mut out,
-        "T_IP",
-        &if c.lenient {
-            "-".to_owned()
-        } else {
-            c.ip.to_string()
-        },
-    );
+    // Only tarsnode carries its node's name on its command line.
+    let any = c.lenient || c.component != Component::Tarsnode;
+    let nodeid = if any { "any" } else { c.nodeid.as_str() };
+    set(&mut out, "T_NODEID", nodeid);
+    let ip = if c.lenient {
+        "-".to_owned()
+    } else {
+        c.ip.to_string()
+    };
+    set(&mut out, "T_IP", &ip);
     let port = |p: Option<u16>| p.map_or_else(|| "-".to_owned(), |p| p.to_string());
     set(&mut out, "T_PORT", &port(c.port));
     set(&mut out, "T_PORT_BEFORE", &port(c.port_before));

@@ -210,6 +210,14 @@ pub struct ServerRow {
     pub kind: Option<String>,
 }
 
+impl ServerRow {
+    /// `application.server`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.application, self.server)
+    }
+}
+
 /// A row of `t_adapter_conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdapterRow {
@@ -260,8 +268,8 @@ pub struct TemplateRow {
 /// The tables of `db_tars` that tarsops reads, from one consistent snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
-    /// `t_node_info`.
-    pub nodes: Observed<Vec<NodeRow>>,
+    /// `t_node_info`, by node.
+    pub nodes: Observed<BTreeMap<String, NodeRow>>,
     /// `t_server_conf`.
     pub servers: Observed<Vec<ServerRow>>,
     /// `t_adapter_conf`.
@@ -346,9 +354,7 @@ impl FrameworkFacts {
     pub fn node_row(&self, node: &NodeName) -> Observed<&NodeRow> {
         match self.rows() {
             Observed::Present(rows) => match &rows.nodes {
-                Observed::Present(all) => {
-                    Observed::from(all.iter().find(|r| r.name == node.as_str()))
-                }
+                Observed::Present(all) => Observed::from(all.get(node.as_str())),
                 Observed::Absent => Observed::Unknown("there is no table of nodes".to_owned()),
                 Observed::Unknown(why) => Observed::Unknown(why.clone()),
             },

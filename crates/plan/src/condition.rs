@@ -126,6 +126,12 @@ pub enum Condition {
     },
     /// The registry calls the node active.
     Registered,
+    /// The registry calls these servers of the node active, as before: those that run on while their
+    /// tarsnode restarts count as inactive until it has told of them.
+    ServersBack {
+        /// `application.server` of each.
+        servers: BTreeSet<String>,
+    },
     /// AdminRegistry reaches the node over its long connection (`ping succ`).
     Connected,
     /// Nobody answers for the node: its tarsnode is silent, AdminRegistry has no connection to it,
@@ -172,6 +178,7 @@ impl Condition {
         matches!(
             self,
             Self::Registered
+                | Self::ServersBack { .. }
                 | Self::Connected
                 | Self::RegistryAnswers { .. }
                 | Self::RegistryListed { .. }
@@ -351,6 +358,7 @@ impl Condition {
             | Self::Forgotten { .. }
             | Self::RegistryDead { .. }
             | Self::RegistryLeft
+            | Self::ServersBack { .. }
             | Self::RegistryAnswers { .. }
             | Self::RegistryListed { .. }
             | Self::RegistryForgotten { .. } => self.of_rows(node, inventory),
@@ -534,6 +542,9 @@ impl fmt::Display for Condition {
                 write!(f, "the database lists the registry {registry}")
             }
             Self::Registered => f.write_str("the registry calls it active"),
+            Self::ServersBack { servers } => {
+                write!(f, "the registry calls its {} servers active", servers.len())
+            }
             Self::Connected => f.write_str("AdminRegistry reaches it"),
             Self::Unanswered => f.write_str("nobody answers for it"),
             Self::Forgotten { .. } => f.write_str("the database has no rows of it"),

@@ -86,7 +86,9 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
         Action::ChangeAgent(change) => registry(inventory, change),
         Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
             let (name, prefix) = (node.as_str(), format!("{ip}:"));
-            keep(&mut rows.nodes, |r| r.name != name);
+            if let Observed::Present(nodes) = &mut rows.nodes {
+                nodes.remove(name);
+            }
             keep(&mut rows.servers, |r| r.node != name);
             keep(&mut rows.adapters, |r| r.node != name);
             keep(&mut rows.registries, |r| !r.locator.starts_with(&prefix));
@@ -99,11 +101,11 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 let Observed::Present(all) = &mut rows.nodes else {
                     return;
                 };
-                for row in all.iter_mut().filter(|r| r.name == node.as_str()) {
-                    if NodeLabels::of(row).is_none() {
-                        row.label.clone_from(&labels.label);
-                        row.group_id = labels.group_id.or(Some(-1));
-                    }
+                if let Some(row) = all.get_mut(node.as_str())
+                    && NodeLabels::of(row).is_none()
+                {
+                    row.label.clone_from(&labels.label);
+                    row.group_id = labels.group_id.or(Some(-1));
                 }
             });
         }
@@ -283,8 +285,7 @@ fn registered(inventory: &mut Inventory, nodeid: &NodeName, labels: Option<&Node
         && let Observed::Present(rows) = &mut database.rows
         && let Observed::Present(nodes) = &mut rows.nodes
     {
-        nodes.retain(|row| row.name != nodeid.as_str());
-        nodes.push(NodeRow {
+        let row = NodeRow {
             name: nodeid.to_string(),
             node_obj: Some(String::new()),
             present: Some("active".to_owned()),
@@ -293,7 +294,8 @@ fn registered(inventory: &mut Inventory, nodeid: &NodeName, labels: Option<&Node
             label: labels.and_then(|l| l.label.clone()),
             heartbeat_age: Some(0),
             ..NodeRow::default()
-        });
+        };
+        nodes.insert(nodeid.to_string(), row);
     }
     if let Observed::Present(admin) = &mut framework.admin {
         admin.pings.insert(nodeid.clone(), Observed::Present(true));

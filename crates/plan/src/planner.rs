@@ -26,7 +26,7 @@ use crate::rows::{self, Gone};
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut draft = Draft::default();
     let machines = machines(input);
-    let places = Places::of(input.desired);
+    let places = Places::of(input);
     for (node, host) in input
         .desired
         .hosts()

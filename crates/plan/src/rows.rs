@@ -47,7 +47,7 @@ pub fn rows_of(rows: &Rows, node: &NodeName, ip: IpAddr) -> Observed<usize> {
             _ => return Observed::Unknown("not all tables could be read".to_owned()),
         };
     Observed::Present(
-        nodes.iter().filter(|r| r.name == name).count()
+        usize::from(nodes.contains_key(name))
             + servers.iter().filter(|r| r.node == name).count()
             + adapters.iter().filter(|r| r.node == name).count()
             + registries.iter().filter(|r| is_at(r, ip)).count(),

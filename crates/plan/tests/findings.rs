@@ -61,10 +61,11 @@ fn each_contradiction_has_its_name() {
             list(&mut rows(w).registries).push(registry("10.9.9.9:17890", "active", 5));
         }),
         (Name::NotRegistered, Grade::Drift, |w| {
-            list(&mut rows(w).nodes).remove(2);
+            let gone = w.node(2).to_string();
+            node_rows(w).remove(&gone);
         }),
         (Name::NodeInactive, Grade::Drift, |w| {
-            list(&mut rows(w).nodes)[2].present = Some("inactive".to_owned());
+            node_row(w, 2).present = Some("inactive".to_owned());
         }),
         (Name::ConnectionLost, Grade::Drift, |w| {
             let node = w.node(2);
@@ -100,7 +101,7 @@ fn each_contradiction_has_its_name() {
             w.process(2).nodeid = Some(w.node(0).to_string());
         }),
         (Name::RegisteredElsewhere, Grade::Drift, |w| {
-            list(&mut rows(w).nodes)[2].endpoint_ip = Some("10.9.9.9".to_owned());
+            node_row(w, 2).endpoint_ip = Some("10.9.9.9".to_owned());
         }),
         (Name::PortTaken, Grade::Drift, |w| {
             // tarsnode is not there, and somebody listens on its port.
@@ -172,7 +173,7 @@ fn each_contradiction_has_its_name() {
 #[test]
 fn nothing_is_concluded_from_silence() {
     let mut w = world(4);
-    for row in list(&mut rows(&mut w).nodes) {
+    for row in node_rows(&mut w).values_mut() {
         row.present = Some("inactive".to_owned());
     }
     database(&mut w).rows = Observed::Unknown("the connection was lost".to_owned());
@@ -200,7 +201,8 @@ fn a_foreign_database_blocks_every_step() {
 #[test]
 fn a_node_without_a_row_is_restarted_and_watched() {
     let mut w = world(4);
-    list(&mut rows(&mut w).nodes).remove(2);
+    let gone = w.node(2).to_string();
+    node_rows(&mut w).remove(&gone);
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.steps.len(), 1);
@@ -241,7 +243,7 @@ fn rows_of_a_node_that_is_gone_are_deleted_when_nobody_answers() {
         .pings
         .insert(node.clone(), Observed::Present(false));
     still(&w, "heartbeat");
-    list(&mut rows(&mut w).nodes)[3].heartbeat_age = Some(900);
+    node_row(&mut w, 3).heartbeat_age = Some(900);
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.summary.remove, 1);
@@ -298,11 +300,12 @@ fn rows_of_a_dead_registry_go_and_the_last_living_one_stays() {
 #[test]
 fn nodes_beyond_the_spec_are_told_and_left_alone() {
     let mut w = world(4);
-    list(&mut rows(&mut w).nodes).push(NodeRow {
+    let row = NodeRow {
         name: "10.7.7.7".to_owned(),
         present: Some("inactive".to_owned()),
         ..NodeRow::default()
-    });
+    };
+    node_rows(&mut w).insert(row.name.clone(), row);
     let plan = w.plan();
     assert!(plan.is_empty() && plan.drift.is_empty());
     assert_eq!(plan.extra, [ResourceId::Agent("10.7.7.7".parse().unwrap())]);
@@ -444,8 +447,8 @@ fn a_check_script_would_bring_a_removed_registry_back() {
 #[test]
 fn a_restart_keeps_what_a_registration_loses() {
     let mut w = world(4);
-    list(&mut rows(&mut w).nodes)[2].label = Some("{\"idc\":\"sz\"}".to_owned());
-    list(&mut rows(&mut w).nodes)[2].group_id = Some(7);
+    node_row(&mut w, 2).label = Some("{\"idc\":\"sz\"}".to_owned());
+    node_row(&mut w, 2).group_id = Some(7);
     w.agents()
         .for_each(|a| a.version = support::version("3.0.18"));
     let plan = w.plan();
@@ -473,10 +476,7 @@ fn a_restart_keeps_what_a_registration_loses() {
     assert!(matches!(&plan.steps[0].action, Action::PutLabels { labels: l, .. } if *l == labels));
     effect::apply(&mut w.inventory, &plan.steps[0].action);
     assert!(w.plan().is_empty());
-    assert_eq!(
-        NodeLabels::of(&list(&mut rows(&mut w).nodes)[2]),
-        Some(labels)
-    );
+    assert_eq!(NodeLabels::of(node_row(&mut w, 2)), Some(labels));
 }
 
 #[test]

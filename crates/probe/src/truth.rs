@@ -431,7 +431,9 @@ impl NodeWatch {
             };
             match access.node_row(node, CALL).await {
                 Ok(row) => Observed::Present(partly(Rows {
-                    nodes: Observed::Present(row.into_iter().collect()),
+                    nodes: Observed::Present(
+                        row.map(|r| (r.name.clone(), r)).into_iter().collect(),
+                    ),
                     ..no_rows()
                 })),
                 Err(e) => Observed::Unknown(e.to_string()),

@@ -2,7 +2,7 @@
 //!
 //! A change is made only if nothing is unknown and nothing blocks: all of it, or none of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::agent::Monitor;
 use tarsops_model::component::Component;
@@ -201,6 +201,17 @@ impl Work<'_> {
                 admin.then_some(Condition::Connected),
             ];
             out.extend(asked.into_iter().flatten().filter(owed));
+            let servers: BTreeSet<String> = self
+                .places
+                .servers_on(self.node)
+                .iter()
+                .filter(|r| r.present.as_deref() == Some("active"))
+                .filter(|r| r.setting.as_deref() == Some("active"))
+                .map(|r| r.full_name())
+                .collect();
+            if change.restart && !servers.is_empty() {
+                out.push(Condition::ServersBack { servers });
+            }
         }
         // The rest of what is written, so far as a probe reports it: without it a step that only
         // mends a script would count as done before it ran.

@@ -306,7 +306,7 @@ impl Work<'_> {
         let addressed = || {
             says.parse()
                 .ok()
-                .and_then(|ip| self.places.0.get(&ip).copied().cloned())
+                .and_then(|ip| self.places.node_at(ip).cloned())
         };
         let other = named.or_else(addressed).filter(|n| n != self.node);
         if let Some(other) = other {

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use tarsops_model::agent::{Agent, AgentFacts};
 use tarsops_model::component::Component;
-use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::ServerRow;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -62,19 +62,40 @@ pub struct Prepared {
     pub post: Vec<Condition>,
 }
 
-/// Whose address is whose, so that a foreign nodeid is named without a walk over all hosts.
+/// What is found by address or by node, so that no node walks over all of them.
 #[derive(Debug, Default)]
-pub(crate) struct Places<'a>(BTreeMap<IpAddr, &'a NodeName>);
+pub(crate) struct Places<'a> {
+    by_address: BTreeMap<IpAddr, &'a NodeName>,
+    servers: BTreeMap<&'a str, Vec<&'a ServerRow>>,
+}
 
 impl<'a> Places<'a> {
-    /// The places of all nodes of the spec.
-    pub(crate) fn of(desired: &'a Desired) -> Self {
-        Self(
-            desired
-                .hosts()
-                .map(|(node, host)| (host.ip, node))
-                .collect(),
-        )
+    /// The places of all nodes of the spec, and the rows of servers on each node.
+    pub(crate) fn of(input: &PlanInput<'a>) -> Self {
+        let by_address = input.desired.hosts().map(|(n, h)| (h.ip, n)).collect();
+        let mut servers: BTreeMap<&str, Vec<&ServerRow>> = BTreeMap::new();
+        if let Some(framework) = &input.inventory.framework
+            && let Observed::Present(rows) = framework.rows()
+            && let Observed::Present(all) = &rows.servers
+        {
+            for row in all {
+                servers.entry(&row.node).or_default().push(row);
+            }
+        }
+        Self {
+            by_address,
+            servers,
+        }
+    }
+
+    /// The node at an address.
+    pub(crate) fn node_at(&self, ip: IpAddr) -> Option<&'a NodeName> {
+        self.by_address.get(&ip).copied()
+    }
+
+    /// The rows of servers on a node.
+    pub(crate) fn servers_on(&self, node: &NodeName) -> &[&'a ServerRow] {
+        self.servers.get(node.as_str()).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -110,7 +131,7 @@ pub fn assess(
     agent: &Agent,
     host: &HostFacts,
 ) -> Assessment {
-    assess_among(input, &Places::of(input.desired), node, spec, agent, host)
+    assess_among(input, &Places::of(input), node, spec, agent, host)
 }
 
 /// As [`assess`], for many nodes of one spec.

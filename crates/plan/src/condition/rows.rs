@@ -1,6 +1,6 @@
 //! Conditions over the rows of the framework's database and those who stand behind them.
 
-use tarsops_model::framework::{Answer, FrameworkFacts, RegistryRow};
+use tarsops_model::framework::{Answer, FrameworkFacts, RegistryRow, ServerRow};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
@@ -38,6 +38,14 @@ impl Condition {
                 },
                 Err(why) => Truth::Unknown(why),
             },
+            Self::ServersBack { servers } => match framework.rows() {
+                Observed::Present(rows) => match &rows.servers {
+                    Observed::Present(all) => servers_back(all, node, servers),
+                    other => Truth::Unknown(other.unknown().unwrap_or_default().to_owned()),
+                },
+                Observed::Absent => Truth::Unknown("there is no database".to_owned()),
+                Observed::Unknown(why) => Truth::Unknown(why),
+            },
             Self::RegistryAnswers { registry } => match framework.registries.get(registry) {
                 Some(answer) if answer.is_unknown() => Truth::Unknown(answer.to_string()),
                 Some(answer) => truth(answer.is_alive(), || {
@@ -67,6 +75,24 @@ impl Condition {
             _ => Truth::Unknown("it is no condition over rows".to_owned()),
         }
     }
+}
+
+/// A server that somebody has undeployed meanwhile is not waited for.
+fn servers_back(
+    all: &[ServerRow],
+    node: &NodeName,
+    servers: &std::collections::BTreeSet<String>,
+) -> Truth {
+    let away: Vec<String> = all
+        .iter()
+        .filter(|r| r.node == node.as_str() && r.present.as_deref() != Some("active"))
+        .filter(|r| r.setting.as_deref() == Some("active"))
+        .map(ServerRow::full_name)
+        .filter(|name| servers.contains(name))
+        .collect();
+    truth(away.is_empty(), || {
+        format!("the database calls its {} inactive", away.join(", "))
+    })
 }
 
 fn rows_at<'a>(

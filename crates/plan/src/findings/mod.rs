@@ -279,17 +279,17 @@ pub fn extra(input: &PlanInput<'_>) -> Vec<ResourceId> {
     let Observed::Present(nodes) = &rows.nodes else {
         return Vec::new();
     };
+    let addresses: std::collections::BTreeSet<String> = input
+        .desired
+        .hosts()
+        .map(|(_, h)| h.ip.to_string())
+        .collect();
     let mut out: Vec<ResourceId> = nodes
-        .iter()
-        .filter_map(|row| row.name.parse().ok())
+        .keys()
+        .filter_map(|name| name.parse().ok())
         .filter(|name| input.desired.host(name).is_none())
         // A node under its address is told as registered elsewhere.
-        .filter(|name: &tarsops_model::names::NodeName| {
-            !input
-                .desired
-                .hosts()
-                .any(|(_, h)| h.ip.to_string() == name.as_str())
-        })
+        .filter(|name: &tarsops_model::names::NodeName| !addresses.contains(name.as_str()))
         .map(ResourceId::Agent)
         .collect();
     out.sort();

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use tarsops_conf::{Document, tarsnode};
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
-use tarsops_model::framework::{FrameworkFacts, ServerRow};
+use tarsops_model::framework::{Asked, FrameworkFacts, ServerRow};
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::{Finding, Grade, Name, cluster};
+use crate::assess::Places;
 use crate::input::PlanInput;
 
 /// The application of the framework's own servers.
@@ -19,7 +20,8 @@ const APPLICATION: &str = "tars";
 
 pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
     claims(input, out);
-    let servers = servers_by_node(input);
+    let places = Places::of(input);
+    let servants = servants_by_node(input);
     for (node, spec) in input.desired.hosts() {
         if !input.scope.has_node(node) || spec.state != NodeState::Present {
             continue;
@@ -35,8 +37,9 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
         one.locator(out);
         if let Some(framework) = &input.inventory.framework {
             one.registration(framework, out);
-            one.servants(framework, out);
-            one.servers(servers.get(node.as_str()).map_or(&[], Vec::as_slice), out);
+            let asked = servants.get(node).map_or(&[][..], Vec::as_slice);
+            one.servants(framework, asked, out);
+            one.servers(places.servers_on(node), out);
         }
     }
 }
@@ -48,16 +51,16 @@ fn present<T>(seen: Observed<T>) -> Option<T> {
     }
 }
 
-/// Rows of t_server_conf by node, so that no node walks over all of them.
-fn servers_by_node<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a ServerRow>> {
-    let mut out: BTreeMap<&str, Vec<&ServerRow>> = BTreeMap::new();
-    if let Some(framework) = &input.inventory.framework
-        && let Observed::Present(rows) = framework.rows()
-        && let Observed::Present(all) = &rows.servers
+/// Servants that were asked, by node, so that no node walks over all of them.
+fn servants_by_node<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a NodeName, Vec<&'a Asked>> {
+    let mut out: BTreeMap<&NodeName, Vec<&Asked>> = BTreeMap::new();
+    for asked in input
+        .inventory
+        .framework
+        .iter()
+        .flat_map(|f| f.servants.values())
     {
-        for row in all {
-            out.entry(&row.node).or_default().push(row);
-        }
+        out.entry(&asked.node).or_default().push(asked);
     }
     out
 }
@@ -343,7 +346,7 @@ impl One<'_> {
         if self.node.as_str() != ip
             && let Observed::Present(rows) = framework.rows()
             && let Observed::Present(all) = &rows.nodes
-            && let Some(row) = all.iter().find(|r| r.name == ip)
+            && let Some(row) = all.get(&ip)
             && row.present.as_deref() == Some("active")
         {
             out.push(self.finding(
@@ -377,10 +380,10 @@ impl One<'_> {
         }
     }
 
-    fn servants(&self, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
-        for asked in framework.servants.values() {
+    fn servants(&self, framework: &FrameworkFacts, all: &[&Asked], out: &mut Vec<Finding>) {
+        for asked in all {
             // What could not be told is told as unknown.
-            if asked.node != *self.node || asked.answer.is_alive() || asked.answer.is_unknown() {
+            if asked.answer.is_alive() || asked.answer.is_unknown() {
                 continue;
             }
             // Registries are told as registries, and an agent that does not run as an agent.
@@ -421,7 +424,7 @@ impl One<'_> {
         };
         for row in rows {
             let own = row.application == APPLICATION;
-            let full = format!("{}.{}", row.application, row.server);
+            let full = row.full_name();
             let runs = if own {
                 components.contains(&row.server)
             } else {

@@ -1,12 +1,14 @@
 //! The truth table: of each resource, every source's word side by side.
 
 use serde::{Deserialize, Serialize};
+use tarsops_model::component::Component;
 use tarsops_model::framework::{FrameworkFacts, server_key};
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::cluster;
+use crate::assess::Places;
 use crate::input::PlanInput;
 
 /// The words of all sources about one resource.
@@ -22,12 +24,13 @@ pub struct Truth {
 #[must_use]
 pub fn truth(input: &PlanInput<'_>) -> Vec<Truth> {
     let mut out = Vec::new();
+    let places = Places::of(input);
     for id in input.desired.resources.keys() {
         if id.node().is_some_and(|n| !input.scope.has_node(n)) {
             continue;
         }
         let words = match id {
-            ResourceId::Agent(_) | ResourceId::Server(..) => running(input, id),
+            ResourceId::Agent(_) | ResourceId::Server(..) => running(input, &places, id),
             ResourceId::RegistryEndpoint(_) if input.scope.nodes.is_empty() => registry(input, id),
             _ => continue,
         };
@@ -47,7 +50,7 @@ fn word<T>(seen: &Observed<T>, say: impl FnOnce(&T) -> String) -> String {
     }
 }
 
-fn running(input: &PlanInput<'_>, id: &ResourceId) -> Vec<(String, String)> {
+fn running(input: &PlanInput<'_>, places: &Places<'_>, id: &ResourceId) -> Vec<(String, String)> {
     let Some(node) = id.node() else {
         return Vec::new();
     };
@@ -63,21 +66,23 @@ fn running(input: &PlanInput<'_>, id: &ResourceId) -> Vec<(String, String)> {
     let Some(framework) = &input.inventory.framework else {
         return words;
     };
-    let mut answers: Vec<String> = Vec::new();
-    for asked in framework.servants.values() {
-        let same = match id {
-            ResourceId::Server(component, _) => asked.component == *component,
-            _ => asked.component.name() == "tarsnode",
-        };
-        if same && asked.node == *node {
+    let component = match id {
+        ResourceId::Server(component, _) => *component,
+        _ => Component::Tarsnode,
+    };
+    let answers: Vec<String> = component
+        .servants()
+        .iter()
+        .filter_map(|(servant, _)| framework.servants.get(&format!("{servant}@{node}")))
+        .map(|asked| {
             let object = asked.servant.rsplit('.').next().unwrap_or_default();
-            answers.push(format!("{object} {}", asked.answer));
-        }
-    }
+            format!("{object} {}", asked.answer)
+        })
+        .collect();
     if !answers.is_empty() {
         words.push(("rpc".to_owned(), answers.join(", ")));
     }
-    words.extend(framework_words(framework, id));
+    words.extend(framework_words(framework, places, id));
     words
 }
 
@@ -111,7 +116,11 @@ fn host(input: &PlanInput<'_>, id: &ResourceId) -> String {
     }
 }
 
-fn framework_words(framework: &FrameworkFacts, id: &ResourceId) -> Vec<(String, String)> {
+fn framework_words(
+    framework: &FrameworkFacts,
+    places: &Places<'_>,
+    id: &ResourceId,
+) -> Vec<(String, String)> {
     let mut words = Vec::new();
     let Some(node) = id.node() else {
         return words;
@@ -150,9 +159,11 @@ fn framework_words(framework: &FrameworkFacts, id: &ResourceId) -> Vec<(String, 
     let database = match (id, framework.rows()) {
         (_, Observed::Absent) => "no db_tars".to_owned(),
         (_, Observed::Unknown(why)) => format!("? {why}"),
-        (ResourceId::Server(component, _), Observed::Present(rows)) => word(&rows.servers, |all| {
-            all.iter()
-                .find(|r| r.server == component.name() && r.node == node.as_str())
+        (ResourceId::Server(component, _), Observed::Present(rows)) => word(&rows.servers, |_| {
+            places
+                .servers_on(node)
+                .iter()
+                .find(|r| r.server == component.name())
                 .map_or_else(
                     || "no row".to_owned(),
                     |r| {

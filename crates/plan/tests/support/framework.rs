@@ -83,11 +83,14 @@ pub fn speaking(mut w: World) -> World {
         nodes: Observed::Present(
             nodes
                 .iter()
-                .map(|(node, _)| NodeRow {
-                    name: node.to_string(),
-                    present: Some("active".to_owned()),
-                    heartbeat_age: Some(3),
-                    ..NodeRow::default()
+                .map(|(node, _)| {
+                    let row = NodeRow {
+                        name: node.to_string(),
+                        present: Some("active".to_owned()),
+                        heartbeat_age: Some(3),
+                        ..NodeRow::default()
+                    };
+                    (node.to_string(), row)
                 })
                 .collect(),
         ),
@@ -254,11 +257,10 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
             let Observed::Present(rows) = &mut facts.rows else {
                 return;
             };
-            let own = |r: &NodeRow| r.name == name;
             match (kind, &mut rows.nodes, &mut rows.registries) {
-                (9, Observed::Present(nodes), _) => nodes.retain(|r| !own(r)),
+                (9, Observed::Present(nodes), _) => drop(nodes.remove(&name)),
                 (10..=13, Observed::Present(nodes), _) => {
-                    for row in nodes.iter_mut().filter(|r| own(r)) {
+                    if let Some(row) = nodes.get_mut(&name) {
                         match kind {
                             10 => row.present = Some("inactive".to_owned()),
                             11 => row.label = Some("{\"idc\":\"sz\"}".to_owned()),
@@ -352,5 +354,22 @@ pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
                 }
             }
         }
+    }
+}
+
+/// The row of the node number `i`, counted from 0.
+pub fn node_row(w: &mut World, i: usize) -> &mut NodeRow {
+    let name = w.node(i).to_string();
+    match &mut rows(w).nodes {
+        Observed::Present(nodes) => nodes.get_mut(&name).unwrap(),
+        _ => panic!("the table was not read"),
+    }
+}
+
+/// All rows of nodes.
+pub fn node_rows(w: &mut World) -> &mut BTreeMap<String, NodeRow> {
+    match &mut rows(w).nodes {
+        Observed::Present(nodes) => nodes,
+        _ => panic!("the table was not read"),
     }
 }
