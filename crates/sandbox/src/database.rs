@@ -238,13 +238,9 @@ impl MariaDb {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
                 .map_err(io("make a folder for the database"))?;
         }
-        let port = match options.port {
-            0 => free_port(options.ip).map_err(io("find a free port for the database"))?,
-            port => port,
-        };
         let mut this = Self {
             folder,
-            address: SocketAddr::new(options.ip, port),
+            address: SocketAddr::new(options.ip, options.port),
             tls: options.tls,
             running: None,
         };
@@ -252,7 +248,19 @@ impl MariaDb {
             this.certify()?;
         }
         this.initialise()?;
-        this.start_again()?;
+        for try_ in 1.. {
+            if options.port == 0 {
+                let port =
+                    free_port(options.ip).map_err(io("find a free port for the database"))?;
+                this.address.set_port(port);
+            }
+            match this.start_again() {
+                // Somebody took the port meanwhile.
+                Err(MariaDbError::Failed { said, .. })
+                    if options.port == 0 && try_ < 5 && said.contains("already in use") => {}
+                other => return other.map(|()| this),
+            }
+        }
         Ok(this)
     }
 
@@ -628,8 +636,11 @@ impl Drop for MariaDb {
 
 /// Whether the process runs; one that ended and that its shell did not look at yet does not.
 fn lives(server: Pid) -> bool {
-    let command = format!("/proc/{}/cmdline", server.as_raw_nonzero());
-    fs::read(command).is_ok_and(|bytes| !bytes.is_empty())
+    let stat = format!("/proc/{}/stat", server.as_raw_nonzero());
+    fs::read_to_string(stat).is_ok_and(|line| {
+        let (_, rest) = line.rsplit_once(") ").unwrap_or_default();
+        !rest.starts_with(['Z', 'X'])
+    })
 }
 
 fn free_port(ip: IpAddr) -> io::Result<u16> {
