@@ -28,8 +28,9 @@ use tarsops_transport::rpc::{CallError, RpcClient, Way};
 pub const CALL: Duration = Duration::from_secs(3);
 /// How long the database may take for everything.
 pub const DATABASE: Duration = Duration::from_secs(10);
-/// Calls in flight on one connection, and connections at once.
-const AT_ONCE: usize = 64;
+/// Calls in flight on one connection, and connections at once: as many as the 1,024 files leave room
+/// for that a process may have open. Whatever is more waits for those before it.
+const AT_ONCE: usize = 256;
 /// The application that the framework's own servers belong to.
 const APPLICATION: &str = "tars";
 

@@ -432,7 +432,10 @@ impl MariaDb {
             .arg(format!("--bind-address={}", self.address.ip()))
             .arg(format!("--port={}", self.address.port()))
             .arg(format!("--socket={SOCKET}"))
-            .arg("--pid-file=../pid");
+            .arg(format!(
+                "--pid-file={}",
+                self.folder.path().join("pid").display()
+            ));
         if self.tls {
             for (option, file) in [("ca", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")] {
                 let file = self.folder.path().join(file);

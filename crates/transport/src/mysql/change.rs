@@ -3,8 +3,14 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use std::time::Duration;
+use tokio::time::Instant;
 
 use super::{Access, DatabaseError};
+
+/// What the statements of a dump rely on: how texts are encoded, that a backslash is an escape, and
+/// that a 0 is a value.
+const SESSION: &str =
+    "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';\n";
 
 /// Rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +26,13 @@ pub struct Which {
 }
 
 impl Which {
+    /// Why these rows are not touched: an empty beginning is every row's.
+    fn refusal(&self) -> Option<String> {
+        self.value
+            .is_empty()
+            .then(|| format!("it was not said whose rows of {} are meant", self.table))
+    }
+
     fn condition(&self) -> String {
         if self.prefix {
             // Not LIKE, which takes `_` and `%` in the value for patterns.
@@ -37,20 +50,28 @@ impl Which {
 }
 
 impl Access {
-    /// The rows as `INSERT` statements, whole: they may hold credentials.
+    /// The rows as `INSERT` statements, whole: they may hold credentials. Whatever client and server
+    /// run them, they mean the same.
     ///
     /// # Errors
-    /// A [`DatabaseError`].
+    /// A [`DatabaseError`]; also for a [`Which`] that would be every row.
     pub async fn dump(&self, all: &[Which], deadline: Duration) -> Result<String, DatabaseError> {
+        self.meant(all)?;
+        let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
-        let mut out = String::new();
-        for which in all {
-            let reading = rows(&mut conn, which, &mut out);
-            tokio::time::timeout(deadline, reading)
-                .await
-                .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-                .map_err(|e| self.error(&e))?;
-        }
+        let mut out = String::from(SESSION);
+        let reading = async {
+            // Times that depend on a zone are read as they are written again.
+            conn.query_drop("SET time_zone = '+00:00'").await?;
+            for which in all {
+                rows(&mut conn, which, &mut out).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout_at(until, reading)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(out)
     }
@@ -59,7 +80,10 @@ impl Access {
     ///
     /// # Errors
     /// A [`DatabaseError`]; nothing is deleted then, unless the connection was lost at the very end.
+    /// Also for a [`Which`] that would be every row.
     pub async fn delete(&self, all: &[Which], deadline: Duration) -> Result<u64, DatabaseError> {
+        self.meant(all)?;
+        let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
         let deleting = async {
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -76,12 +100,22 @@ impl Access {
             transaction.commit().await?;
             Ok::<u64, mysql_async::Error>(count)
         };
-        let count = tokio::time::timeout(deadline, deleting)
+        let count = tokio::time::timeout_at(until, deleting)
             .await
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(count)
+    }
+
+    fn meant(&self, all: &[Which]) -> Result<(), DatabaseError> {
+        match all.iter().find_map(Which::refusal) {
+            None => Ok(()),
+            Some(why) => Err(DatabaseError::Failed {
+                at: self.address.clone(),
+                why,
+            }),
+        }
     }
 }
 
