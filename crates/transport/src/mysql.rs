@@ -34,9 +34,10 @@ use crate::rpc::Way;
 pub const INSTALLER_USER: &str = "tarsAdmin";
 /// And its password, which everybody knows.
 const INSTALLER_PASSWORD: &str = "Tars@2019";
-/// Results of a server for a user or password that it does not take (`ER_ACCESS_DENIED_ERROR`, and
-/// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` for an account that no password opens).
-const ACCESS_DENIED: [u16; 2] = [1045, 1698];
+/// Results of a server for a user or password that it does not take: `ER_ACCESS_DENIED_ERROR`,
+/// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` for an account that no password opens, and
+/// `ER_ACCOUNT_HAS_BEEN_LOCKED` as MySQL and MariaDB number it.
+const ACCESS_DENIED: [u16; 4] = [1045, 1698, 3118, 4151];
 
 /// A secret that shows in no message.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,5 +1,10 @@
 //! A Tars server whose every byte a test decides, and a tunnel that is only a Unix socket.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses what it needs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses what it needs"
+)]
 
 use std::future::Future;
 use std::path::PathBuf;
