@@ -28,9 +28,11 @@ use tarsops_transport::rpc::{CallError, RpcClient, Way};
 pub const CALL: Duration = Duration::from_secs(3);
 /// How long the database may take for everything.
 pub const DATABASE: Duration = Duration::from_secs(10);
-/// Calls in flight on one connection, and connections at once: as many as the 1,024 files leave room
-/// for that a process may have open. Whatever is more waits for those before it.
+/// Calls in flight at once: as many as the 1,024 files leave room for that a process may have open.
+/// Whatever is more waits for those before it.
 const AT_ONCE: usize = 256;
+/// The same through SSH, where each node may cost a process and a key exchange first.
+const AT_ONCE_BY_SSH: usize = 64;
 /// The application that the framework's own servers belong to.
 const APPLICATION: &str = "tars";
 
@@ -247,8 +249,12 @@ async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked>
             (format!("{servant}@{node}"), asked)
         })
         .collect();
+    let at_once = match ways.rpc {
+        Rpc::Ssh => AT_ONCE_BY_SSH,
+        Rpc::Direct | Rpc::Off => AT_ONCE,
+    };
     futures::stream::iter(calls)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(at_once)
         .collect()
         .await
 }

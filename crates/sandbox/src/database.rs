@@ -22,8 +22,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod certificate;
+
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -77,7 +79,7 @@ wait "$server" 2>/dev/null
 pub enum MariaDbError {
     /// A program is not on this machine.
     #[error(
-        "the database cannot run here: missing {0} (apt-get install -y --no-install-recommends mariadb-server)"
+        "the database cannot run here: missing {0} (apt-get install -y --no-install-recommends mariadb-server openssl)"
     )]
     Missing(&'static str),
     /// The operating system refused something.
@@ -245,7 +247,7 @@ impl MariaDb {
             running: None,
         };
         if options.tls {
-            this.certify()?;
+            certificate::make(this.folder.path(), options.ip)?;
         }
         this.initialise()?;
         for try_ in 1.. {
@@ -555,79 +557,6 @@ impl MariaDb {
         } else {
             Err(self.failed(WHAT))
         }
-    }
-
-    /// Makes an authority and, by it, a certificate for the server's address.
-    fn certify(&self) -> Result<(), MariaDbError> {
-        const NEW_KEY: [&str; 7] = [
-            "req",
-            "-batch",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ];
-        let folder = self.folder.path();
-        let extensions = format!("subjectAltName=IP:{},DNS:localhost\n", self.address.ip());
-        fs::write(folder.join("names"), extensions).map_err(io("write the certificate's names"))?;
-        let authority = ["-x509", "-days", "30", "-subj", "/CN=sandbox authority"];
-        let openssl = |arguments: &[&str]| -> Result<(), MariaDbError> {
-            let program = program("openssl").ok_or(MariaDbError::Missing("openssl"))?;
-            let mut child = Command::new(program)
-                .args(arguments)
-                .current_dir(folder)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .map_err(io("make a certificate"))?;
-            let mut said = String::new();
-            if let Some(stderr) = &mut child.stderr {
-                let _ = stderr.read_to_string(&mut said);
-            }
-            match child.wait().map_err(io("make a certificate"))?.success() {
-                true => Ok(()),
-                false => Err(MariaDbError::Failed {
-                    what: "make a certificate",
-                    said,
-                }),
-            }
-        };
-        openssl(
-            &[
-                &NEW_KEY[..],
-                &authority,
-                &["-keyout", "ca.key", "-out", "ca.pem"],
-            ]
-            .concat(),
-        )?;
-        let request = [
-            "-subj",
-            "/CN=sandbox",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "request.pem",
-        ];
-        openssl(&[&NEW_KEY[..], &request].concat())?;
-        openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            "request.pem",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "30",
-            "-extfile",
-            "names",
-            "-out",
-            "cert.pem",
-        ])
     }
 }
 

@@ -6,6 +6,8 @@
     reason = "each test file uses what it needs"
 )]
 
+pub mod database;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
