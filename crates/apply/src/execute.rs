@@ -182,6 +182,12 @@ pub trait Watch: Send + Sync {
     /// One lowercase clause.
     fn rows<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<String, String>>;
 
+    /// Takes the servers among the rows out of name resolution; how many were in it.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
+
     /// Deletes the rows; how many there were.
     ///
     /// # Errors

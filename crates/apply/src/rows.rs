@@ -18,6 +18,9 @@ use crate::step::{StepEnd, Verdict, folder_name};
 /// How long a statement may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Within this time every registry has read the rows that changed (each 13 s).
+const RELOAD: Duration = Duration::from_secs(15);
+
 /// Deletes what the step names.
 pub(crate) async fn run(
     run: &Run<'_>,
@@ -34,7 +37,7 @@ pub(crate) async fn run(
         return Ok(Verdict::AlreadyDone);
     }
     holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
-    if let Action::ForgetRegistry { registry } = &step.action
+    if let Action::ForgetRegistry { registry, .. } = &step.action
         && run.watch.answers(registry).await
     {
         return Err(Verdict::Moved(format!("a registry answers at {registry}")));
@@ -52,7 +55,7 @@ pub(crate) async fn run(
     let seen = look(run).await?;
     holds(&step.post, node, &seen)
         .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
-    if let Action::ForgetRegistry { registry } = &step.action {
+    if let Action::ForgetRegistry { registry, .. } = &step.action {
         crate::locators::follow(run, registry, false, end).await?;
     }
     Ok(Verdict::Done)
@@ -93,6 +96,14 @@ async fn delete(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Ver
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    let retired = run
+        .watch
+        .retire(&step.action)
+        .await
+        .map_err(Verdict::LeftFailed)?;
+    if retired > 0 {
+        tokio::time::sleep(RELOAD).await;
+    }
     let deleted = run
         .watch
         .delete(&step.action)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tarsops_apply::execute::install_path;
+use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::host::NodeState;
@@ -201,6 +202,25 @@ fn rows_of(action: &Action) -> Vec<Which> {
         column,
         value,
         prefix,
+        also: vec![],
+    };
+    // The installer's rows of a registry, from which it is resolved as well.
+    let registry = |at: &Endpoint, node: String| {
+        let server = |table| Which {
+            table,
+            column: "node_name",
+            value: node.clone(),
+            prefix: false,
+            also: vec![
+                ("application", "tars".to_owned()),
+                ("server_name", Component::Tarsregistry.name().to_owned()),
+            ],
+        };
+        vec![
+            server("t_adapter_conf"),
+            server("t_server_conf"),
+            row("t_registry_info", "locator_id", at.to_string(), false),
+        ]
     };
     match action {
         Action::ForgetNode { node, ip } => vec![
@@ -209,16 +229,13 @@ fn rows_of(action: &Action) -> Vec<Which> {
             row("t_registry_info", "locator_id", format!("{ip}:"), true),
             row("t_node_info", "node_name", node.to_string(), false),
         ],
-        Action::ForgetRegistry { registry } => vec![row(
-            "t_registry_info",
-            "locator_id",
-            registry.to_string(),
-            false,
-        )],
+        Action::ForgetRegistry {
+            registry: at, node, ..
+        } => registry(at, node.clone()),
         Action::ChangeAgent(change) if change.folder == Folder::Remove => change
             .registry
             .iter()
-            .map(|at| row("t_registry_info", "locator_id", at.to_string(), false))
+            .flat_map(|at| registry(at, change.node.to_string()))
             .collect(),
         Action::Recover { .. } | Action::ChangeAgent(_) | Action::PutLabels { .. } => vec![],
     }
@@ -287,6 +304,14 @@ impl tarsops_apply::execute::Watch for Watcher {
             let which = rows_of(action);
             let dump = self.database()?.dump(&which, STATEMENT).await;
             dump.map_err(|e| e.to_string())
+        })
+    }
+
+    fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, std::result::Result<u64, String>> {
+        Box::pin(async move {
+            let which = rows_of(action);
+            let retired = self.database()?.retire(&which, STATEMENT).await;
+            retired.map_err(|e| e.to_string())
         })
     }
 

@@ -39,6 +39,8 @@ pub enum Action {
     ForgetRegistry {
         /// Which registry.
         registry: Endpoint,
+        /// The node that the framework's rows have it on.
+        node: String,
     },
     /// Give the row of a node what its last registration made it lose.
     PutLabels {

@@ -245,7 +245,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("it does not make sure that nobody answers");
             }
         }
-        Action::ForgetRegistry { registry } => {
+        Action::ForgetRegistry { registry, .. } => {
             if step.resource != ResourceId::RegistryEndpoint(registry.clone()) {
                 say("its action is on another registry");
             }

@@ -11,7 +11,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Answer, NodeLabels, NodeRow, RegistryRow, Rows};
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
@@ -109,9 +109,8 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 }
             });
         }
-        Action::ForgetRegistry { registry } => with_rows(inventory, |rows| {
-            let locator = registry.to_string();
-            keep(&mut rows.registries, |r| r.locator != locator);
+        Action::ForgetRegistry { registry, node } => with_rows(inventory, |rows| {
+            forget_registry(rows, registry, node);
         }),
     }
 }
@@ -123,6 +122,14 @@ fn with_rows(inventory: &mut Inventory, change: impl FnOnce(&mut Rows)) {
     {
         change(rows);
     }
+}
+
+fn forget_registry(rows: &mut Rows, at: &Endpoint, node: &str) {
+    let locator = at.to_string();
+    let name = Component::Tarsregistry.name();
+    keep(&mut rows.registries, |r| r.locator != locator);
+    keep(&mut rows.servers, |r| r.server != name || r.node != node);
+    keep(&mut rows.adapters, |r| r.server != name || r.node != node);
 }
 
 fn keep<T>(rows: &mut Observed<Vec<T>>, stays: impl FnMut(&T) -> bool) {
@@ -177,6 +184,9 @@ fn registry(inventory: &mut Inventory, change: &AgentChange) {
     let Some(at) = &change.registry else { return };
     let locator = at.to_string();
     with_rows(inventory, |rows| {
+        if removed {
+            forget_registry(rows, at, change.node.as_str());
+        }
         keep(&mut rows.registries, |r| r.locator != locator);
         if let (Observed::Present(all), false) = (&mut rows.registries, removed) {
             all.push(RegistryRow {

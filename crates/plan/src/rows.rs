@@ -15,7 +15,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Undo};
 use crate::condition::{Condition, Truth};
 use crate::drift::{Drift, DriftKind};
-use crate::findings::{Finding, Name, findings};
+use crate::findings::{Finding, Name, cluster, findings};
 use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
@@ -195,6 +195,7 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
                 .to_owned(),
             action: Action::ForgetRegistry {
                 registry: registry.clone(),
+                node: node_of(input, registry),
             },
             pre,
             post: vec![Condition::RegistryForgotten {
@@ -205,6 +206,17 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
         });
     }
     (steps, lines)
+}
+
+/// The node that the framework's rows have a registry on: by its adapter, else by its address, as
+/// the installer names framework nodes.
+fn node_of(input: &PlanInput<'_>, registry: &Endpoint) -> String {
+    let rows = input.inventory.framework.as_ref().map(|f| f.rows());
+    let named = match rows {
+        Some(Observed::Present(rows)) => cluster::resolved(rows).get(registry).cloned(),
+        _ => None,
+    };
+    named.unwrap_or_else(|| registry.host.to_string())
 }
 
 /// Drift of a node that is gone and has rows.

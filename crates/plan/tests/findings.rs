@@ -277,7 +277,10 @@ fn rows_of_a_dead_registry_go_and_the_last_living_one_stays() {
     let mut forged = plan.clone();
     let named = w.desired.registries.iter().next().unwrap().clone();
     forged.steps[0].resource = ResourceId::RegistryEndpoint(named.clone());
-    forged.steps[0].action = Action::ForgetRegistry { registry: named };
+    forged.steps[0].action = Action::ForgetRegistry {
+        registry: named,
+        node: "10.0.0.1".to_owned(),
+    };
     assert!(checker::check_document(&forged, &w.desired).is_err());
     let mut forged = plan;
     forged.steps[0].pre.clear();

@@ -28,8 +28,11 @@ use tarsops_transport::{Connect, QUERY};
 pub const CALL: Duration = Duration::from_secs(3);
 /// How long the database may take for everything.
 pub const DATABASE: Duration = Duration::from_secs(10);
-/// Calls in flight on one connection, and connections at once.
-const AT_ONCE: usize = 64;
+/// Calls in flight at once: as many as the 1,024 files leave room for that a process may have open.
+/// Whatever is more waits for those before it.
+const AT_ONCE: usize = 256;
+/// The same through SSH, where each node may cost a process and a key exchange first.
+const AT_ONCE_BY_SSH: usize = 64;
 /// The application that the framework's own servers belong to.
 const APPLICATION: &str = "tars";
 
@@ -265,8 +268,12 @@ async fn ping_all(questions: &Questions, ways: &Ways) -> BTreeMap<String, Asked>
             (format!("{servant}@{node}"), asked)
         })
         .collect();
+    let at_once = match ways.rpc {
+        Rpc::Ssh => AT_ONCE_BY_SSH,
+        Rpc::Direct | Rpc::Off => AT_ONCE,
+    };
     let mut all: BTreeMap<String, Asked> = futures::stream::iter(calls)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(at_once)
         .collect()
         .await;
     // An SSH server that forwards to others and not there has found nobody.
@@ -410,7 +417,8 @@ impl NodeWatch {
         }
     }
 
-    /// What the framework says of `node` now. Only the node's row and ping are asked for.
+    /// What the framework says of `node` now. Only its row, its servers' states and its ping are
+    /// asked for.
     pub async fn node(&self, node: &NodeName) -> FrameworkFacts {
         let ping = async {
             let Some(client) = &self.admin else {
@@ -429,11 +437,12 @@ impl NodeWatch {
             let Some(access) = &self.database else {
                 return Observed::Absent;
             };
-            match access.node_row(node, CALL).await {
-                Ok(row) => Observed::Present(partly(Rows {
+            match access.node_rows(node, CALL).await {
+                Ok((row, servers)) => Observed::Present(partly(Rows {
                     nodes: Observed::Present(
                         row.map(|r| (r.name.clone(), r)).into_iter().collect(),
                     ),
+                    servers,
                     ..no_rows()
                 })),
                 Err(e) => Observed::Unknown(e.to_string()),

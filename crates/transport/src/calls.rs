@@ -13,7 +13,7 @@ use tarsops_wire::interface::{
     ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
 };
 use tarsops_wire::packet::Response;
-use tarsops_wire::{Encode, Writer};
+use tarsops_wire::{Encode, WireError, Writer};
 
 use crate::rpc::{Call, CallError, RpcClient};
 
@@ -48,15 +48,12 @@ impl Servant<'_> {
             .await
     }
 
-    /// A field of an answer; its type's default where it is not there.
-    fn get<T: Decode + Default>(
-        &self,
-        function: &str,
-        answer: &Response,
-        tag: u8,
-    ) -> Result<T, CallError> {
+    /// A field of an answer. One that is not there is no default: an answer without a result must
+    /// not mean success, nor one without a list that there is nothing.
+    fn get<T: Decode>(&self, function: &str, answer: &Response, tag: u8) -> Result<T, CallError> {
+        let name = "of the answer";
         field(answer, tag)
-            .map(Option::unwrap_or_default)
+            .and_then(|found| found.ok_or(WireError::Missing { tag, name }))
             .map_err(|why| CallError::Garbled {
                 at: self.client.address().to_string(),
                 function: function.to_owned(),
@@ -79,7 +76,8 @@ impl Servant<'_> {
         let text = if words == 0 {
             String::new()
         } else {
-            self.get(function, answer, words)?
+            // Without its words a no is still a no.
+            self.get(function, answer, words).unwrap_or_default()
         };
         Err(CallError::Answered {
             function: function.to_owned(),

@@ -22,10 +22,11 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
 use tarsops_model::desired::Tls;
-use tarsops_model::framework::{DATABASES, DatabaseFacts, NodeRow, RegistryRow};
+use tarsops_model::framework::{DATABASES, DatabaseFacts, NodeRow, RegistryRow, ServerRow};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tokio::net::{TcpListener, UnixStream};
+use tokio::time::Instant;
 
 use crate::rpc::Way;
 
@@ -33,8 +34,10 @@ use crate::rpc::Way;
 pub const INSTALLER_USER: &str = "tarsAdmin";
 /// And its password, which everybody knows.
 const INSTALLER_PASSWORD: &str = "Tars@2019";
-/// Result of a server for a user or password that it does not take (`ER_ACCESS_DENIED_ERROR`).
-const ACCESS_DENIED: u16 = 1045;
+/// Results of a server for a user or password that it does not take: `ER_ACCESS_DENIED_ERROR`,
+/// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` for an account that no password opens, and
+/// `ER_ACCOUNT_HAS_BEEN_LOCKED` as MySQL and MariaDB number it.
+const ACCESS_DENIED: [u16; 4] = [1045, 1698, 3118, 4151];
 
 /// A secret that shows in no message.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,6 +104,16 @@ pub enum DatabaseError {
     /// It offers no TLS, and the spec requires it.
     #[error("the database {0} offers no TLS, which the spec requires")]
     NoTls(Endpoint),
+    /// The certificate by which it is to prove itself cannot be read here.
+    #[error("the authority's certificate {} for the database {at} cannot be read: {why}", .ca.display())]
+    NoAuthority {
+        /// Where.
+        at: Endpoint,
+        /// The file.
+        ca: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Something else.
     #[error("the database {at} failed: {why}")]
     Failed {
@@ -114,9 +127,12 @@ pub enum DatabaseError {
 impl Access {
     fn options(&self, host: &str, port: u16, tls: bool) -> Opts {
         let ssl = tls.then(|| match &self.tls {
-            Tls::Verify { ca } => {
-                SslOpts::default().with_root_certs(vec![PathBuf::from(ca).into()])
-            }
+            // By the name that the spec has, also where the way there begins on this machine; and by
+            // this authority, not by those that browsers know.
+            Tls::Verify { ca } => SslOpts::default()
+                .with_root_certs(vec![PathBuf::from(ca).into()])
+                .with_disable_built_in_roots(true)
+                .with_danger_tls_hostname_override(Some(self.address.host.to_string())),
             // Encrypted, and no proof of who is at the other end: what `require` means elsewhere.
             _ => SslOpts::default()
                 .with_danger_accept_invalid_certs(true)
@@ -172,7 +188,7 @@ impl Access {
         use mysql_async::Error;
         let at = self.address.clone();
         match error {
-            Error::Server(e) if e.code == ACCESS_DENIED => DatabaseError::Denied {
+            Error::Server(e) if ACCESS_DENIED.contains(&e.code) => DatabaseError::Denied {
                 at,
                 user: self.user.clone(),
                 why: e.message.clone(),
@@ -196,6 +212,15 @@ impl Access {
     pub async fn connect(&self, deadline: Duration) -> Result<(Conn, bool), DatabaseError> {
         let timed_out = || DatabaseError::TimedOut(self.address.clone());
         let open = async {
+            if let Tls::Verify { ca } = &self.tls
+                && let Err(why) = tokio::fs::read(ca).await
+            {
+                return Err(DatabaseError::NoAuthority {
+                    at: self.address.clone(),
+                    ca: ca.clone(),
+                    why: why.to_string(),
+                });
+            }
             let first = !matches!(self.tls, Tls::Off);
             let (host, port) = self.entrance().await?;
             match Conn::new(self.options(&host, port, first)).await {
@@ -216,7 +241,8 @@ impl Access {
     }
 
     /// Reads everything that tarsops knows of the database. `now` is the control machine's clock in
-    /// seconds since 1970; `try_default` also tries the installer's account.
+    /// seconds since 1970; `try_default` also tries the installer's account. All of it together takes
+    /// no longer than `deadline`.
     ///
     /// # Errors
     /// A [`DatabaseError`]; then nothing is known, least of all that anything is absent.
@@ -226,6 +252,7 @@ impl Access {
         try_default: bool,
         deadline: Duration,
     ) -> Result<DatabaseFacts, DatabaseError> {
+        let until = Instant::now() + deadline;
         let (mut conn, tls) = self.connect(deadline).await?;
         let reading = async {
             let (clock, server): (i64, String) = conn
@@ -249,44 +276,77 @@ impl Access {
                 default_login: Observed::Unknown("it was not tried".to_owned()),
             })
         };
-        let read = tokio::time::timeout(deadline, reading).await;
+        let read = tokio::time::timeout_at(until, reading).await;
         let mut facts = read
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         if try_default {
-            facts.default_login = self.lets_installer_in(deadline).await;
+            let left = until.saturating_duration_since(Instant::now());
+            facts.default_login = self.lets_installer_in(left).await;
         }
         Ok(facts)
     }
 
-    /// The row of one node.
+    /// The row of one node, and the states of its servers; these are unknown where our user may not
+    /// read their table.
     ///
     /// # Errors
-    /// A [`DatabaseError`]; also where our user may not read the table.
-    pub async fn node_row(
+    /// A [`DatabaseError`]; also where our user may not read the table of nodes.
+    pub async fn node_rows(
         &self,
         node: &NodeName,
         deadline: Duration,
-    ) -> Result<Option<NodeRow>, DatabaseError> {
+    ) -> Result<(Option<NodeRow>, Observed<Vec<ServerRow>>), DatabaseError> {
         let (mut conn, _) = self.connect(deadline).await?;
-        let reading = conn.exec_first::<(String, Option<String>, Option<i64>), _, _>(
-            "SELECT CAST(node_name AS CHAR), CAST(present_state AS CHAR), \
-             CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
-             FROM db_tars.t_node_info WHERE node_name = ?",
-            (node.as_str(),),
-        );
-        let row = tokio::time::timeout(deadline, reading)
+        let reading = async {
+            let row: Option<(String, Option<String>, Option<i64>)> = conn
+                .exec_first(
+                    "SELECT CAST(node_name AS CHAR), CAST(present_state AS CHAR), \
+                     CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
+                     FROM db_tars.t_node_info WHERE node_name = ?",
+                    (node.as_str(),),
+                )
+                .await?;
+            type Server = (String, String, Option<String>, Option<String>);
+            let servers: Result<Vec<Server>, mysql_async::Error> = conn
+                .exec(
+                    "SELECT CAST(application AS CHAR), CAST(server_name AS CHAR), \
+                     CAST(setting_state AS CHAR), CAST(present_state AS CHAR) \
+                     FROM db_tars.t_server_conf WHERE node_name = ?",
+                    (node.as_str(),),
+                )
+                .await;
+            let servers = match servers {
+                Ok(all) => Observed::Present(all),
+                Err(mysql_async::Error::Server(e)) => Observed::Unknown(e.message),
+                Err(other) => return Err(other),
+            };
+            Ok((row, servers))
+        };
+        let (row, servers) = tokio::time::timeout(deadline, reading)
             .await
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
-        Ok(row.map(|(name, present, heartbeat_age)| NodeRow {
+        let row = row.map(|(name, present, heartbeat_age)| NodeRow {
             name,
             present,
             heartbeat_age,
             ..NodeRow::default()
-        }))
+        });
+        let server = |(application, server, setting, present)| ServerRow {
+            application,
+            server,
+            node: node.to_string(),
+            setting,
+            present,
+            ..ServerRow::default()
+        };
+        Ok((
+            row,
+            servers.map(|all| all.into_iter().map(server).collect()),
+        ))
     }
 
     /// The rows of registries.
@@ -394,7 +454,7 @@ mod tests {
             password: Secret::new("hunter2"),
         };
         let denied = mysql_async::Error::Server(mysql_async::ServerError {
-            code: ACCESS_DENIED,
+            code: ACCESS_DENIED[0],
             message: "Access denied for user 'tarsAdmin'@'h' (using password: YES)".to_owned(),
             state: "28000".to_owned(),
         });

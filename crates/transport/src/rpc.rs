@@ -254,6 +254,16 @@ impl RpcClient {
         &self.at
     }
 
+    /// How many calls wait for an answer on the connection that is kept.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let link = self.link.try_lock().ok().and_then(|kept| kept.clone());
+        link.map_or(0, |link| match &*link.shared.lock() {
+            Waiting::Open(all) => all.len(),
+            Waiting::Closed(_) => 0,
+        })
+    }
+
     /// Asks a servant whether it is alive (`tars_ping`, which every servant answers).
     ///
     /// # Errors
@@ -413,9 +423,15 @@ impl RpcClient {
                         why: format!("{node}: {fault}"),
                     }
                 })?;
-                let stream = UnixStream::connect(&path)
-                    .await
-                    .map_err(|e| self.unconnected(&e))?;
+                // Refused here it is the entrance that nobody minds any more, as after the end of
+                // the SSH connection: that says nothing of the servant.
+                let stream =
+                    UnixStream::connect(&path)
+                        .await
+                        .map_err(|e| CallError::Unreachable {
+                            at: self.at.to_string(),
+                            why: format!("the tunnel by {node} leads nowhere: {e}"),
+                        })?;
                 let (read, write) = stream.into_split();
                 Ok(start(read, write, self.limit))
             }

@@ -1,6 +1,7 @@
 //! Conversations of a real cluster (framework 3.0.17): every message is read, and written again to
-//! the same bytes. `fixtures/wire` always; a folder of further recordings, whose files have lines
-//! `req: HEX` and `rsp: HEX`, with `TARSOPS_WIRE_DIR`.
+//! the same bytes. `fixtures/wire` always; and a folder of further recordings, where there is one: that
+//! of `TARSOPS_WIRE_DIR`, or else the folder `shared/wire` beside the repository's own. Its files have
+//! lines `req: HEX` and `rsp: HEX`, or, where a whole conversation was listened to, `hex=HEX`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tarsops_wire::interface::{EndpointF, ServerStateDesc, field};
 use tarsops_wire::packet::{Request, Response, code, take_frame};
-use tarsops_wire::{Fields, Writer};
+use tarsops_wire::{Fields, Value, Writer};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let hex = hex.trim();
@@ -22,13 +23,17 @@ fn bytes(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-fn messages(path: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+/// Requests, answers, and what a conversation has, in which each message says itself what it is.
+fn messages(path: &Path) -> [Vec<Vec<u8>>; 3] {
     let text = std::fs::read_to_string(path).unwrap();
-    let all = |word: &str| {
-        let lines = text.lines().filter_map(|l| l.strip_prefix(word));
-        lines.map(bytes).filter(|b| !b.is_empty()).collect()
-    };
-    (all("req: "), all("rsp: "))
+    ["req: ", "rsp: ", "hex="].map(|word| {
+        let lines = text
+            .lines()
+            .filter_map(|l| l.trim_start().strip_prefix(word));
+        // A listener cuts what is long, and says so by dots.
+        let whole = lines.filter(|l| !l.contains("..."));
+        whole.map(bytes).filter(|b| !b.is_empty()).collect()
+    })
 }
 
 /// Field by field, whatever they are.
@@ -41,6 +46,29 @@ fn again(message: &[u8]) -> Vec<u8> {
     writer.finish()
 }
 
+/// The frame of a message that is one, to the byte.
+fn frame<'a>(raw: &'a [u8], path: &Path) -> &'a [u8] {
+    let (frame, rest) = take_frame(raw, 1 << 24).unwrap().unwrap();
+    assert!(rest.is_empty(), "{}", path.display());
+    assert_eq!(again(frame), frame, "{}", path.display());
+    frame
+}
+
+fn check_request(raw: &[u8], path: &Path) {
+    let request = Request::from_frame(frame(raw, path)).unwrap();
+    assert_eq!(request.to_frame().unwrap(), raw, "{}", path.display());
+    assert_eq!(again(&request.arguments.0), request.arguments.0);
+}
+
+fn check_response(raw: &[u8], path: &Path) {
+    let response = Response::from_frame(frame(raw, path)).unwrap();
+    assert_eq!(response.to_frame().unwrap(), raw, "{}", path.display());
+    // A pushed message and some errors carry no body.
+    if !response.body.0.is_empty() {
+        assert_eq!(again(&response.body.0), response.body.0);
+    }
+}
+
 /// How many messages the folder holds.
 fn check(folder: &Path) -> usize {
     let mut count = 0;
@@ -49,27 +77,31 @@ fn check(folder: &Path) -> usize {
         if !path.extension().is_some_and(|e| e == "txt" || e == "hex") {
             continue;
         }
-        let (requests, responses) = messages(&path);
-        for raw in requests {
-            let (frame, rest) = take_frame(&raw, 1 << 24).unwrap().unwrap();
-            assert!(rest.is_empty(), "{}", path.display());
-            assert_eq!(again(frame), frame, "{}", path.display());
-            let request = Request::from_frame(frame).unwrap();
-            assert_eq!(request.to_frame().unwrap(), raw, "{}", path.display());
-            assert_eq!(again(&request.arguments.0), request.arguments.0);
-            count += 1;
+        let [requests, responses, conversation] = messages(&path);
+        requests.iter().for_each(|raw| check_request(raw, &path));
+        responses.iter().for_each(|raw| check_response(raw, &path));
+        for raw in &conversation {
+            // Field 5 is a call's servant, which is a text, and an answer's result, which is none.
+            let called = Fields::new(frame(raw, &path)).unwrap().find(5).unwrap();
+            if matches!(called, Some(Value::Text(_))) {
+                check_request(raw, &path);
+            } else {
+                check_response(raw, &path);
+            }
         }
-        for raw in responses {
-            let (frame, rest) = take_frame(&raw, 1 << 24).unwrap().unwrap();
-            assert!(rest.is_empty(), "{}", path.display());
-            assert_eq!(again(frame), frame, "{}", path.display());
-            let response = Response::from_frame(frame).unwrap();
-            assert_eq!(response.to_frame().unwrap(), raw, "{}", path.display());
-            assert_eq!(again(&response.body.0), response.body.0);
-            count += 1;
-        }
+        count += requests.len() + responses.len() + conversation.len();
     }
     count
+}
+
+/// Further recordings, if there are any.
+fn more() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("TARSOPS_WIRE_DIR") {
+        return Some(folder.into());
+    }
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
+    let folder = repository.parent()?.join("shared").join("wire");
+    folder.is_dir().then_some(folder)
 }
 
 fn fixtures() -> PathBuf {
@@ -77,7 +109,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn answer(name: &str) -> Response {
-    let (_, responses) = messages(&fixtures().join(name));
+    let [_, responses, _] = messages(&fixtures().join(name));
     Response::from_frame(&responses[0][4..]).unwrap()
 }
 
@@ -85,10 +117,14 @@ fn answer(name: &str) -> Response {
 fn every_message_survives_to_the_byte() {
     let count = check(&fixtures());
     assert!(count >= 60, "{count} messages only");
-    if let Some(more) = std::env::var_os("TARSOPS_WIRE_DIR") {
-        let count = check(Path::new(&more));
-        println!("{count} messages in {}", Path::new(&more).display());
-        assert!(count > 0, "TARSOPS_WIRE_DIR holds no recordings");
+    println!("{count} messages in fixtures/wire");
+    match more() {
+        Some(folder) => {
+            let count = check(&folder);
+            println!("{count} messages in {}", folder.display());
+            assert!(count > 0, "{} holds no recordings", folder.display());
+        }
+        None => println!("no further recordings: TARSOPS_WIRE_DIR names a folder of them"),
     }
 }
 

@@ -6,7 +6,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 
 use super::{Condition, Truth, truth};
-use crate::findings::is_fresh;
+use crate::findings::{cluster, is_fresh};
 use crate::rows::rows_of;
 
 /// A heartbeat comes every 10 s; one that is this old, in seconds, was missed several times.
@@ -60,9 +60,15 @@ impl Condition {
                 Err(why) => Truth::Unknown(why),
             },
             Self::RegistryForgotten { registry } => match rows_at(framework, registry) {
-                Ok(rows) => truth(rows.is_empty(), || {
-                    format!("the database has rows of the registry {registry}")
-                }),
+                Ok(rows) => {
+                    let resolved = framework
+                        .rows()
+                        .present()
+                        .is_some_and(|r| cluster::resolved(r).contains_key(registry));
+                    truth(rows.is_empty() && !resolved, || {
+                        format!("the database has rows of the registry {registry}")
+                    })
+                }
                 Err(why) => Truth::Unknown(why),
             },
             Self::RegistryLeft => {

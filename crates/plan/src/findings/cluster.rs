@@ -68,6 +68,36 @@ pub(super) fn listed(rows: &Rows) -> Option<BTreeMap<Endpoint, &RegistryRow>> {
     )
 }
 
+/// The registries that the rows of servers and adapters let be resolved, and the node of each. Name
+/// resolution takes them beside the registries' own rows, whether they ever ran or not
+/// (`RegistryServer/DbHandle.cpp`, loadObjectIdCache).
+pub(crate) fn resolved(rows: &Rows) -> BTreeMap<Endpoint, String> {
+    let (Some(adapters), Some(servers)) = (rows.adapters.present(), rows.servers.present()) else {
+        return BTreeMap::new();
+    };
+    let active: BTreeSet<&str> = servers
+        .iter()
+        .filter(|s| s.application == "tars" && s.server == Component::Tarsregistry.name())
+        .filter(|s| s.setting.as_deref() != Some("inactive"))
+        .map(|s| s.node.as_str())
+        .collect();
+    adapters
+        .iter()
+        .filter(|a| a.servant.as_deref() == Some(QUERY_OBJ) && active.contains(a.node.as_str()))
+        .filter_map(|a| Some((endpoint(a.endpoint.as_deref()?)?, a.node.clone())))
+        .collect()
+}
+
+/// Reads `tcp -h 10.0.0.1 -p 17890 -t 60000`.
+fn endpoint(text: &str) -> Option<Endpoint> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let after = |flag: &str| {
+        let at = words.iter().position(|w| *w == flag)?;
+        words.get(at + 1).copied()
+    };
+    format!("{}:{}", after("-h")?, after("-p")?).parse().ok()
+}
+
 /// The registries that the database lists as alive; none where the table could not be read.
 pub(crate) fn alive(rows: &Rows) -> Option<BTreeSet<Endpoint>> {
     let listed = listed(rows)?;
@@ -161,6 +191,23 @@ fn registries(
         }
     }
     let Some(listed) = listed else { return };
+    let resolved = rows.map(resolved).unwrap_or_default();
+    for (at, node) in resolved
+        .iter()
+        .filter(|(at, _)| !spec.contains(*at) && !listed.contains_key(*at))
+    {
+        out.push(Finding {
+            name: Name::RegistryGone,
+            grade: Grade::Drift,
+            resource: ResourceId::RegistryEndpoint(at.clone()),
+            text: "the rows of a server name a registry that is gone: every node takes it into its locator".into(),
+            cure: "apply deletes its rows".into(),
+            sources: vec![
+                ("spec".into(), "not named".into()),
+                ("database".into(), format!("tars.tarsregistry on {node} is active")),
+            ],
+        });
+    }
     for (at, row) in listed.iter().filter(|(at, _)| !spec.contains(*at)) {
         let sources = vec![
             ("spec".to_owned(), "not named".to_owned()),

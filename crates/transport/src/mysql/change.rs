@@ -5,8 +5,14 @@ use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use std::time::Duration;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
+use tokio::time::Instant;
 
 use super::{Access, DatabaseError};
+
+/// What the statements of a dump rely on: how texts are encoded, that a backslash is an escape, and
+/// that a 0 is a value.
+const SESSION: &str =
+    "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';\n";
 
 /// Rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,40 +25,62 @@ pub struct Which {
     pub value: String,
     /// Whether the value is the beginning of the column's.
     pub prefix: bool,
+    /// Further columns and their values, all of which must be so.
+    pub also: Vec<(&'static str, String)>,
 }
 
 impl Which {
+    /// Why these rows are not touched: an empty beginning is every row's.
+    fn refusal(&self) -> Option<String> {
+        self.value
+            .is_empty()
+            .then(|| format!("it was not said whose rows of {} are meant", self.table))
+    }
+
     fn condition(&self) -> String {
-        if self.prefix {
+        let mut out = if self.prefix {
             // Not LIKE, which takes `_` and `%` in the value for patterns.
             format!("LEFT(`{}`, CHAR_LENGTH(?)) = ?", self.column)
         } else {
             format!("`{}` = ?", self.column)
+        };
+        for (column, _) in &self.also {
+            out.push_str(&format!(" AND `{column}` = ?"));
         }
+        out
     }
 
     fn parameters(&self) -> Params {
-        let value = Value::from(self.value.as_str());
         let times = if self.prefix { 2 } else { 1 };
-        Params::Positional(vec![value; times])
+        let mut all = vec![Value::from(self.value.as_str()); times];
+        all.extend(self.also.iter().map(|(_, v)| Value::from(v.as_str())));
+        Params::Positional(all)
     }
 }
 
 impl Access {
-    /// The rows as `INSERT` statements, whole: they may hold credentials.
+    /// The rows as `INSERT` statements, whole: they may hold credentials. Whatever client and server
+    /// run them, they mean the same.
     ///
     /// # Errors
-    /// A [`DatabaseError`].
+    /// A [`DatabaseError`]; also for a [`Which`] that would be every row.
     pub async fn dump(&self, all: &[Which], deadline: Duration) -> Result<String, DatabaseError> {
+        self.meant(all)?;
+        let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
-        let mut out = String::new();
-        for which in all {
-            let reading = rows(&mut conn, which, &mut out);
-            tokio::time::timeout(deadline, reading)
-                .await
-                .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-                .map_err(|e| self.error(&e))?;
-        }
+        let mut out = String::from(SESSION);
+        let reading = async {
+            // Times that depend on a zone are read as they are written again.
+            conn.query_drop("SET time_zone = '+00:00'").await?;
+            for which in all {
+                rows(&mut conn, which, &mut out).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout_at(until, reading)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(out)
     }
@@ -61,7 +89,10 @@ impl Access {
     ///
     /// # Errors
     /// A [`DatabaseError`]; nothing is deleted then, unless the connection was lost at the very end.
+    /// Also for a [`Which`] that would be every row.
     pub async fn delete(&self, all: &[Which], deadline: Duration) -> Result<u64, DatabaseError> {
+        self.meant(all)?;
+        let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
         let deleting = async {
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -78,12 +109,54 @@ impl Access {
             transaction.commit().await?;
             Ok::<u64, mysql_async::Error>(count)
         };
-        let count = tokio::time::timeout(deadline, deleting)
+        let count = tokio::time::timeout_at(until, deleting)
             .await
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(count)
+    }
+
+    /// Takes the servers among the rows out of name resolution, before they are deleted: a registry
+    /// forgets a row that is changed within seconds, and one that is only deleted within an hour
+    /// (`RegistryServer/DbHandle.cpp`, loadObjectIdCache). How many
+    /// rows were active.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; also for a [`Which`] that would be every row.
+    pub async fn retire(&self, all: &[Which], deadline: Duration) -> Result<u64, DatabaseError> {
+        self.meant(all)?;
+        let until = Instant::now() + deadline;
+        let (mut conn, _) = self.connect(deadline).await?;
+        let retiring = async {
+            let mut count = 0;
+            for which in all.iter().filter(|w| w.table == "t_server_conf") {
+                let statement = format!(
+                    "UPDATE db_tars.t_server_conf \
+                     SET setting_state = 'inactive', present_state = 'inactive' WHERE {}",
+                    which.condition()
+                );
+                conn.exec_drop(statement, which.parameters()).await?;
+                count += conn.affected_rows();
+            }
+            Ok::<u64, mysql_async::Error>(count)
+        };
+        let count = tokio::time::timeout_at(until, retiring)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(count)
+    }
+
+    fn meant(&self, all: &[Which]) -> Result<(), DatabaseError> {
+        match all.iter().find_map(Which::refusal) {
+            None => Ok(()),
+            Some(why) => Err(DatabaseError::Failed {
+                at: self.address.clone(),
+                why,
+            }),
+        }
     }
 }
 

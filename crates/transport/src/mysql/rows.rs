@@ -186,7 +186,7 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
     .await?;
     conn.query_drop("COMMIT").await?;
     Ok(Rows {
-        nodes,
+        nodes: nodes.map(|all| all.into_iter().map(|r| (r.name.clone(), r)).collect()),
         servers,
         adapters,
         registries,

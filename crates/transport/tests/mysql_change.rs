@@ -1,0 +1,224 @@
+//! What a real MariaDB is told to forget is written down before, to the byte; and no secret shows in
+//! anything that is said or traced meanwhile.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use support::database::{PASSWORD, WAIT, access, clock, filled};
+use tarsops_model::desired::Tls;
+use tarsops_sandbox::database::{INSTALLER, MariaDb, Rights, Schema};
+use tarsops_transport::mysql::{Access, DatabaseError, Secret, Which};
+
+/// All that was traced, by whatever library.
+#[derive(Clone, Default)]
+struct Traces(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Traces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_errors_or_traces() {
+    let traces = Traces::default();
+    let writer = traces.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::trace!("traces are kept");
+    let (_dir, mut database) = filled(Schema::Installed);
+    let wrong = Access {
+        password: Secret::new("wr0ng-geheim"),
+        ..access(&database)
+    };
+    let stranger = Access {
+        user: "stranger".to_owned(),
+        ..wrong.clone()
+    };
+    let mut said = String::new();
+    for access in [&wrong, &stranger] {
+        let error = access.read(&clock, true, WAIT).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Denied { .. }), "{error:?}");
+        said.push_str(&format!("{error} {error:?}"));
+    }
+    assert!(said.contains("does not let ops in"), "{said}");
+    let good = access(&database);
+    good.read(&clock, true, WAIT).await.unwrap();
+    let required = Access {
+        tls: Tls::Require,
+        ..good.clone()
+    };
+    let no_tls = required.read(&clock, true, WAIT).await.unwrap_err();
+    said.push_str(&format!("{no_tls} {no_tls:?}"));
+    let which = [Which {
+        table: "nowhere",
+        column: "x",
+        value: "y".to_owned(),
+        prefix: false,
+        also: vec![],
+    }];
+    let failed = good.dump(&which, WAIT).await.unwrap_err();
+    said.push_str(&format!("{failed} {failed:?}"));
+    database.freeze();
+    let late = good
+        .read(&clock, true, Duration::from_millis(300))
+        .await
+        .unwrap_err();
+    said.push_str(&format!("{late} {late:?}"));
+    database.kill();
+    let gone = good.read(&clock, true, WAIT).await.unwrap_err();
+    said.push_str(&format!("{gone} {gone:?} {:?}", good.password));
+    let kept = String::from_utf8_lossy(&traces.0.lock().unwrap()).into_owned();
+    assert!(kept.contains("traces are kept"));
+    for secret in ["hunter2", "wr0ng-geheim", INSTALLER.1] {
+        assert!(!said.contains(secret), "{said}");
+        assert!(!kept.contains(secret), "{kept}");
+    }
+}
+
+/// Runs a dump as an operator would whose client expects another encoding.
+fn restore(database: &MariaDb, dump: &str) {
+    let mut client = Command::new("mariadb")
+        .args([
+            "--no-defaults",
+            "--user=root",
+            "--default-character-set=latin1",
+        ])
+        .arg(format!("--socket={}", database.socket().display()))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(dump.as_bytes())
+        .unwrap();
+    assert!(client.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn rows_that_are_deleted_come_back_from_their_dump_to_the_byte() {
+    let (_dir, database) = filled(Schema::Installed);
+    database.account("admin", PASSWORD, Rights::All).unwrap();
+    database
+        .root_sql(
+            r#"SET NAMES utf8mb4; SET time_zone = '+05:00'; USE db_tars;
+            INSERT INTO t_node_info (id, node_name, label, load_avg1, last_heartbeat, modify_time) VALUES
+              (100, 'gw-1', 'it''s "quoted" \\ back\\\\slash \n new \r\t tab \Z \0 null — ünïcödé 日本 % _ ; -- #', 16.2324, '2026-03-29 02:30:00', '2026-03-29 02:30:00'),
+              (101, 'gw-10', '', 0.1, NULL, NULL),
+              (102, 'gw_1', NULL, -1e-7, NULL, '2026-10-25 02:30:00');
+            INSERT INTO t_server_conf (application, server_name, node_name, profile, source) VALUES
+              ('tars', 'tarslog', 'gw-1', REPEAT('<tars>\n', 5000), CONCAT('x', CHAR(7), 'y'));
+            INSERT INTO t_registry_info (locator_id, servant) VALUES
+              ('gw-1:17890', 'AdminObj'), ('gw-1:17890', 'tars.tarsregistry.QueryObj'), ('gw-1x:17890', 'AdminObj');"#,
+        )
+        .unwrap();
+    let tables = "t_node_info, t_server_conf, t_registry_info, t_adapter_conf";
+    let sums = || {
+        let sums = database
+            .root_sql(&format!("USE db_tars; CHECKSUM TABLE {tables} EXTENDED"))
+            .unwrap();
+        let text = database
+            .root_sql("SELECT HEX(label), load_avg1, HEX(CAST(load_avg1 AS CHAR)), modify_time FROM db_tars.t_node_info ORDER BY id")
+            .unwrap();
+        format!("{sums}{text}")
+    };
+    let exact = |table, column, value: &str| Which {
+        table,
+        column,
+        value: value.to_owned(),
+        prefix: false,
+        also: vec![],
+    };
+    let which = [
+        exact("t_node_info", "node_name", "gw-1"),
+        exact("t_server_conf", "node_name", "gw-1"),
+        exact("t_adapter_conf", "node_name", "gw-1"),
+        Which {
+            prefix: true,
+            ..exact("t_registry_info", "locator_id", "gw-1:")
+        },
+    ];
+    let before = sums();
+    let admin = Access {
+        user: "admin".to_owned(),
+        ..access(&database)
+    };
+    let dump = admin.dump(&which, WAIT).await.unwrap();
+    assert_eq!(dump.matches("INSERT INTO").count(), 4, "{dump}");
+    assert_eq!(admin.delete(&which, WAIT).await.unwrap(), 4);
+    assert_ne!(sums(), before);
+    assert_eq!(admin.delete(&which, WAIT).await.unwrap(), 0);
+    let left = database
+        .root_sql("SELECT node_name FROM db_tars.t_node_info WHERE id >= 100; SELECT locator_id FROM db_tars.t_registry_info WHERE locator_id LIKE 'gw%'")
+        .unwrap();
+    assert_eq!(left, "gw-10\ngw_1\ngw-1x:17890\n");
+    restore(&database, &dump);
+    assert_eq!(sums(), before);
+}
+
+#[tokio::test]
+async fn what_may_not_be_deleted_stays_whole() {
+    let (_dir, database) = filled(Schema::Installed);
+    database.account("admin", PASSWORD, Rights::All).unwrap();
+    let count = || {
+        database
+            .root_sql("SELECT COUNT(*) FROM db_tars.t_node_info")
+            .unwrap()
+    };
+    let node = Which {
+        table: "t_node_info",
+        column: "node_name",
+        value: "10.77.0.3".to_owned(),
+        prefix: false,
+        also: vec![],
+    };
+    // Our reader may not delete.
+    let error = access(&database)
+        .delete(std::slice::from_ref(&node), WAIT)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("denied"), "{error}");
+    // The second statement fails, so the first did nothing.
+    let admin = Access {
+        user: "admin".to_owned(),
+        ..access(&database)
+    };
+    let bad = Which {
+        table: "t_nowhere",
+        ..node.clone()
+    };
+    assert!(admin.delete(&[node.clone(), bad], WAIT).await.is_err());
+    // An empty name would be everybody's.
+    for prefix in [true, false] {
+        let all = Which {
+            value: String::new(),
+            prefix,
+            ..node.clone()
+        };
+        let error = admin
+            .delete(&[node.clone(), all.clone()], WAIT)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("not said whose rows"), "{error}");
+        assert!(admin.dump(&[all], WAIT).await.is_err());
+    }
+    assert_eq!(count(), "3\n");
+    assert_eq!(admin.delete(&[node], WAIT).await.unwrap(), 1);
+    assert_eq!(count(), "2\n");
+    assert!(Path::new(&database.log()).exists());
+}
