@@ -61,7 +61,7 @@ async fn everything_is_read_of_both_schemas_alike() {
     let [installed, after] = both.as_slice() else {
         unreachable!()
     };
-    let nodes = present(installed.nodes.clone());
+    let nodes: Vec<_> = present(installed.nodes.clone()).into_values().collect();
     let seen: Vec<_> = nodes
         .iter()
         .map(|n| {
@@ -133,7 +133,7 @@ async fn columns_that_are_missing_are_none_and_more_do_not_matter() {
         )
         .unwrap();
     let rows = rows(&access(&database)).await;
-    let nodes = present(rows.nodes);
+    let nodes: Vec<_> = present(rows.nodes).into_values().collect();
     assert_eq!((nodes.len(), nodes[0].name.as_str()), (3, "10.77.0.1"));
     assert_eq!(
         (&nodes[0].label, nodes[0].group_id, &nodes[0].endpoint_ip),
