@@ -6,12 +6,14 @@
 //! * [`packages`]: release packages for it, in every layout that exists
 //! * [`ssh_server`]: a real SSH server for many hosts in one process
 //! * [`cluster`]: hosts with an install path, a crontab and an SSH server each, on loopback addresses
+//! * [`framework`]: components laid out on a path, and the framework's rows about them
 //! * [`hosts`]: test hosts made of namespaces, with a real `sshd`
 //!
 //! Nothing here knows a spec, a plan or the applier, and no code is shared with them: a mistake made
 //! there must not be repeated here, or tests would agree with it.
 
 pub mod cluster;
+pub mod framework;
 pub mod hosts;
 pub mod packages;
 pub mod ssh_server;

@@ -139,6 +139,22 @@ pub fn scripts() -> [(&'static str, &'static str); 4] {
     ]
 }
 
+/// The util scripts of another component, by file name; `TARS_PATH` stands for the folder `tars`. Only
+/// tarsregistry has a monitor, which looks for the process alone.
+pub(crate) fn component_scripts(name: &str) -> Vec<(&'static str, String)> {
+    let call =
+        |what: &str| format!("#!/bin/bash\nsh TARS_PATH/{name}/util/execute.sh {name} {what}\n");
+    let mut scripts = vec![
+        ("execute.sh", EXECUTE.to_owned()),
+        ("start.sh", call("start")),
+        ("stop.sh", call("stop")),
+    ];
+    if name == "tarsregistry" {
+        scripts.push(("monitor.sh", LOOK.replace("@NAME@", name)));
+    }
+    scripts
+}
+
 /// What must stay true of it: it kills by the binary's path wherever that stands on a command line,
 /// leaves standard error open, and exits with 0 whatever happened. Operators' tools meet all three.
 const EXECUTE: &str = r#"#!/bin/bash
@@ -179,6 +195,14 @@ bin="TARS_PATH/tarsnode/bin/tarsnode"
 $bin --monitor --config=TARS_PATH/tarsnode/conf/tars.tarsnode.config.conf
 if [ $? -ne 0 ]; then
     sh TARS_PATH/tarsnode/util/start.sh
+fi
+"#;
+
+const LOOK: &str = r#"#!/bin/bash
+# Called by cron every minute: start the component again if it does not run.
+bin="TARS_PATH/@NAME@/bin/@NAME@"
+if [ -z "`ps -eo pid,cmd | grep "$bin" | grep -v "grep" | awk '{print $1}'`" ]; then
+    sh TARS_PATH/@NAME@/util/start.sh
 fi
 "#;
 

@@ -4,7 +4,6 @@
 //! servants that answer a ping and know no function; tarsregistry and tarsAdminRegistry speak their
 //! protocol. An administration object listens on the `local` endpoint of each.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -16,7 +15,7 @@ use tarsops_wire::packet::Request;
 
 use super::conf::{Endpoint, Section};
 use super::log::Log;
-use super::net::{Arguments, Caller, Mute, Outcome, Reply, Servant, body, serve};
+use super::net::{Arguments, Caller, Mute, Outcome, Reply, Servant, body, listen, serve};
 use super::timings::Timings;
 use super::{Behaviour, Identity, admin, complain, read_conf, registry, say};
 use crate::store::{JsonFile, MySql, Store};
@@ -133,8 +132,7 @@ fn start_logged(
         let mut listeners = Vec::new();
         for (servant, endpoint, most) in adapters {
             let endpoint = Endpoint::parse(&endpoint)?;
-            let listener = TcpListener::bind(endpoint.address()?)
-                .map_err(|error| format!("cannot bind {endpoint}: {error}"))?;
+            let listener = listen(&endpoint)?;
             log.write(&format!("INFO|{servant} listens on {endpoint}"));
             listeners.push((servant, listener, most));
         }

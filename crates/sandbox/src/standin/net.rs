@@ -4,16 +4,18 @@
 //! have many calls under way. It knows frames, servants and functions, and nothing of what they mean.
 //! Bytes come from strangers: a frame that is no request ends its connection and nothing else.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tarsops_wire::codec::{Bytes, Decode, Pairs};
 use tarsops_wire::packet::{Request, Response, code};
 use tarsops_wire::{Fields, WireError, Writer};
+
+use super::conf::Endpoint;
 
 /// Frames that are larger are refused, as the framework's servers do (TarsCpp `tc_epoll_server.cpp`).
 const LARGEST: u32 = 10 * 1024 * 1024;
@@ -23,6 +25,8 @@ const ONE_WAY: i8 = 1;
 const NOT_READABLE: i32 = -1;
 /// How long a peer may take none of what it is sent.
 const WRITING: Duration = Duration::from_secs(3);
+/// How long a port may be taken by whoever had it before.
+const TAKEN: Duration = Duration::from_secs(1);
 /// Stack of a thread that serves one connection: it parses JSON at most.
 const STACK: usize = 1024 * 1024;
 
@@ -130,6 +134,22 @@ pub(super) fn body(fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new();
     fill(&mut writer);
     writer.finish()
+}
+
+/// Listen on an endpoint. Whoever was killed a moment ago may still hold the port, since the scripts do
+/// not wait for its end: it is tried for a while.
+pub(super) fn listen(endpoint: &Endpoint) -> Result<TcpListener, String> {
+    let address = endpoint.address()?;
+    let deadline = Instant::now() + TAKEN;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(format!("cannot bind {endpoint}: {error}")),
+        }
+    }
 }
 
 /// Serve the object `name` on this port for ever, with at most `most` connections at once.
@@ -257,7 +277,7 @@ impl Client {
         let bytes = request.to_frame().map_err(io::Error::other)?;
         self.stream.write_all(&bytes)?;
         loop {
-            let frame = read_frame(&mut self.stream).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let frame = read_frame(&mut self.stream).ok_or(ErrorKind::UnexpectedEof)?;
             let response = Response::from_frame(&frame).map_err(io::Error::other)?;
             if response.id != self.id {
                 continue;

@@ -7,7 +7,6 @@ mod servers;
 
 use std::fs::OpenOptions;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use self::rewrite::Rewriter;
 use super::component::{AdminObj, MOST_CONNECTIONS, wait_for_the_end};
 use super::conf::{Endpoint, Section};
 use super::log::{Log, since_1970};
-use super::net::{Arguments, Caller, Client, Outcome, Reply, Servant, body, serve};
+use super::net::{Arguments, Caller, Client, Outcome, Reply, Servant, body, listen, serve};
 use super::timings::Timings;
 use super::{Behaviour, Identity, REWRITE_ENV, complain, read_conf, say};
 
@@ -177,8 +176,7 @@ fn start_logged(
             ),
         ];
         for (endpoint, name, servant) in objects {
-            let listener = TcpListener::bind(endpoint.address()?)
-                .map_err(|error| format!("cannot bind {endpoint}: {error}"))?;
+            let listener = listen(&endpoint)?;
             log.write(&format!("INFO|listening on {endpoint}"));
             thread::spawn(move || serve(&listener, name, &servant, MOST_CONNECTIONS));
         }
