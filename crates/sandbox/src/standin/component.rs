@@ -58,6 +58,14 @@ pub(super) struct Own {
     pub(super) log: Log,
 }
 
+impl Own {
+    /// Whether it writes no rows about itself, as during a move (`ReapThread.cpp`, `heartbeatoff`).
+    pub(super) fn is_silent(&self) -> bool {
+        let reap = self.conf.at(&["tars", "reap"]);
+        reap.and_then(|reap| reap.get("heartbeatoff")) == Some("Y")
+    }
+}
+
 fn start(identity: &Identity, component: &str, config: &Path) -> Result<(), String> {
     // As a daemon: a session of its own, files created with the widest mode.
     let _ = rustix::process::setsid();

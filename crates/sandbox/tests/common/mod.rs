@@ -204,6 +204,10 @@ impl Line {
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
+        Self::to_stream(stream)
+    }
+
+    pub(crate) fn to_stream(stream: TcpStream) -> Self {
         Self { stream, id: 0 }
     }
 

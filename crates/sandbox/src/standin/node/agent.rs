@@ -242,7 +242,14 @@ impl Agent {
         let context = if name.is_empty() { &[][..] } else { &context };
         let mut why = "no registry".to_owned();
         for address in &self.queries {
-            let arguments = body(|w| w.put(1, object));
+            let arguments = body(|w| {
+                w.put(1, object);
+                // Whoever calls these by hand sends what comes back, too.
+                if function != "findObjectByIdInSameGroup" {
+                    w.list(2, 0);
+                    w.list(3, 0);
+                }
+            });
             let answer = Client::connect(*address, PATIENCE)
                 .and_then(|mut client| client.call(QUERY, function, arguments, context));
             match answer {
