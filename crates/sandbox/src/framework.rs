@@ -79,6 +79,19 @@ pub const COMPONENTS: [Component; 10] = [
     component("tarsqueryproperty", &[("QueryObj", 18693)], 18697),
 ];
 
+/// The components that a slave has beside tarsnode, in the order in which they are started.
+#[must_use]
+pub fn slave() -> Vec<Component> {
+    let names = [
+        "tarsregistry",
+        "tarsconfig",
+        "tarsnotify",
+        "tarsquerystat",
+        "tarsqueryproperty",
+    ];
+    names.into_iter().filter_map(Component::named).collect()
+}
+
 impl Component {
     /// The component of this name.
     #[must_use]
@@ -128,15 +141,20 @@ impl Layout<'_> {
         self.lay_out_beside(component)
     }
 
-    /// Lay out all of [`COMPONENTS`]. Their stand-ins are one file with many names: a copy for each
+    /// Lay out several components. Their stand-ins are one file with many names: a copy for each
     /// of them would be a gigabyte where the program is not optimised. They are replaced by renaming
     /// only, which leaves the others alone.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn lay_out_all(&self, exe: &Path, identity: &Identity) -> Result<(), FrameworkError> {
+    pub fn lay_out_all(
+        &self,
+        exe: &Path,
+        components: &[Component],
+        identity: &Identity,
+    ) -> Result<(), FrameworkError> {
         let mut first: Option<PathBuf> = None;
-        for component in COMPONENTS {
+        for component in components.iter().copied() {
             let binary = self.binary(component);
             let linked = first.as_ref().is_some_and(|first| {
                 let made = binary.parent().map_or(Ok(()), fs::create_dir_all);
@@ -257,8 +275,8 @@ impl Layout<'_> {
         format!("    <db>\n{lines}    </db>\n")
     }
 
-    /// Write what the installer writes: a server and its adapters for each component on the node
-    /// `node`, which count as running, and the templates.
+    /// Write what the installer writes: a server and its adapters for each of `components` on the
+    /// node `node`, which count as running, and the templates.
     ///
     /// # Errors
     /// When the tables cannot be written.
@@ -266,12 +284,13 @@ impl Layout<'_> {
         &self,
         store: &dyn Store,
         node: &str,
+        components: &[Component],
         identity: &Identity,
     ) -> Result<(), FrameworkError> {
         for row in templates() {
             store.insert_template(&row)?;
         }
-        for component in COMPONENTS {
+        for component in components.iter().copied() {
             let name = component.name;
             let exe = self.tars.join(name).join("bin").join(name);
             let row = ServerRow {

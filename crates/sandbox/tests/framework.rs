@@ -1,6 +1,8 @@
 //! The framework on an embedded cluster: all components answer, a node comes, lives, goes and is
 //! forgotten as on a real one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
 mod common;
 
 use std::net::SocketAddr;
@@ -223,7 +225,7 @@ fn a_node_comes_lives_goes_and_is_forgotten() {
     let names: Vec<String> = field(&admin(&up, "getAllNodeNames", Vec::new()), 0)
         .unwrap()
         .unwrap();
-    assert_eq!(names, [name.clone()]);
+    assert_eq!(names, std::slice::from_ref(&name));
     let answer = admin(
         &up,
         "notifyServer",
@@ -464,4 +466,92 @@ fn servers_are_adopted_stopped_kept_down_and_started() {
         let found: Vec<EndpointF> = field(&answer, 0).unwrap().unwrap();
         found.is_empty()
     });
+}
+
+#[test]
+fn with_two_registries_a_node_lives_on_either() {
+    let up = Up::with_slaves(3, 1);
+    let name = up.host(2).name.clone();
+    let both = format!("{0}:tcp -h {1} -p 17890", registry(&up), up.host(1).ip);
+    let node = up.install(2, "3.0.17", &registry(&up));
+    up.script(2, "start.sh");
+    eventually("ping succ", || ping(&up, &name) == "ping succ");
+    // It learns of the second one, and both stand there twice.
+    let conf = node.join("conf/tars.tarsnode.config.conf");
+    eventually("the rewrite", || {
+        std::fs::read_to_string(&conf)
+            .is_ok_and(|text| text.contains(&format!("QueryObj@{both}:{both}\n")))
+    });
+    // The master's registry ends: heartbeats go to the other.
+    let pids = up.ok(
+        0,
+        "ps -eo pid,cmd | grep tarsregistry/bin/tarsregistr[y] | awk '{print $1}'",
+    );
+    let own = up.cluster.processes(&up.host(0).name).unwrap();
+    for pid in pids
+        .split_whitespace()
+        .map(|pid| pid.parse::<i32>().unwrap())
+    {
+        if own.contains(&pid) {
+            up.ok(0, &format!("kill -9 {pid}"));
+        }
+    }
+    up.script(2, "start.sh");
+    let before = row(&up, &name).unwrap().id;
+    eventually("registered with the other", || {
+        row(&up, &name).unwrap().id > before
+    });
+    let beat = row(&up, &name).unwrap().last_heartbeat;
+    eventually("heartbeats", || {
+        row(&up, &name).unwrap().last_heartbeat > beat
+    });
+    // Started again, all of them.
+    up.cluster.start_framework().unwrap();
+    eventually("linked again", || ping(&up, &name) == "ping succ");
+}
+
+#[test]
+fn hostile_bytes_harm_nobody() {
+    let up = Up::with_framework(1);
+    let calls = [
+        (
+            up.framework().query,
+            QUERY,
+            "findObjectById findObjectById4All findObjectByIdInSameSet",
+        ),
+        (
+            up.framework().registry,
+            "tars.tarsregistry.RegistryObj",
+            "registerNode keepAlive getServers updateServer updateServerBatch reportVersion \
+             updatePatchResult getNodeTemplate destroyNode",
+        ),
+        (
+            up.framework().admin,
+            ADMIN,
+            "reportNode deleteNode reportResult pingNode getNodeList checkServer getServerState \
+             startServer stopServer restartServer notifyServer addTaskReq getTaskRsp hasServer \
+             insertServerConf insertAdapterConf undeploy getProfileTemplate",
+        ),
+    ];
+    // No arguments, none that can be read, deep ones, and a list that claims to be long.
+    let nested = [0x1a].repeat(200);
+    let bodies: [&[u8]; 5] = [
+        b"",
+        b"\xff\xff\xff",
+        b"\x16\xff",
+        &nested,
+        b"\x19\x02\x7f\xff\xff\xff",
+    ];
+    for (address, servant, functions) in calls {
+        for function in functions.split_whitespace() {
+            for body in bodies {
+                let mut line = Line::to(address);
+                let answer = line.call(servant, function, body.to_vec(), &ON).unwrap();
+                assert_eq!(answer.ret, -1, "{function}");
+            }
+        }
+        let answer = Line::to(address).call(servant, "tars_ping", Vec::new(), &[]);
+        assert_eq!(answer.unwrap().ret, code::SUCCESS);
+    }
+    assert_eq!(up.tables().nodes().unwrap(), []);
 }

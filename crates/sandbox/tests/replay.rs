@@ -2,6 +2,8 @@
 //! requests of `fixtures/wire` with the recorded responses, to the byte where nothing depends on time
 //! or place, and a stand-in agent says what the recorded agent said.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
 mod common;
 
 use std::collections::HashMap;
@@ -9,6 +11,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -105,8 +108,12 @@ struct Lab {
     children: Vec<Child>,
 }
 
+/// Held from the choice of a network until its ports are taken.
+static CHOOSING: Mutex<()> = Mutex::new(());
+
 impl Lab {
     fn new(tables: &Tables) -> Self {
+        let _choosing = CHOOSING.lock();
         let folder = tempfile::tempdir().unwrap();
         let [a, b, c] = free_network(2222).unwrap();
         let ip = Ipv4Addr::new(a, b, c, 1);
@@ -662,6 +669,7 @@ fn fake(
 #[test]
 fn the_agent_says_what_the_recorded_one_said() {
     let folder = tempfile::tempdir().unwrap();
+    let choosing = CHOOSING.lock();
     let [a, b, c] = free_network(2222).unwrap();
     let ip = Ipv4Addr::new(a, b, c, 1);
     let place = move |port: i32| {
@@ -688,6 +696,7 @@ fn the_agent_says_what_the_recorded_one_said() {
         _ => body(|w| w.put(0, &0)),
     });
     let admin = fake(at(12000), |_| body(|w| w.put(0, &0)));
+    drop(choosing);
 
     let root = folder.path().join("tars/tarsnode");
     let binary = root.join("bin/tarsnode");

@@ -20,8 +20,8 @@ pub enum Naming {
     Numbered(String),
 }
 
-/// The framework on the first host, beside an agent that others may install: all ten components of a
-/// master, as stand-ins.
+/// The framework on the first hosts, beside agents that others may install: the ten components of a
+/// master on the first, the five of a slave on those after it, as stand-ins.
 #[derive(Clone, Debug)]
 pub struct FrameworkOptions {
     /// Its tables. A file is made anew; in MySQL the tables must be there, and rows are written.
@@ -30,6 +30,21 @@ pub struct FrameworkOptions {
     pub identity: Identity,
     /// How often background work happens, that of agents which are started on the hosts, too.
     pub timings: Timings,
+    /// How many hosts after the first are slaves, each with a registry. Default: none.
+    pub slaves: usize,
+}
+
+impl FrameworkOptions {
+    /// The framework with these tables, pretending to be `identity`, as fast as the real one.
+    #[must_use]
+    pub fn new(database: Database, identity: Identity) -> Self {
+        Self {
+            database,
+            identity,
+            timings: Timings::default(),
+            slaves: 0,
+        }
+    }
 }
 
 /// How to make a cluster.
@@ -50,7 +65,7 @@ pub struct Options {
     pub cron_period: Duration,
     /// What the packages folder holds: one folder for each version. Default: none.
     pub packages: Vec<Identity>,
-    /// The framework on the first host. Default: none.
+    /// The framework on the first hosts. Default: none.
     pub framework: Option<FrameworkOptions>,
 }
 
@@ -138,20 +153,23 @@ impl HostFacts {
     }
 }
 
-/// The framework that was made on the first host.
+/// The framework that was made on the first hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameworkFacts {
-    /// The host.
+    /// The master.
     pub host: String,
+    /// The slaves.
+    #[serde(default)]
+    pub slaves: Vec<String>,
     /// The version that the components pretend to be.
     pub version: String,
     /// Its tables.
     pub database: Database,
     /// How often background work happens.
     pub timings: Timings,
-    /// Where QueryObj listens: the registry of a spec.
+    /// Where the master's QueryObj listens: the registry of a spec. Slaves have the same port.
     pub query: SocketAddr,
-    /// Where RegistryObj listens.
+    /// Where the master's RegistryObj listens.
     pub registry: SocketAddr,
     /// Where AdminRegObj listens.
     pub admin: SocketAddr,
@@ -176,7 +194,7 @@ pub struct Facts {
     pub cron_ms: u64,
     /// The hosts, in the order of their addresses.
     pub hosts: Vec<HostFacts>,
-    /// The framework on the first host, if there is one.
+    /// The framework on the first hosts, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framework: Option<FrameworkFacts>,
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Cluster, ClusterError, FrameworkFacts, FrameworkOptions, HostFacts, PATIENCE};
-use crate::framework::{COMPONENTS, Component, FrameworkError, Layout};
+use crate::framework::{COMPONENTS, Component, FrameworkError, Layout, slave};
 use crate::store::{Database, JsonFile, Tables};
 
 /// The ports that the framework takes on its host.
@@ -15,42 +15,58 @@ pub(super) fn ports() -> impl Iterator<Item = u16> {
     COMPONENTS.into_iter().flat_map(Component::ports)
 }
 
-/// Lay out the components on `host` and write the rows about them.
+/// Lay out the components on the first of `hosts` and write the rows about them; none without hosts.
 pub(super) fn lay_out(
     exe: &Path,
-    host: &HostFacts,
+    hosts: &[HostFacts],
     options: &FrameworkOptions,
-) -> Result<FrameworkFacts, ClusterError> {
-    let ip = IpAddr::V4(host.ip);
-    let tars = host.install_path.join("tars");
-    let registries = format!("tcp -h {ip} -p 17890");
-    let layout = Layout {
-        tars: &tars,
-        ip,
-        registries: &registries,
-        database: &options.database,
-        timings: options.timings,
+) -> Result<Option<FrameworkFacts>, ClusterError> {
+    let members = &hosts[..hosts.len().min(1 + options.slaves)];
+    let Some((master, slaves)) = members.split_first() else {
+        return Ok(None);
     };
+    let registries: Vec<String> = members
+        .iter()
+        .map(|host| format!("tcp -h {} -p 17890", host.ip))
+        .collect();
+    let registries = registries.join(":");
     if let Database::File(path) = &options.database {
         JsonFile::create(path, &Tables::default()).map_err(FrameworkError::Store)?;
     }
     let store = options.database.open().map_err(FrameworkError::Store)?;
-    layout.write_rows(&*store, &host.name, &options.identity)?;
-    layout.lay_out_all(exe, &options.identity)?;
-    Ok(FrameworkFacts {
-        host: host.name.clone(),
+    for host in members {
+        let layout = Layout {
+            tars: &host.install_path.join("tars"),
+            ip: IpAddr::V4(host.ip),
+            registries: &registries,
+            database: &options.database,
+            timings: options.timings,
+        };
+        let components = components(host.name == master.name);
+        layout.write_rows(&*store, &host.name, &components, &options.identity)?;
+        layout.lay_out_all(exe, &components, &options.identity)?;
+    }
+    let ip = IpAddr::V4(master.ip);
+    Ok(Some(FrameworkFacts {
+        host: master.name.clone(),
+        slaves: slaves.iter().map(|host| host.name.clone()).collect(),
         version: options.identity.version.clone(),
         database: options.database.clone(),
         timings: options.timings,
         query: SocketAddr::new(ip, 17890),
         registry: SocketAddr::new(ip, 17891),
         admin: SocketAddr::new(ip, 12000),
-    })
+    }))
+}
+
+fn components(master: bool) -> Vec<Component> {
+    if master { COMPONENTS.to_vec() } else { slave() }
 }
 
 impl Cluster {
-    /// Start the framework's components on the first host with their own scripts, also again after
-    /// [`Cluster::power_off`]; returns when all of them listen. Nothing is done without a framework.
+    /// Start the framework's components on its hosts with their own scripts, also again after
+    /// [`Cluster::power_off`]; those that run are started anew. Returns when all of them listen.
+    /// Nothing is done without a framework.
     ///
     /// # Errors
     /// When one of them does not come up.
@@ -58,9 +74,11 @@ impl Cluster {
         let Some(framework) = &self.facts.framework else {
             return Ok(());
         };
-        let host = self.host(&framework.host)?.clone();
-        for component in COMPONENTS {
-            self.start_component(&host, component)?;
+        for name in [&framework.host].into_iter().chain(&framework.slaves) {
+            let host = self.host(name)?;
+            for component in components(*name == framework.host) {
+                self.start_component(host, component)?;
+            }
         }
         Ok(())
     }

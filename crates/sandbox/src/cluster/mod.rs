@@ -153,7 +153,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), ClusterError> {
 }
 
 /// A network 127.A.B whose first addresses nobody listens on with this SSH port or the agent's, and
-/// the first of them with none of the framework's.
+/// the first two with none of the framework's.
 /// Clusters that run side by side need one each.
 #[must_use]
 pub fn free_network(ssh_port: u16) -> Option<[u8; 3]> {
@@ -166,7 +166,7 @@ pub fn free_network(ssh_port: u16) -> Option<[u8; 3]> {
             let ip = Ipv4Addr::new(network[0], network[1], network[2], last);
             [ssh_port, 19386, 19387]
                 .into_iter()
-                .chain((last == 1).then(framework::ports).into_iter().flatten())
+                .chain((last <= 2).then(framework::ports).into_iter().flatten())
                 .all(|port| TcpListener::bind((ip, port)).is_ok())
         });
         free.then_some(network)
@@ -247,8 +247,8 @@ impl Cluster {
             facts.hosts.push(host);
         }
         write(&facts.known_hosts, &known_hosts, 0o600)?;
-        if let (Some(wanted), Some(host)) = (&options.framework, facts.hosts.first()) {
-            facts.framework = Some(framework::lay_out(&options.exe, host, wanted)?);
+        if let Some(wanted) = &options.framework {
+            facts.framework = framework::lay_out(&options.exe, &facts.hosts, wanted)?;
         }
         let cluster = Self {
             dir: dir.to_path_buf(),

@@ -57,6 +57,11 @@ impl Up {
 
     /// A cluster with the framework on its first host, tables in a file, fifty times as fast.
     pub(crate) fn with_framework(count: usize) -> Self {
+        Self::with_slaves(count, 0)
+    }
+
+    /// The same with slaves on the hosts after the first.
+    pub(crate) fn with_slaves(count: usize, slaves: usize) -> Self {
         let tables = tempfile::tempdir().unwrap();
         let mut up = Self::new(count, |options| {
             options.packages = vec![healthy("3.0.17")];
@@ -64,6 +69,7 @@ impl Up {
                 database: Database::File(tables.path().join("tables.json")),
                 identity: healthy("3.0.17"),
                 timings: Timings::faster(50),
+                slaves,
             });
         });
         up.tables = Some(tables);
