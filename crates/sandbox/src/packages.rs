@@ -247,6 +247,24 @@ pub fn write_binary_only(exe: &Path, out: &Path, identity: &Identity) -> Result<
     })
 }
 
+/// `out` = a package of the component `name` with its binary only, as `X/bin/X`: what an upgrade needs.
+///
+/// # Errors
+/// When the stand-in cannot be made or the archive cannot be written.
+pub fn write_component(
+    exe: &Path,
+    out: &Path,
+    name: &str,
+    identity: &Identity,
+) -> Result<(), PackageError> {
+    let binary = Binary::make(exe, identity)?;
+    archive(out, |tar| {
+        tar.folder(name)?;
+        tar.folder(&format!("{name}/bin"))?;
+        tar.binary(&format!("{name}/bin/{name}"), &binary.path)
+    })
+}
+
 /// `out` = `framework.tgz`: the five core components' binaries, `X/bin/X`. All but `tarsnode` are
 /// small files that only have a digest.
 ///

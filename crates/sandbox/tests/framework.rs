@@ -8,8 +8,9 @@ mod common;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use common::{Line, Up, body, eventually};
+use common::{Line, Up, body, eventually, exe, healthy};
 use tarsops_sandbox::framework::COMPONENTS;
+use tarsops_sandbox::packages::write_component;
 use tarsops_sandbox::store::{NodeRow, Store};
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{
@@ -496,8 +497,8 @@ fn with_two_registries_a_node_lives_on_either() {
             up.ok(0, &format!("kill -9 {pid}"));
         }
     }
-    up.script(2, "start.sh");
     let before = row(&up, &name).unwrap().id;
+    up.script(2, "start.sh");
     eventually("registered with the other", || {
         row(&up, &name).unwrap().id > before
     });
@@ -508,6 +509,47 @@ fn with_two_registries_a_node_lives_on_either() {
     // Started again, all of them.
     up.cluster.start_framework().unwrap();
     eventually("linked again", || ping(&up, &name) == "ping succ");
+}
+
+#[test]
+fn a_component_is_upgraded_as_an_operator_does_it() {
+    let up = Up::with_framework(1);
+    let tars = up.host(0).install_path.join("tars");
+    let mut identity = healthy("3.0.18");
+    identity.tarscpp = "3.0.21".into();
+    let package = up.scratch().join("tarsregistry.tgz");
+    write_component(&exe(), &package, "tarsregistry", &identity).unwrap();
+    let local = SocketAddr::from((up.host(0).ip, 17897));
+    let says = |version: &str| {
+        let Ok(stream) = std::net::TcpStream::connect(local) else {
+            return false;
+        };
+        let asked = texts(&["tars.viewversion"]);
+        let answer = Line::to_stream(stream).call("AdminObj", "notify", asked, &[]);
+        answer.is_some_and(|answer| word(&answer, 0).contains(version))
+    };
+    assert!(says("$3.0.20$"));
+    let unpacked = up.scratch().join("unpacked");
+    up.ok(
+        0,
+        &format!(
+            "mkdir {new} && tar -xzf {package} -C {new} && \
+             mv {new}/tarsregistry/bin/tarsregistry {tars}/tarsregistry/bin/tarsregistry",
+            new = unpacked.display(),
+            package = package.display(),
+            tars = tars.display()
+        ),
+    );
+    assert!(says("$3.0.20$"), "a file is no process");
+    let start = tars.join("tarsregistry/util/start.sh");
+    up.ok(
+        0,
+        &format!("sh {} > /dev/null 2>&1 < /dev/null", start.display()),
+    );
+    eventually("the new one", || says("$3.0.21$"));
+    // The others share nothing with it that was changed.
+    assert_eq!(number(&admin(&up, "getVersion", Vec::new()), 0), 0);
+    assert_eq!(word(&admin(&up, "getVersion", Vec::new()), 1), "3.0.17");
 }
 
 #[test]

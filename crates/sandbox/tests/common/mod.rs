@@ -227,7 +227,7 @@ impl Line {
         Some(frame)
     }
 
-    /// Call and wait for the answer; none where none comes.
+    /// Call and wait for the answer; none where none comes, or the other side is gone.
     pub(crate) fn call(
         &mut self,
         servant: &str,
@@ -243,7 +243,7 @@ impl Line {
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
         );
-        self.stream.write_all(&request.to_frame().unwrap()).unwrap();
+        self.stream.write_all(&request.to_frame().unwrap()).ok()?;
         let response = Response::from_frame(&self.frame()?[4..]).unwrap();
         assert_eq!(response.id, self.id);
         Some(response)

@@ -102,7 +102,7 @@ impl Agent {
                     Err(why) => {
                         // Every few seconds for ever: once is enough.
                         if !complained {
-                            self.log.write(&format!("ERROR|cannot register: {why}"));
+                            self.log.write(&format!("WARN|cannot register: {why}"));
                         }
                         complained = true;
                     }

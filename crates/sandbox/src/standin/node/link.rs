@@ -62,6 +62,7 @@ pub(super) fn run(agent: &Arc<Agent>) {
     let session = session();
     let mut links: HashMap<String, Arc<Link>> = HashMap::new();
     let mut said: Option<Instant> = None;
+    let mut looked: Option<Instant> = None;
     loop {
         if agent.name().is_empty() {
             // Until the registry has told who it is, it has nothing to say.
@@ -72,7 +73,11 @@ pub(super) fn run(agent: &Arc<Agent>) {
         let broken = links
             .values()
             .any(|link| link.broken.load(Ordering::Relaxed));
-        if due || broken || links.is_empty() {
+        // With nobody there it looks as often as it looks for a registry.
+        let alone = links.is_empty()
+            && looked.is_none_or(|at: Instant| at.elapsed() >= agent.timings.monitor);
+        if due || broken || alone {
+            looked = Some(Instant::now());
             if let Ok(admins) = agent.admins() {
                 links.retain(|host, link| {
                     let stays = admins.iter().any(|admin| admin.host == *host);

@@ -33,7 +33,7 @@ impl Rewriter {
             .is_some_and(|told| told.template.trim().is_empty())
         {
             // The real one gives up here, too.
-            self.log.write("ERROR|the registry has no template for me");
+            self.log.write("WARN|the registry has no template for me");
             return Ok(());
         }
         let text = self.text(told.as_ref());
