@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{Line, Up, body, eventually, exe, healthy};
 use tarsops_sandbox::framework::COMPONENTS;
 use tarsops_sandbox::packages::write_component;
-use tarsops_sandbox::store::{NodeRow, Store};
+use tarsops_sandbox::store::{NodeRow, RegistryRow, Store};
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{
     ADMIN, EndpointF, FORWARD, FrameworkServer, NODE, QUERY, ServerStateDesc, field, texts,
@@ -114,9 +114,25 @@ fn every_component_answers_its_servants_and_nothing_else() {
         &format!("sh {} > /dev/null 2>&1 < /dev/null", start.display()),
     );
     let log = SocketAddr::from((ip, 18993));
-    eventually("tarslog again", || {
-        std::net::TcpStream::connect(log).is_ok()
-    });
+    let listens = || std::net::TcpStream::connect(log).is_ok();
+    eventually("tarslog again", listens);
+    // Its other script ends it, and the host's end ends all; what was switched off is started again.
+    let stop = start.with_file_name("stop.sh");
+    up.ok(
+        0,
+        &format!("sh {} > /dev/null 2>&1 < /dev/null", stop.display()),
+    );
+    eventually("its end", || !listens());
+    let master = up.host(0).name.clone();
+    up.cluster.power_off(&master).unwrap();
+    assert!(up.cluster.processes(&master).unwrap().is_empty());
+    up.cluster.reboot(&master).unwrap();
+    up.cluster.start_framework().unwrap();
+    assert!(listens());
+    assert_eq!(
+        up.cluster.processes(&master).unwrap().len(),
+        COMPONENTS.len()
+    );
 }
 
 #[test]
@@ -477,11 +493,25 @@ fn with_two_registries_a_node_lives_on_either() {
     let node = up.install(2, "3.0.17", &registry(&up));
     up.script(2, "start.sh");
     eventually("ping succ", || ping(&up, &name) == "ping succ");
-    // It learns of the second one, and both stand there twice.
+    // It learns of the second one, and both stand there twice; one that is gone but has its row, once.
+    up.tables()
+        .change(|tables| {
+            tables.t_registry_info.push(RegistryRow {
+                locator_id: "127.9.9.9:17890".into(),
+                servant: QUERY.into(),
+                endpoint: "tcp -h 127.9.9.9 -p 17890 -t 60000".into(),
+                present_state: "inactive".into(),
+                ..RegistryRow::default()
+            });
+        })
+        .unwrap();
     let conf = node.join("conf/tars.tarsnode.config.conf");
     eventually("the rewrite", || {
-        std::fs::read_to_string(&conf)
-            .is_ok_and(|text| text.contains(&format!("QueryObj@{both}:{both}\n")))
+        std::fs::read_to_string(&conf).is_ok_and(|text| {
+            text.contains(&format!(
+                "QueryObj@{both}:{both}:tcp -h 127.9.9.9 -p 17890\n"
+            ))
+        })
     });
     // The master's registry ends: heartbeats go to the other.
     let pids = up.ok(
