@@ -452,20 +452,33 @@ fn servers_are_adopted_stopped_kept_down_and_started() {
     assert_eq!(after.present_state_in_node, "Active");
     assert_eq!(number(&admin(&up, "getTaskRsp", texts(&["t2"])), 0), -1);
 
-    // A silent node takes its servers with it.
+    // A silent node takes its servers with it; until then only commands find out, by waiting.
     let agent = up.ok(
         0,
         "ps -eo pid,cmd | grep tarsnode/bin/tarsnod[e] | awk '{print $1}'",
     );
     let own = up.cluster.processes(&name).unwrap();
-    for pid in agent
+    let agent: Vec<i32> = agent
         .split_whitespace()
-        .map(|pid| pid.parse::<i32>().unwrap())
-    {
-        if own.contains(&pid) {
-            up.ok(0, &format!("kill -9 {pid}"));
-        }
-    }
+        .map(|pid| pid.parse().unwrap())
+        .filter(|pid| own.contains(pid))
+        .collect();
+    let [agent] = agent.as_slice() else {
+        panic!("{agent:?}");
+    };
+    up.ok(0, &format!("kill -STOP {agent}"));
+    let answer = admin(&up, "pingNode", texts(&[&name]));
+    assert_eq!((number(&answer, 0), word(&answer, 2)), (0, String::new()));
+    let states = |wanted: &str| {
+        let node = row(&up, &name).is_some_and(|row| row.present_state == wanted);
+        let rows = up.tables().servers().unwrap();
+        node && rows.iter().all(|row| row.present_state == wanted)
+    };
+    eventually("all inactive", || states("inactive"));
+    // Going on, it brings everything back without being started again.
+    up.ok(0, &format!("kill -CONT {agent}"));
+    eventually("all active", || states("active"));
+    up.ok(0, &format!("kill -9 {agent}"));
     eventually("its servers inactive", || {
         let rows = up.tables().servers().unwrap();
         rows.iter()

@@ -17,6 +17,9 @@ pub struct Timings {
     /// Between two looks of a node at its servers and, while it is not registered, two tries to be:
     /// 3 s (`KeepAliveThread.cpp`, `monitorInterval`).
     pub monitor: Duration,
+    /// Between two times that a node reports the state of every server, changed or not: 60 s
+    /// (`synStatInterval`).
+    pub sync: Duration,
     /// Between two times that tarsregistry writes its rows and reads the others: 13 s
     /// (`ReapThread.cpp`, `loadObjectsInterval1` as shipped).
     pub registry: Duration,
@@ -37,6 +40,7 @@ impl Default for Timings {
             keep_alive: Duration::from_secs(10),
             report: Duration::from_secs(10),
             monitor: Duration::from_secs(3),
+            sync: Duration::from_secs(60),
             registry: Duration::from_secs(13),
             node_timeout: Duration::from_secs(250),
             node_check: Duration::from_secs(60),
@@ -57,11 +61,12 @@ impl Timings {
         timings
     }
 
-    fn all_mut(&mut self) -> [(&'static str, &mut Duration); 8] {
+    fn all_mut(&mut self) -> [(&'static str, &mut Duration); 9] {
         [
             ("keep-alive-ms", &mut self.keep_alive),
             ("report-ms", &mut self.report),
             ("monitor-ms", &mut self.monitor),
+            ("sync-ms", &mut self.sync),
             ("registry-ms", &mut self.registry),
             ("node-timeout-ms", &mut self.node_timeout),
             ("node-check-ms", &mut self.node_check),

@@ -91,6 +91,7 @@ impl Agent {
     pub(super) fn run(&self) {
         let mut registered = false;
         let mut kept: Option<Instant> = None;
+        let mut synced = Instant::now();
         let mut complained = false;
         loop {
             if !registered {
@@ -112,6 +113,11 @@ impl Agent {
                 if kept.is_none_or(|at| at.elapsed() >= self.timings.keep_alive) {
                     kept = Some(Instant::now());
                     let _ = self.keep_alive();
+                }
+                // The tables may have changed behind its back, as those of a node that was silent do.
+                if synced.elapsed() >= self.timings.sync {
+                    synced = Instant::now();
+                    self.servers.forget_reports();
                 }
                 self.look_after();
             }
