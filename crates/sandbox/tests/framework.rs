@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::{Line, Up, body, eventually, exe, healthy};
+use tarsops_sandbox::cluster::{Cluster, FrameworkOptions, Options, free_network};
 use tarsops_sandbox::framework::COMPONENTS;
 use tarsops_sandbox::packages::write_component;
-use tarsops_sandbox::store::{NodeRow, RegistryRow, Store};
+use tarsops_sandbox::standin::{Behaviour, Identity};
+use tarsops_sandbox::store::{Database, NodeRow, RegistryRow, Store};
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{
     ADMIN, EndpointF, FORWARD, FrameworkServer, NODE, QUERY, ServerStateDesc, field, texts,
@@ -552,6 +554,25 @@ fn with_two_registries_a_node_lives_on_either() {
     // Started again, all of them.
     up.cluster.start_framework().unwrap();
     eventually("linked again", || ping(&up, &name) == "ping succ");
+}
+
+#[test]
+fn a_component_that_does_not_come_up_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("c");
+    let mut options = Options::new().unwrap();
+    options.exe = exe();
+    options.network = free_network(2222).unwrap();
+    let crash = Identity::new("3.0.17", Behaviour::CrashAtStart);
+    // The tables may lie in the cluster's own folder.
+    let tables = Database::File(dir.join("tables.json"));
+    options.framework = Some(FrameworkOptions::new(tables, crash));
+    let error = Cluster::up(&dir, 1, &options).unwrap_err().to_string();
+    assert!(
+        error.starts_with("tarsregistry does not come up") && error.ends_with("giving up"),
+        "{error}"
+    );
+    assert!(!dir.exists());
 }
 
 #[test]

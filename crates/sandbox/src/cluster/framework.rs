@@ -10,6 +10,9 @@ use super::{Cluster, ClusterError, FrameworkFacts, FrameworkOptions, HostFacts, 
 use crate::framework::{COMPONENTS, Component, FrameworkError, Layout, slave};
 use crate::store::{Database, JsonFile, Tables};
 
+/// A component without a process for so long does not come any more.
+const GONE: Duration = Duration::from_secs(2);
+
 /// The ports that the framework takes on its host.
 pub(super) fn ports() -> impl Iterator<Item = u16> {
     COMPONENTS.into_iter().flat_map(Component::ports)
@@ -30,16 +33,19 @@ pub(super) fn lay_out(
         .map(|host| format!("tcp -h {} -p 17890", host.ip))
         .collect();
     let registries = registries.join(":");
-    if let Database::File(path) = &options.database {
+    let mut database = options.database.clone();
+    if let Database::File(path) = &mut database {
+        // The components do not run where the caller does.
+        *path = std::path::absolute(&path).map_err(super::at(path))?;
         JsonFile::create(path, &Tables::default()).map_err(FrameworkError::Store)?;
     }
-    let store = options.database.open().map_err(FrameworkError::Store)?;
+    let store = database.open().map_err(FrameworkError::Store)?;
     for host in members {
         let layout = Layout {
             tars: &host.install_path.join("tars"),
             ip: IpAddr::V4(host.ip),
             registries: &registries,
-            database: &options.database,
+            database: &database,
             timings: options.timings,
         };
         let components = components(host.name == master.name);
@@ -51,7 +57,7 @@ pub(super) fn lay_out(
         host: master.name.clone(),
         slaves: slaves.iter().map(|host| host.name.clone()).collect(),
         version: options.identity.version.clone(),
-        database: options.database.clone(),
+        database: database.clone(),
         timings: options.timings,
         query: SocketAddr::new(ip, 17890),
         registry: SocketAddr::new(ip, 17891),
@@ -99,11 +105,16 @@ impl Cluster {
             path: script,
             source,
         })?;
+        let binary = tars.join(component.name).join("bin").join(component.name);
         let deadline = Instant::now() + PATIENCE;
+        let mut seen = Instant::now();
         for port in component.ports() {
             let address = SocketAddr::new(IpAddr::V4(host.ip), port);
             while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-                if Instant::now() > deadline {
+                if is_running(host, &binary) {
+                    seen = Instant::now();
+                }
+                if Instant::now() > deadline || seen.elapsed() > GONE {
                     let log = log_of(&tars, component);
                     let text = fs::read_to_string(&log).unwrap_or_default();
                     return Err(ClusterError::Component {
@@ -117,6 +128,12 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn is_running(host: &HostFacts, binary: &Path) -> bool {
+    super::procs::inside(&host.root).into_iter().any(|process| {
+        fs::read_link(format!("/proc/{}/exe", process.pid)).is_ok_and(|exe| exe == binary)
+    })
 }
 
 fn log_of(tars: &Path, component: Component) -> PathBuf {

@@ -135,7 +135,7 @@ impl Nodes {
         }
     }
 
-    /// Pushes a command; false, and `done` is not called, where the node is not connected.
+    /// Pushes a command; `done` comes back uncalled where the node is not connected.
     fn push(
         &self,
         node: &str,

@@ -229,16 +229,15 @@ impl Agent {
         Some(Told { template, queries })
     }
 
-    /// Where the AdminRegistries are.
+    /// Where the AdminRegistries are, each once.
     pub(super) fn admins(&self) -> Result<Vec<Endpoint>, String> {
-        let mut found = self.find("findObjectById4Any", ADMIN)?;
-        let all = found.clone();
-        let mut index = 0;
-        found.retain(|endpoint| {
-            index += 1;
-            !all[..index - 1].contains(endpoint)
-        });
-        Ok(found)
+        let mut once: Vec<Endpoint> = Vec::new();
+        for endpoint in self.find("findObjectById4Any", ADMIN)? {
+            if !once.contains(&endpoint) {
+                once.push(endpoint);
+            }
+        }
+        Ok(once)
     }
 
     /// Where an object is, by the first registry of the locator that answers; inactive places last.
