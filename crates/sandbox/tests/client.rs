@@ -14,7 +14,8 @@ use tarsops_sandbox::store::{NodeRow, Store};
 use tarsops_transport::calls::{Admin, Node, Query};
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
 
-const DEADLINE: Duration = Duration::from_secs(5);
+/// Longer than AdminRegistry waits for a node that goes away with a command under way (5 s).
+const DEADLINE: Duration = Duration::from_secs(10);
 
 fn client(address: SocketAddr) -> RpcClient {
     RpcClient::new(Endpoint::at(address.ip(), address.port()), Way::Direct)
