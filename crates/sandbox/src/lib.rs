@@ -1,10 +1,13 @@
 //! A thin cluster of stand-in Tars processes on this machine, for the demonstration and for tests.
 //!
-//! * [`standin`]: a `tarsnode` that behaves towards files, ports, signals and flags as the real one
+//! * [`standin`]: components of the framework that behave towards files, ports, signals, flags and
+//!   callers as the real ones
+//! * [`store`]: the tables behind the stand-ins of tarsregistry and tarsAdminRegistry
 //! * [`packages`]: release packages for it, in every layout that exists
 //! * [`ssh_server`]: a real SSH server for many hosts in one process
 //! * [`cluster`]: hosts with an install path, a crontab and an SSH server each, on loopback addresses
 //! * [`database`]: a real MariaDB with the framework's tables
+//! * [`framework`]: components laid out on a path, and the framework's rows about them
 //! * [`hosts`]: test hosts made of namespaces, with a real `sshd`
 //!
 //! Nothing here knows a spec, a plan or the applier, and no code is shared with them: a mistake made
@@ -12,7 +15,9 @@
 
 pub mod cluster;
 pub mod database;
+pub mod framework;
 pub mod hosts;
 pub mod packages;
 pub mod ssh_server;
 pub mod standin;
+pub mod store;

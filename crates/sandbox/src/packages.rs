@@ -139,6 +139,22 @@ pub fn scripts() -> [(&'static str, &'static str); 4] {
     ]
 }
 
+/// The util scripts of another component, by file name; `TARS_PATH` stands for the folder `tars`. Only
+/// tarsregistry has a monitor, which looks for the process alone.
+pub(crate) fn component_scripts(name: &str) -> Vec<(&'static str, String)> {
+    let call =
+        |what: &str| format!("#!/bin/bash\nsh TARS_PATH/{name}/util/execute.sh {name} {what}\n");
+    let mut scripts = vec![
+        ("execute.sh", EXECUTE.to_owned()),
+        ("start.sh", call("start")),
+        ("stop.sh", call("stop")),
+    ];
+    if name == "tarsregistry" {
+        scripts.push(("monitor.sh", LOOK.replace("@NAME@", name)));
+    }
+    scripts
+}
+
 /// What must stay true of it: it kills by the binary's path wherever that stands on a command line,
 /// leaves standard error open, and exits with 0 whatever happened. Operators' tools meet all three.
 const EXECUTE: &str = r#"#!/bin/bash
@@ -182,6 +198,14 @@ if [ $? -ne 0 ]; then
 fi
 "#;
 
+const LOOK: &str = r#"#!/bin/bash
+# Called by cron every minute: start the component again if it does not run.
+bin="TARS_PATH/@NAME@/bin/@NAME@"
+if [ -z "`ps -eo pid,cmd | grep "$bin" | grep -v "grep" | awk '{print $1}'`" ]; then
+    sh TARS_PATH/@NAME@/util/start.sh
+fi
+"#;
+
 /// `out` = `tarsnode.tgz` as an installed agent packed whole: `tarsnode/{bin,conf,util}`.
 ///
 /// # Errors
@@ -220,6 +244,24 @@ pub fn write_binary_only(exe: &Path, out: &Path, identity: &Identity) -> Result<
     archive(out, |tar| {
         tar.folder("tarsnode")?;
         tar.binary("tarsnode/tarsnode", &binary.path)
+    })
+}
+
+/// `out` = a package of the component `name` with its binary only, as `X/bin/X`: what an upgrade needs.
+///
+/// # Errors
+/// When the stand-in cannot be made or the archive cannot be written.
+pub fn write_component(
+    exe: &Path,
+    out: &Path,
+    name: &str,
+    identity: &Identity,
+) -> Result<(), PackageError> {
+    let binary = Binary::make(exe, identity)?;
+    archive(out, |tar| {
+        tar.folder(name)?;
+        tar.folder(&format!("{name}/bin"))?;
+        tar.binary(&format!("{name}/bin/{name}"), &binary.path)
     })
 }
 

@@ -6,44 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use common::{Up, eventually, exe};
+use common::{Up, eventually, exe, healthy};
 use tarsops_sandbox::cluster::{Cluster, ClusterError, Options};
 use tarsops_sandbox::standin::{Behaviour, Identity, make};
-
-fn healthy(version: &str) -> Identity {
-    Identity::new(version, Behaviour::Healthy).rewriting_after(Duration::from_millis(500))
-}
-
-/// Install a package by hand, as the handbook tells: unpack, replace the placeholders.
-fn install(up: &Up, index: usize, version: &str, registry: &str) -> PathBuf {
-    let (facts, host) = (up.cluster.facts(), up.host(index));
-    let tars = host.install_path.join("tars");
-    let package = facts.packages.join(version).join("tarsnode.tgz");
-    up.ok(
-        index,
-        &format!(
-            "mkdir -p {tars} && tar -xzf {package} -C {tars} && cd {tars}/tarsnode && \
-             sed -i 's!TARS_PATH!{tars}!g; s!localip.tars.com!{ip}!g; s!registryAddress!{registry}!' \
-             conf/*.conf util/*.sh",
-            tars = tars.display(),
-            package = package.display(),
-            ip = host.ip,
-        ),
-    );
-    tars.join("tarsnode")
-}
-
-fn start(up: &Up, index: usize, script: &str) {
-    let util = up.host(index).install_path.join("tars/tarsnode/util");
-    // As with the real scripts, standard error stays open and would hold the session.
-    up.ok(
-        index,
-        &format!(
-            "sh {}/{script} > /dev/null 2>&1 < /dev/null",
-            util.display()
-        ),
-    );
-}
 
 #[test]
 fn starts_answers_rewrites_and_dies() {
@@ -51,7 +16,7 @@ fn starts_answers_rewrites_and_dies() {
         options.packages = vec![healthy("3.0.17"), healthy("3.0.18")];
     });
     let registry = format!("tcp -h {} -p 17890", up.host(0).ip);
-    let node = install(&up, 0, "3.0.17", &registry);
+    let node = up.install(0, "3.0.17", &registry);
     let bin = node.join("bin/tarsnode");
     let conf = node.join("conf/tars.tarsnode.config.conf");
     let monitor = format!("{} --monitor --config={}", bin.display(), conf.display());
@@ -66,7 +31,7 @@ fn starts_answers_rewrites_and_dies() {
     assert_ne!(up.run(0, &monitor).status.code(), Some(0));
 
     let name = up.host(0).name.clone();
-    start(&up, 0, "start.sh");
+    up.script(0, "start.sh");
     eventually("the agent answers", || up.run(0, &monitor).status.success());
     let started = Instant::now();
     up.ok(0, &monitor);
@@ -86,8 +51,8 @@ fn starts_answers_rewrites_and_dies() {
     );
 
     // A second host on the same ports beside it; stopping one leaves the other.
-    install(&up, 1, "3.0.17", &registry);
-    start(&up, 1, "monitor.sh");
+    up.install(1, "3.0.17", &registry);
+    up.script(1, "monitor.sh");
     let other = up.host(1).name.clone();
     eventually("the second agent", || {
         up.cluster.processes(&other).unwrap().len() == 1
@@ -120,10 +85,10 @@ fn starts_answers_rewrites_and_dies() {
     up.ok(0, &monitor);
 
     // The monitor leaves a healthy one alone, and starts a killed one again.
-    start(&up, 0, "monitor.sh");
+    up.script(0, "monitor.sh");
     assert_eq!(up.cluster.processes(&name).unwrap(), pids);
     up.ok(0, &format!("kill -9 {}", pids[0]));
-    start(&up, 0, "monitor.sh");
+    up.script(0, "monitor.sh");
     eventually("the agent again", || up.run(0, &monitor).status.success());
     let again = up.cluster.processes(&name).unwrap();
     assert_ne!(again, pids);
@@ -147,7 +112,7 @@ fn starts_answers_rewrites_and_dies() {
     eventually("the bystander", || {
         up.cluster.processes(&name).unwrap().len() > 1
     });
-    start(&up, 0, "start.sh");
+    up.script(0, "start.sh");
     // The client's own command line carries it, too, and hosts share this machine's processes.
     assert!(!bystander.wait().unwrap().success());
 
@@ -163,7 +128,7 @@ fn starts_answers_rewrites_and_dies() {
     eventually("a clean end", || {
         up.cluster.processes(&name).unwrap().is_empty()
     });
-    start(&up, 1, "stop.sh");
+    up.script(1, "stop.sh");
     eventually("the other end", || {
         up.cluster.processes(&other).unwrap().is_empty()
     });
@@ -197,7 +162,7 @@ fn refuses_what_the_real_one_could_not_start_with() {
         options.packages = vec![healthy("3.0.17")];
     });
     let registry = format!("tcp -h {} -p 17890", up.host(0).ip);
-    let node = install(&up, 0, "3.0.17", &registry);
+    let node = up.install(0, "3.0.17", &registry);
     let conf = node.join("conf/tars.tarsnode.config.conf");
     let good = std::fs::read_to_string(&conf).unwrap();
     let ip = up.host(0).ip.to_string();
@@ -266,20 +231,20 @@ fn bad_versions_behave_badly() {
             .status
             .success()
     };
-    let node = install(&up, 0, "1", &registry);
-    start(&up, 0, "start.sh");
+    let node = up.install(0, "1", &registry);
+    up.script(0, "start.sh");
     eventually("the crash", || {
         up.cluster.processes(&name).unwrap().is_empty()
     });
-    install(&up, 0, "2", &registry);
-    start(&up, 0, "start.sh");
+    up.install(0, "2", &registry);
+    up.script(0, "start.sh");
     eventually("a process", || {
         up.cluster.processes(&name).unwrap().len() == 1
     });
     assert!(!monitor(&node));
-    start(&up, 0, "stop.sh");
-    install(&up, 0, "3", &registry);
-    start(&up, 0, "start.sh");
+    up.script(0, "stop.sh");
+    up.install(0, "3", &registry);
+    up.script(0, "start.sh");
     eventually("health", || monitor(&node));
     eventually("its end", || {
         up.cluster.processes(&name).unwrap().is_empty()
@@ -311,7 +276,7 @@ fn crontabs_are_the_hosts_own_and_survive_a_reboot() {
     );
 
     let registry = format!("tcp -h {} -p 17890", up.host(0).ip);
-    let node = install(&up, 0, "3.0.17", &registry);
+    let node = up.install(0, "3.0.17", &registry);
     let line = format!(
         "* * * * * sh {}/util/monitor.sh > /dev/null 2>&1",
         node.display()

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ClusterError;
-use crate::standin::Identity;
+use crate::standin::{Identity, Timings};
+use crate::store::Database;
 
 /// How hosts are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,33 @@ pub enum Naming {
     ByAddress,
     /// `PREFIX1`, `PREFIX2`, …
     Numbered(String),
+}
+
+/// The framework on the first hosts, beside agents that others may install: the ten components of a
+/// master on the first, the five of a slave on those after it, as stand-ins.
+#[derive(Clone, Debug)]
+pub struct FrameworkOptions {
+    /// Its tables. A file is made anew; in MySQL the tables must be there, and rows are written.
+    pub database: Database,
+    /// What the components pretend to be: version, library, behaviour.
+    pub identity: Identity,
+    /// How often background work happens, that of agents which are started on the hosts, too.
+    pub timings: Timings,
+    /// How many hosts after the first are slaves, each with a registry. Default: none.
+    pub slaves: usize,
+}
+
+impl FrameworkOptions {
+    /// The framework with these tables, pretending to be `identity`, as fast as the real one.
+    #[must_use]
+    pub fn new(database: Database, identity: Identity) -> Self {
+        Self {
+            database,
+            identity,
+            timings: Timings::default(),
+            slaves: 0,
+        }
+    }
 }
 
 /// How to make a cluster.
@@ -37,6 +65,8 @@ pub struct Options {
     pub cron_period: Duration,
     /// What the packages folder holds: one folder for each version. Default: none.
     pub packages: Vec<Identity>,
+    /// The framework on the first hosts. Default: none.
+    pub framework: Option<FrameworkOptions>,
 }
 
 impl Options {
@@ -57,6 +87,7 @@ impl Options {
             naming: Naming::ByAddress,
             cron_period: Duration::from_secs(60),
             packages: Vec::new(),
+            framework: None,
         })
     }
 }
@@ -96,7 +127,8 @@ impl HostFacts {
     }
 
     /// The environment of everything that runs on it.
-    pub(super) fn environment(&self, user: &str) -> Vec<(String, String)> {
+    pub(super) fn environment(&self, facts: &Facts) -> Vec<(String, String)> {
+        let user = &facts.user;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
         [
@@ -110,8 +142,37 @@ impl HostFacts {
             (super::procs::MARK, text(&self.root)),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain(
+            facts
+                .framework
+                .iter()
+                .flat_map(|framework| framework.timings.environment()),
+        )
+        .collect()
     }
+}
+
+/// The framework that was made on the first hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkFacts {
+    /// The master.
+    pub host: String,
+    /// The slaves.
+    #[serde(default)]
+    pub slaves: Vec<String>,
+    /// The version that the components pretend to be.
+    pub version: String,
+    /// Its tables.
+    pub database: Database,
+    /// How often background work happens.
+    pub timings: Timings,
+    /// Where the master's QueryObj listens: the registry of a spec. Slaves have the same port.
+    pub query: SocketAddr,
+    /// Where the master's RegistryObj listens.
+    pub registry: SocketAddr,
+    /// Where AdminRegObj listens.
+    pub admin: SocketAddr,
 }
 
 /// What is known of a cluster, as kept in `<dir>/sandbox.json`.
@@ -133,6 +194,9 @@ pub struct Facts {
     pub cron_ms: u64,
     /// The hosts, in the order of their addresses.
     pub hosts: Vec<HostFacts>,
+    /// The framework on the first hosts, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<FrameworkFacts>,
 }
 
 impl Facts {

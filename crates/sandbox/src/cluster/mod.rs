@@ -10,11 +10,12 @@
 
 mod cron;
 mod facts;
+mod framework;
 mod procs;
 mod serve;
 mod shims;
 
-pub use facts::{Facts, HostFacts, Naming, Options};
+pub use facts::{Facts, FrameworkFacts, FrameworkOptions, HostFacts, Naming, Options};
 pub use serve::serve;
 
 use std::fs::{self, File};
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::framework::FrameworkError;
 use crate::packages::{self, LocalAdmin, PackageError};
 use crate::ssh_server::{SshServerError, make_key};
 use crate::standin::Identity;
@@ -91,6 +93,19 @@ pub enum ClusterError {
     /// The SSH server or a key.
     #[error("cannot set up the SSH server")]
     Ssh(#[from] SshServerError),
+    /// The framework's stand-ins could not be made, or their rows not be written.
+    #[error("cannot lay out the framework")]
+    Framework(#[from] FrameworkError),
+    /// A component of the framework does not come up.
+    #[error("{component} does not come up; its log {} ends with: {last}", log.display())]
+    Component {
+        /// The component.
+        component: &'static str,
+        /// Its log.
+        log: PathBuf,
+        /// The last line of it.
+        last: String,
+    },
     /// A package could not be written.
     #[error("cannot write the packages")]
     Package(#[from] PackageError),
@@ -137,7 +152,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), ClusterError> {
         .map_err(at(path))
 }
 
-/// A network 127.A.B whose first addresses nobody listens on with this SSH port or the agent's.
+/// A network 127.A.B whose first addresses nobody listens on with this SSH port or the agent's, and
+/// the first two with none of the framework's.
 /// Clusters that run side by side need one each.
 #[must_use]
 pub fn free_network(ssh_port: u16) -> Option<[u8; 3]> {
@@ -150,6 +166,7 @@ pub fn free_network(ssh_port: u16) -> Option<[u8; 3]> {
             let ip = Ipv4Addr::new(network[0], network[1], network[2], last);
             [ssh_port, 19386, 19387]
                 .into_iter()
+                .chain((last <= 2).then(framework::ports).into_iter().flatten())
                 .all(|port| TcpListener::bind((ip, port)).is_ok())
         });
         free.then_some(network)
@@ -171,6 +188,9 @@ impl Cluster {
         }
         let made = Self::lay_out(&dir, count, options).and_then(|cluster| {
             cluster.start_server(options)?;
+            if cluster.facts.framework.is_some() {
+                cluster.start_framework()?;
+            }
             Ok(cluster)
         });
         if made.is_err() {
@@ -204,6 +224,7 @@ impl Cluster {
             log: dir.join("run/server.log"),
             cron_ms: u64::try_from(options.cron_period.as_millis()).unwrap_or(u64::MAX),
             hosts: Vec::new(),
+            framework: None,
         };
         for folder in ["hosts", "ssh", "packages", "run"] {
             let folder = dir.join(folder);
@@ -226,6 +247,9 @@ impl Cluster {
             facts.hosts.push(host);
         }
         write(&facts.known_hosts, &known_hosts, 0o600)?;
+        if let Some(wanted) = &options.framework {
+            facts.framework = framework::lay_out(&options.exe, &facts.hosts, wanted)?;
+        }
         let cluster = Self {
             dir: dir.to_path_buf(),
             facts,
@@ -236,7 +260,13 @@ impl Cluster {
         cluster.write_states(&States::default())?;
         let text = serde_json::to_string_pretty(&cluster.facts)
             .map_err(|error| at(&dir.join(FACTS))(error.into()))?;
-        write(&dir.join(FACTS), &text, 0o644)?;
+        // The password of a database stands in it.
+        let mode = if cluster.facts.framework.is_some() {
+            0o600
+        } else {
+            0o644
+        };
+        write(&dir.join(FACTS), &text, mode)?;
         Ok(cluster)
     }
 

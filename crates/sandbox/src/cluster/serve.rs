@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::procs::Process;
 use super::{
-    Cluster, ClusterError, FACTS, HostFacts, HostState, PID, STATES_SEEN, States, at, cron,
+    Cluster, ClusterError, FACTS, Facts, HostFacts, HostState, PID, STATES_SEEN, States, at, cron,
 };
 use crate::ssh_server::{Listener, ServerLog, SshHost, SshServer};
 
@@ -73,7 +73,7 @@ async fn serve_all(cluster: &Cluster, log: &ServerLog) -> Result<(), ClusterErro
             listen: host.ssh_address(),
             host_key: host.host_key.clone(),
             home: host.home.clone(),
-            environment: host.environment(&facts.user),
+            environment: host.environment(facts),
             listener,
             acted: acting,
         });
@@ -104,7 +104,7 @@ async fn serve_all(cluster: &Cluster, log: &ServerLog) -> Result<(), ClusterErro
             }
             _ = cron_due.tick() => {
                 for steered in steered.iter().filter(|steered| steered.state != HostState::Off) {
-                    run_cron(steered.host, &facts.user, log);
+                    run_cron(steered.host, facts, log);
                 }
             }
             _ = look.tick() => {
@@ -161,12 +161,13 @@ async fn steer(states: &States, hosts: &mut [Steered<'_>]) {
     }
 }
 
-fn run_cron(host: &HostFacts, user: &str, log: &ServerLog) {
+fn run_cron(host: &HostFacts, facts: &Facts, log: &ServerLog) {
     let Ok(table) = fs::read_to_string(&host.crontab) else {
         return;
     };
     for entry in cron::entries(&table) {
-        if let Err(error) = cron::start(&entry, &host.environment(user), &host.home, &host.cron_log)
+        if let Err(error) =
+            cron::start(&entry, &host.environment(facts), &host.home, &host.cron_log)
         {
             log.write(
                 &host.name,

@@ -111,6 +111,47 @@ impl Section {
         text
     }
 
+    /// The whole as text in the order in which it was read, as templates travel (`TC_Config::tostr`).
+    pub(super) fn render_in_order(&self) -> String {
+        let mut text = String::new();
+        self.render_in_order_into(&mut text, 0);
+        text
+    }
+
+    fn render_in_order_into(&self, text: &mut String, depth: usize) {
+        let indent = "  ".repeat(depth);
+        for (key, value) in &self.keys {
+            // Writing to a String cannot fail.
+            let _ = match value.as_str() {
+                "" => writeln!(text, "{indent}{key}"),
+                value => writeln!(text, "{indent}{key}={value}"),
+            };
+        }
+        for (name, section) in &self.sections {
+            let _ = writeln!(text, "{indent}<{name}>");
+            section.render_in_order_into(text, depth + 1);
+            let _ = writeln!(text, "{indent}</{name}>");
+        }
+    }
+
+    /// Take what `other` has: all of it with `update`, else only what is missing here
+    /// (`TC_Config::joinConfig`).
+    pub(super) fn join(&mut self, other: &Self, update: bool) {
+        for (key, value) in &other.keys {
+            match self.keys.iter_mut().find(|(k, _)| k == key) {
+                Some((_, old)) if update => old.clone_from(value),
+                Some(_) => {}
+                None => self.keys.push((key.clone(), value.clone())),
+            }
+        }
+        for (name, section) in &other.sections {
+            match self.sections.iter_mut().find(|(n, _)| n == name) {
+                Some((_, own)) => own.join(section, update),
+                None => self.sections.push((name.clone(), section.clone())),
+            }
+        }
+    }
+
     fn render_into(&self, text: &mut String, depth: usize) {
         let indent = "  ".repeat(depth);
         let mut keys: Vec<_> = self.keys.iter().collect();
@@ -176,6 +217,17 @@ impl Endpoint {
         Ok(endpoints)
     }
 
+    /// The milliseconds after `-t`; the framework's default where there are none (TarsCpp
+    /// `tc_epoll_server.cpp`, `TC_Endpoint::parse`).
+    pub(super) fn timeout(text: &str) -> i32 {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let place = words.iter().position(|word| *word == "-t");
+        place
+            .and_then(|i| words.get(i + 1))
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(3000)
+    }
+
     /// The socket address. Only addresses are resolved, never names: a stand-in asks no name server.
     pub(super) fn address(&self) -> Result<SocketAddr, String> {
         let host = if self.host == "localhost" {
@@ -208,6 +260,19 @@ mod tests {
             conf.render(),
             "<tars>\n  a\n  b=2\n  <x>\n    k=v=w\n  </x>\n</tars>\n"
         );
+    }
+
+    #[test]
+    fn joins_keep_the_order_and_say_who_wins() {
+        let own = Section::parse("<t>\nb=1\n<x>\nk=1\n</x>\n</t>\n").unwrap();
+        let other = Section::parse("<t>\na=2\nb=2\n<x>\nk=2\nl\n</x>\n</t>\n").unwrap();
+        let mut kept = own.clone();
+        kept.join(&other, false);
+        let text = "<t>\n  b=1\n  a=2\n  <x>\n    k=1\n    l\n  </x>\n</t>\n";
+        assert_eq!(kept.render_in_order(), text);
+        let mut updated = own;
+        updated.join(&other, true);
+        assert_eq!(updated.render_in_order(), text.replace("=1", "=2"));
     }
 
     #[test]

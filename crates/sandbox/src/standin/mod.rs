@@ -1,39 +1,96 @@
-//! A stand-in `tarsnode`: the running program copied, with a trailer that says what to pretend.
+//! Stand-ins of the framework's components: the running program copied, with a trailer that says what
+//! to pretend.
 //!
 //! The program is multi-call. Its `main` calls [`maybe_run`] before anything else; a copy made by
-//! [`make`] and started under the name `tarsnode` becomes the agent, every other start goes on. Each
-//! copy differs from the next by its trailer, so that every version has a digest of its own.
+//! [`make`] and started under the name of a component becomes that component, every other start goes
+//! on. Each copy differs from the next by its trailer, so that every version has a digest of its own.
 //!
-//! It knows nothing about specs, plans or how it was put in place. What must stay true: towards
-//! files, ports, signals, flags and its own configuration it does what the real agent was seen to
-//! do, and it never opens a connection except to its own endpoint (`--monitor`).
+//! `tarsnode`, `tarsregistry` and `tarsAdminRegistry` speak the framework's protocol among each other
+//! and with whoever calls; the others answer a ping. None knows anything about specs, plans or how it
+//! was put in place. What must stay true: towards files, ports, signals, flags and callers they do
+//! what the real ones were seen to do, and connect only where their configuration and the registry
+//! behind it say. Without a registry that answers, the agent is as it would be alone.
 
+mod admin;
+mod component;
 mod conf;
+mod log;
+mod net;
 mod node;
+mod registry;
+mod shapes;
+mod template;
+mod timings;
 mod trailer;
+
+pub(crate) use log::local_time;
+pub use timings::Timings;
 
 pub use trailer::{Behaviour, Identity, StandinError, make, read_identity};
 
-use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::path::Path;
+
+use self::conf::Section;
 
 /// Environment variable: milliseconds until the stand-in first rewrites its configuration, and
 /// between two looks afterwards. It wins over the delay in the trailer.
 pub const REWRITE_ENV: &str = "TARSOPS_STANDIN_REWRITE_MS";
 
-/// Become the stand-in agent if this process was started as one; otherwise return at once.
+/// The framework's components, as the framework names them.
+pub const COMPONENTS: [&str; 11] = [
+    "tarsnode",
+    "tarsregistry",
+    "tarsAdminRegistry",
+    "tarsconfig",
+    "tarspatch",
+    "tarsstat",
+    "tarsproperty",
+    "tarsnotify",
+    "tarslog",
+    "tarsquerystat",
+    "tarsqueryproperty",
+];
+
+/// Become a stand-in if this process was started as one; otherwise return at once.
 ///
-/// Call it first thing in `main`. Any start under another name than `tarsnode` costs one look at
-/// the first argument. As the agent it never returns: the process ends with the agent's exit code.
+/// Call it first thing in `main`. Any start under another name than a component's costs one look at
+/// the first argument. As a stand-in it never returns: the process ends with the stand-in's exit code.
 pub fn maybe_run() {
     let mut args = std::env::args_os();
     let called_as = args.next().unwrap_or_default();
-    if Path::new(&called_as).file_name() != Some(OsStr::new("tarsnode")) {
+    let name = Path::new(&called_as).file_name().unwrap_or_default();
+    let Some(component) = COMPONENTS.into_iter().find(|component| name == *component) else {
         return;
-    }
+    };
     let Ok(Some(identity)) = read_identity(Path::new("/proc/self/exe")) else {
         return;
     };
     let flags: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    std::process::exit(node::run(&identity, &flags));
+    std::process::exit(match component {
+        "tarsnode" => node::run(&identity, &flags),
+        other => component::run(&identity, other, &flags),
+    });
+}
+
+/// One line on standard output. That nobody reads it is no reason to fail.
+fn say(line: &str) -> i32 {
+    let _ = writeln!(io::stdout(), "{line}");
+    0
+}
+
+fn complain(component: &str, why: &str) -> i32 {
+    let _ = writeln!(io::stderr(), "{component}: {why}");
+    1
+}
+
+fn read_conf(path: &Path) -> Result<Section, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read config {}: {error}", path.display()))?;
+    let conf = Section::parse(&text)
+        .map_err(|error| format!("cannot parse config {}: {error}", path.display()))?;
+    match conf.at(&["tars", "application", "server"]) {
+        Some(_) => Ok(conf),
+        None => Err(format!("config {} has no <server>", path.display())),
+    }
 }
