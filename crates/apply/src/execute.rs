@@ -188,6 +188,12 @@ pub trait Watch: Send + Sync {
     /// One lowercase clause.
     fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
 
+    /// Puts rows of servers back that were written down before they were deleted; how many.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn put_back<'a>(&'a self, dump: &'a str) -> BoxFuture<'a, Result<u64, String>>;
+
     /// Deletes the rows; how many there were.
     ///
     /// # Errors

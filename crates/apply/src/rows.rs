@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::action::Action;
 use tarsops_plan::condition::Truth;
 use tarsops_plan::plan::Step;
@@ -83,6 +83,40 @@ pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Res
     };
     holds(&[gone], &change.node, &seen).map_err(|why| failed(Verdict::LeftFailed(why)))?;
     crate::locators::follow(run, registry, false, end).await
+}
+
+/// Puts the rows of a registry back that was removed and is back: without them its tarsnode does not
+/// look after it. Its own rows it writes itself.
+pub(crate) async fn put_back(
+    run: &Run<'_>,
+    from: &(RunId, String),
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let master = &run.desired.master;
+    let failed = |why: String| {
+        Verdict::LeftFailed(format!(
+            "the registry is back, and the rows of its server are not: {why}"
+        ))
+    };
+    let remote = run
+        .connect
+        .connect(master)
+        .await
+        .map_err(|e| failed(format!("the master {master}: {e}")))?;
+    let name = format!("{}.{}.sql", from.0, folder_name(&from.1));
+    let script = scripts::kept_rows(&run.install_path(master), &name);
+    let output = remote
+        .script(&script, PATIENCE)
+        .await
+        .map_err(|e| failed(format!("the master {master}: {e}")))?;
+    if output.stdout.is_empty() {
+        // The run that removed it knew of no rows.
+        return Ok(());
+    }
+    let dump = String::from_utf8_lossy(&output.stdout);
+    let count = run.watch.put_back(&dump).await.map_err(failed)?;
+    end.log.push(format!("{count} rows of its server are back"));
+    Ok(())
 }
 
 /// Writes the rows down on the master, then deletes them.

@@ -407,6 +407,13 @@ pub(crate) fn keep_rows(install: &AbsPath, name: &str, rows: &str) -> String {
     )
 }
 
+/// Prints rows that were written down; nothing where there are none.
+#[must_use]
+pub(crate) fn kept_rows(install: &AbsPath, name: &str) -> String {
+    let base = quote(install.as_str());
+    format!("f={base}/.tarsops/rows/{name}\n[ ! -e \"$f\" ] || cat \"$f\"\n")
+}
+
 /// Keeps labels of the node's row, or forgets them. Prints `kept`.
 #[must_use]
 pub(crate) fn keep_labels(install: &AbsPath, labels: Option<&str>) -> String {

@@ -365,7 +365,11 @@ async fn walk(
             }
             if wanted.is_empty() {
                 acting.await?;
-                return see(run, node, &local).await;
+                let verdict = see(run, node, &local).await?;
+                if let (Some(_), Some(from)) = (registry, &change.folder_from) {
+                    crate::rows::put_back(run, from, end).await?;
+                }
+                return Ok(verdict);
             }
             // The framework is watched while the host settles, so that settling is waited for once.
             let rest = async {

@@ -315,6 +315,13 @@ impl tarsops_apply::execute::Watch for Watcher {
         })
     }
 
+    fn put_back<'a>(&'a self, dump: &'a str) -> BoxFuture<'a, std::result::Result<u64, String>> {
+        Box::pin(async move {
+            let put = self.database()?.put_back(dump, STATEMENT).await;
+            put.map_err(|e| e.to_string())
+        })
+    }
+
     fn delete<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, std::result::Result<u64, String>> {
         Box::pin(async move {
             let which = rows_of(action);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use support::database::{PASSWORD, WAIT, access, clock, filled};
 use tarsops_model::desired::Tls;
+use tarsops_model::framework::NodeLabels;
 use tarsops_sandbox::database::{INSTALLER, MariaDb, Rights, Schema};
 use tarsops_transport::mysql::{Access, DatabaseError, Secret, Which};
 
@@ -221,4 +222,109 @@ async fn what_may_not_be_deleted_stays_whole() {
     assert_eq!(admin.delete(&[node], WAIT).await.unwrap(), 1);
     assert_eq!(count(), "2\n");
     assert!(Path::new(&database.log()).exists());
+}
+
+#[tokio::test]
+async fn labels_are_put_where_none_are() {
+    let (_dir, database) = filled(Schema::Installed);
+    database.account("admin", PASSWORD, Rights::All).unwrap();
+    let admin = Access {
+        user: "admin".to_owned(),
+        ..access(&database)
+    };
+    let node = "10.77.0.3".parse().unwrap();
+    let row = || {
+        database
+            .root_sql("SELECT COALESCE(label, '-'), group_id FROM db_tars.t_node_info WHERE node_name = '10.77.0.3'")
+            .unwrap()
+    };
+    // As a registration leaves it.
+    database
+        .root_sql("UPDATE db_tars.t_node_info SET label = NULL, group_id = -1")
+        .unwrap();
+    let labels = |label: Option<&str>, group_id| NodeLabels {
+        label: label.map(str::to_owned),
+        group_id,
+    };
+    let text = "{\"idc\":\"s'z\\\\\", \"ü\": 1}";
+    let given = labels(Some(text), Some(7));
+    assert!(admin.put_labels(&node, &given, WAIT).await.unwrap());
+    let escaped = text.replace('\\', "\\\\");
+    assert_eq!(row(), format!("{escaped}\t7\n"));
+    // Whoever has set something meanwhile keeps it.
+    let late = labels(Some("other"), Some(9));
+    assert!(!admin.put_labels(&node, &late, WAIT).await.unwrap());
+    assert_eq!(row(), format!("{escaped}\t7\n"));
+    assert!(
+        !admin
+            .put_labels(&node, &labels(None, None), WAIT)
+            .await
+            .unwrap()
+    );
+    // The others have none.
+    let rest = database
+        .root_sql("SELECT COUNT(*) FROM db_tars.t_node_info WHERE label IS NOT NULL")
+        .unwrap();
+    assert_eq!(rest, "1\n");
+    // A release without the column has no labels to lose, and a group all the same.
+    database
+        .root_sql("ALTER TABLE db_tars.t_node_info DROP COLUMN label; UPDATE db_tars.t_node_info SET group_id = -1")
+        .unwrap();
+    assert!(
+        admin
+            .put_labels(&node, &labels(None, Some(3)), WAIT)
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_server_is_retired_deleted_and_put_back_alone() {
+    let (_dir, database) = filled(Schema::AfterConsole);
+    database.account("admin", PASSWORD, Rights::All).unwrap();
+    let admin = Access {
+        user: "admin".to_owned(),
+        ..access(&database)
+    };
+    let server = |table| Which {
+        table,
+        column: "node_name",
+        value: "10.77.0.2".to_owned(),
+        prefix: false,
+        also: vec![
+            ("application", "tars".to_owned()),
+            ("server_name", "tarsregistry".to_owned()),
+        ],
+    };
+    database
+        .root_sql("INSERT INTO db_tars.t_server_conf (application, server_name, node_name, setting_state, present_state, template_name, profile, server_type, posttime) VALUES ('tars', 'tarsregistry', '10.77.0.2', 'active', 'active', 'tars.tarsregistry', 'a\\nb', 'tars_cpp', NOW()), ('tars', 'tarsconfig', '10.77.0.2', 'active', 'active', 't', '', 'tars_cpp', NOW()) ON DUPLICATE KEY UPDATE setting_state = 'active', present_state = 'active'")
+        .unwrap();
+    let states = || {
+        database
+            .root_sql("SELECT server_name, setting_state, present_state FROM db_tars.t_server_conf WHERE node_name = '10.77.0.2' AND server_name IN ('tarsregistry', 'tarsconfig') ORDER BY server_name")
+            .unwrap()
+    };
+    let both = "tarsconfig\tactive\tactive\ntarsregistry\tactive\tactive\n";
+    assert_eq!(states(), both);
+    let which = [server("t_adapter_conf"), server("t_server_conf")];
+    let dump = admin.dump(&which, WAIT).await.unwrap();
+    assert_eq!(admin.retire(&which, WAIT).await.unwrap(), 1);
+    assert_eq!(
+        states(),
+        "tarsconfig\tactive\tactive\ntarsregistry\tinactive\tinactive\n"
+    );
+    assert_eq!(admin.retire(&which, WAIT).await.unwrap(), 0);
+    assert!(admin.delete(&which, WAIT).await.unwrap() >= 1);
+    assert_eq!(states(), "tarsconfig\tactive\tactive\n");
+    // Nothing but servers and adapters is written, whatever the text says.
+    let text = format!(
+        "{dump}DROP DATABASE db_tars;\nINSERT INTO db_tars.t_node_info (node_name) VALUES ('x');\n"
+    );
+    assert!(admin.put_back(&text, WAIT).await.unwrap() >= 1);
+    assert_eq!(states(), both);
+    assert_eq!(admin.put_back(&text, WAIT).await.unwrap(), 0);
+    let strangers = database
+        .root_sql("SELECT COUNT(*) FROM db_tars.t_node_info WHERE node_name = 'x'")
+        .unwrap();
+    assert_eq!(strangers, "0\n");
 }

@@ -149,6 +149,35 @@ impl Access {
         Ok(count)
     }
 
+    /// Puts rows of servers and adapters back that [`Access::dump`] wrote down, as far as no row has
+    /// taken their place; how many. Other statements of the text are passed over: rows of registries
+    /// and nodes are written by those who stand behind them.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; nothing is put back then.
+    pub async fn put_back(&self, dump: &str, deadline: Duration) -> Result<u64, DatabaseError> {
+        let until = Instant::now() + deadline;
+        let (mut conn, _) = self.connect(deadline).await?;
+        let writing = async {
+            conn.query_drop(SESSION.trim_end().trim_end_matches(';'))
+                .await?;
+            let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+            let mut count = 0;
+            for statement in servers_in(dump) {
+                transaction.query_drop(statement).await?;
+                count += transaction.affected_rows();
+            }
+            transaction.commit().await?;
+            Ok::<u64, mysql_async::Error>(count)
+        };
+        let count = tokio::time::timeout_at(until, writing)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
+            .map_err(|e| self.error(&e))?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(count)
+    }
+
     fn meant(&self, all: &[Which]) -> Result<(), DatabaseError> {
         match all.iter().find_map(Which::refusal) {
             None => Ok(()),
@@ -205,6 +234,17 @@ impl Access {
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(written)
     }
+}
+
+/// The statements of a dump that write a server or an adapter, each of which is one line.
+fn servers_in(dump: &str) -> impl Iterator<Item = String> + '_ {
+    dump.lines().filter_map(|line| {
+        let rest = line.strip_prefix("INSERT INTO ")?;
+        let ours = ["db_tars.t_server_conf (", "db_tars.t_adapter_conf ("];
+        ours.iter()
+            .any(|table| rest.starts_with(table))
+            .then(|| format!("INSERT IGNORE INTO {}", rest.trim_end_matches(';')))
+    })
 }
 
 async fn rows(conn: &mut Conn, which: &Which, out: &mut String) -> Result<(), mysql_async::Error> {
