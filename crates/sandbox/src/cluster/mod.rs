@@ -432,6 +432,23 @@ impl Cluster {
         self.set_state(name, HostState::Up)
     }
 
+    /// A program as the login user of a host runs it there, without input and output.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn command(&self, name: &str, program: &Path) -> Result<Command, ClusterError> {
+        let host = self.host(name)?;
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(host.environment(&self.facts))
+            .current_dir(&host.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(command)
+    }
+
     /// Process numbers of everything that runs on a host.
     ///
     /// # Errors

@@ -1,0 +1,14 @@
+//! The whole program against a framework that speaks: registry, AdminRegistry, nodes and the other
+//! components as stand-ins on an embedded cluster, and a real MariaDB, all on loopback addresses.
+//!
+//! No root is needed. Without `mariadbd` the tests fail and say which package has it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+mod faults;
+mod gates;
+mod registries;
+mod truth;
