@@ -17,6 +17,7 @@ pub use change::Which;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -38,6 +39,9 @@ const INSTALLER_PASSWORD: &str = "Tars@2019";
 /// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` for an account that no password opens, and
 /// `ER_ACCOUNT_HAS_BEEN_LOCKED` as MySQL and MariaDB number it.
 const ACCESS_DENIED: [u16; 4] = [1045, 1698, 3118, 4151];
+
+/// Servers that have offered this process no TLS.
+static PLAIN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// A secret that shows in no message.
 #[derive(Clone, PartialEq, Eq)]
@@ -205,6 +209,23 @@ impl Access {
         }
     }
 
+    fn place(&self) -> String {
+        match &self.way {
+            Way::Direct => self.address.to_string(),
+            Way::Through { node, .. } => format!("{} through {node}", self.address),
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        let known = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(&self.place())
+    }
+
+    fn remember_plain(&self) {
+        let mut known = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(self.place());
+    }
+
     /// Opens a connection; whether it is encrypted by TLS stands beside it.
     ///
     /// # Errors
@@ -221,12 +242,15 @@ impl Access {
                     why: why.to_string(),
                 });
             }
-            let first = !matches!(self.tls, Tls::Off);
+            // Asked once: each try leaves a connection without a login in the server's counters.
+            let plain = self.tls == Tls::Prefer && self.is_plain();
+            let first = !matches!(self.tls, Tls::Off) && !plain;
             let (host, port) = self.entrance().await?;
             match Conn::new(self.options(&host, port, first)).await {
                 Ok(conn) => Ok((conn, first)),
                 Err(e) => match self.error(&e) {
                     DatabaseError::NoTls(_) if self.tls == Tls::Prefer => {
+                        self.remember_plain();
                         let (host, port) = self.entrance().await?;
                         let conn = Conn::new(self.options(&host, port, false)).await;
                         conn.map(|c| (c, false)).map_err(|e| self.error(&e))
