@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tarsops_sandbox::database::{self, MariaDb, MariaDbOptions, Rights, Schema};
+
 use crate::support::*;
 
 #[test]
@@ -139,4 +141,67 @@ fn an_operator_without_sudo_hears_of_it() {
         .exits(4)
         .tells("10.77.1.2")
         .tells("sudo");
+}
+
+/// The framework's servants and its database are reached through the SSH connections that stand
+/// anyway: nothing of it listens where the control machine could connect.
+#[test]
+fn servants_and_database_through_ssh() {
+    database::require_or_fail();
+    let mut closed = HostOptions::numbered(2);
+    closed.sshd_config = "AllowTcpForwarding no\nAllowStreamLocalForwarding no\n".to_owned();
+    let cluster = Cluster::of([HostOptions::numbered(0), HostOptions::numbered(1), closed]);
+    let machine = cluster.machine();
+    machine.converge();
+    let folder = tempfile::tempdir().unwrap();
+    let options = MariaDbOptions {
+        ip: Ipv4Addr::new(10, 77, 0, 1).into(),
+        ..MariaDbOptions::default()
+    };
+    let server = cluster
+        .network
+        .inside(|| MariaDb::start(folder.path(), &options))
+        .unwrap()
+        .unwrap();
+    server.load(Schema::AfterConsole).unwrap();
+    server.fill().unwrap();
+    server.account("ops", "s3cret word", Rights::All).unwrap();
+    machine.write("password", "s3cret word");
+    // Only the SSH connection of node 2 may bring anybody to the database.
+    server
+        .root_sql("RENAME USER ops@'%' TO ops@'10.77.1.2'")
+        .unwrap();
+    let mut spec = cluster.spec();
+    spec.rpc = "ssh".to_owned();
+    spec.more = format!(
+        "database:\n  address: {}\n  user: ops\n  password: {{file: ./password}}\n",
+        server.address()
+    );
+    machine.spec(&spec);
+    let refused = machine.tarsops(["check"]);
+    refused.exits(4).says("does not let ops in").hides("s3cret");
+    spec.more.push_str("  via: 10.77.1.2\n");
+    machine.spec(&spec);
+    cluster.reset_counts();
+    // Its rows are another cluster's: they were read.
+    let checked = machine.tarsops(["check"]);
+    checked
+        .exits(6)
+        .says("none of them is in the spec")
+        .hides("s3cret");
+    let status = machine.tarsops(["status"]);
+    let line = |n: u8| {
+        let start = format!("agent/{} ", node(n));
+        let found = status.out.lines().find(|l| l.starts_with(&start));
+        found.unwrap_or_default().to_owned()
+    };
+    assert!(line(2).contains("rpc: ServerObj answers"), "{}", status.out);
+    // A server that forwards nothing proves nothing.
+    assert!(line(3).contains("forwards nothing"), "{}", status.out);
+    let unknown = machine.tarsops(["plan"]);
+    unknown.exits(6).says("0 to add, 0 to change, 0 to remove");
+    for n in 1..=3 {
+        let host = cluster.host(n);
+        assert_eq!(host.connections().unwrap(), 3, "{}", host.name());
+    }
 }

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,32 @@ impl Network {
     /// takes the home from the user database, not from `HOME`: give it `-F`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         self.control.command(program)
+    }
+
+    /// Does something on the control side: on a thread of its own in the control side's network
+    /// namespace. What it listens on and which programs it starts are there, too.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let entered = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let namespace = fs::File::open(self.control.net())?;
+                rustix::thread::move_into_link_name_space(
+                    namespace.as_fd(),
+                    Some(rustix::thread::LinkNameSpaceType::Network),
+                )?;
+                Ok(work())
+            });
+            thread.join()
+        });
+        match entered {
+            Ok(done) => done.map_err(Error::io("enter the control side's network")),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
 
     /// `ssh` on the control side with [`Network::ssh_config`], to `destination` (`ops@10.77.1.1`).
