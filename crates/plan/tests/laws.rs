@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use support::damage::{self, SIGHTS, blind, worlds};
-use support::framework::{WORDS, babel, hush};
+use support::framework::{WORDS, babel, hush, speaking};
 use support::*;
 use tarsops_model::agent::TextFact;
 use tarsops_model::digest::Digest;
@@ -316,8 +316,11 @@ proptest! {
 /// sixteen times. The best of several runs counts, as other tests run beside.
 #[test]
 fn the_cost_grows_with_the_nodes_and_not_with_their_square() {
-    let cost = |count: usize| {
+    let cost = |count: usize, speaks: bool| {
         let mut world = World::new(count);
+        if speaks {
+            world = speaking(world);
+        }
         world.agents().for_each(|a| a.version = version("3.0.18"));
         world.desired.policy.max_parallel = tarsops_model::desired::Count::Percent(50);
         let once = || {
@@ -331,9 +334,11 @@ fn the_cost_grows_with_the_nodes_and_not_with_their_square() {
         };
         (0..4).map(|_| once()).min().unwrap_or(Duration::MAX)
     };
-    let (small, large) = (cost(500), cost(2_000));
-    assert!(
-        large < small * 9,
-        "500 nodes cost {small:?}, 2,000 nodes {large:?}"
-    );
+    for speaks in [false, true] {
+        let (small, large) = (cost(500, speaks), cost(2_000, speaks));
+        assert!(
+            large < small * 9,
+            "500 nodes cost {small:?}, 2,000 nodes {large:?} (the framework speaks: {speaks})"
+        );
+    }
 }

@@ -410,7 +410,8 @@ act() {
     note "stop $T_COMP"
     # A running tarsnode writes its configuration from memory and would undo an edit made under it.
     halt_and replace_all conf || return 1
-    start_it || { WHY="start.sh of $T_COMP failed: $(tail -n 1 "$S_DIR/start.err" 2>/dev/null)"; return 1; }
+    # What need not be healthy afterwards is what is left of a removed one: stopped for good.
+    [ "$T_HEALTH" = 0 ] || start_it || { WHY="start.sh of $T_COMP failed: $(tail -n 1 "$S_DIR/start.err" 2>/dev/null)"; return 1; }
   fi
   if [ "$T_HEALTH" = 1 ]; then healthy "$T_NODEID" "$T_SETTLE" "$T_DEADLINE" || return 1; fi
   cron_change || return 1

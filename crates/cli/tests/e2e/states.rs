@@ -56,6 +56,27 @@ fn a_node_is_removed() {
 }
 
 #[test]
+fn what_is_left_of_a_removed_node_is_stopped() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    machine.converge();
+    let host = cluster.host(2);
+    host.set_crontab("tars", b"# theirs\n");
+    host.sh(&format!("rm -rf {INSTALL}/tars/tarsnode")).unwrap();
+    assert_eq!(host.agents().len(), 1);
+    override_of(&cluster, &machine, "10.77.1.2: {state: absent}");
+    machine
+        .tarsops(["plan"])
+        .exits(2)
+        .says("remove what is left of tarsnode");
+    machine.converge();
+    assert_eq!(host.agents().len(), 0);
+    assert!(!host.has(&format!("{INSTALL}/tars/tarsnode")));
+    host.assert_tidy();
+    machine.in_sync();
+}
+
+#[test]
 fn maintenance_is_looked_at_and_left_alone() {
     let cluster = Cluster::new(3);
     let machine = cluster.machine();
