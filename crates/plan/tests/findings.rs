@@ -199,6 +199,19 @@ fn a_foreign_database_blocks_every_step() {
 }
 
 #[test]
+fn an_admin_registry_of_another_database_blocks_every_step() {
+    let mut w = world(4);
+    admin(&mut w).nodes = Observed::Present(["10.9.9.9".to_owned()].into());
+    w.process(2).nodeid = Some("10.0.0.1".to_owned());
+    let plan = w.plan();
+    assert!(plan.is_empty() && plan.is_blocked());
+    assert!(names(&w).contains(&Name::ForeignDatabase));
+    // One node in common, and it is only a registration on its way.
+    admin(&mut w).nodes = Observed::Present(["10.9.9.9".to_owned(), "10.0.0.1".to_owned()].into());
+    assert!(!names(&w).contains(&Name::ForeignDatabase));
+}
+
+#[test]
 fn a_node_without_a_row_is_restarted_and_watched() {
     let mut w = world(4);
     let gone = w.node(2).to_string();

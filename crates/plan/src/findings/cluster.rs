@@ -45,6 +45,33 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
             sources: vec![("database".into(), "db_tars: absent".into())],
         });
     }
+    if let Observed::Present(admin) = &framework.admin
+        && let (Observed::Present(known), Observed::Present(rows)) = (&admin.nodes, &facts.rows)
+        && let Observed::Present(listed) = &rows.nodes
+        && !known.is_empty()
+        && !listed.is_empty()
+        && known.iter().all(|name| !listed.contains_key(name))
+    {
+        let some = |names: Vec<&String>| {
+            let more = if names.len() > 5 { ", …" } else { "" };
+            let first: Vec<&str> = names.iter().take(5).map(|n| n.as_str()).collect();
+            format!("{}{more}", first.join(", "))
+        };
+        let (known, listed) = (some(known.iter().collect()), some(listed.keys().collect()));
+        out.push(Finding {
+            name: Name::ForeignDatabase,
+            grade: Grade::Blocked,
+            resource: ResourceId::Schema,
+            text: format!(
+                "AdminRegistry knows the nodes {known}, and the database has none of them: AdminRegistry works with another one"
+            ),
+            cure: "correct `database.address`, or `dbhost` in AdminRegistry's configuration".into(),
+            sources: vec![
+                ("AdminRegistry".into(), known),
+                ("database".into(), listed),
+            ],
+        });
+    }
     if facts.default_login == Observed::Present(true) {
         out.push(Finding {
             name: Name::DefaultPassword,

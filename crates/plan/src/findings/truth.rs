@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::framework::{FrameworkFacts, server_key};
 use tarsops_model::host::NodeState;
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
@@ -146,12 +147,9 @@ fn framework_words(
                 ),
             ));
         }
-        (_, Observed::Present(_)) => words.push((
-            "AdminRegistry".to_owned(),
-            word(&framework.ping(node), |alive| {
-                if *alive { "ping succ" } else { "no connection" }.to_owned()
-            }),
-        )),
+        (_, Observed::Present(_)) => {
+            words.push(("AdminRegistry".to_owned(), connection(framework, node)))
+        }
     }
     if framework.database.is_absent() {
         return words;
@@ -188,6 +186,21 @@ fn framework_words(
     };
     words.push(("database".to_owned(), database));
     words
+}
+
+/// What AdminRegistry says of a node: its ping, and when its long connection was last heard of.
+fn connection(framework: &FrameworkFacts, node: &NodeName) -> String {
+    let ping = word(&framework.ping(node), |alive| {
+        if *alive { "ping succ" } else { "no connection" }.to_owned()
+    });
+    match framework
+        .admin
+        .present()
+        .and_then(|admin| admin.connections.get(node))
+    {
+        Some(Observed::Present(at)) => format!("{ping}, heard at {at}"),
+        _ => ping,
+    }
 }
 
 fn registry(input: &PlanInput<'_>, id: &ResourceId) -> Vec<(String, String)> {
