@@ -432,6 +432,7 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
         log: vec![],
         took: Duration::ZERO,
         intent: None,
+        labels: None,
     };
     let back = match back_step(run, end).await {
         Ok(step) => {

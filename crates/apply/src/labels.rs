@@ -3,10 +3,15 @@
 //! They lie on the node's host from before its tarsnode is stopped until they stand in the
 //! database again, so that a run that dies in between loses nothing: the next plan puts them back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
+use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, NodeName};
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::AgentChange;
+use tarsops_plan::condition::{Condition, Truth};
 use tarsops_transport::Remote;
 
 use crate::execute::Run;
@@ -15,6 +20,9 @@ use crate::step::{StepEnd, Verdict};
 
 /// How long a host may take for a small file.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A tarsnode that was started has replaced its row within this time (measured: 2 s).
+const REGISTRATION: Duration = Duration::from_secs(8);
 
 /// Keeps the labels on the host.
 pub(crate) async fn keep(
@@ -40,6 +48,75 @@ async fn confirmed(remote: &dyn Remote, script: &str) -> Result<(), String> {
     Err(why.to_owned())
 }
 
+/// After a change that did not succeed: a host that went back has registered anew, so its labels are
+/// put back; one that was never touched keeps none. What cannot be done here the next run does.
+pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, end: &mut StepEnd) {
+    match end.verdict {
+        Verdict::RolledBack(_) => put_back_when_registered(run, node, labels, end).await,
+        Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_) => {
+            if let Ok(remote) = run.connect.connect(node).await {
+                let script = scripts::keep_labels(&run.install_path(node), None);
+                let _ = confirmed(&*remote, &script).await;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is to be kept over a change: what the row says now; what was seen before where it cannot be
+/// read now; and what a run that was cut off has left on the host.
+pub(crate) async fn to_keep(
+    run: &Run<'_>,
+    change: &AgentChange,
+    node: &NodeName,
+    seen: &Inventory,
+) -> Option<NodeLabels> {
+    if change.component != Component::Tarsnode || !change.restart || !change.health {
+        return None;
+    }
+    let framework = run.watch.node(node).await?;
+    let now = match framework.node_row(node) {
+        Observed::Present(row) => NodeLabels::of(row),
+        Observed::Absent => None,
+        Observed::Unknown(_) => change.labels.clone(),
+    };
+    let left = seen
+        .host(node)
+        .present()
+        .and_then(|host| host.labels.clone());
+    now.or(left)
+}
+
+/// Waits until the node has registered, and puts its labels back. Where it does not, they stay on
+/// the host for the next run.
+pub(crate) async fn put_back_when_registered(
+    run: &Run<'_>,
+    node: &NodeName,
+    labels: &NodeLabels,
+    end: &mut StepEnd,
+) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let inventory = Inventory {
+            framework: run.watch.node(node).await,
+            ..Inventory::default()
+        };
+        if Condition::Registered.eval(node, &inventory) == Truth::Holds {
+            if let Err(why) = put_back(run, node, labels, end).await {
+                end.log.push(why.why().unwrap_or_default().to_owned());
+            }
+            return;
+        }
+        if Instant::now() > until {
+            end.log.push(
+                "its label and group are kept on the host: it has not registered yet".to_owned(),
+            );
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Writes the labels into the node's row where it says nothing of its own, and forgets them on the
 /// host.
 pub(crate) async fn put_back(
@@ -56,11 +133,16 @@ pub(crate) async fn put_back(
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    if run.watch.label(node, labels).await.map_err(failed)? {
-        end.log.push("its label and group are put back".to_owned());
-    } else {
-        end.log
-            .push("its row has a label or group of its own, which is left".to_owned());
+    // The row may still be the one from before the restart, which says it all and is about to be
+    // replaced.
+    let until = Instant::now() + REGISTRATION;
+    while !run.watch.label(node, labels).await.map_err(failed)? {
+        if Instant::now() > until {
+            end.log
+                .push("its row has a label or group of its own, which is left".to_owned());
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let remote = run
         .connect

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::NodeLabels;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
@@ -123,6 +124,8 @@ pub struct StepEnd {
     pub took: Duration,
     /// The intent that lies on the host, if the step acted.
     pub intent: Option<Intent>,
+    /// What the node's row said before its tarsnode was stopped.
+    pub labels: Option<NodeLabels>,
 }
 
 /// A name for a folder on the host.
@@ -153,6 +156,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         log: vec![],
         took: Duration::ZERO,
         intent: None,
+        labels: None,
     };
     let mut gate = Gate::default();
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
@@ -172,6 +176,9 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         };
         end.log.extend(back.log);
     }
+    if let Some(labels) = end.labels.take() {
+        labels::settle(run, &node, &labels, &mut end).await;
+    }
     end.took = began.elapsed();
     end
 }
@@ -190,6 +197,8 @@ enum Gate {
 #[derive(Default)]
 struct Held {
     since: Option<Instant>,
+    /// What it said when it was last not content.
+    last: Option<String>,
     /// Why it is not now, and whether that is a no or only not known.
     why: Option<Truth>,
 }
@@ -203,6 +212,9 @@ impl Held {
             }
             other => {
                 self.since = None;
+                if let Truth::Fails(why) | Truth::Unknown(why) = &other {
+                    self.last = Some(why.clone());
+                }
                 self.why = Some(other);
             }
         }
@@ -250,11 +262,11 @@ async fn pass_gate(
 ) -> Result<(), Verdict> {
     let settle = Duration::from_secs(run.desired.policy.settle);
     loop {
-        let (since, why) = {
+        let (since, why, last) = {
             let now = held
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            (now.since, now.why.clone())
+            (now.since, now.why.clone(), now.last.clone())
         };
         if since.is_some_and(|s| s.elapsed() >= settle) {
             return Ok(());
@@ -271,8 +283,9 @@ async fn pass_gate(
                     "the host is content; whether the framework is could not be seen within {limit} s: {why}"
                 )),
                 _ => Verdict::LeftFailed(format!(
-                    "the framework was not content for {} s on end within {limit} s",
-                    settle.as_secs()
+                    "the framework was not content for {} s on end within {limit} s; before, {}",
+                    settle.as_secs(),
+                    last.as_deref().unwrap_or("it was not asked in time")
                 )),
             });
         }
@@ -312,10 +325,16 @@ async fn walk(
     } else if !wanted.is_empty() && holds(&local, node, &seen).is_ok() {
         seen.framework = run.watch.node(node).await;
     }
-    if holds(&step.post, node, &seen).is_ok() {
+    if holds(&step.post, node, &seen).is_ok() && is_back(&step.action, node, &seen) {
         return Ok(Verdict::AlreadyDone);
     }
     holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    // What the row says now is what the registration will lose, not what it said when the plan was
+    // made.
+    let labels = match &step.action {
+        Action::ChangeAgent(change) => labels::to_keep(run, change, node, &seen).await,
+        _ => None,
+    };
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -349,11 +368,12 @@ async fn walk(
         Action::ChangeAgent(change) => {
             let began = Instant::now();
             let held = std::sync::Mutex::new(Held::default());
-            if let Some(labels) = &change.labels {
+            if let Some(labels) = &labels {
                 labels::keep(&*remote, &install, labels)
                     .await
                     .map_err(Verdict::NotStarted)?;
             }
+            end.labels.clone_from(&labels);
             let acting = act(run, step, node, change, remote, &seen, &install, end);
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
@@ -366,6 +386,9 @@ async fn walk(
             if wanted.is_empty() {
                 acting.await?;
                 let verdict = see(run, node, &local).await?;
+                if let Some(labels) = &labels {
+                    labels::put_back_when_registered(run, node, labels, end).await;
+                }
                 if let (Some(_), Some(from)) = (registry, &change.folder_from) {
                     crate::rows::put_back(run, from, end).await?;
                 }
@@ -386,7 +409,7 @@ async fn walk(
                 never = follow(run, node, registry, &wanted, &held) => match never {},
             };
             passed?;
-            if let Some(labels) = &change.labels {
+            if let Some(labels) = &labels {
                 labels::put_back(run, node, labels, end).await?;
             }
             if let Some(registry) = registry {
@@ -396,6 +419,26 @@ async fn walk(
         }
     }
     see(run, node, &local).await
+}
+
+/// Whether a way back has nothing left to put back: a configuration that still is the new one means
+/// well by every other condition.
+fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
+    let Action::ChangeAgent(change) = action else {
+        return true;
+    };
+    let Observed::Present(agent) = seen.agent(node) else {
+        return true;
+    };
+    !change.lenient
+        || change.files.iter().all(|file| {
+            match tarsops_plan::condition::file_digest(agent, &file.path) {
+                Observed::Present(digest) => Some(digest) == file.after,
+                Observed::Absent => file.after.is_none(),
+                // Not looked at: the host itself compares.
+                Observed::Unknown(_) => true,
+            }
+        })
 }
 
 /// Sees from here what the host has seen of its own end.

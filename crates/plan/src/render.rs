@@ -264,7 +264,10 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     let mut unchecked: Vec<String> = Vec::new();
     let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
     let mut plain: Vec<(String, String)> = Vec::new();
-    let name = |r: &ResourceId| r.node().map_or_else(|| r.to_string(), ToString::to_string);
+    let name = |r: &ResourceId| {
+        r.node()
+            .map_or_else(|| r.to_string(), |n| format!("agent/{n}"))
+    };
     for line in &plan.report {
         match line {
             Line::Blocked { resource, why } => {
@@ -299,7 +302,7 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
                         "run {run} left a change unfinished; apply ends it first"
                     ))
                     .or_default()
-                    .push(node.to_string());
+                    .push(format!("agent/{node}"));
             }
         }
     }
@@ -341,13 +344,8 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
         }
     }
     let before = out.len();
-    let put = |out: &mut String, sign: char, nodes: &[String], text: &str| {
-        let many = if nodes.len() > 1 {
-            format!(" ({} nodes)", nodes.len())
-        } else {
-            String::new()
-        };
-        let line = format!("  {sign} agent/{}{many}  {text}", compress(nodes));
+    let put = |out: &mut String, sign: char, about: &[String], text: &str| {
+        let line = format!("  {sign} {}  {text}", together(about));
         let _ = writeln!(out, "{}", style.paint(sign, &line));
     };
     for (text, nodes) in &alarms {

@@ -98,6 +98,13 @@ pub enum Blocked {
         /// What is so.
         why: String,
     },
+    /// No registry answers that a started tarsnode could register with.
+    NoRegistry,
+    /// Another process listens on the port that it needs.
+    PortTaken {
+        /// Which port.
+        port: u16,
+    },
     /// A `check.sh` in the crontab would start again what shall be stopped.
     Watched,
     /// Something that it rests upon cannot be seen.
@@ -147,8 +154,12 @@ impl Blocked {
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
             Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
-            Self::StillAnswers { .. } => "say `state: absent` if it shall be removed from the machine first".to_owned(),
+            Self::StillAnswers { .. } => "wait until nobody has answered for a minute; `state: absent` removes it from a machine that lives".to_owned(),
             Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
+            Self::NoRegistry => "bring a registry of the spec up first".to_owned(),
+            Self::PortTaken { port } => {
+                format!("find it with `ss -ltnp sport = :{port}` there and move it away")
+            }
             Self::Watched => "take the line with check.sh out of the crontab there".to_owned(),
             Self::Unseen { .. } => "make it readable for the SSH user, or say `become: sudo`".to_owned(),
             Self::Finding { cure, .. } => cure.clone(),
@@ -197,6 +208,15 @@ impl fmt::Display for Blocked {
             Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
             Self::StillAnswers { why } => write!(f, "it shall be gone, and {why}"),
             Self::LastRegistry { why } => write!(f, "it is left as it is: {why}"),
+            Self::NoRegistry => {
+                f.write_str("no registry answers, so a restarted tarsnode could not register")
+            }
+            Self::PortTaken { port } => {
+                write!(
+                    f,
+                    "another process listens on port {port}, which tarsnode needs"
+                )
+            }
             Self::Watched => {
                 f.write_str("a check.sh in its crontab would start again what is stopped")
             }

@@ -95,7 +95,10 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
         needs: vec![],
         resource,
         sign: Sign::Remove,
-        summary: format!("delete its {count} rows from the framework's database"),
+        summary: match count {
+            1 => format!("delete the row of {node} from the framework's database"),
+            count => format!("delete the {count} rows of {node} from the framework's database"),
+        },
         action: Action::ForgetNode {
             node: node.clone(),
             ip: spec.ip,
@@ -191,8 +194,9 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
             batch: 0,
             needs: vec![],
             sign: Sign::Remove,
-            summary: "delete its rows; nodes drop it from their locators within two minutes"
-                .to_owned(),
+            summary: format!(
+                "delete the rows of the registry {registry}; nodes drop it from their locators within two minutes"
+            ),
             action: Action::ForgetRegistry {
                 registry: registry.clone(),
                 node: node_of(input, registry),
@@ -213,7 +217,9 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
 fn node_of(input: &PlanInput<'_>, registry: &Endpoint) -> String {
     let rows = input.inventory.framework.as_ref().map(|f| f.rows());
     let named = match rows {
-        Some(Observed::Present(rows)) => cluster::resolved(rows).get(registry).cloned(),
+        Some(Observed::Present(rows)) => cluster::resolved(rows)
+            .remove(registry)
+            .map(|named| named.node),
         _ => None,
     };
     named.unwrap_or_else(|| registry.host.to_string())

@@ -96,6 +96,8 @@ pub async fn look(
         let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
         Fault::new(FaultKind::Garbled, format!("its answer cannot be read: {e}{said}"))
     })?;
+    let mut host = host;
+    host.clock_skew = skew_within(host.clock_skew, began.elapsed());
     Ok(Seen {
         node: node.clone(),
         host: Observed::Present(host),
@@ -103,6 +105,16 @@ pub async fn look(
         fault: None,
         took: began.elapsed(),
     })
+}
+
+/// The skew that is proven: the host read its clock at some moment while we waited, and `apparent`
+/// compares that with the moment of asking. A slow login is no wrong clock.
+fn skew_within(apparent: i64, waited: Duration) -> i64 {
+    let waited = i64::try_from(waited.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
+    if apparent <= 0 {
+        return apparent;
+    }
+    apparent.saturating_sub(waited).max(0)
 }
 
 /// Looks at all `nodes`, a bounded number at once. `progress` is told of each host as it is done.
@@ -153,4 +165,18 @@ pub async fn look_at_all(
     }
     report.faults.sort_by(|a, b| a.0.cmp(&b.0));
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_no_wrong_clock() {
+        let seconds = Duration::from_millis;
+        assert_eq!(skew_within(4, seconds(3600)), 0);
+        assert_eq!(skew_within(0, seconds(10)), 0);
+        assert_eq!(skew_within(9, seconds(3600)), 5);
+        assert_eq!(skew_within(-7, seconds(3600)), -7);
+    }
 }

@@ -279,11 +279,13 @@ impl Access {
         let until = Instant::now() + deadline;
         let (mut conn, tls) = self.connect(deadline).await?;
         let reading = async {
+            let asked = now();
             let (clock, server): (i64, String) = conn
                 .query_first("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED), VERSION()")
                 .await?
                 .ok_or_else(|| mysql_async::Error::Other("it has no clock".into()))?;
-            let clock_skew = clock - now();
+            // It read its clock at some moment between asking and now.
+            let clock_skew = (clock - now()).max(0) + (clock - asked).min(0);
             let databases = databases(&mut conn).await?;
             let rows = match databases.get("db_tars") {
                 Some(Observed::Present(())) => Observed::Present(rows::read(&mut conn).await?),
@@ -324,11 +326,11 @@ impl Access {
     ) -> Result<(Option<NodeRow>, Observed<Vec<ServerRow>>), DatabaseError> {
         let (mut conn, _) = self.connect(deadline).await?;
         let reading = async {
-            let row: Option<(String, Option<String>, Option<i64>)> = conn
+            // All columns, as a release may have no label and no group.
+            let row: Option<mysql_async::Row> = conn
                 .exec_first(
-                    "SELECT CAST(node_name AS CHAR), CAST(present_state AS CHAR), \
-                     CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
-                     FROM db_tars.t_node_info WHERE node_name = ?",
+                    "SELECT *, CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
+                     AS heartbeat_age FROM db_tars.t_node_info WHERE node_name = ?",
                     (node.as_str(),),
                 )
                 .await?;
@@ -353,10 +355,12 @@ impl Access {
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
-        let row = row.map(|(name, present, heartbeat_age)| NodeRow {
-            name,
-            present,
-            heartbeat_age,
+        let row = row.map(|mut row| NodeRow {
+            name: cell(&mut row, "node_name").unwrap_or_default(),
+            present: cell(&mut row, "present_state"),
+            label: cell(&mut row, "label"),
+            group_id: cell(&mut row, "group_id"),
+            heartbeat_age: cell(&mut row, "heartbeat_age"),
             ..NodeRow::default()
         });
         let server = |(application, server, setting, present)| ServerRow {
@@ -422,6 +426,11 @@ impl Access {
     }
 }
 
+/// The value of a column; none where it is NULL, of another kind, or not there.
+fn cell<T: mysql_async::prelude::FromValue>(row: &mut mysql_async::Row, column: &str) -> Option<T> {
+    row.take_opt::<Option<T>, _>(column)?.ok()?
+}
+
 /// Which of the framework's databases exist. One that is not listed is absent only for a user who
 /// may see them all.
 async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, mysql_async::Error> {
@@ -449,8 +458,9 @@ async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, my
                 Observed::Absent
             } else {
                 Observed::Unknown(
-                    "it is not listed, and our user may not see all databases (privilege SHOW DATABASES)"
-                        .to_owned(),
+                    format!(
+                        "{name} is not listed, and our user may not see all databases: it needs SELECT on it, or the privilege SHOW DATABASES"
+                    ),
                 )
             };
             ((*name).to_owned(), word)

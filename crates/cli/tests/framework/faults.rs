@@ -6,7 +6,7 @@ use std::path::Path;
 use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
 
 use crate::support::wait_until;
-use crate::world::{NEW, PASSWORD, PATIENCE, World};
+use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};
 
 #[test]
 fn a_row_that_was_deleted_comes_back_with_a_restart() {
@@ -43,6 +43,19 @@ fn what_a_registration_loses_is_put_back() {
     world.tarsops(["apply", "-y"]).exits(0);
     assert_eq!(world.sql(&labels), kept);
     world.is_well();
+    // So it is when the run is taken back, which restarts it, too.
+    world.tarsops(["rollback", "-y"]).exits(0);
+    assert_eq!(world.sql(&labels), kept);
+    world.respec(|s| s.version = OLD);
+    world.is_well();
+    // And what somebody has set since the plan was made is not undone by it.
+    world.respec(|s| s.version = NEW);
+    world.tarsops(["plan", "-o", "saved.plan"]).exits(2);
+    world.sql(&format!(
+        "UPDATE db_tars.t_node_info SET label = 'later', group_id = 9 WHERE node_name = '{node}'"
+    ));
+    world.tarsops(["apply", "saved.plan", "-y"]).exits(0);
+    assert_eq!(world.sql(&labels), "later\t9\n");
     // A run that was cut off between the restart and here has left them on the host.
     let file = world.tars(4).parent().unwrap().join(".tarsops/labels");
     assert!(!file.exists());
@@ -88,6 +101,9 @@ fn another_clusters_database_blocks_everything() {
         .says("none of them is in the spec");
     world.tarsops(["apply", "-y"]).exits(6);
     world.tarsops(["drift"]).exits(6);
+    // Whatever the command is narrowed to.
+    let narrow = world.tarsops(["apply", "-y", "--on", &world.node(3)]);
+    narrow.exits(6).says("0 to add, 0 to change, 0 to remove");
     world.respec(|s| s.address = None);
     world.tarsops(["apply", "-y"]).exits(0);
     world.is_well();
@@ -112,8 +128,7 @@ fn rows_of_a_node_that_is_gone_go_when_nobody_answers() {
          VALUES ('Shop', 'Cart', '{node}', 'active', 'active', 'tars.default', '', NOW())"
     ));
     let plan = world.tarsops(["plan"]);
-    plan.exits(2)
-        .says("delete its 2 rows from the framework's database");
+    plan.exits(2).says("delete the 2 rows of ");
     world.tarsops(["apply", "-y"]).exits(0);
     let left = world.sql(&format!(
         "SELECT COUNT(*) FROM db_tars.t_node_info WHERE node_name = '{node}'; \

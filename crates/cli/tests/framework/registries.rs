@@ -1,6 +1,6 @@
 //! Registries that come and go, and what follows them.
 
-use crate::world::World;
+use crate::world::{NEW, OLD, World};
 
 /// Down for good: nobody is there who would start it again.
 fn take_down(world: &World, n: usize) {
@@ -22,13 +22,22 @@ fn a_registry_that_is_down_is_started() {
 
 #[test]
 fn a_registry_that_hangs_is_not_started_twice() {
-    let world = World::new(4);
+    let mut world = World::new(4);
     world.freeze(2, "tarsregistry");
     world
         .check("registry-silent", "drift", 2)
         .says("gave no answer");
     let plan = world.tarsops(["plan"]);
     plan.exits(2).says("0 to add, 0 to change, 0 to remove");
+    // With the other one, too, nobody could register: no tarsnode that works is stopped.
+    world.freeze(1, "tarsregistry");
+    world.respec(|s| s.version = NEW);
+    let before = world.pids(3, "tarsnode");
+    let blocked = world.tarsops(["apply", "-y"]);
+    blocked.exits(6).says("no registry answers");
+    assert_eq!(world.pids(3, "tarsnode"), before);
+    world.respec(|s| s.version = OLD);
+    world.thaw(1, "tarsregistry");
     world.thaw(2, "tarsregistry");
     world.is_well();
 }

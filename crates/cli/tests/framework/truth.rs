@@ -2,7 +2,7 @@
 
 use tarsops_sandbox::database::Rights;
 
-use crate::world::{PASSWORD, World};
+use crate::world::{NEW, OLD, PASSWORD, World};
 
 #[test]
 fn where_all_agree_every_source_has_its_word() {
@@ -59,6 +59,15 @@ fn a_database_that_is_silent_proves_nothing() {
     let plan = world.tarsops(["plan"]);
     plan.exits(4).says("0 to add, 0 to change, 0 to remove");
     world.tarsops(["drift"]).exits(4);
+    // Nobody could say whether a node comes back, nor what its registration loses.
+    world.respec(|s| s.version = NEW);
+    let before = world.pids(3, "tarsnode");
+    let waits = world.tarsops(["apply", "-y"]);
+    waits
+        .exits(4)
+        .says("its registration, on which a restart rests");
+    assert_eq!(world.pids(3, "tarsnode"), before);
+    world.respec(|s| s.version = OLD);
     world.database.start_again().unwrap();
     world.is_well();
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::agent::Monitor;
+use tarsops_model::agent::{Monitor, SERVER_OBJ_PORT};
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -16,7 +16,7 @@ use crate::action::{AgentChange, Content, CrontabChange, Folder};
 use crate::condition::{Condition, Truth};
 use crate::drift::DriftKind;
 use crate::input::PlanInput;
-use crate::report::Line;
+use crate::report::{Blocked, Line};
 
 impl Work<'_> {
     pub(super) fn finish(
@@ -36,6 +36,9 @@ impl Work<'_> {
         let removal = drift == DriftKind::Surplus;
         if !quiet {
             self.check_means();
+        }
+        if !quiet && !removal && self.restart {
+            self.check_framework();
         }
         let Observed::Present(machine_id) = self.host.machine_id.clone() else {
             self.unknown
@@ -96,6 +99,50 @@ impl Work<'_> {
             drift: Some(drift),
             lines: self.lines,
             change: Some(Prepared { change, pre, post }),
+        }
+    }
+
+    /// What a restart rests upon beyond its host. A tarsnode that works is not stopped while nobody
+    /// could say whether it comes back, nor what its registration makes the framework forget.
+    fn check_framework(&mut self) {
+        let Some(framework) = &self.input.inventory.framework else {
+            return;
+        };
+        if self.input.desired.database().is_some() {
+            let why = match framework.rows() {
+                Observed::Unknown(why) => Some(why),
+                Observed::Present(rows) => rows.nodes.unknown().map(str::to_owned),
+                Observed::Absent => None,
+            };
+            if let Some(why) = why {
+                self.unknown
+                    .push(format!("its registration, on which a restart rests: {why}"));
+            }
+        }
+        let runs = self
+            .input
+            .inventory
+            .agent(self.node)
+            .present()
+            .is_some_and(|a| runs(a));
+        // The tarsnode of a framework host is what starts the registry there.
+        let starts = self
+            .input
+            .desired
+            .host(self.node)
+            .is_some_and(|h| h.role.is_framework());
+        if self.places.no_registry && (runs || !starts) {
+            self.block(Blocked::NoRegistry);
+        }
+        let port = self.port.unwrap_or(SERVER_OBJ_PORT);
+        if !runs
+            && self
+                .host
+                .ports
+                .present()
+                .is_some_and(|ports| ports.contains(&port))
+        {
+            self.block(Blocked::PortTaken { port });
         }
     }
 

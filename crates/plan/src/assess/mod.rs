@@ -12,7 +12,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::ServerRow;
 use tarsops_model::host::{Host, HostFacts, NodeState};
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::package::PackageContents;
 use tarsops_model::resource::ResourceId;
@@ -21,6 +21,7 @@ use crate::action::{AgentChange, FileChange};
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
 use crate::input::PlanInput;
+use crate::registries;
 use crate::report::{Blocked, Line};
 
 mod ending;
@@ -67,6 +68,8 @@ pub struct Prepared {
 pub(crate) struct Places<'a> {
     by_address: BTreeMap<IpAddr, &'a NodeName>,
     servers: BTreeMap<&'a str, Vec<&'a ServerRow>>,
+    /// Whether it is proven that no registry answers, nor that one is about to be started.
+    no_registry: bool,
 }
 
 impl<'a> Places<'a> {
@@ -85,6 +88,7 @@ impl<'a> Places<'a> {
         Self {
             by_address,
             servers,
+            no_registry: no_registry(input),
         }
     }
 
@@ -97,6 +101,24 @@ impl<'a> Places<'a> {
     pub(crate) fn servers_on(&self, node: &NodeName) -> &[&'a ServerRow] {
         self.servers.get(node.as_str()).map_or(&[], Vec::as_slice)
     }
+}
+
+fn no_registry(input: &PlanInput<'_>) -> bool {
+    let Some(framework) = &input.inventory.framework else {
+        return false;
+    };
+    let all = &framework.registries;
+    // One that could not be asked may well live.
+    let silent = !all.is_empty() && all.values().all(|a| !a.is_alive() && !a.is_unknown());
+    silent
+        && !input
+            .desired
+            .hosts()
+            .filter(|(_, h)| all.contains_key(&Endpoint::at(h.ip, 17890)))
+            .any(|(n, _)| {
+                let host = input.inventory.host(n);
+                host.present().is_some_and(|h| registries::is_startable(h))
+            })
 }
 
 /// What is gathered while one node is compared.

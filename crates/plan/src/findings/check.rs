@@ -62,12 +62,17 @@ pub fn checks(input: &PlanInput<'_>) -> Vec<Check> {
     for name in Name::ALL {
         let found: Vec<Finding> = all.iter().filter(|f| f.name == name).cloned().collect();
         let worst = found.iter().map(|f| f.grade).min();
-        let (result, text) = match (worst, source(name, input)) {
+        let told = if is_of_cluster(name) && !input.scope.nodes.is_empty() {
+            Observed::Absent
+        } else {
+            source(name, input)
+        };
+        let (result, text) = match (worst, told) {
             (Some(Grade::Blocked), _) => (Result::Blocked, String::new()),
             (Some(Grade::Drift), _) => (Result::Drift, String::new()),
             (Some(Grade::Warning), _) => (Result::Warning, String::new()),
             (None, Observed::Present(())) => (Result::Ok, name.when_well().to_owned()),
-            (None, Observed::Absent) => (Result::Skipped, not_named(name).to_owned()),
+            (None, Observed::Absent) => (Result::Skipped, not_named(name, input).to_owned()),
             (None, Observed::Unknown(why)) => (Result::Unknown, why),
         };
         out.push(Check {
@@ -96,7 +101,10 @@ fn beyond(input: &PlanInput<'_>) -> Check {
     } else {
         match source(Name::NotRegistered, input) {
             Observed::Present(()) => (Result::Ok, "no node beyond the spec".to_owned()),
-            Observed::Absent => (Result::Skipped, not_named(Name::NotRegistered).to_owned()),
+            Observed::Absent => (
+                Result::Skipped,
+                not_named(Name::NotRegistered, input).to_owned(),
+            ),
             Observed::Unknown(why) => (Result::Unknown, why),
         }
     };
@@ -145,22 +153,55 @@ fn hosts(input: &PlanInput<'_>) -> Check {
     }
 }
 
+/// Whether a check is about the cluster as a whole, which a command that is narrowed to some nodes
+/// does not look at.
+const fn is_of_cluster(name: Name) -> bool {
+    matches!(
+        name,
+        Name::NoDatabase
+            | Name::DefaultPassword
+            | Name::RegistrySilent
+            | Name::RegistryUnlisted
+            | Name::RegistryGone
+            | Name::RegistryNotInSpec
+            | Name::ClockSkew
+    )
+}
+
 /// Why nothing can tell.
-const fn not_named(name: Name) -> &'static str {
+fn not_named(name: Name, input: &PlanInput<'_>) -> &'static str {
+    if is_of_cluster(name) && !input.scope.nodes.is_empty() {
+        return "it is about the whole cluster, and --on names some nodes";
+    }
+    let asks = input.desired.rpc != Rpc::Off;
     match name {
         Name::RegistrySilent | Name::ServantSilent | Name::DeadLocator => {
             "the spec says `rpc: none`"
         }
-        Name::ConnectionLost => "the spec names no database, or no AdminRegistry to ask",
+        Name::RegistryUnlisted | Name::ConnectionLost if !asks => "the spec says `rpc: none`",
         _ => "the spec names no database",
     }
+}
+
+/// Whether every host that is meant was seen.
+fn seen(input: &PlanInput<'_>) -> Observed<()> {
+    use tarsops_model::host::NodeState;
+    input
+        .desired
+        .hosts()
+        .filter(|(n, h)| input.scope.has_node(n) && h.state == NodeState::Present)
+        .find_map(|(n, _)| {
+            let why = input.inventory.host(n).unknown()?.to_owned();
+            Some(Observed::Unknown(format!("{n}: {why}")))
+        })
+        .unwrap_or(Observed::Present(()))
 }
 
 /// Whether the sources of a check gave their word; absent where the spec names none.
 fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
     let Some(framework) = &input.inventory.framework else {
         return match name {
-            Name::NodeidTwice | Name::PortTaken => Observed::Present(()),
+            Name::NodeidTwice | Name::PortTaken => seen(input),
             _ => Observed::Absent,
         };
     };
@@ -169,12 +210,33 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         Observed::Absent => Observed::Absent,
         Observed::Unknown(why) => Observed::Unknown(why.clone()),
     };
-    // Without db_tars there are no rows that could be wrong, and no-database says so.
-    let rows = || match database() {
-        Observed::Absent if !framework.database.is_absent() => {
-            Observed::Unknown("there is no db_tars".to_owned())
-        }
-        other => other,
+    // Without db_tars there are no rows that could be wrong, and no-database says so; and a table
+    // that could not be read says nothing.
+    let rows = || {
+        let Observed::Present(facts) = &framework.database else {
+            return database();
+        };
+        let tables = match &facts.rows {
+            Observed::Present(rows) => rows,
+            Observed::Absent => return Observed::Unknown("there is no db_tars".to_owned()),
+            Observed::Unknown(why) => return Observed::Unknown(why.clone()),
+        };
+        let unread = match name {
+            Name::RunsInactive | Name::ActiveNotRunning => tables.servers.unknown(),
+            Name::ForeignDatabase
+            | Name::RegistryUnlisted
+            | Name::RegistryNotInSpec
+            | Name::LocatorBehind => tables.registries.unknown(),
+            Name::RegistryGone => tables
+                .registries
+                .unknown()
+                .or_else(|| tables.servers.unknown())
+                .or_else(|| tables.adapters.unknown()),
+            _ => tables.nodes.unknown(),
+        };
+        unread.map_or(Observed::Present(()), |why| {
+            Observed::Unknown(why.to_owned())
+        })
     };
     let rpc = |registries: bool| {
         if input.desired.rpc == Rpc::Off {
@@ -194,7 +256,7 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         silent.map_or(Observed::Present(()), Observed::Unknown)
     };
     match name {
-        Name::NodeidTwice | Name::PortTaken => Observed::Present(()),
+        Name::NodeidTwice | Name::PortTaken => seen(input),
         Name::RegistrySilent | Name::DeadLocator => rpc(true),
         Name::ServantSilent => rpc(false),
         Name::ConnectionLost => match (rows(), framework.admin.as_ref().map(|_| ())) {
@@ -218,6 +280,7 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
             (Observed::Present(()), word) => word,
             (word, _) => word,
         },
+        Name::ClockSkew => framework.database.as_ref().map(|_| ()),
         Name::NoDatabase => match database() {
             Observed::Absent if !framework.database.is_absent() => Observed::Present(()),
             other => other,

@@ -31,20 +31,21 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
     clocks(input, framework, out);
 }
 
-fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+fn is_foreign(listed: &BTreeMap<Endpoint, &RegistryRow>, input: &PlanInput<'_>) -> bool {
+    !listed.is_empty()
+        && listed
+            .keys()
+            .all(|at| !input.desired.registries.contains(at))
+}
+
+/// Whether the database is this cluster's: looked at whatever the command is narrowed to.
+pub(super) fn guard(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
+    let Some(framework) = &input.inventory.framework else {
+        return;
+    };
     let Observed::Present(facts) = &framework.database else {
         return;
     };
-    if facts.rows.is_absent() {
-        out.push(Finding {
-            name: Name::NoDatabase,
-            grade: Grade::Drift,
-            resource: ResourceId::Schema,
-            text: "the server has no database db_tars, and our user may see all there are".into(),
-            cure: "correct `database.address` if it is the wrong server; tarsops never creates one while `rebuild: never`".into(),
-            sources: vec![("database".into(), "db_tars: absent".into())],
-        });
-    }
     if let Observed::Present(admin) = &framework.admin
         && let (Observed::Present(known), Observed::Present(rows)) = (&admin.nodes, &facts.rows)
         && let Observed::Present(listed) = &rows.nodes
@@ -70,6 +71,49 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
                 ("AdminRegistry".into(), known),
                 ("database".into(), listed),
             ],
+        });
+    }
+    let Observed::Present(rows) = &facts.rows else {
+        return;
+    };
+    let Some(listed) = listed(rows).filter(|l| is_foreign(l, input)) else {
+        return;
+    };
+    let names: Vec<String> = listed.keys().map(ToString::to_string).collect();
+    let wanted: Vec<String> = input
+        .desired
+        .registries
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    out.push(Finding {
+        name: Name::ForeignDatabase,
+        grade: Grade::Blocked,
+        resource: ResourceId::Schema,
+        text: format!(
+            "the database lists the registries {}, and none of them is in the spec: it is another cluster's",
+            names.join(", ")
+        ),
+        cure: "correct `database.address`, or `registry.endpoints`".into(),
+        sources: vec![
+            ("spec".into(), wanted.join(", ")),
+            ("database".into(), names.join(", ")),
+        ],
+    });
+}
+
+fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
+    let Observed::Present(facts) = &framework.database else {
+        return;
+    };
+    if facts.rows.is_absent() {
+        out.push(Finding {
+            name: Name::NoDatabase,
+            grade: Grade::Drift,
+            resource: ResourceId::Schema,
+            text: "the server has no database db_tars, and our user may see all there are".into(),
+            cure: "correct `database.address` if it is the wrong server; tarsops never creates one while `rebuild: never`".into(),
+            sources: vec![("database".into(), "db_tars: absent".into())],
         });
     }
     if facts.default_login == Observed::Present(true) {
@@ -98,21 +142,35 @@ pub(super) fn listed(rows: &Rows) -> Option<BTreeMap<Endpoint, &RegistryRow>> {
 /// The registries that the rows of servers and adapters let be resolved, and the node of each. Name
 /// resolution takes them beside the registries' own rows, whether they ever ran or not
 /// (`RegistryServer/DbHandle.cpp`, loadObjectIdCache).
-pub(crate) fn resolved(rows: &Rows) -> BTreeMap<Endpoint, String> {
+pub(crate) fn resolved(rows: &Rows) -> BTreeMap<Endpoint, Named> {
     let (Some(adapters), Some(servers)) = (rows.adapters.present(), rows.servers.present()) else {
         return BTreeMap::new();
     };
-    let active: BTreeSet<&str> = servers
+    let states: BTreeMap<&str, bool> = servers
         .iter()
         .filter(|s| s.application == "tars" && s.server == Component::Tarsregistry.name())
-        .filter(|s| s.setting.as_deref() != Some("inactive"))
-        .map(|s| s.node.as_str())
+        .map(|s| (s.node.as_str(), s.setting.as_deref() != Some("inactive")))
         .collect();
     adapters
         .iter()
-        .filter(|a| a.servant.as_deref() == Some(QUERY_OBJ) && active.contains(a.node.as_str()))
-        .filter_map(|a| Some((endpoint(a.endpoint.as_deref()?)?, a.node.clone())))
+        .filter(|a| a.servant.as_deref() == Some(QUERY_OBJ))
+        .filter_map(|a| {
+            let named = Named {
+                node: a.node.clone(),
+                active: *states.get(a.node.as_str())?,
+            };
+            Some((endpoint(a.endpoint.as_deref()?)?, named))
+        })
         .collect()
+}
+
+/// A registry that the rows of a server and its adapter name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// On which node.
+    pub(crate) node: String,
+    /// Whether it is resolved: somebody may have set it inactive.
+    pub(crate) active: bool,
 }
 
 /// Reads `tcp -h 10.0.0.1 -p 17890 -t 60000`.
@@ -158,26 +216,7 @@ fn registries(
 ) {
     let listed = rows.and_then(listed);
     let spec = &input.desired.registries;
-    if let Some(listed) = &listed
-        && !listed.is_empty()
-        && listed.keys().all(|at| !spec.contains(at))
-    {
-        let names: Vec<String> = listed.keys().map(ToString::to_string).collect();
-        let wanted: Vec<String> = spec.iter().map(ToString::to_string).collect();
-        out.push(Finding {
-            name: Name::ForeignDatabase,
-            grade: Grade::Blocked,
-            resource: ResourceId::Schema,
-            text: format!(
-                "the database lists the registries {}, and none of them is in the spec: it is another cluster's",
-                names.join(", ")
-            ),
-            cure: "correct `database.address`, or `registry.endpoints`".into(),
-            sources: vec![
-                ("spec".into(), wanted.join(", ")),
-                ("database".into(), names.join(", ")),
-            ],
-        });
+    if listed.as_ref().is_some_and(|l| is_foreign(l, input)) {
         // What follows would compare two clusters with each other.
         return;
     }
@@ -219,9 +258,17 @@ fn registries(
     }
     let Some(listed) = listed else { return };
     let resolved = rows.map(resolved).unwrap_or_default();
-    for (at, node) in resolved
+    let addresses: BTreeSet<String> = input
+        .desired
+        .hosts()
+        .map(|(_, h)| h.ip.to_string())
+        .collect();
+    for (at, named) in resolved
         .iter()
         .filter(|(at, _)| !spec.contains(*at) && !listed.contains_key(*at))
+        // Rows that are set inactive on a node of the spec are somebody's choice; elsewhere they
+        // are what a run that was cut off has left.
+        .filter(|(at, named)| named.active || !addresses.contains(at.host.as_str()))
     {
         out.push(Finding {
             name: Name::RegistryGone,
@@ -231,7 +278,14 @@ fn registries(
             cure: "apply deletes its rows".into(),
             sources: vec![
                 ("spec".into(), "not named".into()),
-                ("database".into(), format!("tars.tarsregistry on {node} is active")),
+                (
+                    "database".into(),
+                    format!(
+                        "tars.tarsregistry on {}, {}",
+                        named.node,
+                        if named.active { "active" } else { "inactive" }
+                    ),
+                ),
             ],
         });
     }

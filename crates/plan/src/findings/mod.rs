@@ -187,12 +187,25 @@ pub const CLOCKS: i64 = 2;
 pub fn findings(input: &PlanInput<'_>) -> Vec<Finding> {
     let mut out = Vec::new();
     nodes::find(input, &mut out);
+    cluster::guard(input, &mut out);
     if input.scope.nodes.is_empty() {
         cluster::find(input, &mut out);
     }
+    out.retain(|found| found.grade == Grade::Blocked || is_meant(input, &found.resource));
     out.sort();
     out.dedup();
     out
+}
+
+/// Whether a resource belongs to a component that is meant.
+fn is_meant(input: &PlanInput<'_>, resource: &ResourceId) -> bool {
+    use tarsops_model::component::Component;
+    match resource {
+        ResourceId::Agent(_) => input.scope.has_component(Component::Tarsnode),
+        ResourceId::Server(component, _) => input.scope.has_component(*component),
+        ResourceId::RegistryEndpoint(_) => input.scope.has_component(Component::Tarsregistry),
+        _ => true,
+    }
 }
 
 /// Sources that were asked and did not give their word, as drift of the unknown kind.
@@ -284,8 +297,16 @@ pub fn extra(input: &PlanInput<'_>) -> Vec<ResourceId> {
         .hosts()
         .map(|(_, h)| h.ip.to_string())
         .collect();
-    let mut out: Vec<ResourceId> = nodes
-        .keys()
+    // Rows of servers may name a node that never registered, or whose row is gone.
+    let placed = rows
+        .servers
+        .present()
+        .into_iter()
+        .flatten()
+        .map(|row| &row.node);
+    let names: std::collections::BTreeSet<&String> = nodes.keys().chain(placed).collect();
+    let mut out: Vec<ResourceId> = names
+        .into_iter()
         .filter_map(|name| name.parse().ok())
         .filter(|name| input.desired.host(name).is_none())
         // A node under its address is told as registered elsewhere.

@@ -311,16 +311,22 @@ impl One<'_> {
                 sources,
             )),
             Observed::Present(row)
-                if row.present.as_deref() == Some("active")
-                    && ping == Observed::Present(false)
-                    && self.agent.is_some() =>
+                if row.present.as_deref() == Some("active") && ping == Observed::Present(false) =>
             {
+                let elsewhere = self
+                    .agent
+                    .and_then(|a| a.processes.present())
+                    .is_some_and(|all| !all.is_empty());
                 out.push(self.finding(
                     Name::ConnectionLost,
                     Grade::Drift,
                     "the database calls it active, and AdminRegistry has no connection to it: nothing can be started, stopped or published there",
                     if runs {
                         "look at tarsnode's log for the address of AdminRegistry; restart tarsnode if it does not connect within a minute"
+                    } else if elsewhere {
+                        "it runs under another nodeid: apply puts that right"
+                    } else if self.agent.is_none() {
+                        "see whether the machine is up; the database says so after 249 to 285 s"
                     } else {
                         "start tarsnode: apply does; without it the database says so after 249 to 285 s"
                     },
@@ -398,8 +404,11 @@ impl One<'_> {
                 format!("{} {}", asked.servant, asked.answer),
                 match asked.component {
                     Component::Tarsnode => "restart tarsnode there".to_owned(),
-                    component => format!(
+                    component if asked.answer.is_dead() => format!(
                         "look at app_log/tars/{component} there; `util/start.sh` of {component} starts it"
+                    ),
+                    component => format!(
+                        "something is there and does not answer: look at app_log/tars/{component}, and at the database if {component} uses it, before you end anything"
                     ),
                 },
                 vec![
