@@ -502,10 +502,14 @@ impl Cluster {
 
     fn server_error(&self) -> ClusterError {
         let log = fs::read_to_string(&self.facts.log).unwrap_or_default();
-        let last = log.lines().next_back().unwrap_or("(nothing)").to_owned();
+        // The program that serves may say the same again in its own words.
+        let last = log
+            .lines()
+            .rfind(|line| line.contains(DATABASE_FAILED))
+            .or_else(|| log.lines().next_back());
         ClusterError::Server {
             log: self.facts.log.clone(),
-            last,
+            last: last.unwrap_or("(nothing)").to_owned(),
         }
     }
 
