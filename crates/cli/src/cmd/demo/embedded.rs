@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -120,6 +120,9 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
             .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
         written.map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))
     };
+    // Stand-ins write files that anybody may write, as the framework does.
+    fs::set_permissions(cluster.dir(), fs::Permissions::from_mode(0o700))
+        .map_err(|e| failed(&e))?;
     // The demonstration must not depend on the user's own SSH settings.
     write("ssh_config", "Host *\n  KexAlgorithms curve25519-sha256\n")?;
     if let Some(own) = &cluster.facts().own_database {
