@@ -38,7 +38,9 @@ fixtures:
 docs:
     UPDATE_DOCS=1 cargo test --locked -p tarsops-cli --test docs
 
-# What the planner and a warm plan cost; the second needs root, as it makes hosts.
+# What the planner, a warm plan, and asking the framework cost; the last two need root, as they make
+# hosts, and the last one mariadbd.
 bench:
     cargo bench --locked -p tarsops-plan --bench planner
     cargo bench --locked -p tarsops-cli --bench warm_plan
+    cargo bench --locked -p tarsops-cli --bench truth

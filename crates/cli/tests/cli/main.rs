@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asking;
+mod demo;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -47,6 +47,16 @@ impl FrameworkOptions {
     }
 }
 
+/// A MariaDB of the cluster's own, for the framework's tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnDatabase {
+    /// A second account for whoever looks after the cluster: it reads `db_tars`, and changes and
+    /// deletes rows.
+    pub operator: String,
+    /// Its password, in the clear: this is for servers that are thrown away.
+    pub password: String,
+}
+
 /// How to make a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -67,6 +77,9 @@ pub struct Options {
     pub packages: Vec<Identity>,
     /// The framework on the first hosts. Default: none.
     pub framework: Option<FrameworkOptions>,
+    /// Whether the cluster's server runs a MariaDB on the first host's address, which lives as long
+    /// as it does; the framework's tables are there then, whatever its options say. Default: none.
+    pub own_database: Option<OwnDatabase>,
 }
 
 impl Options {
@@ -88,6 +101,7 @@ impl Options {
             cron_period: Duration::from_secs(60),
             packages: Vec::new(),
             framework: None,
+            own_database: None,
         })
     }
 }
@@ -197,6 +211,9 @@ pub struct Facts {
     /// The framework on the first hosts, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framework: Option<FrameworkFacts>,
+    /// The second account of the cluster's own MariaDB, if its server runs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_database: Option<OwnDatabase>,
 }
 
 impl Facts {

@@ -1,12 +1,20 @@
-//! The framework on the first host of an embedded cluster.
+//! The framework on the first hosts of an embedded cluster, and what a story does to it.
 
 use std::fs;
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Cluster, ClusterError, FrameworkFacts, FrameworkOptions, HostFacts, PATIENCE};
+use tarsops_wire::Writer;
+use tarsops_wire::codec::Pairs;
+use tarsops_wire::interface::{ADMIN, FORWARD, field};
+use tarsops_wire::packet::{Request, Response};
+
+use super::{
+    Cluster, ClusterError, FrameworkFacts, FrameworkOptions, HostFacts, Options, PATIENCE, database,
+};
 use crate::framework::{COMPONENTS, Component, FrameworkError, Layout, slave};
 use crate::store::{Database, JsonFile, Tables};
 
@@ -18,46 +26,31 @@ pub(super) fn ports() -> impl Iterator<Item = u16> {
     COMPONENTS.into_iter().flat_map(Component::ports)
 }
 
-/// Lay out the components on the first of `hosts` and write the rows about them; none without hosts.
-pub(super) fn lay_out(
-    exe: &Path,
+/// What the framework on the first of `hosts` will be; none without hosts.
+pub(super) fn facts(
     hosts: &[HostFacts],
     options: &FrameworkOptions,
+    own_database: bool,
 ) -> Result<Option<FrameworkFacts>, ClusterError> {
     let members = &hosts[..hosts.len().min(1 + options.slaves)];
     let Some((master, slaves)) = members.split_first() else {
         return Ok(None);
     };
-    let registries: Vec<String> = members
-        .iter()
-        .map(|host| format!("tcp -h {} -p 17890", host.ip))
-        .collect();
-    let registries = registries.join(":");
-    let mut database = options.database.clone();
+    let mut database = if own_database {
+        database::choose(master.ip)?
+    } else {
+        options.database.clone()
+    };
     if let Database::File(path) = &mut database {
         // The components do not run where the caller does.
         *path = std::path::absolute(&path).map_err(super::at(path))?;
-        JsonFile::create(path, &Tables::default()).map_err(FrameworkError::Store)?;
-    }
-    let store = database.open().map_err(FrameworkError::Store)?;
-    for host in members {
-        let layout = Layout {
-            tars: &host.install_path.join("tars"),
-            ip: IpAddr::V4(host.ip),
-            registries: &registries,
-            database: &database,
-            timings: options.timings,
-        };
-        let components = components(host.name == master.name);
-        layout.write_rows(&*store, &host.name, &components, &options.identity)?;
-        layout.lay_out_all(exe, &components, &options.identity)?;
     }
     let ip = IpAddr::V4(master.ip);
     Ok(Some(FrameworkFacts {
         host: master.name.clone(),
         slaves: slaves.iter().map(|host| host.name.clone()).collect(),
         version: options.identity.version.clone(),
-        database: database.clone(),
+        database,
         timings: options.timings,
         query: SocketAddr::new(ip, 17890),
         registry: SocketAddr::new(ip, 17891),
@@ -70,6 +63,87 @@ fn components(master: bool) -> Vec<Component> {
 }
 
 impl Cluster {
+    /// Lay out the components on the framework's hosts and write the rows about them.
+    pub(super) fn lay_out_framework(&self, options: &Options) -> Result<(), ClusterError> {
+        let (Some(framework), Some(wanted)) = (&self.facts.framework, &options.framework) else {
+            return Ok(());
+        };
+        let members = self.members(framework)?;
+        let registries: Vec<String> = members
+            .iter()
+            .map(|host| format!("tcp -h {} -p 17890", host.ip))
+            .collect();
+        if let Database::File(path) = &framework.database {
+            JsonFile::create(path, &Tables::default()).map_err(FrameworkError::Store)?;
+        }
+        let store = framework.database.open().map_err(FrameworkError::Store)?;
+        for host in members {
+            let layout = Layout {
+                tars: &host.install_path.join("tars"),
+                ip: IpAddr::V4(host.ip),
+                registries: &registries.join(":"),
+                database: &framework.database,
+                timings: framework.timings,
+            };
+            let components = components(host.name == framework.host);
+            layout.write_rows(&*store, &host.name, &components, &wanted.identity)?;
+            layout.lay_out_all(&options.exe, &components, &wanted.identity)?;
+        }
+        Ok(())
+    }
+
+    /// The hosts that have components, the master first.
+    fn members(&self, framework: &FrameworkFacts) -> Result<Vec<&HostFacts>, ClusterError> {
+        [&framework.host]
+            .into_iter()
+            .chain(&framework.slaves)
+            .map(|name| self.host(name))
+            .collect()
+    }
+
+    /// Delete the row that the registries have of a node, behind everybody's back; how many rows
+    /// there were. Without a framework there is none.
+    ///
+    /// # Errors
+    /// When the tables cannot be changed.
+    pub fn delete_node_row(&self, node: &str) -> Result<u64, ClusterError> {
+        let Some(framework) = &self.facts.framework else {
+            return Ok(0);
+        };
+        let gone = match &framework.database {
+            Database::File(path) => JsonFile::new(path).change(|tables| {
+                let before = tables.t_node_info.len();
+                tables.t_node_info.retain(|row| row.node_name != node);
+                (before - tables.t_node_info.len()) as u64
+            })?,
+            server => database::delete_node_row(server, node)?,
+        };
+        Ok(gone)
+    }
+
+    /// Stop a component as the management platform does it: AdminRegistry tells the tarsnode of its
+    /// host, which ends the process and does not start it again.
+    ///
+    /// # Errors
+    /// When AdminRegistry cannot be asked or says no.
+    pub fn stop_component(&self, node: &str, component: &str) -> Result<(), ClusterError> {
+        let Some(framework) = &self.facts.framework else {
+            return Ok(());
+        };
+        let refused = |said: String| ClusterError::Refused {
+            component: component.to_owned(),
+            said,
+        };
+        let answer = call(framework.admin, "stopServer", &["tars", component, node])
+            .map_err(|error| refused(error.to_string()))?;
+        let number: Option<i32> = field(&answer, 0).unwrap_or_default();
+        if number == Some(0) {
+            return Ok(());
+        }
+        let said: Option<String> = field(&answer, 4).unwrap_or_default();
+        Err(refused(said.unwrap_or_else(|| format!("{number:?}"))))
+    }
+
     /// Start the framework's components on its hosts with their own scripts, also again after
     /// [`Cluster::power_off`]; those that run are started anew. Returns when all of them listen.
     /// Nothing is done without a framework.
@@ -80,9 +154,8 @@ impl Cluster {
         let Some(framework) = &self.facts.framework else {
             return Ok(());
         };
-        for name in [&framework.host].into_iter().chain(&framework.slaves) {
-            let host = self.host(name)?;
-            for component in components(*name == framework.host) {
+        for host in self.members(framework)? {
+            for component in components(host.name == framework.host) {
                 self.start_component(host, component)?;
             }
         }
@@ -128,6 +201,25 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// One call of AdminRegistry with texts.
+fn call(admin: SocketAddr, function: &str, texts: &[&str]) -> io::Result<Response> {
+    let mut arguments = Writer::new();
+    for (tag, text) in (1..).zip(texts) {
+        arguments.put(tag, *text);
+    }
+    let mut request = Request::new(1, ADMIN, function, arguments.finish());
+    // Without it nobody answers for a node that is not connected.
+    request.context = Pairs(vec![(FORWARD.to_owned(), "on".to_owned())]);
+    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&request.to_frame().map_err(io::Error::other)?)?;
+    let mut size = [0u8; 4];
+    stream.read_exact(&mut size)?;
+    let mut frame = vec![0u8; (u32::from_be_bytes(size) as usize).saturating_sub(4)];
+    stream.read_exact(&mut frame)?;
+    Response::from_frame(&frame).map_err(io::Error::other)
 }
 
 fn is_running(host: &HostFacts, binary: &Path) -> bool {

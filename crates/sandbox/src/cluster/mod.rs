@@ -9,13 +9,14 @@
 //! ends only what runs from within the folder, and the user's own crontab is never touched.
 
 mod cron;
+mod database;
 mod facts;
 mod framework;
 mod procs;
 mod serve;
 mod shims;
 
-pub use facts::{Facts, FrameworkFacts, FrameworkOptions, HostFacts, Naming, Options};
+pub use facts::{Facts, FrameworkFacts, FrameworkOptions, HostFacts, Naming, Options, OwnDatabase};
 pub use serve::serve;
 
 use std::fs::{self, File};
@@ -28,10 +29,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::MariaDbError;
 use crate::framework::FrameworkError;
 use crate::packages::{self, LocalAdmin, PackageError};
 use crate::ssh_server::{SshServerError, make_key};
 use crate::standin::Identity;
+use crate::store::StoreError;
 
 /// First argument with which the multi-call program serves a cluster, see [`serve`].
 pub const SERVE: &str = "sandbox-serve";
@@ -42,6 +45,10 @@ const STATES: &str = "run/hosts.json";
 const STATES_SEEN: &str = "run/hosts.seen";
 /// How long the server may take for anything that is asked of it.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How the server's last words begin where its database does not come up.
+const DATABASE_FAILED: &str = "error: cannot run the cluster's database: ";
+/// How long it may take to come up with a database of its own.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(90);
 
 /// A cluster could not be made, changed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +113,34 @@ pub enum ClusterError {
         /// The last line of it.
         last: String,
     },
+    /// The cluster's own database does not come up.
+    #[error("cannot run the cluster's database")]
+    Database(#[from] MariaDbError),
+    /// A row could not be changed.
+    #[error("cannot change the framework's tables")]
+    Rows(#[from] StoreError),
+    /// AdminRegistry does not do what it is told.
+    #[error("AdminRegistry does not stop {component}: {said}")]
+    Refused {
+        /// The component.
+        component: String,
+        /// What it said.
+        said: String,
+    },
     /// A package could not be written.
     #[error("cannot write the packages")]
     Package(#[from] PackageError),
+}
+
+impl ClusterError {
+    /// Why the cluster's own database does not come up, if it is that.
+    #[must_use]
+    pub fn of_database(&self) -> Option<&str> {
+        match self {
+            Self::Server { last, .. } => last.split_once(DATABASE_FAILED).map(|(_, why)| why),
+            _ => None,
+        }
+    }
 }
 
 /// How a host is.
@@ -188,9 +220,8 @@ impl Cluster {
         }
         let made = Self::lay_out(&dir, count, options).and_then(|cluster| {
             cluster.start_server(options)?;
-            if cluster.facts.framework.is_some() {
-                cluster.start_framework()?;
-            }
+            cluster.lay_out_framework(options)?;
+            cluster.start_framework()?;
             Ok(cluster)
         });
         if made.is_err() {
@@ -225,6 +256,7 @@ impl Cluster {
             cron_ms: u64::try_from(options.cron_period.as_millis()).unwrap_or(u64::MAX),
             hosts: Vec::new(),
             framework: None,
+            own_database: options.own_database.clone(),
         };
         for folder in ["hosts", "ssh", "packages", "run"] {
             let folder = dir.join(folder);
@@ -248,7 +280,7 @@ impl Cluster {
         }
         write(&facts.known_hosts, &known_hosts, 0o600)?;
         if let Some(wanted) = &options.framework {
-            facts.framework = framework::lay_out(&options.exe, &facts.hosts, wanted)?;
+            facts.framework = framework::facts(&facts.hosts, wanted, facts.own_database.is_some())?;
         }
         let cluster = Self {
             dir: dir.to_path_buf(),
@@ -280,12 +312,18 @@ impl Cluster {
             .args(&options.serve_args)
             .arg(&self.dir)
             .current_dir("/")
+            // It and the database go down with the cluster, even where it cannot clean up any more.
+            .env(procs::MARK, &self.dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(at(&self.facts.log))?)
             .stderr(log)
             .spawn()
             .map_err(at(&options.exe))?;
-        let deadline = Instant::now() + PATIENCE;
+        let patience = match &self.facts.own_database {
+            Some(_) => DATABASE_PATIENCE,
+            None => PATIENCE,
+        };
+        let deadline = Instant::now() + patience;
         while self.server().is_none() {
             let ended = child.try_wait().map_err(at(&options.exe))?.is_some();
             if ended || Instant::now() > deadline {
@@ -481,10 +519,14 @@ impl Cluster {
 
     fn server_error(&self) -> ClusterError {
         let log = fs::read_to_string(&self.facts.log).unwrap_or_default();
-        let last = log.lines().next_back().unwrap_or("(nothing)").to_owned();
+        // The program that serves may say the same again in its own words.
+        let last = log
+            .lines()
+            .rfind(|line| line.contains(DATABASE_FAILED))
+            .or_else(|| log.lines().next_back());
         ClusterError::Server {
             log: self.facts.log.clone(),
-            last,
+            last: last.unwrap_or("(nothing)").to_owned(),
         }
     }
 

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Environment variable that marks every process of a host: the host's folder.
+/// Environment variable that marks every process of a host, with the host's folder, and the cluster's
+/// server and its database, with the cluster's.
 pub(super) const MARK: &str = "TARSOPS_HOST_ROOT";
 
 /// A process, told apart from a later one with the same number by its start time.

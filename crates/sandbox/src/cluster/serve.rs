@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::procs::Process;
 use super::{
     Cluster, ClusterError, FACTS, Facts, HostFacts, HostState, PID, STATES_SEEN, States, at, cron,
+    database,
 };
 use crate::ssh_server::{Listener, ServerLog, SshHost, SshServer};
 
@@ -27,17 +28,7 @@ pub fn serve(dir: &Path) -> Result<(), ClusterError> {
     // Out of the terminal's session: it outlives the command that started it.
     let _ = rustix::process::setsid();
     let log = ServerLog::open(&cluster.facts.log)?;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(at(dir))
-        .and_then(|runtime| {
-            let outcome = runtime.block_on(serve_all(&cluster, &log));
-            // Commands that still run are not waited for.
-            runtime.shutdown_background();
-            outcome
-        });
+    let outcome = database::start(&cluster).and_then(|_database| serve_in_runtime(&cluster, &log));
     if let Err(error) = &outcome {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);
@@ -46,9 +37,24 @@ pub fn serve(dir: &Path) -> Result<(), ClusterError> {
             text.push_str(&next.to_string());
             cause = next.source();
         }
-        log.write("server", &format!("error: {text}"));
+        // The last line is what is told.
+        log.write("server", &format!("error: {}", text.replace('\n', " ")));
     }
     outcome
+}
+
+fn serve_in_runtime(cluster: &Cluster, log: &ServerLog) -> Result<(), ClusterError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(at(&cluster.dir))
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(serve_all(cluster, log));
+            // Commands that still run are not waited for.
+            runtime.shutdown_background();
+            outcome
+        })
 }
 
 /// One host as the server steers it.

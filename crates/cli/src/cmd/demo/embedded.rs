@@ -1,0 +1,233 @@
+//! The embedded cluster of the demonstration, and its spec.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use tarsops_sandbox::cluster::{Cluster, FrameworkOptions, Options, OwnDatabase, free_network};
+use tarsops_sandbox::database;
+use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
+use tarsops_sandbox::store::Database;
+
+use crate::failure::{Failure, Result};
+
+/// SSH port of the embedded hosts.
+const SSH_PORT: u16 = 2222;
+/// Versions in the packages folder: the third one ends as soon as it is started.
+pub const VERSIONS: [(&str, Behaviour); 3] = [
+    ("3.0.16", Behaviour::Healthy),
+    ("3.0.17", Behaviour::Healthy),
+    ("3.0.18", Behaviour::CrashAtStart),
+];
+/// How soon a stand-in rewrites its own configuration; the real one takes a minute.
+const REWRITE: Duration = Duration::from_secs(2);
+/// The account in the spec.
+const OPERATOR: &str = "tarsops";
+/// The file with its password, below the cluster's folder.
+const PASSWORD: &str = "database.password";
+
+/// Where the framework's tables are.
+pub enum Tables {
+    /// In a MariaDB that listens there.
+    MariaDb(std::net::SocketAddr),
+    /// In a file, because of this.
+    File(String),
+}
+
+impl Tables {
+    /// One line about it.
+    pub fn line(&self) -> String {
+        match self {
+            Self::MariaDb(at) => format!(
+                "The framework's tables are in a real MariaDB: this machine's mariadbd, at {at}."
+            ),
+            Self::File(why) => format!(
+                "The framework's tables are in a file, and the spec has no `database:`: {why}."
+            ),
+        }
+    }
+
+    /// One word about it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::MariaDb(_) => "mariadb",
+            Self::File(_) => "file",
+        }
+    }
+}
+
+/// A cluster that was made.
+pub struct Made {
+    /// It.
+    pub cluster: Cluster,
+    /// Where the framework's tables are.
+    pub tables: Tables,
+}
+
+/// Makes a cluster and its spec.
+pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
+    let failed =
+        |e: &dyn std::error::Error| Failure::new("could not make the embedded cluster").because(e);
+    let mut options = Options::new().map_err(|e| failed(&e))?;
+    options.ssh_port = SSH_PORT;
+    options.network = free_network(SSH_PORT).ok_or_else(|| {
+        Failure::new(format!(
+            "port {SSH_PORT} or one of the framework's is taken on every loopback address"
+        ))
+    })?;
+    options.cron_period = cron;
+    options.packages = VERSIONS
+        .into_iter()
+        .map(|(version, behaviour)| Identity::new(version, behaviour).rewriting_after(REWRITE))
+        .collect();
+    options.framework = Some(FrameworkOptions {
+        database: Database::File(dir.join("tables.json")),
+        identity: Identity::new(VERSIONS[0].0, VERSIONS[0].1),
+        timings: Timings::faster(haste(nodes)),
+        slaves: 1,
+    });
+    let mut why = match database::require() {
+        Ok(()) => None,
+        Err(missing) => Some(missing.to_string()),
+    };
+    if why.is_none() {
+        options.own_database = Some(OwnDatabase {
+            operator: OPERATOR.to_owned(),
+            password: password().map_err(|e| failed(&e))?,
+        });
+    }
+    let mut made = Cluster::up(dir, nodes, &options);
+    // A mariadbd that is there and does not run must not stop a demonstration.
+    if let Err(e) = &made
+        && let Some(said) = e.of_database()
+    {
+        why = Some(format!("this machine's mariadbd does not come up ({said})"));
+        options.own_database = None;
+        made = Cluster::up(dir, nodes, &options);
+    }
+    let cluster = made.map_err(|e| failed(&e))?;
+    let write = |name: &str, text: &str| {
+        let path = cluster.dir().join(name);
+        let written = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(if name == PASSWORD { 0o600 } else { 0o644 })
+            .open(&path)
+            .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+        written.map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))
+    };
+    // Stand-ins write files that anybody may write, as the framework does.
+    fs::set_permissions(cluster.dir(), fs::Permissions::from_mode(0o700))
+        .map_err(|e| failed(&e))?;
+    // The demonstration must not depend on the user's own SSH settings.
+    write("ssh_config", "Host *\n  KexAlgorithms curve25519-sha256\n")?;
+    if let Some(own) = &cluster.facts().own_database {
+        write(PASSWORD, &format!("{}\n", own.password))?;
+    }
+    write("cluster.yaml", &spec(&cluster))?;
+    let at = address(&cluster);
+    Ok(Made {
+        cluster,
+        tables: match (at, why) {
+            (Some(at), _) => Tables::MariaDb(at),
+            (None, why) => Tables::File(why.unwrap_or_default()),
+        },
+    })
+}
+
+/// How much faster than the framework everything happens in the background: ten times on a few hosts,
+/// and no faster than this machine can follow on many.
+fn haste(nodes: usize) -> u32 {
+    u32::try_from(100 / nodes.max(1)).unwrap_or(1).clamp(1, 10)
+}
+
+fn password() -> io::Result<String> {
+    let mut random = [0u8; 12];
+    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Where the cluster's own database listens.
+fn address(cluster: &Cluster) -> Option<std::net::SocketAddr> {
+    match cluster.facts().framework.as_ref().map(|f| &f.database) {
+        Some(Database::MariaDb { address, .. }) => Some(*address),
+        _ => None,
+    }
+}
+
+/// The spec of an embedded cluster.
+fn spec(cluster: &Cluster) -> String {
+    let facts = cluster.facts();
+    let hosts = &facts.hosts;
+    let (first, second) = (&hosts[0], &hosts[1]);
+    let below = |path: &Path| {
+        path.strip_prefix(cluster.dir()).map_or_else(
+            |_| path.display().to_string(),
+            |p| format!("./{}", p.display()),
+        )
+    };
+    let database = address(cluster).map_or_else(String::new, |at| {
+        format!(
+            "database:\n\
+             \x20 address: \"{at}\"\n\
+             \x20 user: {OPERATOR}\n\
+             \x20 password: {{file: ./{PASSWORD}}}\n\
+             \x20 tls: none\n"
+        )
+    });
+    let mut out = format!(
+        "# An embedded cluster for demonstrations; everything lies below this folder.\n\
+         schema: tarsops/v1\n\
+         cluster: demo\n\
+         rebuild: never\n\
+         framework:\n\
+         \x20 version: {version}\n\
+         \x20 packages: {packages}/{{version}}\n\
+         \x20 install_path: {install}\n\
+         \x20 run_user: {user}\n\
+         ssh:\n\
+         \x20 user: {user}\n\
+         \x20 port: {port}\n\
+         \x20 identity: {identity}\n\
+         \x20 known_hosts: {known}\n\
+         \x20 config: ./ssh_config\n\
+         rpc: direct\n\
+         registry:\n\
+         \x20 endpoints: [\"{ip}:17890\", \"{slave}:17890\"]\n\
+         {database}\
+         rollout: {{canary: 1, max_parallel: 2, settle: 1s, deadline: 10s}}\n\
+         nodes:\n",
+        version = VERSIONS[0].0,
+        packages = below(&facts.packages),
+        install = first.install_path.display(),
+        user = facts.user,
+        port = first.ssh_port,
+        identity = below(&facts.identity),
+        known = below(&facts.known_hosts),
+        ip = first.ip,
+        slave = second.ip,
+    );
+    for (index, host) in hosts.iter().enumerate() {
+        let roles = match index {
+            0 => ", roles: [master]",
+            1 => ", roles: [slave]",
+            _ => "",
+        };
+        let _ = writeln!(out, "  - {{name: \"{}\"{roles}}}", host.name);
+    }
+    // Here all hosts share one file system, so each has a folder of its own.
+    out.push_str("overrides:\n");
+    for host in &hosts[1..] {
+        let _ = writeln!(
+            out,
+            "  \"{}\": {{install_path: {}}}",
+            host.name,
+            host.install_path.display()
+        );
+    }
+    out
+}
