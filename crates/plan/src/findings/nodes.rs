@@ -7,7 +7,7 @@ use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
 use tarsops_model::framework::{Asked, FrameworkFacts, ServerRow};
 use tarsops_model::host::{Host, HostFacts, NodeState};
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
@@ -393,7 +393,11 @@ impl One<'_> {
                 continue;
             }
             // Registries are told as registries, and an agent that does not run as an agent.
-            let is_registry = framework.registries.contains_key(&asked.at);
+            let is_registry = asked.component == Component::Tarsregistry
+                && framework
+                    .registries
+                    .get(&Endpoint::at(self.spec.ip, 17890))
+                    .is_some_and(|answer| !answer.is_alive());
             let idle_agent = asked.component == Component::Tarsnode && !self.runs_as_itself();
             if is_registry || idle_agent {
                 continue;
