@@ -17,7 +17,7 @@ use tarsops_plan::crontab::{self, CrontabEdit};
 use super::super::{CHANGE, CrontabAfter, GUARD, Launch, env, files};
 
 /// Longer than any of these changes takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Lines of other people, one of them odd.
 pub(crate) const FOREIGN: &str =
     "MAILTO=ops\n0 4 * * *\t/opt/backup --note 'a  b' # 100% \\n\n*/5 * * * * true";

@@ -8,9 +8,20 @@ use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
 use crate::support::wait_until;
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};
 
+/// One cluster for all: making one is what takes the time.
 #[test]
-fn a_row_that_was_deleted_comes_back_with_a_restart() {
-    let world = World::new(4);
+fn each_fault_is_named_and_gone_after_its_cure() {
+    let world = &mut World::new(4);
+    nodes_beyond_the_spec_and_an_open_default_account_are_told(world);
+    a_row_that_was_deleted_comes_back_with_a_restart(world);
+    a_node_that_is_frozen_has_lost_its_connection(world);
+    a_node_under_another_nodeid_is_named_and_put_right(world);
+    another_clusters_database_blocks_everything(world);
+    what_a_registration_loses_is_put_back(world);
+    rows_of_a_node_that_is_gone_go_when_nobody_answers(world);
+}
+
+fn a_row_that_was_deleted_comes_back_with_a_restart(world: &mut World) {
     let node = world.node(3);
     world.sql(&format!(
         "DELETE FROM db_tars.t_node_info WHERE node_name = '{node}'"
@@ -28,9 +39,7 @@ fn a_row_that_was_deleted_comes_back_with_a_restart() {
     world.is_well();
 }
 
-#[test]
-fn what_a_registration_loses_is_put_back() {
-    let mut world = World::new(4);
+fn what_a_registration_loses_is_put_back(world: &mut World) {
     let node = world.node(4);
     world.sql(&format!(
         "UPDATE db_tars.t_node_info SET label = '{{\"idc\":\"s\\'z\"}}', group_id = 7 WHERE node_name = '{node}'"
@@ -71,9 +80,7 @@ fn what_a_registration_loses_is_put_back() {
     world.is_well();
 }
 
-#[test]
-fn a_node_that_is_frozen_has_lost_its_connection() {
-    let world = World::new(4);
+fn a_node_that_is_frozen_has_lost_its_connection(world: &mut World) {
     world.freeze(3, "tarsnode");
     // AdminRegistry never answers about it, and answers about others meanwhile.
     let found = world.check("connection-lost", "drift", 2);
@@ -83,17 +90,14 @@ fn a_node_that_is_frozen_has_lost_its_connection() {
     world.is_well();
 }
 
-#[test]
-fn another_clusters_database_blocks_everything() {
-    let mut world = World::new(3);
+fn another_clusters_database_blocks_everything(world: &mut World) {
     let other = MariaDb::start(world.dir(), &MariaDbOptions::default()).unwrap();
     other.load(Schema::AfterConsole).unwrap();
     other.fill().unwrap();
     other.account("ops", PASSWORD, Rights::All).unwrap();
-    world.respec(|s| {
-        s.version = NEW;
-        s.address = Some(other.address());
-    });
+    // Something is to be done, and is not.
+    world.kill(3, "tarsnode");
+    world.respec(|s| s.address = Some(other.address()));
     world.check("foreign-database", "blocked", 6);
     let plan = world.tarsops(["plan"]);
     plan.exits(6)
@@ -109,9 +113,7 @@ fn another_clusters_database_blocks_everything() {
     world.is_well();
 }
 
-#[test]
-fn rows_of_a_node_that_is_gone_go_when_nobody_answers() {
-    let mut world = World::new(4);
+fn rows_of_a_node_that_is_gone_go_when_nobody_answers(world: &mut World) {
     let node = world.node(4);
     world.respec(|s| s.overrides = vec![format!("{node} state: gone")]);
     // It lives: blocked, and nothing is touched.
@@ -144,9 +146,7 @@ fn rows_of_a_node_that_is_gone_go_when_nobody_answers() {
     world.is_well();
 }
 
-#[test]
-fn nodes_beyond_the_spec_and_an_open_default_account_are_told() {
-    let world = World::new(3);
+fn nodes_beyond_the_spec_and_an_open_default_account_are_told(world: &mut World) {
     world.database.installer_account().unwrap();
     world.sql("INSERT INTO db_tars.t_node_info (node_name, present_state) VALUES ('10.7.7.7', 'inactive')");
     world.check("default-password", "warning", 0);
@@ -159,9 +159,7 @@ fn nodes_beyond_the_spec_and_an_open_default_account_are_told() {
     world.tarsops(["plan"]).hides("default");
 }
 
-#[test]
-fn a_node_under_another_nodeid_is_named_and_put_right() {
-    let world = World::new(4);
+fn a_node_under_another_nodeid_is_named_and_put_right(world: &mut World) {
     let script = world.tars(3).join("tarsnode/util/execute.sh");
     let text = std::fs::read_to_string(&script).unwrap();
     let nodeid = |n: usize| format!("--nodeid=\"{}\"", world.node(n));

@@ -2,16 +2,25 @@
 
 use crate::world::{NEW, OLD, World};
 
+/// One cluster for all: making one is what takes the time.
+#[test]
+fn registries_come_and_go() {
+    let world = &mut World::new(4);
+    a_registry_that_hangs_is_not_started_twice(world);
+    a_registry_that_is_down_is_started(world);
+    rows_of_a_registry_that_never_was_go_and_fresh_ones_stay(world);
+    the_last_living_registry_stays(world);
+    a_registry_leaves_with_its_rows_and_every_locator_follows_and_comes_back(world);
+}
+
 /// Down for good: nobody is there who would start it again.
 fn take_down(world: &World, n: usize) {
     world.kill(n, "tarsnode");
     world.kill(n, "tarsregistry");
 }
 
-#[test]
-fn a_registry_that_is_down_is_started() {
-    let world = World::new(4);
-    take_down(&world, 2);
+fn a_registry_that_is_down_is_started(world: &mut World) {
+    take_down(world, 2);
     let found = world.check("registry-silent", "drift", 2);
     found.says("apply starts it");
     let applied = world.tarsops(["apply", "-y"]);
@@ -20,9 +29,7 @@ fn a_registry_that_is_down_is_started() {
     world.is_well();
 }
 
-#[test]
-fn a_registry_that_hangs_is_not_started_twice() {
-    let mut world = World::new(4);
+fn a_registry_that_hangs_is_not_started_twice(world: &mut World) {
     world.freeze(2, "tarsregistry");
     world
         .check("registry-silent", "drift", 2)
@@ -42,9 +49,7 @@ fn a_registry_that_hangs_is_not_started_twice() {
     world.is_well();
 }
 
-#[test]
-fn a_registry_leaves_with_its_rows_and_every_locator_follows_and_comes_back() {
-    let mut world = World::new(4);
+fn a_registry_leaves_with_its_rows_and_every_locator_follows_and_comes_back(world: &mut World) {
     let at = format!("{} -p 17890", world.node(2));
     assert!(world.locator(4).contains(&at));
     world.respec(|s| s.slave = false);
@@ -78,10 +83,7 @@ fn a_registry_leaves_with_its_rows_and_every_locator_follows_and_comes_back() {
     assert!(world.locator(4).contains(&at));
 }
 
-#[test]
-fn the_last_living_registry_stays() {
-    let mut world = World::new(4);
-    let first = world.node(1);
+fn the_last_living_registry_stays(world: &mut World) {
     // The spec names only the first registry, and that one hangs.
     world.respec(|s| s.slave = false);
     world.freeze(1, "tarsregistry");
@@ -90,12 +92,11 @@ fn the_last_living_registry_stays() {
     world.tarsops(["apply", "-y"]).exits(6);
     assert_eq!(world.pids(2, "tarsregistry").len(), 1);
     world.thaw(1, "tarsregistry");
-    let _ = first;
+    world.respec(|s| s.slave = true);
+    world.is_well();
 }
 
-#[test]
-fn rows_of_a_registry_that_never_was_go_and_fresh_ones_stay() {
-    let world = World::new(4);
+fn rows_of_a_registry_that_never_was_go_and_fresh_ones_stay(world: &mut World) {
     world.sql(
         "INSERT INTO db_tars.t_registry_info (locator_id, servant, endpoint, last_heartbeat, present_state, tars_version) \
          VALUES ('127.99.99.9:17890', 'tars.tarsregistry.QueryObj', 'tcp -h 127.99.99.9 -p 17890', NOW(), 'active', '3.0.20')",

@@ -16,12 +16,13 @@ use crate::support::{Ran, program, run, wait_until};
 /// The password of our account; nothing may ever print it.
 pub(crate) const PASSWORD: &str = "s3cret'word\\ü";
 /// How much faster than the real framework the stand-ins are.
-const SPEED: u32 = 20;
+const SPEED: u32 = 8;
 /// How long a stand-in may take for what the real one does within minutes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The versions in the packages folder.
 pub(crate) const OLD: &str = "3.0.17";
 pub(crate) const NEW: &str = "3.0.18";
+pub(crate) const NEWER: &str = "3.0.19";
 
 /// A cluster: host 1 is the master, host 2 a slave, the others plain nodes.
 pub(crate) struct World {
@@ -69,7 +70,7 @@ impl World {
         let mut options = Options::new().unwrap();
         options.exe = program();
         options.cron_period = Duration::from_secs(3600);
-        options.packages = [OLD, NEW]
+        options.packages = [OLD, NEW, NEWER]
             .map(|v| {
                 Identity::new(v, Behaviour::Healthy).rewriting_after(Duration::from_millis(700))
             })
