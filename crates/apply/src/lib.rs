@@ -14,6 +14,7 @@
 //! | [`history`] | what the hosts remember of runs |
 
 pub mod execute;
+mod gate;
 pub mod history;
 pub mod journal;
 mod labels;

@@ -1,0 +1,124 @@
+//! The gate after a node's step: the framework is asked over and over until it has been content for
+//! the settle time, or the deadline passes.
+//!
+//! It takes no decision beyond that: what is wanted stands in the plan, and whether a host goes back
+//! is the step's affair.
+
+use std::time::{Duration, Instant};
+
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_plan::condition::{Condition, Truth};
+
+use crate::execute::Run;
+use crate::step::Verdict;
+
+/// What the framework said of a step after its host was content.
+#[derive(Debug, Default)]
+pub(crate) enum Gate {
+    /// Nothing against it.
+    #[default]
+    Open,
+    /// No, and which source said so.
+    Refused(String),
+}
+
+/// For how long the framework has been content with a node.
+#[derive(Default)]
+pub(crate) struct Held {
+    since: Option<Instant>,
+    /// What it said when it was last not content.
+    last: Option<String>,
+    /// Why it is not now, and whether that is a no or only not known.
+    why: Option<Truth>,
+}
+
+impl Held {
+    fn take(&mut self, truth: Truth) {
+        match truth {
+            Truth::Holds => {
+                self.since.get_or_insert_with(Instant::now);
+                self.why = None;
+            }
+            other => {
+                self.since = None;
+                if let Truth::Fails(why) | Truth::Unknown(why) = &other {
+                    self.last = Some(why.clone());
+                }
+                self.why = Some(other);
+            }
+        }
+    }
+}
+
+/// Between two questions to the framework.
+const QUESTION: Duration = Duration::from_secs(1);
+
+/// Asks the framework over and over, until it is dropped.
+pub(crate) async fn follow(
+    run: &Run<'_>,
+    node: &NodeName,
+    registry: Option<&Endpoint>,
+    wanted: &[Condition],
+    held: &std::sync::Mutex<Held>,
+) -> std::convert::Infallible {
+    loop {
+        let inventory = Inventory {
+            framework: match registry {
+                Some(registry) => run.watch.registry(node, registry).await,
+                None => run.watch.node(node).await,
+            },
+            ..Inventory::default()
+        };
+        let truth = wanted
+            .iter()
+            .map(|c| c.eval(node, &inventory))
+            .find(|t| *t != Truth::Holds)
+            .unwrap_or(Truth::Holds);
+        held.lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take(truth);
+        tokio::time::sleep(QUESTION).await;
+    }
+}
+
+/// Waits until the framework has been content for the settle time. What it cannot say leaves the
+/// host as it is: a database that is down is no reason to stop a tarsnode that works.
+pub(crate) async fn pass_gate(
+    run: &Run<'_>,
+    until: Instant,
+    held: &std::sync::Mutex<Held>,
+    gate: &mut Gate,
+) -> Result<(), Verdict> {
+    let settle = Duration::from_secs(run.desired.policy.settle);
+    loop {
+        let (since, why, last) = {
+            let now = held
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            (now.since, now.why.clone(), now.last.clone())
+        };
+        if since.is_some_and(|s| s.elapsed() >= settle) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            let limit = run.desired.policy.deadline;
+            return Err(match why {
+                Some(Truth::Fails(why)) => {
+                    let why = format!("the host is content, and after {limit} s {why}");
+                    *gate = Gate::Refused(why.clone());
+                    Verdict::LeftFailed(why)
+                }
+                Some(Truth::Unknown(why)) => Verdict::LeftFailed(format!(
+                    "the host is content; whether the framework is could not be seen within {limit} s: {why}"
+                )),
+                _ => Verdict::LeftFailed(format!(
+                    "the framework was not content for {} s on end within {limit} s; before, {}",
+                    settle.as_secs(),
+                    last.as_deref().unwrap_or("it was not asked in time")
+                )),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
