@@ -25,6 +25,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -189,7 +190,10 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), ClusterError> {
 /// Clusters that run side by side need one each.
 #[must_use]
 pub fn free_network(ssh_port: u16) -> Option<[u8; 3]> {
-    let start = std::process::id().wrapping_mul(2_654_435_761) >> 8;
+    // Threads of one process look at the same time: each begins elsewhere.
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    let look = LOOKS.fetch_add(1, Ordering::Relaxed).wrapping_mul(7_919);
+    let start = (std::process::id().wrapping_mul(2_654_435_761) >> 8).wrapping_add(look);
     (0..4096u32).find_map(|step| {
         let number = start.wrapping_add(step.wrapping_mul(251));
         let (a, b) = (1 + (number >> 8) % 250, number % 250);
