@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, OnFailure};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
-use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::way_back;
@@ -474,10 +472,7 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         stage: Stage::Agents,
         batch: 0,
         needs: vec![],
-        resource: match intent.change.component {
-            Component::Tarsnode => ResourceId::Agent(end.node.clone()),
-            other => ResourceId::Server(other, end.node.clone()),
-        },
+        resource: intent.change.resource(),
         sign: Sign::Change,
         summary: prepared.change.summary.clone(),
         action: Action::ChangeAgent(Box::new(prepared.change)),

@@ -8,12 +8,11 @@ use std::time::Duration;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::action::Action;
-use tarsops_plan::condition::Truth;
 use tarsops_plan::plan::Step;
 
 use crate::execute::{Progress, Run};
 use crate::scripts;
-use crate::step::{StepEnd, Verdict, folder_name};
+use crate::step::{StepEnd, Verdict, folder_name, holds};
 
 /// How long a statement may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -159,20 +158,6 @@ async fn look(run: &Run<'_>) -> Result<Inventory, Verdict> {
         framework,
         ..Inventory::default()
     })
-}
-
-fn holds(
-    conditions: &[tarsops_plan::condition::Condition],
-    node: &NodeName,
-    seen: &Inventory,
-) -> Result<(), String> {
-    for condition in conditions {
-        match condition.eval(node, seen) {
-            Truth::Holds => {}
-            Truth::Fails(why) | Truth::Unknown(why) => return Err(why),
-        }
-    }
-    Ok(())
 }
 
 /// Writes the rows down on the master before they are deleted.

@@ -391,7 +391,11 @@ async fn observe(
 }
 
 /// Whether all conditions hold; the first that does not, in words.
-fn holds(conditions: &[Condition], node: &NodeName, seen: &Inventory) -> Result<(), String> {
+pub(crate) fn holds(
+    conditions: &[Condition],
+    node: &NodeName,
+    seen: &Inventory,
+) -> Result<(), String> {
     for condition in conditions {
         match condition.eval(node, seen) {
             Truth::Holds => {}

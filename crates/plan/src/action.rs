@@ -8,6 +8,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, UserName};
+use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
 use crate::crontab::CrontabEdit;
@@ -185,6 +186,17 @@ pub struct AgentChange {
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_from: Option<(RunId, String)>,
+}
+
+impl AgentChange {
+    /// What it changes.
+    #[must_use]
+    pub fn resource(&self) -> ResourceId {
+        match self.component {
+            Component::Tarsnode => ResourceId::Agent(self.node.clone()),
+            other => ResourceId::Server(other, self.node.clone()),
+        }
+    }
 }
 
 /// A change of the run user's crontab.

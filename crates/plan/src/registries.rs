@@ -43,7 +43,7 @@ pub(crate) fn assess(
     host: &HostFacts,
 ) -> Work {
     let id = ResourceId::Server(REGISTRY, node.clone());
-    let at = Endpoint::at(spec.ip, PORT);
+    let at = endpoint_at(spec.ip);
     let placed = input.desired.resources.contains_key(&id);
     let runs = host
         .components
@@ -58,6 +58,11 @@ pub(crate) fn assess(
         _ => {}
     }
     work
+}
+
+/// The endpoint of a registry at `ip`.
+pub(crate) fn endpoint_at(ip: std::net::IpAddr) -> Endpoint {
+    Endpoint::at(ip, PORT)
 }
 
 /// Whether a registry of the spec that lies on `node` is one that apply starts.

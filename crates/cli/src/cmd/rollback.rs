@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tarsops_apply::execute::Interrupt;
 use tarsops_apply::history::ask;
 use tarsops_model::component::{Component, Role};
-use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
@@ -75,10 +74,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
                 stage: Stage::Agents,
                 batch: 1,
                 needs: vec![],
-                resource: match intent.change.component {
-                    Component::Tarsnode => ResourceId::Agent(change.node.clone()),
-                    other => ResourceId::Server(other, change.node.clone()),
-                },
+                resource: intent.change.resource(),
                 sign: match intent.sign {
                     Sign::Add => Sign::Remove,
                     Sign::Change => Sign::Change,

@@ -12,7 +12,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::ServerRow;
 use tarsops_model::host::{Host, HostFacts, NodeState};
-use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::package::PackageContents;
 use tarsops_model::resource::ResourceId;
@@ -114,7 +114,7 @@ fn no_registry(input: &PlanInput<'_>) -> bool {
         && !input
             .desired
             .hosts()
-            .filter(|(_, h)| all.contains_key(&Endpoint::at(h.ip, 17890)))
+            .filter(|(_, h)| all.contains_key(&registries::endpoint_at(h.ip)))
             .any(|(n, _)| {
                 let host = input.inventory.host(n);
                 host.present().is_some_and(|h| registries::is_startable(h))

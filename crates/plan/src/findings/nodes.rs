@@ -7,13 +7,14 @@ use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
 use tarsops_model::framework::{Asked, FrameworkFacts, ServerRow};
 use tarsops_model::host::{Host, HostFacts, NodeState};
-use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::{Finding, Grade, Name, cluster};
 use crate::assess::Places;
 use crate::input::PlanInput;
+use crate::registries;
 
 /// The application of the framework's own servers.
 const APPLICATION: &str = "tars";
@@ -396,7 +397,7 @@ impl One<'_> {
             let is_registry = asked.component == Component::Tarsregistry
                 && framework
                     .registries
-                    .get(&Endpoint::at(self.spec.ip, 17890))
+                    .get(&registries::endpoint_at(self.spec.ip))
                     .is_some_and(|answer| !answer.is_alive());
             let idle_agent = asked.component == Component::Tarsnode && !self.runs_as_itself();
             if is_registry || idle_agent {
