@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -54,9 +55,22 @@ fn me() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Another program writes what will be run: a process that a neighbouring test forks at that moment
+/// would hold our descriptor for a while, and a file open for writing cannot be run.
 fn write(path: &Path, mode: u32, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
+    if mode & 0o111 == 0 {
+        fs::write(path, content).unwrap();
+    } else {
+        let mut child = Command::new("dd")
+            .arg(format!("of={}", path.display()))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
