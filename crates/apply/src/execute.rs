@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, OnFailure};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
@@ -158,6 +159,14 @@ pub trait Watch: Send + Sync {
         registry: &'a Endpoint,
     ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
 
+    /// What the framework says of `component` on `node`: whether its servants answer, its row, and
+    /// AdminRegistry's view of it.
+    fn server<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
+
     /// Gives the row of `node` a label and a group where it has none; whether it had none.
     ///
     /// # Errors
@@ -206,13 +215,21 @@ impl Run<'_> {
         install_path(self.desired, node)
     }
 
-    pub(crate) fn look_options(&self, node: &NodeName) -> tarsops_probe::Options {
+    pub(crate) fn look_options(
+        &self,
+        node: &NodeName,
+        component: Option<Component>,
+    ) -> tarsops_probe::Options {
         tarsops_probe::Options {
             install_path: self.install_path(node),
             run_user: self.desired.run_user.clone(),
             rehash: true,
             parallel: 1,
             deadline: self.look_deadline,
+            servers: component
+                .into_iter()
+                .filter(|c| *c != Component::Tarsnode)
+                .collect(),
         }
     }
 }
@@ -458,14 +475,15 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         .ok_or("nothing is known of what it did")?;
     let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
     let now = (run.clock)();
-    let seen = tarsops_probe::look(&end.node, &*remote, &run.look_options(&end.node), now)
+    let options = run.look_options(&end.node, Some(intent.change.component));
+    let seen = tarsops_probe::look(&end.node, &*remote, &options, now)
         .await
         .map_err(|e| e.text)?;
     let mut inventory = Inventory {
         observed_at: now,
         ..Inventory::default()
     };
-    inventory.insert(&end.node, seen.host, seen.agent);
+    seen.into(&mut inventory);
     let prepared = way_back(intent, &inventory).map_err(|e| e.to_string())?;
     Ok(Step {
         id: format!("{}.back", end.step),

@@ -1,6 +1,7 @@
 //! Predicates over observed facts, as data: what must hold before and after a step.
 
 mod rows;
+mod server;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -109,6 +110,40 @@ pub enum Condition {
         /// Whether it shall be.
         there: bool,
     },
+    /// Exactly one process of another component runs, of this binary, as this user.
+    ServerRuns {
+        /// Which.
+        component: Component,
+        /// Digest of the running executable; any if left out.
+        digest: Option<Digest>,
+        /// Its user.
+        user: String,
+    },
+    /// The ports of another component listen.
+    ServerListens {
+        /// Which.
+        component: Component,
+    },
+    /// Every servant of another component answers on the node.
+    ServantsAnswer {
+        /// Which.
+        component: Component,
+    },
+    /// The database calls another component active on the node.
+    ServerActive {
+        /// Which.
+        component: Component,
+    },
+    /// AdminRegistry hears from the node that another component is active there.
+    ServerInNode {
+        /// Which.
+        component: Component,
+    },
+    /// A registry of the spec other than this one answers.
+    AnotherRegistry {
+        /// The one that does not count.
+        but: Endpoint,
+    },
     /// The registry answers.
     RegistryAnswers {
         /// Which registry.
@@ -183,6 +218,18 @@ impl Condition {
                 | Self::RegistryAnswers { .. }
                 | Self::RegistryListed { .. }
                 | Self::RegistryForgotten { .. }
+                | Self::ServantsAnswer { .. }
+                | Self::ServerActive { .. }
+                | Self::ServerInNode { .. }
+        )
+    }
+
+    /// Whether it is what the framework says of a component other than tarsnode.
+    #[must_use]
+    pub const fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::ServantsAnswer { .. } | Self::ServerActive { .. } | Self::ServerInNode { .. }
         )
     }
 
@@ -243,16 +290,12 @@ impl Condition {
                     })
                 }
             },
-            Self::File { path, digest } => match inventory.agent(node) {
-                Observed::Unknown(why) => Truth::Unknown(why),
+            Self::File { path, digest } => match digest_at(inventory, node, path) {
+                Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
                 Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
-                Observed::Present(a) => match file_digest(a, path) {
-                    Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
-                    Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
-                    Observed::Present(d) => {
-                        truth(Some(d) == *digest, || format!("{path} has another content"))
-                    }
-                },
+                Observed::Present(d) => {
+                    truth(Some(d) == *digest, || format!("{path} has another content"))
+                }
             },
             Self::Mode { path, mode } => on_agent(node, inventory, |a| match file_mode(a, path) {
                 Observed::Present(found) => truth(found & mode == *mode, || {
@@ -354,7 +397,13 @@ impl Condition {
                     "AdminRegistry has no connection to it (no `ping succ`)".to_owned()
                 }),
             },
-            Self::Unanswered
+            Self::ServerRuns { .. }
+            | Self::ServerListens { .. }
+            | Self::ServantsAnswer { .. }
+            | Self::ServerActive { .. }
+            | Self::ServerInNode { .. } => self.of_server(node, inventory),
+            Self::AnotherRegistry { .. }
+            | Self::Unanswered
             | Self::Forgotten { .. }
             | Self::RegistryDead { .. }
             | Self::RegistryLeft
@@ -415,6 +464,29 @@ pub fn wanted_conf_like(
         nodeid.clone_into(&mut wanted.endpoint_host);
     }
     wanted
+}
+
+/// The digest of one of the files that a probe reports on a node.
+#[must_use]
+pub fn digest_at(inventory: &Inventory, node: &NodeName, path: &str) -> Observed<Digest> {
+    let name = path.split('/').next().unwrap_or_default();
+    match name.parse::<Component>() {
+        Ok(component) if component != Component::Tarsnode => {
+            if path != crate::servers::binary_path(component) {
+                return Observed::Unknown("it is not looked at".to_owned());
+            }
+            match inventory.server(component, node) {
+                Observed::Present(server) => server.binary.as_ref().map(|b| b.digest),
+                Observed::Absent => Observed::Absent,
+                Observed::Unknown(why) => Observed::Unknown(why),
+            }
+        }
+        _ => match inventory.agent(node) {
+            Observed::Present(agent) => file_digest(agent, path),
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why),
+        },
+    }
 }
 
 /// The digest of one of the files that a probe reports.

@@ -37,6 +37,7 @@ pub mod render;
 pub mod report;
 pub mod restore;
 pub mod rows;
+pub mod servers;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;

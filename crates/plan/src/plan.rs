@@ -19,8 +19,12 @@ pub const FORMAT: &str = "tarsops.plan/1";
 pub enum Stage {
     /// Ending what earlier runs left.
     Recover,
-    /// Registries that are started.
+    /// Registries, one at a time.
     Registries,
+    /// `tarsAdminRegistry`.
+    AdminRegistry,
+    /// `tarsconfig` and `tarspatch`.
+    CoreServices,
     /// `tarsnode` on nodes.
     Agents,
     /// Removal of `tarsnode`.
@@ -33,9 +37,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Recover,
         Self::Registries,
+        Self::AdminRegistry,
+        Self::CoreServices,
         Self::Agents,
         Self::AgentRemoval,
         Self::RegistryRemoval,
@@ -50,6 +56,8 @@ impl Stage {
             Self::Agents => "tarsnode",
             Self::AgentRemoval => "tarsnode, removal",
             Self::Registries => "tarsregistry",
+            Self::AdminRegistry => "tarsAdminRegistry",
+            Self::CoreServices => "tarsconfig, tarspatch",
             Self::RegistryRemoval => "tarsregistry, removal",
             Self::Rows => "the framework's rows",
         }

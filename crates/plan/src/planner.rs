@@ -20,6 +20,7 @@ use crate::names::natural_key;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
+use crate::{registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
@@ -32,10 +33,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
-        if [Component::Tarsnode, Component::Tarsregistry]
-            .iter()
-            .any(|c| input.scope.has_component(*c))
-        {
+        let managed = servers::CORE.iter().chain(&[Component::Tarsnode]);
+        if managed.copied().any(|c| input.scope.has_component(c)) {
             draft.node(input, node, host, &machines, &places);
         }
     }
@@ -50,6 +49,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     // The stages, in the order of the work.
     draft.recover();
     draft.registries(&input.desired.policy);
+    draft.admin_registry(&input.desired.policy);
+    draft.core_services(&input.desired.policy);
     draft.agents(&input.desired.policy);
     draft.removals(&input.desired.policy);
     draft.registry_removals(&input.desired.policy);
@@ -81,6 +82,8 @@ struct Draft {
     agents: Vec<(Role, Step)>,
     removals: Vec<(Role, Step)>,
     registries: Vec<Step>,
+    admin: Vec<Step>,
+    core: Vec<Step>,
     registry_removals: Vec<Step>,
     rows: Vec<Step>,
     steps: Vec<Step>,
@@ -185,12 +188,14 @@ impl Draft {
             self.recover.push(recover_step(node, left));
             return;
         }
+        let mut start = None;
         if input.scope.has_component(Component::Tarsregistry) {
-            let work = crate::registries::assess(input, node, spec, facts);
-            self.registries.extend(work.start);
+            let work = registries::assess(input, node, spec, facts);
+            start = work.start;
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }
+        self.servers(input, node, spec, facts, start);
         let Some(agent) = input
             .desired
             .agent(node)
@@ -205,6 +210,52 @@ impl Draft {
             self.rows.extend(rows::labels(input, node, labels));
         }
         self.take(input, node, spec, resource, assessment);
+    }
+
+    /// The core services of a node. `start` is the step that starts a registry which is down.
+    fn servers(
+        &mut self,
+        input: &PlanInput<'_>,
+        node: &NodeName,
+        spec: &Host,
+        host: &HostFacts,
+        mut start: Option<Step>,
+    ) {
+        for component in servers::CORE {
+            let Some(server) = input.desired.server(component, node).filter(|_| {
+                input.scope.has_component(component)
+                    && servers::is_known(input.catalog, component)
+                    && !matches!(spec.state, NodeState::Absent { .. } | NodeState::Gone)
+            }) else {
+                continue;
+            };
+            let work = servers::assess(input, component, node, spec, server, host);
+            let resource = ResourceId::Server(component, node.clone());
+            let Some(kind) = work.drift else { continue };
+            if let NodeState::Maintenance { until, .. } = &spec.state {
+                let differs = match (&work.step, &kind) {
+                    (Some(step), _) => format!("{component}: {}", step.summary),
+                    (None, DriftKind::Unknown { why }) => format!("{component}: {}", why.join("; ")),
+                    (None, _) => format!("{component} differs from the spec"),
+                };
+                match self.maintenance(input, spec, &resource, &differs) {
+                    Some(line) => self.report.push(line),
+                    None => self.report.push(maintenance_over(resource, *until)),
+                }
+                continue;
+            }
+            self.report.extend(work.lines);
+            self.drift.push(Drift { resource, kind });
+            let Some(step) = work.step else { continue };
+            let started = start.as_mut().filter(|_| component == Component::Tarsregistry);
+            match (started, component) {
+                (Some(start), _) => servers::start_with(start, step),
+                (None, Component::Tarsregistry) => self.registries.push(step),
+                (None, Component::TarsAdminRegistry) => self.admin.push(step),
+                (None, _) => self.core.push(step),
+            }
+        }
+        self.registries.extend(start);
     }
 
     fn take(
@@ -294,7 +345,9 @@ impl Draft {
                 Resource::Server(_) => {
                     let counts = match id {
                         ResourceId::Server(c, n) => {
-                            input.scope.has_component(*c) && input.scope.has_node(n)
+                            let compared = servers::CORE.contains(c)
+                                && servers::is_known(input.catalog, *c);
+                            !compared && input.scope.has_component(*c) && input.scope.has_node(n)
                         }
                         _ => false,
                     };
@@ -352,6 +405,8 @@ impl Draft {
                 // Whoever may be working on another cluster's state works on nothing.
                 self.recover.clear();
                 self.registries.clear();
+                self.admin.clear();
+                self.core.clear();
                 self.agents.clear();
                 self.removals.clear();
                 self.registry_removals.clear();
@@ -416,6 +471,16 @@ impl Draft {
     fn registries(&mut self, policy: &Policy) {
         let steps = std::mem::take(&mut self.registries);
         self.one_by_one(Stage::Registries, steps, policy);
+    }
+
+    fn admin_registry(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.admin);
+        self.one_by_one(Stage::AdminRegistry, steps, policy);
+    }
+
+    fn core_services(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.core);
+        self.one_by_one(Stage::CoreServices, steps, policy);
     }
 
     fn registry_removals(&mut self, policy: &Policy) {

@@ -12,9 +12,10 @@ use tarsops_model::observed::Observed;
 
 use crate::action::{AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder};
 use crate::assess::{BINARY, Prepared, preconditions};
-use crate::condition::{Condition, file_digest};
+use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
 use crate::plan::Sign;
+use crate::servers::binary_path;
 use tarsops_model::inventory::Inventory;
 
 /// Format name and number of an intent.
@@ -50,7 +51,9 @@ impl Intent {
     /// started is no damage.
     #[must_use]
     pub fn stays(&self) -> bool {
-        self.change.component != Component::Tarsnode && self.sign == Sign::Change
+        self.change.component != Component::Tarsnode
+            && self.sign == Sign::Change
+            && self.change.files.is_empty()
     }
 }
 
@@ -114,7 +117,8 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
     } else if done.folder == Folder::Create {
         expect_binary(done, node, inventory)?;
     }
-    files.sort_by_key(|f| f.path == BINARY);
+    let binary = binary_path(done.component);
+    files.sort_by_key(|f| f.path == binary);
     let crontab = match &intent.crontab_after {
         None => None,
         Some(after) => Some(crontab_back(done, *after, &kept, host)?),
@@ -156,7 +160,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
     let pre = preconditions(&change);
     let mut post: Vec<Condition> = Vec::new();
     for file in &change.files {
-        if file.path == BINARY {
+        if file.path == binary {
             post.push(Condition::File {
                 path: file.path.clone(),
                 digest: file.after,
@@ -218,15 +222,16 @@ fn file_back(
     node: &NodeName,
     inventory: &Inventory,
 ) -> Result<FileChange, NoWayBack> {
-    let now = match inventory.agent(node) {
-        Observed::Present(a) => match file_digest(a, &file.path) {
-            Observed::Present(d) => Some(d),
-            Observed::Absent => None,
-            // Files that a probe does not report must be as that run left them; the host checks.
-            Observed::Unknown(_) => file.after,
-        },
+    if let (Component::Tarsnode, Observed::Unknown(why)) =
+        (component_of(&file.path), inventory.agent(node))
+    {
+        return Err(NoWayBack::Unknown(why));
+    }
+    let now = match digest_at(inventory, node, &file.path) {
+        Observed::Present(d) => Some(d),
         Observed::Absent => None,
-        Observed::Unknown(why) => return Err(NoWayBack::Unknown(why)),
+        // Files that a probe does not report must be as that run left them; the host checks.
+        Observed::Unknown(_) => file.after,
     };
     // tarsnode writes its own configuration; the binary and the scripts are nobody else's.
     if now != file.after && !file.path.contains("/conf/") {
@@ -247,6 +252,12 @@ fn file_back(
             _ => Content::None,
         },
     })
+}
+
+/// The component whose folder a path lies in; tarsnode where it lies in none.
+fn component_of(path: &str) -> Component {
+    let name = path.split('/').next().unwrap_or_default();
+    name.parse().unwrap_or(Component::Tarsnode)
 }
 
 fn crontab_back(
