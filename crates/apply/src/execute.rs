@@ -1,12 +1,13 @@
 //! The walk over a plan: batch by batch, with the lease held, until the end or the first failure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
-use tarsops_model::desired::{Desired, OnFailure};
+use tarsops_model::desired::{Desired, OnFailure, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
@@ -424,9 +425,16 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .collect();
     run.progress
         .event(&Progress::TakingBack { steps: done.len() });
-    let parallel = run.desired.policy.max_parallel.of(plan.steps.len()).max(1);
+    // What went forward together goes back together, and nothing else: two registries never do.
+    let batch_of: BTreeMap<&str, u32> = plan
+        .steps
+        .iter()
+        .map(|s| (s.id.as_str(), s.batch))
+        .collect();
     let mut back = Vec::new();
-    for chunk in done.chunks(parallel) {
+    for chunk in
+        done.chunk_by(|a, b| batch_of.get(a.step.as_str()) == batch_of.get(b.step.as_str()))
+    {
         back.extend(
             futures::future::join_all(chunk.iter().map(|end| take_one_back(run, end))).await,
         );
@@ -484,7 +492,8 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         ..Inventory::default()
     };
     seen.into(&mut inventory);
-    let prepared = way_back(intent, &inventory).map_err(|e| e.to_string())?;
+    let prepared =
+        way_back(intent, &inventory, run.desired.rpc != Rpc::Off).map_err(|e| e.to_string())?;
     Ok(Step {
         id: format!("{}.back", end.step),
         stage: Stage::Agents,

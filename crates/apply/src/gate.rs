@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use tarsops_model::inventory::Inventory;
 use tarsops_model::component::Component;
 use tarsops_model::framework::FrameworkFacts;
+use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::AgentChange;

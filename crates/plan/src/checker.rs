@@ -3,6 +3,8 @@
 //! It shares no decision with the planner: it takes the plan as a document and asks of it what must
 //! be true of every plan, whoever made it. A saved plan that somebody edited goes through it too.
 
+mod endpoints;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::{Component, Role};
@@ -33,6 +35,7 @@ pub struct Violation {
 /// Every violation that was found.
 pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     let mut found = shape(plan, input.desired, input.scope);
+    endpoints::check(plan, input, &mut found);
     for step in &plan.steps {
         let node = match step.resource.node() {
             Some(node) => node,

@@ -254,10 +254,9 @@ fn server(inventory: &mut Inventory, change: &AgentChange) {
     });
     if let Some(framework) = &mut inventory.framework
         && !removed
+        && let Some(answer) = framework.registries.get_mut(at)
     {
-        if let Some(answer) = framework.registries.get_mut(at) {
-            *answer = Answer::Answers;
-        }
+        *answer = Answer::Answers;
     }
 }
 

@@ -27,6 +27,7 @@ pub mod condition;
 pub mod crontab;
 pub mod drift;
 pub mod effect;
+pub mod endpoints;
 pub mod findings;
 pub mod input;
 pub mod names;

@@ -8,6 +8,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
+use crate::endpoints::Low;
 use crate::report::Line;
 
 /// Format name and number of the document.
@@ -154,6 +155,9 @@ pub struct Plan {
     pub gates: Vec<Gate>,
     /// What is not done, and why.
     pub report: Vec<Line>,
+    /// The fewest endpoints that each servant has meanwhile; servants that keep all are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Low>,
 }
 
 impl Plan {

@@ -207,7 +207,10 @@ impl fmt::Display for Blocked {
                 write!(f, "no pinned package has {component} {version}")
             }
             Self::NotInstalled { component } => {
-                write!(f, "the spec places {component} there, and it is not installed")
+                write!(
+                    f,
+                    "the spec places {component} there, and it is not installed"
+                )
             }
             Self::OnlyRegistry => f.write_str(
                 "it is the only registry that answers: while it restarts, no name is resolved",

@@ -84,11 +84,13 @@ pub fn without_content(change: &AgentChange) -> AgentChange {
     out
 }
 
-/// The change that takes the host back to where it was before `intent`.
+/// The change that takes the host back to where it was before `intent`. Where registries can be
+/// asked (`asks`), one that is put back must answer before the step is done: the next one may be the
+/// other of two.
 ///
 /// # Errors
 /// [`NoWayBack`] if somebody has changed the host since, or if it cannot be told.
-pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWayBack> {
+pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Prepared, NoWayBack> {
     let done = &intent.change;
     let node: &NodeName = &done.node;
     let host: &HostFacts = match inventory.host(node) {
@@ -168,6 +170,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
         }
     }
     if done.component != Component::Tarsnode {
+        if asks && runs_after && folder == Folder::Keep {
+            let registry = done.registry.iter().cloned();
+            post.extend(registry.map(|registry| Condition::RegistryAnswers { registry }));
+        }
         post.push(Condition::Component {
             component: done.component,
             runs: runs_after,

@@ -343,7 +343,10 @@ impl Look<'_> {
         let means = means(self.input, self.component, self.host);
         blocked.extend(means);
         let registry = self.component == Component::Tarsregistry;
-        if restart && registry && !self.another_registry() && !self.input.desired.policy.registry_gap
+        if restart
+            && registry
+            && !self.another_registry()
+            && !self.input.desired.policy.registry_gap
         {
             blocked.push(Blocked::OnlyRegistry);
         }
@@ -439,7 +442,9 @@ impl Look<'_> {
     fn step(&self, change: AgentChange, after: Option<Digest>, restart: bool) -> Step {
         let component = self.component;
         let mut pre = crate::assess::preconditions(&change);
-        if restart && component == Component::Tarsregistry && !self.input.desired.policy.registry_gap
+        if restart
+            && component == Component::Tarsregistry
+            && !self.input.desired.policy.registry_gap
         {
             pre.push(Condition::AnotherRegistry {
                 but: registries::endpoint_at(self.spec.ip),
@@ -488,7 +493,10 @@ impl Look<'_> {
                     registry: registry.clone(),
                 });
             }
-            if rows.present().is_some_and(|r| r.registries.present().is_some()) {
+            if rows
+                .present()
+                .is_some_and(|r| r.registries.present().is_some())
+            {
                 out.push(Condition::RegistryListed { registry });
             }
         } else {
@@ -543,11 +551,7 @@ pub(crate) fn start_with(start: &mut Step, change: Step) {
 }
 
 /// What the host lacks for a change of `component`.
-pub(crate) fn means(
-    input: &PlanInput<'_>,
-    component: Component,
-    host: &HostFacts,
-) -> Vec<Blocked> {
+pub(crate) fn means(input: &PlanInput<'_>, component: Component, host: &HostFacts) -> Vec<Blocked> {
     let mut why = Vec::new();
     for program in ["flock", "setsid"] {
         if host.tools.get(program) == Some(&false) {
@@ -602,8 +606,7 @@ pub(crate) fn blank(
         lenient: false,
         machine_id: machine_id.clone(),
         folder_from: None,
-        registry: (component == Component::Tarsregistry)
-            .then(|| registries::endpoint_at(spec.ip)),
+        registry: (component == Component::Tarsregistry).then(|| registries::endpoint_at(spec.ip)),
         labels: None,
         owners_from: None,
     })

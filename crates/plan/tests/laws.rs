@@ -291,7 +291,7 @@ proptest! {
             effect::apply(&mut now.inventory, &step.action);
         }
         for intent in done.iter().rev() {
-            let back = match way_back(intent, &now.inventory) {
+            let back = match way_back(intent, &now.inventory, true) {
                 Ok(back) => back,
                 Err(why) => return Err(TestCaseError::fail(format!("{why}: {intent:#?}"))),
             };

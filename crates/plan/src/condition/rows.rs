@@ -74,7 +74,7 @@ impl Condition {
             Self::AnotherRegistry { but } => {
                 let others = framework.registries.iter().filter(|(at, _)| *at != but);
                 let mut others = others.map(|(_, answer)| answer);
-                truth(others.any(tarsops_model::framework::Answer::is_alive), || {
+                truth(others.any(Answer::is_alive), || {
                     format!("no registry of the spec other than {but} answers")
                 })
             }

@@ -93,16 +93,18 @@ impl Condition {
                 other => Truth::Unknown(other.unknown().unwrap_or("no database").to_owned()),
             }),
             Self::ServerInNode { component } => framework().map(|f| match &f.admin {
-                Observed::Present(admin) => match admin.servers.get(&server_key(*component, node)) {
-                    Some(Observed::Present(view)) => truth(view.in_node == "Active", || {
-                        format!("its node calls {component} {}", view.in_node)
-                    }),
-                    Some(other) => Truth::Unknown(format!(
-                        "AdminRegistry: {}",
-                        other.unknown().unwrap_or("it knows nothing of it")
-                    )),
-                    None => Truth::Unknown("AdminRegistry was not asked".to_owned()),
-                },
+                Observed::Present(admin) => {
+                    match admin.servers.get(&server_key(*component, node)) {
+                        Some(Observed::Present(view)) => truth(view.in_node == "Active", || {
+                            format!("its node calls {component} {}", view.in_node)
+                        }),
+                        Some(other) => Truth::Unknown(format!(
+                            "AdminRegistry: {}",
+                            other.unknown().unwrap_or("it knows nothing of it")
+                        )),
+                        None => Truth::Unknown("AdminRegistry was not asked".to_owned()),
+                    }
+                }
                 other => Truth::Unknown(format!(
                     "AdminRegistry: {}",
                     other.unknown().unwrap_or("there is none")
