@@ -207,7 +207,8 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
         for step in &second.steps {
             effect::apply(&mut after.inventory, &step.action);
         }
-        prop_assert!(after.plan().is_empty());
+        let third = after.plan();
+        prop_assert!(third.is_empty(), "{:#?} after {:#?}", third.steps, second.steps);
     }
     Ok(())
 }
