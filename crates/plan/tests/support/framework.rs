@@ -18,6 +18,7 @@ use tarsops_model::framework::{
     Rows,
 };
 use tarsops_model::host::NodeState;
+use tarsops_model::inventory::Facts;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
@@ -255,6 +256,12 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
                     ports.remove(&17891);
                 }
             }
+            let id = ResourceId::Server(Component::Tarsregistry, node.clone());
+            if let Some(Observed::Present(Facts::Server(server))) =
+                w.inventory.resources.get_mut(&id)
+            {
+                server.processes = Observed::Present(vec![]);
+            }
         }
         // A registry that the spec does not name.
         8 => {
@@ -307,9 +314,23 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
 pub fn babel() -> impl Strategy<Value = World> {
     let said = prop::collection::vec((0..KINDS, any::<prop::sample::Index>()), 0..6);
     let gone = prop::option::of(any::<prop::sample::Index>());
-    (damage::worlds(), said, gone).prop_map(|(world, said, gone)| {
+    let harm = (
+        0..super::core::HARMS,
+        0..4usize,
+        any::<prop::sample::Index>(),
+    );
+    let core = prop::option::of((prop::collection::vec(harm, 0..4), any::<bool>()));
+    (damage::worlds(), said, gone, core).prop_map(|(world, said, gone, core)| {
         let mut w = speaking(world);
         let nodes: Vec<NodeName> = w.desired.hosts().map(|(n, _)| n.clone()).collect();
+        if let Some((harms, gap)) = core {
+            w = super::core::serving(w);
+            w.desired.policy.registry_gap = gap;
+            for (kind, component, at) in harms {
+                let component = tarsops_plan::servers::CORE[component];
+                super::core::harm(&mut w, component, at.get(&nodes), kind);
+            }
+        }
         for (kind, at) in said {
             unspoken(&mut w, at.get(&nodes), kind);
         }
@@ -326,12 +347,21 @@ pub fn babel() -> impl Strategy<Value = World> {
 }
 
 /// How many sources [`hush`] knows.
-pub const WORDS: u8 = 9;
+pub const WORDS: u8 = 10;
 
 /// Takes a source's word away.
 pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
     let why = || "it was not seen".to_owned();
     let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
+    if sight == 9 {
+        for component in tarsops_plan::servers::CORE {
+            let id = ResourceId::Server(component, node.clone());
+            if w.inventory.resources.contains_key(&id) {
+                w.inventory.resources.insert(id, Observed::Unknown(why()));
+            }
+        }
+        return;
+    }
     let Some(framework) = w.inventory.framework.as_deref_mut() else {
         return;
     };
