@@ -1,6 +1,7 @@
 //! The validated desired state of a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -113,8 +114,18 @@ pub enum PackageSource {
 /// A framework component other than `tarsnode` on a node, as desired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// Its framework version.
+    /// The framework version whose binary shall be on disk and run.
     pub version: Version,
+    /// The framework's folder, `<install_path>/tars`.
+    pub tars_path: AbsPath,
+    /// User that owns its files and runs its process.
+    pub run_user: UserName,
+    /// The address that it binds.
+    pub ip: IpAddr,
+    /// Whether a binary that no lock file knows may be replaced.
+    pub replace_unknown: bool,
+    /// Whether a newer binary may be replaced by an older one.
+    pub allow_downgrade: bool,
 }
 
 /// How the framework's own word is had: calls to its servants.
@@ -242,6 +253,16 @@ impl Desired {
     pub fn agent(&self, node: &NodeName) -> Option<&Agent> {
         match self.resources.get(&ResourceId::Agent(node.clone())) {
             Some(Resource::Agent(a)) => Some(a),
+            _ => None,
+        }
+    }
+
+    /// `component` on `node`, if the spec places it there.
+    #[must_use]
+    pub fn server(&self, component: Component, node: &NodeName) -> Option<&Server> {
+        let id = ResourceId::Server(component, node.clone());
+        match self.resources.get(&id) {
+            Some(Resource::Server(s)) => Some(s),
             _ => None,
         }
     }

@@ -136,9 +136,7 @@ fn each_contradiction_has_its_name() {
                 w.host(i).clock_skew = -7;
             }
             let node = w.node(0);
-            let server = tarsops_model::desired::Server {
-                version: support::version(support::VERSION),
-            };
+            let server = server_on(w, &node);
             w.desired.resources.insert(
                 ResourceId::Server(Component::Tarsregistry, node),
                 Resource::Server(server),

@@ -162,7 +162,14 @@ fn desired(ip: &str, registries: &[Endpoint]) -> Desired {
         labels: BTreeMap::new(),
         state: NodeState::Present,
     };
-    let version = "3.0.17".parse().unwrap();
+    let server = DesiredServer {
+        version: "3.0.17".parse().unwrap(),
+        tars_path: "/usr/local/app/tars".parse().unwrap(),
+        run_user: "tars".parse().unwrap(),
+        ip: host.ip,
+        replace_unknown: false,
+        allow_downgrade: false,
+    };
     Desired {
         cluster: "test".parse().unwrap(),
         spec_digest: Digest::of(b""),
@@ -173,7 +180,7 @@ fn desired(ip: &str, registries: &[Endpoint]) -> Desired {
             (ResourceId::Host(master.clone()), Resource::Host(host)),
             (
                 ResourceId::Server(Component::TarsAdminRegistry, master.clone()),
-                Resource::Server(DesiredServer { version }),
+                Resource::Server(server),
             ),
         ]
         .into(),

@@ -149,7 +149,8 @@ pub struct Framework {
     #[serde(default)]
     #[schemars(example = true)]
     pub replace_unknown: bool,
-    /// Whether a newer version may be replaced by an older one. Default: false.
+    /// Whether a newer version of any component may be replaced by an older one. Default: false,
+    /// which shows it and leaves it alone.
     #[serde(default)]
     #[schemars(example = true)]
     pub allow_downgrade: bool,

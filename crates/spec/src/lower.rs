@@ -15,7 +15,7 @@ use tarsops_model::desired::{
 };
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Become, Host, JumpHost, SshAccess};
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{AbsPath, NodeName};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
@@ -266,11 +266,7 @@ fn build(
         resources.insert(ResourceId::Host(m.name.clone()), Resource::Host(host));
         let agent = Agent {
             version: version(spec, m, Component::Tarsnode),
-            tars_path: m
-                .over
-                .and_then(|o| o.install_path.as_ref())
-                .and_then(|p| p.join("tars").ok())
-                .unwrap_or_else(|| tars_path.clone()),
+            tars_path: tars_path_of(m, &tars_path),
             nodeid: m.name.clone(),
             ip: m.ip,
             locator: registries.clone(),
@@ -280,10 +276,7 @@ fn build(
                 document::Monitor::Cron => Monitor::Cron,
                 document::Monitor::None => Monitor::None,
             },
-            replace_unknown: m
-                .over
-                .and_then(|o| o.replace_unknown)
-                .unwrap_or(framework.replace_unknown),
+            replace_unknown: replace_unknown(spec, m),
             allow_downgrade: framework.allow_downgrade,
         };
         if !m.leaves() {
@@ -301,9 +294,17 @@ fn build(
             if !m.leaves() {
                 versions.insert((*component, version));
             }
+            let server = Server {
+                version,
+                tars_path: tars_path_of(m, &tars_path),
+                run_user: framework.run_user.clone(),
+                ip: m.ip,
+                replace_unknown: replace_unknown(spec, m),
+                allow_downgrade: framework.allow_downgrade,
+            };
             resources.insert(
                 ResourceId::Server(*component, m.name.clone()),
-                Resource::Server(Server { version }),
+                Resource::Server(server),
             );
         }
     }
@@ -369,6 +370,23 @@ pub(crate) fn version(spec: &Spec, member: &Member<'_>, component: Component) ->
         .and_then(|o| o.version)
         .or_else(|| spec.components.get(&component)?.version)
         .unwrap_or(spec.framework.version)
+}
+
+/// The framework's folder on a node: below the node's own install path, or the common one.
+fn tars_path_of(member: &Member<'_>, common: &AbsPath) -> AbsPath {
+    member
+        .over
+        .and_then(|o| o.install_path.as_ref())
+        .and_then(|p| p.join("tars").ok())
+        .unwrap_or_else(|| common.clone())
+}
+
+/// Whether binaries on a node that no lock file knows may be replaced.
+fn replace_unknown(spec: &Spec, member: &Member<'_>) -> bool {
+    member
+        .over
+        .and_then(|o| o.replace_unknown)
+        .unwrap_or(spec.framework.replace_unknown)
 }
 
 fn packages(check: &mut Check<'_>, base: &Base) -> Option<PackageSource> {

@@ -32,6 +32,19 @@ pub fn world(count: usize) -> World {
     speaking(World::new(count))
 }
 
+/// A component beside the tarsnode of `node`, of the cluster's version.
+pub fn server_on(w: &World, node: &NodeName) -> Server {
+    let agent = w.desired.agent(node).unwrap();
+    Server {
+        version: agent.version,
+        tars_path: agent.tars_path.clone(),
+        run_user: agent.run_user.clone(),
+        ip: agent.ip,
+        replace_unknown: agent.replace_unknown,
+        allow_downgrade: agent.allow_downgrade,
+    }
+}
+
 /// The cluster, with a framework that says what the hosts say.
 pub fn speaking(mut w: World) -> World {
     let database = Database {
@@ -52,9 +65,7 @@ pub fn speaking(mut w: World) -> World {
         .map(|(n, _)| n.clone())
         .collect();
     for node in places {
-        let server = Server {
-            version: super::version(super::VERSION),
-        };
+        let server = server_on(&w, &node);
         w.desired.resources.insert(
             ResourceId::Server(Component::Tarsregistry, node.clone()),
             Resource::Server(server),

@@ -185,6 +185,43 @@ fn components_are_placed_by_role_and_by_exception() {
 }
 
 #[test]
+fn a_component_carries_what_its_upgrade_needs() {
+    let text = "\
+schema: tarsops/v1
+cluster: small
+framework: {version: 3.0.17, packages: ./p, run_user: ops, allow_downgrade: true}
+registry: {endpoints: [10.0.0.1:17890, 10.0.0.2:17890]}
+nodes:
+  - {name: 10.0.0.1, roles: [master]}
+  - {name: fw-2, ip: 10.0.0.2, roles: [slave]}
+overrides:
+  fw-2: {install_path: /data/app, replace_unknown: true}
+";
+    let (desired, _) = parse(text, "f").unwrap().lower(&base()).unwrap();
+    for (name, path, ip, unknown) in [
+        ("10.0.0.1", "/usr/local/app/tars", "10.0.0.1", false),
+        ("fw-2", "/data/app/tars", "10.0.0.2", true),
+    ] {
+        let node = node(name);
+        let server = desired.server(Component::Tarsregistry, &node).unwrap();
+        assert_eq!(server.version.to_string(), "3.0.17");
+        assert_eq!(server.tars_path.as_str(), path);
+        assert_eq!(server.run_user.as_str(), "ops");
+        assert_eq!(server.ip.to_string(), ip);
+        assert_eq!(server.replace_unknown, unknown);
+        assert!(server.allow_downgrade);
+        let agent = desired.agent(&node).unwrap();
+        assert_eq!(agent.tars_path, server.tars_path);
+        assert_eq!(agent.replace_unknown, server.replace_unknown);
+    }
+    assert!(
+        desired
+            .server(Component::Tarspatch, &node("fw-2"))
+            .is_none()
+    );
+}
+
+#[test]
 fn sections_become_resources() {
     let desired = full();
     assert_eq!(
