@@ -210,7 +210,33 @@ impl VersionRule {
         version >= self.since
     }
 
-    fn forbids(
+    /// The component whose version decides whether `component` may have another one.
+    #[must_use]
+    pub fn partner(&self, component: Component) -> Option<Component> {
+        match self.couples {
+            Couples::Needs { component: c, on } if c == component => Some(on),
+            Couples::Needs { component: c, on } if on == component => Some(c),
+            _ => None,
+        }
+    }
+
+    /// Whether by `change` a component begins to need something, or ceases to be what another one
+    /// may need.
+    #[must_use]
+    pub fn is_crossed_by(&self, change: &Move) -> bool {
+        let had = change.from.is_some_and(|v| self.covers(v));
+        match self.couples {
+            Couples::Needs { component, .. } if component == change.component => {
+                !had && self.covers(change.to)
+            }
+            Couples::Needs { on, .. } if on == change.component => had && !self.covers(change.to),
+            _ => false,
+        }
+    }
+
+    /// Whether two components of these versions cannot work together by this rule.
+    #[must_use]
+    pub fn forbids(
         &self,
         (component, version): (Component, Version),
         (other, its): (Component, Version),
@@ -361,6 +387,21 @@ mod tests {
         );
         assert_eq!(id(forbids(admin("2.4.14"), registry("2.4.15"))), "");
         assert_eq!(id(forbids(node, node)), "");
+    }
+
+    #[test]
+    fn a_rule_knows_whom_it_asks_and_when() {
+        let rule = RULES.iter().find(|r| r.id == "node-connection").unwrap();
+        assert_eq!(rule.partner(Tarsnode), Some(TarsAdminRegistry));
+        assert_eq!(rule.partner(TarsAdminRegistry), Some(Tarsnode));
+        assert_eq!(rule.partner(Tarsregistry), None);
+        let crossed = |c, from, to| rule.is_crossed_by(&step(c, from, to));
+        assert!(crossed(Tarsnode, "3.0.6", "3.0.7") && crossed(Tarsnode, "", "3.0.7"));
+        assert!(!crossed(Tarsnode, "3.0.7", "3.0.17") && !crossed(Tarsnode, "3.0.7", "3.0.6"));
+        assert!(crossed(TarsAdminRegistry, "3.0.7", "3.0.6"));
+        assert!(!crossed(TarsAdminRegistry, "3.0.6", "3.0.7"));
+        assert!(!crossed(TarsAdminRegistry, "", "3.0.6"));
+        assert!(!crossed(Tarsregistry, "3.0.7", "3.0.6"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::findings::{self, Finding, Grade};
+use crate::gates;
 use crate::input::PlanInput;
 use crate::names::natural_key;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
@@ -46,6 +47,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         draft.report.extend(lines);
     }
     draft.findings(input);
+    let held = gates::hold_back(input, &mut [&mut draft.registries], &mut draft.agents);
+    draft.report.extend(held);
 
     // The stages, in the order of the work.
     draft.recover();
