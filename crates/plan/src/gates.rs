@@ -86,7 +86,7 @@ impl<'a> Live<'a> {
         };
         let component = change.component;
         let all = self.seen.get(&component);
-        let own = all.and_then(|all| Some(all.get_key_value(&change.node)?));
+        let own = all.and_then(|all| all.get_key_value(&change.node));
         let from = own.and_then(|(_, seen)| seen.as_ref().ok());
         if from.is_some_and(|from| from.contains(&to)) {
             return true;
