@@ -1,11 +1,13 @@
 //! The walk over a plan: batch by batch, with the lease held, until the end or the first failure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tarsops_model::desired::{Desired, OnFailure};
+use tarsops_model::component::Component;
+use tarsops_model::desired::{Desired, OnFailure, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
@@ -158,6 +160,14 @@ pub trait Watch: Send + Sync {
         registry: &'a Endpoint,
     ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
 
+    /// What the framework says of `component` on `node`: whether its servants answer, its row, and
+    /// AdminRegistry's view of it.
+    fn server<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
+
     /// Gives the row of `node` a label and a group where it has none; whether it had none.
     ///
     /// # Errors
@@ -206,13 +216,21 @@ impl Run<'_> {
         install_path(self.desired, node)
     }
 
-    pub(crate) fn look_options(&self, node: &NodeName) -> tarsops_probe::Options {
+    pub(crate) fn look_options(
+        &self,
+        node: &NodeName,
+        component: Option<Component>,
+    ) -> tarsops_probe::Options {
         tarsops_probe::Options {
             install_path: self.install_path(node),
             run_user: self.desired.run_user.clone(),
             rehash: true,
             parallel: 1,
             deadline: self.look_deadline,
+            servers: component
+                .into_iter()
+                .filter(|c| *c != Component::Tarsnode)
+                .collect(),
         }
     }
 }
@@ -407,9 +425,16 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .collect();
     run.progress
         .event(&Progress::TakingBack { steps: done.len() });
-    let parallel = run.desired.policy.max_parallel.of(plan.steps.len()).max(1);
+    // What went forward together goes back together, and nothing else: two registries never do.
+    let batch_of: BTreeMap<&str, u32> = plan
+        .steps
+        .iter()
+        .map(|s| (s.id.as_str(), s.batch))
+        .collect();
     let mut back = Vec::new();
-    for chunk in done.chunks(parallel) {
+    for chunk in
+        done.chunk_by(|a, b| batch_of.get(a.step.as_str()) == batch_of.get(b.step.as_str()))
+    {
         back.extend(
             futures::future::join_all(chunk.iter().map(|end| take_one_back(run, end))).await,
         );
@@ -458,15 +483,17 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         .ok_or("nothing is known of what it did")?;
     let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
     let now = (run.clock)();
-    let seen = tarsops_probe::look(&end.node, &*remote, &run.look_options(&end.node), now)
+    let options = run.look_options(&end.node, Some(intent.change.component));
+    let seen = tarsops_probe::look(&end.node, &*remote, &options, now)
         .await
         .map_err(|e| e.text)?;
     let mut inventory = Inventory {
         observed_at: now,
         ..Inventory::default()
     };
-    inventory.insert(&end.node, seen.host, seen.agent);
-    let prepared = way_back(intent, &inventory).map_err(|e| e.to_string())?;
+    seen.into(&mut inventory);
+    let prepared =
+        way_back(intent, &inventory, run.desired.rpc != Rpc::Off).map_err(|e| e.to_string())?;
     Ok(Step {
         id: format!("{}.back", end.step),
         stage: Stage::Agents,

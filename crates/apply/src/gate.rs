@@ -6,8 +6,12 @@
 
 use std::time::{Duration, Instant};
 
+use tarsops_model::component::Component;
+use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::AgentChange;
 use tarsops_plan::condition::{Condition, Truth};
 
 use crate::execute::Run;
@@ -58,15 +62,26 @@ const QUESTION: Duration = Duration::from_secs(1);
 pub(crate) async fn follow(
     run: &Run<'_>,
     node: &NodeName,
-    registry: Option<&Endpoint>,
+    change: &AgentChange,
     wanted: &[Condition],
     held: &std::sync::Mutex<Held>,
 ) -> std::convert::Infallible {
     loop {
         let inventory = Inventory {
-            framework: match registry {
-                Some(registry) => run.watch.registry(node, registry).await,
-                None => run.watch.node(node).await,
+            framework: match (&change.registry, change.component) {
+                (_, Component::Tarsnode) => run.watch.node(node).await,
+                // What is asked of a registry beyond its own rows is asked of every server.
+                (Some(registry), _) if !wanted.iter().any(Condition::is_of_server) => {
+                    run.watch.registry(node, registry).await
+                }
+                (Some(registry), component) => {
+                    let (own, server) = tokio::join!(
+                        run.watch.registry(node, registry),
+                        run.watch.server(node, component)
+                    );
+                    together(own, server)
+                }
+                (None, component) => run.watch.server(node, component).await,
             },
             ..Inventory::default()
         };
@@ -82,15 +97,31 @@ pub(crate) async fn follow(
     }
 }
 
+/// What was heard of a registry and of it as a server, as one.
+fn together(
+    registry: Option<Box<FrameworkFacts>>,
+    server: Option<Box<FrameworkFacts>>,
+) -> Option<Box<FrameworkFacts>> {
+    let (mut own, server) = (registry?, server?);
+    if let (Observed::Present(into), Observed::Present(from)) = (&mut own.database, server.database)
+        && let (Observed::Present(into), Observed::Present(from)) = (&mut into.rows, from.rows)
+    {
+        into.servers = from.servers;
+    }
+    own.servants = server.servants;
+    own.admin = server.admin;
+    Some(own)
+}
+
 /// Waits until the framework has been content for the settle time. What it cannot say leaves the
 /// host as it is: a database that is down is no reason to stop a tarsnode that works.
 pub(crate) async fn pass_gate(
     run: &Run<'_>,
     until: Instant,
+    settle: Duration,
     held: &std::sync::Mutex<Held>,
     gate: &mut Gate,
 ) -> Result<(), Verdict> {
-    let settle = Duration::from_secs(run.desired.policy.settle);
     loop {
         let (since, why, last) = {
             let now = held

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tarsops_model::component::Component;
+use tarsops_model::desired::Policy;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::host::HostFacts;
@@ -199,7 +200,11 @@ async fn walk(
         .connect(node)
         .await
         .map_err(|e| Verdict::Silent(e.text))?;
-    let mut seen = observe(run, &*remote, node).await?;
+    let component = match &step.action {
+        Action::ChangeAgent(change) => Some(change.component),
+        _ => None,
+    };
+    let mut seen = observe(run, &*remote, node, component).await?;
     let (wanted, local): (Vec<Condition>, Vec<Condition>) = step
         .post
         .iter()
@@ -214,7 +219,10 @@ async fn walk(
     if registry.is_some() {
         seen.framework = run.watch.all().await;
     } else if !wanted.is_empty() && holds(&local, node, &seen).is_ok() {
-        seen.framework = run.watch.node(node).await;
+        seen.framework = match component {
+            Some(server) if server != Component::Tarsnode => run.watch.server(node, server).await,
+            _ => run.watch.node(node).await,
+        };
     }
     if holds(&step.post, node, &seen).is_ok() && is_back(&step.action, node, &seen) {
         return Ok(Verdict::AlreadyDone);
@@ -268,7 +276,7 @@ async fn walk(
             let acting = act(run, step, node, change, remote, &seen, &install, end);
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
-                see(run, node, &local).await?;
+                see(run, node, component, &local).await?;
                 if !wanted.is_empty() {
                     crate::rows::forget(run, step, end).await?;
                 }
@@ -276,7 +284,7 @@ async fn walk(
             }
             if wanted.is_empty() {
                 acting.await?;
-                let verdict = see(run, node, &local).await?;
+                let verdict = see(run, node, component, &local).await?;
                 if let Some(labels) = &labels {
                     labels::put_back_when_registered(run, node, labels, end).await;
                 }
@@ -288,28 +296,40 @@ async fn walk(
             // The framework is watched while the host settles, so that settling is waited for once.
             let rest = async {
                 acting.await?;
-                see(run, node, &local).await?;
+                see(run, node, component, &local).await?;
                 let policy = &run.desired.policy;
-                let patience = Duration::from_secs(policy.deadline + policy.settle);
+                let settle = settle_of(policy, change);
+                let patience = Duration::from_secs(policy.deadline + settle);
                 let until = (began + patience).max(Instant::now() + GRACE);
-                pass_gate(run, until, &held, gate).await?;
+                pass_gate(run, until, Duration::from_secs(settle), &held, gate).await?;
                 Ok(())
             };
             let passed: Result<(), Verdict> = tokio::select! {
                 passed = rest => passed,
-                never = follow(run, node, registry, &wanted, &held) => match never {},
+                never = follow(run, node, change, &wanted, &held) => match never {},
             };
             passed?;
             if let Some(labels) = &labels {
                 labels::put_back(run, node, labels, end).await?;
             }
-            if let Some(registry) = registry {
+            // One that ran before stands in every locator already.
+            if let (Some(registry), false) = (registry, change.ran) {
                 crate::locators::follow(run, registry, true, end).await?;
             }
             return Ok(Verdict::Done);
         }
     }
-    see(run, node, &local).await
+    see(run, node, component, &local).await
+}
+
+/// Seconds for which a changed component must have been well: a registry at least until the others
+/// have read its rows.
+const fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
+    if change.registry.is_some() && change.health && policy.registry_settle > policy.settle {
+        policy.registry_settle
+    } else {
+        policy.settle
+    }
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means
@@ -318,12 +338,9 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
     let Action::ChangeAgent(change) = action else {
         return true;
     };
-    let Observed::Present(agent) = seen.agent(node) else {
-        return true;
-    };
     !change.lenient
         || change.files.iter().all(|file| {
-            match tarsops_plan::condition::file_digest(agent, &file.path) {
+            match tarsops_plan::condition::digest_at(seen, node, &file.path) {
                 Observed::Present(digest) => Some(digest) == file.after,
                 Observed::Absent => file.after.is_none(),
                 // Not looked at: the host itself compares.
@@ -333,12 +350,17 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
 }
 
 /// Sees from here what the host has seen of its own end.
-async fn see(run: &Run<'_>, node: &NodeName, wanted: &[Condition]) -> Result<Verdict, Verdict> {
+async fn see(
+    run: &Run<'_>,
+    node: &NodeName,
+    component: Option<Component>,
+    wanted: &[Condition],
+) -> Result<Verdict, Verdict> {
     let until = Instant::now() + GRACE;
     loop {
         let why = match run.connect.connect(node).await {
             Err(fault) => fault.text,
-            Ok(remote) => match observe(run, &*remote, node).await {
+            Ok(remote) => match observe(run, &*remote, node, component).await {
                 Err(verdict) => {
                     run.connect.forget(node).await;
                     verdict.why().unwrap_or_default().to_owned()
@@ -365,15 +387,16 @@ pub(crate) async fn look_at(run: &Run<'_>, node: &NodeName) -> Result<Inventory,
         .connect(node)
         .await
         .map_err(|e| Verdict::Silent(e.text))?;
-    observe(run, &*remote, node).await
+    observe(run, &*remote, node, None).await
 }
 
 async fn observe(
     run: &Run<'_>,
     remote: &dyn Remote,
     node: &NodeName,
+    component: Option<Component>,
 ) -> Result<Inventory, Verdict> {
-    let options = run.look_options(node);
+    let options = run.look_options(node, component);
     let now = (run.clock)();
     let seen = match tarsops_probe::look(node, remote, &options, now).await {
         Ok(seen) => seen,
@@ -386,7 +409,7 @@ async fn observe(
         observed_at: now,
         ..Inventory::default()
     };
-    inventory.insert(node, seen.host, seen.agent);
+    seen.into(&mut inventory);
     Ok(inventory)
 }
 
@@ -460,7 +483,7 @@ async fn act(
         holder: &run.holder,
         intent: &intent_text,
         crontab,
-        settle: run.desired.policy.settle,
+        settle: settle_of(&run.desired.policy, change),
         deadline: run.desired.policy.deadline,
         stop_on_failure: run.stop_on_failure,
     });

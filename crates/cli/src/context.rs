@@ -266,6 +266,21 @@ impl tarsops_apply::execute::Watch for Watcher {
         })
     }
 
+    fn server<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
+        Box::pin(async move {
+            if self.asks {
+                let facts = self.watch.server(&self.desired, node, component).await;
+                Some(Box::new(facts))
+            } else {
+                None
+            }
+        })
+    }
+
     fn label<'a>(
         &'a self,
         node: &'a NodeName,
@@ -498,6 +513,7 @@ impl Context {
                     rehash: self.rehash,
                     parallel: share,
                     deadline: self.timeout,
+                    servers: tarsops_plan::servers::CORE.to_vec(),
                 };
                 async move {
                     tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| {

@@ -34,8 +34,17 @@ use crate::context::{Context, Loaded, write_private};
 use crate::exit;
 use crate::failure::{Failure, Result};
 
-/// Components that this version installs.
-pub const MANAGED: [Component; 1] = [Component::Tarsnode];
+/// Components that this version brings to the version of the spec.
+pub const MANAGED: [Component; 5] = [
+    Component::Tarsregistry,
+    Component::TarsAdminRegistry,
+    Component::Tarsconfig,
+    Component::Tarspatch,
+    Component::Tarsnode,
+];
+/// Components whose packages a lock file must have: a spec may leave the others unpinned, and they
+/// are not compared then.
+pub const NEEDED: [Component; 1] = [Component::Tarsnode];
 
 /// The lock file and the packages of one spec.
 pub struct Store {
@@ -303,26 +312,34 @@ impl Store {
         let Some(lock) = self.lock.clone() else {
             return Ok(());
         };
+        // By version, so that no archive is read more than once.
+        let mut wanted: BTreeMap<Version, Vec<(Component, PackagePin)>> = BTreeMap::new();
         for (component, version) in desired.versions.iter().filter(|(c, _)| MANAGED.contains(c)) {
-            let Some(pin) = lock.pin(*component, *version) else {
-                continue;
-            };
-            let found = self.read_folder(*version, &[*component], true)?;
-            if found.is_empty() {
-                continue;
+            if let Some(pin) = lock.pin(*component, *version) {
+                let pins = wanted.entry(*version).or_default();
+                pins.push((*component, pin.clone()));
             }
-            let contents = assemble(*component, *version, &found).map_err(|e| {
-                Failure::new(format!(
-                    "the package of {component} {version} cannot be used"
-                ))
-                .because(&e)
-            })?;
-            verify(pin, &contents).map_err(|e| {
-                Failure::new("a package is not the one that was pinned")
+        }
+        for (version, pins) in wanted {
+            let components: Vec<Component> = pins.iter().map(|(c, _)| *c).collect();
+            let all = self.read_folder(version, &components, true)?;
+            for (component, pin) in pins {
+                if !all.iter().any(|f| f.component == component) {
+                    continue;
+                }
+                let contents = assemble(component, version, &all).map_err(|e| {
+                    Failure::new(format!(
+                        "the package of {component} {version} cannot be used"
+                    ))
                     .because(&e)
-                    .hint("if the new package is meant, run `tarsops package lock` and commit the lock file")
-            })?;
-            self.catalog.insert(contents);
+                })?;
+                verify(&pin, &contents).map_err(|e| {
+                    Failure::new("a package is not the one that was pinned")
+                        .because(&e)
+                        .hint("if the new package is meant, run `tarsops package lock` and commit the lock file")
+                })?;
+                self.catalog.insert(contents);
+            }
         }
         Ok(())
     }
@@ -667,12 +684,12 @@ pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest)
     Ok(())
 }
 
-/// Versions that the spec asks for, of components that this version installs.
+/// Versions that the spec asks for, of components whose packages must be there.
 pub fn wanted(desired: &Desired) -> BTreeSet<(Component, Version)> {
     desired
         .versions
         .iter()
-        .filter(|(c, _)| MANAGED.contains(c))
+        .filter(|(c, _)| NEEDED.contains(c))
         .copied()
         .collect()
 }

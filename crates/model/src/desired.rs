@@ -86,6 +86,17 @@ pub struct Policy {
     pub deadline: u64,
     /// What happens when a step fails.
     pub on_failure: OnFailure,
+    /// Seconds for which a registry must have been well before the next one is touched: a registry
+    /// takes changed rows over every 13 s (`RegistryServer/RegistryProcThread.cpp`).
+    #[serde(default = "cache_interval")]
+    pub registry_settle: u64,
+    /// Whether the only registry that answers may be restarted.
+    #[serde(default)]
+    pub registry_gap: bool,
+}
+
+const fn cache_interval() -> u64 {
+    13
 }
 
 impl Default for Policy {
@@ -97,6 +108,8 @@ impl Default for Policy {
             settle: 30,
             deadline: 300,
             on_failure: OnFailure::Rollback,
+            registry_settle: cache_interval(),
+            registry_gap: false,
         }
     }
 }

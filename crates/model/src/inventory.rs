@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentFacts;
+use crate::component::Component;
 use crate::framework::FrameworkFacts;
 use crate::host::HostFacts;
 use crate::names::NodeName;
 use crate::observed::Observed;
 use crate::resource::ResourceId;
+use crate::server::ServerFacts;
 
 /// The observed state of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,8 @@ pub enum Facts {
     Host(Box<HostFacts>),
     /// Of `tarsnode` on a machine.
     Agent(Box<AgentFacts>),
+    /// Of another component on a machine.
+    Server(Box<ServerFacts>),
 }
 
 /// What was seen, by resource.
@@ -44,9 +48,7 @@ impl Inventory {
             Some(Observed::Present(Facts::Host(h))) => Observed::Present(h),
             Some(Observed::Absent) => Observed::Absent,
             Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
-            Some(Observed::Present(Facts::Agent(_))) | None => {
-                Observed::Unknown(NOT_LOOKED.to_owned())
-            }
+            Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
         }
     }
 
@@ -57,10 +59,36 @@ impl Inventory {
             Some(Observed::Present(Facts::Agent(a))) => Observed::Present(a),
             Some(Observed::Absent) => Observed::Absent,
             Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
-            Some(Observed::Present(Facts::Host(_))) | None => {
-                Observed::Unknown(NOT_LOOKED.to_owned())
-            }
+            Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
         }
+    }
+
+    /// What was seen of a component other than `tarsnode` on `node`. One that was not looked at on a
+    /// host that was seen is absent only if that was told.
+    #[must_use]
+    pub fn server(&self, component: Component, node: &NodeName) -> Observed<&ServerFacts> {
+        match self
+            .resources
+            .get(&ResourceId::Server(component, node.clone()))
+        {
+            Some(Observed::Present(Facts::Server(s))) => Observed::Present(s),
+            Some(Observed::Absent) => Observed::Absent,
+            Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+            Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
+        }
+    }
+
+    /// Records what was seen of a component other than `tarsnode` on one node.
+    pub fn insert_server(
+        &mut self,
+        component: Component,
+        node: &NodeName,
+        server: Observed<ServerFacts>,
+    ) {
+        self.resources.insert(
+            ResourceId::Server(component, node.clone()),
+            server.map(|s| Facts::Server(Box::new(s))),
+        );
     }
 
     /// Records what was seen of one node.

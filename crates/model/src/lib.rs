@@ -31,4 +31,5 @@ pub mod names;
 pub mod observed;
 pub mod package;
 pub mod resource;
+pub mod server;
 pub mod version;

@@ -3,6 +3,8 @@
 //! It shares no decision with the planner: it takes the plan as a document and asks of it what must
 //! be true of every plan, whoever made it. A saved plan that somebody edited goes through it too.
 
+mod endpoints;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::{Component, Role};
@@ -33,6 +35,7 @@ pub struct Violation {
 /// Every violation that was found.
 pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     let mut found = shape(plan, input.desired, input.scope);
+    endpoints::check(plan, input, &mut found);
     for step in &plan.steps {
         let node = match step.resource.node() {
             Some(node) => node,
@@ -141,7 +144,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                 if change.component == Component::Tarsnode {
                     agent(&step.id, node, change, desired, &mut found);
                 } else {
-                    registry(step, node, change, desired, &mut found);
+                    server(step, node, change, desired, &mut found);
                 }
                 let machine = Condition::Machine {
                     id: change.machine_id.clone(),
@@ -192,7 +195,9 @@ fn place(
             (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,
             (Component::Tarsnode, Sign::Add | Sign::Change) => Stage::Agents,
             (_, Sign::Remove) => Stage::RegistryRemoval,
-            (_, Sign::Add | Sign::Change) => Stage::Registries,
+            (Component::TarsAdminRegistry, _) => Stage::AdminRegistry,
+            (Component::Tarsconfig | Component::Tarspatch, _) => Stage::CoreServices,
+            _ => Stage::Registries,
         },
     };
     if step.stage != stage {
@@ -361,17 +366,19 @@ fn waits<'a>(
     }
 }
 
-/// Whether a registry is started only where the spec names it and nothing of it runs, and stopped
-/// only where the spec does not and another one answers.
-fn registry(
+/// Whether a server is changed only where the spec places it, and with the program of the version
+/// that the spec asks for; whether a registry is started only where the spec names it, restarted only
+/// while another one answers, and stopped only where the spec does not name it.
+fn server(
     step: &Step,
     node: &NodeName,
     change: &AgentChange,
     desired: &Desired,
     found: &mut Vec<Violation>,
 ) {
+    let component = change.component;
     let mut say = |what: &str| found.push(violation(&step.id, what));
-    if change.component != Component::Tarsregistry {
+    if component.is_basic() {
         say("it changes a component that is not managed");
     }
     if change.node != *node || step.resource != ResourceId::Server(change.component, node.clone()) {
@@ -381,11 +388,32 @@ fn registry(
         return;
     };
     let at = Endpoint::at(host.ip, Component::Tarsregistry.servants()[0].1);
-    if change.registry.as_ref() != Some(&at) || change.ip != host.ip {
+    let registry = (component == Component::Tarsregistry).then_some(&at);
+    if change.registry.as_ref() != registry || change.ip != host.ip {
         say("its action is on another registry");
     }
-    if !change.files.is_empty() || change.make_user || change.own || change.stop_servers {
-        say("it does more than to start or to remove a registry");
+    if change.make_user || change.own || change.stop_servers {
+        say("it does more than to change a server");
+    }
+    for file in &change.files {
+        // Only the program is a package's; everything else there is made for its host.
+        let binary = format!("{component}/bin/{component}");
+        let packed = match &file.content {
+            Content::Package {
+                component: of,
+                version,
+                ..
+            } => {
+                *of == component
+                    && desired
+                        .server(component, node)
+                        .is_some_and(|s| s.version == *version)
+            }
+            _ => false,
+        };
+        if file.path != binary || !packed || file.after.is_none() {
+            say("it writes what is not its component's program");
+        }
     }
     let tars = desired
         .agent(node)
@@ -395,6 +423,9 @@ fn registry(
     }
     match change.folder {
         Folder::Remove => {
+            if component != Component::Tarsregistry || !change.files.is_empty() {
+                say("it removes a component that is not a registry");
+            }
             if desired.registries.contains(&at) {
                 say("it stops a registry that the spec names");
             }
@@ -406,18 +437,34 @@ fn registry(
             }
         }
         Folder::Keep => {
+            if desired.server(component, node).is_none() {
+                say("it changes a server that the spec does not place there");
+            }
             let down = Condition::Component {
-                component: Component::Tarsregistry,
+                component,
                 runs: false,
             };
-            if !desired.registries.contains(&at) || !step.pre.contains(&down) {
-                say("it starts a registry that the spec does not name, or that may run");
+            let starts = step.pre.contains(&down);
+            if change.files.is_empty() && !change.restart {
+                say("it changes nothing");
             }
-            if change.crontab.is_some() || !change.health {
-                say("it does more than to start a registry");
+            if component == Component::Tarsregistry && starts && !desired.registries.contains(&at) {
+                say("it starts a registry that the spec does not name");
+            }
+            let guarded = Condition::AnotherRegistry { but: at.clone() };
+            if component == Component::Tarsregistry
+                && change.restart
+                && !starts
+                && !desired.policy.registry_gap
+                && !step.pre.contains(&guarded)
+            {
+                say("it restarts a registry without making sure that another one lives");
+            }
+            if change.crontab.is_some() || change.health != change.restart {
+                say("it does more than to change a server");
             }
         }
-        Folder::Create => say("it installs a registry"),
+        Folder::Create => say("it installs a server"),
     }
 }
 

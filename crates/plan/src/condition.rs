@@ -1,9 +1,10 @@
 //! Predicates over observed facts, as data: what must hold before and after a step.
 
 mod rows;
+mod server;
+mod words;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tarsops_conf::Document;
@@ -109,6 +110,40 @@ pub enum Condition {
         /// Whether it shall be.
         there: bool,
     },
+    /// Exactly one process of another component runs, of this binary, as this user.
+    ServerRuns {
+        /// Which.
+        component: Component,
+        /// Digest of the running executable; any if left out.
+        digest: Option<Digest>,
+        /// Its user.
+        user: String,
+    },
+    /// The ports of another component listen.
+    ServerListens {
+        /// Which.
+        component: Component,
+    },
+    /// Every servant of another component answers on the node.
+    ServantsAnswer {
+        /// Which.
+        component: Component,
+    },
+    /// The database calls another component active on the node.
+    ServerActive {
+        /// Which.
+        component: Component,
+    },
+    /// AdminRegistry hears from the node that another component is active there.
+    ServerInNode {
+        /// Which.
+        component: Component,
+    },
+    /// A registry of the spec other than this one answers.
+    AnotherRegistry {
+        /// The one that does not count.
+        but: Endpoint,
+    },
     /// The registry answers.
     RegistryAnswers {
         /// Which registry.
@@ -183,6 +218,18 @@ impl Condition {
                 | Self::RegistryAnswers { .. }
                 | Self::RegistryListed { .. }
                 | Self::RegistryForgotten { .. }
+                | Self::ServantsAnswer { .. }
+                | Self::ServerActive { .. }
+                | Self::ServerInNode { .. }
+        )
+    }
+
+    /// Whether it is what the framework says of a component other than tarsnode.
+    #[must_use]
+    pub const fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::ServantsAnswer { .. } | Self::ServerActive { .. } | Self::ServerInNode { .. }
         )
     }
 
@@ -243,16 +290,12 @@ impl Condition {
                     })
                 }
             },
-            Self::File { path, digest } => match inventory.agent(node) {
-                Observed::Unknown(why) => Truth::Unknown(why),
+            Self::File { path, digest } => match digest_at(inventory, node, path) {
+                Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
                 Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
-                Observed::Present(a) => match file_digest(a, path) {
-                    Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
-                    Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
-                    Observed::Present(d) => {
-                        truth(Some(d) == *digest, || format!("{path} has another content"))
-                    }
-                },
+                Observed::Present(d) => {
+                    truth(Some(d) == *digest, || format!("{path} has another content"))
+                }
             },
             Self::Mode { path, mode } => on_agent(node, inventory, |a| match file_mode(a, path) {
                 Observed::Present(found) => truth(found & mode == *mode, || {
@@ -354,7 +397,13 @@ impl Condition {
                     "AdminRegistry has no connection to it (no `ping succ`)".to_owned()
                 }),
             },
-            Self::Unanswered
+            Self::ServerRuns { .. }
+            | Self::ServerListens { .. }
+            | Self::ServantsAnswer { .. }
+            | Self::ServerActive { .. }
+            | Self::ServerInNode { .. } => self.of_server(node, inventory),
+            Self::AnotherRegistry { .. }
+            | Self::Unanswered
             | Self::Forgotten { .. }
             | Self::RegistryDead { .. }
             | Self::RegistryLeft
@@ -415,6 +464,29 @@ pub fn wanted_conf_like(
         nodeid.clone_into(&mut wanted.endpoint_host);
     }
     wanted
+}
+
+/// The digest of one of the files that a probe reports on a node.
+#[must_use]
+pub fn digest_at(inventory: &Inventory, node: &NodeName, path: &str) -> Observed<Digest> {
+    let name = path.split('/').next().unwrap_or_default();
+    match name.parse::<Component>() {
+        Ok(component) if component != Component::Tarsnode => {
+            if path != crate::servers::binary_path(component) {
+                return Observed::Unknown("it is not looked at".to_owned());
+            }
+            match inventory.server(component, node) {
+                Observed::Present(server) => server.binary.as_ref().map(|b| b.digest),
+                Observed::Absent => Observed::Absent,
+                Observed::Unknown(why) => Observed::Unknown(why),
+            }
+        }
+        _ => match inventory.agent(node) {
+            Observed::Present(agent) => file_digest(agent, path),
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why),
+        },
+    }
 }
 
 /// The digest of one of the files that a probe reports.
@@ -498,64 +570,5 @@ fn on_agent(node: &NodeName, inventory: &Inventory, f: impl FnOnce(&AgentFacts) 
         Observed::Present(a) => f(a),
         Observed::Absent => Truth::Fails("tarsnode is not installed".to_owned()),
         Observed::Unknown(why) => Truth::Unknown(why),
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Machine { .. } => f.write_str("it is the machine that was looked at"),
-            Self::Folder { exists: true } => f.write_str("the folder is there"),
-            Self::Folder { exists: false } => f.write_str("the folder is not there"),
-            Self::File {
-                path,
-                digest: Some(d),
-            } => write!(f, "{path} is {}", d.short()),
-            Self::File { path, digest: None } => write!(f, "{path} is not there"),
-            Self::Mode { path, mode } => write!(f, "{path} has mode {mode:o}"),
-            Self::Crontab { .. } => f.write_str("the crontab is the one that was seen"),
-            Self::Unfinished { run: None } => f.write_str("no unfinished change lies there"),
-            Self::Unfinished { run: Some(r) } => write!(f, "a change of run {r} has not ended"),
-            Self::Runs { nodeid, user, .. } => write!(f, "it runs as {user} with nodeid {nodeid}"),
-            Self::Stopped => f.write_str("it does not run"),
-            Self::Listens => f.write_str("its port listens"),
-            Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
-            Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
-            Self::LabelsKept { labels: Some(_) } => f.write_str("it keeps labels of its row"),
-            Self::LabelsKept { labels: None } => f.write_str("it keeps no labels"),
-            Self::Component { component, runs } => {
-                write!(
-                    f,
-                    "{component} {}",
-                    if *runs { "runs" } else { "does not run" }
-                )
-            }
-            Self::Installed { component, there } => {
-                write!(
-                    f,
-                    "{component} is {}there",
-                    if *there { "" } else { "not " }
-                )
-            }
-            Self::RegistryAnswers { registry } => write!(f, "the registry {registry} answers"),
-            Self::RegistryListed { registry } => {
-                write!(f, "the database lists the registry {registry}")
-            }
-            Self::Registered => f.write_str("the registry calls it active"),
-            Self::ServersBack { servers } => {
-                write!(f, "the registry calls its {} servers active", servers.len())
-            }
-            Self::Connected => f.write_str("AdminRegistry reaches it"),
-            Self::Unanswered => f.write_str("nobody answers for it"),
-            Self::Forgotten { .. } => f.write_str("the database has no rows of it"),
-            Self::RegistryDead { registry } => write!(f, "the registry {registry} is dead"),
-            Self::RegistryLeft => f.write_str("a registry of the spec answers"),
-            Self::RegistryForgotten { registry } => {
-                write!(f, "the database has no rows of the registry {registry}")
-            }
-            Self::Owner { user } => write!(f, "the folder belongs to {user}"),
-            Self::Watched { .. } => f.write_str("cron watches it"),
-            Self::Unwatched { .. } => f.write_str("cron does not watch it"),
-        }
     }
 }

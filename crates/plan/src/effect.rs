@@ -18,6 +18,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, AgentChange, Content, CrontabChange, FileChange, Folder};
 use crate::assess::{BINARY, CONF};
 use crate::crontab;
+use crate::servers::binary_path;
 
 /// The before-images that changes left on their hosts, as far as the simulation needs them.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +84,7 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
         Action::ChangeAgent(change) if change.component == Component::Tarsnode => {
             agent(inventory, change, images);
         }
-        Action::ChangeAgent(change) => registry(inventory, change),
+        Action::ChangeAgent(change) => server(inventory, change),
         Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
             let (name, prefix) = (node.as_str(), format!("{ip}:"));
             if let Observed::Present(nodes) = &mut rows.nodes {
@@ -145,9 +146,46 @@ fn host_mut<'a>(inventory: &'a mut Inventory, node: &NodeName) -> Option<&'a mut
     }
 }
 
-/// A registry that was started answers and writes its rows; one that was removed does neither.
-fn registry(inventory: &mut Inventory, change: &AgentChange) {
+/// The files and the process of a component other than tarsnode.
+fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
+    let id = ResourceId::Server(change.component, change.node.clone());
+    if change.folder == Folder::Remove {
+        inventory.resources.insert(id, Observed::Absent);
+        return;
+    }
+    let Some(Observed::Present(Facts::Server(facts))) = inventory.resources.get_mut(&id) else {
+        return;
+    };
+    for file in &change.files {
+        if file.path == binary_path(change.component) {
+            facts.binary = Observed::from(file.after.map(|digest| FileFact {
+                digest,
+                size: 0,
+                mode: file.mode,
+                owner: change.run_user.to_string(),
+            }));
+        }
+    }
+    if change.restart {
+        let running = ProcessFact {
+            pid: 1,
+            exe: facts.binary.as_ref().map(|b| b.digest),
+            exe_deleted: false,
+            user: change.run_user.to_string(),
+            nodeid: None,
+            config: None,
+        };
+        facts.processes = Observed::Present(vec![running]);
+    }
+}
+
+/// A server that was started answers and stands in the rows; one that was removed does neither.
+fn server(inventory: &mut Inventory, change: &AgentChange) {
+    files_of_server(inventory, change);
     let removed = change.folder == Folder::Remove;
+    if !removed && !change.restart {
+        return;
+    }
     let name = change.component.name();
     let after = host_mut(inventory, &change.node).and_then(|host| {
         let edit = change.crontab.as_ref()?;
@@ -181,6 +219,22 @@ fn registry(inventory: &mut Inventory, change: &AgentChange) {
             host.crontab = crontab;
         }
     }
+    if let (Some(framework), false) = (&mut inventory.framework, removed) {
+        for asked in framework.servants.values_mut() {
+            if asked.component == change.component && asked.node == change.node {
+                asked.answer = Answer::Answers;
+            }
+        }
+    }
+    with_rows(inventory, |rows| {
+        if let (Observed::Present(all), false) = (&mut rows.servers, removed) {
+            for row in all.iter_mut() {
+                if row.server == name && row.node == change.node.as_str() {
+                    row.present = Some("active".to_owned());
+                }
+            }
+        }
+    });
     let Some(at) = &change.registry else { return };
     let locator = at.to_string();
     with_rows(inventory, |rows| {
@@ -200,15 +254,9 @@ fn registry(inventory: &mut Inventory, change: &AgentChange) {
     });
     if let Some(framework) = &mut inventory.framework
         && !removed
+        && let Some(answer) = framework.registries.get_mut(at)
     {
-        if let Some(answer) = framework.registries.get_mut(at) {
-            *answer = Answer::Answers;
-        }
-        for asked in framework.servants.values_mut() {
-            if asked.component == change.component && asked.node == change.node {
-                asked.answer = Answer::Answers;
-            }
-        }
+        *answer = Answer::Answers;
     }
 }
 

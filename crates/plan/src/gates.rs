@@ -27,9 +27,9 @@ use crate::report::{Blocked, Line};
 
 /// Takes out what would break a rule at its moment, and says so. `stages` are steps in the order in
 /// which they are done, all of them before `agents`.
-pub fn hold_back<T>(
+pub fn hold_back<T, const N: usize>(
     input: &PlanInput<'_>,
-    stages: &mut [&mut Vec<Step>],
+    stages: [&mut Vec<Step>; N],
     agents: &mut Vec<(T, Step)>,
 ) -> Vec<Line> {
     let mut live = Live::of(input);
@@ -187,34 +187,38 @@ fn target(input: &PlanInput<'_>, change: &AgentChange) -> Option<Version> {
 
 /// The binary on disk, where it was seen.
 fn on_disk(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Option<Digest> {
-    if component != Component::Tarsnode {
-        return None;
-    }
-    let agent = input.inventory.agent(node);
-    Some(agent.present()?.binary.present()?.digest)
+    let (agent, server) = (
+        input.inventory.agent(node),
+        input.inventory.server(component, node),
+    );
+    let binary = match component {
+        Component::Tarsnode => &agent.present()?.binary,
+        _ => &server.present()?.binary,
+    };
+    Some(binary.present()?.digest)
 }
 
 /// The versions of a component on a node: of the process, and where none runs, of what would be
 /// started. `None` if it is proven not to be there.
 fn running(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Option<Seen> {
-    if component == Component::Tarsnode {
-        return agent(input, node);
-    }
-    if input.desired.admin().is_some_and(|(at, _)| at == node)
-        && component == Component::TarsAdminRegistry
-    {
-        return Some(admin(input));
-    }
-    Some(Err(format!("what {component} runs was not looked at")))
-}
-
-fn agent(input: &PlanInput<'_>, node: &NodeName) -> Option<Seen> {
-    match input.inventory.agent(node) {
-        Observed::Present(facts) => {
-            installed(input, Component::Tarsnode, &facts.binary, &facts.processes)
-        }
-        Observed::Absent => None,
-        Observed::Unknown(why) => Some(Err(why)),
+    let seen = match component {
+        Component::Tarsnode => match input.inventory.agent(node) {
+            Observed::Present(f) => installed(input, component, &f.binary, &f.processes),
+            Observed::Absent => None,
+            Observed::Unknown(why) => Some(Err(why)),
+        },
+        _ => match input.inventory.server(component, node) {
+            Observed::Present(f) => installed(input, component, &f.binary, &f.processes),
+            Observed::Absent => None,
+            Observed::Unknown(why) => Some(Err(why)),
+        },
+    };
+    let says = component == Component::TarsAdminRegistry
+        && input.desired.admin().is_some_and(|(at, _)| at == node);
+    match seen {
+        // Its digest is known to nobody, or was not looked at; then its own word counts.
+        Some(Err(why)) if says => Some(admin(input).map_err(|w| format!("{why}; {w}"))),
+        seen => seen,
     }
 }
 

@@ -28,6 +28,7 @@ pub mod condition;
 pub mod crontab;
 pub mod drift;
 pub mod effect;
+pub mod endpoints;
 pub mod findings;
 pub mod gates;
 pub mod input;
@@ -39,6 +40,7 @@ pub mod render;
 pub mod report;
 pub mod restore;
 pub mod rows;
+pub mod servers;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;

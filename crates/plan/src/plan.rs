@@ -8,6 +8,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
+use crate::endpoints::Low;
 use crate::report::Line;
 
 /// Format name and number of the document.
@@ -19,8 +20,12 @@ pub const FORMAT: &str = "tarsops.plan/1";
 pub enum Stage {
     /// Ending what earlier runs left.
     Recover,
-    /// Registries that are started.
+    /// Registries, one at a time.
     Registries,
+    /// `tarsAdminRegistry`.
+    AdminRegistry,
+    /// `tarsconfig` and `tarspatch`.
+    CoreServices,
     /// `tarsnode` on nodes.
     Agents,
     /// Removal of `tarsnode`.
@@ -33,9 +38,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Recover,
         Self::Registries,
+        Self::AdminRegistry,
+        Self::CoreServices,
         Self::Agents,
         Self::AgentRemoval,
         Self::RegistryRemoval,
@@ -50,6 +57,8 @@ impl Stage {
             Self::Agents => "tarsnode",
             Self::AgentRemoval => "tarsnode, removal",
             Self::Registries => "tarsregistry",
+            Self::AdminRegistry => "tarsAdminRegistry",
+            Self::CoreServices => "tarsconfig, tarspatch",
             Self::RegistryRemoval => "tarsregistry, removal",
             Self::Rows => "the framework's rows",
         }
@@ -146,6 +155,9 @@ pub struct Plan {
     pub gates: Vec<Gate>,
     /// What is not done, and why.
     pub report: Vec<Line>,
+    /// The fewest endpoints that each servant has meanwhile; servants that keep all are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Low>,
 }
 
 impl Plan {

@@ -1,10 +1,12 @@
 //! The planner: a plain function, one flat list of stages. Read [`plan`] from top to bottom to know
 //! the policy.
 
+mod batches;
+
 use std::collections::BTreeMap;
 
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::{Policy, Resource, Rpc};
+use tarsops_model::desired::{Resource, Rpc};
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -14,18 +16,22 @@ use crate::action::{Action, Folder, Undo};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
+use crate::endpoints::Endpoints;
 use crate::findings::{self, Finding, Grade};
 use crate::gates;
 use crate::input::PlanInput;
-use crate::names::natural_key;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
+use crate::{registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let mut draft = Draft::default();
+    let mut draft = Draft {
+        endpoints: Endpoints::of(input),
+        ..Draft::default()
+    };
     let machines = machines(input);
     let places = Places::of(input);
     for (node, host) in input
@@ -33,10 +39,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
-        if [Component::Tarsnode, Component::Tarsregistry]
-            .iter()
-            .any(|c| input.scope.has_component(*c))
-        {
+        let managed = servers::CORE.iter().chain(&[Component::Tarsnode]);
+        if managed.copied().any(|c| input.scope.has_component(c)) {
             draft.node(input, node, host, &machines, &places);
         }
     }
@@ -47,12 +51,15 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         draft.report.extend(lines);
     }
     draft.findings(input);
-    let held = gates::hold_back(input, &mut [&mut draft.registries], &mut draft.agents);
+    let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
+    let held = gates::hold_back(input, core, &mut draft.agents);
     draft.report.extend(held);
 
     // The stages, in the order of the work.
     draft.recover();
     draft.registries(&input.desired.policy);
+    draft.admin_registry(&input.desired.policy);
+    draft.core_services(&input.desired.policy);
     draft.agents(&input.desired.policy);
     draft.removals(&input.desired.policy);
     draft.registry_removals(&input.desired.policy);
@@ -78,12 +85,15 @@ fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a NodeName>> {
 
 #[derive(Default)]
 struct Draft {
+    endpoints: Endpoints,
     drift: Vec<Drift>,
     report: Vec<Line>,
     recover: Vec<Step>,
     agents: Vec<(Role, Step)>,
     removals: Vec<(Role, Step)>,
     registries: Vec<Step>,
+    admin: Vec<Step>,
+    core: Vec<Step>,
     registry_removals: Vec<Step>,
     rows: Vec<Step>,
     steps: Vec<Step>,
@@ -188,12 +198,14 @@ impl Draft {
             self.recover.push(recover_step(node, left));
             return;
         }
+        let mut start = None;
         if input.scope.has_component(Component::Tarsregistry) {
-            let work = crate::registries::assess(input, node, spec, facts);
-            self.registries.extend(work.start);
+            let work = registries::assess(input, node, spec, facts);
+            start = work.start;
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }
+        self.servers(input, node, spec, facts, start);
         let Some(agent) = input
             .desired
             .agent(node)
@@ -208,6 +220,56 @@ impl Draft {
             self.rows.extend(rows::labels(input, node, labels));
         }
         self.take(input, node, spec, resource, assessment);
+    }
+
+    /// The core services of a node. `start` is the step that starts a registry which is down.
+    fn servers(
+        &mut self,
+        input: &PlanInput<'_>,
+        node: &NodeName,
+        spec: &Host,
+        host: &HostFacts,
+        mut start: Option<Step>,
+    ) {
+        for component in servers::CORE {
+            let Some(server) = input.desired.server(component, node).filter(|_| {
+                input.scope.has_component(component)
+                    && servers::is_known(input.catalog, component)
+                    && !matches!(spec.state, NodeState::Absent { .. } | NodeState::Gone)
+            }) else {
+                continue;
+            };
+            let work = servers::assess(input, component, node, spec, server, host);
+            let resource = ResourceId::Server(component, node.clone());
+            let Some(kind) = work.drift else { continue };
+            if let NodeState::Maintenance { until, .. } = &spec.state {
+                let differs = match (&work.step, &kind) {
+                    (Some(step), _) => format!("{component}: {}", step.summary),
+                    (None, DriftKind::Unknown { why }) => {
+                        format!("{component}: {}", why.join("; "))
+                    }
+                    (None, _) => format!("{component} differs from the spec"),
+                };
+                match self.maintenance(input, spec, &resource, &differs) {
+                    Some(line) => self.report.push(line),
+                    None => self.report.push(maintenance_over(resource, *until)),
+                }
+                continue;
+            }
+            self.report.extend(work.lines);
+            self.drift.push(Drift { resource, kind });
+            let Some(step) = work.step else { continue };
+            let started = start
+                .as_mut()
+                .filter(|_| component == Component::Tarsregistry);
+            match (started, component) {
+                (Some(start), _) => servers::start_with(start, step),
+                (None, Component::Tarsregistry) => self.registries.push(step),
+                (None, Component::TarsAdminRegistry) => self.admin.push(step),
+                (None, _) => self.core.push(step),
+            }
+        }
+        self.registries.extend(start);
     }
 
     fn take(
@@ -297,7 +359,9 @@ impl Draft {
                 Resource::Server(_) => {
                     let counts = match id {
                         ResourceId::Server(c, n) => {
-                            input.scope.has_component(*c) && input.scope.has_node(n)
+                            let compared =
+                                servers::CORE.contains(c) && servers::is_known(input.catalog, *c);
+                            !compared && input.scope.has_component(*c) && input.scope.has_node(n)
                         }
                         _ => false,
                     };
@@ -355,6 +419,8 @@ impl Draft {
                 // Whoever may be working on another cluster's state works on nothing.
                 self.recover.clear();
                 self.registries.clear();
+                self.admin.clear();
+                self.core.clear();
                 self.agents.clear();
                 self.removals.clear();
                 self.registry_removals.clear();
@@ -402,87 +468,6 @@ impl Draft {
         }
     }
 
-    fn recover(&mut self) {
-        self.steps.append(&mut self.recover);
-    }
-
-    fn agents(&mut self, policy: &Policy) {
-        let steps = in_order(std::mem::take(&mut self.agents));
-        self.roll_out(Stage::Agents, steps, policy);
-    }
-
-    fn removals(&mut self, policy: &Policy) {
-        let steps = in_order(std::mem::take(&mut self.removals));
-        self.roll_out(Stage::AgentRemoval, steps, policy);
-    }
-
-    fn registries(&mut self, policy: &Policy) {
-        let steps = std::mem::take(&mut self.registries);
-        self.one_by_one(Stage::Registries, steps, policy);
-    }
-
-    fn registry_removals(&mut self, policy: &Policy) {
-        let steps = std::mem::take(&mut self.registry_removals);
-        self.one_by_one(Stage::RegistryRemoval, steps, policy);
-    }
-
-    fn forget(&mut self, policy: &Policy) {
-        let steps = std::mem::take(&mut self.rows);
-        self.one_by_one(Stage::Rows, steps, policy);
-    }
-
-    /// Registries and rows go one by one: each may change what the next one rests upon.
-    fn one_by_one(&mut self, stage: Stage, mut steps: Vec<Step>, policy: &Policy) {
-        steps.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
-        let one = Policy {
-            canary: 0,
-            max_parallel: tarsops_model::desired::Count::Number(1),
-            ..policy.clone()
-        };
-        self.roll_out(stage, steps, &one);
-    }
-
-    /// Cuts the steps of a stage into a canary and batches, with a gate after each.
-    fn roll_out(&mut self, stage: Stage, steps: Vec<Step>, policy: &Policy) {
-        if steps.is_empty() {
-            return;
-        }
-        let parallel = policy.max_parallel.of(steps.len()).max(1);
-        let canary = (policy.canary as usize).min(steps.len()).min(parallel);
-        let mut rest = steps.into_iter();
-        let mut first = true;
-        loop {
-            let size = if first && canary > 0 {
-                canary
-            } else {
-                parallel
-            };
-            first = false;
-            let mut batch: Vec<Step> = rest.by_ref().take(size).collect();
-            if batch.is_empty() {
-                break;
-            }
-            self.batch += 1;
-            let needs: Vec<String> = self
-                .gates
-                .last()
-                .map(|g| g.id.clone())
-                .into_iter()
-                .collect();
-            for step in &mut batch {
-                step.stage = stage;
-                step.batch = self.batch;
-                step.needs.clone_from(&needs);
-            }
-            self.gates.push(Gate {
-                id: format!("gate/{}", self.batch),
-                needs: batch.iter().map(|s| s.id.clone()).collect(),
-                settle: policy.settle,
-            });
-            self.steps.append(&mut batch);
-        }
-    }
-
     fn finish(mut self, input: &PlanInput<'_>) -> Plan {
         self.report.sort();
         self.report.dedup();
@@ -523,26 +508,12 @@ impl Draft {
             summary,
             drift: self.drift,
             extra: findings::extra(input),
+            endpoints: self.endpoints.lows(&self.steps),
             steps: self.steps,
             gates: self.gates,
             report: self.report,
         }
     }
-}
-
-const fn rank(role: Role) -> u8 {
-    match role {
-        Role::Node => 0,
-        Role::Slave => 1,
-        Role::Master => 2,
-    }
-}
-
-/// Plain nodes first, so that a canary is never the master; then by name, 10.0.0.9 before
-/// 10.0.0.10.
-fn in_order(mut all: Vec<(Role, Step)>) -> Vec<Step> {
-    all.sort_by_cached_key(|(role, s)| (rank(*role), natural_key(&s.id), s.id.clone()));
-    all.into_iter().map(|(_, step)| step).collect()
 }
 
 /// The line for a node under maintenance whose time is over and that still differs.

@@ -18,6 +18,7 @@ use crate::crontab;
 use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
+use crate::servers;
 
 /// The component that this is about.
 const REGISTRY: Component = Component::Tarsregistry;
@@ -107,7 +108,7 @@ fn start(
         return;
     }
     let summary = "start tarsregistry".to_owned();
-    let Some(mut change) = change(input, node, spec, host, at, summary, work) else {
+    let Some(mut change) = change(input, node, spec, host, summary, work) else {
         return;
     };
     change.restart = true;
@@ -199,7 +200,7 @@ fn stop(
         }
     };
     let summary = format!("stop and remove the registry {at}, which the spec does not name");
-    let Some(mut change) = change(input, node, spec, host, at, summary, work) else {
+    let Some(mut change) = change(input, node, spec, host, summary, work) else {
         return;
     };
     change.folder = Folder::Remove;
@@ -252,29 +253,10 @@ fn change(
     node: &NodeName,
     spec: &Host,
     host: &HostFacts,
-    at: &Endpoint,
     summary: String,
     work: &mut Work,
 ) -> Option<AgentChange> {
-    let mut why = Vec::new();
-    for program in ["flock", "setsid"] {
-        if host.tools.get(program) == Some(&false) {
-            why.push(Blocked::NoProgram {
-                program: program.to_owned(),
-                package: "util-linux".to_owned(),
-            });
-        }
-    }
-    if !host.is_root && host.user != input.desired.run_user.as_str() {
-        why.push(Blocked::NeedsRoot {
-            what: format!("working on tarsregistry as {}", host.user),
-        });
-    }
-    let (Observed::Present(machine_id), Some(agent)) =
-        (&host.machine_id, input.desired.agent(node))
-    else {
-        return None;
-    };
+    let why = servers::means(input, REGISTRY, host);
     if !why.is_empty() {
         let resource = ResourceId::Server(REGISTRY, node.clone());
         work.lines.extend(why.into_iter().map(|why| Line::Blocked {
@@ -283,30 +265,5 @@ fn change(
         }));
         return None;
     }
-    Some(AgentChange {
-        component: REGISTRY,
-        node: node.clone(),
-        summary,
-        folder: Folder::Keep,
-        files: vec![],
-        make_user: false,
-        own: false,
-        restart: false,
-        stop_servers: false,
-        health: false,
-        crontab: None,
-        tars_path: agent.tars_path.clone(),
-        run_user: agent.run_user.clone(),
-        nodeid: node.clone(),
-        ip: spec.ip,
-        port: None,
-        port_before: None,
-        ran: false,
-        lenient: false,
-        machine_id: machine_id.clone(),
-        folder_from: None,
-        registry: Some(at.clone()),
-        labels: None,
-        owners_from: None,
-    })
+    servers::blank(input, REGISTRY, node, spec, host, summary)
 }

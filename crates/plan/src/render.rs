@@ -65,7 +65,11 @@ pub fn text(plan: &Plan, style: Style) -> String {
         }
         if matches!(
             stage,
-            Stage::Registries | Stage::RegistryRemoval | Stage::Rows
+            Stage::Registries
+                | Stage::AdminRegistry
+                | Stage::CoreServices
+                | Stage::RegistryRemoval
+                | Stage::Rows
         ) {
             let _ = writeln!(out, "{}", stage.title());
             for step in &steps {
@@ -76,6 +80,9 @@ pub fn text(plan: &Plan, style: Style) -> String {
                     step.summary
                 );
                 let _ = writeln!(out, "{}", style.paint(sign_of(step.sign), &line));
+                for field in fields_of(drift.get(&step.resource)) {
+                    let _ = writeln!(out, "      {}: {} → {}", field.field, field.old, field.new);
+                }
             }
             out.push('\n');
             continue;
@@ -264,9 +271,9 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     let mut unchecked: Vec<String> = Vec::new();
     let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
     let mut plain: Vec<(String, String)> = Vec::new();
-    let name = |r: &ResourceId| {
-        r.node()
-            .map_or_else(|| r.to_string(), |n| format!("agent/{n}"))
+    let name = |r: &ResourceId| match (r, r.node()) {
+        (ResourceId::Server(..), _) | (_, None) => r.to_string(),
+        (_, Some(node)) => format!("agent/{node}"),
     };
     for line in &plan.report {
         match line {
@@ -384,10 +391,42 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     for what in &unchecked {
         let _ = writeln!(out, "    not checked by gates: {what}");
     }
+    endpoints(out, plan, style);
     for what in &not_yet {
         let _ = writeln!(out, "    not managed yet: {what}");
     }
     if out.len() > before {
         out.push('\n');
+    }
+}
+
+/// Names of servants that a line tells; the others are counted.
+const NAMED: usize = 3;
+
+/// The servants that lose endpoints for a while, those alike together.
+fn endpoints(out: &mut String, plan: &Plan, style: Style) {
+    let mut alike: BTreeMap<(usize, usize, &[String]), Vec<&str>> = BTreeMap::new();
+    for low in &plan.endpoints {
+        alike
+            .entry((low.least, low.has, &low.during))
+            .or_default()
+            .push(&low.servant);
+    }
+    for ((least, has, during), servants) in alike {
+        let named = if style.verbose { servants.len() } else { NAMED };
+        let mut names = servants
+            .iter()
+            .take(named)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if servants.len() > named {
+            let _ = write!(names, " and {} more", servants.len() - named);
+        }
+        let _ = writeln!(
+            out,
+            "    endpoints: {least} of {has} left of {names} during {}",
+            together(during)
+        );
     }
 }

@@ -31,6 +31,20 @@ pub enum Blocked {
         /// The version that is missing.
         version: Version,
     },
+    /// No pinned package has the version of a component other than tarsnode.
+    NoPackageOf {
+        /// Which component.
+        component: Component,
+        /// The version that is missing.
+        version: Version,
+    },
+    /// The spec places a component on a node that does not have it, and it is not placed yet.
+    NotInstalled {
+        /// Which component.
+        component: Component,
+    },
+    /// It is the only registry that answers: while it restarts, nothing resolves names.
+    OnlyRegistry,
     /// The package has no configuration or scripts, which a first install needs.
     IncompletePackage {
         /// The version that is incomplete.
@@ -160,7 +174,13 @@ impl Blocked {
             Self::SameMachine { .. } => {
                 "two nodes reach one machine (or it was cloned with its machine-id): correct the addresses".to_owned()
             }
-            Self::NoPackage { .. } => "put the package there and run `tarsops package lock`".to_owned(),
+            Self::NotInstalled { .. } => {
+                "install it there by hand, or correct the node's roles in the spec".to_owned()
+            }
+            Self::OnlyRegistry => {
+                "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
+            }
+            Self::NoPackage { .. } | Self::NoPackageOf { .. } => "put the package there and run `tarsops package lock`".to_owned(),
             Self::IncompletePackage { .. } => {
                 "use a deploy tree or a package of the layout X/{bin,conf,util}".to_owned()
             }
@@ -223,6 +243,18 @@ impl fmt::Display for Blocked {
                 write!(f, "the host answers with the machine-id of node {other}")
             }
             Self::NoPackage { version } => write!(f, "no pinned package has tarsnode {version}"),
+            Self::NoPackageOf { component, version } => {
+                write!(f, "no pinned package has {component} {version}")
+            }
+            Self::NotInstalled { component } => {
+                write!(
+                    f,
+                    "the spec places {component} there, and it is not installed"
+                )
+            }
+            Self::OnlyRegistry => f.write_str(
+                "it is the only registry that answers: while it restarts, no name is resolved",
+            ),
             Self::IncompletePackage { version } => {
                 write!(
                     f,

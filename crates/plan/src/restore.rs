@@ -12,9 +12,10 @@ use tarsops_model::observed::Observed;
 
 use crate::action::{AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder};
 use crate::assess::{BINARY, Prepared, preconditions};
-use crate::condition::{Condition, file_digest};
+use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
 use crate::plan::Sign;
+use crate::servers::binary_path;
 use tarsops_model::inventory::Inventory;
 
 /// Format name and number of an intent.
@@ -50,7 +51,9 @@ impl Intent {
     /// started is no damage.
     #[must_use]
     pub fn stays(&self) -> bool {
-        self.change.component != Component::Tarsnode && self.sign == Sign::Change
+        self.change.component != Component::Tarsnode
+            && self.sign == Sign::Change
+            && self.change.files.is_empty()
     }
 }
 
@@ -81,11 +84,13 @@ pub fn without_content(change: &AgentChange) -> AgentChange {
     out
 }
 
-/// The change that takes the host back to where it was before `intent`.
+/// The change that takes the host back to where it was before `intent`. Where registries can be
+/// asked (`asks`), one that is put back must answer before the step is done: the next one may be the
+/// other of two.
 ///
 /// # Errors
 /// [`NoWayBack`] if somebody has changed the host since, or if it cannot be told.
-pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWayBack> {
+pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Prepared, NoWayBack> {
     let done = &intent.change;
     let node: &NodeName = &done.node;
     let host: &HostFacts = match inventory.host(node) {
@@ -114,7 +119,8 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
     } else if done.folder == Folder::Create {
         expect_binary(done, node, inventory)?;
     }
-    files.sort_by_key(|f| f.path == BINARY);
+    let binary = binary_path(done.component);
+    files.sort_by_key(|f| f.path == binary);
     let crontab = match &intent.crontab_after {
         None => None,
         Some(after) => Some(crontab_back(done, *after, &kept, host)?),
@@ -156,7 +162,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
     let pre = preconditions(&change);
     let mut post: Vec<Condition> = Vec::new();
     for file in &change.files {
-        if file.path == BINARY {
+        if file.path == binary {
             post.push(Condition::File {
                 path: file.path.clone(),
                 digest: file.after,
@@ -164,6 +170,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory) -> Result<Prepared, NoWa
         }
     }
     if done.component != Component::Tarsnode {
+        if asks && runs_after && folder == Folder::Keep {
+            let registry = done.registry.iter().cloned();
+            post.extend(registry.map(|registry| Condition::RegistryAnswers { registry }));
+        }
         post.push(Condition::Component {
             component: done.component,
             runs: runs_after,
@@ -218,15 +228,16 @@ fn file_back(
     node: &NodeName,
     inventory: &Inventory,
 ) -> Result<FileChange, NoWayBack> {
-    let now = match inventory.agent(node) {
-        Observed::Present(a) => match file_digest(a, &file.path) {
-            Observed::Present(d) => Some(d),
-            Observed::Absent => None,
-            // Files that a probe does not report must be as that run left them; the host checks.
-            Observed::Unknown(_) => file.after,
-        },
+    if let (Component::Tarsnode, Observed::Unknown(why)) =
+        (component_of(&file.path), inventory.agent(node))
+    {
+        return Err(NoWayBack::Unknown(why));
+    }
+    let now = match digest_at(inventory, node, &file.path) {
+        Observed::Present(d) => Some(d),
         Observed::Absent => None,
-        Observed::Unknown(why) => return Err(NoWayBack::Unknown(why)),
+        // Files that a probe does not report must be as that run left them; the host checks.
+        Observed::Unknown(_) => file.after,
     };
     // tarsnode writes its own configuration; the binary and the scripts are nobody else's.
     if now != file.after && !file.path.contains("/conf/") {
@@ -247,6 +258,12 @@ fn file_back(
             _ => Content::None,
         },
     })
+}
+
+/// The component whose folder a path lies in; tarsnode where it lies in none.
+fn component_of(path: &str) -> Component {
+    let name = path.split('/').next().unwrap_or_default();
+    name.parse().unwrap_or(Component::Tarsnode)
 }
 
 fn crontab_back(

@@ -207,7 +207,13 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
         for step in &second.steps {
             effect::apply(&mut after.inventory, &step.action);
         }
-        prop_assert!(after.plan().is_empty());
+        let third = after.plan();
+        prop_assert!(
+            third.is_empty(),
+            "{:#?} after {:#?}",
+            third.steps,
+            second.steps
+        );
     }
     Ok(())
 }
@@ -291,7 +297,7 @@ proptest! {
             effect::apply(&mut now.inventory, &step.action);
         }
         for intent in done.iter().rev() {
-            let back = match way_back(intent, &now.inventory) {
+            let back = match way_back(intent, &now.inventory, true) {
                 Ok(back) => back,
                 Err(why) => return Err(TestCaseError::fail(format!("{why}: {intent:#?}"))),
             };

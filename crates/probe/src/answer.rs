@@ -10,10 +10,12 @@ use base64::Engine as _;
 use tarsops_model::agent::{
     AgentFacts, FileFact, OwnerFact, ProcessFact, SERVER_OBJ_PORT, TextFact,
 };
+use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::host::{HostFacts, LeaseFacts, Unfinished};
 use tarsops_model::names::RunId;
 use tarsops_model::observed::Observed;
+use tarsops_model::server::ServerFacts;
 
 use crate::Options;
 use crate::network::{Listener, addresses, listeners};
@@ -32,7 +34,8 @@ pub enum AnswerError {
     Line(String),
 }
 
-type Answer = (HostFacts, Observed<AgentFacts>);
+type Servers = BTreeMap<Component, Observed<ServerFacts>>;
+type Answer = (HostFacts, Observed<AgentFacts>, Servers);
 
 /// Reads `stdout` of a probe that was given `nonce` at `now` (seconds since 1970).
 pub(crate) fn read(
@@ -107,6 +110,8 @@ struct State<'a> {
     processes: Vec<RawProcess>,
     all_processes: Option<bool>,
     listening: Option<BTreeSet<Listener>>,
+    servers: BTreeMap<Component, Observed<Observed<FileFact>>>,
+    server_processes: BTreeMap<Component, Vec<ProcessFact>>,
 }
 
 fn not_told<T>() -> Observed<T> {
@@ -151,6 +156,8 @@ impl<'a> State<'a> {
             processes: Vec::new(),
             all_processes: None,
             listening: None,
+            servers: BTreeMap::new(),
+            server_processes: BTreeMap::new(),
         }
     }
 
@@ -251,6 +258,42 @@ impl<'a> State<'a> {
                     "absent" => Observed::Absent,
                     _ => Observed::Unknown("the file cannot be read".to_owned()),
                 };
+            }
+            "server" => {
+                if let Ok(component) = word(1)?.parse() {
+                    let seen = match word(2)? {
+                        "absent" => Observed::Absent,
+                        "none" => Observed::Present(Observed::Absent),
+                        "file" => Observed::Present(Observed::Present(FileFact {
+                            digest: word(3)?.parse().ok()?,
+                            size: word(4)?.parse().ok()?,
+                            mode: mode(word(5)?)?,
+                            owner: word(6)?.to_owned(),
+                        })),
+                        _ => Observed::Unknown("its folder cannot be read".to_owned()),
+                    };
+                    self.servers.insert(component, seen);
+                }
+            }
+            "server-process" => {
+                if let Ok(component) = word(1)?.parse() {
+                    let exe = decode_text(word(5)?)?;
+                    let process = ProcessFact {
+                        pid: word(2)?.parse().ok()?,
+                        user: word(3)?.to_owned(),
+                        exe: match word(4)?.parse() {
+                            Ok(digest) => Observed::Present(digest),
+                            Err(_) => Observed::Unknown("its executable cannot be read".to_owned()),
+                        },
+                        exe_deleted: exe.ends_with(" (deleted)"),
+                        nodeid: None,
+                        config: None,
+                    };
+                    self.server_processes
+                        .entry(component)
+                        .or_default()
+                        .push(process);
+                }
             }
             "conf" => self.conf = text_fact(&words[1..])?,
             "util" => {
@@ -381,7 +424,41 @@ impl<'a> State<'a> {
             Observed::Absent => Observed::Absent,
             Observed::Unknown(why) => Observed::Unknown(why),
         };
-        (self.host, agent)
+        let servers = self.other_servers();
+        (self.host, agent, servers)
+    }
+
+    /// The other components. One without a folder that runs is there all the same.
+    fn other_servers(&mut self) -> Servers {
+        let mut processes = std::mem::take(&mut self.server_processes);
+        std::mem::take(&mut self.servers)
+            .into_iter()
+            .map(|(component, file)| {
+                let own = processes.remove(&component).unwrap_or_default();
+                let processes = match &self.host.components {
+                    Observed::Present(_) => Observed::Present(own.clone()),
+                    _ if !own.is_empty() => Observed::Present(own.clone()),
+                    other => Observed::Unknown(
+                        other
+                            .unknown()
+                            .unwrap_or("processes were not told")
+                            .to_owned(),
+                    ),
+                };
+                let facts = match file {
+                    Observed::Present(binary) => {
+                        Observed::Present(ServerFacts { binary, processes })
+                    }
+                    Observed::Absent if !own.is_empty() => Observed::Present(ServerFacts {
+                        binary: Observed::Absent,
+                        processes,
+                    }),
+                    Observed::Absent => Observed::Absent,
+                    Observed::Unknown(why) => Observed::Unknown(why),
+                };
+                (component, facts)
+            })
+            .collect()
     }
 
     fn tars(&self) -> String {

@@ -12,14 +12,17 @@ pub mod truth;
 pub use answer::AnswerError;
 pub use script::{Look, probe_script};
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use tarsops_model::agent::AgentFacts;
+use tarsops_model::component::Component;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, NodeName, UserName};
 use tarsops_model::observed::Observed;
+use tarsops_model::server::ServerFacts;
 use tarsops_transport::{Connect, Fault, FaultKind, Remote};
 
 /// How to look.
@@ -35,6 +38,8 @@ pub struct Options {
     pub parallel: usize,
     /// How long one host may take to answer.
     pub deadline: Duration,
+    /// Components other than `tarsnode` to look at.
+    pub servers: Vec<Component>,
 }
 
 /// What one look at one host gave.
@@ -46,6 +51,8 @@ pub struct Seen {
     pub host: Observed<HostFacts>,
     /// Its tarsnode.
     pub agent: Observed<AgentFacts>,
+    /// Its other components, as far as they were asked for.
+    pub servers: BTreeMap<Component, Observed<ServerFacts>>,
     /// Why the host could not be looked at, if it could not.
     pub fault: Option<Fault>,
     /// How long it took, connecting included.
@@ -59,8 +66,19 @@ impl Seen {
             node: node.clone(),
             host: Observed::Unknown(why.clone()),
             agent: Observed::Unknown(why),
+            servers: BTreeMap::new(),
             fault: Some(fault),
             took,
+        }
+    }
+}
+
+impl Seen {
+    /// Records it.
+    pub fn into(self, inventory: &mut Inventory) {
+        inventory.insert(&self.node, self.host, self.agent);
+        for (component, facts) in self.servers {
+            inventory.insert_server(component, &self.node, facts);
         }
     }
 }
@@ -88,9 +106,10 @@ pub async fn look(
         install_path: options.install_path.clone(),
         run_user: options.run_user.clone(),
         rehash: options.rehash,
+        servers: options.servers.clone(),
     });
     let output = remote.script(&script, options.deadline).await?;
-    let (host, agent) = answer::read(&output.stdout, &nonce, options, now).map_err(|e| {
+    let (host, agent, servers) = answer::read(&output.stdout, &nonce, options, now).map_err(|e| {
         tracing::debug!(node = %node, stderr = %output.stderr, status = ?output.status, "no probe answer");
         let said = output.stderr.lines().last().unwrap_or_default();
         let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
@@ -102,6 +121,7 @@ pub async fn look(
         node: node.clone(),
         host: Observed::Present(host),
         agent,
+        servers,
         fault: None,
         took: began.elapsed(),
     })
@@ -161,7 +181,7 @@ pub async fn look_at_all(
         if let Some(fault) = seen.fault.clone() {
             report.faults.push((seen.node.clone(), fault));
         }
-        report.inventory.insert(&seen.node, seen.host, seen.agent);
+        seen.into(&mut report.inventory);
     }
     report.faults.sort_by(|a, b| a.0.cmp(&b.0));
     report

@@ -171,6 +171,19 @@ probe() {
     if [ -f data/tars.tarsnode/conf/tars.tarsnode.config.conf ]; then say "generated 1"; else say "generated 0"; fi
   fi
 
+  # The files of the other components that were asked for.
+  for p_c in $P_SERVERS; do
+    if [ ! -e "$P_TARS/$p_c" ]; then
+      if [ -x "$P_TARS" ] || [ ! -e "$P_TARS" ]; then say "server $p_c absent"; else say "server $p_c unknown"; fi
+    elif [ -f "$P_TARS/$p_c/bin/$p_c" ]; then
+      cd "$P_TARS/$p_c" 2>/dev/null || { say "server $p_c unknown"; continue; }
+      p_o=$(stat -L -c '%s %a %U' "bin/$p_c" 2>/dev/null)
+      if [ -r "bin/$p_c" ] && digest "bin/$p_c"; then say "server $p_c file $D $p_o"; else say "server $p_c unknown"; fi
+    elif [ -x "$P_TARS/$p_c" ] && { [ ! -e "$P_TARS/$p_c/bin" ] || [ -x "$P_TARS/$p_c/bin" ]; }; then say "server $p_c none"
+    else say "server $p_c unknown"
+    fi
+  done
+
   # Processes. The patterns go in on standard input, never as arguments.
   if [ -r /proc/self/cmdline ]; then
     p_links=$(ls -l /proc/[0-9]*/exe 2>/dev/null)
@@ -202,6 +215,17 @@ probe() {
         printf '%s\n' "$p_path"
       done | sort -u | enc)
     say "exes $p_root ${p_exes:--}"
+    for p_c in $P_SERVERS; do
+      for p_p in $(printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/$p_c/bin/$p_c" | sed 's|.* /proc/||; s|/exe .*||'); do
+        p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null)
+        [ "${p_exe% (deleted)}" = "$P_TARS/$p_c/bin/$p_c" ] || continue
+        p_o=$(stat -L -c '%d:%i' "/proc/$p_p/root/" 2>/dev/null)
+        [ -z "$p_o" ] || [ "$p_o" = "$p_rootid" ] || continue
+        p_who=$(stat -c %U "/proc/$p_p" 2>/dev/null)
+        digest "/proc/$p_p/exe" || D=-
+        say "server-process $p_c $p_p ${p_who:-?} ${D:--} $(printf '%s' "$p_exe" | enc)"
+      done
+    done
     if [ $p_root = 1 ] || [ -d /proc/1 ]; then say "processes all"; else say "processes some"; fi
   else say "processes none"
   fi
@@ -216,7 +240,7 @@ probe() {
   if [ -n "$P_FRESH" ] && [ -d "$P_BASE" ] && [ -w "$P_BASE" ]; then
     p_tmp=$P_BASE/digests.$$
     if printf '%s' "$P_KEEP" >"$p_tmp" 2>/dev/null; then
-      p_new=$(find "$P_TARS/tarsnode/bin" -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || p_new=x
+      p_new=$(find "$P_TARS"/*/bin -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || p_new=x
       if [ -z "$p_new" ]; then mv -f "$p_tmp" "$P_MEMO" 2>/dev/null || rm -f "$p_tmp"; else rm -f "$p_tmp"; fi
     else rm -f "$p_tmp" 2>/dev/null
     fi

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use tarsops_model::component::Component;
 use tarsops_model::names::{AbsPath, UserName};
 use tarsops_transport::quote;
 
@@ -16,6 +17,8 @@ pub struct Look {
     pub run_user: UserName,
     /// Whether digests are read anew.
     pub rehash: bool,
+    /// Components other than `tarsnode` to look at.
+    pub servers: Vec<Component>,
 }
 
 /// The whole text that goes to `sh -s`.
@@ -26,6 +29,8 @@ pub fn probe_script(look: &Look) -> String {
     let _ = writeln!(out, "P_INSTALL={}", quote(look.install_path.as_str()));
     let _ = writeln!(out, "P_RUN_USER={}", quote(look.run_user.as_str()));
     let _ = writeln!(out, "P_REHASH={}", u8::from(look.rehash));
+    let servers: Vec<&str> = look.servers.iter().map(|c| c.name()).collect();
+    let _ = writeln!(out, "P_SERVERS={}", quote(&servers.join(" ")));
     out.push_str(include_str!("probe.sh"));
     out
 }

@@ -417,6 +417,63 @@ impl NodeWatch {
         }
     }
 
+    /// Whether the servants of `component` answer on `node`, what their server's row says, and what
+    /// AdminRegistry says of it.
+    pub async fn server(
+        &self,
+        desired: &Desired,
+        node: &NodeName,
+        component: Component,
+    ) -> FrameworkFacts {
+        let all = Questions::of(desired, &[node.clone()].into());
+        let questions = Questions {
+            servants: all
+                .servants
+                .into_iter()
+                .filter(|(c, n, ..)| *c == component && n == node)
+                .collect(),
+            ..Questions::default()
+        };
+        let servants = async {
+            if self.ways.rpc == Rpc::Off {
+                return BTreeMap::new();
+            }
+            ping_all(&questions, &self.ways).await
+        };
+        let admin = async {
+            let Some(client) = &self.admin else {
+                return Observed::Absent;
+            };
+            let view = view_of(&Admin::new(client, CALL), component, node).await;
+            Observed::Present(AdminFacts {
+                version: not_asked(),
+                nodes: not_asked(),
+                connections: BTreeMap::new(),
+                pings: BTreeMap::new(),
+                servers: [(server_key(component, node), view)].into(),
+            })
+        };
+        let rows = async {
+            let Some(access) = &self.database else {
+                return Observed::Absent;
+            };
+            match access.node_rows(node, CALL).await {
+                Ok((_, servers)) => Observed::Present(partly(Rows {
+                    servers,
+                    ..no_rows()
+                })),
+                Err(e) => Observed::Unknown(e.to_string()),
+            }
+        };
+        let (servants, admin, database) = tokio::join!(servants, admin, rows);
+        FrameworkFacts {
+            servants,
+            registries: BTreeMap::new(),
+            admin,
+            database,
+        }
+    }
+
     /// What the framework says of `node` now. Only its row, its servers' states and its ping are
     /// asked for.
     pub async fn node(&self, node: &NodeName) -> FrameworkFacts {

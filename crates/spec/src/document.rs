@@ -433,6 +433,15 @@ pub struct Rollout {
     #[serde(default)]
     #[schemars(example = &"rollback")]
     pub on_failure: OnFailure,
+    /// How long a registry must have been well before the next one is touched, where `settle` is
+    /// shorter: registries take changed rows over every 13 seconds. Default: `13s`.
+    #[schemars(with = "Option<leaf::Duration>", example = &"13s")]
+    pub registry_settle: Option<Seconds>,
+    /// Whether the only registry that answers may be restarted, which leaves the cluster without
+    /// name resolution for some seconds. Default: false, which blocks it.
+    #[serde(default)]
+    #[schemars(example = true)]
+    pub registry_gap: bool,
 }
 
 /// What happens when a step fails.

@@ -472,5 +472,7 @@ pub(crate) fn policy(spec: &Spec) -> Policy {
             document::OnFailure::RollbackAll => OnFailure::RollbackAll,
             document::OnFailure::Stop => OnFailure::Stop,
         },
+        registry_settle: r.registry_settle.map_or(usual.registry_settle, |s| s.0),
+        registry_gap: r.registry_gap,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tarsops_apply::execute::Interrupt;
 use tarsops_apply::history::ask;
 use tarsops_model::component::{Component, Role};
+use tarsops_model::desired::Rpc;
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
@@ -64,7 +65,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             ));
             continue;
         }
-        match way_back(intent, &report.inventory) {
+        match way_back(intent, &report.inventory, context.desired().rpc != Rpc::Off) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
             Ok(prepared) => steps.push(Step {
                 id: match intent.change.component {
@@ -142,7 +143,19 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     Ok(code)
 }
 
-/// Orders the steps as a roll-out does: plain nodes first, in batches.
+/// Where a component's way back stands: the other way round than it was changed, so that a tarsnode
+/// never meets an AdminRegistry older than it needs.
+const fn turn(component: Component) -> u8 {
+    match component {
+        Component::Tarsnode => 0,
+        Component::TarsAdminRegistry => 2,
+        Component::Tarsregistry => 3,
+        _ => 1,
+    }
+}
+
+/// Orders the steps: tarsnode on plain nodes first, in batches; then framework hosts and the core
+/// services, one at a time.
 fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
     let desired = context.desired();
     let role = |s: &Step| {
@@ -155,11 +168,21 @@ fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
                 Role::Master => 2,
             })
     };
-    steps.sort_by_key(role);
+    let component = |s: &Step| match &s.action {
+        Action::ChangeAgent(change) => change.component,
+        _ => Component::Tarsnode,
+    };
+    steps.sort_by_key(|s| (turn(component(s)), role(s)));
+    let plain = steps
+        .iter()
+        .take_while(|s| turn(component(s)) == 0 && role(s) == 0)
+        .count();
     let parallel = desired.policy.max_parallel.of(steps.len()).max(1);
     let mut gates: Vec<Gate> = Vec::new();
     let mut summary = Summary::default();
-    for (index, chunk) in steps.chunks_mut(parallel).enumerate() {
+    let (together, alone) = steps.split_at_mut(plain);
+    let batches = together.chunks_mut(parallel).chain(alone.chunks_mut(1));
+    for (index, chunk) in batches.enumerate() {
         let batch = u32::try_from(index + 1).unwrap_or(u32::MAX);
         let needs: Vec<String> = gates.last().map(|g| g.id.clone()).into_iter().collect();
         for step in chunk.iter_mut() {
@@ -178,6 +201,7 @@ fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
         });
     }
     Plan {
+        endpoints: vec![],
         format: FORMAT.to_owned(),
         cluster: desired.cluster.clone(),
         spec_digest: desired.spec_digest,

@@ -7,7 +7,7 @@ use crate::args::Global;
 use crate::context::{Loaded, colored, load, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::packages::{MANAGED, lock_path, read_lock};
+use crate::packages::{NEEDED, lock_path, read_lock};
 use std::io::IsTerminal as _;
 use tarsops_model::desired::PackageSource;
 
@@ -94,7 +94,7 @@ pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
     }
     let lacking = loaded
         .parsed
-        .check_packages(&loaded.desired, &available, &MANAGED);
+        .check_packages(&loaded.desired, &available, &NEEDED);
     if lacking.has_errors() {
         let color = colored(global, std::io::stderr().is_terminal());
         return Err(Failure::invalid(&lacking, color));

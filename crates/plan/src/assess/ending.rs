@@ -350,7 +350,11 @@ pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
     }
     for file in &change.files {
         let path = file.path.as_str();
-        if change.folder == Folder::Keep && (path == CONF || path == BINARY || is_script(path)) {
+        let server = change.component != Component::Tarsnode
+            && path == crate::servers::binary_path(change.component);
+        if change.folder == Folder::Keep
+            && (path == CONF || path == BINARY || is_script(path) || server)
+        {
             out.push(Condition::File {
                 path: file.path.clone(),
                 digest: file.before,

@@ -71,6 +71,13 @@ impl Condition {
                 }
                 Err(why) => Truth::Unknown(why),
             },
+            Self::AnotherRegistry { but } => {
+                let others = framework.registries.iter().filter(|(at, _)| *at != but);
+                let mut others = others.map(|(_, answer)| answer);
+                truth(others.any(Answer::is_alive), || {
+                    format!("no registry of the spec other than {but} answers")
+                })
+            }
             Self::RegistryLeft => {
                 if framework.registries.values().any(|a| a.is_alive()) {
                     Truth::Holds

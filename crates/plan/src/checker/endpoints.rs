@@ -1,0 +1,149 @@
+//! Law 7: at each point of a plan a registry lives, and of every servant that had two endpoints one.
+//!
+//! Counted here from the facts alone, in another way than the planner counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tarsops_model::component::Component;
+use tarsops_model::framework::Rows;
+use tarsops_model::host::NodeState;
+use tarsops_model::resource::ResourceId;
+
+use super::{Violation, violation};
+use crate::action::{Action, AgentChange, Folder};
+use crate::input::PlanInput;
+use crate::plan::{Plan, Step};
+
+/// A server on a node, by their names.
+type Place = (String, String);
+
+pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violation>) {
+    let servants = servants(input);
+    let mut registries: BTreeSet<&str> = BTreeSet::new();
+    if let Some(framework) = &input.inventory.framework {
+        for (node, host) in input.desired.hosts() {
+            let own = framework.registries.iter().any(|(at, answer)| {
+                at.host.to_string() == host.ip.to_string() && answer.is_alive()
+            });
+            if own {
+                registries.insert(node.as_str());
+            }
+        }
+    }
+    let mut gone: BTreeSet<Place> = BTreeSet::new();
+    for (batch, steps) in batches(&plan.steps) {
+        let mut down = gone.clone();
+        let mut without_registry = BTreeSet::new();
+        for change in steps.iter().filter_map(|s| change_of(s)) {
+            let node = change.node.to_string();
+            let places: Vec<Place> = if change.component == Component::Tarsnode {
+                servants
+                    .values()
+                    .flatten()
+                    .filter(|(at, _)| *at == node)
+                    .cloned()
+                    .collect()
+            } else {
+                vec![(node.clone(), format!("tars.{}", change.component))]
+            };
+            if change.component == Component::Tarsregistry && change.ran {
+                without_registry.insert(node);
+            }
+            if change.folder == Folder::Remove {
+                gone.extend(places.iter().cloned());
+            }
+            down.extend(places);
+        }
+        for (servant, places) in &servants {
+            if places.len() > 1 && places.iter().all(|p| down.contains(p)) {
+                found.push(violation(
+                    &format!("batch {batch}"),
+                    format!(
+                        "it leaves none of the {} endpoints of {servant}",
+                        places.len()
+                    ),
+                ));
+            }
+        }
+        let left = registries.iter().any(|n| !without_registry.contains(*n));
+        if !without_registry.is_empty()
+            && !registries.is_empty()
+            && !left
+            && !input.desired.policy.registry_gap
+        {
+            found.push(violation(
+                &format!("batch {batch}"),
+                "it leaves no registry alive".to_owned(),
+            ));
+        }
+        for step in &steps {
+            if let Some(change) = change_of(step)
+                && change.folder == Folder::Remove
+                && change.component == Component::Tarsregistry
+            {
+                registries.remove(change.node.as_str());
+            }
+        }
+    }
+}
+
+/// The change of a step that stops a process, for a moment or for good.
+fn change_of(step: &Step) -> Option<&AgentChange> {
+    match &step.action {
+        Action::ChangeAgent(c) if c.restart || c.folder == Folder::Remove => Some(c),
+        _ => None,
+    }
+}
+
+fn batches(steps: &[Step]) -> BTreeMap<u32, Vec<&Step>> {
+    let mut out: BTreeMap<u32, Vec<&Step>> = BTreeMap::new();
+    for step in steps {
+        out.entry(step.batch).or_default().push(step);
+    }
+    out
+}
+
+/// Where each servant lives: by the rows, or as the spec places the framework's own.
+fn servants(input: &PlanInput<'_>) -> BTreeMap<String, BTreeSet<Place>> {
+    let rows = input.inventory.framework.as_ref();
+    let rows = rows.and_then(|f| f.rows().present().copied());
+    if let Some(found) = rows.and_then(by_rows) {
+        return found;
+    }
+    let mut out: BTreeMap<String, BTreeSet<Place>> = BTreeMap::new();
+    for id in input.desired.resources.keys() {
+        if let ResourceId::Server(component, node) = id
+            && input
+                .desired
+                .host(node)
+                .is_some_and(|h| h.state == NodeState::Present)
+        {
+            for (servant, _) in component.servants() {
+                let places = out.entry((*servant).to_owned()).or_default();
+                places.insert((node.to_string(), format!("tars.{component}")));
+            }
+        }
+    }
+    out
+}
+
+fn by_rows(rows: &Rows) -> Option<BTreeMap<String, BTreeSet<Place>>> {
+    let (servers, adapters) = (rows.servers.present()?, rows.adapters.present()?);
+    let mut active: BTreeSet<Place> = BTreeSet::new();
+    for row in servers {
+        if row.present.as_deref() == Some("active") {
+            active.insert((row.node.clone(), row.full_name()));
+        }
+    }
+    let mut out: BTreeMap<String, BTreeSet<Place>> = BTreeMap::new();
+    for row in adapters {
+        let place = (
+            row.node.clone(),
+            format!("{}.{}", row.application, row.server),
+        );
+        if let (Some(servant), true) = (&row.servant, active.contains(&place)) {
+            out.entry(servant.clone()).or_default().insert(place);
+        }
+    }
+    Some(out)
+}

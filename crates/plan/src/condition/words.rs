@@ -1,0 +1,76 @@
+//! Conditions in words.
+
+use std::fmt;
+
+use super::Condition;
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine { .. } => f.write_str("it is the machine that was looked at"),
+            Self::Folder { exists: true } => f.write_str("the folder is there"),
+            Self::Folder { exists: false } => f.write_str("the folder is not there"),
+            Self::File {
+                path,
+                digest: Some(d),
+            } => write!(f, "{path} is {}", d.short()),
+            Self::File { path, digest: None } => write!(f, "{path} is not there"),
+            Self::Mode { path, mode } => write!(f, "{path} has mode {mode:o}"),
+            Self::Crontab { .. } => f.write_str("the crontab is the one that was seen"),
+            Self::Unfinished { run: None } => f.write_str("no unfinished change lies there"),
+            Self::Unfinished { run: Some(r) } => write!(f, "a change of run {r} has not ended"),
+            Self::Runs { nodeid, user, .. } => write!(f, "it runs as {user} with nodeid {nodeid}"),
+            Self::Stopped => f.write_str("it does not run"),
+            Self::Listens => f.write_str("its port listens"),
+            Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
+            Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
+            Self::LabelsKept { labels: Some(_) } => f.write_str("it keeps labels of its row"),
+            Self::LabelsKept { labels: None } => f.write_str("it keeps no labels"),
+            Self::Component { component, runs } => {
+                write!(
+                    f,
+                    "{component} {}",
+                    if *runs { "runs" } else { "does not run" }
+                )
+            }
+            Self::Installed { component, there } => {
+                write!(
+                    f,
+                    "{component} is {}there",
+                    if *there { "" } else { "not " }
+                )
+            }
+            Self::ServerRuns {
+                component, user, ..
+            } => write!(f, "{component} runs once, as {user}"),
+            Self::ServerListens { component } => write!(f, "{component} listens"),
+            Self::ServantsAnswer { component } => write!(f, "{component} answers"),
+            Self::ServerActive { component } => {
+                write!(f, "the database calls {component} active")
+            }
+            Self::ServerInNode { component } => write!(f, "its node calls {component} active"),
+            Self::AnotherRegistry { but } => {
+                write!(f, "a registry other than {but} answers")
+            }
+            Self::RegistryAnswers { registry } => write!(f, "the registry {registry} answers"),
+            Self::RegistryListed { registry } => {
+                write!(f, "the database lists the registry {registry}")
+            }
+            Self::Registered => f.write_str("the registry calls it active"),
+            Self::ServersBack { servers } => {
+                write!(f, "the registry calls its {} servers active", servers.len())
+            }
+            Self::Connected => f.write_str("AdminRegistry reaches it"),
+            Self::Unanswered => f.write_str("nobody answers for it"),
+            Self::Forgotten { .. } => f.write_str("the database has no rows of it"),
+            Self::RegistryDead { registry } => write!(f, "the registry {registry} is dead"),
+            Self::RegistryLeft => f.write_str("a registry of the spec answers"),
+            Self::RegistryForgotten { registry } => {
+                write!(f, "the database has no rows of the registry {registry}")
+            }
+            Self::Owner { user } => write!(f, "the folder belongs to {user}"),
+            Self::Watched { .. } => f.write_str("cron watches it"),
+            Self::Unwatched { .. } => f.write_str("cron does not watch it"),
+        }
+    }
+}

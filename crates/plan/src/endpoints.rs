@@ -1,0 +1,167 @@
+//! How many endpoints each servant keeps while a plan is carried out.
+//!
+//! A component that is restarted takes its servants' endpoints away for a moment; a tarsnode that is
+//! restarted takes all of its node out of name resolution for some seconds. The planner fills its
+//! batches so that a servant with two endpoints keeps one; the checker counts again by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::component::Component;
+use tarsops_model::desired::Resource;
+use tarsops_model::host::NodeState;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{Action, Folder};
+use crate::input::PlanInput;
+use crate::plan::Step;
+
+/// The fewest endpoints that a servant has while the plan is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Low {
+    /// The servant.
+    pub servant: String,
+    /// How many endpoints it has before.
+    pub has: usize,
+    /// How many are left at the lowest point.
+    pub least: usize,
+    /// The steps of the first batch in which it has so few.
+    pub during: Vec<String>,
+}
+
+/// The servants of a cluster and where they live.
+#[derive(Debug, Default)]
+pub(crate) struct Endpoints {
+    /// Names, and how many endpoints each has.
+    servants: Vec<(String, usize)>,
+    /// By node: the server and the number of its servant.
+    on: BTreeMap<String, Vec<(String, usize)>>,
+}
+
+impl Endpoints {
+    /// As the framework's rows have them; as the spec places them where the rows cannot be read.
+    pub(crate) fn of(input: &PlanInput<'_>) -> Self {
+        let mut found: BTreeSet<(String, String, String)> = BTreeSet::new();
+        let rows = input.inventory.framework.as_ref();
+        let rows = rows.and_then(|f| f.rows().present().copied());
+        let read = rows.and_then(|r| Some((r.servers.present()?, r.adapters.present()?)));
+        if let Some((servers, adapters)) = read {
+            let active: BTreeSet<(&str, &str, &str)> = servers
+                .iter()
+                .filter(|s| s.present.as_deref() == Some("active"))
+                .map(|s| (s.application.as_str(), s.server.as_str(), s.node.as_str()))
+                .collect();
+            for adapter in adapters {
+                let key = (
+                    adapter.application.as_str(),
+                    adapter.server.as_str(),
+                    adapter.node.as_str(),
+                );
+                if let (true, Some(servant)) = (active.contains(&key), &adapter.servant) {
+                    let server = format!("{}.{}", adapter.application, adapter.server);
+                    found.insert((servant.clone(), adapter.node.clone(), server));
+                }
+            }
+        } else {
+            for (id, resource) in &input.desired.resources {
+                let (ResourceId::Server(component, node), Resource::Server(_)) = (id, resource)
+                else {
+                    continue;
+                };
+                let host = input.desired.host(node);
+                if host.is_some_and(|h| h.state == NodeState::Present) {
+                    for (servant, _) in component.servants() {
+                        let server = format!("tars.{component}");
+                        found.insert(((*servant).to_owned(), node.to_string(), server));
+                    }
+                }
+            }
+        }
+        let mut out = Self::default();
+        for (servant, node, server) in found {
+            match out.servants.last_mut() {
+                Some((name, count)) if *name == servant => *count += 1,
+                _ => out.servants.push((servant, 1)),
+            }
+            let number = out.servants.len() - 1;
+            out.on.entry(node).or_default().push((server, number));
+        }
+        out
+    }
+
+    /// The servants of which a step takes an endpoint away, for a moment or for good.
+    pub(crate) fn taken<'a>(&'a self, step: &'a Step) -> impl Iterator<Item = usize> + 'a {
+        let change = match &step.action {
+            Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
+                Some(change)
+            }
+            _ => None,
+        };
+        let on = change.and_then(|c| self.on.get(c.node.as_str()));
+        on.into_iter()
+            .flatten()
+            .filter_map(move |(server, number)| {
+                let component = change?.component;
+                let whole = component == Component::Tarsnode;
+                (whole || *server == format!("tars.{component}")).then_some(*number)
+            })
+    }
+
+    /// Whether a servant that has several endpoints would have none while `batch` and `step` run
+    /// together.
+    pub(crate) fn clash(&self, down: &BTreeMap<usize, usize>, step: &Step) -> bool {
+        self.taken(step).any(|servant| {
+            let has = self.servants[servant].1;
+            has > 1 && down.get(&servant).copied().unwrap_or(0) + 1 >= has
+        })
+    }
+
+    /// The lowest point of every servant that the steps touch.
+    pub(crate) fn lows(&self, steps: &[Step]) -> Vec<Low> {
+        let mut lows: BTreeMap<usize, (usize, Vec<String>)> = BTreeMap::new();
+        let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut rest = steps;
+        while let Some(first) = rest.first() {
+            let size = rest
+                .iter()
+                .take_while(|s| (s.stage, s.batch) == (first.stage, first.batch))
+                .count();
+            let (batch, tail) = rest.split_at(size);
+            rest = tail;
+            let mut down: BTreeMap<usize, (usize, Vec<String>)> = BTreeMap::new();
+            let mut removed: BTreeMap<usize, usize> = BTreeMap::new();
+            for step in batch {
+                for servant in self.taken(step) {
+                    let entry = down.entry(servant).or_default();
+                    entry.0 += 1;
+                    entry.1.push(step.id.clone());
+                    let remove = matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Remove);
+                    if remove {
+                        *removed.entry(servant).or_default() += 1;
+                    }
+                }
+            }
+            for (servant, (count, mut during)) in down {
+                let before = gone.get(&servant).copied().unwrap_or(0);
+                let least = self.servants[servant].1.saturating_sub(count + before);
+                during.sort();
+                during.dedup();
+                let low = lows.entry(servant).or_insert((usize::MAX, vec![]));
+                if least < low.0 {
+                    *low = (least, during);
+                }
+            }
+            for (servant, count) in removed {
+                *gone.entry(servant).or_default() += count;
+            }
+        }
+        lows.into_iter()
+            .map(|(servant, (least, during))| Low {
+                servant: self.servants[servant].0.clone(),
+                has: self.servants[servant].1,
+                least,
+                during,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! The stages one after the other, each cut into a canary and batches with a gate after each.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tarsops_model::component::Role;
+use tarsops_model::desired::{Count, Policy};
+
+use super::Draft;
+use crate::names::natural_key;
+use crate::plan::{Gate, Stage, Step};
+
+impl Draft {
+    pub(super) fn recover(&mut self) {
+        self.steps.append(&mut self.recover);
+    }
+
+    pub(super) fn agents(&mut self, policy: &Policy) {
+        let steps = in_order(std::mem::take(&mut self.agents));
+        self.roll_out(Stage::Agents, steps, policy);
+    }
+
+    pub(super) fn removals(&mut self, policy: &Policy) {
+        let steps = in_order(std::mem::take(&mut self.removals));
+        self.roll_out(Stage::AgentRemoval, steps, policy);
+    }
+
+    pub(super) fn registries(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.registries);
+        self.one_by_one(Stage::Registries, steps, policy);
+    }
+
+    pub(super) fn admin_registry(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.admin);
+        self.one_by_one(Stage::AdminRegistry, steps, policy);
+    }
+
+    pub(super) fn core_services(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.core);
+        self.one_by_one(Stage::CoreServices, steps, policy);
+    }
+
+    pub(super) fn registry_removals(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.registry_removals);
+        self.one_by_one(Stage::RegistryRemoval, steps, policy);
+    }
+
+    pub(super) fn forget(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.rows);
+        self.one_by_one(Stage::Rows, steps, policy);
+    }
+
+    /// Registries and rows go one by one: each may change what the next one rests upon.
+    fn one_by_one(&mut self, stage: Stage, mut steps: Vec<Step>, policy: &Policy) {
+        steps.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
+        let one = Policy {
+            canary: 0,
+            max_parallel: Count::Number(1),
+            ..policy.clone()
+        };
+        self.roll_out(stage, steps, &one);
+    }
+
+    /// Cuts the steps of a stage into a canary and batches, with a gate after each.
+    fn roll_out(&mut self, stage: Stage, steps: Vec<Step>, policy: &Policy) {
+        if steps.is_empty() {
+            return;
+        }
+        let parallel = policy.max_parallel.of(steps.len()).max(1);
+        let canary = (policy.canary as usize).min(steps.len()).min(parallel);
+        let mut rest: VecDeque<Step> = steps.into();
+        let mut first = true;
+        loop {
+            let size = if first && canary > 0 {
+                canary
+            } else {
+                parallel
+            };
+            first = false;
+            let mut batch = self.next_batch(&mut rest, size);
+            if batch.is_empty() {
+                break;
+            }
+            self.batch += 1;
+            let needs: Vec<String> = self
+                .gates
+                .last()
+                .map(|g| g.id.clone())
+                .into_iter()
+                .collect();
+            for step in &mut batch {
+                step.stage = stage;
+                step.batch = self.batch;
+                step.needs.clone_from(&needs);
+            }
+            self.gates.push(Gate {
+                id: format!("gate/{}", self.batch),
+                needs: batch.iter().map(|s| s.id.clone()).collect(),
+                settle: policy.settle,
+            });
+            self.steps.append(&mut batch);
+        }
+    }
+
+    /// Up to `size` steps that may run together; those that would take the last endpoint of a
+    /// servant with it wait for a later batch, in their order.
+    fn next_batch(&self, rest: &mut VecDeque<Step>, size: usize) -> Vec<Step> {
+        let mut batch = Vec::new();
+        let mut later = VecDeque::new();
+        let mut down: BTreeMap<usize, usize> = BTreeMap::new();
+        while batch.len() < size {
+            let Some(step) = rest.pop_front() else { break };
+            if !batch.is_empty() && self.endpoints.clash(&down, &step) {
+                later.push_back(step);
+                continue;
+            }
+            for servant in self.endpoints.taken(&step) {
+                *down.entry(servant).or_default() += 1;
+            }
+            batch.push(step);
+        }
+        later.append(rest);
+        *rest = later;
+        batch
+    }
+}
+
+const fn rank(role: Role) -> u8 {
+    match role {
+        Role::Node => 0,
+        Role::Slave => 1,
+        Role::Master => 2,
+    }
+}
+
+/// Plain nodes first, so that a canary is never the master; then by name, 10.0.0.9 before
+/// 10.0.0.10.
+fn in_order(mut all: Vec<(Role, Step)>) -> Vec<Step> {
+    all.sort_by_cached_key(|(role, s)| (rank(*role), natural_key(&s.id), s.id.clone()));
+    all.into_iter().map(|(_, step)| step).collect()
+}

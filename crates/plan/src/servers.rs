@@ -1,0 +1,613 @@
+//! Core services: tarsregistry, tarsAdminRegistry, tarsconfig and tarspatch are brought to the
+//! version of the spec where they are installed.
+//!
+//! Their version is known by digest, of the file and of the process. What must stay true: a binary
+//! that no lock file knows is shown and left alone; a server that somebody has set inactive is not
+//! started; and a component of which the lock file knows nothing at all is not compared, so that a
+//! cluster of which only tarsnode is pinned stays as quiet as it was.
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::Server;
+use tarsops_model::digest::Digest;
+use tarsops_model::framework::{FrameworkFacts, ServerRow};
+use tarsops_model::host::{Host, HostFacts};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::package::Catalog;
+use tarsops_model::resource::ResourceId;
+use tarsops_model::server::ServerFacts;
+use tarsops_model::version::Version;
+
+use crate::action::{Action, AgentChange, Content, FileChange, Folder, Undo};
+use crate::condition::Condition;
+use crate::drift::{DriftKind, FieldChange};
+use crate::input::PlanInput;
+use crate::plan::{Sign, Stage, Step};
+use crate::registries;
+use crate::report::{Blocked, Line};
+
+/// The core services beside tarsnode, in the order in which they are changed.
+pub const CORE: [Component; 4] = [
+    Component::Tarsregistry,
+    Component::TarsAdminRegistry,
+    Component::Tarsconfig,
+    Component::Tarspatch,
+];
+
+/// Free bytes that a change needs beyond twice its payload.
+const HEADROOM: u64 = 16 << 20;
+
+/// The binary of a component, relative to the framework's folder.
+#[must_use]
+pub fn binary_path(component: Component) -> String {
+    format!("{component}/bin/{component}")
+}
+
+/// The stage in which a core service is changed.
+pub(crate) const fn stage(component: Component) -> Stage {
+    match component {
+        Component::Tarsregistry => Stage::Registries,
+        Component::TarsAdminRegistry => Stage::AdminRegistry,
+        _ => Stage::CoreServices,
+    }
+}
+
+/// Whether the lock file knows anything of a component.
+pub(crate) fn is_known(catalog: &Catalog, component: Component) -> bool {
+    let mut all = catalog.known.values().flatten();
+    all.any(|(c, _)| *c == component)
+}
+
+/// What there is to say of one core service on one node.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub(crate) drift: Option<DriftKind>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) step: Option<Step>,
+}
+
+/// Compares `component` on `node`, whose machine is the node's, with the spec.
+pub(crate) fn assess(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+    spec: &Host,
+    server: &Server,
+    host: &HostFacts,
+) -> Work {
+    let mut work = Work::default();
+    let facts = match input.inventory.server(component, node) {
+        Observed::Present(facts) => facts,
+        Observed::Unknown(why) => {
+            work.drift = Some(DriftKind::Unknown { why: vec![why] });
+            return work;
+        }
+        Observed::Absent => {
+            let resource = ResourceId::Server(component, node.clone());
+            work.lines.push(Line::Blocked {
+                resource,
+                why: Blocked::NotInstalled { component },
+            });
+            work.drift = Some(DriftKind::Missing);
+            return work;
+        }
+    };
+    let compared = Compared::of(input, component, server, facts);
+    let look = Look {
+        input,
+        component,
+        node,
+        spec,
+        server,
+        host,
+        facts,
+    };
+    look.finish(compared)
+}
+
+/// How a component differs.
+#[derive(Default)]
+struct Compared {
+    fields: Vec<FieldChange>,
+    unknown: Vec<String>,
+    blocked: Vec<Blocked>,
+    /// The file that is replaced, and by what.
+    file: Option<FileChange>,
+    /// The digest of the file afterwards.
+    after: Option<Digest>,
+    /// Whether the process must be started anew to run that file.
+    stale: bool,
+}
+
+impl Compared {
+    fn of(
+        input: &PlanInput<'_>,
+        component: Component,
+        server: &Server,
+        facts: &ServerFacts,
+    ) -> Self {
+        let mut out = Self::default();
+        out.binary(input, component, server, &facts.binary);
+        let all = match &facts.processes {
+            Observed::Present(all) => all.as_slice(),
+            Observed::Absent => &[],
+            Observed::Unknown(why) => {
+                out.unknown.push(format!("its processes: {why}"));
+                &[]
+            }
+        };
+        if all.len() > 1 {
+            let pids: Vec<String> = all.iter().map(|p| p.pid.to_string()).collect();
+            let old = format!("{} processes ({})", all.len(), pids.join(", "));
+            out.fields
+                .push(FieldChange::new("process", old, "running once"));
+            out.stale = true;
+        }
+        for one in all {
+            match (&one.exe, out.after) {
+                (Observed::Present(running), Some(after)) if *running != after => {
+                    let on_disk = facts.binary.present().map(|b| b.digest);
+                    let versions = input.catalog.versions_of(component, running);
+                    if versions.is_empty() && Some(*running) != on_disk && !server.replace_unknown {
+                        out.unknown.push(format!(
+                            "it runs a binary {running} that is in no lock file; {TEACH}"
+                        ));
+                    } else if Some(*running) != on_disk {
+                        out.refuse_downgrade(&versions, server);
+                        out.fields.push(FieldChange::new(
+                            "running version",
+                            name_of(input.catalog, component, running),
+                            name_of(input.catalog, component, &after),
+                        ));
+                    }
+                    out.stale = true;
+                }
+                (Observed::Unknown(why), _) => {
+                    out.unknown.push(format!("the running binary: {why}"));
+                }
+                _ if one.exe_deleted && out.file.is_none() => {
+                    // The same bytes under another inode: nothing would be gained by a restart.
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+
+    fn binary(
+        &mut self,
+        input: &PlanInput<'_>,
+        component: Component,
+        server: &Server,
+        binary: &Observed<tarsops_model::agent::FileFact>,
+    ) {
+        let want = server.version;
+        let before = match binary {
+            Observed::Unknown(why) => {
+                self.unknown.push(format!("the binary: {why}"));
+                return;
+            }
+            Observed::Absent => {
+                self.fields
+                    .push(FieldChange::new("version", "no binary", want.to_string()));
+                None
+            }
+            Observed::Present(file) => {
+                let versions = input.catalog.versions_of(component, &file.digest);
+                if versions.contains(&want) {
+                    self.after = Some(file.digest);
+                    return;
+                }
+                if versions.is_empty() && !server.replace_unknown {
+                    self.unknown.push(format!(
+                        "its binary {} is in no lock file; {TEACH}",
+                        file.digest
+                    ));
+                    return;
+                }
+                self.refuse_downgrade(&versions, server);
+                self.fields.push(FieldChange::new(
+                    "version",
+                    name_of(input.catalog, component, &file.digest),
+                    want.to_string(),
+                ));
+                Some(file)
+            }
+        };
+        let shipped = input
+            .catalog
+            .get(component, want)
+            .and_then(|p| p.file(&format!("bin/{component}")));
+        let Some(shipped) = shipped else {
+            self.blocked.push(Blocked::NoPackageOf {
+                component,
+                version: want,
+            });
+            return;
+        };
+        self.after = Some(shipped.digest);
+        self.stale = true;
+        self.file = Some(FileChange {
+            path: binary_path(component),
+            mode: 0o755,
+            before: before.map(|b| b.digest),
+            before_mode: before.map(|b| b.mode),
+            after: Some(shipped.digest),
+            content: Content::Package {
+                component,
+                version: want,
+                path: shipped.path.clone(),
+                size: shipped.size,
+            },
+        });
+    }
+
+    fn refuse_downgrade(&mut self, versions: &[Version], server: &Server) {
+        let to = server.version;
+        if let Some(from) = versions.iter().min().copied().filter(|from| *from > to)
+            && !server.allow_downgrade
+        {
+            let why = Blocked::Downgrade { from, to };
+            if !self.blocked.contains(&why) {
+                self.blocked.push(why);
+            }
+        }
+    }
+}
+
+/// What to do about a digest that nobody knows.
+const TEACH: &str = "teach it with `tarsops package add`, or say `replace_unknown: true`";
+
+/// A digest as people know it: its version, or its first digits.
+fn name_of(catalog: &Catalog, component: Component, digest: &Digest) -> String {
+    match catalog.versions_of(component, digest).last() {
+        Some(v) => format!("{v} ({})", digest.short()),
+        None => format!("unknown ({})", digest.short()),
+    }
+}
+
+struct Look<'a> {
+    input: &'a PlanInput<'a>,
+    component: Component,
+    node: &'a NodeName,
+    spec: &'a Host,
+    server: &'a Server,
+    host: &'a HostFacts,
+    facts: &'a ServerFacts,
+}
+
+impl Look<'_> {
+    fn resource(&self) -> ResourceId {
+        ResourceId::Server(self.component, self.node.clone())
+    }
+
+    fn row(&self) -> Option<&ServerRow> {
+        let rows = framework(self.input)?.rows().present()?.servers.present()?;
+        let name = self.component.name();
+        rows.iter()
+            .find(|r| r.application == "tars" && r.server == name && r.node == self.node.as_str())
+    }
+
+    fn finish(&self, compared: Compared) -> Work {
+        let mut work = Work::default();
+        let Compared {
+            fields,
+            mut unknown,
+            mut blocked,
+            file,
+            after,
+            stale,
+        } = compared;
+        if fields.is_empty() && unknown.is_empty() && blocked.is_empty() && !stale {
+            return work;
+        }
+        let runs = self.facts.runs();
+        // Whoever stopped it knows why; whoever starts it then gets the new binary.
+        let restart = stale && runs;
+        let change = if unknown.is_empty() && blocked.is_empty() {
+            self.change(&fields, file, restart, &mut unknown, &mut blocked)
+        } else {
+            None
+        };
+        let kind = if unknown.is_empty() {
+            DriftKind::Changed { fields }
+        } else {
+            DriftKind::Unknown { why: unknown }
+        };
+        work.drift = Some(kind);
+        let blocking = blocked.into_iter().map(|why| Line::Blocked {
+            resource: self.resource(),
+            why,
+        });
+        work.lines.extend(blocking);
+        let Some(change) = change else { return work };
+        if !runs {
+            work.lines.push(Line::Note {
+                resource: self.resource(),
+                text: "it does not run; it is not started, and runs the new binary when it is"
+                    .to_owned(),
+            });
+        }
+        work.step = Some(self.step(change, after, restart));
+        work
+    }
+
+    fn change(
+        &self,
+        fields: &[FieldChange],
+        file: Option<FileChange>,
+        restart: bool,
+        unknown: &mut Vec<String>,
+        blocked: &mut Vec<Blocked>,
+    ) -> Option<AgentChange> {
+        let means = means(self.input, self.component, self.host);
+        blocked.extend(means);
+        let registry = self.component == Component::Tarsregistry;
+        if restart
+            && registry
+            && !self.another_registry()
+            && !self.input.desired.policy.registry_gap
+        {
+            blocked.push(Blocked::OnlyRegistry);
+        }
+        self.check_room(file.as_ref(), unknown, blocked);
+        if restart && self.input.desired.database().is_some() {
+            // Without the rows nobody could tell whether it comes back.
+            let rows = framework(self.input).map(FrameworkFacts::rows);
+            if let Some(Observed::Unknown(why)) = rows {
+                unknown.push(format!("its row, on which a restart rests: {why}"));
+            }
+        }
+        let Observed::Present(_) = &self.host.machine_id else {
+            unknown.push("its machine-id cannot be read".to_owned());
+            return None;
+        };
+        if !unknown.is_empty() || !blocked.is_empty() {
+            return None;
+        }
+        let mut words: Vec<String> = fields
+            .iter()
+            .map(|f| {
+                let from = f.old.split(' ').next().unwrap_or_default();
+                let to = f.new.split(' ').next().unwrap_or_default();
+                match f.field.as_str() {
+                    "version" | "running version" => format!("{} {from} to {to}", f.field),
+                    other => other.to_owned(),
+                }
+            })
+            .collect();
+        if words.is_empty() {
+            words.push("process".to_owned());
+        }
+        let again = if restart { " (restart)" } else { "" };
+        let summary = format!("change {}{again}", words.join(", "));
+        let mut change = blank(
+            self.input,
+            self.component,
+            self.node,
+            self.spec,
+            self.host,
+            summary,
+        )?;
+        change.files.extend(file);
+        change.restart = restart;
+        change.health = restart;
+        change.ran = self.facts.runs();
+        if restart {
+            let port = self.component.servants().first().map(|(_, port)| *port);
+            change.port = port;
+            change.port_before = port;
+        }
+        Some(change)
+    }
+
+    /// Whether another registry of the spec answers.
+    fn another_registry(&self) -> bool {
+        let own = registries::endpoint_at(self.spec.ip);
+        framework(self.input).is_some_and(|f| {
+            f.registries
+                .iter()
+                .any(|(at, answer)| *at != own && answer.is_alive())
+        })
+    }
+
+    fn check_room(
+        &self,
+        file: Option<&FileChange>,
+        unknown: &mut Vec<String>,
+        blocked: &mut Vec<Blocked>,
+    ) {
+        let payload = match file.map(|f| &f.content) {
+            Some(Content::Package { size, .. }) => *size,
+            _ => 0,
+        };
+        let needed = payload.saturating_mul(2).saturating_add(HEADROOM);
+        match &self.host.disk_free {
+            Observed::Present(free) if *free < needed => blocked.push(Blocked::NoSpace {
+                free: *free,
+                needed,
+            }),
+            Observed::Unknown(why) => unknown.push(format!("the free space: {why}")),
+            _ => {}
+        }
+        match &self.host.writable {
+            Observed::Present(false) => blocked.push(Blocked::NotWritable {
+                path: self.input.desired.install_path.to_string(),
+            }),
+            Observed::Unknown(why) => unknown.push(format!("the install path: {why}")),
+            _ => {}
+        }
+    }
+
+    fn step(&self, change: AgentChange, after: Option<Digest>, restart: bool) -> Step {
+        let component = self.component;
+        let mut pre = crate::assess::preconditions(&change);
+        if restart
+            && component == Component::Tarsregistry
+            && !self.input.desired.policy.registry_gap
+        {
+            pre.push(Condition::AnotherRegistry {
+                but: registries::endpoint_at(self.spec.ip),
+            });
+        }
+        let mut post = vec![Condition::File {
+            path: binary_path(component),
+            digest: after,
+        }];
+        if restart {
+            post.push(Condition::ServerRuns {
+                component,
+                digest: after,
+                user: self.server.run_user.to_string(),
+            });
+            post.push(Condition::ServerListens { component });
+            post.extend(self.framework_says());
+        }
+        Step {
+            id: format!("{component}.change@{}", self.node),
+            stage: stage(component),
+            batch: 0,
+            needs: vec![],
+            resource: self.resource(),
+            sign: Sign::Change,
+            summary: change.summary.clone(),
+            action: Action::ChangeAgent(Box::new(change)),
+            pre,
+            post,
+            undo: Undo::Restore,
+        }
+    }
+
+    /// What the framework must say of it afterwards, so far as it can be asked.
+    fn framework_says(&self) -> Vec<Condition> {
+        let component = self.component;
+        let Some(framework) = framework(self.input) else {
+            return vec![];
+        };
+        let mut out = Vec::new();
+        let rows = framework.rows();
+        if component == Component::Tarsregistry {
+            let registry = registries::endpoint_at(self.spec.ip);
+            if framework.registries.contains_key(&registry) {
+                out.push(Condition::RegistryAnswers {
+                    registry: registry.clone(),
+                });
+            }
+            if rows
+                .present()
+                .is_some_and(|r| r.registries.present().is_some())
+            {
+                out.push(Condition::RegistryListed { registry });
+            }
+        } else {
+            let asked = framework.servants.values();
+            if asked
+                .filter(|a| a.component == component && a.node == *self.node)
+                .count()
+                > 0
+            {
+                out.push(Condition::ServantsAnswer { component });
+            }
+        }
+        // One that nobody counted as active before need not be so afterwards.
+        if self
+            .row()
+            .is_some_and(|r| r.setting.as_deref() == Some("active"))
+        {
+            out.push(Condition::ServerActive { component });
+        }
+        if component != Component::TarsAdminRegistry && framework.admin.present().is_some() {
+            let key = tarsops_model::framework::server_key(component, self.node);
+            let view = framework.admin.present().and_then(|a| a.servers.get(&key));
+            if view.is_some_and(|v| v.present().is_some_and(|v| v.in_node == "Active")) {
+                out.push(Condition::ServerInNode { component });
+            }
+        }
+        out
+    }
+}
+
+fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
+    input.inventory.framework.as_deref()
+}
+
+/// Has the step that starts a registry put the new binary there first.
+pub(crate) fn start_with(start: &mut Step, change: Step) {
+    let (Action::ChangeAgent(into), Action::ChangeAgent(from)) = (&mut start.action, change.action)
+    else {
+        return;
+    };
+    for file in &from.files {
+        start.pre.push(Condition::File {
+            path: file.path.clone(),
+            digest: file.before,
+        });
+    }
+    into.files = from.files;
+    start.post.extend(change.post);
+    start.summary = format!("{}, and start it", change.summary);
+    into.summary.clone_from(&start.summary);
+    start.undo = Undo::Restore;
+}
+
+/// What the host lacks for a change of `component`.
+pub(crate) fn means(input: &PlanInput<'_>, component: Component, host: &HostFacts) -> Vec<Blocked> {
+    let mut why = Vec::new();
+    for program in ["flock", "setsid"] {
+        if host.tools.get(program) == Some(&false) {
+            why.push(Blocked::NoProgram {
+                program: program.to_owned(),
+                package: "util-linux".to_owned(),
+            });
+        }
+    }
+    if !host.is_root && host.user != input.desired.run_user.as_str() {
+        why.push(Blocked::NeedsRoot {
+            what: format!("working on {component} as {}", host.user),
+        });
+    }
+    why
+}
+
+/// A change of a component other than tarsnode that changes nothing yet; none where the machine
+/// cannot be told.
+pub(crate) fn blank(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+    spec: &Host,
+    host: &HostFacts,
+    summary: String,
+) -> Option<AgentChange> {
+    let (Observed::Present(machine_id), Some(agent)) =
+        (&host.machine_id, input.desired.agent(node))
+    else {
+        return None;
+    };
+    Some(AgentChange {
+        component,
+        node: node.clone(),
+        summary,
+        folder: Folder::Keep,
+        files: vec![],
+        make_user: false,
+        own: false,
+        restart: false,
+        stop_servers: false,
+        health: false,
+        crontab: None,
+        tars_path: agent.tars_path.clone(),
+        run_user: agent.run_user.clone(),
+        nodeid: node.clone(),
+        ip: spec.ip,
+        port: None,
+        port_before: None,
+        ran: false,
+        lenient: false,
+        machine_id: machine_id.clone(),
+        folder_from: None,
+        registry: (component == Component::Tarsregistry).then(|| registries::endpoint_at(spec.ip)),
+        labels: None,
+        owners_from: None,
+    })
+}
