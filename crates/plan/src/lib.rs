@@ -8,6 +8,7 @@
 //! | [`input`] | all that the planner may know |
 //! | [`drift`] | what differs, resource by resource |
 //! | [`assess`] | compares tarsnode on one node with the spec |
+//! | [`gates`] | steps that would make versions meet that cannot work together |
 //! | [`crontab`] | the monitor's line among other people's lines |
 //! | [`action`] | what can be done, every detail filled in |
 //! | [`condition`] | predicates as data over observed facts |
@@ -29,6 +30,7 @@ pub mod drift;
 pub mod effect;
 pub mod endpoints;
 pub mod findings;
+pub mod gates;
 pub mod input;
 pub mod names;
 pub mod plan;

@@ -18,6 +18,7 @@ use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::endpoints::Endpoints;
 use crate::findings::{self, Finding, Grade};
+use crate::gates;
 use crate::input::PlanInput;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
@@ -50,6 +51,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         draft.report.extend(lines);
     }
     draft.findings(input);
+    let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
+    let held = gates::hold_back(input, core, &mut draft.agents);
+    draft.report.extend(held);
 
     // The stages, in the order of the work.
     draft.recover();

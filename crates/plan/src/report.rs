@@ -127,6 +127,26 @@ pub enum Blocked {
         /// What, and why not.
         why: String,
     },
+    /// Another component, which stays as it is, is of a version that it could not work with, or of
+    /// one that is not known while that matters.
+    VersionsApart {
+        /// Which component would change.
+        component: Component,
+        /// To which version.
+        to: Version,
+        /// Which one stays.
+        other: Component,
+        /// On which node.
+        at: NodeName,
+        /// At which version; none where that is not known.
+        its: Option<Version>,
+        /// Which version makes the difference.
+        since: Version,
+        /// Which rule says so.
+        rule: String,
+        /// What breaks, or why the version is not known.
+        why: String,
+    },
     /// The sources contradict each other in a way that forbids every change.
     Finding {
         /// Under which name.
@@ -183,6 +203,26 @@ impl Blocked {
             }
             Self::Watched => "take the line with check.sh out of the crontab there".to_owned(),
             Self::Unseen { .. } => "make it readable for the SSH user, or say `become: sudo`".to_owned(),
+            Self::VersionsApart {
+                component,
+                to,
+                other,
+                at,
+                its,
+                since,
+                ..
+            } => match its {
+                None if *other == Component::TarsAdminRegistry => {
+                    "let it be asked (`rpc`), or pin the package that it came from".to_owned()
+                }
+                None => format!("pin the package of {other} that it came from"),
+                Some(_) if to >= since => format!(
+                    "bring {other} on {at} to {since} or later first: it may be in maintenance, of an unknown binary, or left out by `--on`"
+                ),
+                Some(_) => format!(
+                    "bring {other} on {at} below {since} first, or leave {component} at {since} or later"
+                ),
+            },
             Self::Finding { cure, .. } => cure.clone(),
             Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
         }
@@ -254,6 +294,31 @@ impl fmt::Display for Blocked {
                 f.write_str("a check.sh in its crontab would start again what is stopped")
             }
             Self::Unseen { why } => write!(f, "it cannot be seen: {why}"),
+            Self::VersionsApart {
+                component,
+                to,
+                other,
+                at,
+                its: Some(its),
+                why,
+                ..
+            } => write!(
+                f,
+                "{component} {to} cannot work with {other} {its} on {at}, which stays as it is: {why}"
+            ),
+            Self::VersionsApart {
+                component,
+                to,
+                other,
+                at,
+                its: None,
+                since,
+                why,
+                ..
+            } => write!(
+                f,
+                "{component} {to} comes to {since}, and which version {other} on {at} has is not known: {why}"
+            ),
             Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }
