@@ -8,6 +8,7 @@
 mod support;
 mod world;
 
+mod core;
 mod faults;
 mod gates;
 mod registries;
