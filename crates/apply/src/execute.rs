@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
@@ -250,6 +250,19 @@ pub fn install_path(desired: &Desired, node: &NodeName) -> AbsPath {
         .unwrap_or_else(|| desired.install_path.clone())
 }
 
+/// The time that a stage took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageTime {
+    /// Which.
+    pub stage: Stage,
+    /// How many steps were begun.
+    pub steps: usize,
+    /// From the beginning of its first batch to the end of its last one.
+    pub took: Duration,
+    /// How much of that was settling: each batch that succeeded must have been well for so long.
+    pub settled: Duration,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -261,6 +274,8 @@ pub struct Outcome {
     pub not_begun: usize,
     /// Whether Ctrl-C ended it.
     pub interrupted: bool,
+    /// What each stage took, in the order of the work.
+    pub stages: Vec<StageTime>,
 }
 
 impl Outcome {
@@ -269,6 +284,41 @@ impl Outcome {
             .iter()
             .chain(&self.taken_back)
             .any(|e| f(&e.verdict))
+    }
+
+    /// Adds the time of a batch to its stage's.
+    fn count(
+        &mut self,
+        stage: Stage,
+        batch: &[Step],
+        ends: &[StepEnd],
+        took: Duration,
+        plan: &Plan,
+    ) {
+        // Only what was acted upon has settled.
+        let acted = ends.iter().any(|e| e.verdict == Verdict::Done);
+        let gate = plan
+            .gates
+            .iter()
+            .find(|g| batch.iter().any(|s| g.needs.contains(&s.id)));
+        let restarts = |s: &Step| matches!(&s.action, Action::ChangeAgent(c) if c.health);
+        let settled = match gate {
+            Some(gate) if acted && batch.iter().any(restarts) => Duration::from_secs(gate.settle),
+            _ => Duration::ZERO,
+        };
+        if self.stages.last().is_none_or(|s| s.stage != stage) {
+            self.stages.push(StageTime {
+                stage,
+                steps: 0,
+                took: Duration::ZERO,
+                settled: Duration::ZERO,
+            });
+        }
+        if let Some(last) = self.stages.last_mut() {
+            last.steps += ends.len();
+            last.took += took;
+            last.settled += settled.min(took);
+        }
     }
 
     /// Whether a person is needed.
@@ -366,7 +416,10 @@ pub async fn execute(run: &Run<'_>, plan: &Plan, silent: usize) -> Outcome {
             number: first.batch,
             steps: batch.len(),
         });
-        for end in run_batch(run, batch).await {
+        let began = Instant::now();
+        let ends = run_batch(run, batch).await;
+        outcome.count(first.stage, batch, &ends, began.elapsed(), plan);
+        for end in ends {
             match &end.verdict {
                 v if v.is_good() => {}
                 Verdict::Silent(_) => {

@@ -322,14 +322,9 @@ async fn walk(
     see(run, node, component, &local).await
 }
 
-/// Seconds for which a changed component must have been well: a registry at least until the others
-/// have read its rows.
-const fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
-    if change.registry.is_some() && change.health && policy.registry_settle > policy.settle {
-        policy.registry_settle
-    } else {
-        policy.settle
-    }
+/// Seconds for which a changed component must have been well.
+fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
+    change.settle.unwrap_or(0).max(policy.settle)
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means

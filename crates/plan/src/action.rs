@@ -183,6 +183,10 @@ pub struct AgentChange {
     /// What the node's row shall have again once it has registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<NodeLabels>,
+    /// Seconds for which it must have been well, where that is longer than the policy's: as long as
+    /// registries take to see that its servants are back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<u64>,
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_from: Option<(RunId, String)>,

@@ -609,5 +609,6 @@ pub(crate) fn blank(
         registry: (component == Component::Tarsregistry).then(|| registries::endpoint_at(spec.ip)),
         labels: None,
         owners_from: None,
+        settle: None,
     })
 }

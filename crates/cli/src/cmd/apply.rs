@@ -319,8 +319,28 @@ async fn finish(
         Some(plan) => serde_json::to_value(plan.summary).unwrap_or_default(),
         None => serde_json::Value::Null,
     };
+    let seconds = |d: std::time::Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
+    let stages: Vec<serde_json::Value> = outcome
+        .stages
+        .iter()
+        .map(|s| {
+            serde_json::json!({
+                "stage": s.stage, "steps": s.steps, "seconds": seconds(s.took),
+                "settled": seconds(s.settled),
+            })
+        })
+        .collect();
+    for s in &outcome.stages {
+        say(&format!(
+            "{}: {} steps in {:.1} s, {:.1} s beyond settling",
+            s.stage.title(),
+            s.steps,
+            s.took.as_secs_f64(),
+            s.took.saturating_sub(s.settled).as_secs_f64()
+        ));
+    }
     let document = serde_json::json!({
-        "format": "tarsops.apply/1", "cluster": context.desired().cluster, "exit_code": code,
+        "format": "tarsops.apply/1", "stages": stages, "cluster": context.desired().cluster, "exit_code": code,
         "outcome": word, "steps": steps, "not_begun": outcome.not_begun, "left": left_json,
     });
     if let Some(plan) = left {

@@ -27,13 +27,13 @@ fn core_services() {
 }
 
 /// A client as an application is one: both registries, one retry, an empty answer is a failure.
-struct Client {
+pub(crate) struct Client {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(usize, Vec<String>)>,
 }
 
 impl Client {
-    fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let registries: Vec<String> = [1, 2].map(|n| format!("{}:17890", world.node(n))).to_vec();
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
@@ -74,7 +74,7 @@ impl Client {
 
     /// How often it asked; every time it was answered.
     #[track_caller]
-    fn stop(self) -> usize {
+    pub(crate) fn stop(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         let (count, failed) = self.thread.join().unwrap();
         assert!(failed.is_empty(), "{} of {count}: {failed:?}", failed.len());
@@ -91,7 +91,7 @@ fn programs(world: &World) -> Vec<String> {
 
 /// Each core service runs once, and from the file that lies there.
 #[track_caller]
-fn all_run(world: &World) {
+pub(crate) fn all_run(world: &World) {
     for (n, component) in CORE
         .iter()
         .map(|c| (1, *c))

@@ -11,5 +11,6 @@ mod world;
 mod core;
 mod faults;
 mod gates;
+mod killed;
 mod registries;
 mod truth;

@@ -87,6 +87,7 @@ impl Work<'_> {
             registry: None,
             labels,
             owners_from: None,
+            settle: None,
             files: std::mem::take(&mut self.files),
         };
         let pre = preconditions(&change);

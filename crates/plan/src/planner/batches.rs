@@ -6,6 +6,7 @@ use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Policy};
 
 use super::Draft;
+use crate::action::Action;
 use crate::names::natural_key;
 use crate::plan::{Gate, Stage, Step};
 
@@ -80,6 +81,17 @@ impl Draft {
             if batch.is_empty() {
                 break;
             }
+            let mut settle = policy.settle;
+            for step in &mut batch {
+                if !self.endpoints.is_shared(step) {
+                    continue;
+                }
+                // What comes next may be the other endpoint of two.
+                settle = settle.max(policy.registry_settle);
+                if let Action::ChangeAgent(change) = &mut step.action {
+                    change.settle = Some(settle);
+                }
+            }
             self.batch += 1;
             let needs: Vec<String> = self
                 .gates
@@ -95,7 +107,7 @@ impl Draft {
             self.gates.push(Gate {
                 id: format!("gate/{}", self.batch),
                 needs: batch.iter().map(|s| s.id.clone()).collect(),
-                settle: policy.settle,
+                settle,
             });
             self.steps.append(&mut batch);
         }
