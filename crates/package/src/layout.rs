@@ -107,8 +107,25 @@ fn belongs(inside: &[&str]) -> bool {
             .any(|end| file.ends_with(end))
 }
 
+/// The name of the template that a file of a deploy tree is: `framework/sql/template/<name>`, or the
+/// same in one folder of its own.
+pub(crate) fn template_name(name: &str) -> Option<&str> {
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts.as_slice() {
+        ["framework", "sql", "template", name] | [_, "framework", "sql", "template", name]
+            if !name.starts_with('.') =>
+        {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
 /// Whether the text of this file may be wanted.
 pub(crate) fn may_be_text(name: &str) -> bool {
+    if template_name(name).is_some() {
+        return true;
+    }
     let mut parts = name.split('/').rev();
     parts.next() == Some(VERSION_FILE) || parts.any(|p| matches!(p, "conf" | "util"))
 }
@@ -162,6 +179,24 @@ impl Listing {
     pub(crate) fn add_file(&mut self, name: String, item: Item) {
         self.text += item.text.as_ref().map_or(0, |t| t.len() as u64);
         self.files.insert(name, item);
+    }
+
+    /// The templates among the files, by name, with their texts.
+    ///
+    /// # Errors
+    /// [`PackageError::Template`] for one that is no text, or too long.
+    pub(crate) fn templates(&self) -> Result<BTreeMap<String, String>, PackageError> {
+        let mut out = BTreeMap::new();
+        for (path, item) in &self.files {
+            let Some(name) = template_name(path) else {
+                continue;
+            };
+            let Some(text) = &item.text else {
+                return Err(PackageError::Template { name: path.clone() });
+            };
+            out.insert(name.to_owned(), text.clone());
+        }
+        Ok(out)
     }
 
     /// Gives each component its files.

@@ -104,6 +104,7 @@ pub fn speaking(mut w: World) -> World {
                 .collect(),
         ),
         templates: Observed::Present(vec![]),
+        columns: BTreeMap::new(),
     };
     w.inventory.framework = Some(Box::new(FrameworkFacts {
         servants,
