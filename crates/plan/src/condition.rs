@@ -154,6 +154,24 @@ pub enum Condition {
         /// Which registry.
         registry: Endpoint,
     },
+    /// `db_tars` is there and could be read.
+    DatabaseRead,
+    /// A table of `db_tars` has a column, or proven has not.
+    Column {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Whether it shall.
+        there: bool,
+    },
+    /// A template has this text, or is proven not to be there.
+    Template {
+        /// Its name.
+        name: String,
+        /// sha256 of its text; none for no such template.
+        digest: Option<Digest>,
+    },
     /// The folder belongs to this user.
     Owner {
         /// The user.
@@ -361,7 +379,10 @@ impl Condition {
             | Self::ServersBack { .. }
             | Self::RegistryAnswers { .. }
             | Self::RegistryListed { .. }
-            | Self::RegistryForgotten { .. } => self.of_rows(node, inventory),
+            | Self::RegistryForgotten { .. }
+            | Self::DatabaseRead
+            | Self::Column { .. }
+            | Self::Template { .. } => self.of_rows(node, inventory),
             Self::LabelsKept { labels } => on_host(node, inventory, |h| {
                 truth(h.labels == *labels, || match &h.labels {
                     Some(_) => "it keeps labels of its row".to_owned(),
@@ -552,6 +573,22 @@ impl fmt::Display for Condition {
             Self::RegistryLeft => f.write_str("a registry of the spec answers"),
             Self::RegistryForgotten { registry } => {
                 write!(f, "the database has no rows of the registry {registry}")
+            }
+            Self::DatabaseRead => f.write_str("db_tars can be read"),
+            Self::Column {
+                table,
+                column,
+                there,
+            } => {
+                let has = if *there { "has" } else { "has not" };
+                write!(f, "{table} {has} the column {column}")
+            }
+            Self::Template {
+                name,
+                digest: Some(d),
+            } => write!(f, "the template {name} is {}", d.short()),
+            Self::Template { name, digest: None } => {
+                write!(f, "the template {name} is not there")
             }
             Self::Owner { user } => write!(f, "the folder belongs to {user}"),
             Self::Watched { .. } => f.write_str("cron watches it"),

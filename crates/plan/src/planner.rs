@@ -13,6 +13,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Folder, Undo};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::condition::Condition;
+use crate::database;
 use crate::drift::{Drift, DriftKind};
 use crate::findings::{self, Finding, Grade};
 use crate::input::PlanInput;
@@ -45,10 +46,14 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         draft.rows.extend(steps);
         draft.report.extend(lines);
     }
+    draft.database(input);
     draft.findings(input);
 
     // The stages, in the order of the work.
     draft.recover();
+    draft.backup(input);
+    draft.schema(&input.desired.policy);
+    draft.templates(&input.desired.policy);
     draft.registries(&input.desired.policy);
     draft.agents(&input.desired.policy);
     draft.removals(&input.desired.policy);
@@ -83,6 +88,8 @@ struct Draft {
     registries: Vec<Step>,
     registry_removals: Vec<Step>,
     rows: Vec<Step>,
+    schema: Vec<Step>,
+    templates: Vec<Step>,
     steps: Vec<Step>,
     gates: Vec<Gate>,
     batch: u32,
@@ -300,9 +307,11 @@ impl Draft {
                     };
                     servers += usize::from(counts);
                 }
-                Resource::Schema(_) => topics.push(("database", "schema and templates".into())),
                 Resource::Web(_) => topics.push(("web", "the management platform".into())),
-                Resource::Host(_) | Resource::Agent(_) | Resource::RegistryEndpoint => {}
+                Resource::Host(_)
+                | Resource::Agent(_)
+                | Resource::Schema(_)
+                | Resource::RegistryEndpoint => {}
             }
         }
         if servers > 0 {
@@ -314,6 +323,15 @@ impl Draft {
                 what,
             });
         }
+    }
+
+    /// What the release needs of the database.
+    fn database(&mut self, input: &PlanInput<'_>) {
+        let work = database::assess(input);
+        self.schema = work.schema;
+        self.templates = work.templates;
+        self.drift.extend(work.drift);
+        self.report.extend(work.lines);
     }
 
     /// What the sources say against each other, and what they did not say.
@@ -356,6 +374,8 @@ impl Draft {
                 self.removals.clear();
                 self.registry_removals.clear();
                 self.rows.clear();
+                self.schema.clear();
+                self.templates.clear();
             }
         }
         self.drift.extend(findings::unknowns(input));
@@ -401,6 +421,34 @@ impl Draft {
 
     fn recover(&mut self) {
         self.steps.append(&mut self.recover);
+    }
+
+    /// The dump of the database, before the first step of the plan that changes it.
+    fn backup(&mut self, input: &PlanInput<'_>) {
+        let all = [
+            &self.schema,
+            &self.templates,
+            &self.rows,
+            &self.registries,
+            &self.registry_removals,
+        ];
+        if !all.into_iter().flatten().any(Step::changes_database) {
+            return;
+        }
+        if let Some((step, lines)) = database::backup(input) {
+            self.report.extend(lines);
+            self.one_by_one(Stage::Backup, vec![step], &input.desired.policy);
+        }
+    }
+
+    fn schema(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.schema);
+        self.one_by_one(Stage::Schema, steps, policy);
+    }
+
+    fn templates(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.templates);
+        self.one_by_one(Stage::Templates, steps, policy);
     }
 
     fn agents(&mut self, policy: &Policy) {
@@ -486,6 +534,8 @@ impl Draft {
         let mut summary = Summary::default();
         for step in &self.steps {
             match (&step.action, step.sign) {
+                // It changes nothing of the cluster.
+                (Action::Backup { .. }, _) => {}
                 (Action::Recover { .. }, _) | (_, Sign::Change) => summary.change += 1,
                 (_, Sign::Add) => summary.add += 1,
                 (_, Sign::Remove) => summary.remove += 1,

@@ -65,7 +65,12 @@ pub fn text(plan: &Plan, style: Style) -> String {
         }
         if matches!(
             stage,
-            Stage::Registries | Stage::RegistryRemoval | Stage::Rows
+            Stage::Backup
+                | Stage::Schema
+                | Stage::Templates
+                | Stage::Registries
+                | Stage::RegistryRemoval
+                | Stage::Rows
         ) {
             let _ = writeln!(out, "{}", stage.title());
             for step in &steps {
@@ -76,6 +81,13 @@ pub fn text(plan: &Plan, style: Style) -> String {
                     step.summary
                 );
                 let _ = writeln!(out, "{}", style.paint(sign_of(step.sign), &line));
+                // The keys of a template: there is one step for all of them.
+                if stage == Stage::Templates {
+                    for field in fields_of(drift.get(&step.resource)) {
+                        let (name, old, new) = (&field.field, &field.old, &field.new);
+                        let _ = writeln!(out, "      {name}: {old} → {new}");
+                    }
+                }
             }
             out.push('\n');
             continue;
