@@ -18,6 +18,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rebuild, Resource, Rpc};
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES, Rows, TemplateRow, parent_of};
+use tarsops_model::inventory::Inventory;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
@@ -550,8 +551,9 @@ fn fields(edits: &[Edit], live: &Document) -> Vec<FieldChange> {
 }
 
 /// The dump of the framework's databases before the first change, and what is not in it.
-pub(crate) fn backup(input: &PlanInput<'_>) -> Option<(Step, Vec<Line>)> {
-    let framework = input.inventory.framework.as_deref()?;
+#[must_use]
+pub fn backup(inventory: &Inventory) -> Option<(Step, Vec<Line>)> {
+    let framework = inventory.framework.as_deref()?;
     let Observed::Present(facts) = &framework.database else {
         return None;
     };
@@ -575,8 +577,7 @@ pub(crate) fn backup(input: &PlanInput<'_>) -> Option<(Step, Vec<Line>)> {
 }
 
 /// The step that dumps these databases.
-#[must_use]
-pub fn backup_step(databases: Vec<String>) -> Step {
+fn backup_step(databases: Vec<String>) -> Step {
     Step {
         id: "database.backup".to_owned(),
         stage: Stage::Backup,

@@ -435,7 +435,7 @@ impl Draft {
         if !all.into_iter().flatten().any(Step::changes_database) {
             return;
         }
-        if let Some((step, lines)) = database::backup(input) {
+        if let Some((step, lines)) = database::backup(input.inventory) {
             self.report.extend(lines);
             self.one_by_one(Stage::Backup, vec![step], &input.desired.policy);
         }
