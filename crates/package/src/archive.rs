@@ -79,8 +79,7 @@ pub fn read_archive_keeping<R: Read>(
         Ok(Next::Go)
     })?;
     let whole = gunzip.finish()?;
-    let templates = listing.templates()?;
-    let found = listing.sort(source, Some((whole.digest, whole.size)))?;
+    let (found, templates) = listing.sort_all(source, Some((whole.digest, whole.size)))?;
     Ok(Archive {
         digest: whole.digest,
         size: whole.size,

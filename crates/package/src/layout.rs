@@ -199,8 +199,24 @@ impl Listing {
         Ok(out)
     }
 
+    /// The components and the templates. A deploy tree may have templates alone: those are what an
+    /// upgrade needs of the release that runs.
+    pub(crate) fn sort_all(
+        self,
+        source: &str,
+        archive: Option<(Digest, u64)>,
+    ) -> Result<(Vec<Found>, BTreeMap<String, String>), PackageError> {
+        let templates = self.templates()?;
+        match self.sort(source, archive) {
+            Err(PackageError::NoComponent { .. }) if !templates.is_empty() => {
+                Ok((Vec::new(), templates))
+            }
+            sorted => Ok((sorted?, templates)),
+        }
+    }
+
     /// Gives each component its files.
-    pub(crate) fn sort(
+    fn sort(
         self,
         source: &str,
         archive: Option<(Digest, u64)>,
@@ -213,7 +229,7 @@ impl Listing {
             || self
                 .files
                 .keys()
-                .any(|n| place(Layout::Deploy, n).is_some());
+                .any(|n| place(Layout::Deploy, n).is_some() || template_name(n).is_some());
         let version = match version_file {
             Some((_, item)) => {
                 let text = item.text.as_deref().unwrap_or_default().trim();

@@ -113,8 +113,7 @@ pub fn read_whole_tree(
         let item = read_plain(&mut *content, size, keep)?;
         listing.add_file(name, item);
     }
-    let templates = listing.templates()?;
-    Ok((listing.sort(source, None)?, templates))
+    listing.sort_all(source, None)
 }
 
 /// Whether a name may be that of a component's file or folder, or say the version.

@@ -108,7 +108,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         }
     }
     let mut plan = as_plan(&context, steps);
-    with_tables(&context, &report, &mut plan, tables);
+    with_tables(&report, &mut plan, tables);
     if !refused.is_empty() {
         return Err(Failure::new(format!(
             "run {id} cannot be taken back whole; nothing was changed"
@@ -187,7 +187,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
 
 /// Puts templates back one by one after the hosts, as they came before them; and a dump of the
 /// database before all of it.
-fn with_tables(context: &Context, report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
+fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
     if tables.is_empty() {
         return;
     }
@@ -206,26 +206,6 @@ fn with_tables(context: &Context, report: &Report, plan: &mut Plan, mut tables: 
     }
     if let Some((step, _)) = backup(&report.inventory) {
         plan.steps.insert(0, step);
-    }
-    for pair in 1..plan.steps.len() {
-        // Whoever waits, waits for the batch before.
-        let (before, here) = (plan.steps[pair - 1].batch, plan.steps[pair].batch);
-        if here > before && plan.steps[pair].needs.is_empty() {
-            let id = format!("gate/{before}");
-            if !plan.gates.iter().any(|g| g.id == id) {
-                plan.gates.push(Gate {
-                    id: id.clone(),
-                    needs: plan
-                        .steps
-                        .iter()
-                        .filter(|s| s.batch == before)
-                        .map(|s| s.id.clone())
-                        .collect(),
-                    settle: context.desired().policy.settle,
-                });
-            }
-            plan.steps[pair].needs = vec![id];
-        }
     }
 }
 

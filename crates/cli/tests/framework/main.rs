@@ -8,6 +8,7 @@
 mod support;
 mod world;
 
+mod database;
 mod faults;
 mod gates;
 mod registries;
