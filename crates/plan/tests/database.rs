@@ -455,6 +455,17 @@ proptest! {
     }
 }
 
+#[test]
+fn an_inventory_that_is_written_down_has_no_template_in_it() {
+    let w = old();
+    for told in [
+        serde_json::to_string(&w.inventory).unwrap(),
+        format!("{:?}", w.inventory),
+    ] {
+        assert!(told.contains("tars.framework-db") && !told.contains(PASSWORD));
+    }
+}
+
 /// The shipped texts of these tests are what they say.
 #[test]
 fn the_fixture_is_as_an_installer_leaves_it() {
