@@ -188,7 +188,11 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
 /// Puts templates back one by one after the hosts, as they came before them; and a dump of the
 /// database before all of it.
 fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
-    if tables.is_empty() {
+    // A registry that was removed comes back with its rows.
+    let rows = plan.steps.iter().any(|s| {
+        matches!(&s.action, Action::ChangeAgent(c) if c.registry.is_some() && c.folder_from.is_some())
+    });
+    if tables.is_empty() && !rows {
         return;
     }
     let mut batch = plan.steps.iter().map(|s| s.batch).max().unwrap_or(0);
