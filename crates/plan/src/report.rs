@@ -188,7 +188,7 @@ impl Blocked {
                 "move them away, or say `stop_servers: true` in the node's override".to_owned()
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
-            Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
+            Self::Unreadable { .. } => "repair or remove it by hand".to_owned(),
             Self::StillAnswers { .. } => "wait until nobody has answered for a minute; `state: absent` removes it from a machine that lives".to_owned(),
             Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
             Self::NoRegistry => "bring a registry of the spec up first".to_owned(),

@@ -9,11 +9,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::database::{PASSWORD, WAIT, access, clock, filled};
+use support::database::{PASSWORD, WAIT, access, at, clock, filled, start_with};
+use support::{forward, through};
+use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{ADDITIONS, Addition, Confidential, Rows};
 use tarsops_model::observed::Observed;
-use tarsops_sandbox::database::{MariaDb, Rights, Schema};
+use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{
     Access, BackupError, DatabaseError, Dump, NewText, TemplateText, Tool, WriteError,
 };
@@ -132,6 +134,45 @@ async fn a_dump_brings_everything_back_whoever_wrote_it() {
     }
     // Nothing lies beside them, least of all the password.
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
+}
+
+/// Through a node's SSH, and over TLS where the server offers it: the program reaches what we reach.
+#[tokio::test]
+async fn the_program_takes_the_same_way() {
+    let options = MariaDbOptions {
+        tls: true,
+        ..MariaDbOptions::default()
+    };
+    let (dir, database) = start_with(options);
+    database.load(Schema::Installed).unwrap();
+    database.account("ops", PASSWORD, Rights::Read).unwrap();
+    database.root_sql("ALTER USER ops@'%' REQUIRE SSL").unwrap();
+    let socket = dir.path().join("tunnel");
+    let tunnel = forward(&socket, at(&database));
+    let tool = Tool::find();
+    let names = ["db_tars".to_owned()];
+    let prefer = access(&database);
+    let by_ssh = Access {
+        way: through(socket),
+        ..prefer.clone()
+    };
+    let verify = Access {
+        tls: Tls::Verify {
+            ca: database.ca().unwrap(),
+        },
+        ..prefer.clone()
+    };
+    for (access, by) in [
+        (&prefer, "mariadb-dump"),
+        (&by_ssh, "mariadb-dump"),
+        (&verify, "tarsops"),
+    ] {
+        let file = dir.path().join("dump.gz");
+        let made = access.backup(&names, &file, tool.as_ref(), WAIT).await;
+        assert_eq!(made.unwrap().by, by);
+        assert!(plain(&file).contains("t_server_conf"));
+    }
+    tunnel.abort();
 }
 
 #[tokio::test]

@@ -138,6 +138,7 @@ fn templates_follow_the_release_and_people_keep_what_is_theirs() {
     a_backup_that_fails_stops_everything(world);
     without_the_right_nothing_is_written(world);
     a_database_that_is_lost_in_the_middle_leaves_a_whole_row(world);
+    a_run_that_fails_later_takes_its_templates_back(world);
     a_column_is_added_and_stays(world);
     without_a_database_nothing_is_made(world);
 }
@@ -330,6 +331,33 @@ fn a_database_that_is_lost_in_the_middle_leaves_a_whole_row(world: &mut World) {
     world.sql("DROP TRIGGER db_tars.slow");
     world.tarsops(["apply", "-y"]).exits(0);
     assert!(has(world, REGISTRY, "nodeTimeout=300"));
+    world.is_well();
+}
+
+/// `on_failure: rollback-all`: a host that fails after the templates takes them back as well.
+fn a_run_that_fails_later_takes_its_templates_back(world: &mut World) {
+    world.tarsops(["rollback", "-y"]).exits(0);
+    world.respec(|s| {
+        s.version = NEW;
+        s.deadline = "5s";
+    });
+    let before = [REGISTRY, LOG, DB].map(|n| digest(world, n));
+    let spec = world.dir().join("cluster.yaml");
+    let text = std::fs::read_to_string(&spec).unwrap();
+    let all = text.replace("settle: 1s", "settle: 1s, on_failure: rollback-all");
+    std::fs::write(&spec, all).unwrap();
+    // A node cannot register any more, so its change goes back.
+    let node = world.node(3);
+    world.sql(&format!(
+        "DELETE FROM db_tars.t_node_info WHERE node_name = '{node}'; \
+         ALTER TABLE db_tars.t_node_info ADD CONSTRAINT refused CHECK (node_name <> '{node}')"
+    ));
+    let failed = world.tarsops(["apply", "-y"]);
+    failed.exits(8).tells("taking this run back");
+    assert_eq!([REGISTRY, LOG, DB].map(|n| digest(world, n)), before);
+    world.sql("ALTER TABLE db_tars.t_node_info DROP CONSTRAINT refused");
+    world.respec(|s| s.deadline = "20s");
+    world.tarsops(["apply", "-y"]).exits(0);
     world.is_well();
 }
 

@@ -188,7 +188,7 @@ impl Access {
         };
         // What only one of the two families of programs knows is no error to the other.
         let tls = if tls {
-            "loose-ssl-mode=REQUIRED\nloose-ssl-verify-server-cert=0\n"
+            "loose-ssl-mode=REQUIRED\nloose-ssl=1\nloose-ssl-verify-server-cert=0\n"
         } else {
             "loose-ssl-mode=DISABLED\nloose-skip-ssl\n"
         };
