@@ -12,6 +12,7 @@ use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
 use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::way_back;
 use tarsops_transport::Connect;
@@ -146,6 +147,10 @@ pub struct Run<'a> {
     pub journal: Mutex<Journal>,
     /// Asks the framework about a node, for the gates.
     pub watch: &'a dyn Watch,
+    /// The framework's database, where the spec names one that can be used.
+    pub database: Option<tarsops_transport::mysql::Access>,
+    /// A private folder on this machine, for a dump on its way to the master.
+    pub spool: std::path::PathBuf,
 }
 
 /// Asks the framework, and deletes its rows.
@@ -474,7 +479,10 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .iter()
         .rev()
         .filter(|e| e.verdict == Verdict::Done)
-        .filter(|e| e.intent.as_ref().is_some_and(|i| !i.stays()))
+        .filter(|e| {
+            e.intent.as_ref().is_some_and(|i| !i.stays())
+                || e.database.as_ref().is_some_and(|i| !i.stays())
+        })
         .collect();
     run.progress
         .event(&Progress::TakingBack { steps: done.len() });
@@ -508,10 +516,15 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
         log: vec![],
         took: Duration::ZERO,
         intent: None,
+        database: None,
         labels: None,
     };
     let back = match back_step(run, end).await {
-        Ok(step) => {
+        Ok(None) => StepEnd {
+            verdict: Verdict::AlreadyDone,
+            ..failed(String::new())
+        },
+        Ok(Some(step)) => {
             let end = step::run(run, &step).await;
             run.progress.event(&Progress::Ended { end: &end });
             end
@@ -529,7 +542,16 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
     back
 }
 
-async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
+/// The step that takes one back; none where nothing is left to take back.
+async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
+    if let (Some(intent), Some(access)) = (&end.database, &run.database) {
+        let seen = crate::database::look(run, access).await?;
+        let back = memory::way_back(intent, &seen).map_err(|e| e.to_string())?;
+        return Ok(back.map(|step| Step {
+            id: format!("{}.back", end.step),
+            ..step
+        }));
+    }
     let intent = end
         .intent
         .as_ref()
@@ -547,7 +569,7 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
     seen.into(&mut inventory);
     let prepared =
         way_back(intent, &inventory, run.desired.rpc != Rpc::Off).map_err(|e| e.to_string())?;
-    Ok(Step {
+    Ok(Some(Step {
         id: format!("{}.back", end.step),
         stage: Stage::Agents,
         batch: 0,
@@ -559,5 +581,5 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         pre: prepared.pre,
         post: prepared.post,
         undo: Undo::Restore,
-    })
+    }))
 }

@@ -4,6 +4,7 @@
 //! be true of every plan, whoever made it. A saved plan that somebody edited goes through it too.
 
 mod endpoints;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,9 +41,10 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
         let node = match step.resource.node() {
             Some(node) => node,
             // Conditions over the framework's rows name what they are about themselves.
-            None if step.action.is_of_rows() => &input.desired.master,
+            None if step.action.is_of_rows() || step.action.is_of_tables() => &input.desired.master,
             None => continue,
         };
+        tables::pinned(step, input, &mut found);
         // A fresh plan rests on facts that hold now.
         for condition in &step.pre {
             if let Truth::Fails(why) | Truth::Unknown(why) = condition.eval(node, input.inventory) {
@@ -109,6 +111,10 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             ));
         }
         last = (step.stage, step.batch);
+        if step.action.is_of_tables() {
+            tables::shape(step, desired, scope, &mut found);
+            continue;
+        }
         if step.action.is_of_rows() || step.stage == Stage::Rows {
             rows(step, desired, scope, &mut found);
             continue;
@@ -134,7 +140,12 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             // Looked at above.
             Action::ForgetNode { .. }
             | Action::ForgetRegistry { .. }
-            | Action::PutLabels { .. } => {}
+            | Action::PutLabels { .. }
+            | Action::Backup { .. }
+            | Action::AddColumn { .. }
+            | Action::MergeTemplate(_)
+            | Action::AddTemplate(_)
+            | Action::RestoreTemplate { .. } => {}
             Action::Recover { node: target, .. } => {
                 if target != node {
                     found.push(violation(&step.id, "its action is on another node"));
@@ -160,6 +171,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             }
         }
     }
+    tables::backed_up(plan, &mut found);
     batches(plan, desired, &mut found);
     found
 }
@@ -190,6 +202,11 @@ fn place(
             Action::ForgetNode { .. } | Action::ForgetRegistry { .. } | Action::PutLabels { .. },
             _,
         ) => Stage::Rows,
+        (Action::Backup { .. }, _) => Stage::Backup,
+        (Action::AddColumn { .. }, _) => Stage::Schema,
+        (Action::MergeTemplate(_) | Action::AddTemplate(_) | Action::RestoreTemplate { .. }, _) => {
+            Stage::Templates
+        }
         (Action::Recover { .. }, _) => Stage::Recover,
         (Action::ChangeAgent(c), sign) => match (c.component, sign) {
             (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,
@@ -279,7 +296,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("it writes labels that nobody has kept");
             }
         }
-        Action::Recover { .. } | Action::ChangeAgent(_) => {
+        _ => {
             say("it stands in another stage than its action");
         }
     }

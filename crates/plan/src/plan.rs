@@ -20,6 +20,12 @@ pub const FORMAT: &str = "tarsops.plan/1";
 pub enum Stage {
     /// Ending what earlier runs left.
     Recover,
+    /// The dump of the database before anything of it changes.
+    Backup,
+    /// Columns that the release needs.
+    Schema,
+    /// Templates of the release.
+    Templates,
     /// Registries, one at a time.
     Registries,
     /// `tarsAdminRegistry`.
@@ -38,8 +44,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Recover,
+        Self::Backup,
+        Self::Schema,
+        Self::Templates,
         Self::Registries,
         Self::AdminRegistry,
         Self::CoreServices,
@@ -54,6 +63,9 @@ impl Stage {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Recover => "end unfinished changes",
+            Self::Backup => "backup of the database",
+            Self::Schema => "schema",
+            Self::Templates => "templates",
             Self::Agents => "tarsnode",
             Self::AgentRemoval => "tarsnode, removal",
             Self::Registries => "tarsregistry",
@@ -102,6 +114,20 @@ pub struct Step {
     pub post: Vec<Condition>,
     /// How it is taken back.
     pub undo: Undo,
+}
+
+impl Step {
+    /// Whether it changes the framework's database; a backup comes before every such step. The
+    /// removal of a registry does, where its rows are known.
+    #[must_use]
+    pub fn changes_database(&self) -> bool {
+        let forgets = |c: &Condition| matches!(c, Condition::RegistryForgotten { .. });
+        match &self.action {
+            Action::Backup { .. } => false,
+            Action::ChangeAgent(_) => self.post.iter().any(forgets),
+            action => action.is_of_rows() || action.is_of_tables(),
+        }
+    }
 }
 
 /// What must hold between two batches.
@@ -161,6 +187,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether any step changes the framework's database.
+    #[must_use]
+    pub fn changes_database(&self) -> bool {
+        self.steps.iter().any(Step::changes_database)
+    }
+
     /// Whether it does nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use support::damage::{self, SIGHTS, blind, worlds};
-use support::framework::{WORDS, babel, hush, speaking};
+use support::framework::{PASSWORD, WORDS, babel, hush, speaking};
 use support::*;
 use tarsops_model::agent::TextFact;
 use tarsops_model::digest::Digest;
@@ -27,7 +27,7 @@ use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::restore::{FORMAT, Intent, way_back, without_content};
-use tarsops_plan::{checker, crontab};
+use tarsops_plan::{checker, crontab, render};
 
 fn nodes(world: &World) -> Vec<NodeName> {
     world.desired.hosts().map(|(n, _)| n.clone()).collect()
@@ -56,6 +56,9 @@ fn grave(plan: &Plan, world: &World) -> BTreeSet<(NodeName, &'static str)> {
             let what = match &step.action {
                 Action::Recover { .. } => "recovery",
                 Action::PutLabels { .. } => "labels",
+                Action::Backup { .. } => "backup",
+                Action::AddColumn { .. } => "column",
+                Action::MergeTemplate(_) | Action::AddTemplate(_) => "template",
                 _ => "rows",
             };
             out.insert((node, what));
@@ -135,6 +138,18 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
     let read = Plan::from_json(&plan.to_json().unwrap()).unwrap();
     prop_assert_eq!(&read, &plan);
     prop_assert!(!checker::asks_for_rebuild(&plan.to_json().unwrap()));
+    let told = format!(
+        "{}{}",
+        plan.to_json().unwrap(),
+        render::text(
+            &plan,
+            render::Style {
+                verbose: true,
+                color: false
+            }
+        )
+    );
+    prop_assert!(!told.contains(PASSWORD));
     if let Err(found) = checker::check(&plan, &world.input()) {
         prop_assert!(false, "{found:?}");
     }
@@ -184,7 +199,10 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
     for step in &second.steps {
         let node = place(step, world);
         prop_assert!(
-            recovered.contains(node) || waited.contains(&step.resource),
+            // A backup is made for what comes after it.
+            recovered.contains(node)
+                || waited.contains(&step.resource)
+                || step.stage == Stage::Backup,
             "{:#?}",
             step
         );
@@ -337,7 +355,7 @@ fn the_cost_grows_with_the_nodes_and_not_with_their_square() {
             let plan = world.plan();
             assert_eq!(plan.steps.len(), count);
             checker::check(&plan, &world.input()).unwrap();
-            let text = tarsops_plan::render::text(&plan, tarsops_plan::render::Style::default());
+            let text = render::text(&plan, render::Style::default());
             assert!(text.lines().count() < 20, "{text}");
             began.elapsed()
         };

@@ -9,6 +9,7 @@ mod support;
 mod world;
 
 mod core;
+mod database;
 mod faults;
 mod gates;
 mod killed;

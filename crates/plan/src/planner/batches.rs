@@ -7,12 +7,42 @@ use tarsops_model::desired::{Count, Policy};
 
 use super::Draft;
 use crate::action::Action;
+use crate::database;
+use crate::input::PlanInput;
 use crate::names::natural_key;
 use crate::plan::{Gate, Stage, Step};
 
 impl Draft {
     pub(super) fn recover(&mut self) {
         self.steps.append(&mut self.recover);
+    }
+
+    /// The dump of the database, before the first step of the plan that changes it.
+    pub(super) fn backup(&mut self, input: &PlanInput<'_>) {
+        let all = [
+            &self.schema,
+            &self.templates,
+            &self.rows,
+            &self.registries,
+            &self.registry_removals,
+        ];
+        if !all.into_iter().flatten().any(Step::changes_database) {
+            return;
+        }
+        if let Some((step, lines)) = database::backup(input.inventory) {
+            self.report.extend(lines);
+            self.one_by_one(Stage::Backup, vec![step], &input.desired.policy);
+        }
+    }
+
+    pub(super) fn schema(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.schema);
+        self.one_by_one(Stage::Schema, steps, policy);
+    }
+
+    pub(super) fn templates(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.templates);
+        self.one_by_one(Stage::Templates, steps, policy);
     }
 
     pub(super) fn agents(&mut self, policy: &Policy) {
