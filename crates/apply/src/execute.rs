@@ -173,6 +173,17 @@ pub trait Watch: Send + Sync {
         component: Component,
     ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>>;
 
+    /// Has the tarsnode of `node` write the configuration of `component` anew, from the database's
+    /// template and the profile of its row (`NodeServer/CommandLoad.cpp`).
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn load<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Result<(), String>>;
+
     /// Gives the row of `node` a label and a group where it has none; whether it had none.
     ///
     /// # Errors

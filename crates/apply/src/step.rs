@@ -288,6 +288,16 @@ async fn walk(
                     .map_err(Verdict::NotStarted)?;
             }
             end.labels.clone_from(&labels);
+            if is_reloaded(change) {
+                // What it starts with is what the templates say now. Where nobody can be asked it
+                // starts with what it had, as it does whenever its host restarts.
+                if let Err(why) = run.watch.load(node, change.component).await {
+                    tracing::debug!(%node, component = %change.component, why, "not reloaded");
+                    end.log.push(format!(
+                        "its configuration was not written anew before the restart: {why}"
+                    ));
+                }
+            }
             let acting = act(run, step, node, change, remote, &seen, &install, end);
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
@@ -340,6 +350,11 @@ async fn walk(
 /// Seconds for which a changed component must have been well.
 fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
     change.settle.unwrap_or(0).max(policy.settle)
+}
+
+/// Whether a change restarts a server that tarsnode holds the configuration of.
+fn is_reloaded(change: &AgentChange) -> bool {
+    change.component != Component::Tarsnode && change.restart && change.health && change.ran
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means

@@ -23,6 +23,7 @@ use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
 use tarsops_transport::QUERY;
+use tarsops_transport::calls::Admin;
 use tarsops_transport::mysql::{Access, Which};
 use tarsops_transport::rpc::{RpcClient, Way};
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
@@ -283,6 +284,26 @@ impl tarsops_apply::execute::Watch for Watcher {
             } else {
                 None
             }
+        })
+    }
+
+    fn load<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, std::result::Result<(), String>> {
+        Box::pin(async move {
+            let (own, at) = self
+                .desired
+                .admin()
+                .filter(|_| self.desired.rpc != Rpc::Off)
+                .ok_or_else(|| "there is no AdminRegistry to ask".to_owned())?;
+            let client = self.ways.client(own, at);
+            let admin = Admin::new(&client, truth::CALL);
+            let loaded = admin
+                .load_server("tars", component.name(), node.as_str())
+                .await;
+            loaded.map_err(|e| e.to_string())
         })
     }
 
