@@ -80,6 +80,7 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
 fn merge(mut a: Outcome, b: Outcome) -> Outcome {
     a.ends.extend(b.ends);
     a.taken_back.extend(b.taken_back);
+    a.stages.extend(b.stages);
     a.not_begun = b.not_begun;
     a.interrupted |= b.interrupted;
     a
@@ -341,9 +342,10 @@ async fn finish(
         .collect();
     for s in &outcome.stages {
         say(&format!(
-            "{}: {} steps in {:.1} s, {:.1} s beyond settling",
+            "{}: {} step{} in {:.1} s, {:.1} s beyond settling",
             s.stage.title(),
             s.steps,
+            if s.steps == 1 { "" } else { "s" },
             s.took.as_secs_f64(),
             s.took.saturating_sub(s.settled).as_secs_f64()
         ));

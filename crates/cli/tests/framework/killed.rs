@@ -57,11 +57,15 @@ fn a_whole_upgrade_killed_at_every_boundary() {
     let world = &mut World::with_core(2);
     world.respec(|s| {
         s.framework = "  allow_downgrade: true\n";
-        s.rollout = "";
+        s.settle = "0s";
+        s.registry_settle = "0s";
     });
     let client = Client::start(world);
     let mut versions = [NEW, OLD].into_iter().cycle();
     let lease = world.tars(1).parent().unwrap().join(".tarsops/lease");
+    // All of them take a quarter of an hour; every fourth one is looked at otherwise.
+    let every = std::env::var_os("TARSOPS_EVERY_KILL").is_some();
+    let stride = if every { 1 } else { 4 };
     let mut after = 1;
     let mut killed = 0;
     loop {
@@ -81,10 +85,11 @@ fn a_whole_upgrade_killed_at_every_boundary() {
             break;
         }
         killed += 1;
-        after += 1;
+        after += stride;
     }
     // The run itself, then begun and succeeded for four services, two of them twice, and two nodes.
-    assert!(killed >= 17, "only {killed} boundaries were seen");
+    let least = if every { 17 } else { 4 };
+    assert!(killed >= least, "only {killed} boundaries were seen");
     client.stop();
     world.is_well();
 }

@@ -57,6 +57,8 @@ pub(crate) struct Spec {
     /// Further keys of `framework` and `rollout`, as YAML.
     pub(crate) framework: &'static str,
     pub(crate) rollout: &'static str,
+    pub(crate) settle: &'static str,
+    pub(crate) registry_settle: &'static str,
 }
 
 impl Drop for World {
@@ -116,6 +118,8 @@ impl World {
                 registries: None,
                 framework: "",
                 rollout: "",
+                settle: "1s",
+                registry_settle: "2s",
             },
         };
         std::fs::write(world.dir().join("password"), PASSWORD).unwrap();
@@ -193,7 +197,7 @@ impl World {
              packages: {}/{{version}}\n  install_path: {}\n  run_user: {user}\n{}ssh:\n  user: {user}\n  \
              port: {}\n  identity: {}\n  known_hosts: {}\n  config: ./ssh_config\nrpc: {}\n\
              registry:\n  endpoints: [{registries}]\n\
-             rollout: {{canary: 1, max_parallel: 5, settle: 1s, registry_settle: 2s, deadline: {}{}}}\n",
+             rollout: {{canary: 1, max_parallel: 5, settle: {}, registry_settle: {}, deadline: {}{}}}\n",
             spec.version,
             facts.packages.display(),
             hosts[0].install_path.display(),
@@ -202,6 +206,8 @@ impl World {
             facts.identity.display(),
             facts.known_hosts.display(),
             spec.rpc,
+            spec.settle,
+            spec.registry_settle,
             spec.deadline,
             spec.rollout,
             user = facts.user,
