@@ -189,6 +189,16 @@ pub enum Condition {
         /// Which registry.
         registry: Endpoint,
     },
+    /// The database has none of these rows of servers and adapters on the node.
+    RowsAbsent {
+        /// Their names: `application.server`, or the adapter's.
+        rows: BTreeSet<String>,
+    },
+    /// The database has all of these rows of servers and adapters on the node.
+    RowsThere {
+        /// Their names: `application.server`, or the adapter's.
+        rows: BTreeSet<String>,
+    },
     /// The folder belongs to this user.
     Owner {
         /// The user.
@@ -410,7 +420,9 @@ impl Condition {
             | Self::ServersBack { .. }
             | Self::RegistryAnswers { .. }
             | Self::RegistryListed { .. }
-            | Self::RegistryForgotten { .. } => self.of_rows(node, inventory),
+            | Self::RegistryForgotten { .. }
+            | Self::RowsAbsent { .. }
+            | Self::RowsThere { .. } => self.of_rows(node, inventory),
             Self::LabelsKept { labels } => on_host(node, inventory, |h| {
                 truth(h.labels == *labels, || match &h.labels {
                     Some(_) => "it keeps labels of its row".to_owned(),

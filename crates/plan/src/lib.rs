@@ -10,6 +10,7 @@
 //! | [`assess`] | compares tarsnode on one node with the spec |
 //! | [`crontab`] | the monitor's line among other people's lines |
 //! | [`action`] | what can be done, every detail filled in |
+//! | [`expansion`] | components that come to a framework host |
 //! | [`condition`] | predicates as data over observed facts |
 //! | [`planner`] | the stages, top to bottom: the policy |
 //! | [`plan`] | the plan as a document |
@@ -28,6 +29,7 @@ pub mod crontab;
 pub mod drift;
 pub mod effect;
 pub mod endpoints;
+pub mod expansion;
 pub mod findings;
 pub mod input;
 pub mod names;

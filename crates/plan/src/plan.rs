@@ -28,6 +28,8 @@ pub enum Stage {
     CoreServices,
     /// `tarsnode` on nodes.
     Agents,
+    /// Components that come to framework hosts, which their `tarsnode` starts.
+    Expansion,
     /// Removal of `tarsnode`.
     AgentRemoval,
     /// Removal of registries.
@@ -38,12 +40,13 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Recover,
         Self::Registries,
         Self::AdminRegistry,
         Self::CoreServices,
         Self::Agents,
+        Self::Expansion,
         Self::AgentRemoval,
         Self::RegistryRemoval,
         Self::Rows,
@@ -55,6 +58,7 @@ impl Stage {
         match self {
             Self::Recover => "end unfinished changes",
             Self::Agents => "tarsnode",
+            Self::Expansion => "framework hosts, expansion",
             Self::AgentRemoval => "tarsnode, removal",
             Self::Registries => "tarsregistry",
             Self::AdminRegistry => "tarsAdminRegistry",

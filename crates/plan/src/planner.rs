@@ -3,7 +3,7 @@
 
 mod batches;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{Resource, Rpc};
@@ -22,7 +22,7 @@ use crate::input::PlanInput;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
-use crate::{registries, servers};
+use crate::{expansion, registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
@@ -38,7 +38,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
-        let managed = servers::CORE.iter().chain(&[Component::Tarsnode]);
+        let managed = expansion::LOOKED_AT.iter().chain(&[Component::Tarsnode]);
         if managed.copied().any(|c| input.scope.has_component(c)) {
             draft.node(input, node, host, &machines, &places);
         }
@@ -57,6 +57,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.admin_registry(&input.desired.policy);
     draft.core_services(&input.desired.policy);
     draft.agents(&input.desired.policy);
+    draft.expansion(&input.desired.policy);
     draft.removals(&input.desired.policy);
     draft.registry_removals(&input.desired.policy);
     draft.forget(&input.desired.policy);
@@ -86,6 +87,9 @@ struct Draft {
     report: Vec<Line>,
     recover: Vec<Step>,
     agents: Vec<(Role, Step)>,
+    expansion: Vec<Step>,
+    /// Resources that come, of which the framework is silent until they are there.
+    coming: BTreeSet<ResourceId>,
     removals: Vec<(Role, Step)>,
     registries: Vec<Step>,
     admin: Vec<Step>,
@@ -194,28 +198,83 @@ impl Draft {
             self.recover.push(recover_step(node, left));
             return;
         }
+        let agent = input
+            .desired
+            .agent(node)
+            .filter(|_| input.scope.has_component(Component::Tarsnode));
+        let assessment = agent.map(|a| assess_among(input, places, node, spec, a, facts));
+        let change = assessment.as_ref().and_then(|a| a.change.as_ref());
+        let comes = self.components(input, node, spec, facts, change);
         let mut start = None;
         if input.scope.has_component(Component::Tarsregistry) {
             let work = registries::assess(input, node, spec, facts);
-            start = work.start;
+            // A registry that was never started has no configuration of its own yet.
+            start = work.start.filter(|_| !comes);
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }
         self.servers(input, node, spec, facts, start);
-        let Some(agent) = input
-            .desired
-            .agent(node)
-            .filter(|_| input.scope.has_component(Component::Tarsnode))
-        else {
+        let Some(assessment) = assessment else {
             return;
         };
-        let assessment = assess_among(input, places, node, spec, agent, facts);
         // A change that restarts puts them back itself.
         let restarts = assessment.change.as_ref().is_some_and(|p| p.change.restart);
         if let (Some(labels), NodeState::Present, false) = (&facts.labels, &spec.state, restarts) {
             self.rows.extend(rows::labels(input, node, labels));
         }
         self.take(input, node, spec, resource, assessment);
+    }
+
+    /// The components that a node lacks. Whether its registry is started with them.
+    fn components(
+        &mut self,
+        input: &PlanInput<'_>,
+        node: &NodeName,
+        spec: &Host,
+        host: &HostFacts,
+        change: Option<&Prepared>,
+    ) -> bool {
+        if matches!(spec.state, NodeState::Absent { .. } | NodeState::Gone) {
+            return false;
+        }
+        let agent = expansion::Agent {
+            runs: match change {
+                Some(prepared) => prepared.change.health,
+                None => {
+                    let seen = input.inventory.agent(node);
+                    let processes = seen.present().and_then(|a| a.processes.present());
+                    processes.is_some_and(|all| !all.is_empty())
+                }
+            },
+            crontab: change.and_then(|p| p.change.crontab.as_ref()),
+        };
+        let work = expansion::assess(input, node, spec, host, &agent);
+        if let NodeState::Maintenance { until, .. } = &spec.state {
+            for drift in work.drift {
+                let differs = match &drift.kind {
+                    DriftKind::Unknown { why } => why.join("; "),
+                    _ => "it is missing".to_owned(),
+                };
+                match self.maintenance(input, spec, &drift.resource, &differs) {
+                    Some(line) => self.report.push(line),
+                    None => self.report.push(maintenance_over(drift.resource, *until)),
+                }
+            }
+            return false;
+        }
+        let comes = work.started.contains(&Component::Tarsregistry);
+        for component in work.started {
+            let id = ResourceId::Server(component, node.clone());
+            self.coming.insert(id);
+        }
+        if comes {
+            let at = registries::endpoint_at(spec.ip);
+            self.coming.insert(ResourceId::RegistryEndpoint(at));
+        }
+        self.report.extend(work.lines);
+        self.drift.extend(work.drift);
+        self.expansion.extend(work.steps);
+        comes
     }
 
     /// The core services of a node. `start` is the step that starts a registry which is down.
@@ -395,6 +454,10 @@ impl Draft {
                     resource,
                     why: Blocked::Finding { name, text, cure },
                 }),
+                // It is silent because it is not there yet.
+                Grade::Drift
+                    if matches!(name, findings::Name::ServantSilent | findings::Name::RegistrySilent)
+                        && self.coming.contains(&resource) => {}
                 Grade::Drift => self.drift.push(Drift {
                     resource,
                     kind: DriftKind::Disagreeing {
@@ -418,6 +481,7 @@ impl Draft {
                 self.admin.clear();
                 self.core.clear();
                 self.agents.clear();
+                self.expansion.clear();
                 self.removals.clear();
                 self.registry_removals.clear();
                 self.rows.clear();
@@ -475,7 +539,7 @@ impl Draft {
                 (_, Sign::Remove) => summary.remove += 1,
             }
         }
-        let blocked: std::collections::BTreeSet<&ResourceId> = self
+        let blocked: BTreeSet<&ResourceId> = self
             .report
             .iter()
             .filter_map(|l| match l {
