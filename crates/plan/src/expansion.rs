@@ -91,6 +91,35 @@ pub fn is_placed(component: Component) -> bool {
     PLACED.contains(&component)
 }
 
+/// Whether the rows have the framework host `node` at another address than the spec.
+pub(crate) fn has_moved(input: &PlanInput<'_>, node: &str) -> bool {
+    let Ok(node) = NodeName::new(node) else {
+        return false;
+    };
+    let spec = input.desired.host(&node);
+    spec.is_some_and(|spec| moved::address(input, &node, spec).is_some())
+}
+
+/// Whether the registry of a node may be one that was never started: it has no configuration of its
+/// own yet, so its own script must not start it. Rows that cannot be read leave it open.
+pub(crate) fn may_be_new(input: &PlanInput<'_>, node: &NodeName) -> bool {
+    let component = Component::Tarsregistry;
+    if input.desired.database().is_none() || !servers::is_known(input.catalog, component) {
+        return false;
+    }
+    let Ok((_, servers, _)) = readable(input) else {
+        return true;
+    };
+    servers
+        .iter()
+        .find(|r| {
+            r.application == rows::APPLICATION
+                && r.server == component.name()
+                && r.node == node.as_str()
+        })
+        .is_none_or(never_started)
+}
+
 /// Finds what `node`, whose machine is the node's, lacks of the components that the spec places
 /// there.
 pub(crate) fn assess(
@@ -150,13 +179,22 @@ pub(crate) fn assess(
     if lacking.is_empty() {
         return work;
     }
-    // One without another's files would be started half placed, so a host comes whole or not at all.
-    if !work.lines.is_empty() && work.lines.iter().any(|l| matches!(l, Line::Blocked { .. }))
+    // A host comes whole or not at all: half of it would answer for what the other half lacks.
+    let held = work
+        .lines
+        .iter()
+        .any(|l| matches!(l, Line::Blocked { .. }))
         || work
             .drift
             .iter()
-            .any(|d| matches!(d.kind, DriftKind::Unknown { .. }))
-    {
+            .any(|d| matches!(d.kind, DriftKind::Unknown { .. }));
+    if held {
+        for lack in lacking {
+            work.lines.push(Line::Note {
+                resource: look.resource(lack.component),
+                text: "it waits for the other components of its host".to_owned(),
+            });
+        }
         return work;
     }
     match look.stands_in_the_way(&lacking) {
@@ -396,7 +434,9 @@ impl<'a> Look<'a> {
         // was cut off.
         let stopped = had
             .server
-            .is_some_and(|row| row.setting.as_deref() != Some("active") && !never_started(row));
+            .is_some_and(|row| row.setting.as_deref() != Some("active") && !never_started(row))
+            // A registry that the spec names shall answer, whoever stopped it.
+            && component != Component::Tarsregistry;
         Found::Lacks(Box::new(Lack {
             component,
             server,
@@ -663,7 +703,13 @@ impl<'a> Look<'a> {
             Condition::ServerRuns {
                 component,
                 digest: lack.digest,
-                user: lack.server.run_user.to_string(),
+                // As whom its tarsnode runs.
+                user: self
+                    .input
+                    .desired
+                    .agent(self.node)
+                    .map_or(&lack.server.run_user, |a| &a.run_user)
+                    .to_string(),
             },
             Condition::ServerListens { component },
             Condition::ServerActive { component },

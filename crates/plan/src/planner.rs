@@ -204,12 +204,11 @@ impl Draft {
             .filter(|_| input.scope.has_component(Component::Tarsnode));
         let assessment = agent.map(|a| assess_among(input, places, node, spec, a, facts));
         let change = assessment.as_ref().and_then(|a| a.change.as_ref());
-        let comes = self.components(input, node, spec, facts, change);
+        self.components(input, node, spec, facts, change);
         let mut start = None;
         if input.scope.has_component(Component::Tarsregistry) {
             let work = registries::assess(input, node, spec, facts);
-            // A registry that was never started has no configuration of its own yet.
-            start = work.start.filter(|_| !comes);
+            start = work.start.filter(|_| !expansion::may_be_new(input, node));
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }
@@ -225,7 +224,7 @@ impl Draft {
         self.take(input, node, spec, resource, assessment);
     }
 
-    /// The components that a node lacks. Whether its registry is started with them.
+    /// The components that a node lacks.
     fn components(
         &mut self,
         input: &PlanInput<'_>,
@@ -233,9 +232,9 @@ impl Draft {
         spec: &Host,
         host: &HostFacts,
         change: Option<&Prepared>,
-    ) -> bool {
+    ) {
         if matches!(spec.state, NodeState::Absent { .. } | NodeState::Gone) {
-            return false;
+            return;
         }
         let agent = expansion::Agent {
             runs: match change {
@@ -260,21 +259,19 @@ impl Draft {
                     None => self.report.push(maintenance_over(drift.resource, *until)),
                 }
             }
-            return false;
+            return;
         }
-        let comes = work.started.contains(&Component::Tarsregistry);
+        if work.started.contains(&Component::Tarsregistry) {
+            let at = registries::endpoint_at(spec.ip);
+            self.coming.insert(ResourceId::RegistryEndpoint(at));
+        }
         for component in work.started {
             let id = ResourceId::Server(component, node.clone());
             self.coming.insert(id);
         }
-        if comes {
-            let at = registries::endpoint_at(spec.ip);
-            self.coming.insert(ResourceId::RegistryEndpoint(at));
-        }
         self.report.extend(work.lines);
         self.drift.extend(work.drift);
         self.expansion.extend(work.steps);
-        comes
     }
 
     /// The core services of a node. `start` is the step that starts a registry which is down.

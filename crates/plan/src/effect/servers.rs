@@ -32,13 +32,15 @@ pub(super) fn add_servers(rows: &mut Rows, new: &NewServers) {
     }
 }
 
-/// Only what is set inactive goes.
+/// Of servers whose own row is among the new ones, only what is set inactive goes.
 pub(super) fn remove_servers(rows: &mut Rows, new: &NewServers) {
     let names = new.names();
     let node = new.node.as_str();
     let mut active: BTreeSet<String> = BTreeSet::new();
     if let Observed::Present(all) = &rows.servers {
-        let of_node = all.iter().filter(|r| r.node == node);
+        let of_node = all
+            .iter()
+            .filter(|r| r.node == node && names.contains(&r.full_name()));
         let set = of_node.filter(|r| r.setting.as_deref() != Some("inactive"));
         active.extend(set.map(|r| r.server.clone()));
     }

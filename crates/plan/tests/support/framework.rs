@@ -326,7 +326,7 @@ pub fn babel() -> impl Strategy<Value = World> {
 }
 
 /// How many sources [`hush`] knows.
-pub const WORDS: u8 = 9;
+pub const WORDS: u8 = 10;
 
 /// Takes a source's word away.
 pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
@@ -361,6 +361,7 @@ pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
                     5 => rows.nodes = Observed::Unknown(why()),
                     6 => rows.registries = Observed::Unknown(why()),
                     7 => rows.servers = Observed::Unknown(why()),
+                    8 => rows.adapters = Observed::Unknown(why()),
                     _ => facts.rows = Observed::Unknown(why()),
                 }
             }

@@ -10,6 +10,7 @@
 )]
 
 pub mod damage;
+pub mod expansion;
 pub mod framework;
 
 use std::collections::{BTreeMap, BTreeSet};
