@@ -22,6 +22,7 @@ pub mod lease;
 mod locators;
 mod rows;
 mod scripts;
+mod servers;
 pub mod step;
 
 pub use execute::{Outcome, Run, execute};

@@ -312,6 +312,9 @@ pub struct AgentChange {
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_from: Option<(RunId, String)>,
+    /// For a way back: the run that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<RunId>,
 }
 
 impl AgentChange {

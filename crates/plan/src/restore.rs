@@ -159,6 +159,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         registry: done.registry.clone(),
         labels: None,
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
+        takes_back: Some(intent.run.clone()),
     };
     let pre = preconditions(&change);
     let mut post: Vec<Condition> = Vec::new();

@@ -612,5 +612,6 @@ pub(crate) fn blank(
         registry: (component == Component::Tarsregistry).then(|| registries::endpoint_at(spec.ip)),
         labels: None,
         owners_from: None,
+        takes_back: None,
     })
 }

@@ -10,9 +10,11 @@
 //! else.
 
 mod change;
+mod insert;
 mod rows;
 
 pub use change::Which;
+pub use insert::{Insertion, NewValue};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
