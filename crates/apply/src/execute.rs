@@ -446,9 +446,7 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .iter()
         .rev()
         .filter(|e| e.verdict == Verdict::Done)
-        .filter(|e| {
-            e.intent.as_ref().is_some_and(|i| !i.stays()) || inverse_of(plan, e).is_some()
-        })
+        .filter(|e| e.intent.as_ref().is_some_and(|i| !i.stays()) || inverse_of(plan, e).is_some())
         .collect();
     run.progress
         .event(&Progress::TakingBack { steps: done.len() });
@@ -480,11 +478,7 @@ fn inverse_of<'a>(plan: &'a Plan, end: &StepEnd) -> Option<&'a Step> {
     matches!(step.undo, Undo::Inverse { .. }).then_some(step)
 }
 
-pub(crate) async fn take_one_back(
-    run: &Run<'_>,
-    end: &StepEnd,
-    inverse: Option<&Step>,
-) -> StepEnd {
+pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<&Step>) -> StepEnd {
     let id = end.step.clone();
     run.journal
         .lock()

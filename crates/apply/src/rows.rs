@@ -91,7 +91,13 @@ async fn add(
 ) -> Result<Verdict, Verdict> {
     let text = serde_json::to_string(new)
         .map_err(|e| Verdict::NotStarted(format!("the rows cannot be written down: {e}")))?;
-    keep(run, &note_of(&run.id, node), &format!("{NOTE}{text}\n"), end).await?;
+    keep(
+        run,
+        &note_of(&run.id, node),
+        &format!("{NOTE}{text}\n"),
+        end,
+    )
+    .await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -271,12 +277,7 @@ async fn look(run: &Run<'_>) -> Result<Inventory, Verdict> {
 }
 
 /// Writes down on the master what is about to be deleted or was not there before.
-async fn keep(
-    run: &Run<'_>,
-    name: &str,
-    image: &str,
-    end: &mut StepEnd,
-) -> Result<(), Verdict> {
+async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Result<(), Verdict> {
     let master = &run.desired.master;
     let remote = run
         .connect

@@ -74,11 +74,7 @@ pub(crate) async fn run(
 }
 
 /// What host and framework say of the server now.
-async fn look(
-    run: &Run<'_>,
-    node: &NodeName,
-    component: Component,
-) -> Result<Inventory, Verdict> {
+async fn look(run: &Run<'_>, node: &NodeName, component: Component) -> Result<Inventory, Verdict> {
     let mut seen = crate::step::look_at_one(run, node, Some(component)).await?;
     seen.framework = match component {
         // What is asked of a registry stands in several tables.
@@ -158,11 +154,7 @@ async fn content(
 }
 
 /// Stops a server whose start did not come true.
-async fn take_back(
-    run: &Run<'_>,
-    node: &NodeName,
-    component: Component,
-) -> Result<(), String> {
+async fn take_back(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
     let answer = run.watch.order(node, component, false).await;
     let until = Instant::now() + GRACE;
     let gone = [Condition::Component {
@@ -209,7 +201,9 @@ pub(crate) async fn retire(
         return;
     }
     match run.watch.order(node, component, false).await {
-        Ok(()) => end.log.push(format!("AdminRegistry has stopped {component}")),
+        Ok(()) => end
+            .log
+            .push(format!("AdminRegistry has stopped {component}")),
         Err(why) => end
             .log
             .push(format!("AdminRegistry does not stop {component}: {why}")),

@@ -219,10 +219,9 @@ fn place(
             | Action::RemoveServers(_),
             _,
         ) => Stage::Rows,
-        (
-            Action::AddServers(_) | Action::StartServer { .. } | Action::StopServer { .. },
-            _,
-        ) => Stage::Expansion,
+        (Action::AddServers(_) | Action::StartServer { .. } | Action::StopServer { .. }, _) => {
+            Stage::Expansion
+        }
         (Action::Recover { .. }, _) => Stage::Recover,
         (Action::ChangeAgent(c), sign) => match (c.component, sign) {
             (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,

@@ -180,10 +180,7 @@ pub(crate) fn assess(
         return work;
     }
     // A host comes whole or not at all: half of it would answer for what the other half lacks.
-    let held = work
-        .lines
-        .iter()
-        .any(|l| matches!(l, Line::Blocked { .. }))
+    let held = work.lines.iter().any(|l| matches!(l, Line::Blocked { .. }))
         || work
             .drift
             .iter()
@@ -300,7 +297,12 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn had(&self, component: Component, servers: &'a [ServerRow], adapters: &'a [AdapterRow]) -> Had<'a> {
+    fn had(
+        &self,
+        component: Component,
+        servers: &'a [ServerRow],
+        adapters: &'a [AdapterRow],
+    ) -> Had<'a> {
         let own = |application: &str, server: &str, node: &str| {
             application == rows::APPLICATION
                 && server == component.name()
@@ -621,12 +623,7 @@ impl<'a> Look<'a> {
     }
 
     /// The step that places the files of a component.
-    fn place(
-        &self,
-        component: Component,
-        server: &Server,
-        files: Vec<FileChange>,
-    ) -> Option<Step> {
+    fn place(&self, component: Component, server: &Server, files: Vec<FileChange>) -> Option<Step> {
         let summary = format!("place {component} {}", server.version);
         let mut change = servers::blank(
             self.input, component, self.node, self.spec, self.host, summary,
@@ -801,12 +798,7 @@ impl<'a> Look<'a> {
         });
         let mut pre = crate::assess::preconditions(&change);
         // They hold once the steps before it are done; the host itself compares the crontab.
-        pre.retain(|c| {
-            !matches!(
-                c,
-                Condition::Crontab { .. } | Condition::Installed { .. }
-            )
-        });
+        pre.retain(|c| !matches!(c, Condition::Crontab { .. } | Condition::Installed { .. }));
         Some(Step {
             id: format!("{component}.watch@{}", self.node),
             stage: Stage::Expansion,

@@ -453,8 +453,10 @@ impl Draft {
                 }),
                 // It is silent because it is not there yet.
                 Grade::Drift
-                    if matches!(name, findings::Name::ServantSilent | findings::Name::RegistrySilent)
-                        && self.coming.contains(&resource) => {}
+                    if matches!(
+                        name,
+                        findings::Name::ServantSilent | findings::Name::RegistrySilent
+                    ) && self.coming.contains(&resource) => {}
                 Grade::Drift => self.drift.push(Drift {
                     resource,
                     kind: DriftKind::Disagreeing {

@@ -126,8 +126,17 @@ fn files_are_filled_in_and_credentials_stay_as_shipped() {
     let change = change(step);
     assert_eq!(change.folder, Folder::Create);
     assert!(!change.restart && !change.health);
-    assert_eq!(change.files.last().unwrap().path, "tarsconfig/bin/tarsconfig");
-    let text = |path: &str| match &change.files.iter().find(|f| f.path == path).unwrap().content {
+    assert_eq!(
+        change.files.last().unwrap().path,
+        "tarsconfig/bin/tarsconfig"
+    );
+    let text = |path: &str| match &change
+        .files
+        .iter()
+        .find(|f| f.path == path)
+        .unwrap()
+        .content
+    {
         Content::Text(text) => text.clone(),
         other => panic!("{other:?}"),
     };
@@ -140,7 +149,9 @@ fn files_are_filled_in_and_credentials_stay_as_shipped() {
              dbhost=10.0.0.9\ndbpass=tars2015\n</tars>\n"
         )
     );
-    assert!(text("tarsconfig/util/start.sh").contains(&format!("sh {TARS}/tarsconfig/util/execute.sh")));
+    assert!(
+        text("tarsconfig/util/start.sh").contains(&format!("sh {TARS}/tarsconfig/util/execute.sh"))
+    );
     let scripts = change.files.iter().filter(|f| f.path.contains("/util/"));
     assert!(scripts.clone().count() == 3 && scripts.clone().all(|f| f.mode & 0o111 == 0o111));
 }
@@ -152,7 +163,13 @@ fn the_rows_are_those_of_the_installer_and_inactive() {
     let new = new_rows(&plan);
     // Five servers; six adapters, as the registry has two.
     let of = |table: Table| new.rows.iter().filter(move |r| r.table == table);
-    assert_eq!((of(Table::TServerConf).count(), of(Table::TAdapterConf).count()), (5, 6));
+    assert_eq!(
+        (
+            of(Table::TServerConf).count(),
+            of(Table::TAdapterConf).count()
+        ),
+        (5, 6)
+    );
     let get = |row: &NewRow, column: &str| row.text(column).unwrap_or("(none)").to_owned();
     for row in of(Table::TServerConf) {
         let name = get(row, "server_name");
@@ -257,7 +274,9 @@ fn what_stands_in_the_way_is_told_and_nothing_is_done() {
                 ports.insert(18193);
             }
         }),
-        ("MiB are free", |w| w.host(1).disk_free = Observed::Present(1 << 20)),
+        ("MiB are free", |w| {
+            w.host(1).disk_free = Observed::Present(1 << 20)
+        }),
         ("needs root rights", |w| {
             w.host(1).is_root = false;
             w.host(1).user = "ops".to_owned();
@@ -279,7 +298,10 @@ fn what_stands_in_the_way_is_told_and_nothing_is_done() {
             .collect();
         assert!(expansion.is_empty(), "{wanted}: {expansion:?}");
         let told: Vec<String> = blocked(&plan).iter().map(ToString::to_string).collect();
-        assert!(told.iter().any(|t| t.contains(wanted)), "{wanted}: {told:?}");
+        assert!(
+            told.iter().any(|t| t.contains(wanted)),
+            "{wanted}: {told:?}"
+        );
         assert!(blocked(&plan).iter().all(|b| !b.hint().is_empty()));
     }
 }
@@ -317,7 +339,9 @@ fn a_component_that_runs_unknown_to_the_framework_is_told() {
     assert!(plan.is_empty());
     assert!(matches!(
         blocked(&plan).as_slice(),
-        [Blocked::RunsUnknown { component: Component::Tarsconfig }]
+        [Blocked::RunsUnknown {
+            component: Component::Tarsconfig
+        }]
     ));
 }
 
@@ -364,7 +388,8 @@ fn a_framework_host_that_moved_is_refused() {
     }
     lack(&mut w, Component::Tarsnotify, &node, 2);
     let plan = w.plan();
-    let moved = |why: &&Blocked| matches!(why, Blocked::FrameworkMoved { from, .. } if from == "10.0.0.88");
+    let moved =
+        |why: &&Blocked| matches!(why, Blocked::FrameworkMoved { from, .. } if from == "10.0.0.88");
     assert!(plan.is_empty(), "{:#?}", plan.steps);
     assert!(blocked(&plan).iter().any(moved));
 }
@@ -378,7 +403,11 @@ fn a_node_under_maintenance_is_told_and_left() {
     };
     let plan = w.plan();
     assert!(plan.is_empty());
-    assert!(plan.report.iter().any(|l| matches!(l, Line::Ignored { .. })));
+    assert!(
+        plan.report
+            .iter()
+            .any(|l| matches!(l, Line::Ignored { .. }))
+    );
 }
 
 #[test]
@@ -449,15 +478,29 @@ fn a_plan_that_was_tampered_with_is_refused() {
         }
     }
     let cases: [(&str, Tamper); 12] = [
-        ("another node", |p| each_row(p, |r| put(r, "node_name", "10.0.0.1"))),
-        ("another application", |p| each_row(p, |r| put(r, "application", "App"))),
-        ("another server", |p| each_row(p, |r| put(r, "server_name", "tarslog"))),
-        ("another address", |p| {
-            each_row(p, |r| put(r, "endpoint", "tcp -h 10.0.0.1 -t 60000 -p 18193"));
+        ("another node", |p| {
+            each_row(p, |r| put(r, "node_name", "10.0.0.1"))
         }),
-        ("active", |p| each_row(p, |r| put(r, "setting_state", "active"))),
-        ("another program", |p| each_row(p, |r| put(r, "exe_path", "/bin/sh"))),
-        ("a profile", |p| each_row(p, |r| put(r, "profile", "<tars>"))),
+        ("another application", |p| {
+            each_row(p, |r| put(r, "application", "App"))
+        }),
+        ("another server", |p| {
+            each_row(p, |r| put(r, "server_name", "tarslog"))
+        }),
+        ("another address", |p| {
+            each_row(p, |r| {
+                put(r, "endpoint", "tcp -h 10.0.0.1 -t 60000 -p 18193")
+            });
+        }),
+        ("active", |p| {
+            each_row(p, |r| put(r, "setting_state", "active"))
+        }),
+        ("another program", |p| {
+            each_row(p, |r| put(r, "exe_path", "/bin/sh"))
+        }),
+        ("a profile", |p| {
+            each_row(p, |r| put(r, "profile", "<tars>"))
+        }),
         ("rows that go", |p| {
             for step in &mut p.steps {
                 if let Action::AddServers(new) = step.action.clone() {

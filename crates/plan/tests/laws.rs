@@ -225,7 +225,12 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
             effect::apply(&mut after.inventory, &step.action);
         }
         let third = after.plan();
-        prop_assert!(third.is_empty(), "{:#?} after {:#?}", third.steps, second.steps);
+        prop_assert!(
+            third.is_empty(),
+            "{:#?} after {:#?}",
+            third.steps,
+            second.steps
+        );
     }
     Ok(())
 }

@@ -252,9 +252,7 @@ pub(super) fn start(
     if step.undo != back {
         say("its way back is not to stop it");
     }
-    let runs = |c: &Condition| {
-        matches!(c, Condition::ServerRuns { component: of, digest: Some(_), .. } if *of == component)
-    };
+    let runs = |c: &Condition| matches!(c, Condition::ServerRuns { component: of, digest: Some(_), .. } if *of == component);
     let machine = |c: &Condition| matches!(c, Condition::Machine { .. });
     let mut needs = vec![
         step.pre.iter().any(machine),
@@ -279,7 +277,11 @@ pub(super) fn start(
 /// Whether a server is started only after its files and its rows are there.
 pub(super) fn order(plan: &Plan, found: &mut Vec<Violation>) {
     let batch_of = |wanted: &dyn Fn(&Step) -> bool| {
-        plan.steps.iter().filter(|s| wanted(s)).map(|s| s.batch).max()
+        plan.steps
+            .iter()
+            .filter(|s| wanted(s))
+            .map(|s| s.batch)
+            .max()
     };
     for step in &plan.steps {
         let Action::StartServer { component, node } = &step.action else {

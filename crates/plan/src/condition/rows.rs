@@ -107,11 +107,7 @@ impl Condition {
 }
 
 /// A server that somebody has undeployed meanwhile is not waited for.
-fn servers_back(
-    all: &[ServerRow],
-    node: &NodeName,
-    servers: &BTreeSet<String>,
-) -> Truth {
+fn servers_back(all: &[ServerRow], node: &NodeName, servers: &BTreeSet<String>) -> Truth {
     let away: Vec<String> = all
         .iter()
         .filter(|r| r.node == node.as_str() && r.present.as_deref() != Some("active"))

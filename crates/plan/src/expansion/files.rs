@@ -50,7 +50,11 @@ pub(super) fn files(
     let mut homes: BTreeSet<String> = BTreeSet::new();
     for text in package.files.iter().filter_map(|f| f.text.as_deref()) {
         let filled = substitute(text, &vars);
-        homes.extend(util_script::other_homes(&filled, tars).into_iter().map(str::to_owned));
+        homes.extend(
+            util_script::other_homes(&filled, tars)
+                .into_iter()
+                .map(str::to_owned),
+        );
     }
     let mut out: Vec<FileChange> = package
         .files

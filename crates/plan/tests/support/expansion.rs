@@ -136,11 +136,7 @@ pub fn whole(mut w: World) -> World {
             );
             installed(&mut w, component, &node, true);
             list(&mut rows(&mut w).servers).push(row_of(component, &node));
-            list(&mut rows(&mut w).adapters).extend(adapters_of(
-                component,
-                &node,
-                &ip.to_string(),
-            ));
+            list(&mut rows(&mut w).adapters).extend(adapters_of(component, &node, &ip.to_string()));
             for (servant, port) in component.servants() {
                 let asked = Asked {
                     component,
@@ -150,7 +146,9 @@ pub fn whole(mut w: World) -> World {
                     answer: Answer::Answers,
                 };
                 let framework = w.inventory.framework.as_mut().unwrap();
-                framework.servants.insert(format!("{servant}@{node}"), asked);
+                framework
+                    .servants
+                    .insert(format!("{servant}@{node}"), asked);
             }
         }
     }
@@ -207,7 +205,11 @@ pub fn installed(w: &mut World, component: Component, node: &NodeName, runs: boo
             }
         }
     }
-    let answer = if runs { Answer::Answers } else { Answer::Refused };
+    let answer = if runs {
+        Answer::Answers
+    } else {
+        Answer::Refused
+    };
     let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
     if let Some(framework) = &mut w.inventory.framework {
         for asked in framework.servants.values_mut() {

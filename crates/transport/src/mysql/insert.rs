@@ -52,7 +52,10 @@ impl Insertion {
             // An empty part of a key would be everybody's.
             let value = self.text(column).filter(|v| !v.is_empty());
             let value = value.ok_or_else(|| {
-                format!("it was not said whose row of {} is meant ({column})", self.table)
+                format!(
+                    "it was not said whose row of {} is meant ({column})",
+                    self.table
+                )
             })?;
             parts.push(format!("`{column}` = ?"));
             values.push(Value::from(value));
