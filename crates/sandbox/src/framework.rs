@@ -255,24 +255,11 @@ impl Layout<'_> {
 
     /// Only those who use the tables are told where they are.
     fn db(&self, component: Component) -> String {
-        if !matches!(component.name, "tarsregistry" | "tarsAdminRegistry") {
-            return String::new();
+        if matches!(component.name, "tarsregistry" | "tarsAdminRegistry") {
+            db(self.database)
+        } else {
+            String::new()
         }
-        let lines = match self.database {
-            Database::File(path) => format!("        standin-file={}\n", path.display()),
-            Database::MariaDb {
-                address,
-                user,
-                password,
-                name,
-            } => format!(
-                "        dbhost={}\n        dbname={name}\n        dbuser={user}\n        \
-                 dbpass={password}\n        dbport={}\n        charset=utf8\n",
-                address.ip(),
-                address.port()
-            ),
-        };
-        format!("    <db>\n{lines}    </db>\n")
     }
 
     /// Write what the installer writes: a server and its adapters for each of `components` on the
@@ -287,7 +274,7 @@ impl Layout<'_> {
         components: &[Component],
         identity: &Identity,
     ) -> Result<(), FrameworkError> {
-        for row in templates() {
+        for row in templates_for(self.database) {
             store.insert_template(&row)?;
         }
         for component in components.iter().copied() {
@@ -338,6 +325,37 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), FrameworkError> {
             path: path.to_path_buf(),
             source,
         })
+}
+
+/// The templates, with the way to the tables in the one that holds it (`tars.framework-db`): what a
+/// node generates for tarsregistry works with it.
+fn templates_for(database: &Database) -> Vec<TemplateRow> {
+    let mut rows = templates();
+    for row in &mut rows {
+        if row.template_name == "tars.framework-db" {
+            row.profile = format!("<tars>\n{}</tars>\n", db(database));
+        }
+    }
+    rows
+}
+
+/// The section of whoever uses the tables.
+fn db(database: &Database) -> String {
+    let lines = match database {
+        Database::File(path) => format!("        standin-file={}\n", path.display()),
+        Database::MariaDb {
+            address,
+            user,
+            password,
+            name,
+        } => format!(
+            "        dbhost={}\n        dbname={name}\n        dbuser={user}\n        \
+             dbpass={password}\n        dbport={}\n        charset=utf8\n",
+            address.ip(),
+            address.port()
+        ),
+    };
+    format!("    <db>\n{lines}    </db>\n")
 }
 
 /// Templates with the framework's names and parents, and as little in them as works.
