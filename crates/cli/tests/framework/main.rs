@@ -8,6 +8,7 @@
 mod support;
 mod world;
 
+mod expand;
 mod faults;
 mod gates;
 mod registries;
