@@ -161,7 +161,13 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
         takes_back: Some(intent.run.clone()),
     };
-    let pre = preconditions(&change);
+    let mut pre = preconditions(&change);
+    if let (Folder::Remove, Some(registry), true) = (folder, &done.registry, asks) {
+        // Whoever came to resolve names by it must find another one.
+        pre.push(Condition::AnotherRegistry {
+            but: registry.clone(),
+        });
+    }
     let mut post: Vec<Condition> = Vec::new();
     for file in &change.files {
         if file.path == binary {
