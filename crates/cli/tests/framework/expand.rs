@@ -1,6 +1,8 @@
 //! A plain node becomes a slave: placed, registered, started, named everywhere; and back.
 
-use crate::support::wait_until;
+use tarsops_sandbox::standin::{self, Behaviour, Identity};
+
+use crate::support::{program, wait_until};
 use crate::world::{OLD, PATIENCE, World};
 
 /// The components of a slave beside tarsnode.
@@ -23,6 +25,47 @@ fn a_framework_host_comes_is_repaired_and_goes_back() {
     a_run_that_was_cut_off_is_finished(world);
     rows_that_cannot_be_read_lead_to_nothing(world);
     the_run_is_taken_back(world, &run, &before);
+}
+
+/// A component that does not come up takes the whole run back with it, and the next one is whole.
+#[test]
+fn a_component_that_does_not_come_up_takes_the_run_back() {
+    let world = &mut World::master_only(3);
+    let before = crontab(world, 2);
+    let binary = world
+        .cluster
+        .facts()
+        .packages
+        .join(OLD)
+        .join("framework/servers/tarsnotify/bin/tarsnotify");
+    let good = world.dir().join("good");
+    std::fs::hard_link(&binary, &good).unwrap();
+    let bad = Identity::new(OLD, Behaviour::CrashAtStart);
+    standin::make(&program(), &binary, &bad).unwrap();
+    world.respec(|s| {
+        s.slave = true;
+        s.deadline = "15s, on_failure: rollback-all";
+    });
+    let failed = world.tarsops(["apply", "-y"]);
+    failed.exits(8).says("tarsnotify does not run");
+    for component in SLAVE {
+        assert!(world.pids(2, component).is_empty(), "{component}");
+        assert!(!world.tars(2).join(component).exists(), "{component}");
+    }
+    assert_eq!(crontab(world, 2), before);
+    let node = world.node(2);
+    let left = world.sql(&format!(
+        "SELECT (SELECT COUNT(*) FROM db_tars.t_server_conf WHERE node_name = '{node}') + \
+         (SELECT COUNT(*) FROM db_tars.t_adapter_conf WHERE node_name = '{node}')"
+    ));
+    assert_eq!(left, "0\n");
+    std::fs::rename(&good, &binary).unwrap();
+    world.respec(|_| {});
+    world.tarsops(["apply", "-y"]).exits(0);
+    for component in SLAVE {
+        assert_eq!(world.pids(2, component).len(), 1, "{component}");
+    }
+    world.is_well();
 }
 
 fn crontab(world: &World, n: usize) -> String {
