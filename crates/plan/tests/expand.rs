@@ -1,5 +1,7 @@
 //! Components that come to a framework host, and what stands in their way.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use proptest::prelude::*;

@@ -290,8 +290,8 @@ pub(super) fn order(plan: &Plan, found: &mut Vec<Violation>) {
         let before = batch_of(&|s: &Step| match &s.action {
             Action::ChangeAgent(c) => {
                 c.node == *node
-                    && (c.component == *component && c.folder == Folder::Create
-                        || c.component == Component::Tarsnode && c.folder == Folder::Create)
+                    && c.folder == Folder::Create
+                    && [*component, Component::Tarsnode].contains(&c.component)
             }
             Action::AddServers(new) => new.node == *node,
             _ => false,
