@@ -47,7 +47,7 @@ fn a_component_that_does_not_come_up_takes_the_run_back() {
         s.deadline = "15s, on_failure: rollback-all";
     });
     let failed = world.tarsops(["apply", "-y"]);
-    failed.exits(8).says("tarsnotify does not run");
+    failed.exits(8).tells("tarsnotify does not run");
     for component in SLAVE {
         assert!(world.pids(2, component).is_empty(), "{component}");
         assert!(!world.tars(2).join(component).exists(), "{component}");
