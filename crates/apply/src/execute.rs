@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
@@ -13,6 +13,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
 use tarsops_plan::action::{Action, NewServers, Undo};
 use tarsops_plan::condition::Condition;
+use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::way_back;
 use tarsops_transport::Connect;
@@ -147,6 +148,10 @@ pub struct Run<'a> {
     pub journal: Mutex<Journal>,
     /// Asks the framework about a node, for the gates.
     pub watch: &'a dyn Watch,
+    /// The framework's database, where the spec names one that can be used.
+    pub database: Option<tarsops_transport::mysql::Access>,
+    /// A private folder on this machine, for a dump on its way to the master.
+    pub spool: std::path::PathBuf,
 }
 
 /// Asks the framework, and deletes its rows.
@@ -275,6 +280,19 @@ pub fn install_path(desired: &Desired, node: &NodeName) -> AbsPath {
         .unwrap_or_else(|| desired.install_path.clone())
 }
 
+/// The time that a stage took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageTime {
+    /// Which.
+    pub stage: Stage,
+    /// How many steps were begun.
+    pub steps: usize,
+    /// From the beginning of its first batch to the end of its last one.
+    pub took: Duration,
+    /// How much of that was settling: each batch that succeeded must have been well for so long.
+    pub settled: Duration,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -286,6 +304,8 @@ pub struct Outcome {
     pub not_begun: usize,
     /// Whether Ctrl-C ended it.
     pub interrupted: bool,
+    /// What each stage took, in the order of the work.
+    pub stages: Vec<StageTime>,
 }
 
 impl Outcome {
@@ -294,6 +314,41 @@ impl Outcome {
             .iter()
             .chain(&self.taken_back)
             .any(|e| f(&e.verdict))
+    }
+
+    /// Adds the time of a batch to its stage's.
+    fn count(
+        &mut self,
+        stage: Stage,
+        batch: &[Step],
+        ends: &[StepEnd],
+        took: Duration,
+        plan: &Plan,
+    ) {
+        // Only what was acted upon has settled.
+        let acted = ends.iter().any(|e| e.verdict == Verdict::Done);
+        let gate = plan
+            .gates
+            .iter()
+            .find(|g| batch.iter().any(|s| g.needs.contains(&s.id)));
+        let restarts = |s: &Step| matches!(&s.action, Action::ChangeAgent(c) if c.health);
+        let settled = match gate {
+            Some(gate) if acted && batch.iter().any(restarts) => Duration::from_secs(gate.settle),
+            _ => Duration::ZERO,
+        };
+        if self.stages.last().is_none_or(|s| s.stage != stage) {
+            self.stages.push(StageTime {
+                stage,
+                steps: 0,
+                took: Duration::ZERO,
+                settled: Duration::ZERO,
+            });
+        }
+        if let Some(last) = self.stages.last_mut() {
+            last.steps += ends.len();
+            last.took += took;
+            last.settled += settled.min(took);
+        }
     }
 
     /// Whether a person is needed.
@@ -391,7 +446,10 @@ pub async fn execute(run: &Run<'_>, plan: &Plan, silent: usize) -> Outcome {
             number: first.batch,
             steps: batch.len(),
         });
-        for end in run_batch(run, batch).await {
+        let began = Instant::now();
+        let ends = run_batch(run, batch).await;
+        outcome.count(first.stage, batch, &ends, began.elapsed(), plan);
+        for end in ends {
             match &end.verdict {
                 v if v.is_good() => {}
                 Verdict::Silent(_) => {
@@ -446,7 +504,11 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .iter()
         .rev()
         .filter(|e| e.verdict == Verdict::Done)
-        .filter(|e| e.intent.as_ref().is_some_and(|i| !i.stays()) || inverse_of(plan, e).is_some())
+        .filter(|e| {
+            e.intent.as_ref().is_some_and(|i| !i.stays())
+                || e.database.as_ref().is_some_and(|i| !i.stays())
+                || inverse_of(plan, e).is_some()
+        })
         .collect();
     run.progress
         .event(&Progress::TakingBack { steps: done.len() });
@@ -491,14 +553,19 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         log: vec![],
         took: Duration::ZERO,
         intent: None,
+        database: None,
         labels: None,
     };
     let planned = match inverse.and_then(inverse_step) {
-        Some(step) => Ok(step),
+        Some(step) => Ok(Some(step)),
         None => back_step(run, end).await,
     };
     let back = match planned {
-        Ok(step) => {
+        Ok(None) => StepEnd {
+            verdict: Verdict::AlreadyDone,
+            ..failed(String::new())
+        },
+        Ok(Some(step)) => {
             let end = step::run(run, &step).await;
             run.progress.event(&Progress::Ended { end: &end });
             end
@@ -543,7 +610,16 @@ fn inverse_step(step: &Step) -> Option<Step> {
     })
 }
 
-async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
+/// The step that takes one back; none where nothing is left to take back.
+async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
+    if let (Some(intent), Some(access)) = (&end.database, &run.database) {
+        let seen = crate::database::look(run, access).await?;
+        let back = memory::way_back(intent, &seen).map_err(|e| e.to_string())?;
+        return Ok(back.map(|step| Step {
+            id: format!("{}.back", end.step),
+            ..step
+        }));
+    }
     let intent = end
         .intent
         .as_ref()
@@ -561,7 +637,7 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
     seen.into(&mut inventory);
     let prepared =
         way_back(intent, &inventory, run.desired.rpc != Rpc::Off).map_err(|e| e.to_string())?;
-    Ok(Step {
+    Ok(Some(Step {
         id: format!("{}.back", end.step),
         stage: Stage::Agents,
         batch: 0,
@@ -573,5 +649,5 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         pre: prepared.pre,
         post: prepared.post,
         undo: Undo::Restore,
-    })
+    }))
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use tarsops_model::desired::Desired;
+use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId};
+use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Connect, Fault, FaultKind};
 
@@ -24,10 +26,42 @@ pub struct Remembered {
     pub step: String,
     /// What it meant to do; none if this tarsops cannot read it.
     pub intent: Option<Intent>,
+    /// The same of a step on the database, which the master remembers.
+    pub database: Option<DatabaseIntent>,
     /// The verdict's word, or `unfinished`, or `damaged` where it is none.
     pub verdict: String,
     /// The verdict's line.
     pub text: String,
+}
+
+impl Remembered {
+    /// What it meant to do, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> Option<&str> {
+        let host = self.intent.as_ref().map(|i| i.change.summary.as_str());
+        host.or_else(|| self.database.as_ref().map(|i| i.summary.as_str()))
+    }
+
+    /// Who ran it.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        let host = self.intent.as_ref().map(|i| i.holder.as_str());
+        host.or_else(|| self.database.as_ref().map(|i| i.holder.as_str()))
+    }
+
+    /// When it began, in seconds since 1970 by the clock of who ran it.
+    #[must_use]
+    pub fn started_at(&self) -> Option<i64> {
+        let host = self.intent.as_ref().map(|i| i.started_at);
+        host.or_else(|| self.database.as_ref().map(|i| i.started_at))
+    }
+
+    /// Digest of the spec that it served.
+    #[must_use]
+    pub fn spec_digest(&self) -> Option<Digest> {
+        let host = self.intent.as_ref().map(|i| i.spec_digest);
+        host.or_else(|| self.database.as_ref().map(|i| i.spec_digest))
+    }
 }
 
 /// What all hosts remember.
@@ -89,6 +123,7 @@ async fn one(
                 run: RunId::new(t.run).ok()?,
                 step: t.step,
                 intent: serde_json::from_str(&t.intent).ok(),
+                database: serde_json::from_str(&t.intent).ok(),
                 verdict: t.verdict,
                 text: t.text,
             })

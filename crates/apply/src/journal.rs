@@ -50,6 +50,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A dump was made, and lies on the master.
+    Kept {
+        /// By which step.
+        step: String,
+        /// Where.
+        path: String,
+        /// sha256 of the file.
+        digest: String,
+    },
     /// A step is about to be taken back.
     UndoStarted {
         /// Which.
@@ -109,7 +118,7 @@ pub fn standing(text: &str) -> BTreeMap<String, Standing> {
             Event::UndoFinished { step } => {
                 out.insert(step, Standing::Undone);
             }
-            Event::Run { .. } | Event::Ended { .. } => {}
+            Event::Run { .. } | Event::Kept { .. } | Event::Ended { .. } => {}
         }
     }
     out

@@ -13,6 +13,7 @@
 //! | [`step`] | one step on one host |
 //! | [`history`] | what the hosts remember of runs |
 
+mod database;
 pub mod execute;
 mod gate;
 pub mod history;
@@ -20,6 +21,7 @@ pub mod journal;
 mod labels;
 pub mod lease;
 mod locators;
+mod records;
 mod rows;
 mod scripts;
 mod servers;

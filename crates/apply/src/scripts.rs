@@ -18,7 +18,7 @@ const LEASE: &str = include_str!("host/lease.sh");
 const HISTORY: &str = include_str!("host/history.sh");
 
 /// Runs that a host keeps for `history` and `rollback`.
-const KEEP_RUNS: u32 = 10;
+pub(crate) const KEEP_RUNS: u32 = 10;
 /// Fifths of a second for which a process may end by itself.
 const STOP_TICKS: u32 = 25;
 /// Seconds for which the old state may take to be healthy again.

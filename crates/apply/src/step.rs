@@ -16,6 +16,7 @@ use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, AgentChange, Content, CrontabChange, Folder};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
+use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
 use tarsops_transport::{Fault, FaultKind, Payload, Remote};
@@ -126,6 +127,8 @@ pub struct StepEnd {
     pub took: Duration,
     /// The intent that lies on the host, if the step acted.
     pub intent: Option<Intent>,
+    /// The same for a step on the database; it lies on the master.
+    pub database: Option<DatabaseIntent>,
     /// What the node's row said before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
 }
@@ -158,6 +161,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         log: vec![],
         took: Duration::ZERO,
         intent: None,
+        database: None,
         labels: None,
     };
     let mut gate = Gate::default();
@@ -192,6 +196,9 @@ async fn walk(
     end: &mut StepEnd,
     gate: &mut Gate,
 ) -> Result<Verdict, Verdict> {
+    if step.action.is_of_tables() {
+        return crate::database::run(run, step, end).await;
+    }
     if step.action.is_of_rows() {
         return crate::rows::run(run, step, node, end).await;
     }
@@ -268,14 +275,19 @@ async fn walk(
             .await?;
             conclude(said, end)?;
         }
-        // Done above.
+        // Dealt with above.
         Action::ForgetNode { .. }
         | Action::ForgetRegistry { .. }
         | Action::PutLabels { .. }
         | Action::AddServers(_)
         | Action::RemoveServers(_)
         | Action::StartServer { .. }
-        | Action::StopServer { .. } => {}
+        | Action::StopServer { .. }
+        | Action::Backup { .. }
+        | Action::AddColumn { .. }
+        | Action::MergeTemplate(_)
+        | Action::AddTemplate(_)
+        | Action::RestoreTemplate { .. } => {}
         Action::ChangeAgent(change) => {
             let began = Instant::now();
             let held = std::sync::Mutex::new(Held::default());
@@ -347,14 +359,9 @@ async fn walk(
     see(run, node, component, &local).await
 }
 
-/// Seconds for which a changed component must have been well: a registry at least until the others
-/// have read its rows.
-const fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
-    if change.registry.is_some() && change.health && policy.registry_settle > policy.settle {
-        policy.registry_settle
-    } else {
-        policy.settle
-    }
+/// Seconds for which a changed component must have been well.
+fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
+    change.settle.unwrap_or(0).max(policy.settle)
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means

@@ -192,6 +192,11 @@ const STATEMENT: Duration = Duration::from_secs(20);
 const ORDER: Duration = Duration::from_secs(30);
 
 impl Watcher {
+    /// The way to the database, where the spec names one that can be used.
+    pub fn access(&self) -> Option<Access> {
+        self.database.clone()
+    }
+
     fn database(&self) -> std::result::Result<&Access, String> {
         self.database
             .as_ref()
@@ -241,13 +246,7 @@ fn rows_of(action: &Action) -> Vec<Which> {
             .iter()
             .flat_map(|at| registry(at, change.node.to_string()))
             .collect(),
-        Action::Recover { .. }
-        | Action::ChangeAgent(_)
-        | Action::PutLabels { .. }
-        | Action::AddServers(_)
-        | Action::RemoveServers(_)
-        | Action::StartServer { .. }
-        | Action::StopServer { .. } => vec![],
+        _ => vec![],
     }
 }
 

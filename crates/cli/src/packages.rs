@@ -26,7 +26,7 @@ use tarsops_package::assemble::contents_digest;
 use tarsops_package::lock::verify;
 use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
 use tarsops_package::{
-    Found, Limits, LockFile, assemble, extract_file, read_archive_keeping, read_tree,
+    Found, Limits, LockFile, assemble, extract_file, read_archive_keeping, read_whole_tree,
 };
 use tarsops_transport::{Connect as _, quote};
 
@@ -172,6 +172,18 @@ impl Store {
         components: &[Component],
         keep: bool,
     ) -> Result<Vec<Found>> {
+        let mut templates = BTreeMap::new();
+        self.read_release(version, components, keep, &mut templates)
+    }
+
+    /// As [`Store::read_folder`], with the templates of a deploy tree that lies there.
+    pub fn read_release(
+        &self,
+        version: Version,
+        components: &[Component],
+        keep: bool,
+        templates: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<Found>> {
         let Some(folder) = self.folder(version) else {
             return Ok(vec![]);
         };
@@ -191,7 +203,7 @@ impl Store {
             path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir()
         };
         if tree_at(&folder) {
-            found.extend(self.one_tree(&folder, ".")?);
+            found.extend(self.one_tree(&folder, ".", templates)?);
         }
         for path in names {
             let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
@@ -210,17 +222,24 @@ impl Store {
                         &path,
                         &name,
                         if keep { components } else { &[] },
+                        templates,
                     )?);
                 }
             } else if path.is_dir() && tree_at(&path) {
-                found.extend(self.one_tree(&path, &name)?);
+                found.extend(self.one_tree(&path, &name, templates)?);
             }
         }
         found.retain(|f| components.contains(&f.component));
         Ok(found)
     }
 
-    fn one_archive(&self, path: &Path, name: &str, keep: &[Component]) -> Result<Vec<Found>> {
+    fn one_archive(
+        &self,
+        path: &Path,
+        name: &str,
+        keep: &[Component],
+        templates: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<Found>> {
         let refused = |e: &dyn std::error::Error| {
             Failure::new(format!("the package {} was refused", path.display()))
                 .because(e)
@@ -269,14 +288,24 @@ impl Store {
                 );
             }
         }
+        templates.extend(archive.templates);
         Ok(archive.found)
     }
 
-    fn one_tree(&self, root: &Path, name: &str) -> Result<Vec<Found>> {
-        let found =
-            read_tree(&Folder(root.to_path_buf()), name, &Limits::default()).map_err(|e| {
-                Failure::new(format!("the package tree {} was refused", root.display())).because(&e)
-            })?;
+    fn one_tree(
+        &self,
+        root: &Path,
+        name: &str,
+        templates: &mut BTreeMap<String, String>,
+    ) -> Result<Vec<Found>> {
+        let (found, shipped) =
+            read_whole_tree(&Folder(root.to_path_buf()), name, &Limits::default()).map_err(
+                |e| {
+                    Failure::new(format!("the package tree {} was refused", root.display()))
+                        .because(&e)
+                },
+            )?;
+        templates.extend(shipped);
         for f in &found {
             for file in &f.files {
                 let place = match file.path.split_once('/') {

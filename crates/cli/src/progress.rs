@@ -119,8 +119,14 @@ impl Observer for Teller {
                 } else {
                     format!("{steps} hosts")
                 };
+                let of_database = matches!(
+                    stage,
+                    Stage::Backup | Stage::Schema | Stage::Templates | Stage::Rows
+                );
                 if *stage == Stage::Recover {
                     self.line(&format!("{}: {hosts}", stage.title()));
+                } else if of_database {
+                    self.line(&format!("{}, batch {number}", stage.title()));
                 } else {
                     self.line(&format!("{}, batch {number}: {hosts}", stage.title()));
                 }
@@ -154,7 +160,15 @@ impl Observer for Teller {
                 }
                 let secs = end.took.as_secs_f32();
                 match &end.verdict {
-                    Verdict::Done => self.line(&format!("  {}: done ({secs:.1} s)", end.node)),
+                    Verdict::Done => {
+                        self.line(&format!("  {}: done ({secs:.1} s)", end.node));
+                        // Where a dump lies is worth a line.
+                        if end.database.is_some() {
+                            for line in &end.log {
+                                self.line(&format!("    | {line}"));
+                            }
+                        }
+                    }
                     Verdict::AlreadyDone => self.line(&format!("  {}: already done", end.node)),
                     bad => {
                         let why = bad.why().unwrap_or_default();

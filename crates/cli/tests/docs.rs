@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use tarsops_model::coupling::{Couples, RULES};
 use tarsops_spec::{Rule, Severity, json_schema};
 
 /// A file of the repository.
@@ -329,6 +330,37 @@ fn message(code: &str) -> String {
     line.1.to_owned()
 }
 
+/// The table of versions that belong together.
+fn couplings(out: &mut String) {
+    out.push_str(
+        "\n## Versions that belong together\n\nThe framework has one version, and single components \
+         may have another one by `components` or `overrides`.\nThese versions of the framework changed \
+         how components work together; the table is in\n\
+         [`crates/model/src/coupling.rs`](../crates/model/src/coupling.rs). A spec that breaks a rule \
+         of the kind *refused* is invalid\n(`versions-apart`, `several-too-early`), and a plan blocks a \
+         step that would break one in the live cluster, as long as\nthe other component is older and \
+         stays so. The others are here to be known.\n\n\
+         | rule | since | kind | what | why | in the framework's source |\n|---|---|---|---|---|---|\n",
+    );
+    for rule in RULES {
+        let kind = match rule.couples {
+            Couples::Needs { .. } => "refused, ordered",
+            Couples::Framework { .. } | Couples::Several { .. } => "refused",
+            Couples::Database { .. } => "database first",
+            Couples::Alone { .. } => "known",
+        };
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {kind} | {} | {} | {} |",
+            rule.id,
+            rule.since,
+            cell(&rule.couples.to_string()),
+            cell(rule.reason),
+            cell(rule.source)
+        );
+    }
+}
+
 #[test]
 fn the_reference_of_the_spec_is_fresh() {
     let root = json_schema();
@@ -360,6 +392,7 @@ fn the_reference_of_the_spec_is_fresh() {
             cell(&message(rule.code()))
         );
     }
+    couplings(&mut out);
     fresh("docs/spec-reference.md", &out);
 }
 

@@ -146,6 +146,8 @@ struct Domain {
     entries: BTreeMap<String, Vec<Entry>>,
     /// The line that opened it last.
     opened: Range<usize>,
+    /// The line that closed it last.
+    closed: Range<usize>,
     /// The last line that is an entry of this very domain.
     last_entry: Option<Range<usize>>,
 }
@@ -200,7 +202,7 @@ impl Document {
             };
             if let Some(name) = name.strip_prefix('/') {
                 match open.pop() {
-                    Some((_, expected, _)) if expected == name => {}
+                    Some((id, expected, _)) if expected == name => domains[id].closed = span,
                     Some((_, expected, _)) => {
                         return Err(ConfError::MismatchedClose {
                             line,
@@ -331,6 +333,55 @@ impl Document {
         }
     }
 
+    /// Makes sure that the domain at `path` is there, with those above it: what is missing is added as
+    /// an empty domain before the end of the one above, indented as its neighbours are.
+    ///
+    /// # Errors
+    /// [`ConfError::Unrepresentable`] if a name cannot be that of a domain. The document is unchanged
+    /// then.
+    pub fn add_domain(&mut self, path: &[&str]) -> Result<(), ConfError> {
+        let mut edited = self.clone();
+        for depth in 0..path.len() {
+            let (above, name) = (&path[..depth], path[depth]);
+            if edited.has_domain(&path[..=depth]) {
+                continue;
+            }
+            let refuse = || ConfError::Unrepresentable {
+                key: format!("<{name}>"),
+                value: String::new(),
+            };
+            let parent = edited.find(above).ok_or_else(refuse)?;
+            let (at, lines) = edited.added_domain(parent, name);
+            let mut text = edited.text.clone();
+            text.insert_str(at, &lines);
+            edited = Self::parse(&text)
+                .ok()
+                .filter(|d| d.has_domain(&path[..=depth]))
+                .ok_or_else(refuse)?;
+        }
+        *self = edited;
+        Ok(())
+    }
+
+    /// All domains, by their names from the root down; a domain comes before those in it.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Vec<&str>> {
+        let mut out: Vec<Vec<&str>> = Vec::new();
+        let mut todo: Vec<(usize, Vec<&str>)> = vec![(0, Vec::new())];
+        while let Some((id, path)) = todo.pop() {
+            let domain = &self.domains[id];
+            for name in domain.order.iter().rev() {
+                let mut below = path.clone();
+                below.push(name);
+                todo.push((domain.children[name], below));
+            }
+            if id != 0 {
+                out.push(path);
+            }
+        }
+        out
+    }
+
     /// Takes every line of `key` out of the domain at `path`; tells whether there was one.
     pub fn remove(&mut self, path: &[&str], key: &str) -> bool {
         let Some(id) = self.find(path) else {
@@ -373,21 +424,10 @@ impl Document {
         let neighbour = &self.text[after.clone()];
         let indent = if domain.last_entry.is_some() || id == 0 {
             indent_of(neighbour).to_owned()
-        } else if let Some(child) = domain.order.first().map(|n| domain.children[n]) {
-            indent_of(&self.text[self.domains[child].opened.clone()]).to_owned()
         } else {
-            let own = indent_of(neighbour);
-            let above = indent_of(&self.text[self.domains[domain.parent].opened.clone()]);
-            match own.strip_prefix(above) {
-                Some(step) if !step.is_empty() => format!("{own}{step}"),
-                _ => format!("{own}    "),
-            }
+            self.indent_in(id)
         };
-        let end = if neighbour.ends_with("\r\n") {
-            "\r\n"
-        } else {
-            "\n"
-        };
+        let end = line_end(neighbour);
         let lead = if neighbour.is_empty() || neighbour.ends_with('\n') {
             ""
         } else {
@@ -396,6 +436,51 @@ impl Document {
         let line = format!("{lead}{indent}{body}{end}");
         (after.end..after.end, line)
     }
+
+    /// Where a new domain below `id` goes, and its two lines.
+    fn added_domain(&self, id: usize, name: &str) -> (usize, String) {
+        let domain = &self.domains[id];
+        let (at, end) = if id == 0 {
+            (self.text.len(), line_end(&self.text))
+        } else {
+            let opened = &self.text[domain.opened.clone()];
+            (domain.closed.start, line_end(opened))
+        };
+        let lead = if at == 0 || self.text[..at].ends_with('\n') {
+            ""
+        } else {
+            end
+        };
+        let indent = if id == 0 {
+            String::new()
+        } else {
+            self.indent_in(id)
+        };
+        let lines = format!("{lead}{indent}<{name}>{end}{indent}</{name}>{end}");
+        (at, lines)
+    }
+
+    /// How far what stands in the domain `id` is indented: as its domains are, else as its entries,
+    /// else one step more than the domain itself.
+    fn indent_in(&self, id: usize) -> String {
+        let domain = &self.domains[id];
+        if let Some(child) = domain.order.first().map(|n| domain.children[n]) {
+            return indent_of(&self.text[self.domains[child].opened.clone()]).to_owned();
+        }
+        if let Some(entry) = &domain.last_entry {
+            return indent_of(&self.text[entry.clone()]).to_owned();
+        }
+        let own = indent_of(&self.text[domain.opened.clone()]);
+        let above = indent_of(&self.text[self.domains[domain.parent].opened.clone()]);
+        match own.strip_prefix(above) {
+            Some(step) if !step.is_empty() => format!("{own}{step}"),
+            _ => format!("{own}    "),
+        }
+    }
+}
+
+fn line_end(line: &str) -> &'static str {
+    if line.ends_with("\r\n") { "\r\n" } else { "\n" }
 }
 
 impl Entry {

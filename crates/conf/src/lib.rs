@@ -7,6 +7,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`document`] | `<tars>` configuration: parse, get, set, remove |
+//! | [`merge`] | three texts of one template: what an upgrade changes, and what it must not |
 //! | [`endpoint`] | endpoints (`tcp -h H -p P`) and locators (`object@endpoint:endpoint`) |
 //! | [`placeholder`] | the names in packaged files that stand for a host's own values |
 //! | [`tarsnode`] | the fields of the agent's configuration that are managed |
@@ -14,6 +15,7 @@
 
 pub mod document;
 pub mod endpoint;
+pub mod merge;
 pub mod placeholder;
 pub mod tarsnode;
 pub mod util_script;

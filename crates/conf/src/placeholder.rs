@@ -1,7 +1,7 @@
 //! The names in packaged files that stand for values of the host or the cluster.
 //!
-//! The framework's installer (`deploy/tars-install.sh`, `web/files/install.sh`) replaces them as
-//! plain text. This module replaces them as whole words, so that an operator's `$TARS_PATH` or
+//! The framework's installer (`deploy/tars-install.sh`, `mysql-tool/main.cpp`,
+//! `web/files/install.sh`) replaces them as plain text. This module replaces them as whole words, so that an operator's `$TARS_PATH` or
 //! `mylocalip.tars.com` is left alone. It does not know what is a configuration and what a script.
 
 use std::collections::BTreeSet;
@@ -20,6 +20,8 @@ pub enum Placeholder {
     DatabaseHost,
     /// `TARS_PATH`: the framework's folder.
     TarsPath,
+    /// `UPLOAD_PATH`: the folder that holds it; in templates only.
+    UploadPath,
 }
 
 /// What the placeholders stand for on one host. One that is `None` is left as it is.
@@ -35,16 +37,19 @@ pub struct Vars {
     pub database_host: Option<String>,
     /// For `TARS_PATH`, such as `/usr/local/app/tars`.
     pub tars_path: Option<String>,
+    /// For `UPLOAD_PATH`, such as `/usr/local/app`.
+    pub upload_path: Option<String>,
 }
 
 impl Placeholder {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::LocalIp,
         Self::RegistryAddress,
         Self::RegistryHost,
         Self::DatabaseHost,
         Self::TarsPath,
+        Self::UploadPath,
     ];
 
     /// The placeholder as packages write it.
@@ -56,6 +61,7 @@ impl Placeholder {
             Self::RegistryHost => "registry.tars.com",
             Self::DatabaseHost => "db.tars.com",
             Self::TarsPath => "TARS_PATH",
+            Self::UploadPath => "UPLOAD_PATH",
         }
     }
 
@@ -73,7 +79,7 @@ impl Placeholder {
             return false;
         }
         match self {
-            Self::RegistryAddress | Self::TarsPath => {
+            Self::RegistryAddress | Self::TarsPath | Self::UploadPath => {
                 !matches!(before, Some(b'$' | b'{')) && after != Some(b'=')
             }
             Self::LocalIp | Self::RegistryHost | Self::DatabaseHost => {
@@ -101,6 +107,7 @@ impl Vars {
             Placeholder::RegistryHost => self.registry_host.clone(),
             Placeholder::DatabaseHost => self.database_host.clone(),
             Placeholder::TarsPath => self.tars_path.clone(),
+            Placeholder::UploadPath => self.upload_path.clone(),
             Placeholder::RegistryAddress if self.registries.is_empty() => None,
             Placeholder::RegistryAddress => {
                 let all = self.registries.iter();
@@ -137,11 +144,11 @@ pub fn substitute(text: &str, vars: &Vars) -> String {
 }
 
 /// Each placeholder with its place, in the order of the text; they cannot overlap.
-fn find(text: &str) -> impl Iterator<Item = (usize, Placeholder)> {
+pub(crate) fn find(text: &str) -> impl Iterator<Item = (usize, Placeholder)> {
     let bytes = text.as_bytes();
     (0..bytes.len()).filter_map(move |at| {
         // Nearly every byte is passed over here, by the first letters of the names.
-        if !matches!(bytes[at], b'l' | b'r' | b'd' | b'T') {
+        if !matches!(bytes[at], b'l' | b'r' | b'd' | b'T' | b'U') {
             return None;
         }
         let found = Placeholder::ALL.into_iter().find(|p| p.is_at(text, at))?;
@@ -160,6 +167,7 @@ mod tests {
             registry_host: Some("10.1.0.1".into()),
             database_host: None,
             tars_path: Some("/srv/tars".into()),
+            upload_path: Some("/srv".into()),
         }
     }
 

@@ -9,8 +9,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
+use crate::digest::Digest;
 use crate::names::{Endpoint, NodeName};
 use crate::observed::Observed;
+use crate::version::Version;
 
 /// What came of asking a servant for a sign of life (`tars_ping`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,7 +256,30 @@ pub struct RegistryRow {
     pub heartbeat_age: Option<i64>,
 }
 
-/// A row of `t_profile_template`, without its text, which holds credentials.
+/// A text that holds credentials: it shows in no message and is written into no document.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Confidential(String);
+
+impl Confidential {
+    /// Keeps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for those who compare or edit it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Confidential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Confidential(…)")
+    }
+}
+
+/// A row of `t_profile_template`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateRow {
     /// `template_name`.
@@ -263,6 +288,22 @@ pub struct TemplateRow {
     pub parent: Option<String>,
     /// sha256 of the text.
     pub digest: Option<String>,
+    /// The text itself, `profile`; it holds credentials, and is in no document.
+    #[serde(skip)]
+    pub text: Option<Confidential>,
+}
+
+impl TemplateRow {
+    /// A row with this text.
+    #[must_use]
+    pub fn with_text(name: &str, parent: &str, text: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            parent: Some(parent.to_owned()),
+            digest: Some(Digest::of(text.as_bytes()).to_string()),
+            text: Some(Confidential::new(text)),
+        }
+    }
 }
 
 /// The tables of `db_tars` that tarsops reads, from one consistent snapshot.
@@ -278,6 +319,32 @@ pub struct Rows {
     pub registries: Observed<Vec<RegistryRow>>,
     /// `t_profile_template`.
     pub templates: Observed<Vec<TemplateRow>>,
+    /// The columns of the tables in which releases have added some, by table.
+    #[serde(default)]
+    pub columns: BTreeMap<String, Observed<BTreeSet<String>>>,
+}
+
+impl Rows {
+    /// Whether a table has a column.
+    #[must_use]
+    pub fn column(&self, table: &str, column: &str) -> Observed<bool> {
+        match self.columns.get(table) {
+            Some(Observed::Present(all)) => Observed::Present(all.contains(column)),
+            Some(Observed::Absent) => Observed::Absent,
+            Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+            None => Observed::Unknown(format!("the columns of {table} were not read")),
+        }
+    }
+
+    /// The row of a template; absent where the table was read and has none.
+    #[must_use]
+    pub fn template(&self, name: &str) -> Observed<&TemplateRow> {
+        match &self.templates {
+            Observed::Present(all) => Observed::from(all.iter().find(|t| t.name == name)),
+            Observed::Absent => Observed::Unknown("there is no table of templates".to_owned()),
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        }
+    }
 }
 
 /// What was seen of the framework's database.
@@ -309,6 +376,80 @@ pub const DATABASES: [&str; 7] = [
     "db_cache_web",
     "db_base",
 ];
+
+/// The databases that a backup holds. What services have measured (tars_stat, tars_property) is not
+/// among them: it can be huge, and nothing rests upon it.
+pub const KEPT_DATABASES: [&str; 5] = [
+    "db_tars",
+    "db_tars_web",
+    "db_user_system",
+    "db_cache_web",
+    "db_base",
+];
+
+/// A column that a release has added to a table of `db_tars`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addition {
+    /// The table.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// Its type, with its default.
+    pub definition: &'static str,
+    /// The first release whose upgrade adds it.
+    pub since: Version,
+}
+
+const fn since(patch: u16) -> Version {
+    Version {
+        major: 3,
+        minor: 0,
+        patch,
+    }
+}
+
+/// What the framework's own upgrade adds to a database that an older release made
+/// (`deploy/framework/sql/tars_upgrade.conf`). `t_server_conf.sha` stands there as well and is not
+/// here: its section bears the name of the next one, so the installer reads over it, and no cluster
+/// has it. `flow_state` tarsregistry adds by itself (`RegistryServer/DbHandle.cpp`).
+pub const ADDITIONS: [Addition; 3] = [
+    Addition {
+        table: "t_server_conf",
+        column: "run_type",
+        definition: "VARCHAR(128) DEFAULT ''",
+        since: since(5),
+    },
+    Addition {
+        table: "t_server_conf",
+        column: "base_image_id",
+        definition: "INT(11) DEFAULT '0'",
+        since: since(5),
+    },
+    Addition {
+        table: "t_base_image",
+        column: "result",
+        definition: "TEXT",
+        since: since(8),
+    },
+];
+
+/// The parent that the framework's installer gives a template (`deploy/tars-install.sh`,
+/// `update_template`).
+#[must_use]
+pub fn parent_of(template: &str) -> &'static str {
+    match template {
+        "tars.springboot" => "tars.tarsjava.default",
+        "tars.tarsAdminRegistry"
+        | "tars.tarsconfig"
+        | "tars.tarsnotify"
+        | "tars.tarsproperty"
+        | "tars.tarsqueryproperty"
+        | "tars.tarsstat"
+        | "tars.tarsquerystat"
+        | "tars.tarsregistry" => "tars.framework-db",
+        _ => "tars.default",
+    }
+}
 
 /// What the framework says of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -381,6 +522,12 @@ impl FrameworkFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_of_a_template_shows_in_nothing() {
+        let row = TemplateRow::with_text("tars.framework-db", "tars.default", "dbpass=geheim");
+        assert!(!format!("{row:?}").contains("geheim"));
+    }
 
     #[test]
     fn labels_survive_their_text() {

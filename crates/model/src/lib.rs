@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`names`] | newtypes for what is written in specs and on hosts |
 //! | [`component`] | the eleven framework components and where they are placed |
+//! | [`coupling`] | which versions of which components work together, and why |
 //! | [`digest`] | sha256 digests, by which versions are known |
 //! | [`version`] | framework versions |
 //! | [`resource`] | [`ResourceId`](resource::ResourceId) |
@@ -20,6 +21,7 @@
 
 pub mod agent;
 pub mod component;
+pub mod coupling;
 pub mod desired;
 pub mod digest;
 pub mod framework;

@@ -96,6 +96,9 @@ pub struct Catalog {
     pub known: BTreeMap<Digest, BTreeSet<(Component, Version)>>,
     /// Contents of the packages that the spec asks for.
     pub available: BTreeMap<Component, BTreeMap<Version, PackageContents>>,
+    /// Templates as releases ship them, by release and name.
+    #[serde(default)]
+    pub templates: BTreeMap<Version, BTreeMap<String, String>>,
 }
 
 impl Catalog {

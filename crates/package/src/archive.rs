@@ -3,6 +3,7 @@
 //! The headers that lengthen names (GNU `L` and `K`, PAX `x` and `g`) are read here rather than by
 //! the tar library, because it would hold whatever size they claim.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use tar::EntryType;
@@ -25,6 +26,8 @@ pub struct Archive {
     pub trailing: u64,
     /// The components in it, in the order of [`Component`].
     pub found: Vec<Found>,
+    /// The templates in it, by name, where it is a deploy tree.
+    pub templates: BTreeMap<String, String>,
     /// Digests of the files that were kept on the way, in the order in which they came.
     pub kept: Vec<Digest>,
 }
@@ -76,12 +79,13 @@ pub fn read_archive_keeping<R: Read>(
         Ok(Next::Go)
     })?;
     let whole = gunzip.finish()?;
-    let found = listing.sort(source, Some((whole.digest, whole.size)))?;
+    let (found, templates) = listing.sort_all(source, Some((whole.digest, whole.size)))?;
     Ok(Archive {
         digest: whole.digest,
         size: whole.size,
         trailing: whole.trailing,
         found,
+        templates,
         kept,
     })
 }

@@ -107,8 +107,25 @@ fn belongs(inside: &[&str]) -> bool {
             .any(|end| file.ends_with(end))
 }
 
+/// The name of the template that a file of a deploy tree is: `framework/sql/template/<name>`, or the
+/// same in one folder of its own.
+pub(crate) fn template_name(name: &str) -> Option<&str> {
+    let parts: Vec<&str> = name.split('/').collect();
+    match parts.as_slice() {
+        ["framework", "sql", "template", name] | [_, "framework", "sql", "template", name]
+            if !name.starts_with('.') =>
+        {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
 /// Whether the text of this file may be wanted.
 pub(crate) fn may_be_text(name: &str) -> bool {
+    if template_name(name).is_some() {
+        return true;
+    }
     let mut parts = name.split('/').rev();
     parts.next() == Some(VERSION_FILE) || parts.any(|p| matches!(p, "conf" | "util"))
 }
@@ -164,8 +181,42 @@ impl Listing {
         self.files.insert(name, item);
     }
 
+    /// The templates among the files, by name, with their texts.
+    ///
+    /// # Errors
+    /// [`PackageError::Template`] for one that is no text, or too long.
+    pub(crate) fn templates(&self) -> Result<BTreeMap<String, String>, PackageError> {
+        let mut out = BTreeMap::new();
+        for (path, item) in &self.files {
+            let Some(name) = template_name(path) else {
+                continue;
+            };
+            let Some(text) = &item.text else {
+                return Err(PackageError::Template { name: path.clone() });
+            };
+            out.insert(name.to_owned(), text.clone());
+        }
+        Ok(out)
+    }
+
+    /// The components and the templates. A deploy tree may have templates alone: those are what an
+    /// upgrade needs of the release that runs.
+    pub(crate) fn sort_all(
+        self,
+        source: &str,
+        archive: Option<(Digest, u64)>,
+    ) -> Result<(Vec<Found>, BTreeMap<String, String>), PackageError> {
+        let templates = self.templates()?;
+        match self.sort(source, archive) {
+            Err(PackageError::NoComponent { .. }) if !templates.is_empty() => {
+                Ok((Vec::new(), templates))
+            }
+            sorted => Ok((sorted?, templates)),
+        }
+    }
+
     /// Gives each component its files.
-    pub(crate) fn sort(
+    fn sort(
         self,
         source: &str,
         archive: Option<(Digest, u64)>,
@@ -178,7 +229,7 @@ impl Listing {
             || self
                 .files
                 .keys()
-                .any(|n| place(Layout::Deploy, n).is_some());
+                .any(|n| place(Layout::Deploy, n).is_some() || template_name(n).is_some());
         let version = match version_file {
             Some((_, item)) => {
                 let text = item.text.as_deref().unwrap_or_default().trim();

@@ -27,4 +27,4 @@ pub use assemble::assemble;
 pub use layout::Found;
 pub use lock::LockFile;
 pub use refusal::{Limits, PackageError};
-pub use tree::{Tree, read_tree};
+pub use tree::{Tree, read_tree, read_whole_tree};

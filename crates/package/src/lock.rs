@@ -55,6 +55,14 @@ pub enum LockError {
         /// The version.
         version: Version,
     },
+    /// A template whose text is not in the file, or is another one than its digest says.
+    #[error("the lock file has no text of the template {name} of {version}, or a damaged one")]
+    Template {
+        /// The template.
+        name: String,
+        /// The release.
+        version: Version,
+    },
     /// The lock file could not be written as text.
     #[error("the lock file could not be written")]
     Render(#[source] serde_yaml::Error),
@@ -79,13 +87,16 @@ pub struct Known {
     pub note: String,
 }
 
-/// The pins and the known digests, in a fixed order.
+/// The pins, the known digests and the templates, in a fixed order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockFile {
     /// One pin for a component and version.
     pins: BTreeMap<(Component, Version), PackagePin>,
     /// What `package add` taught.
     known: BTreeSet<Known>,
+    /// Templates as releases ship them, by release and name. They are here whole: an upgrade compares
+    /// those of two releases, and the packages of the older one may be gone by then.
+    templates: BTreeMap<Version, BTreeMap<String, String>>,
 }
 
 /// A pin and a package that are not the same. The first that differs of binary, contents and
@@ -122,6 +133,12 @@ struct Body {
     packages: Vec<PackagePin>,
     #[serde(default)]
     known: Vec<Known>,
+    /// By release, the digest of each template's text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    templates: BTreeMap<Version, BTreeMap<String, Digest>>,
+    /// The texts, each once: most stay the same from release to release.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    texts: BTreeMap<Digest, String>,
 }
 
 impl LockFile {
@@ -146,7 +163,18 @@ impl LockFile {
         let mut lock = Self {
             pins: BTreeMap::new(),
             known: body.known.into_iter().collect(),
+            templates: BTreeMap::new(),
         };
+        for (version, names) in body.templates {
+            for (name, digest) in names {
+                let text = body.texts.get(&digest);
+                let Some(text) = text.filter(|t| Digest::of(t.as_bytes()) == digest) else {
+                    return Err(LockError::Template { name, version });
+                };
+                let mine = lock.templates.entry(version).or_default();
+                mine.insert(name, text.clone());
+            }
+        }
         for pin in body.packages {
             let (component, version) = (pin.component, pin.version);
             if lock.insert(pin).is_some() {
@@ -161,11 +189,21 @@ impl LockFile {
     /// # Errors
     /// [`LockError::Render`] if a value cannot be YAML; none of ours is such.
     pub fn render(&self) -> Result<String, LockError> {
-        let body = Body {
+        let mut body = Body {
             format: format!("{FORMAT}{NUMBER}"),
             packages: self.pins.values().cloned().collect(),
             known: self.known.iter().cloned().collect(),
+            templates: BTreeMap::new(),
+            texts: BTreeMap::new(),
         };
+        for (version, all) in &self.templates {
+            for (name, text) in all {
+                let digest = Digest::of(text.as_bytes());
+                let mine = body.templates.entry(*version).or_default();
+                mine.insert(name.clone(), digest);
+                body.texts.insert(digest, text.clone());
+            }
+        }
         let body = serde_yaml::to_string(&body).map_err(LockError::Render)?;
         Ok(format!("{HEADER}{body}"))
     }
@@ -186,6 +224,17 @@ impl LockFile {
         self.known.iter()
     }
 
+    /// The templates of every release that is known, by release and name.
+    #[must_use]
+    pub const fn templates(&self) -> &BTreeMap<Version, BTreeMap<String, String>> {
+        &self.templates
+    }
+
+    /// Takes over the templates of a release, in place of those that it had.
+    pub fn set_templates(&mut self, version: Version, templates: BTreeMap<String, String>) {
+        self.templates.insert(version, templates);
+    }
+
     /// Adds a pin; gives the one that it takes the place of.
     pub fn insert(&mut self, pin: PackagePin) -> Option<PackagePin> {
         self.pins.insert((pin.component, pin.version), pin)
@@ -200,6 +249,7 @@ impl LockFile {
     /// pinned for other versions stays, so that old binaries are still recognised.
     pub fn merge(&mut self, newer: Self) -> Vec<PackagePin> {
         self.known.extend(newer.known);
+        self.templates.extend(newer.templates);
         let mut changed = Vec::new();
         for (key, pin) in newer.pins {
             match self.pins.insert(key, pin) {
@@ -213,7 +263,10 @@ impl LockFile {
     /// A catalog that knows every digest of this file and has no package yet.
     #[must_use]
     pub fn catalog(&self) -> Catalog {
-        let mut catalog = Catalog::default();
+        let mut catalog = Catalog {
+            templates: self.templates.clone(),
+            ..Catalog::default()
+        };
         let pins = self.pins().map(|p| (p.binary, p.component, p.version));
         let known = self.known().map(|k| (k.binary, k.component, k.version));
         for (binary, component, version) in pins.chain(known) {

@@ -189,6 +189,12 @@ pub enum PackageError {
         /// The file.
         name: String,
     },
+    /// A template that is no text.
+    #[error("the template `{name}` is no text of at most 256 KiB")]
+    Template {
+        /// The file.
+        name: String,
+    },
     /// The file to extract is not in the archive.
     #[error("the package has no `{name}` of {component}")]
     NoFile {

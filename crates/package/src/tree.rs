@@ -1,9 +1,10 @@
 //! Unpacked folders, seen through a trait so that this crate opens no file.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::archive::read_plain;
-use crate::layout::{Found, Listing, VERSION_FILE, check_name, place};
+use crate::layout::{Found, Listing, VERSION_FILE, check_name, place, template_name};
 use crate::refusal::{Limits, PackageError};
 use tarsops_model::package::Layout;
 
@@ -60,6 +61,18 @@ pub fn read_tree(
     source: &str,
     limits: &Limits,
 ) -> Result<Vec<Found>, PackageError> {
+    read_whole_tree(tree, source, limits).map(|(found, _)| found)
+}
+
+/// As [`read_tree`], with the templates that a deploy tree has, by name.
+///
+/// # Errors
+/// As [`read_tree`], and [`PackageError::Template`].
+pub fn read_whole_tree(
+    tree: &dyn Tree,
+    source: &str,
+    limits: &Limits,
+) -> Result<(Vec<Found>, BTreeMap<String, String>), PackageError> {
     let mut entries = tree.entries().map_err(PackageError::Read)?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut listing = Listing::default();
@@ -100,7 +113,7 @@ pub fn read_tree(
         let item = read_plain(&mut *content, size, keep)?;
         listing.add_file(name, item);
     }
-    listing.sort(source, None)
+    listing.sort_all(source, None)
 }
 
 /// Whether a name may be that of a component's file or folder, or say the version.
@@ -109,6 +122,7 @@ fn counts(raw: &[u8]) -> bool {
     let is_version = name.rsplit('/').next() == Some(VERSION_FILE)
         && name.bytes().filter(|b| *b == b'/').count() <= 1;
     is_version
+        || template_name(&name).is_some()
         || [Layout::Deploy, Layout::Component]
             .into_iter()
             .any(|layout| place(layout, &name).is_some())

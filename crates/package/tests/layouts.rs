@@ -10,6 +10,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::package::Layout;
 use tarsops_package::{
     Archive, Found, Limits, PackageError, assemble, extract_file, read_archive, read_tree,
+    read_whole_tree,
 };
 
 const NODE: Component = Component::Tarsnode;
@@ -88,6 +89,47 @@ fn a_bundle_gives_all_its_components_in_one_pass() {
         .collect();
     let bundle = Layout::Bundle;
     assert_eq!(got, [(Component::Tarsregistry, bundle), (NODE, bundle)]);
+}
+
+#[test]
+fn the_templates_of_a_deploy_tree_come_along_and_may_be_all_of_it() {
+    let template = |lead: &str| {
+        let maker = Maker::new()
+            .file(&format!("{lead}FRAMEWORK_VERSION.txt"), b"3.0.17\n")
+            .file(&format!("{lead}framework/sql/db_tars.sql"), b"-- nothing\n")
+            .file(
+                &format!("{lead}framework/sql/template/tars.default"),
+                b"<tars>\n</tars>\n",
+            )
+            .file(&format!("{lead}framework/sql/template/.hidden"), b"x")
+            .file(&format!("{lead}framework/sql/template/old/tars.x"), b"x");
+        maker.tgz()
+    };
+    for lead in ["", "./", "deploy/"] {
+        let archive = read(&template(lead));
+        assert!(archive.found.is_empty(), "{lead}");
+        let names: Vec<&str> = archive.templates.keys().map(String::as_str).collect();
+        assert_eq!(names, ["tars.default"]);
+        assert_eq!(archive.templates["tars.default"], "<tars>\n</tars>\n");
+    }
+    let tree = Memory {
+        files: [
+            ("FRAMEWORK_VERSION.txt".into(), b"3.0.17".to_vec()),
+            (
+                "framework/sql/template/tars.default".into(),
+                b"a=1\n".to_vec(),
+            ),
+        ]
+        .into(),
+        others: Vec::new(),
+    };
+    let (found, templates) = read_whole_tree(&tree, "tree", &Limits::default()).unwrap();
+    assert_eq!((found.len(), templates.len()), (0, 1));
+    let bad = Maker::new()
+        .file("framework/sql/template/tars.default", b"\xff\xfe")
+        .tgz();
+    let error = read_archive(&bad[..], "a.tgz", &Limits::default()).unwrap_err();
+    assert!(matches!(error, PackageError::Template { .. }), "{error}");
 }
 
 #[test]

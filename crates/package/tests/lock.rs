@@ -51,6 +51,31 @@ fn the_text_is_stable_and_sorted() {
 }
 
 #[test]
+fn templates_are_kept_whole_and_each_text_once() {
+    let mut lock = lock();
+    let (old, new) = ("3.0.16".parse().unwrap(), "3.0.17".parse().unwrap());
+    let text = "<tars>\n\t# ünï: \"x\"\r\n    k = v \n</tars>\n\n";
+    let both = [
+        ("tars.default".to_owned(), text.to_owned()),
+        ("tars.springboot".to_owned(), text.to_owned()),
+    ];
+    lock.set_templates(old, both.clone().into());
+    lock.set_templates(new, both.into());
+    let written = lock.render().unwrap();
+    assert_eq!(written.matches("ünï").count(), 1, "{written}");
+    let again = LockFile::parse(&written).unwrap();
+    assert_eq!(again, lock);
+    assert_eq!(again.catalog().templates[&old]["tars.default"], text);
+    // A newer pinning keeps those of older releases.
+    let mut merged = again.clone();
+    merged.merge(LockFile::default());
+    assert_eq!(merged.templates().len(), 2);
+    // A text that somebody edited is not the pinned one.
+    let error = LockFile::parse(&written.replace("k = v", "k = w")).unwrap_err();
+    assert!(matches!(error, LockError::Template { .. }), "{error}");
+}
+
+#[test]
 fn a_lock_file_of_this_format_stays_readable_and_writable() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),

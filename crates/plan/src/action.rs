@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-
+use tarsops_conf::merge::Edit;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
@@ -45,6 +45,37 @@ pub enum Action {
         /// The node that the framework's rows have it on.
         node: String,
     },
+    /// Dump these databases whole, and keep the dump on the master.
+    Backup {
+        /// Which.
+        databases: Vec<String>,
+    },
+    /// Add a column to a table of `db_tars`.
+    AddColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type, with its default.
+        definition: String,
+    },
+    /// Change keys of a template.
+    MergeTemplate(Box<TemplateChange>),
+    /// Add a template that is not there.
+    AddTemplate(Box<NewTemplate>),
+    /// Put a template back as a run found it.
+    RestoreTemplate {
+        /// Which.
+        name: String,
+        /// The run that kept the row.
+        run: RunId,
+        /// The step that kept it.
+        step: String,
+        /// sha256 of the text that the run left, which must be there still; none for no such row.
+        now: Option<Digest>,
+        /// sha256 of the text that is put back; none if the row goes.
+        before: Option<Digest>,
+    },
     /// Give the row of a node what its last registration made it lose.
     PutLabels {
         /// Which node.
@@ -73,7 +104,20 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it works on the framework's database rather than on a host.
+    /// Whether it is about the database as such: its backup, its tables, its templates.
+    #[must_use]
+    pub const fn is_of_tables(&self) -> bool {
+        matches!(
+            self,
+            Self::Backup { .. }
+                | Self::AddColumn { .. }
+                | Self::MergeTemplate(_)
+                | Self::AddTemplate(_)
+                | Self::RestoreTemplate { .. }
+        )
+    }
+
+    /// Whether it works on rows about nodes and registries rather than on a host.
     #[must_use]
     pub const fn is_of_rows(&self) -> bool {
         matches!(
@@ -187,6 +231,34 @@ pub enum Cell {
     Number(i64),
     /// The database's own time.
     Now,
+}
+
+/// A change of a template by its meaning. No value of the live text is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateChange {
+    /// Which.
+    pub name: String,
+    /// The release whose keys come.
+    pub release: Version,
+    /// sha256 of the text that the edits were made for.
+    pub before: Digest,
+    /// sha256 of the text that they make of it.
+    pub after: Digest,
+    /// What is done, in this order.
+    pub edits: Vec<Edit>,
+}
+
+/// A template that comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTemplate {
+    /// Its name.
+    pub name: String,
+    /// Its parent.
+    pub parent: String,
+    /// The release that ships it.
+    pub release: Version,
+    /// Its text, with the placeholders filled. It holds no credential.
+    pub text: String,
 }
 
 /// What becomes of the component's folder as a whole.
@@ -309,6 +381,10 @@ pub struct AgentChange {
     /// What the node's row shall have again once it has registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<NodeLabels>,
+    /// Seconds for which it must have been well, where that is longer than the policy's: as long as
+    /// registries take to see that its servants are back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<u64>,
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_from: Option<(RunId, String)>,
@@ -355,7 +431,7 @@ pub struct CrontabBefore {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "kebab-case")]
 pub enum Undo {
-    /// The host puts its before-images back.
+    /// What was kept before is put back: by the host, or into the row.
     Restore,
     /// Another action takes it back.
     Inverse {

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod expansion;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,9 +42,10 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
         let node = match step.resource.node() {
             Some(node) => node,
             // Conditions over the framework's rows name what they are about themselves.
-            None if step.action.is_of_rows() => &input.desired.master,
+            None if step.action.is_of_rows() || step.action.is_of_tables() => &input.desired.master,
             None => continue,
         };
+        tables::pinned(step, input, &mut found);
         // A fresh plan rests on facts that hold now.
         for condition in &step.pre {
             if let Truth::Fails(why) | Truth::Unknown(why) = condition.eval(node, input.inventory) {
@@ -114,6 +116,10 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             expansion::rows(step, new, desired, scope, &mut found);
             continue;
         }
+        if step.action.is_of_tables() {
+            tables::shape(step, desired, scope, &mut found);
+            continue;
+        }
         if step.action.is_of_rows() || step.stage == Stage::Rows {
             rows(step, desired, scope, &mut found);
             continue;
@@ -150,6 +156,11 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             Action::ForgetNode { .. }
             | Action::ForgetRegistry { .. }
             | Action::PutLabels { .. }
+            | Action::Backup { .. }
+            | Action::AddColumn { .. }
+            | Action::MergeTemplate(_)
+            | Action::AddTemplate(_)
+            | Action::RestoreTemplate { .. }
             | Action::AddServers(_)
             | Action::RemoveServers(_) => {}
             Action::StartServer { component, node } => {
@@ -185,6 +196,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             }
         }
     }
+    tables::backed_up(plan, &mut found);
     batches(plan, desired, &mut found);
     expansion::order(plan, &mut found);
     found
@@ -221,6 +233,11 @@ fn place(
         ) => Stage::Rows,
         (Action::AddServers(_) | Action::StartServer { .. } | Action::StopServer { .. }, _) => {
             Stage::Expansion
+        }
+        (Action::Backup { .. }, _) => Stage::Backup,
+        (Action::AddColumn { .. }, _) => Stage::Schema,
+        (Action::MergeTemplate(_) | Action::AddTemplate(_) | Action::RestoreTemplate { .. }, _) => {
+            Stage::Templates
         }
         (Action::Recover { .. }, _) => Stage::Recover,
         (Action::ChangeAgent(c), sign) => match (c.component, sign) {
@@ -313,11 +330,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
             }
         }
         Action::RemoveServers(_) => say("it deletes rows that no run has written"),
-        Action::Recover { .. }
-        | Action::ChangeAgent(_)
-        | Action::AddServers(_)
-        | Action::StartServer { .. }
-        | Action::StopServer { .. } => {
+        _ => {
             say("it stands in another stage than its action");
         }
     }

@@ -199,6 +199,24 @@ pub enum Condition {
         /// Their names: `application.server`, or the adapter's.
         rows: BTreeSet<String>,
     },
+    /// `db_tars` is there and could be read.
+    DatabaseRead,
+    /// A table of `db_tars` has a column, or proven has not.
+    Column {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Whether it shall.
+        there: bool,
+    },
+    /// A template has this text, or is proven not to be there.
+    Template {
+        /// Its name.
+        name: String,
+        /// sha256 of its text; none for no such template.
+        digest: Option<Digest>,
+    },
     /// The folder belongs to this user.
     Owner {
         /// The user.
@@ -422,7 +440,10 @@ impl Condition {
             | Self::RegistryListed { .. }
             | Self::RegistryForgotten { .. }
             | Self::RowsAbsent { .. }
-            | Self::RowsThere { .. } => self.of_rows(node, inventory),
+            | Self::RowsThere { .. }
+            | Self::DatabaseRead
+            | Self::Column { .. }
+            | Self::Template { .. } => self.of_rows(node, inventory),
             Self::LabelsKept { labels } => on_host(node, inventory, |h| {
                 truth(h.labels == *labels, || match &h.labels {
                     Some(_) => "it keeps labels of its row".to_owned(),

@@ -7,10 +7,11 @@ mod servers;
 
 use std::collections::BTreeMap;
 
+use tarsops_conf::{Document, merge};
 use tarsops_model::agent::{AgentFacts, FileFact, OwnerFact, ProcessFact, TextFact};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{Answer, NodeLabels, NodeRow, Rows};
+use tarsops_model::framework::{Answer, NodeLabels, NodeRow, Rows, TemplateRow, parent_of};
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{Endpoint, NodeName, RunId};
@@ -49,6 +50,16 @@ impl Images {
         }
         let key = (run.clone(), step.to_owned());
         self.folders.insert(key, facts.clone());
+    }
+
+    /// Keeps the text of a template that is about to be written.
+    pub fn keep_template(&mut self, inventory: &Inventory, name: &str) {
+        if let Some(Observed::Present(rows)) = inventory.framework.as_ref().map(|f| f.rows())
+            && let Observed::Present(row) = rows.template(name)
+            && let Some(text) = &row.text
+        {
+            self.text(text.expose());
+        }
     }
 
     fn text_of(&self, digest: Digest) -> Observed<String> {
@@ -114,6 +125,47 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 }
             });
         }
+        // It changes nothing that is looked at.
+        Action::Backup { .. } => {}
+        Action::AddColumn { table, column, .. } => with_rows(inventory, |rows| {
+            if let Some(Observed::Present(all)) = rows.columns.get_mut(table) {
+                all.insert(column.clone());
+            }
+        }),
+        Action::MergeTemplate(change) => with_rows(inventory, |rows| {
+            let Observed::Present(all) = &mut rows.templates else {
+                return;
+            };
+            for row in all.iter_mut().filter(|r| r.name == change.name) {
+                let text = row.text.as_ref().map(|t| t.expose().to_owned());
+                let live = Document::parse(&text.unwrap_or_default());
+                if let Ok(after) = live.and_then(|live| merge::apply(&live, &change.edits)) {
+                    let parent = row.parent.clone().unwrap_or_default();
+                    *row = TemplateRow::with_text(&change.name, &parent, &after.to_string());
+                }
+            }
+        }),
+        Action::AddTemplate(new) => with_rows(inventory, |rows| {
+            if let Observed::Present(all) = &mut rows.templates {
+                all.push(TemplateRow::with_text(&new.name, &new.parent, &new.text));
+            }
+        }),
+        Action::RestoreTemplate { name, before, .. } => with_rows(inventory, |rows| {
+            let parent = rows
+                .template(name)
+                .present()
+                .and_then(|row| row.parent.clone())
+                .unwrap_or_else(|| parent_of(name).to_owned());
+            let Observed::Present(all) = &mut rows.templates else {
+                return;
+            };
+            all.retain(|r| r.name != *name);
+            if let Some(digest) = before
+                && let Observed::Present(text) = images.text_of(*digest)
+            {
+                all.push(TemplateRow::with_text(name, &parent, &text));
+            }
+        }),
         Action::ForgetRegistry { registry, node } => with_rows(inventory, |rows| {
             forget_registry(rows, registry, node);
         }),

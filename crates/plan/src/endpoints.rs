@@ -107,6 +107,11 @@ impl Endpoints {
             })
     }
 
+    /// Whether a step takes an endpoint away of a servant that has several.
+    pub(crate) fn is_shared(&self, step: &Step) -> bool {
+        self.taken(step).any(|servant| self.servants[servant].1 > 1)
+    }
+
     /// Whether a servant that has several endpoints would have none while `batch` and `step` run
     /// together.
     pub(crate) fn clash(&self, down: &BTreeMap<usize, usize>, step: &Step) -> bool {

@@ -136,6 +136,7 @@ pub(crate) fn assess(
         agent,
     };
     let mut lacking = Vec::new();
+    let mut unseen = false;
     for component in PLACED {
         let Some(server) = input
             .desired
@@ -146,6 +147,7 @@ pub(crate) fn assess(
         };
         match look.lacks(component, server) {
             Found::Nothing => {}
+            Found::Unseen => unseen = true,
             Found::Told(lines) => work.lines.extend(lines),
             Found::Missing { why } => {
                 let resource = look.resource(component);
@@ -178,7 +180,8 @@ pub(crate) fn assess(
         return work;
     }
     // A host comes whole or not at all: half of it would answer for what the other half lacks.
-    let held = work.lines.iter().any(|l| matches!(l, Line::Blocked { .. }))
+    let held = unseen
+        || work.lines.iter().any(|l| matches!(l, Line::Blocked { .. }))
         || work
             .drift
             .iter()
@@ -241,6 +244,8 @@ enum Found<'a> {
     Missing { why: Vec<Blocked> },
     /// It cannot be told.
     Unknown(Vec<String>),
+    /// It cannot be told, and the comparison of the core services says so.
+    Unseen,
     /// Something is missing.
     Lacks(Box<Lack<'a>>),
 }
@@ -263,7 +268,7 @@ fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
     input.inventory.framework.as_deref()
 }
 
-/// The rows, if both tables could be read; why not otherwise.
+/// The rows, if all tables that count could be read; why not otherwise.
 fn readable<'a>(
     input: &PlanInput<'a>,
 ) -> Result<(&'a Rows, &'a [ServerRow], &'a [AdapterRow]), String> {
@@ -275,6 +280,10 @@ fn readable<'a>(
         Observed::Present(rows) => rows,
         other => return Err(why(other.unknown())),
     };
+    // Whose database it is, the rows of registries and nodes tell.
+    if let Some(why) = rows.registries.unknown().or_else(|| rows.nodes.unknown()) {
+        return Err(why.to_owned());
+    }
     match (&rows.servers, &rows.adapters) {
         (Observed::Present(servers), Observed::Present(adapters)) => {
             Ok((rows, servers.as_slice(), adapters.as_slice()))
@@ -323,10 +332,9 @@ impl<'a> Look<'a> {
         let facts = match input.inventory.server(component, self.node) {
             Observed::Present(facts) => Some(facts),
             Observed::Absent => None,
-            // One that no lock file knows is no concern; the core services say it themselves.
-            Observed::Unknown(_) if !known || servers::CORE.contains(&component) => {
-                return Found::Nothing;
-            }
+            // One that no lock file knows is no concern.
+            Observed::Unknown(_) if !known => return Found::Nothing,
+            Observed::Unknown(_) if servers::CORE.contains(&component) => return Found::Unseen,
             Observed::Unknown(why) => return Found::Unknown(vec![why]),
         };
         if input.desired.database().is_none() {
@@ -545,6 +553,12 @@ impl<'a> Look<'a> {
                 Observed::Unknown(why) => unknown.push(format!("the install path: {why}")),
                 _ => {}
             }
+        }
+        // Whose database it is, AdminRegistry tells as well.
+        if let (Some(Observed::Unknown(why)), false) = (framework(input).map(|f| &f.admin), starts)
+            && input.desired.rpc != Rpc::Off
+        {
+            unknown.push(format!("AdminRegistry: {why}"));
         }
         if starts {
             match framework(input).map(|f| &f.admin) {

@@ -8,7 +8,9 @@
 //! | [`input`] | all that the planner may know |
 //! | [`drift`] | what differs, resource by resource |
 //! | [`assess`] | compares tarsnode on one node with the spec |
+//! | [`gates`] | steps that would make versions meet that cannot work together |
 //! | [`crontab`] | the monitor's line among other people's lines |
+//! | [`database`] | the columns and templates of a release, and the backup before |
 //! | [`action`] | what can be done, every detail filled in |
 //! | [`expansion`] | components that come to a framework host |
 //! | [`condition`] | predicates as data over observed facts |
@@ -17,6 +19,7 @@
 //! | [`report`] | typed reasons for what the plan does not do |
 //! | [`checker`] | an independent look at a whole plan |
 //! | [`restore`] | the way back from an earlier change |
+//! | [`memory`] | the same for the database |
 //! | [`effect`] | what an action does to an inventory |
 //! | [`render`] | the plan as text |
 //! | [`names`] | many node names as few ranges |
@@ -26,12 +29,15 @@ pub mod assess;
 pub mod checker;
 pub mod condition;
 pub mod crontab;
+pub mod database;
 pub mod drift;
 pub mod effect;
 pub mod endpoints;
 pub mod expansion;
 pub mod findings;
+pub mod gates;
 pub mod input;
+pub mod memory;
 pub mod names;
 pub mod plan;
 pub mod planner;

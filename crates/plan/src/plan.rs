@@ -20,6 +20,12 @@ pub const FORMAT: &str = "tarsops.plan/1";
 pub enum Stage {
     /// Ending what earlier runs left.
     Recover,
+    /// The dump of the database before anything of it changes.
+    Backup,
+    /// Columns that the release needs.
+    Schema,
+    /// Templates of the release.
+    Templates,
     /// Registries, one at a time.
     Registries,
     /// `tarsAdminRegistry`.
@@ -40,8 +46,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Recover,
+        Self::Backup,
+        Self::Schema,
+        Self::Templates,
         Self::Registries,
         Self::AdminRegistry,
         Self::CoreServices,
@@ -57,6 +66,9 @@ impl Stage {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Recover => "end unfinished changes",
+            Self::Backup => "backup of the database",
+            Self::Schema => "schema",
+            Self::Templates => "templates",
             Self::Agents => "tarsnode",
             Self::Expansion => "framework hosts, expansion",
             Self::AgentRemoval => "tarsnode, removal",
@@ -106,6 +118,20 @@ pub struct Step {
     pub post: Vec<Condition>,
     /// How it is taken back.
     pub undo: Undo,
+}
+
+impl Step {
+    /// Whether it changes the framework's database; a backup comes before every such step. The
+    /// removal of a registry does, where its rows are known.
+    #[must_use]
+    pub fn changes_database(&self) -> bool {
+        let forgets = |c: &Condition| matches!(c, Condition::RegistryForgotten { .. });
+        match &self.action {
+            Action::Backup { .. } => false,
+            Action::ChangeAgent(_) => self.post.iter().any(forgets),
+            action => action.is_of_rows() || action.is_of_tables(),
+        }
+    }
 }
 
 /// What must hold between two batches.
@@ -165,6 +191,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether any step changes the framework's database.
+    #[must_use]
+    pub fn changes_database(&self) -> bool {
+        self.steps.iter().any(Step::changes_database)
+    }
+
     /// Whether it does nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

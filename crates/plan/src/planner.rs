@@ -16,9 +16,11 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Folder, Undo};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::condition::Condition;
+use crate::database;
 use crate::drift::{Drift, DriftKind};
 use crate::endpoints::Endpoints;
 use crate::findings::{self, Finding, Grade};
+use crate::gates;
 use crate::input::PlanInput;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
@@ -50,10 +52,17 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         draft.rows.extend(steps);
         draft.report.extend(lines);
     }
+    draft.database(input);
     draft.findings(input);
+    let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
+    let held = gates::hold_back(input, core, &mut draft.agents);
+    draft.report.extend(held);
 
     // The stages, in the order of the work.
     draft.recover();
+    draft.backup(input);
+    draft.schema(&input.desired.policy);
+    draft.templates(&input.desired.policy);
     draft.registries(&input.desired.policy);
     draft.admin_registry(&input.desired.policy);
     draft.core_services(&input.desired.policy);
@@ -97,6 +106,8 @@ struct Draft {
     core: Vec<Step>,
     registry_removals: Vec<Step>,
     rows: Vec<Step>,
+    schema: Vec<Step>,
+    templates: Vec<Step>,
     steps: Vec<Step>,
     gates: Vec<Gate>,
     batch: u32,
@@ -370,9 +381,11 @@ impl Draft {
                     };
                     servers += usize::from(counts);
                 }
-                Resource::Schema(_) => topics.push(("database", "schema and templates".into())),
                 Resource::Web(_) => topics.push(("web", "the management platform".into())),
-                Resource::Host(_) | Resource::Agent(_) | Resource::RegistryEndpoint => {}
+                Resource::Host(_)
+                | Resource::Agent(_)
+                | Resource::Schema(_)
+                | Resource::RegistryEndpoint => {}
             }
         }
         if servers > 0 {
@@ -384,6 +397,15 @@ impl Draft {
                 what,
             });
         }
+    }
+
+    /// What the release needs of the database.
+    fn database(&mut self, input: &PlanInput<'_>) {
+        let work = database::assess(input);
+        self.schema = work.schema;
+        self.templates = work.templates;
+        self.drift.extend(work.drift);
+        self.report.extend(work.lines);
     }
 
     /// What the sources say against each other, and what they did not say.
@@ -435,6 +457,8 @@ impl Draft {
                 self.removals.clear();
                 self.registry_removals.clear();
                 self.rows.clear();
+                self.schema.clear();
+                self.templates.clear();
             }
         }
         self.drift.extend(findings::unknowns(input));
@@ -484,6 +508,8 @@ impl Draft {
         let mut summary = Summary::default();
         for step in &self.steps {
             match (&step.action, step.sign) {
+                // It changes nothing of the cluster.
+                (Action::Backup { .. }, _) => {}
                 (Action::Recover { .. }, _) | (_, Sign::Change) => summary.change += 1,
                 (_, Sign::Add) => summary.add += 1,
                 (_, Sign::Remove) => summary.remove += 1,

@@ -65,7 +65,10 @@ pub fn text(plan: &Plan, style: Style) -> String {
         }
         if matches!(
             stage,
-            Stage::Registries
+            Stage::Backup
+                | Stage::Schema
+                | Stage::Templates
+                | Stage::Registries
                 | Stage::AdminRegistry
                 | Stage::CoreServices
                 | Stage::Expansion

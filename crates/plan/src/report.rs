@@ -147,6 +147,28 @@ pub enum Blocked {
     },
     /// No registry answers that a started tarsnode could register with.
     NoRegistry,
+    /// There is no database, and none is made.
+    NoDatabase {
+        /// Whether the spec says `rebuild: bootstrap`.
+        bootstrap: bool,
+    },
+    /// The release and people changed the same keys of a template.
+    TemplateConflict {
+        /// The release.
+        release: Version,
+        /// Which keys, each with its values.
+        keys: Vec<Clash>,
+    },
+    /// A template needs credentials of the database that are nowhere to be had.
+    NoCredentials {
+        /// Where they would stand.
+        keys: Vec<String>,
+    },
+    /// A template would have no parent.
+    NoParent {
+        /// Its name.
+        parent: String,
+    },
     /// Another process listens on the port that it needs.
     PortTaken {
         /// Which port.
@@ -157,6 +179,26 @@ pub enum Blocked {
     /// Something that it rests upon cannot be seen.
     Unseen {
         /// What, and why not.
+        why: String,
+    },
+    /// Another component, which stays as it is, is of a version that it could not work with, or of
+    /// one that is not known while that matters.
+    VersionsApart {
+        /// Which component would change.
+        component: Component,
+        /// To which version.
+        to: Version,
+        /// Which one stays.
+        other: Component,
+        /// On which node.
+        at: NodeName,
+        /// At which version; none where that is not known.
+        its: Option<Version>,
+        /// Which version makes the difference.
+        since: Version,
+        /// Which rule says so.
+        rule: String,
+        /// What breaks, or why the version is not known.
         why: String,
     },
     /// The sources contradict each other in a way that forbids every change.
@@ -173,6 +215,19 @@ pub enum Blocked {
         /// The first day on which drift is an alarm again.
         until: String,
     },
+}
+
+/// A key with its values in the old release, the new one, and the database, as they may be shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Clash {
+    /// Where it stands, such as `/tars/reap<nodeTimeout>`.
+    pub at: String,
+    /// What the release ships that the cluster runs.
+    pub old: String,
+    /// What the wanted one ships.
+    pub new: String,
+    /// What the database has.
+    pub live: String,
 }
 
 impl Blocked {
@@ -221,15 +276,48 @@ impl Blocked {
                 "move them away, or say `stop_servers: true` in the node's override".to_owned()
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
-            Self::Unreadable { .. } => "repair or remove the file by hand".to_owned(),
+            Self::Unreadable { .. } => "repair or remove it by hand".to_owned(),
             Self::StillAnswers { .. } => "wait until nobody has answered for a minute; `state: absent` removes it from a machine that lives".to_owned(),
             Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
             Self::NoRegistry => "bring a registry of the spec up first".to_owned(),
             Self::PortTaken { port } => {
                 format!("find it with `ss -ltnp sport = :{port}` there and move it away")
             }
+            Self::NoDatabase { bootstrap: true } => {
+                "tarsops does not create one yet; correct `database.address` if it is the wrong server".to_owned()
+            }
+            Self::NoDatabase { bootstrap: false } => {
+                "correct `database.address` if it is the wrong server; tarsops creates none".to_owned()
+            }
+            Self::TemplateConflict { .. } => {
+                "to take the release's value, write it into the template in the management platform; to keep yours, change nothing: it stays, and the template does not follow the release".to_owned()
+            }
+            Self::NoCredentials { .. } => {
+                "add them in the management platform: they are the database's host, port, user and password for the framework".to_owned()
+            }
+            Self::NoParent { parent } => format!("add {parent} first"),
             Self::Watched => "take the line with check.sh out of the crontab there".to_owned(),
             Self::Unseen { .. } => "make it readable for the SSH user, or say `become: sudo`".to_owned(),
+            Self::VersionsApart {
+                component,
+                to,
+                other,
+                at,
+                its,
+                since,
+                ..
+            } => match its {
+                None if *other == Component::TarsAdminRegistry => {
+                    "let it be asked (`rpc`), or pin the package that it came from".to_owned()
+                }
+                None => format!("pin the package of {other} that it came from"),
+                Some(_) if to >= since => format!(
+                    "bring {other} on {at} to {since} or later first: it may be in maintenance, of an unknown binary, or left out by `--on`"
+                ),
+                Some(_) => format!(
+                    "bring {other} on {at} below {since} first, or leave {component} at {since} or later"
+                ),
+            },
             Self::Finding { cure, .. } => cure.clone(),
             Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
         }
@@ -311,10 +399,61 @@ impl fmt::Display for Blocked {
                     "another process listens on port {port}, which tarsnode needs"
                 )
             }
+            Self::NoDatabase { bootstrap: true } => f.write_str(
+                "there is no db_tars; the spec lets it be created, and this version of tarsops does not do that yet",
+            ),
+            Self::NoDatabase { bootstrap: false } => {
+                f.write_str("there is no db_tars, and the spec says `rebuild: never`")
+            }
+            Self::TemplateConflict { release, keys } => {
+                let keys: Vec<String> = keys
+                    .iter()
+                    .map(|k| {
+                        format!(
+                            "{} (was shipped as {}, {release} has {}, here {})",
+                            k.at, k.old, k.new, k.live
+                        )
+                    })
+                    .collect();
+                write!(
+                    f,
+                    "it was changed here and by the release: {}",
+                    keys.join(", ")
+                )
+            }
+            Self::NoCredentials { keys } => {
+                write!(f, "nobody knows what belongs into {}", keys.join(", "))
+            }
+            Self::NoParent { parent } => write!(f, "its parent {parent} is not there"),
             Self::Watched => {
                 f.write_str("a check.sh in its crontab would start again what is stopped")
             }
             Self::Unseen { why } => write!(f, "it cannot be seen: {why}"),
+            Self::VersionsApart {
+                component,
+                to,
+                other,
+                at,
+                its: Some(its),
+                why,
+                ..
+            } => write!(
+                f,
+                "{component} {to} cannot work with {other} {its} on {at}, which stays as it is: {why}"
+            ),
+            Self::VersionsApart {
+                component,
+                to,
+                other,
+                at,
+                its: None,
+                since,
+                why,
+                ..
+            } => write!(
+                f,
+                "{component} {to} comes to {since}, and which version {other} on {at} has is not known: {why}"
+            ),
             Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }

@@ -158,6 +158,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         folder_from: (folder == Folder::Create).then(|| kept.clone()),
         registry: done.registry.clone(),
         labels: None,
+        settle: done.settle,
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
         takes_back: Some(intent.run.clone()),
     };

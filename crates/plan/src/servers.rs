@@ -613,5 +613,6 @@ pub(crate) fn blank(
         labels: None,
         owners_from: None,
         takes_back: None,
+        settle: None,
     })
 }

@@ -159,8 +159,9 @@ fn each_contradiction_has_its_name() {
         };
         assert_eq!(line.result, wanted, "{name}");
         let plan = w.plan();
-        // Whoever holds the port keeps the agent from being installed.
-        let blocks = grade == Grade::Blocked || name == Name::PortTaken;
+        // Whoever holds the port keeps the agent from being installed, and no database is made.
+        let alone = [Name::PortTaken, Name::NoDatabase].contains(&name);
+        let blocks = grade == Grade::Blocked || alone;
         assert_eq!(plan.is_blocked(), blocks, "{name}");
         let told = plan
             .drift
@@ -262,12 +263,12 @@ fn rows_of_a_node_that_is_gone_are_deleted_when_nobody_answers() {
     assert_eq!(plan.summary.remove, 1);
     let Action::ForgetNode {
         node: forgotten, ..
-    } = &plan.steps[0].action
+    } = &plan.steps[1].action
     else {
-        panic!("{:?}", plan.steps[0].action);
+        panic!("{:?}", plan.steps[1].action);
     };
     assert_eq!(*forgotten, node);
-    effect::apply(&mut w.inventory, &plan.steps[0].action);
+    effect::apply(&mut w.inventory, &plan.steps[1].action);
     let after = w.plan();
     assert!(
         after.is_empty() && after.drift.is_empty(),
@@ -282,21 +283,21 @@ fn rows_of_a_dead_registry_go_and_the_last_living_one_stays() {
     list(&mut rows(&mut w).registries).push(registry("10.9.9.9:17890", "active", 500));
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
-    assert_eq!(plan.steps.len(), 1);
+    assert_eq!(plan.steps.len(), 2);
     let mut after = world(4);
-    after.inventory = effect::after(&w.inventory, &plan.steps[0].action);
+    after.inventory = effect::after(&w.inventory, &plan.steps[1].action);
     assert!(after.plan().is_empty() && after.plan().drift.is_empty());
     // The checker does not take the planner's word.
     let mut forged = plan.clone();
     let named = w.desired.registries.iter().next().unwrap().clone();
-    forged.steps[0].resource = ResourceId::RegistryEndpoint(named.clone());
-    forged.steps[0].action = Action::ForgetRegistry {
+    forged.steps[1].resource = ResourceId::RegistryEndpoint(named.clone());
+    forged.steps[1].action = Action::ForgetRegistry {
         registry: named,
         node: "10.0.0.1".to_owned(),
     };
     assert!(checker::check_document(&forged, &w.desired).is_err());
     let mut forged = plan;
-    forged.steps[0].pre.clear();
+    forged.steps[1].pre.clear();
     assert!(checker::check_document(&forged, &w.desired).is_err());
     // With no registry of the spec alive, nobody is forgotten.
     for answer in framework(&mut w).registries.values_mut() {
@@ -417,7 +418,7 @@ fn a_registry_beyond_the_spec_is_removed_while_another_one_lives() {
     ));
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
-    let [step] = plan.steps.as_slice() else {
+    let [_, step] = plan.steps.as_slice() else {
         panic!("{:?}", plan.steps);
     };
     let change = support::change(step);
@@ -427,7 +428,7 @@ fn a_registry_beyond_the_spec_is_removed_while_another_one_lives() {
     assert!(step.pre.contains(&Condition::RegistryLeft));
     // The checker does not take the planner's word.
     let mut forged = plan.clone();
-    forged.steps[0]
+    forged.steps[1]
         .pre
         .retain(|c| *c != Condition::RegistryLeft);
     assert!(checker::check_document(&forged, &w.desired).is_err());
@@ -488,9 +489,9 @@ fn a_restart_keeps_what_a_registration_loses() {
     host(&mut w, 2).labels = Some(labels.clone());
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
-    assert_eq!(plan.steps.len(), 1);
-    assert!(matches!(&plan.steps[0].action, Action::PutLabels { labels: l, .. } if *l == labels));
-    effect::apply(&mut w.inventory, &plan.steps[0].action);
+    assert_eq!(plan.steps.len(), 2);
+    assert!(matches!(&plan.steps[1].action, Action::PutLabels { labels: l, .. } if *l == labels));
+    effect::apply(&mut w.inventory, &plan.steps[1].action);
     assert!(w.plan().is_empty());
     assert_eq!(NodeLabels::of(node_row(&mut w, 2)), Some(labels));
 }

@@ -526,6 +526,7 @@ fn no_rows() -> Rows {
         adapters: not_asked(),
         registries: not_asked(),
         templates: not_asked(),
+        columns: BTreeMap::new(),
     }
 }
 

@@ -31,6 +31,7 @@ mod shape;
 mod source;
 mod starter;
 mod tree;
+mod versions;
 
 #[cfg(test)]
 mod tests;

@@ -126,6 +126,10 @@ rules! {
     NoMaster, "no-master", Error;
     /// tarslog is placed on more than one node.
     TwoTarslogs, "two-tarslogs", Error;
+    /// Two components have versions that cannot work together.
+    VersionsApart, "versions-apart", Error;
+    /// A component is placed on several nodes, at a version of which there can be only one.
+    SeveralTooEarly, "several-too-early", Error;
     /// A node's name or address means "this machine".
     LocalNode, "local-node", Error;
     /// A node lies on the loopback network.

@@ -30,6 +30,7 @@ pub(crate) fn check(check: &mut Check<'_>, members: &[Member<'_>]) -> Facts {
     let nodes: Nodes<'_, '_> = members.iter().map(|m| (&m.name, m)).collect();
     let master = master(check, members);
     let placement = placement(check, members, &nodes);
+    crate::versions::check(check, members, &placement);
     endpoints(check, members, &placement);
     references(check, &nodes);
     overrides(check);

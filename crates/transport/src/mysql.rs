@@ -9,12 +9,16 @@
 //! The password is in no message, no argument and no log; it goes into the connection and nowhere
 //! else.
 
+mod backup;
 mod change;
 mod insert;
 mod rows;
+mod templates;
 
+pub use backup::{BackupError, Dump, Tool};
 pub use change::Which;
 pub use insert::{Insertion, NewValue};
+pub use templates::{Decide, NewText, TemplateText, WriteError};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

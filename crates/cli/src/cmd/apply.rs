@@ -177,13 +177,20 @@ pub fn ask(plan: &Plan) -> Result<()> {
             .code(exit::USAGE)
             .hint("say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`"));
     }
-    let hosts = plan.steps.len();
+    let hosts = plan
+        .steps
+        .iter()
+        .filter(|s| s.resource.node().is_some())
+        .count();
+    let what = match (hosts, plan.changes_database()) {
+        (0, _) => "the database".to_owned(),
+        (1, false) => "1 host".to_owned(),
+        (1, true) => "1 host and the database".to_owned(),
+        (n, false) => format!("{n} hosts"),
+        (n, true) => format!("{n} hosts and the database"),
+    };
     let mut err = std::io::stderr();
-    let _ = write!(
-        err,
-        "Change {hosts} host{}? Only `yes` is taken: ",
-        if hosts == 1 { "" } else { "s" }
-    );
+    let _ = write!(err, "Change {what}? Only `yes` is taken: ");
     let _ = err.flush();
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
@@ -248,6 +255,8 @@ pub async fn carry_out(
         stop_on_failure: desired.policy.on_failure == tarsops_model::desired::OnFailure::Stop,
         journal: tokio::sync::Mutex::new(journal),
         watch: &watch,
+        database: watch.access(),
+        spool: context.store.spool().to_path_buf(),
     };
     let outcome = tokio::select! {
         outcome = execute(&run, plan, silent) => Some(outcome),
@@ -319,8 +328,28 @@ async fn finish(
         Some(plan) => serde_json::to_value(plan.summary).unwrap_or_default(),
         None => serde_json::Value::Null,
     };
+    let seconds = |d: std::time::Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
+    let stages: Vec<serde_json::Value> = outcome
+        .stages
+        .iter()
+        .map(|s| {
+            serde_json::json!({
+                "stage": s.stage, "steps": s.steps, "seconds": seconds(s.took),
+                "settled": seconds(s.settled),
+            })
+        })
+        .collect();
+    for s in &outcome.stages {
+        say(&format!(
+            "{}: {} steps in {:.1} s, {:.1} s beyond settling",
+            s.stage.title(),
+            s.steps,
+            s.took.as_secs_f64(),
+            s.took.saturating_sub(s.settled).as_secs_f64()
+        ));
+    }
     let document = serde_json::json!({
-        "format": "tarsops.apply/1", "cluster": context.desired().cluster, "exit_code": code,
+        "format": "tarsops.apply/1", "stages": stages, "cluster": context.desired().cluster, "exit_code": code,
         "outcome": word, "steps": steps, "not_begun": outcome.not_begun, "left": left_json,
     });
     if let Some(plan) = left {

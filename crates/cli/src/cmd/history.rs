@@ -35,10 +35,9 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
             "run": id,
             "changes": changes.iter().map(|c| serde_json::json!({
                 "node": c.node, "step": c.step, "verdict": c.verdict, "text": c.text,
-                "summary": c.intent.as_ref().map(|i| i.change.summary.clone()),
-                "holder": c.intent.as_ref().map(|i| i.holder.clone()),
-                "started_at": c.intent.as_ref().map(|i| i.started_at),
-                "spec_digest": c.intent.as_ref().map(|i| i.spec_digest),
+                "summary": c.summary(), "holder": c.holder(),
+                "started_at": c.started_at(), "spec_digest": c.spec_digest(),
+                "database": c.database.as_ref().map(|i| &i.deed),
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     });
@@ -96,10 +95,7 @@ fn line(out: &mut String, id: &RunId, changes: &[Remembered]) {
         *verdicts.entry(&change.verdict).or_default() += 1;
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(v, n)| format!("{n} {v}")).collect();
-    let holder = changes
-        .iter()
-        .find_map(|c| c.intent.as_ref())
-        .map_or("?", |i| &i.holder);
+    let holder = changes.iter().find_map(Remembered::holder).unwrap_or("?");
     let _ = writeln!(
         out,
         "{id}  {}  {}  by {holder}",
@@ -112,10 +108,7 @@ fn whole(out: &mut String, id: &RunId, changes: &[Remembered]) {
     line(out, id, changes);
     let mut groups: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
-        let summary = change
-            .intent
-            .as_ref()
-            .map_or_else(|| change.step.clone(), |i| i.change.summary.clone());
+        let summary = change.summary().unwrap_or(&change.step).to_owned();
         groups
             .entry((summary, change.verdict.clone(), change.text.clone()))
             .or_default()

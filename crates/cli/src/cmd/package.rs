@@ -45,7 +45,14 @@ async fn lock(global: &Global, look: &Look) -> Result {
         }
     } else {
         for version in versions {
-            let found = context.store.read_folder(version, &Component::ALL, false)?;
+            let mut templates = std::collections::BTreeMap::new();
+            let found =
+                context
+                    .store
+                    .read_release(version, &Component::ALL, false, &mut templates)?;
+            if !templates.is_empty() {
+                fresh.set_templates(version, templates);
+            }
             let there: std::collections::BTreeSet<Component> = found
                 .iter()
                 .filter(|f| f.binary().is_some())
@@ -107,6 +114,9 @@ fn list_json(lock: &LockFile) -> Result<String> {
         "format": "tarsops.packages/1",
         "packages": lock.pins().collect::<Vec<_>>(),
         "known": lock.known().collect::<Vec<_>>(),
+        "templates": lock.templates().iter().map(|(version, all)| {
+            (version.to_string(), all.keys().collect::<Vec<_>>())
+        }).collect::<std::collections::BTreeMap<_, _>>(),
     });
     Ok(format!("{document:#}\n"))
 }
@@ -143,6 +153,9 @@ fn ls(global: &Global) -> Result {
             pin.source,
             if managed { "" } else { "  (not managed yet)" },
         );
+    }
+    for (version, all) in lock.templates() {
+        let _ = writeln!(text, "  templates         {version:<8} {:>13}", all.len());
     }
     for known in lock.known() {
         let _ = writeln!(

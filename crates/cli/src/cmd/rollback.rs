@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use tarsops_apply::execute::Interrupt;
-use tarsops_apply::history::ask;
+use tarsops_apply::history::{Remembered, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Rpc;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Folder, Undo};
+use tarsops_plan::database::backup;
+use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
 use tarsops_plan::restore::{Intent, way_back};
+use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
 use crate::context::{Context, print, publish, say, style};
@@ -43,13 +46,30 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let report = context.look(&Bar::new("looking at")).await;
     super::plan::explain_silence(&report);
     let mut steps: Vec<Step> = Vec::new();
+    let mut tables: Vec<Step> = Vec::new();
     let mut refused: Vec<String> = Vec::new();
     // Whether a damaged record is of a change that was made is not known: it counts.
     let counts = |word: &str| word == "ok" || word == "damaged";
+    // A step on the database that was cut off has changed a row whole or not at all: it is asked.
+    let cut = |c: &Remembered| c.database.is_some() && c.verdict == "unfinished";
     let mut inventory = report.inventory.clone();
-    let mut newest_first: Vec<_> = changes.iter().filter(|c| counts(&c.verdict)).collect();
+    let meant = changes.iter().filter(|c| counts(&c.verdict) || cut(c));
+    let mut newest_first: Vec<_> = meant.collect();
     newest_first.sort_by_key(|c| std::cmp::Reverse(rank(c.intent.as_ref())));
     for change in newest_first {
+        if let (Some(intent), true) = (&change.database, change.verdict != "damaged") {
+            if let Deed::Column { table, column } = &intent.deed {
+                say(&format!(
+                    "{}: the column {column} of {table} stays; nothing reads it before the new version",
+                    change.node
+                ));
+            }
+            match memory::way_back(intent, &report.inventory) {
+                Ok(step) => tables.extend(step),
+                Err(why) => refused.push(format!("{}: {why}", intent.resource)),
+            }
+            continue;
+        }
         if change.verdict == "damaged" {
             refused.push(format!(
                 "{}: what it wrote down of the run is damaged",
@@ -102,6 +122,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         }
     }
     let mut plan = as_plan(&context, steps);
+    with_tables(&report, &mut plan, tables);
     if !refused.is_empty() {
         return Err(Failure::new(format!(
             "run {id} cannot be taken back whole; nothing was changed"
@@ -110,7 +131,11 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         .hint("put those hosts right, or narrow with --on")
         .about(refused));
     }
-    plan.nodes = plan.steps.len();
+    plan.nodes = plan
+        .steps
+        .iter()
+        .filter(|s| s.resource.node().is_some())
+        .count();
     let text = render::text(&plan, style(global));
     if global.json {
         say(text.trim_end())
@@ -144,15 +169,62 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             "node": e.node, "verdict": e.verdict.word(), "why": e.verdict.why(),
         })).collect::<Vec<_>>(),
     });
-    let good = outcome.ends.iter().filter(|e| e.verdict.is_good()).count();
+    let of = |tables: bool| {
+        let mine: Vec<&Step> = plan
+            .steps
+            .iter()
+            .filter(|s| s.action.is_of_tables() == tables)
+            .filter(|s| !matches!(s.action, Action::Backup { .. }))
+            .collect();
+        let good = outcome
+            .ends
+            .iter()
+            .filter(|e| e.verdict.is_good() && mine.iter().any(|s| s.id == e.step))
+            .count();
+        (good, mine.len())
+    };
+    let mut back = Vec::new();
+    for (counted, what) in [(of(false), "hosts"), (of(true), "templates")] {
+        if counted.1 > 0 {
+            back.push(format!("{} of {} {what}", counted.0, counted.1));
+        }
+    }
     let text = format!(
-        "Rollback: {good} of {} hosts are where they were before run {id}.\n\
+        "Rollback: {} are where they were before run {id}.\n\
          The spec still asks for what that run did: revert the commit as well.\n",
-        plan.steps.len()
+        back.join(" and ")
     );
     publish(global, &format!("{document:#}\n"), &text)?;
     context.close().await;
     Ok(code)
+}
+
+/// Puts templates back one by one after the hosts, as they came before them; and a dump of the
+/// database before all of it.
+fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
+    // A registry that was removed comes back with its rows.
+    let rows = plan.steps.iter().any(|s| {
+        matches!(&s.action, Action::ChangeAgent(c) if c.registry.is_some() && c.folder_from.is_some())
+    });
+    if tables.is_empty() && !rows {
+        return;
+    }
+    let mut batch = plan.steps.iter().map(|s| s.batch).max().unwrap_or(0);
+    // Newest first.
+    tables.reverse();
+    for mut step in tables {
+        batch += 1;
+        step.batch = batch;
+        match step.sign {
+            Sign::Add => plan.summary.add += 1,
+            Sign::Change => plan.summary.change += 1,
+            Sign::Remove => plan.summary.remove += 1,
+        }
+        plan.steps.push(step);
+    }
+    if let Some((step, _)) = backup(&report.inventory) {
+        plan.steps.insert(0, step);
+    }
 }
 
 /// The rank of a change of the crontab alone, which an expansion makes last.

@@ -8,8 +8,11 @@
 mod support;
 mod world;
 
+mod core;
+mod database;
 mod expand;
 mod faults;
 mod gates;
+mod killed;
 mod registries;
 mod truth;

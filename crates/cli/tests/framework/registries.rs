@@ -58,7 +58,7 @@ fn a_registry_leaves_with_its_rows_and_every_locator_follows_and_comes_back(worl
         .says("stop and remove the registry")
         .says("1 to remove");
     let applied = world.tarsops(["apply", "-y"]);
-    applied.exits(0).says("1 done");
+    applied.exits(0).says("2 done");
     assert!(world.pids(2, "tarsregistry").is_empty());
     assert!(!world.tars(2).join("tarsregistry").exists());
     for n in 1..=4 {

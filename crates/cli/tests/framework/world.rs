@@ -24,6 +24,14 @@ pub(crate) const OLD: &str = "3.0.17";
 pub(crate) const NEW: &str = "3.0.18";
 pub(crate) const NEWER: &str = "3.0.19";
 
+/// The core services beside tarsnode.
+pub(crate) const CORE: [&str; 4] = [
+    "tarsregistry",
+    "tarsAdminRegistry",
+    "tarsconfig",
+    "tarspatch",
+];
+
 /// A cluster: host 1 is the master, host 2 a slave, the others plain nodes.
 pub(crate) struct World {
     pub(crate) database: MariaDb,
@@ -46,6 +54,9 @@ pub(crate) struct Spec {
     pub(crate) overrides: Vec<String>,
     pub(crate) deadline: &'static str,
     pub(crate) registries: Option<String>,
+    /// Further keys of `framework` and `rollout`, as YAML.
+    pub(crate) framework: &'static str,
+    pub(crate) rollout: &'static str,
 }
 
 impl Drop for World {
@@ -120,6 +131,8 @@ impl World {
                 overrides: vec![],
                 deadline: "20s",
                 registries: None,
+                framework: "",
+                rollout: "",
             },
         };
         std::fs::write(world.dir().join("password"), PASSWORD).unwrap();
@@ -138,6 +151,32 @@ impl World {
         let world = Self::bare(count);
         world.tarsops(["apply", "-y"]).exits(0);
         world
+    }
+
+    /// As [`World::new`], with packages of the core services as well.
+    pub(crate) fn with_core(count: usize) -> Self {
+        let mut world = Self::new(count);
+        for version in [OLD, NEW, NEWER] {
+            world.pack(&CORE, version, Behaviour::Healthy);
+        }
+        world.respec(|_| ());
+        world
+    }
+
+    /// Puts programs of components that behave so among the packages of a version.
+    pub(crate) fn pack(&self, components: &[&str], version: &str, behaviour: Behaviour) {
+        let identity = Identity::new(version, behaviour);
+        let cluster = &self.cluster;
+        cluster
+            .add_components(&program(), components, &identity)
+            .unwrap();
+    }
+
+    /// The digest of the program of a component that lies on host `n`.
+    pub(crate) fn installed(&self, n: usize, component: &str) -> String {
+        let binary = self.tars(n).join(component).join("bin").join(component);
+        let bytes = std::fs::read(binary).unwrap();
+        tarsops_model::digest::Digest::of(&bytes).to_string()
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -168,18 +207,20 @@ impl World {
         });
         let mut out = format!(
             "schema: tarsops/v1\ncluster: test\nrebuild: never\nframework:\n  version: {}\n  \
-             packages: {}/{{version}}\n  install_path: {}\n  run_user: {user}\nssh:\n  user: {user}\n  \
+             packages: {}/{{version}}\n  install_path: {}\n  run_user: {user}\n{}ssh:\n  user: {user}\n  \
              port: {}\n  identity: {}\n  known_hosts: {}\n  config: ./ssh_config\nrpc: {}\n\
              registry:\n  endpoints: [{registries}]\n\
-             rollout: {{canary: 1, max_parallel: 5, settle: 1s, deadline: {}}}\n",
+             rollout: {{canary: 1, max_parallel: 5, settle: 1s, registry_settle: 2s, deadline: {}{}}}\n",
             spec.version,
             facts.packages.display(),
             hosts[0].install_path.display(),
+            spec.framework,
             hosts[0].ssh_port,
             facts.identity.display(),
             facts.known_hosts.display(),
             spec.rpc,
             spec.deadline,
+            spec.rollout,
             user = facts.user,
         );
         if spec.database {

@@ -36,6 +36,7 @@ impl Work<'_> {
             registry_host: registries.iter().next().map(|e| e.host.to_string()),
             database_host: None,
             tars_path: Some(self.tars().to_owned()),
+            upload_path: None,
         }
     }
 

@@ -94,6 +94,45 @@ impl Condition {
                 }),
                 Err(why) => Truth::Unknown(why),
             },
+            Self::DatabaseRead => match framework.rows() {
+                Observed::Present(_) => Truth::Holds,
+                Observed::Absent => Truth::Fails("there is no db_tars".to_owned()),
+                Observed::Unknown(why) => Truth::Unknown(why),
+            },
+            Self::Column {
+                table,
+                column,
+                there,
+            } => match framework.rows().map(|rows| rows.column(table, column)) {
+                Observed::Present(Observed::Present(found)) => truth(found == *there, || {
+                    let has = if found { "has" } else { "has not" };
+                    format!("{table} {has} the column {column}")
+                }),
+                Observed::Present(Observed::Absent) => {
+                    Truth::Fails(format!("there is no table {table}"))
+                }
+                Observed::Absent => Truth::Fails("there is no db_tars".to_owned()),
+                Observed::Present(Observed::Unknown(why)) | Observed::Unknown(why) => {
+                    Truth::Unknown(why)
+                }
+            },
+            Self::Template { name, digest } => match framework.rows() {
+                Observed::Present(rows) => match rows.template(name) {
+                    Observed::Present(row) => match crate::memory::digest_of(row) {
+                        Some(found) => truth(Some(found) == *digest, || match digest {
+                            Some(_) => format!("the template {name} has another text"),
+                            None => format!("the template {name} is there"),
+                        }),
+                        None => Truth::Unknown(format!("the text of {name} was not read")),
+                    },
+                    Observed::Absent => truth(digest.is_none(), || {
+                        format!("the template {name} is not there")
+                    }),
+                    Observed::Unknown(why) => Truth::Unknown(why),
+                },
+                Observed::Absent => Truth::Fails("there is no db_tars".to_owned()),
+                Observed::Unknown(why) => Truth::Unknown(why),
+            },
             Self::RegistryLeft => {
                 if framework.registries.values().any(|a| a.is_alive()) {
                     Truth::Holds

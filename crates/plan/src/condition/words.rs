@@ -74,6 +74,22 @@ impl fmt::Display for Condition {
             Self::RowsThere { rows } => {
                 write!(f, "the database has its {} new rows", rows.len())
             }
+            Self::DatabaseRead => f.write_str("db_tars can be read"),
+            Self::Column {
+                table,
+                column,
+                there,
+            } => {
+                let has = if *there { "has" } else { "has not" };
+                write!(f, "{table} {has} the column {column}")
+            }
+            Self::Template {
+                name,
+                digest: Some(d),
+            } => write!(f, "the template {name} is {}", d.short()),
+            Self::Template { name, digest: None } => {
+                write!(f, "the template {name} is not there")
+            }
             Self::Owner { user } => write!(f, "the folder belongs to {user}"),
             Self::Watched { .. } => f.write_str("cron watches it"),
             Self::Unwatched { .. } => f.write_str("cron does not watch it"),

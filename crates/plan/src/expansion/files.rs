@@ -32,6 +32,7 @@ fn vars(input: &PlanInput<'_>, spec: &Host, server: &Server) -> Vars {
         registry_host: Some(spec.ip.to_string()),
         database_host: input.desired.database().map(|d| d.address.host.to_string()),
         tars_path: Some(server.tars_path.to_string()),
+        upload_path: Some(input.desired.install_path.to_string()),
     }
 }
 

@@ -403,11 +403,32 @@ impl One<'_> {
             if is_registry || idle_agent {
                 continue;
             }
+            // Whoever stopped it through the platform meant it: no drift, and no silence about it.
+            let stopped = framework
+                .rows()
+                .present()
+                .and_then(|rows| rows.servers.present())
+                .is_some_and(|all| {
+                    all.iter().any(|r| {
+                        r.application == "tars"
+                            && r.server == asked.component.name()
+                            && r.node == self.node.as_str()
+                            && r.setting.as_deref() == Some("inactive")
+                    })
+                });
             let mut found = self.finding(
                 Name::ServantSilent,
-                Grade::Drift,
+                if stopped {
+                    Grade::Warning
+                } else {
+                    Grade::Drift
+                },
                 format!("{} {}", asked.servant, asked.answer),
                 match asked.component {
+                    _ if stopped => {
+                        "it was stopped through the platform; start it there if it is meant to run"
+                            .to_owned()
+                    }
                     Component::Tarsnode => "restart tarsnode there".to_owned(),
                     component if asked.answer.is_dead() => format!(
                         "look at app_log/tars/{component} there; `util/start.sh` of {component} starts it"

@@ -6,12 +6,44 @@ use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Policy};
 
 use super::Draft;
+use crate::action::Action;
+use crate::database;
+use crate::input::PlanInput;
 use crate::names::natural_key;
 use crate::plan::{Gate, Stage, Step};
 
 impl Draft {
     pub(super) fn recover(&mut self) {
         self.steps.append(&mut self.recover);
+    }
+
+    /// The dump of the database, before the first step of the plan that changes it.
+    pub(super) fn backup(&mut self, input: &PlanInput<'_>) {
+        let all = [
+            &self.schema,
+            &self.templates,
+            &self.rows,
+            &self.expansion,
+            &self.registries,
+            &self.registry_removals,
+        ];
+        if !all.into_iter().flatten().any(Step::changes_database) {
+            return;
+        }
+        if let Some((step, lines)) = database::backup(input.inventory) {
+            self.report.extend(lines);
+            self.one_by_one(Stage::Backup, vec![step], &input.desired.policy);
+        }
+    }
+
+    pub(super) fn schema(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.schema);
+        self.one_by_one(Stage::Schema, steps, policy);
+    }
+
+    pub(super) fn templates(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.templates);
+        self.one_by_one(Stage::Templates, steps, policy);
     }
 
     pub(super) fn agents(&mut self, policy: &Policy) {
@@ -91,6 +123,17 @@ impl Draft {
             if batch.is_empty() {
                 break;
             }
+            let mut settle = policy.settle;
+            for step in &mut batch {
+                if !self.endpoints.is_shared(step) {
+                    continue;
+                }
+                // What comes next may be the other endpoint of two.
+                settle = settle.max(policy.registry_settle);
+                if let Action::ChangeAgent(change) = &mut step.action {
+                    change.settle = Some(settle);
+                }
+            }
             self.batch += 1;
             let needs: Vec<String> = self
                 .gates
@@ -106,7 +149,7 @@ impl Draft {
             self.gates.push(Gate {
                 id: format!("gate/{}", self.batch),
                 needs: batch.iter().map(|s| s.id.clone()).collect(),
-                settle: policy.settle,
+                settle,
             });
             self.steps.append(&mut batch);
         }

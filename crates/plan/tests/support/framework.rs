@@ -7,7 +7,7 @@
     reason = "shared by the test files, each of which uses another part"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -15,9 +15,10 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Database, Resource, SecretRef, Server, Tls};
 use tarsops_model::framework::{
     AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, NodeLabels, NodeRow, RegistryRow,
-    Rows,
+    Rows, TemplateRow,
 };
 use tarsops_model::host::NodeState;
+use tarsops_model::inventory::Facts;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
@@ -115,6 +116,7 @@ pub fn speaking(mut w: World) -> World {
                 .collect(),
         ),
         templates: Observed::Present(vec![]),
+        columns: columns(),
     };
     w.inventory.framework = Some(Box::new(FrameworkFacts {
         servants,
@@ -147,6 +149,19 @@ pub fn speaking(mut w: World) -> World {
         }),
     }));
     w
+}
+
+/// The columns of a database that lacks none of those that releases have added.
+pub fn columns() -> BTreeMap<String, Observed<BTreeSet<String>>> {
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for addition in tarsops_model::framework::ADDITIONS {
+        let table = out.entry(addition.table.to_owned()).or_default();
+        table.insert("id".to_owned());
+        table.insert(addition.column.to_owned());
+    }
+    out.into_iter()
+        .map(|(table, columns)| (table, Observed::Present(columns)))
+        .collect()
 }
 
 pub fn registry(at: &str, present: &str, age: i64) -> RegistryRow {
@@ -203,8 +218,69 @@ pub fn brought_up(host: &mut tarsops_model::host::HostFacts) {
     }
 }
 
+/// A password that is in a live template and must be in nothing that is written or printed.
+pub const PASSWORD: &str = "geheim-im-template";
+
+/// Templates as two releases ship them.
+pub fn shipped(new: bool) -> BTreeMap<String, String> {
+    let (timeout, more) = if new {
+        (300, "fresh=1\n")
+    } else {
+        (250, "gone=1\n")
+    };
+    let db = "<db>\ndbhost=db.tars.com\ndbuser=tars\ndbpass=tars2015\ndbport=3306\n</db>\n";
+    [
+        (
+            "tars.default",
+            "<tars>\nlog=TARS_PATH/log\n</tars>\n".to_owned(),
+        ),
+        (
+            "tars.framework-db",
+            format!("<tars>\n{db}charset={timeout}\n</tars>\n"),
+        ),
+        (
+            "tars.tarsregistry",
+            format!("<tars>\n<reap>\nnodeTimeout={timeout}\nsame=1\n{more}</reap>\n</tars>\n"),
+        ),
+    ]
+    .map(|(name, text)| (name.to_owned(), text))
+    .into()
+}
+
+/// A row as the installer writes it.
+pub fn template(name: &str, text: &str) -> TemplateRow {
+    let text = text
+        .replace("TARS_PATH", "/usr/local/app/tars")
+        .replace("db.tars.com", "10.0.0.9")
+        .replace("tars2015", PASSWORD);
+    let parent = tarsops_model::framework::parent_of(name);
+    TemplateRow::with_text(name, parent, &text)
+}
+
+/// The cluster runs 3.0.16 by AdminRegistry's word, has the templates of that release, and is to
+/// have those of 3.0.17, which are pinned as well.
+pub fn with_templates(mut w: World) -> World {
+    let (old, new) = ("3.0.16".parse().unwrap(), "3.0.17".parse().unwrap());
+    w.catalog.templates = [(old, shipped(false)), (new, shipped(true))].into();
+    admin(&mut w).version = Observed::Present("3.0.16".to_owned());
+    let rows = rows(&mut w);
+    let all = shipped(false);
+    rows.templates = Observed::Present(all.iter().map(|(n, t)| template(n, t)).collect());
+    w
+}
+
+/// Replaces the live text of a template.
+pub fn edit(w: &mut World, name: &str, change: impl Fn(&str) -> String) {
+    for row in list(&mut rows(w).templates).iter_mut() {
+        if row.name == name {
+            let text = change(row.text.as_ref().unwrap().expose());
+            *row = TemplateRow::with_text(name, row.parent.as_deref().unwrap(), &text);
+        }
+    }
+}
+
 /// How many kinds of [`unspoken`] there are.
-pub const KINDS: u8 = 19;
+pub const KINDS: u8 = 27;
 
 /// Damages what the framework says, or what it says against the host of `node`.
 pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
@@ -255,6 +331,12 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
                     ports.remove(&17891);
                 }
             }
+            let id = ResourceId::Server(Component::Tarsregistry, node.clone());
+            if let Some(Observed::Present(Facts::Server(server))) =
+                w.inventory.resources.get_mut(&id)
+            {
+                server.processes = Observed::Present(vec![]);
+            }
         }
         // A registry that the spec does not name.
         8 => {
@@ -290,6 +372,33 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
                 }
                 (16, _, registries) => *registries = Observed::Unknown("no privilege".to_owned()),
                 (17, _, _) => rows.servers = Observed::Unknown("no privilege".to_owned()),
+                (19, _, _) => rows.templates = Observed::Unknown("no privilege".to_owned()),
+                (20, _, _) => drop(rows.columns.remove("t_server_conf")),
+                (21, _, _) => drop(
+                    rows.columns
+                        .insert("t_base_image".to_owned(), Observed::Absent),
+                ),
+                (22, _, _) => {
+                    if let Some(Observed::Present(all)) = rows.columns.get_mut("t_server_conf") {
+                        all.remove("run_type");
+                    }
+                }
+                (23..=26, _, _) => {
+                    if let Observed::Present(all) = &mut rows.templates {
+                        if kind == 23 {
+                            all.retain(|t| t.name != "tars.tarsregistry");
+                        }
+                        for row in all.iter_mut().filter(|t| t.name == "tars.tarsregistry") {
+                            let text = row.text.as_ref().unwrap().expose();
+                            let text = match kind {
+                                24 => text.replace("same=1", "same=2\nmine=1"),
+                                25 => text.replace("=250", "=400"),
+                                _ => text.replace("</reap>", ""),
+                            };
+                            *row = template("tars.tarsregistry", &text);
+                        }
+                    }
+                }
                 _ => {
                     if let Some(host) = damage::host_of(w, node) {
                         host.labels = Some(NodeLabels {
@@ -307,9 +416,23 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
 pub fn babel() -> impl Strategy<Value = World> {
     let said = prop::collection::vec((0..KINDS, any::<prop::sample::Index>()), 0..6);
     let gone = prop::option::of(any::<prop::sample::Index>());
-    (damage::worlds(), said, gone).prop_map(|(world, said, gone)| {
-        let mut w = speaking(world);
+    let harm = (
+        0..super::core::HARMS,
+        0..4usize,
+        any::<prop::sample::Index>(),
+    );
+    let core = prop::option::of((prop::collection::vec(harm, 0..4), any::<bool>()));
+    (damage::worlds(), said, gone, core).prop_map(|(world, said, gone, core)| {
+        let mut w = with_templates(speaking(world));
         let nodes: Vec<NodeName> = w.desired.hosts().map(|(n, _)| n.clone()).collect();
+        if let Some((harms, gap)) = core {
+            w = super::core::serving(w);
+            w.desired.policy.registry_gap = gap;
+            for (kind, component, at) in harms {
+                let component = tarsops_plan::servers::CORE[component];
+                super::core::harm(&mut w, component, at.get(&nodes), kind);
+            }
+        }
         for (kind, at) in said {
             unspoken(&mut w, at.get(&nodes), kind);
         }
@@ -326,12 +449,21 @@ pub fn babel() -> impl Strategy<Value = World> {
 }
 
 /// How many sources [`hush`] knows.
-pub const WORDS: u8 = 10;
+pub const WORDS: u8 = 13;
 
 /// Takes a source's word away.
 pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
     let why = || "it was not seen".to_owned();
     let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
+    if sight == 11 {
+        for component in tarsops_plan::servers::CORE {
+            let id = ResourceId::Server(component, node.clone());
+            if w.inventory.resources.contains_key(&id) {
+                w.inventory.resources.insert(id, Observed::Unknown(why()));
+            }
+        }
+        return;
+    }
     let Some(framework) = w.inventory.framework.as_deref_mut() else {
         return;
     };
@@ -361,7 +493,9 @@ pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
                     5 => rows.nodes = Observed::Unknown(why()),
                     6 => rows.registries = Observed::Unknown(why()),
                     7 => rows.servers = Observed::Unknown(why()),
-                    8 => rows.adapters = Observed::Unknown(why()),
+                    8 => rows.templates = Observed::Unknown(why()),
+                    9 => rows.columns.clear(),
+                    10 => rows.adapters = Observed::Unknown(why()),
                     _ => facts.rows = Observed::Unknown(why()),
                 }
             }

@@ -9,6 +9,7 @@
     reason = "shared by the test files and the benchmark, each of which uses another part"
 )]
 
+pub mod core;
 pub mod damage;
 pub mod expansion;
 pub mod framework;
@@ -157,6 +158,36 @@ pub fn package(text: &str) -> PackageContents {
             file("util/start.sh", 0o755, START),
             file("util/stop.sh", 0o755, STOP),
         ],
+    }
+}
+
+/// The digest of the binary of a version of a component other than tarsnode.
+pub fn core_binary(component: Component, version: &str) -> Digest {
+    Digest::of(format!("{component} {version}").as_bytes())
+}
+
+/// The pinned program of a component other than tarsnode.
+pub fn core_package(component: Component, text: &str) -> PackageContents {
+    let digest = core_binary(component, text);
+    PackageContents {
+        pin: PackagePin {
+            component,
+            version: version(text),
+            layout: Layout::Bundle,
+            source: "framework.tgz".to_owned(),
+            archive: None,
+            archive_size: None,
+            binary: digest,
+            binary_size: 30 << 20,
+            contents: Digest::of(text.as_bytes()),
+        },
+        files: vec![PackageFile {
+            path: format!("bin/{component}"),
+            mode: 0o755,
+            size: 30 << 20,
+            digest,
+            text: None,
+        }],
     }
 }
 

@@ -439,6 +439,24 @@ impl Cluster {
         Ok(())
     }
 
+    /// Write `packages/<version>/X.tgz`, the program alone, of each of the components `names`.
+    ///
+    /// # Errors
+    /// When a package cannot be written.
+    pub fn add_components(
+        &self,
+        exe: &Path,
+        names: &[&str],
+        identity: &Identity,
+    ) -> Result<(), ClusterError> {
+        for name in names {
+            let folder = self.facts.packages.join(&identity.version);
+            let out = folder.join(format!("{name}.tgz"));
+            packages::write_component(exe, &out, name, identity)?;
+        }
+        Ok(())
+    }
+
     /// Change how a host is; returns when the server has done it. Processes of the host run on.
     ///
     /// # Errors

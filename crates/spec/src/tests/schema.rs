@@ -76,6 +76,7 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "range-mismatch",
         "registry-not-framework",
         "settle-too-long",
+        "several-too-early",
         "stop-servers-without-absent",
         "tarsnode-placement",
         "too-large",
@@ -83,6 +84,12 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "two-tarslogs",
         "until-without-maintenance",
         "version-without-package",
+        "versions-apart",
+        "versions-apart--both-exceptions",
+        "versions-apart--newer-exception",
+        "versions-apart--newer-than-templates",
+        "versions-apart--one-registry",
+        "versions-apart--templates",
         "via-unknown-node",
     ];
     let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();

@@ -222,6 +222,44 @@ overrides:
 }
 
 #[test]
+fn versions_that_merely_differ_are_accepted() {
+    let good = |framework: &str, rest: &str| {
+        let text = format!(
+            "\
+schema: tarsops/v1
+cluster: small
+framework: {{version: {framework}, packages: ./p}}
+registry: {{endpoints: [10.0.0.1:17890]}}
+nodes:
+  - {{name: 10.0.0.1, roles: [master]}}
+  - {{name: \"10.0.1.[1-3]\"}}
+{rest}
+"
+        );
+        let said = super::support::said(&text);
+        assert!(said.is_empty(), "{said}");
+    };
+    // Old nodes under a newer AdminRegistry: it still calls their NodeObj.
+    good("3.0.17", "components: {tarsnode: {version: 3.0.6}}");
+    good("3.0.17", "overrides: {10.0.1.2: {version: 2.4.14}}");
+    good("3.0.5", "components: {tarsregistry: {version: 3.0.17}}");
+    good(
+        "3.0.17",
+        "components: {tarslog: {version: 2.4.17}, tarspatch: {version: 3.0.2}}",
+    );
+    good("2.1.0", "components: {tarsquerystat: {version: 3.0.17}}");
+    good(
+        "3.0.13",
+        "components: {tarsAdminRegistry: {nodes: [10.0.0.1, 10.0.1.1]}}",
+    );
+    // A node that is taken away runs nothing any more.
+    good(
+        "3.0.5",
+        "overrides: {10.0.1.2: {version: 3.0.17, state: absent}}",
+    );
+}
+
+#[test]
 fn sections_become_resources() {
     let desired = full();
     assert_eq!(

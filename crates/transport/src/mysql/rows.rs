@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
-use tarsops_model::framework::{AdapterRow, NodeRow, RegistryRow, Rows, ServerRow, TemplateRow};
+use tarsops_model::digest::Digest;
+use tarsops_model::framework::{
+    ADDITIONS, AdapterRow, Confidential, NodeRow, RegistryRow, Rows, ServerRow, TemplateRow,
+};
 use tarsops_model::observed::Observed;
 
 /// A column as it is asked for.
@@ -34,13 +37,6 @@ const fn age(name: &'static str) -> Column {
     Column {
         name,
         as_: "CAST(TIMESTAMPDIFF(SECOND, {}, NOW()) AS CHAR)",
-        key: false,
-    }
-}
-const fn digest(name: &'static str) -> Column {
-    Column {
-        name,
-        as_: "SHA2({}, 256)",
         key: false,
     }
 }
@@ -172,18 +168,26 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         conn,
         &tables,
         "t_profile_template",
-        &[
-            key("template_name"),
-            text("parents_name"),
-            digest("profile"),
-        ],
-        |c| TemplateRow {
-            name: word(c),
-            parent: next(c),
-            digest: next(c),
+        &[key("template_name"), text("parents_name"), text("profile")],
+        |c| {
+            let (name, parent, text) = (word(c), next(c), next(c));
+            TemplateRow {
+                name,
+                parent,
+                digest: text.as_ref().map(|t| Digest::of(t.as_bytes()).to_string()),
+                text: text.map(Confidential::new),
+            }
         },
     )
     .await?;
+    let mut columns = BTreeMap::new();
+    for addition in ADDITIONS {
+        let table = addition.table;
+        if !columns.contains_key(table) {
+            let listed = tables.get(table).cloned().unwrap_or_default();
+            columns.insert(table.to_owned(), columns_of(conn, table, listed).await?);
+        }
+    }
     conn.query_drop("COMMIT").await?;
     Ok(Rows {
         nodes: nodes.map(|all| all.into_iter().map(|r| (r.name.clone(), r)).collect()),
@@ -191,7 +195,40 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         adapters,
         registries,
         templates,
+        columns,
     })
+}
+
+/// The columns of a table, all of them: who may not read each of them is refused `*`. A table that is
+/// named so and is not there is told only to those who may see it (1146).
+async fn columns_of(
+    conn: &mut Conn,
+    table: &str,
+    listed: BTreeSet<String>,
+) -> Result<Observed<BTreeSet<String>>, mysql_async::Error> {
+    let query = format!("SELECT * FROM db_tars.{table} LIMIT 0");
+    let seen = match conn.query_iter(query).await {
+        Ok(result) => {
+            let seen: Vec<String> = result
+                .columns_ref()
+                .iter()
+                .map(|c| c.name_str().into_owned())
+                .collect();
+            result.drop_result().await?;
+            seen
+        }
+        Err(mysql_async::Error::Server(e)) if e.code == 1146 => return Ok(Observed::Absent),
+        Err(mysql_async::Error::Server(e)) if matches!(e.code, 1142 | 1143) => {
+            return Ok(Observed::Unknown(format!(
+                "the columns of {table}: {}",
+                e.message
+            )));
+        }
+        Err(other) => return Err(other),
+    };
+    let mut all = listed;
+    all.extend(seen);
+    Ok(Observed::Present(all))
 }
 
 fn next(cells: &mut Cells) -> Option<String> {

@@ -1,0 +1,459 @@
+//! Steps on the database as such: its backup, columns, templates.
+//!
+//! What a step does is written down on the master before the first act, and the row as it was beside
+//! it, for its owner only; so `history` and `rollback` know of it on any machine. A step that
+//! provably changed nothing takes what it wrote down away again. The dump goes to the master, as this
+//! machine may be thrown away after the run.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tarsops_conf::{Document, merge};
+use tarsops_model::digest::Digest;
+use tarsops_model::framework::{ADDITIONS, Confidential, DatabaseFacts, FrameworkFacts};
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::RunId;
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::Action;
+use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT};
+use tarsops_plan::plan::Step;
+use tarsops_transport::mysql::{Access, NewText, TemplateText, Tool, WriteError};
+use tarsops_transport::{FaultKind, Payload, Remote};
+
+use crate::execute::{Progress, Run};
+use crate::journal::Event;
+use crate::records;
+use crate::scripts;
+use crate::step::{StepEnd, Verdict, folder_name, holds};
+
+/// How long a look or a statement may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// And a small script on the master.
+const SCRIPT: Duration = Duration::from_secs(30);
+/// Dumps that the master keeps.
+pub(crate) const KEEP_DUMPS: usize = 10;
+
+/// A row as it was, as the master keeps it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    format: String,
+    table: String,
+    template_name: String,
+    parents_name: String,
+    profile: String,
+}
+
+const KEPT: &str = "tarsops.row/1";
+
+/// Does what the step says.
+pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<Verdict, Verdict> {
+    let access = run
+        .database
+        .as_ref()
+        .ok_or_else(|| Verdict::NotStarted("the spec names no database that can be used".into()))?;
+    let master = &run.desired.master;
+    let seen = look(run, access).await.map_err(Verdict::NotStarted)?;
+    // A backup is of this moment: an older one is not it.
+    let again = matches!(step.action, Action::Backup { .. });
+    if !again && holds(&step.post, master, &seen).is_ok() {
+        return Ok(Verdict::AlreadyDone);
+    }
+    holds(&step.pre, master, &seen).map_err(Verdict::Moved)?;
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    run.progress.event(&Progress::Acting {
+        step: &step.id,
+        node: master,
+        what: &step.summary,
+    });
+    let done = match &step.action {
+        Action::Backup { databases } => {
+            let done = backup(run, step, access, databases, end).await?;
+            write_down(run, step, &done, Some(&told(&done))).await?;
+            end.database = Some(intent(run, step, done));
+            return Ok(Verdict::Done);
+        }
+        Action::AddColumn { table, column, .. } => {
+            let deed = Deed::Column {
+                table: table.clone(),
+                column: column.clone(),
+            };
+            write_down(run, step, &deed, None).await?;
+            let addition = ADDITIONS
+                .iter()
+                .find(|a| a.table == table && a.column == column);
+            let addition = addition
+                .ok_or_else(|| Verdict::NotStarted("no release has added that column".into()))?;
+            let added = access.add_column(addition, patience(run)).await;
+            written(run, step, added).await?;
+            deed
+        }
+        action => template(run, step, access, action).await?,
+    };
+    let seen = look(run, access).await.map_err(|why| {
+        Verdict::LeftFailed(format!(
+            "it was written, and could not be seen since: {why}"
+        ))
+    })?;
+    holds(&step.post, master, &seen)
+        .map_err(|why| Verdict::LeftFailed(format!("it was written, and yet {why}")))?;
+    write_down(run, step, &done, Some("done"))
+        .await
+        .map_err(|v| Verdict::LeftFailed(v.why().unwrap_or_default().to_owned()))?;
+    end.database = Some(intent(run, step, done));
+    Ok(Verdict::Done)
+}
+
+/// How long one write may take: as long as a step, and no longer than people wait.
+fn patience(run: &Run<'_>) -> Duration {
+    Duration::from_secs(run.desired.policy.deadline.clamp(5, 300))
+}
+
+/// What the database says now, and nobody else.
+pub(crate) async fn look(run: &Run<'_>, access: &Access) -> Result<Inventory, String> {
+    let facts: DatabaseFacts = access
+        .read(run.clock, false, PATIENCE)
+        .await
+        .map_err(|e| e.to_string())?;
+    let not_asked = "it was not asked".to_owned();
+    Ok(Inventory {
+        observed_at: (run.clock)(),
+        framework: Some(Box::new(FrameworkFacts {
+            servants: std::collections::BTreeMap::new(),
+            registries: std::collections::BTreeMap::new(),
+            admin: Observed::Unknown(not_asked),
+            database: Observed::Present(facts),
+        })),
+        ..Inventory::default()
+    })
+}
+
+fn intent(run: &Run<'_>, step: &Step, deed: Deed) -> DatabaseIntent {
+    DatabaseIntent {
+        format: FORMAT.to_owned(),
+        cluster: run.desired.cluster.clone(),
+        run: run.id.clone(),
+        step: folder_name(&step.id),
+        holder: run.holder.clone(),
+        spec_digest: run.desired.spec_digest,
+        started_at: (run.clock)(),
+        sign: step.sign,
+        summary: step.summary.clone(),
+        resource: step.resource.clone(),
+        deed,
+    }
+}
+
+fn told(deed: &Deed) -> String {
+    match deed {
+        Deed::Backup { file, digest, .. } => format!("the dump lies in {file}, sha256 {digest}"),
+        _ => "done".to_owned(),
+    }
+}
+
+async fn master(run: &Run<'_>) -> Result<std::sync::Arc<dyn Remote>, String> {
+    let master = &run.desired.master;
+    run.connect
+        .connect(master)
+        .await
+        .map_err(|e| format!("the master {master}: {e}"))
+}
+
+/// Runs a small script on the master that says `word` and perhaps more; what it says more.
+async fn tell(run: &Run<'_>, script: &str, word: &str) -> Result<String, String> {
+    let remote = master(run).await?;
+    let output = match remote.script(script, SCRIPT).await {
+        Ok(output) => output,
+        Err(fault) => {
+            run.connect.forget(&run.desired.master).await;
+            return Err(format!("the master {}: {fault}", run.desired.master));
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let found = said.lines().find_map(|l| l.strip_prefix(word));
+    found.map(|rest| rest.trim().to_owned()).ok_or_else(|| {
+        let why = output.stderr.lines().last().unwrap_or("it said nothing");
+        format!("the master {}: {why}", run.desired.master)
+    })
+}
+
+/// Writes the intent down on the master, and the verdict where there is one.
+async fn write_down(
+    run: &Run<'_>,
+    step: &Step,
+    deed: &Deed,
+    verdict: Option<&str>,
+) -> Result<(), Verdict> {
+    let intent = intent(run, step, deed.clone());
+    let failed = |why: String| {
+        Verdict::NotStarted(format!(
+            "what is to be done could not be written down on the master: {why}"
+        ))
+    };
+    let text = serde_json::to_string(&intent).map_err(|e| failed(e.to_string()))?;
+    let install = run.install_path(&run.desired.master);
+    let script = records::write(&install, &run.id, &intent.step, &text, verdict);
+    tell(run, &script, "kept").await.map_err(failed).map(drop)
+}
+
+/// Takes away what a step wrote down that changed nothing.
+async fn take_away(run: &Run<'_>, step: &Step) {
+    let install = run.install_path(&run.desired.master);
+    let script = records::take_away(&install, &run.id, &folder_name(&step.id));
+    let _ = tell(run, &script, "gone").await;
+}
+
+/// The end of a write: whether anything may have been changed decides what is left behind.
+async fn written(
+    run: &Run<'_>,
+    step: &Step,
+    result: Result<(), WriteError>,
+) -> Result<(), Verdict> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(WriteError::Refused(why)) => {
+            take_away(run, step).await;
+            Err(Verdict::Moved(why))
+        }
+        Err(WriteError::Database(e)) => {
+            take_away(run, step).await;
+            Err(Verdict::NotStarted(format!("nothing was changed: {e}")))
+        }
+        Err(e @ WriteError::InDoubt(_)) => Err(Verdict::LeftFailed(format!(
+            "{e}; the next run looks at it anew"
+        ))),
+    }
+}
+
+fn digest(text: &TemplateText) -> Digest {
+    Digest::of(text.text.expose().as_bytes())
+}
+
+async fn template(
+    run: &Run<'_>,
+    step: &Step,
+    access: &Access,
+    action: &Action,
+) -> Result<Deed, Verdict> {
+    let (name, before, after) = match action {
+        Action::MergeTemplate(c) => (&c.name, Some(c.before), Some(c.after)),
+        Action::AddTemplate(n) => (&n.name, None, Some(Digest::of(n.text.as_bytes()))),
+        Action::RestoreTemplate {
+            name, now, before, ..
+        } => (name, *now, *before),
+        _ => return Err(Verdict::NotStarted("it is no step on a template".into())),
+    };
+    let moved = || format!("the template {name} is not what it was when the plan was made");
+    let now = access
+        .template(name, PATIENCE)
+        .await
+        .map_err(|e| Verdict::NotStarted(e.to_string()))?;
+    if now.as_ref().map(digest) != before {
+        return Err(Verdict::Moved(moved()));
+    }
+    let new = new_text(run, action, now.as_ref()).await?;
+    let comes = match &new {
+        NewText::Write(text) => Some(Digest::of(text.expose().as_bytes())),
+        NewText::Insert(all) => Some(digest(all)),
+        NewText::Delete => None,
+    };
+    if comes != after {
+        return Err(Verdict::NotStarted(format!(
+            "the text that {name} would get is not the announced one"
+        )));
+    }
+    if let Some(now) = &now {
+        keep(run, step, name, now).await?;
+    }
+    let deed = Deed::Template {
+        name: name.clone(),
+        before,
+        after,
+    };
+    if let Err(verdict) = write_down(run, step, &deed, None).await {
+        take_away(run, step).await;
+        return Err(verdict);
+    }
+    if let Err(e) = run.lease.check() {
+        take_away(run, step).await;
+        return Err(Verdict::NoLease(e.to_string()));
+    }
+    let decide = move |row: Option<&TemplateText>| {
+        if row.map(digest) == before {
+            Ok(new.clone())
+        } else {
+            Err(moved())
+        }
+    };
+    let changed = access.change_template(name, &decide, patience(run)).await;
+    written(run, step, changed).await?;
+    Ok(deed)
+}
+
+/// What becomes of the row.
+async fn new_text(
+    run: &Run<'_>,
+    action: &Action,
+    now: Option<&TemplateText>,
+) -> Result<NewText, Verdict> {
+    let cannot = |why: &str| Verdict::NotStarted(why.to_owned());
+    match (action, now) {
+        (Action::MergeTemplate(change), Some(now)) => {
+            // An error of the reader quotes the text, which holds credentials.
+            let live = Document::parse(now.text.expose())
+                .map_err(|_| cannot("its text cannot be read any more"))?;
+            let text = merge::apply(&live, &change.edits)
+                .map_err(|_| cannot("its text cannot be edited any more"))?;
+            Ok(NewText::Write(Confidential::new(text.to_string())))
+        }
+        (Action::AddTemplate(new), None) => Ok(NewText::Insert(TemplateText {
+            parent: new.parent.clone(),
+            text: Confidential::new(new.text.clone()),
+        })),
+        (Action::RestoreTemplate { before: None, .. }, Some(_)) => Ok(NewText::Delete),
+        (
+            Action::RestoreTemplate {
+                run: from, step, ..
+            },
+            now,
+        ) => {
+            let kept = kept(run, from, step).await?;
+            Ok(match now {
+                Some(_) => NewText::Write(kept.text),
+                None => NewText::Insert(kept),
+            })
+        }
+        _ => Err(cannot("its row has come or gone")),
+    }
+}
+
+/// Writes the row down on the master as it is.
+async fn keep(run: &Run<'_>, step: &Step, name: &str, now: &TemplateText) -> Result<(), Verdict> {
+    let failed = |why: String| {
+        Verdict::NotStarted(format!(
+            "the template could not be written down on the master as it is: {why}"
+        ))
+    };
+    let kept = Kept {
+        format: KEPT.to_owned(),
+        table: "t_profile_template".to_owned(),
+        template_name: name.to_owned(),
+        parents_name: now.parent.clone(),
+        profile: now.text.expose().to_owned(),
+    };
+    let text = serde_json::to_string(&kept).map_err(|e| failed(e.to_string()))?;
+    let install = run.install_path(&run.desired.master);
+    let file = records::row_name(&run.id, &folder_name(&step.id));
+    let script = scripts::keep_rows(&install, &file, &text);
+    tell(run, &script, "kept").await.map_err(failed).map(drop)
+}
+
+/// The row as a run found it.
+async fn kept(run: &Run<'_>, from: &RunId, step: &str) -> Result<TemplateText, Verdict> {
+    let failed = |why: String| {
+        Verdict::NotStarted(format!("what run {from} kept of it cannot be had: {why}"))
+    };
+    let install = run.install_path(&run.desired.master);
+    let script = scripts::kept_rows(&install, &records::row_name(from, step));
+    let remote = master(run).await.map_err(failed)?;
+    let output = remote
+        .script(&script, SCRIPT)
+        .await
+        .map_err(|e| failed(e.to_string()))?;
+    // An error of the reader may quote what it read.
+    let kept: Kept = serde_json::from_slice(&output.stdout)
+        .map_err(|_| failed("it is damaged, or not there any more".to_owned()))?;
+    if kept.format != KEPT {
+        return Err(failed("a newer tarsops wrote it".to_owned()));
+    }
+    Ok(TemplateText {
+        parent: kept.parents_name,
+        text: Confidential::new(kept.profile),
+    })
+}
+
+/// Dumps the databases and brings the dump to the master.
+async fn backup(
+    run: &Run<'_>,
+    step: &Step,
+    access: &Access,
+    databases: &[String],
+    end: &mut StepEnd,
+) -> Result<Deed, Verdict> {
+    let failed = |why: String| {
+        Verdict::NotStarted(format!("there is no backup, so nothing was changed: {why}"))
+    };
+    let file = run.spool.join(format!("{}.sql.gz", run.id));
+    let tool = Tool::find();
+    let dump = access
+        .backup(databases, &file, tool.as_ref(), patience(run))
+        .await
+        .map_err(|e| failed(e.to_string()))?;
+    let install = run.install_path(&run.desired.master);
+    let payload = Payload {
+        head: format!("{install}\n{}\n{}\n", dump.digest, dump.size),
+        file: file.clone(),
+        size: dump.size,
+    };
+    run.progress.event(&Progress::Uploading {
+        node: &run.desired.master,
+        bytes: dump.size,
+    });
+    let brought = bring(run, &payload).await;
+    let _ = std::fs::remove_file(&file);
+    brought.map_err(failed)?;
+    let script = records::keep_dump(&install, &dump.digest, KEEP_DUMPS);
+    let path = match tell(run, &script, "kept ").await {
+        Ok(path) => path,
+        Err(why) => {
+            let _ = tell(run, &records::drop_dump(&install, &dump.digest), "gone").await;
+            return Err(failed(why));
+        }
+    };
+    run.journal.lock().await.write(&Event::Kept {
+        step: step.id.clone(),
+        path: path.clone(),
+        digest: dump.digest.to_string(),
+    });
+    end.log.push(format!(
+        "the dump lies on {} in {path}: {} KiB, sha256 {}, by {}",
+        run.desired.master,
+        dump.size.div_ceil(1024),
+        dump.digest,
+        dump.by
+    ));
+    for name in &dump.left_out {
+        end.log.push(format!(
+            "it does not hold {name}: our user may read nothing in it, or it is empty"
+        ));
+    }
+    Ok(Deed::Backup {
+        databases: databases
+            .iter()
+            .filter(|d| !dump.left_out.contains(d))
+            .cloned()
+            .collect(),
+        file: path,
+        digest: dump.digest,
+    })
+}
+
+/// Streams the dump to the master's stage; the master compares its digest.
+async fn bring(run: &Run<'_>, payload: &Payload) -> Result<(), String> {
+    let remote = master(run).await?;
+    let deadline = patience(run).max(Duration::from_secs(60));
+    match remote.upload(scripts::UPLOAD, payload, deadline).await {
+        Ok(output) => scripts::read_upload(&output.stdout),
+        Err(fault) => {
+            run.connect.forget(&run.desired.master).await;
+            Err(match fault.kind {
+                FaultKind::Local => fault.text,
+                _ => format!(
+                    "while the dump was on its way to the master: {}",
+                    fault.text
+                ),
+            })
+        }
+    }
+}

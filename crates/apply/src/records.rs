@@ -1,0 +1,183 @@
+//! The scripts that keep on the master what steps on the database did: intents and verdicts where
+//! those of hosts lie, rows as they were, dumps.
+
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{AbsPath, RunId};
+use tarsops_transport::quote;
+
+/// The file of a row as a step found it.
+pub(crate) fn row_name(run: &RunId, step: &str) -> String {
+    format!("{run}.{step}.json")
+}
+
+fn folder(install: &AbsPath) -> String {
+    format!("{}/.tarsops", quote(install.as_str()))
+}
+
+/// Writes an intent, and its verdict where there is one; the newest runs stay. Prints `kept`.
+pub(crate) fn write(
+    install: &AbsPath,
+    run: &RunId,
+    step: &str,
+    intent: &str,
+    verdict: Option<&str>,
+) -> String {
+    let mut out = format!(
+        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\nmkdir -p \"$d\"\n\
+         put() {{ printf '%s' \"$2\" >\"$d/$1.tmp\"\n{{ sync \"$d/$1.tmp\" 2>/dev/null || sync; }}\n\
+         mv -f \"$d/$1.tmp\" \"$d/$1\"; }}\nput intent {intent}\n",
+        base = folder(install),
+        intent = quote(intent),
+    );
+    if let Some(verdict) = verdict {
+        let keep = crate::scripts::KEEP_RUNS + 1;
+        out.push_str(&format!(
+            "put verdict {}\n\
+             ls \"$B/runs\" | sort -r | tail -n +{keep} | while read -r r; do\n\
+             case \"$r\" in *[!0-9a-f-]* | '') ;; *) rm -rf \"$B/runs/$r\" ;; esac\ndone\n",
+            quote(&format!("ok\n{verdict}\n"))
+        ));
+    }
+    out.push_str("echo kept\n");
+    out
+}
+
+/// Takes intent and row of a step away that changed nothing. Prints `gone`.
+pub(crate) fn take_away(install: &AbsPath, run: &RunId, step: &str) -> String {
+    format!(
+        "B={base}\nrm -rf \"$B/runs/{run}/{step}\"\nrmdir \"$B/runs/{run}\" 2>/dev/null\n\
+         rm -f \"$B/rows/{row}\" \"$B/rows/{row}.tmp\"\nrmdir \"$B/rows\" 2>/dev/null\necho gone\n",
+        base = folder(install),
+        row = row_name(run, step),
+    )
+}
+
+/// Moves a dump from the stage to its place, under the next number, with its digest beside it; keeps
+/// the newest `keep`. What was moved is read once more. Prints `kept` and the path.
+pub(crate) fn keep_dump(install: &AbsPath, digest: &Digest, keep: usize) -> String {
+    let keep = keep + 1;
+    format!(
+        "umask 077\nset -e\nB={base}\nS=$B/stage/{digest}\nd=$B/backups\nmkdir -p \"$d\"\n\
+         numbers() {{ ls \"$d\" | sed -n 's/^0*\\([0-9][0-9]*\\)\\.sql\\.gz$/\\1/p' | sort -n; }}\n\
+         n=$(numbers | tail -n 1)\nf=$(printf '%04d.sql.gz' $((${{n:-0}} + 1)))\n\
+         if command -v gzip >/dev/null 2>&1; then gzip -t <\"$S\"; fi\n\
+         chmod 600 \"$S\"\nprintf '%s  %s\\n' {digest} \"$f\" >\"$d/$f.sha256\"\n\
+         mv \"$S\" \"$d/$f\" || {{ rm -f \"$d/$f.sha256\"; exit 1; }}\n\
+         {{ sync \"$d/$f\" 2>/dev/null || sync; }}\n\
+         numbers | sort -rn | tail -n +{keep} | while read -r o; do\n\
+         o=$(printf '%04d.sql.gz' \"$o\")\nrm -f \"$d/$o\" \"$d/$o.sha256\"\ndone\n\
+         echo \"kept $d/$f\"\n",
+        base = folder(install),
+    )
+}
+
+/// Takes a dump away that could not be kept. Prints `gone`.
+pub(crate) fn drop_dump(install: &AbsPath, digest: &Digest) -> String {
+    let base = folder(install);
+    format!(
+        "B={base}\nrm -f \"$B/stage/{digest}\" \"$B/stage/{digest}\".part.*\n\
+         rmdir \"$B/backups\" 2>/dev/null\necho gone\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::process::Command;
+
+    fn run(script: &str) -> String {
+        let out = Command::new("sh").arg("-c").arg(script).output().unwrap();
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        )
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut all: Vec<String> = std::fs::read_dir(dir)
+            .map(|d| {
+                d.flatten()
+                    .map(|e| e.file_name().to_string_lossy().into_owned())
+            })
+            .into_iter()
+            .flatten()
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn id(n: u64) -> RunId {
+        RunId::from_parts(n, 7)
+    }
+
+    #[test]
+    fn dumps_are_numbered_private_and_the_newest_ten_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = AbsPath::new(dir.path().join("it's here").to_str().unwrap()).unwrap();
+        let base = Path::new(install.as_str()).join(".tarsops");
+        std::fs::create_dir_all(base.join("stage")).unwrap();
+        for number in 1..=12 {
+            let text = format!("dump {number}");
+            let packed = Command::new("sh")
+                .args(["-c", &format!("printf '{text}' | gzip")])
+                .output()
+                .unwrap()
+                .stdout;
+            let digest = Digest::of(&packed);
+            std::fs::write(base.join("stage").join(digest.to_string()), packed).unwrap();
+            let said = run(&keep_dump(&install, &digest, 10));
+            let path = base.join(format!("backups/{number:04}.sql.gz"));
+            assert_eq!(said, format!("kept {}\n", path.display()));
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let sum =
+                std::fs::read_to_string(base.join(format!("backups/{number:04}.sql.gz.sha256")));
+            assert_eq!(sum.unwrap(), format!("{digest}  {number:04}.sql.gz\n"));
+        }
+        let left = names(&base.join("backups"));
+        assert_eq!(left.len(), 20, "{left:?}");
+        assert_eq!(left[0], "0003.sql.gz");
+        assert!(names(&base.join("stage")).is_empty());
+        // What is no dump does not get there.
+        let digest = Digest::of(b"x");
+        std::fs::write(base.join("stage").join(digest.to_string()), "x").unwrap();
+        assert!(!run(&keep_dump(&install, &digest, 10)).contains("kept"));
+        assert_eq!(run(&drop_dump(&install, &digest)), "gone\n");
+        assert!(names(&base.join("stage")).is_empty());
+        assert_eq!(names(&base.join("backups")), left);
+    }
+
+    #[test]
+    fn records_are_written_whole_and_taken_away_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = AbsPath::new(dir.path().to_str().unwrap()).unwrap();
+        let base = dir.path().join(".tarsops");
+        let text = "{\"a\": \"it's $HOME `x` \\\\n\"}";
+        assert_eq!(run(&write(&install, &id(1), "s", text, None)), "kept\n");
+        let step = base.join(format!("runs/{}/s", id(1)));
+        assert_eq!(names(&step), ["intent"]);
+        assert_eq!(std::fs::read_to_string(step.join("intent")).unwrap(), text);
+        assert_eq!(
+            run(&write(&install, &id(1), "s", text, Some("done"))),
+            "kept\n"
+        );
+        assert_eq!(
+            std::fs::read_to_string(step.join("verdict")).unwrap(),
+            "ok\ndone\n"
+        );
+        let rows = crate::scripts::keep_rows(&install, &row_name(&id(1), "s"), "secret");
+        assert_eq!(run(&rows), "kept\n");
+        assert_eq!(run(&take_away(&install, &id(1), "s")), "gone\n");
+        assert!(names(&base.join("runs")).is_empty());
+        assert!(!base.join("rows").exists());
+        // The newest runs stay.
+        for n in 1..=12 {
+            run(&write(&install, &id(n), "s", text, Some("done")));
+        }
+        assert_eq!(names(&base.join("runs")).len(), 10);
+        assert!(!base.join(format!("runs/{}", id(2))).exists());
+    }
+}
