@@ -11,7 +11,8 @@ use tarsops_model::desired::{Desired, OnFailure, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
-use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::action::{Action, NewServers, Undo};
+use tarsops_plan::condition::Condition;
 use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::way_back;
@@ -223,6 +224,30 @@ pub trait Watch: Send + Sync {
     /// # Errors
     /// One lowercase clause.
     fn delete<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
+
+    /// Writes rows of servers, each only where no row has its key; how many were written.
+    ///
+    /// # Errors
+    /// One lowercase clause; nothing was written then.
+    fn add<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, Result<u64, String>>;
+
+    /// Deletes rows that [`Watch::add`] wrote and nobody has put to use since; how many.
+    ///
+    /// # Errors
+    /// One lowercase clause; nothing was deleted then.
+    fn take_out<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, Result<u64, String>>;
+
+    /// Has AdminRegistry start a server of the framework (`true`) or stop it. What it answers is not
+    /// always what happens.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn order<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+        start: bool,
+    ) -> BoxFuture<'a, Result<(), String>>;
 }
 
 impl Run<'_> {
@@ -493,6 +518,7 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         .filter(|e| {
             e.intent.as_ref().is_some_and(|i| !i.stays())
                 || e.database.as_ref().is_some_and(|i| !i.stays())
+                || inverse_of(plan, e).is_some()
         })
         .collect();
     run.progress
@@ -508,13 +534,24 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         done.chunk_by(|a, b| batch_of.get(a.step.as_str()) == batch_of.get(b.step.as_str()))
     {
         back.extend(
-            futures::future::join_all(chunk.iter().map(|end| take_one_back(run, end))).await,
+            futures::future::join_all(
+                chunk
+                    .iter()
+                    .map(|end| take_one_back(run, end, inverse_of(plan, end))),
+            )
+            .await,
         );
     }
     outcome.taken_back = back;
 }
 
-pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
+/// The step of the plan that ended so, if another action takes it back.
+fn inverse_of<'a>(plan: &'a Plan, end: &StepEnd) -> Option<&'a Step> {
+    let step = plan.steps.iter().find(|s| s.id == end.step)?;
+    matches!(step.undo, Undo::Inverse { .. }).then_some(step)
+}
+
+pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<&Step>) -> StepEnd {
     let id = end.step.clone();
     run.journal
         .lock()
@@ -530,7 +567,11 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
         database: None,
         labels: None,
     };
-    let back = match back_step(run, end).await {
+    let planned = match inverse.and_then(inverse_step) {
+        Some(step) => Ok(Some(step)),
+        None => back_step(run, end).await,
+    };
+    let back = match planned {
         Ok(None) => StepEnd {
             verdict: Verdict::AlreadyDone,
             ..failed(String::new())
@@ -551,6 +592,33 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd) -> StepEnd {
         }
     });
     back
+}
+
+/// The step that does the inverse action.
+fn inverse_step(step: &Step) -> Option<Step> {
+    let Undo::Inverse { action } = &step.undo else {
+        return None;
+    };
+    let post = match &**action {
+        Action::RemoveServers(new) => vec![Condition::RowsAbsent { rows: new.names() }],
+        Action::StopServer { component, .. } => vec![Condition::Component {
+            component: *component,
+            runs: false,
+        }],
+        _ => vec![],
+    };
+    Some(Step {
+        id: format!("{}.back", step.id),
+        summary: format!("take back: {}", step.summary),
+        sign: Sign::Remove,
+        action: (**action).clone(),
+        pre: vec![],
+        post,
+        undo: Undo::Irreversible {
+            reason: "it is itself the way back".to_owned(),
+        },
+        ..step.clone()
+    })
 }
 
 /// The step that takes one back; none where nothing is left to take back.

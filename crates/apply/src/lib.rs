@@ -24,6 +24,7 @@ mod locators;
 mod records;
 mod rows;
 mod scripts;
+mod servers;
 pub mod step;
 
 pub use execute::{Outcome, Run, execute};

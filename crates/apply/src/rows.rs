@@ -3,11 +3,12 @@
 //! Everything is asked again before anything is deleted, by every source that knows. What is deleted
 //! is first written down, whole, as SQL on the master (mode 0600: it may hold credentials).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId};
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, AgentChange, NewServers};
+use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 
 use crate::execute::{Progress, Run};
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Within this time every registry has read the rows that changed (each 13 s).
 const RELOAD: Duration = Duration::from_secs(15);
+/// Between two tries to take rows back.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Deletes what the step names.
 pub(crate) async fn run(
@@ -28,7 +31,10 @@ pub(crate) async fn run(
     end: &mut StepEnd,
 ) -> Result<Verdict, Verdict> {
     let mut seen = look(run).await?;
-    if matches!(step.action, Action::PutLabels { .. }) {
+    if matches!(
+        step.action,
+        Action::PutLabels { .. } | Action::AddServers(_)
+    ) {
         let host = crate::step::look_at(run, node).await?;
         seen.resources = host.resources;
     }
@@ -50,6 +56,13 @@ pub(crate) async fn run(
         crate::labels::put_back(run, node, labels, end).await?;
         return Ok(Verdict::Done);
     }
+    if let Action::AddServers(new) = &step.action {
+        return add(run, step, new, node, end).await;
+    }
+    if let Action::RemoveServers(new) = &step.action {
+        take_out(run, new, node, end).await?;
+        return Ok(Verdict::Done);
+    }
     delete(run, step, end).await?;
     let seen = look(run).await?;
     holds(&step.post, node, &seen)
@@ -58,6 +71,108 @@ pub(crate) async fn run(
         crate::locators::follow(run, registry, false, end).await?;
     }
     Ok(Verdict::Done)
+}
+
+/// How a note of rows that a run wrote begins; the rows follow as JSON.
+const NOTE: &str = "-- tarsops-rows/1 ";
+
+/// The name of the note under which a run keeps which rows it wrote for a node.
+fn note_of(run: &RunId, node: &NodeName) -> String {
+    format!("{run}.{}.sql", folder_name(&format!("rows.add@{node}")))
+}
+
+/// Writes rows of servers, and down on the master which, so that a later rollback knows them.
+async fn add(
+    run: &Run<'_>,
+    step: &Step,
+    new: &NewServers,
+    node: &NodeName,
+    end: &mut StepEnd,
+) -> Result<Verdict, Verdict> {
+    let text = serde_json::to_string(new)
+        .map_err(|e| Verdict::NotStarted(format!("the rows cannot be written down: {e}")))?;
+    keep(
+        run,
+        &note_of(&run.id, node),
+        &format!("{NOTE}{text}\n"),
+        end,
+    )
+    .await?;
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    let count = run.watch.add(new).await.map_err(Verdict::NotStarted)?;
+    end.log.push(format!("{count} rows written"));
+    let seen = look(run).await?;
+    holds(&step.post, node, &seen)
+        .map_err(|why| Verdict::LeftFailed(format!("the rows were written, and yet {why}")))?;
+    Ok(Verdict::Done)
+}
+
+/// Takes rows back that a run wrote, as far as nobody has put them to use.
+async fn take_out(
+    run: &Run<'_>,
+    new: &NewServers,
+    node: &NodeName,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let failed = |why: String| {
+        Verdict::LeftFailed(format!("rows that the run wrote are still there: {why}"))
+    };
+    let until = Instant::now() + RELOAD;
+    let gone = [Condition::RowsAbsent { rows: new.names() }];
+    loop {
+        let count = run.watch.take_out(new).await.map_err(failed)?;
+        if count > 0 {
+            end.log.push(format!("{count} rows deleted"));
+        }
+        let seen = look(run).await?;
+        match holds(&gone, node, &seen) {
+            Ok(()) => return Ok(()),
+            // A server that was just stopped counts as active until its node has said so.
+            Err(_) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            Err(why) => return Err(failed(why)),
+        }
+    }
+}
+
+/// Takes the rows of a component back that the run wrote which `change` takes back; nothing where it
+/// wrote none.
+pub(crate) async fn take_out_of_run(
+    run: &Run<'_>,
+    change: &AgentChange,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let Some(of) = &change.takes_back else {
+        return Ok(());
+    };
+    let master = &run.desired.master;
+    let failed = |why: String| {
+        Verdict::LeftFailed(format!(
+            "the files are gone, and which rows the run wrote cannot be told: {why}"
+        ))
+    };
+    let remote = run
+        .connect
+        .connect(master)
+        .await
+        .map_err(|e| failed(format!("the master {master}: {e}")))?;
+    let script = scripts::kept_rows(&run.install_path(master), &note_of(of, &change.node));
+    let output = remote
+        .script(&script, PATIENCE)
+        .await
+        .map_err(|e| failed(format!("the master {master}: {e}")))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(note) = text.lines().find_map(|line| line.strip_prefix(NOTE)) else {
+        return Ok(());
+    };
+    let mut new: NewServers = serde_json::from_str(note).map_err(|e| failed(e.to_string()))?;
+    new.rows
+        .retain(|row| row.text("server_name") == Some(change.component.name()));
+    if new.rows.is_empty() || new.node != change.node {
+        return Ok(());
+    }
+    take_out(run, &new, &change.node, end).await
 }
 
 /// Deletes the rows of a registry that its host has just stopped, and waits until no locator names
@@ -77,7 +192,7 @@ pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Res
     };
     delete(run, step, end).await.map_err(failed)?;
     let seen = look(run).await.map_err(failed)?;
-    let gone = tarsops_plan::condition::Condition::RegistryForgotten {
+    let gone = Condition::RegistryForgotten {
         registry: registry.clone(),
     };
     holds(&[gone], &change.node, &seen).map_err(|why| failed(Verdict::LeftFailed(why)))?;
@@ -125,7 +240,8 @@ async fn delete(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Ver
         .rows(&step.action)
         .await
         .map_err(Verdict::NotStarted)?;
-    keep(run, step, &image, end).await?;
+    let name = format!("{}.{}.sql", run.id, folder_name(&step.id));
+    keep(run, &name, &image, end).await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -160,8 +276,8 @@ async fn look(run: &Run<'_>) -> Result<Inventory, Verdict> {
     })
 }
 
-/// Writes the rows down on the master before they are deleted.
-async fn keep(run: &Run<'_>, step: &Step, image: &str, end: &mut StepEnd) -> Result<(), Verdict> {
+/// Writes down on the master what is about to be deleted or was not there before.
+async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Result<(), Verdict> {
     let master = &run.desired.master;
     let remote = run
         .connect
@@ -169,8 +285,7 @@ async fn keep(run: &Run<'_>, step: &Step, image: &str, end: &mut StepEnd) -> Res
         .await
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
     let install = run.install_path(master);
-    let name = format!("{}.{}.sql", run.id, folder_name(&step.id));
-    let script = scripts::keep_rows(&install, &name, image);
+    let script = scripts::keep_rows(&install, name, image);
     let output = remote
         .script(&script, PATIENCE)
         .await

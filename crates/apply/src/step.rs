@@ -171,7 +171,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
         // The host is content and the framework is not: the host is told to go back.
-        let back = Box::pin(take_one_back(run, &end)).await;
+        let back = Box::pin(take_one_back(run, &end, None)).await;
         end.verdict = if back.verdict.is_good() {
             Verdict::RolledBack(why)
         } else {
@@ -201,6 +201,11 @@ async fn walk(
     }
     if step.action.is_of_rows() {
         return crate::rows::run(run, step, node, end).await;
+    }
+    if let Action::StartServer { component, .. } | Action::StopServer { component, .. } =
+        &step.action
+    {
+        return crate::servers::run(run, step, node, *component, end).await;
     }
     let remote = run
         .connect
@@ -274,6 +279,10 @@ async fn walk(
         Action::ForgetNode { .. }
         | Action::ForgetRegistry { .. }
         | Action::PutLabels { .. }
+        | Action::AddServers(_)
+        | Action::RemoveServers(_)
+        | Action::StartServer { .. }
+        | Action::StopServer { .. }
         | Action::Backup { .. }
         | Action::AddColumn { .. }
         | Action::MergeTemplate(_)
@@ -298,12 +307,22 @@ async fn walk(
                     ));
                 }
             }
+            // A component that this tool brought: AdminRegistry stops it, and its rows go last.
+            let retreats = change.folder == Folder::Remove
+                && change.takes_back.is_some()
+                && change.component != Component::Tarsnode;
+            if retreats {
+                crate::servers::retire(run, node, change.component, end).await;
+            }
             let acting = act(run, step, node, change, remote, &seen, &install, end);
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
                 see(run, node, component, &local).await?;
                 if !wanted.is_empty() {
                     crate::rows::forget(run, step, end).await?;
+                }
+                if retreats {
+                    crate::rows::take_out_of_run(run, change, end).await?;
                 }
                 return Ok(Verdict::Done);
             }
@@ -312,6 +331,9 @@ async fn walk(
                 let verdict = see(run, node, component, &local).await?;
                 if let Some(labels) = &labels {
                     labels::put_back_when_registered(run, node, labels, end).await;
+                }
+                if retreats {
+                    crate::rows::take_out_of_run(run, change, end).await?;
                 }
                 if let (Some(_), Some(from)) = (registry, &change.folder_from) {
                     crate::rows::put_back(run, from, end).await?;
@@ -407,12 +429,21 @@ async fn see(
 
 /// What is seen of a node now.
 pub(crate) async fn look_at(run: &Run<'_>, node: &NodeName) -> Result<Inventory, Verdict> {
+    look_at_one(run, node, None).await
+}
+
+/// What is seen of a node now, one of its components among it.
+pub(crate) async fn look_at_one(
+    run: &Run<'_>,
+    node: &NodeName,
+    component: Option<Component>,
+) -> Result<Inventory, Verdict> {
     let remote = run
         .connect
         .connect(node)
         .await
         .map_err(|e| Verdict::Silent(e.text))?;
-    observe(run, &*remote, node, None).await
+    observe(run, &*remote, node, component).await
 }
 
 async fn observe(

@@ -85,7 +85,7 @@ fn main() -> ExitCode {
         install_path: AbsPath::new(support::INSTALL).unwrap(),
         run_user: UserName::new("tars").unwrap(),
         rehash: false,
-        servers: tarsops_plan::servers::CORE.to_vec(),
+        servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),
     });
     bare_loop(&cluster, &machine, &script);
     let (mut bare, mut plan) = (vec![], vec![]);

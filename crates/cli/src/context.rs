@@ -15,7 +15,7 @@ use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName, RunId};
-use tarsops_plan::action::{Action, Folder};
+use tarsops_plan::action::{Action, Cell, Folder, NewServers};
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
@@ -24,7 +24,7 @@ use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
 use tarsops_transport::QUERY;
 use tarsops_transport::calls::Admin;
-use tarsops_transport::mysql::{Access, Which};
+use tarsops_transport::mysql::{Access, Insertion, NewValue, Which};
 use tarsops_transport::rpc::{RpcClient, Way};
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
 
@@ -187,6 +187,9 @@ pub struct Watcher {
 
 /// How long a statement may take.
 const STATEMENT: Duration = Duration::from_secs(20);
+/// How long AdminRegistry may take for a start or a stop: it waits for the node, which waits for the
+/// process.
+const ORDER: Duration = Duration::from_secs(30);
 
 impl Watcher {
     /// The way to the database, where the spec names one that can be used.
@@ -245,6 +248,29 @@ fn rows_of(action: &Action) -> Vec<Which> {
             .collect(),
         _ => vec![],
     }
+}
+
+/// New rows as the database takes them.
+fn insertions(new: &NewServers) -> Vec<Insertion> {
+    new.rows
+        .iter()
+        .map(|row| Insertion {
+            table: row.table.name(),
+            key: row.table.key(),
+            columns: row
+                .columns
+                .iter()
+                .map(|(name, cell)| {
+                    let value = match cell {
+                        Cell::Text(text) => NewValue::Text(text.clone()),
+                        Cell::Number(number) => NewValue::Number(*number),
+                        Cell::Now => NewValue::Now,
+                    };
+                    (name.clone(), value)
+                })
+                .collect(),
+        })
+        .collect()
 }
 
 impl tarsops_apply::execute::Watch for Watcher {
@@ -368,6 +394,48 @@ impl tarsops_apply::execute::Watch for Watcher {
             let which = rows_of(action);
             let deleted = self.database()?.delete(&which, STATEMENT).await;
             deleted.map_err(|e| e.to_string())
+        })
+    }
+
+    fn add<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, std::result::Result<u64, String>> {
+        Box::pin(async move {
+            let rows = insertions(new);
+            let added = self.database()?.insert(&rows, STATEMENT).await;
+            added.map_err(|e| e.to_string())
+        })
+    }
+
+    fn take_out<'a>(
+        &'a self,
+        new: &'a NewServers,
+    ) -> BoxFuture<'a, std::result::Result<u64, String>> {
+        Box::pin(async move {
+            let rows = insertions(new);
+            let gone = self.database()?.take_out(&rows, STATEMENT).await;
+            gone.map_err(|e| e.to_string())
+        })
+    }
+
+    fn order<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+        start: bool,
+    ) -> BoxFuture<'a, std::result::Result<(), String>> {
+        Box::pin(async move {
+            let (at, endpoint) = self
+                .desired
+                .admin()
+                .ok_or_else(|| "the spec places AdminRegistry nowhere".to_owned())?;
+            let client = self.ways.client(at, endpoint);
+            let admin = Admin::new(&client, ORDER);
+            let (name, node) = (component.name(), node.as_str());
+            let done = if start {
+                admin.start_server("tars", name, node).await
+            } else {
+                admin.stop_server("tars", name, node).await
+            };
+            done.map_err(|e| e.to_string())
         })
     }
 }
@@ -539,7 +607,7 @@ impl Context {
                     rehash: self.rehash,
                     parallel: share,
                     deadline: self.timeout,
-                    servers: tarsops_plan::servers::CORE.to_vec(),
+                    servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),
                 };
                 async move {
                     tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| {

@@ -34,13 +34,16 @@ use crate::context::{Context, Loaded, write_private};
 use crate::exit;
 use crate::failure::{Failure, Result};
 
-/// Components that this version brings to the version of the spec.
-pub const MANAGED: [Component; 5] = [
+/// Components that this version brings to the version of the spec, or places where they are missing.
+pub const MANAGED: [Component; 8] = [
     Component::Tarsregistry,
     Component::TarsAdminRegistry,
     Component::Tarsconfig,
     Component::Tarspatch,
     Component::Tarsnode,
+    Component::Tarsnotify,
+    Component::Tarsquerystat,
+    Component::Tarsqueryproperty,
 ];
 /// Components whose packages a lock file must have: a spec may leave the others unpinned, and they
 /// are not compared then.

@@ -1,9 +1,10 @@
 //! What can be done to a cluster. The enum is closed and every detail is filled in by the planner;
 //! there is no action that drops, rebuilds or resets a database.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use tarsops_conf::merge::Edit;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
@@ -82,6 +83,24 @@ pub enum Action {
         /// What a run that was cut off has kept on the host.
         labels: NodeLabels,
     },
+    /// Write rows of servers that come to a node, each only where no row has its key.
+    AddServers(NewServers),
+    /// Delete rows that [`Action::AddServers`] wrote, those of servers that were never started.
+    RemoveServers(NewServers),
+    /// Have AdminRegistry start a server of the framework, which sets it active.
+    StartServer {
+        /// Which component.
+        component: Component,
+        /// On which node.
+        node: NodeName,
+    },
+    /// Have AdminRegistry stop a server of the framework, which sets it inactive.
+    StopServer {
+        /// Which component.
+        component: Component,
+        /// On which node.
+        node: NodeName,
+    },
 }
 
 impl Action {
@@ -103,9 +122,115 @@ impl Action {
     pub const fn is_of_rows(&self) -> bool {
         matches!(
             self,
-            Self::ForgetNode { .. } | Self::ForgetRegistry { .. } | Self::PutLabels { .. }
+            Self::ForgetNode { .. }
+                | Self::ForgetRegistry { .. }
+                | Self::PutLabels { .. }
+                | Self::AddServers(_)
+                | Self::RemoveServers(_)
         )
     }
+}
+
+/// Rows of the framework's database about servers that come to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewServers {
+    /// Which node.
+    pub node: NodeName,
+    /// The rows, in the order in which they are written.
+    pub rows: Vec<NewRow>,
+}
+
+impl NewServers {
+    /// The names of the rows, see [`NewRow::name`].
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        self.rows.iter().map(NewRow::name).collect()
+    }
+}
+
+/// A table that new rows go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// `t_server_conf`.
+    TServerConf,
+    /// `t_adapter_conf`.
+    TAdapterConf,
+}
+
+impl Table {
+    /// Its name in `db_tars`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TServerConf => "t_server_conf",
+            Self::TAdapterConf => "t_adapter_conf",
+        }
+    }
+
+    /// The columns that tell its rows apart (`deploy/framework/sql/db_tars.sql`, unique keys).
+    #[must_use]
+    pub const fn key(self) -> &'static [&'static str] {
+        match self {
+            Self::TServerConf => &["application", "server_name", "node_name"],
+            Self::TAdapterConf => &["application", "server_name", "node_name", "adapter_name"],
+        }
+    }
+}
+
+/// A row that is written. Columns that the live table does not have are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRow {
+    /// Where it goes.
+    pub table: Table,
+    /// Columns and their values; the columns of the key are among them.
+    pub columns: Vec<(String, Cell)>,
+}
+
+impl NewRow {
+    /// The text of a column; none where it has no text there.
+    #[must_use]
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.columns
+            .iter()
+            .find_map(|(name, cell)| match (name == column, cell) {
+                (true, Cell::Text(text)) => Some(text.as_str()),
+                _ => None,
+            })
+    }
+
+    /// The number of a column; none where it has no number there.
+    #[must_use]
+    pub fn number(&self, column: &str) -> Option<i64> {
+        self.columns
+            .iter()
+            .find_map(|(name, cell)| match (name == column, cell) {
+                (true, Cell::Number(number)) => Some(*number),
+                _ => None,
+            })
+    }
+
+    /// `application.server` for a server, the adapter's name for an adapter.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = |column| self.text(column).unwrap_or_default();
+        match self.table {
+            Table::TServerConf => format!("{}.{}", text("application"), text("server_name")),
+            Table::TAdapterConf => text("adapter_name").to_owned(),
+        }
+    }
+}
+
+/// A value of a row that is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cell {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// The database's own time.
+    Now,
 }
 
 /// A change of a template by its meaning. No value of the live text is in it.
@@ -263,6 +388,9 @@ pub struct AgentChange {
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners_from: Option<(RunId, String)>,
+    /// For a way back: the run that it takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<RunId>,
 }
 
 impl AgentChange {
@@ -305,6 +433,11 @@ pub struct CrontabBefore {
 pub enum Undo {
     /// What was kept before is put back: by the host, or into the row.
     Restore,
+    /// Another action takes it back.
+    Inverse {
+        /// Which.
+        action: Box<Action>,
+    },
     /// It cannot be taken back.
     Irreversible {
         /// Why not.

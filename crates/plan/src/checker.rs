@@ -4,6 +4,7 @@
 //! be true of every plan, whoever made it. A saved plan that somebody edited goes through it too.
 
 mod endpoints;
+mod expansion;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,6 +112,10 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             ));
         }
         last = (step.stage, step.batch);
+        if let Action::AddServers(new) = &step.action {
+            expansion::rows(step, new, desired, scope, &mut found);
+            continue;
+        }
         if step.action.is_of_tables() {
             tables::shape(step, desired, scope, &mut found);
             continue;
@@ -128,8 +133,18 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             Action::ChangeAgent(change) => Some(change.component),
             _ => None,
         };
-        let before = touched.get(&(node, None)).copied();
-        if let Some(other) = touched.insert((node, component), &step.id).or(before) {
+        let mut before = touched.get(&(node, None)).copied();
+        // An expansion has several steps for one component; nothing else works on it.
+        let key = match &step.action {
+            Action::StartServer { component, .. } => (node, Some(*component)),
+            _ => (node, component),
+        };
+        if step.stage == Stage::Expansion {
+            before = before.or_else(|| touched.get(&key).copied());
+        } else {
+            before = touched.insert(key, &step.id).or(before);
+        }
+        if let Some(other) = before {
             found.push(violation(
                 &step.id,
                 format!("{other} works on the same node"),
@@ -145,7 +160,15 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             | Action::AddColumn { .. }
             | Action::MergeTemplate(_)
             | Action::AddTemplate(_)
-            | Action::RestoreTemplate { .. } => {}
+            | Action::RestoreTemplate { .. }
+            | Action::AddServers(_)
+            | Action::RemoveServers(_) => {}
+            Action::StartServer { component, node } => {
+                expansion::start(step, *component, node, desired, &mut found);
+            }
+            Action::StopServer { .. } => {
+                found.push(violation(&step.id, "it stops a server of the framework"));
+            }
             Action::Recover { node: target, .. } => {
                 if target != node {
                     found.push(violation(&step.id, "its action is on another node"));
@@ -154,6 +177,8 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             Action::ChangeAgent(change) => {
                 if change.component == Component::Tarsnode {
                     agent(&step.id, node, change, desired, &mut found);
+                } else if expansion::is_of_expansion(change) {
+                    expansion::change(step, node, change, desired, &mut found);
                 } else {
                     server(step, node, change, desired, &mut found);
                 }
@@ -173,6 +198,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
     }
     tables::backed_up(plan, &mut found);
     batches(plan, desired, &mut found);
+    expansion::order(plan, &mut found);
     found
 }
 
@@ -199,9 +225,15 @@ fn place(
     }
     let stage = match (&step.action, step.sign) {
         (
-            Action::ForgetNode { .. } | Action::ForgetRegistry { .. } | Action::PutLabels { .. },
+            Action::ForgetNode { .. }
+            | Action::ForgetRegistry { .. }
+            | Action::PutLabels { .. }
+            | Action::RemoveServers(_),
             _,
         ) => Stage::Rows,
+        (Action::AddServers(_) | Action::StartServer { .. } | Action::StopServer { .. }, _) => {
+            Stage::Expansion
+        }
         (Action::Backup { .. }, _) => Stage::Backup,
         (Action::AddColumn { .. }, _) => Stage::Schema,
         (Action::MergeTemplate(_) | Action::AddTemplate(_) | Action::RestoreTemplate { .. }, _) => {
@@ -212,6 +244,7 @@ fn place(
             (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,
             (Component::Tarsnode, Sign::Add | Sign::Change) => Stage::Agents,
             (_, Sign::Remove) => Stage::RegistryRemoval,
+            _ if expansion::is_of_expansion(c) => Stage::Expansion,
             (Component::TarsAdminRegistry, _) => Stage::AdminRegistry,
             (Component::Tarsconfig | Component::Tarspatch, _) => Stage::CoreServices,
             _ => Stage::Registries,
@@ -296,6 +329,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("it writes labels that nobody has kept");
             }
         }
+        Action::RemoveServers(_) => say("it deletes rows that no run has written"),
         _ => {
             say("it stands in another stage than its action");
         }

@@ -189,6 +189,16 @@ pub enum Condition {
         /// Which registry.
         registry: Endpoint,
     },
+    /// The database has none of these rows of servers and adapters on the node.
+    RowsAbsent {
+        /// Their names: `application.server`, or the adapter's.
+        rows: BTreeSet<String>,
+    },
+    /// The database has all of these rows of servers and adapters on the node.
+    RowsThere {
+        /// Their names: `application.server`, or the adapter's.
+        rows: BTreeSet<String>,
+    },
     /// `db_tars` is there and could be read.
     DatabaseRead,
     /// A table of `db_tars` has a column, or proven has not.
@@ -429,6 +439,8 @@ impl Condition {
             | Self::RegistryAnswers { .. }
             | Self::RegistryListed { .. }
             | Self::RegistryForgotten { .. }
+            | Self::RowsAbsent { .. }
+            | Self::RowsThere { .. }
             | Self::DatabaseRead
             | Self::Column { .. }
             | Self::Template { .. } => self.of_rows(node, inventory),

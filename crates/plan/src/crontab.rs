@@ -32,7 +32,7 @@ pub struct Watchers {
 /// keeps standard error open, and cron would wait for its end.
 #[must_use]
 pub fn monitor_line(tars_path: &str) -> String {
-    format!("* * * * * {tars_path}/tarsnode/util/monitor.sh >/dev/null 2>&1")
+    component_monitor_line(tars_path, "tarsnode")
 }
 
 /// The crontab without the host's own guard line.
@@ -100,6 +100,25 @@ pub fn wanted_edit(text: Option<&str>, tars_path: &str, monitor: Monitor) -> Opt
         }
     };
     (edit != CrontabEdit::default()).then_some(edit)
+}
+
+/// What has to change so that another component is watched by its own monitor; `None` if something
+/// watches it already, be it `check.sh`. Its line is of the form of [`monitor_line`].
+#[must_use]
+pub fn component_watch_edit(text: &str, tars_path: &str, name: &str) -> Option<CrontabEdit> {
+    let monitor = format!("{tars_path}/{name}/util/monitor.sh");
+    let watched = lines_that_run(text, &[monitor]).next().is_some()
+        || !watchers(text, tars_path).check.is_empty();
+    (!watched).then(|| CrontabEdit {
+        remove: vec![],
+        add: Some(component_monitor_line(tars_path, name)),
+    })
+}
+
+/// The line that has cron run a component's own monitor each minute.
+#[must_use]
+pub fn component_monitor_line(tars_path: &str, name: &str) -> String {
+    format!("* * * * * {tars_path}/{name}/util/monitor.sh >/dev/null 2>&1")
 }
 
 /// What has to change so that no monitor of its own brings another removed component back.

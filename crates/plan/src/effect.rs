@@ -3,25 +3,27 @@
 //! It says what will be observed once an action has succeeded, and nothing else. It shares no code
 //! with the scripts that do the work on hosts; the end-to-end tests compare the two.
 
+mod servers;
+
 use std::collections::BTreeMap;
 
 use tarsops_conf::{Document, merge};
 use tarsops_model::agent::{AgentFacts, FileFact, OwnerFact, ProcessFact, TextFact};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{
-    Answer, NodeLabels, NodeRow, RegistryRow, Rows, TemplateRow, parent_of,
-};
+use tarsops_model::framework::{Answer, NodeLabels, NodeRow, Rows, TemplateRow, parent_of};
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
+use tarsops_model::server::ServerFacts;
 
 use crate::action::{Action, AgentChange, Content, CrontabChange, FileChange, Folder};
 use crate::assess::{BINARY, CONF};
 use crate::crontab;
 use crate::servers::binary_path;
+use servers::{add_servers, registry_alive, remove_servers, start_server, stop_server};
 
 /// The before-images that changes left on their hosts, as far as the simulation needs them.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +99,7 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
         Action::ChangeAgent(change) if change.component == Component::Tarsnode => {
             agent(inventory, change, images);
         }
-        Action::ChangeAgent(change) => server(inventory, change),
+        Action::ChangeAgent(change) => server(inventory, change, images),
         Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
             let (name, prefix) = (node.as_str(), format!("{ip}:"));
             if let Observed::Present(nodes) = &mut rows.nodes {
@@ -167,6 +169,12 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
         Action::ForgetRegistry { registry, node } => with_rows(inventory, |rows| {
             forget_registry(rows, registry, node);
         }),
+        Action::AddServers(new) => with_rows(inventory, |rows| add_servers(rows, new)),
+        Action::RemoveServers(new) => with_rows(inventory, |rows| remove_servers(rows, new)),
+        Action::StartServer { component, node } => {
+            start_server(inventory, *component, node);
+        }
+        Action::StopServer { component, node } => stop_server(inventory, *component, node),
     }
 }
 
@@ -207,6 +215,14 @@ fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
         inventory.resources.insert(id, Observed::Absent);
         return;
     }
+    if change.folder == Folder::Create && change.folder_from.is_none() {
+        let facts = ServerFacts {
+            binary: Observed::Absent,
+            processes: Observed::Present(vec![]),
+        };
+        let facts = Observed::Present(Facts::Server(Box::new(facts)));
+        inventory.resources.insert(id.clone(), facts);
+    }
     let Some(Observed::Present(Facts::Server(facts))) = inventory.resources.get_mut(&id) else {
         return;
     };
@@ -234,17 +250,25 @@ fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
 }
 
 /// A server that was started answers and stands in the rows; one that was removed does neither.
-fn server(inventory: &mut Inventory, change: &AgentChange) {
+fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
     files_of_server(inventory, change);
     let removed = change.folder == Folder::Remove;
-    if !removed && !change.restart {
-        return;
-    }
     let name = change.component.name();
     let after = host_mut(inventory, &change.node).and_then(|host| {
         let edit = change.crontab.as_ref()?;
-        Some(crontab_after(host, edit, &Images::default()))
+        Some(crontab_after(host, edit, images))
     });
+    if !removed && !change.restart {
+        if let Some(host) = host_mut(inventory, &change.node) {
+            if let (Folder::Create, Observed::Present(all)) = (change.folder, &mut host.installed) {
+                all.insert(name.to_owned());
+            }
+            if let Some(crontab) = after {
+                host.crontab = crontab;
+            }
+        }
+        return;
+    }
     if let Some(host) = host_mut(inventory, &change.node) {
         if let Observed::Present(all) = &mut host.components {
             if removed {
@@ -292,25 +316,14 @@ fn server(inventory: &mut Inventory, change: &AgentChange) {
     let Some(at) = &change.registry else { return };
     let locator = at.to_string();
     with_rows(inventory, |rows| {
-        if removed {
+        // A way back deletes only rows that its own run wrote, by a step of its own.
+        if removed && !change.lenient {
             forget_registry(rows, at, change.node.as_str());
         }
         keep(&mut rows.registries, |r| r.locator != locator);
-        if let (Observed::Present(all), false) = (&mut rows.registries, removed) {
-            all.push(RegistryRow {
-                locator,
-                servant: "tars.tarsregistry.QueryObj".to_owned(),
-                present: Some("active".to_owned()),
-                heartbeat_age: Some(0),
-                ..RegistryRow::default()
-            });
-        }
     });
-    if let Some(framework) = &mut inventory.framework
-        && !removed
-        && let Some(answer) = framework.registries.get_mut(at)
-    {
-        *answer = Answer::Answers;
+    if !removed {
+        registry_alive(inventory, at);
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`crontab`] | the monitor's line among other people's lines |
 //! | [`database`] | the columns and templates of a release, and the backup before |
 //! | [`action`] | what can be done, every detail filled in |
+//! | [`expansion`] | components that come to a framework host |
 //! | [`condition`] | predicates as data over observed facts |
 //! | [`planner`] | the stages, top to bottom: the policy |
 //! | [`plan`] | the plan as a document |
@@ -32,6 +33,7 @@ pub mod database;
 pub mod drift;
 pub mod effect;
 pub mod endpoints;
+pub mod expansion;
 pub mod findings;
 pub mod gates;
 pub mod input;

@@ -34,6 +34,8 @@ pub enum Stage {
     CoreServices,
     /// `tarsnode` on nodes.
     Agents,
+    /// Components that come to framework hosts, which their `tarsnode` starts.
+    Expansion,
     /// Removal of `tarsnode`.
     AgentRemoval,
     /// Removal of registries.
@@ -44,7 +46,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Recover,
         Self::Backup,
         Self::Schema,
@@ -53,6 +55,7 @@ impl Stage {
         Self::AdminRegistry,
         Self::CoreServices,
         Self::Agents,
+        Self::Expansion,
         Self::AgentRemoval,
         Self::RegistryRemoval,
         Self::Rows,
@@ -67,6 +70,7 @@ impl Stage {
             Self::Schema => "schema",
             Self::Templates => "templates",
             Self::Agents => "tarsnode",
+            Self::Expansion => "framework hosts, expansion",
             Self::AgentRemoval => "tarsnode, removal",
             Self::Registries => "tarsregistry",
             Self::AdminRegistry => "tarsAdminRegistry",

@@ -2,8 +2,9 @@
 //! the policy.
 
 mod batches;
+mod coming;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{Resource, Rpc};
@@ -24,7 +25,7 @@ use crate::input::PlanInput;
 use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
-use crate::{registries, servers};
+use crate::{expansion, registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
@@ -40,7 +41,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
-        let managed = servers::CORE.iter().chain(&[Component::Tarsnode]);
+        let managed = expansion::LOOKED_AT.iter().chain(&[Component::Tarsnode]);
         if managed.copied().any(|c| input.scope.has_component(c)) {
             draft.node(input, node, host, &machines, &places);
         }
@@ -66,6 +67,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.admin_registry(&input.desired.policy);
     draft.core_services(&input.desired.policy);
     draft.agents(&input.desired.policy);
+    draft.expansion(&input.desired.policy);
     draft.removals(&input.desired.policy);
     draft.registry_removals(&input.desired.policy);
     draft.forget(&input.desired.policy);
@@ -95,6 +97,9 @@ struct Draft {
     report: Vec<Line>,
     recover: Vec<Step>,
     agents: Vec<(Role, Step)>,
+    expansion: Vec<Step>,
+    /// Resources that come, of which the framework is silent until they are there.
+    coming: BTreeSet<ResourceId>,
     removals: Vec<(Role, Step)>,
     registries: Vec<Step>,
     admin: Vec<Step>,
@@ -205,22 +210,24 @@ impl Draft {
             self.recover.push(recover_step(node, left));
             return;
         }
+        let agent = input
+            .desired
+            .agent(node)
+            .filter(|_| input.scope.has_component(Component::Tarsnode));
+        let assessment = agent.map(|a| assess_among(input, places, node, spec, a, facts));
+        let change = assessment.as_ref().and_then(|a| a.change.as_ref());
+        self.components(input, node, spec, facts, change);
         let mut start = None;
         if input.scope.has_component(Component::Tarsregistry) {
             let work = registries::assess(input, node, spec, facts);
-            start = work.start;
+            start = work.start.filter(|_| !expansion::may_be_new(input, node));
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }
         self.servers(input, node, spec, facts, start);
-        let Some(agent) = input
-            .desired
-            .agent(node)
-            .filter(|_| input.scope.has_component(Component::Tarsnode))
-        else {
+        let Some(assessment) = assessment else {
             return;
         };
-        let assessment = assess_among(input, places, node, spec, agent, facts);
         // A change that restarts puts them back itself.
         let restarts = assessment.change.as_ref().is_some_and(|p| p.change.restart);
         if let (Some(labels), NodeState::Present, false) = (&facts.labels, &spec.state, restarts) {
@@ -417,6 +424,12 @@ impl Draft {
                     resource,
                     why: Blocked::Finding { name, text, cure },
                 }),
+                // It is silent because it is not there yet.
+                Grade::Drift
+                    if matches!(
+                        name,
+                        findings::Name::ServantSilent | findings::Name::RegistrySilent
+                    ) && self.coming.contains(&resource) => {}
                 Grade::Drift => self.drift.push(Drift {
                     resource,
                     kind: DriftKind::Disagreeing {
@@ -440,6 +453,7 @@ impl Draft {
                 self.admin.clear();
                 self.core.clear();
                 self.agents.clear();
+                self.expansion.clear();
                 self.removals.clear();
                 self.registry_removals.clear();
                 self.rows.clear();
@@ -501,7 +515,7 @@ impl Draft {
                 (_, Sign::Remove) => summary.remove += 1,
             }
         }
-        let blocked: std::collections::BTreeSet<&ResourceId> = self
+        let blocked: BTreeSet<&ResourceId> = self
             .report
             .iter()
             .filter_map(|l| match l {

@@ -71,6 +71,7 @@ pub fn text(plan: &Plan, style: Style) -> String {
                 | Stage::Registries
                 | Stage::AdminRegistry
                 | Stage::CoreServices
+                | Stage::Expansion
                 | Stage::RegistryRemoval
                 | Stage::Rows
         ) {

@@ -43,6 +43,38 @@ pub enum Blocked {
         /// Which component.
         component: Component,
     },
+    /// The package of a component other than tarsnode has no configuration or scripts, which a first
+    /// install needs.
+    IncompletePackageOf {
+        /// Which component.
+        component: Component,
+        /// The version that is incomplete.
+        version: Version,
+    },
+    /// Whom the framework would be asked through to take a component up is not there.
+    NoWayIn {
+        /// What is missing.
+        what: String,
+    },
+    /// A component runs, and the framework has no row of it.
+    RunsUnknown {
+        /// Which component.
+        component: Component,
+    },
+    /// Another process listens on the port that a component needs.
+    PortTakenOf {
+        /// Which component.
+        component: Component,
+        /// Which port.
+        port: u16,
+    },
+    /// The framework's rows have a framework host under another name or address.
+    FrameworkMoved {
+        /// The name or address that the rows have.
+        from: String,
+        /// What is so.
+        why: String,
+    },
     /// It is the only registry that answers: while it restarts, nothing resolves names.
     OnlyRegistry,
     /// The package has no configuration or scripts, which a first install needs.
@@ -212,6 +244,21 @@ impl Blocked {
             Self::NotInstalled { .. } => {
                 "install it there by hand, or correct the node's roles in the spec".to_owned()
             }
+            Self::IncompletePackageOf { .. } => {
+                "put a deploy tree, or a package of the layout X/{bin,conf,util}, there and run `tarsops package lock`".to_owned()
+            }
+            Self::NoWayIn { .. } => {
+                "a component is placed only where the database and AdminRegistry can be asked: name both in the spec and bring them up".to_owned()
+            }
+            Self::RunsUnknown { component } => {
+                format!("stop it there with `util/stop.sh` of {component}, then apply again")
+            }
+            Self::PortTakenOf { port, .. } => {
+                format!("find it with `ss -ltnp sport = :{port}` there and move it away")
+            }
+            Self::FrameworkMoved { .. } => {
+                "expand a slave at the new address first, then remove the old one: see \"Moving a framework host\" in the operators' guide".to_owned()
+            }
             Self::OnlyRegistry => {
                 "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
             }
@@ -300,6 +347,20 @@ impl fmt::Display for Blocked {
                     "the spec places {component} there, and it is not installed"
                 )
             }
+            Self::IncompletePackageOf { component, version } => write!(
+                f,
+                "the package of {component} {version} has no configuration or scripts"
+            ),
+            Self::NoWayIn { what } => write!(f, "it cannot be placed: {what}"),
+            Self::RunsUnknown { component } => write!(
+                f,
+                "{component} runs there, and the framework has no row of it"
+            ),
+            Self::PortTakenOf { component, port } => write!(
+                f,
+                "another process listens on port {port}, which {component} needs"
+            ),
+            Self::FrameworkMoved { why, .. } => f.write_str(why),
             Self::OnlyRegistry => f.write_str(
                 "it is the only registry that answers: while it restarts, no name is resolved",
             ),

@@ -54,6 +54,7 @@ impl Intent {
         self.change.component != Component::Tarsnode
             && self.sign == Sign::Change
             && self.change.files.is_empty()
+            && self.change.restart
     }
 }
 
@@ -159,8 +160,15 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         labels: None,
         settle: done.settle,
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
+        takes_back: Some(intent.run.clone()),
     };
-    let pre = preconditions(&change);
+    let mut pre = preconditions(&change);
+    if let (Folder::Remove, Some(registry), true) = (folder, &done.registry, asks) {
+        // Whoever came to resolve names by it must find another one.
+        pre.push(Condition::AnotherRegistry {
+            but: registry.clone(),
+        });
+    }
     let mut post: Vec<Condition> = Vec::new();
     for file in &change.files {
         if file.path == binary {
@@ -175,10 +183,19 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
             let registry = done.registry.iter().cloned();
             post.extend(registry.map(|registry| Condition::RegistryAnswers { registry }));
         }
-        post.push(Condition::Component {
-            component: done.component,
-            runs: runs_after,
-        });
+        // One of which only the crontab changed runs or not as before.
+        if folder != Folder::Keep || !done.files.is_empty() || done.restart {
+            post.push(Condition::Component {
+                component: done.component,
+                runs: runs_after,
+            });
+        }
+        if folder == Folder::Remove {
+            post.push(Condition::Installed {
+                component: done.component,
+                there: false,
+            });
+        }
     } else if folder == Folder::Remove {
         post.push(Condition::Folder { exists: false });
         post.push(Condition::Stopped);
@@ -206,11 +223,19 @@ fn expect_binary(
     node: &NodeName,
     inventory: &Inventory,
 ) -> Result<(), NoWayBack> {
+    let binary = binary_path(done.component);
     let wanted = done
         .files
         .iter()
-        .find(|f| f.path == BINARY)
+        .find(|f| f.path == binary)
         .and_then(|f| f.after);
+    if done.component != Component::Tarsnode {
+        return match digest_at(inventory, node, &binary) {
+            Observed::Present(now) if Some(now) == wanted => Ok(()),
+            Observed::Unknown(why) => Err(NoWayBack::Unknown(why)),
+            _ => Err(NoWayBack::Moved("the binary".to_owned())),
+        };
+    }
     match inventory.agent(node) {
         Observed::Present(a)
             if wanted.is_none() || file_digest(a, BINARY) == Observed::from(wanted) =>

@@ -15,6 +15,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Undo};
 use crate::condition::{Condition, Truth};
 use crate::drift::{Drift, DriftKind};
+use crate::expansion;
 use crate::findings::{Finding, Name, cluster, findings};
 use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
@@ -168,6 +169,11 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
         let ResourceId::RegistryEndpoint(registry) = &resource else {
             continue;
         };
+        let node = node_of(input, registry);
+        // Its rows are those of a host that the spec still has: told, and left.
+        if expansion::has_moved(input, &node) {
+            continue;
+        }
         let pre = vec![
             Condition::RegistryDead {
                 registry: registry.clone(),
@@ -199,7 +205,7 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
             ),
             action: Action::ForgetRegistry {
                 registry: registry.clone(),
-                node: node_of(input, registry),
+                node,
             },
             pre,
             post: vec![Condition::RegistryForgotten {

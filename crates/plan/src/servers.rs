@@ -21,6 +21,7 @@ use tarsops_model::version::Version;
 use crate::action::{Action, AgentChange, Content, FileChange, Folder, Undo};
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
+use crate::expansion;
 use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
 use crate::registries;
@@ -82,6 +83,8 @@ pub(crate) fn assess(
             work.drift = Some(DriftKind::Unknown { why: vec![why] });
             return work;
         }
+        // What can be placed is told, with what it takes, by the expansion of its host.
+        Observed::Absent if expansion::is_placed(component) => return work,
         Observed::Absent => {
             let resource = ResourceId::Server(component, node.clone());
             work.lines.push(Line::Blocked {
@@ -609,6 +612,7 @@ pub(crate) fn blank(
         registry: (component == Component::Tarsregistry).then(|| registries::endpoint_at(spec.ip)),
         labels: None,
         owners_from: None,
+        takes_back: None,
         settle: None,
     })
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use support::damage::{self, SIGHTS, blind, worlds};
+use support::expansion::lacking;
 use support::framework::{PASSWORD, WORDS, babel, hush, speaking};
 use support::*;
 use tarsops_model::agent::TextFact;
@@ -56,6 +57,9 @@ fn grave(plan: &Plan, world: &World) -> BTreeSet<(NodeName, &'static str)> {
             let what = match &step.action {
                 Action::Recover { .. } => "recovery",
                 Action::PutLabels { .. } => "labels",
+                Action::AddServers(_) => "new rows",
+                Action::StartServer { .. } => "start",
+                Action::StopServer { .. } => "stop",
                 Action::Backup { .. } => "backup",
                 Action::AddColumn { .. } => "column",
                 Action::MergeTemplate(_) | Action::AddTemplate(_) => "template",
@@ -219,6 +223,19 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
         {
             continue;
         }
+        // A component that something keeps from its host is told again, whatever its tarsnode got.
+        let kept = second.report.iter().any(|l| match l {
+            Line::Blocked { resource, .. } => {
+                resource.node() == Some(node) && !matches!(resource, ResourceId::Agent(_))
+            }
+            _ => false,
+        });
+        let unseen = second.drift.iter().any(|d| {
+            d.resource.node() == Some(node) && matches!(d.kind, DriftKind::Unknown { .. })
+        });
+        if matches!(drift.resource, ResourceId::Server(..)) && (kept || unseen) {
+            continue;
+        }
         prop_assert!(
             !touched.contains(&drift.resource) || recovered.contains(node),
             "{drift:?}"
@@ -252,6 +269,41 @@ proptest! {
     #[test]
     fn a_plan_converges_where_sources_contradict_each_other(world in babel()) {
         converges(&world)?;
+    }
+
+    /// The same where framework hosts lack components.
+    #[test]
+    fn a_plan_converges_where_hosts_lack_components(world in lacking()) {
+        converges(&world)?;
+    }
+
+    /// Law 4 where framework hosts lack components.
+    #[test]
+    fn not_seeing_never_places_a_component(
+        world in lacking(),
+        at in any::<prop::sample::Index>(),
+        word in 0..WORDS,
+        sight in 0..SIGHTS,
+    ) {
+        let nodes = nodes(&world);
+        let mut world = world;
+        for other in &nodes {
+            if let Some(host) = damage::host_of(&mut world, other) {
+                host.machine_id = Observed::Present(format!("machine of {other}"));
+            }
+        }
+        let before = grave(&world.plan(), &world);
+        let mut quiet = world.clone();
+        hush(&mut quiet, at.get(&nodes), word);
+        let mut unseen = world.clone();
+        let hidden = blind(&mut unseen, at.get(&nodes), sight);
+        for less in [Some(&quiet), hidden.then_some(&unseen)].into_iter().flatten() {
+            let after = grave(&less.plan(), less);
+            // Labels are no stop, no removal and no creation: what a restart would have kept by the
+            // way is put back by itself where the restart is not made.
+            let added: Vec<_> = after.difference(&before).filter(|a| a.1 != "labels").collect();
+            prop_assert!(added.is_empty(), "{:?} after {:?}", added, world.plan().report);
+        }
     }
 
     /// Law 4 for the framework: a source that falls silent never leads to a stop, a removal or a

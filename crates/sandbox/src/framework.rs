@@ -191,88 +191,24 @@ impl Layout<'_> {
     /// The configuration of a component.
     #[must_use]
     pub fn conf(&self, component: Component) -> String {
-        let (name, ip, tars) = (component.name, self.ip, self.tars.display());
-        let (local, registries) = (component.local, self.registries);
-        let adapters: String = component
-            .objects
-            .iter()
-            .map(|(object, port)| {
-                format!(
-                    "\
-            <tars.{name}.{object}Adapter>
-                allow
-                endpoint=tcp -h {ip} -p {port} -t 60000
-                maxconns=4096
-                protocol=tars
-                queuecap=10000
-                queuetimeout=60000
-                servant=tars.{name}.{object}
-                threads=5
-            </tars.{name}.{object}Adapter>
-"
-                )
-            })
-            .collect();
-        format!(
-            "\
-<tars>
-    <application>
-        enableset=n
-        setdivision=NULL
-        <client>
-            locator=tars.tarsregistry.QueryObj@{registries}
-            sync-invoke-timeout=3000
-            async-invoke-timeout=5000
-            modulename=tars.{name}
-        </client>
-        <server>
-            app=tars
-            server={name}
-            localip={ip}
-            local=tcp -h {ip} -p {local} -t 10000
-            basepath={tars}/{name}/bin
-            datapath={tars}/tarsnode/data/tars.{name}/data
-            logpath={tars}/app_log
-            node=tars.tarsnode.ServerObj@tcp -h {ip} -p 19386 -t 60000
-{adapters}        </server>
-    </application>
-    <objname>
-        QueryObjName=tars.tarsregistry.QueryObj
-        RegistryObjName=tars.tarsregistry.RegistryObj
-        AdminRegObjName=tars.tarsAdminRegistry.AdminRegObj
-    </objname>
-{db}    <nodeinfo>
-        defaultTemplate=tars.tarsnode
-    </nodeinfo>
-    <standin>
-{timings}    </standin>
-</tars>
-",
-            db = self.db(component),
-            timings = self.timings.section(),
-        )
+        let timings = self.timings.section();
+        let values = Values {
+            ip: &self.ip.to_string(),
+            tars: &self.tars.to_string_lossy(),
+            registries: self.registries,
+            db: &self.db(component),
+            standin: &format!("    <standin>\n{timings}    </standin>\n"),
+        };
+        conf(component, &values)
     }
 
     /// Only those who use the tables are told where they are.
     fn db(&self, component: Component) -> String {
-        if !matches!(component.name, "tarsregistry" | "tarsAdminRegistry") {
-            return String::new();
+        if matches!(component.name, "tarsregistry" | "tarsAdminRegistry") {
+            db(self.database)
+        } else {
+            String::new()
         }
-        let lines = match self.database {
-            Database::File(path) => format!("        standin-file={}\n", path.display()),
-            Database::MariaDb {
-                address,
-                user,
-                password,
-                name,
-            } => format!(
-                "        dbhost={}\n        dbname={name}\n        dbuser={user}\n        \
-                 dbpass={password}\n        dbport={}\n        charset=utf8\n",
-                address.ip(),
-                address.port()
-            ),
-        };
-        format!("    <db>\n{lines}    </db>\n")
     }
 
     /// Write what the installer writes: a server and its adapters for each of `components` on the
@@ -287,7 +223,7 @@ impl Layout<'_> {
         components: &[Component],
         identity: &Identity,
     ) -> Result<(), FrameworkError> {
-        for row in templates() {
+        for row in templates_for(self.database) {
             store.insert_template(&row)?;
         }
         for component in components.iter().copied() {
@@ -329,6 +265,134 @@ impl Layout<'_> {
     }
 }
 
+/// What a configuration says of its host.
+struct Values<'a> {
+    ip: &'a str,
+    tars: &'a str,
+    registries: &'a str,
+    db: &'a str,
+    standin: &'a str,
+}
+
+/// The configuration of a component.
+fn conf(component: Component, values: &Values<'_>) -> String {
+    let Values {
+        ip,
+        tars,
+        registries,
+        db,
+        standin,
+    } = values;
+    let (name, local) = (component.name, component.local);
+    let adapters: String = component
+        .objects
+        .iter()
+        .map(|(object, port)| {
+            format!(
+                "\
+            <tars.{name}.{object}Adapter>
+                allow
+                endpoint=tcp -h {ip} -p {port} -t 60000
+                maxconns=4096
+                protocol=tars
+                queuecap=10000
+                queuetimeout=60000
+                servant=tars.{name}.{object}
+                threads=5
+            </tars.{name}.{object}Adapter>
+"
+            )
+        })
+        .collect();
+    format!(
+        "\
+<tars>
+    <application>
+        enableset=n
+        setdivision=NULL
+        <client>
+            locator=tars.tarsregistry.QueryObj@{registries}
+            sync-invoke-timeout=3000
+            async-invoke-timeout=5000
+            modulename=tars.{name}
+        </client>
+        <server>
+            app=tars
+            server={name}
+            localip={ip}
+            local=tcp -h {ip} -p {local} -t 10000
+            basepath={tars}/{name}/bin
+            datapath={tars}/tarsnode/data/tars.{name}/data
+            logpath={tars}/app_log
+            node=tars.tarsnode.ServerObj@tcp -h {ip} -p 19386 -t 60000
+{adapters}        </server>
+    </application>
+    <objname>
+        QueryObjName=tars.tarsregistry.QueryObj
+        RegistryObjName=tars.tarsregistry.RegistryObj
+        AdminRegObjName=tars.tarsAdminRegistry.AdminRegObj
+    </objname>
+{db}    <nodeinfo>
+        defaultTemplate=tars.tarsnode
+    </nodeinfo>
+{standin}</tars>
+",
+    )
+}
+
+/// The configuration of a component as shipped: with placeholders, and with the login that every
+/// package has and no database.
+#[must_use]
+pub fn shipped_conf(component: Component) -> String {
+    let values = Values {
+        ip: "localip.tars.com",
+        tars: "TARS_PATH",
+        registries: "tcp -h registry.tars.com -p 17890",
+        db: "    <db>\n        dbhost=db.tars.com\n        dbname=db_tars\n        dbuser=tars\n        \
+             dbpass=tars2015\n        dbport=3306\n        charset=utf8\n    </db>\n",
+        standin: "",
+    };
+    conf(component, &values)
+}
+
+/// Write the part of a deploy tree that holds `components`, as the framework's build installs it:
+/// `<root>/framework/{servers,conf,util-linux}/<component>` and `FRAMEWORK_VERSION.txt`. Their
+/// stand-ins are one file with many names.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_deploy_tree(
+    exe: &Path,
+    root: &Path,
+    components: &[Component],
+    identity: &Identity,
+) -> Result<(), FrameworkError> {
+    let version = format!("{}\n", identity.version);
+    write(&root.join("FRAMEWORK_VERSION.txt"), &version, 0o644)?;
+    let framework = root.join("framework");
+    let mut first: Option<PathBuf> = None;
+    for component in components.iter().copied() {
+        let name = component.name;
+        let binary = framework.join("servers").join(name).join("bin").join(name);
+        let linked = first.as_ref().is_some_and(|first| {
+            let made = binary.parent().map_or(Ok(()), fs::create_dir_all);
+            made.and_then(|()| fs::hard_link(first, &binary)).is_ok()
+        });
+        if !linked {
+            standin::make(exe, &binary, identity)?;
+        }
+        first.get_or_insert(binary);
+        let conf = framework.join("conf").join(name).join("conf");
+        let file = conf.join(format!("tars.{name}.config.conf"));
+        write(&file, &shipped_conf(component), 0o644)?;
+        let util = framework.join("util-linux").join(name).join("util");
+        for (script, text) in packages::component_scripts(name) {
+            write(&util.join(script), &text, 0o755)?;
+        }
+    }
+    Ok(())
+}
+
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), FrameworkError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)
@@ -338,6 +402,37 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), FrameworkError> {
             path: path.to_path_buf(),
             source,
         })
+}
+
+/// The templates, with the way to the tables in the one that holds it (`tars.framework-db`): what a
+/// node generates for tarsregistry works with it.
+fn templates_for(database: &Database) -> Vec<TemplateRow> {
+    let mut rows = templates();
+    for row in &mut rows {
+        if row.template_name == "tars.framework-db" {
+            row.profile = format!("<tars>\n{}</tars>\n", db(database));
+        }
+    }
+    rows
+}
+
+/// The section of whoever uses the tables.
+fn db(database: &Database) -> String {
+    let lines = match database {
+        Database::File(path) => format!("        standin-file={}\n", path.display()),
+        Database::MariaDb {
+            address,
+            user,
+            password,
+            name,
+        } => format!(
+            "        dbhost={}\n        dbname={name}\n        dbuser={user}\n        \
+             dbpass={password}\n        dbport={}\n        charset=utf8\n",
+            address.ip(),
+            address.port()
+        ),
+    };
+    format!("    <db>\n{lines}    </db>\n")
 }
 
 /// Templates with the framework's names and parents, and as little in them as works.

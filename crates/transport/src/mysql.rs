@@ -11,11 +11,13 @@
 
 mod backup;
 mod change;
+mod insert;
 mod rows;
 mod templates;
 
 pub use backup::{BackupError, Dump, Tool};
 pub use change::Which;
+pub use insert::{Insertion, NewValue};
 pub use templates::{Decide, NewText, TemplateText, WriteError};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -202,6 +202,7 @@ impl World {
             registry: None,
             labels: None,
             owners_from: None,
+            takes_back: None,
             settle: None,
         };
         let world = Self {

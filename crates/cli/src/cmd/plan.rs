@@ -55,7 +55,9 @@ pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
         matches!(
             l,
             Line::Blocked {
-                why: Blocked::NoPackage { .. } | Blocked::IncompletePackage { .. },
+                why: Blocked::NoPackage { .. }
+                    | Blocked::IncompletePackage { .. }
+                    | Blocked::IncompletePackageOf { .. },
                 ..
             }
         )

@@ -6,12 +6,15 @@ use tarsops_apply::execute::Interrupt;
 use tarsops_apply::history::{Remembered, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Rpc;
-use tarsops_plan::action::{Action, Undo};
+use tarsops_model::inventory::{Facts, Inventory};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+use tarsops_plan::action::{Action, Folder, Undo};
 use tarsops_plan::database::backup;
 use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
-use tarsops_plan::restore::way_back;
+use tarsops_plan::restore::{Intent, way_back};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
@@ -49,7 +52,11 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let counts = |word: &str| word == "ok" || word == "damaged";
     // A step on the database that was cut off has changed a row whole or not at all: it is asked.
     let cut = |c: &Remembered| c.database.is_some() && c.verdict == "unfinished";
-    for change in changes.iter().filter(|c| counts(&c.verdict) || cut(c)) {
+    let mut inventory = report.inventory.clone();
+    let meant = changes.iter().filter(|c| counts(&c.verdict) || cut(c));
+    let mut newest_first: Vec<_> = meant.collect();
+    newest_first.sort_by_key(|c| std::cmp::Reverse(rank(c.intent.as_ref())));
+    for change in newest_first {
         if let (Some(intent), true) = (&change.database, change.verdict != "damaged") {
             if let Deed::Column { table, column } = &intent.deed {
                 say(&format!(
@@ -84,28 +91,34 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             ));
             continue;
         }
-        match way_back(intent, &report.inventory, context.desired().rpc != Rpc::Off) {
+        match way_back(intent, &inventory, context.desired().rpc != Rpc::Off) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
-            Ok(prepared) => steps.push(Step {
-                id: match intent.change.component {
-                    Component::Tarsnode => format!("rollback@{}", change.node),
-                    other => format!("rollback.{other}@{}", change.node),
-                },
-                stage: Stage::Agents,
-                batch: 1,
-                needs: vec![],
-                resource: intent.change.resource(),
-                sign: match intent.sign {
-                    Sign::Add => Sign::Remove,
-                    Sign::Change => Sign::Change,
-                    Sign::Remove => Sign::Add,
-                },
-                summary: prepared.change.summary.clone(),
-                action: Action::ChangeAgent(Box::new(prepared.change)),
-                pre: prepared.pre,
-                post: prepared.post,
-                undo: Undo::Restore,
-            }),
+            Ok(prepared) => {
+                crontab_is_back(&mut inventory, intent);
+                steps.push(Step {
+                    id: match intent.change.component {
+                        _ if rank(Some(intent)) == WATCH => {
+                            format!("rollback.cron@{}", change.node)
+                        }
+                        Component::Tarsnode => format!("rollback@{}", change.node),
+                        other => format!("rollback.{other}@{}", change.node),
+                    },
+                    stage: Stage::Agents,
+                    batch: 1,
+                    needs: vec![],
+                    resource: intent.change.resource(),
+                    sign: match intent.sign {
+                        Sign::Add => Sign::Remove,
+                        Sign::Change => Sign::Change,
+                        Sign::Remove => Sign::Add,
+                    },
+                    summary: prepared.change.summary.clone(),
+                    action: Action::ChangeAgent(Box::new(prepared.change)),
+                    pre: prepared.pre,
+                    post: prepared.post,
+                    undo: Undo::Restore,
+                });
+            }
         }
     }
     let mut plan = as_plan(&context, steps);
@@ -214,18 +227,60 @@ fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
     }
 }
 
-/// Where a component's way back stands: the other way round than it was changed, so that a tarsnode
-/// never meets an AdminRegistry older than it needs.
-const fn turn(component: Component) -> u8 {
-    match component {
-        Component::Tarsnode => 0,
-        Component::TarsAdminRegistry => 2,
-        Component::Tarsregistry => 3,
-        _ => 1,
+/// The rank of a change of the crontab alone, which an expansion makes last.
+const WATCH: u8 = 2;
+
+/// Where a change stands among those of its run on one host: a component comes after its tarsnode,
+/// and what cron watches after that.
+fn rank(intent: Option<&Intent>) -> u8 {
+    let Some(change) = intent.map(|i| &i.change) else {
+        return 0;
+    };
+    match (change.component, change.folder) {
+        (Component::Tarsnode, _) => 0,
+        (_, Folder::Keep) if change.files.is_empty() && !change.restart => WATCH,
+        (_, Folder::Create) => 1,
+        _ => 0,
     }
 }
 
-/// Orders the steps: tarsnode on plain nodes first, in batches; then framework hosts and the core
+/// What an earlier change of the run found in the crontab is what this one leaves: a line that was
+/// added is gone again.
+fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
+    let Some(line) = intent
+        .change
+        .crontab
+        .as_ref()
+        .and_then(|c| c.edit.add.as_ref())
+    else {
+        return;
+    };
+    let id = ResourceId::Host(intent.change.node.clone());
+    if rank(Some(intent)) == WATCH
+        && let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
+        && let Observed::Present(text) = &mut host.crontab
+    {
+        *text = text.replace(&format!("{line}\n"), "");
+    }
+}
+
+/// Where a component's way back stands: the other way round than it was changed, so that a tarsnode
+/// never meets an AdminRegistry older than it needs, and what came to a host last goes first.
+fn turn(step: &Step) -> u8 {
+    let Action::ChangeAgent(change) = &step.action else {
+        return 2;
+    };
+    match (change.component, change.folder) {
+        (Component::Tarsnode, _) => 2,
+        (_, Folder::Keep) if change.files.is_empty() && !change.restart => 0,
+        (_, Folder::Remove) => 1,
+        (Component::TarsAdminRegistry, _) => 4,
+        (Component::Tarsregistry, _) => 5,
+        _ => 3,
+    }
+}
+
+/// Orders the steps: what came to framework hosts first; tarsnode on plain nodes, in batches; then framework hosts and the core
 /// services, one at a time.
 fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
     let desired = context.desired();
@@ -239,20 +294,23 @@ fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
                 Role::Master => 2,
             })
     };
-    let component = |s: &Step| match &s.action {
-        Action::ChangeAgent(change) => change.component,
-        _ => Component::Tarsnode,
-    };
-    steps.sort_by_key(|s| (turn(component(s)), role(s)));
-    let plain = steps
+    // A registry goes last of what came to its host: the others resolve names through it.
+    let registry = |s: &Step| matches!(s.resource, ResourceId::Server(Component::Tarsregistry, _));
+    steps.sort_by_key(|s| (turn(s), role(s), registry(s)));
+    let before = steps.iter().take_while(|s| turn(s) < 2).count();
+    let plain = steps[before..]
         .iter()
-        .take_while(|s| turn(component(s)) == 0 && role(s) == 0)
+        .take_while(|s| turn(s) == 2 && role(s) == 0)
         .count();
     let parallel = desired.policy.max_parallel.of(steps.len()).max(1);
     let mut gates: Vec<Gate> = Vec::new();
     let mut summary = Summary::default();
-    let (together, alone) = steps.split_at_mut(plain);
-    let batches = together.chunks_mut(parallel).chain(alone.chunks_mut(1));
+    let (first, rest) = steps.split_at_mut(before);
+    let (together, alone) = rest.split_at_mut(plain);
+    let batches = first
+        .chunks_mut(1)
+        .chain(together.chunks_mut(parallel))
+        .chain(alone.chunks_mut(1));
     for (index, chunk) in batches.enumerate() {
         let batch = u32::try_from(index + 1).unwrap_or(u32::MAX);
         let needs: Vec<String> = gates.last().map(|g| g.id.clone()).into_iter().collect();

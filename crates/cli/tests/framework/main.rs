@@ -10,6 +10,7 @@ mod world;
 
 mod core;
 mod database;
+mod expand;
 mod faults;
 mod gates;
 mod killed;

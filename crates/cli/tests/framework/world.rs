@@ -70,6 +70,23 @@ impl Drop for World {
 impl World {
     /// `count` hosts with the framework on the first two, no agent yet.
     pub(crate) fn bare(count: usize) -> Self {
+        Self::with_slaves(count, 1)
+    }
+
+    /// `count` hosts with the framework on the first, agents on all, and packages of what a slave has.
+    pub(crate) fn master_only(count: usize) -> Self {
+        let mut world = Self::with_slaves(count, 0);
+        world.tarsops(["apply", "-y"]).exits(0);
+        let identity = Identity::new(OLD, Behaviour::Healthy);
+        world
+            .cluster
+            .add_slave_packages(&program(), &identity)
+            .unwrap();
+        world.respec(|_| {});
+        world
+    }
+
+    fn with_slaves(count: usize, slaves: usize) -> Self {
         // Networks are looked for and then taken: one at a time.
         static ONE: Mutex<()> = Mutex::new(());
         require_or_fail();
@@ -96,7 +113,7 @@ impl World {
         };
         let mut framework = FrameworkOptions::new(tables, Identity::new(OLD, Behaviour::Healthy));
         framework.timings = Timings::faster(SPEED);
-        framework.slaves = 1;
+        framework.slaves = slaves;
         options.framework = Some(framework);
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         options.network = free_network(options.ssh_port).unwrap();
@@ -108,7 +125,7 @@ impl World {
             folder,
             spec: Spec {
                 version: OLD,
-                slave: true,
+                slave: slaves > 0,
                 user: "ops",
                 database: true,
                 address: None,

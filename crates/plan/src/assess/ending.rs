@@ -87,6 +87,7 @@ impl Work<'_> {
             registry: None,
             labels,
             owners_from: None,
+            takes_back: None,
             settle: None,
             files: std::mem::take(&mut self.files),
         };

@@ -1,5 +1,7 @@
 //! Conditions over the rows of the framework's database and those who stand behind them.
 
+use std::collections::BTreeSet;
+
 use tarsops_model::framework::{Answer, FrameworkFacts, RegistryRow, ServerRow};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{Endpoint, NodeName};
@@ -78,6 +80,20 @@ impl Condition {
                     format!("no registry of the spec other than {but} answers")
                 })
             }
+            Self::RowsAbsent { rows } => match names_on(framework, node) {
+                Ok(there) => truth(there.is_disjoint(rows), || {
+                    let found: Vec<&str> = there.intersection(rows).map(String::as_str).collect();
+                    format!("the database has rows of {}", found.join(", "))
+                }),
+                Err(why) => Truth::Unknown(why),
+            },
+            Self::RowsThere { rows } => match names_on(framework, node) {
+                Ok(there) => truth(there.is_superset(rows), || {
+                    let lacks: Vec<&str> = rows.difference(&there).map(String::as_str).collect();
+                    format!("the database has no rows of {}", lacks.join(", "))
+                }),
+                Err(why) => Truth::Unknown(why),
+            },
             Self::DatabaseRead => match framework.rows() {
                 Observed::Present(_) => Truth::Holds,
                 Observed::Absent => Truth::Fails("there is no db_tars".to_owned()),
@@ -130,11 +146,7 @@ impl Condition {
 }
 
 /// A server that somebody has undeployed meanwhile is not waited for.
-fn servers_back(
-    all: &[ServerRow],
-    node: &NodeName,
-    servers: &std::collections::BTreeSet<String>,
-) -> Truth {
+fn servers_back(all: &[ServerRow], node: &NodeName, servers: &BTreeSet<String>) -> Truth {
     let away: Vec<String> = all
         .iter()
         .filter(|r| r.node == node.as_str() && r.present.as_deref() != Some("active"))
@@ -162,6 +174,33 @@ fn rows_at<'a>(
         Observed::Absent => Ok(vec![]),
         Observed::Unknown(why) => Err(why),
     }
+}
+
+/// The names of the rows of servers and adapters on a node.
+fn names_on(framework: &FrameworkFacts, node: &NodeName) -> Result<BTreeSet<String>, String> {
+    let rows = match framework.rows() {
+        Observed::Present(rows) => rows,
+        other => return Err(other.unknown().unwrap_or("there is no database").to_owned()),
+    };
+    let (servers, adapters) = match (&rows.servers, &rows.adapters) {
+        (Observed::Present(servers), Observed::Present(adapters)) => (servers, adapters),
+        (servers, adapters) => {
+            let why = servers.unknown().or_else(|| adapters.unknown());
+            return Err(why.unwrap_or("there is no table").to_owned());
+        }
+    };
+    let mut out: BTreeSet<String> = servers
+        .iter()
+        .filter(|row| row.node == node.as_str())
+        .map(ServerRow::full_name)
+        .collect();
+    out.extend(
+        adapters
+            .iter()
+            .filter(|row| row.node == node.as_str())
+            .map(|row| row.adapter.clone()),
+    );
+    Ok(out)
 }
 
 fn unanswered(framework: &FrameworkFacts, node: &NodeName) -> Truth {

@@ -68,6 +68,12 @@ impl fmt::Display for Condition {
             Self::RegistryForgotten { registry } => {
                 write!(f, "the database has no rows of the registry {registry}")
             }
+            Self::RowsAbsent { rows } => {
+                write!(f, "the database has none of its {} new rows", rows.len())
+            }
+            Self::RowsThere { rows } => {
+                write!(f, "the database has its {} new rows", rows.len())
+            }
             Self::DatabaseRead => f.write_str("db_tars can be read"),
             Self::Column {
                 table,

@@ -23,6 +23,7 @@ impl Draft {
             &self.schema,
             &self.templates,
             &self.rows,
+            &self.expansion,
             &self.registries,
             &self.registry_removals,
         ];
@@ -48,6 +49,12 @@ impl Draft {
     pub(super) fn agents(&mut self, policy: &Policy) {
         let steps = in_order(std::mem::take(&mut self.agents));
         self.roll_out(Stage::Agents, steps, policy);
+    }
+
+    /// Host after host, each in the order in which its components come.
+    pub(super) fn expansion(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.expansion);
+        self.in_turn(Stage::Expansion, steps, policy);
     }
 
     pub(super) fn removals(&mut self, policy: &Policy) {
@@ -83,6 +90,11 @@ impl Draft {
     /// Registries and rows go one by one: each may change what the next one rests upon.
     fn one_by_one(&mut self, stage: Stage, mut steps: Vec<Step>, policy: &Policy) {
         steps.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
+        self.in_turn(stage, steps, policy);
+    }
+
+    /// One by one, in the order in which they stand.
+    fn in_turn(&mut self, stage: Stage, steps: Vec<Step>, policy: &Policy) {
         let one = Policy {
             canary: 0,
             max_parallel: Count::Number(1),

@@ -20,7 +20,7 @@ use super::*;
 /// How many kinds of [`damage`] there are.
 pub const KINDS: u8 = 53;
 /// How many facts [`blind`] knows.
-pub const SIGHTS: u8 = 16;
+pub const SIGHTS: u8 = 18;
 
 /// A cluster with a few things wrong.
 pub fn worlds() -> impl Strategy<Value = World> {
@@ -278,6 +278,22 @@ pub fn blind(world: &mut World, node: &NodeName, sight: u8) -> bool {
                 world.inventory.resources.get_mut(&id).is_some_and(hide)
             }
         };
+    }
+    if sight >= 16 {
+        let mut hidden = false;
+        for (id, seen) in &mut world.inventory.resources {
+            if let (ResourceId::Server(_, of), true) = (id, sight == 16) {
+                // That it is not there cannot be seen either.
+                if of == node {
+                    hidden = true;
+                    *seen = Observed::Unknown("it was not seen".to_owned());
+                }
+            }
+        }
+        if let (Some(host), 17) = (host_of(world, node), sight) {
+            hidden = hide(&mut host.ports);
+        }
+        return hidden;
     }
     let Some(facts) = agent_of(world, node) else {
         return false;

@@ -449,7 +449,7 @@ pub fn babel() -> impl Strategy<Value = World> {
 }
 
 /// How many sources [`hush`] knows.
-pub const WORDS: u8 = 12;
+pub const WORDS: u8 = 13;
 
 /// Takes a source's word away.
 pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
@@ -495,6 +495,7 @@ pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
                     7 => rows.servers = Observed::Unknown(why()),
                     8 => rows.templates = Observed::Unknown(why()),
                     9 => rows.columns.clear(),
+                    10 => rows.adapters = Observed::Unknown(why()),
                     _ => facts.rows = Observed::Unknown(why()),
                 }
             }

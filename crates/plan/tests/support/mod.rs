@@ -11,6 +11,7 @@
 
 pub mod core;
 pub mod damage;
+pub mod expansion;
 pub mod framework;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -427,6 +427,18 @@ impl Cluster {
         Ok(out)
     }
 
+    /// Put what a slave needs of the framework into the packages folder, in the version of `identity`:
+    /// binaries, configurations and scripts, as a deploy tree.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn add_slave_packages(&self, exe: &Path, identity: &Identity) -> Result<(), ClusterError> {
+        let root = self.facts.packages.join(&identity.version);
+        let slave = crate::framework::slave();
+        crate::framework::write_deploy_tree(exe, &root, &slave, identity)?;
+        Ok(())
+    }
+
     /// Write `packages/<version>/X.tgz`, the program alone, of each of the components `names`.
     ///
     /// # Errors

@@ -202,6 +202,20 @@ impl Agent {
         );
     }
 
+    /// Tells a server's library version (`ServerImp.cpp`, `reportVersion`).
+    pub(super) fn report_library(&self, application: &str, server: &str, library: &str) {
+        let name = self.name();
+        let _ = self.ask(
+            "reportVersion",
+            body(|w| {
+                w.put(1, application);
+                w.put(2, server);
+                w.put(3, &name);
+                w.put(4, library);
+            }),
+        );
+    }
+
     /// The servers of this node, all or one.
     pub(super) fn load(
         &self,

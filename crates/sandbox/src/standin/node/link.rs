@@ -215,6 +215,12 @@ fn loaded(agent: &Agent, application: &str, server: &str) -> Result<(), String> 
         agent.servers.forget(application, server);
         return Err("the registry has no such server".to_owned());
     }
+    for descriptor in &found {
+        if let Err(why) = super::generate::write(agent, descriptor) {
+            agent.log.write(&format!("ERROR|{why}"));
+            return Err(why);
+        }
+    }
     agent.servers.know_one(found);
     Ok(())
 }
@@ -235,6 +241,10 @@ fn start(agent: &Agent, application: &str, server: &str) -> (i32, Vec<u8>) {
     }
     let (_, info, _) = agent.servers.state(application, server);
     agent.report(&info);
+    // A server that has started tells its library's version, which its node passes on.
+    if let Some(library) = agent.servers.library(application, server) {
+        agent.report_library(application, server, &library);
+    }
     (
         0,
         format!("server is activating, please check: {words}").into(),

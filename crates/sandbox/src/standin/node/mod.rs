@@ -1,6 +1,7 @@
 //! What the stand-in agent does once started.
 
 mod agent;
+mod generate;
 mod link;
 mod rewrite;
 mod servers;

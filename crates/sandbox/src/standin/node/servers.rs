@@ -2,7 +2,7 @@
 //!
 //! A server's process is the one that runs its executable; nothing else is ever signalled. A server
 //! is started as the framework's scripts do it, with the configuration that the agent once generated
-//! or else with its own; none is generated here.
+//! when it loaded the server, or else with its own.
 
 use std::collections::HashMap;
 use std::fs;
@@ -110,6 +110,15 @@ impl Servers {
         Some((self.executable(&known.descriptor), known.stopping))
     }
 
+    /// The library that a server was built with, by its own word.
+    pub(super) fn library(&self, application: &str, server: &str) -> Option<String> {
+        let (exe, _) = self.find(application, server)?;
+        let said = Command::new(exe).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&said.stdout);
+        let version = text.trim().strip_prefix("TARS:")?;
+        (!version.is_empty()).then(|| version.to_owned())
+    }
+
     fn executable(&self, descriptor: &ServerDescriptor) -> PathBuf {
         if !descriptor.exe.is_empty() {
             return PathBuf::from(&descriptor.exe);
@@ -205,11 +214,7 @@ impl Servers {
             return (-1, words);
         }
         let name = format!("tars.{server}");
-        let generated = self
-            .data
-            .join(&name)
-            .join("conf")
-            .join(format!("{name}.config.conf"));
+        let generated = super::generate::place(&self.data, "tars", server);
         let own = exe
             .parent()
             .and_then(Path::parent)

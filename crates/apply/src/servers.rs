@@ -1,0 +1,211 @@
+//! Steps that AdminRegistry carries out: a server of the framework is started or stopped.
+//!
+//! What AdminRegistry answers is not what happened (a start that it gave up on may still come true),
+//! so host and framework are looked at until they are content. A start that does not come true is
+//! taken back, as the policy says.
+
+use std::time::{Duration, Instant};
+
+use tarsops_model::component::Component;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::Action;
+use tarsops_plan::condition::{Condition, Truth};
+use tarsops_plan::plan::Step;
+
+use crate::execute::{Progress, Run};
+use crate::step::{StepEnd, Verdict, holds};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long what AdminRegistry refused may take to come true all the same.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Starts or stops a server.
+pub(crate) async fn run(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    component: Component,
+    end: &mut StepEnd,
+) -> Result<Verdict, Verdict> {
+    let start = matches!(step.action, Action::StartServer { .. });
+    let seen = look(run, node, component).await?;
+    if holds(&step.post, node, &seen).is_ok() {
+        return Ok(Verdict::AlreadyDone);
+    }
+    holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    if start {
+        connected(run, node).await?;
+    }
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    run.progress.event(&Progress::Acting {
+        step: &step.id,
+        node,
+        what: &step.summary,
+    });
+    let answer = run.watch.order(node, component, start).await;
+    if let Err(why) = &answer {
+        end.log.push(format!("AdminRegistry: {why}"));
+    }
+    match content(run, step, node, component, answer.err()).await {
+        Ok(()) => {}
+        Err(why) if start && !run.stop_on_failure => {
+            return Err(match take_back(run, node, component).await {
+                Ok(()) => Verdict::RolledBack(why),
+                Err(cause) => {
+                    Verdict::Stuck(format!("{why}; and it could not be stopped again: {cause}"))
+                }
+            });
+        }
+        Err(why) => return Err(Verdict::LeftFailed(why)),
+    }
+    let registry = step.post.iter().find_map(|c| match c {
+        Condition::RegistryAnswers { registry } => Some(registry),
+        _ => None,
+    });
+    if let Some(registry) = registry {
+        crate::locators::follow(run, registry, true, end).await?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// What host and framework say of the server now.
+async fn look(run: &Run<'_>, node: &NodeName, component: Component) -> Result<Inventory, Verdict> {
+    let mut seen = crate::step::look_at_one(run, node, Some(component)).await?;
+    seen.framework = match component {
+        // What is asked of a registry stands in several tables.
+        Component::Tarsregistry => run.watch.all().await,
+        other => run.watch.server(node, other).await,
+    };
+    Ok(seen)
+}
+
+/// Waits until AdminRegistry reaches the node: a tarsnode that has just started connects within
+/// seconds, and orders to one that has not are never answered.
+async fn connected(run: &Run<'_>, node: &NodeName) -> Result<(), Verdict> {
+    let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
+    loop {
+        let seen = Inventory {
+            framework: run.watch.node(node).await,
+            ..Inventory::default()
+        };
+        let why = match Condition::Connected.eval(node, &seen) {
+            Truth::Holds => return Ok(()),
+            Truth::Fails(why) | Truth::Unknown(why) => why,
+        };
+        if Instant::now() > until {
+            return Err(Verdict::NotStarted(why));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until everybody has been content for the settle time; why they are not otherwise.
+async fn content(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    component: Component,
+    refused: Option<String>,
+) -> Result<(), String> {
+    let policy = &run.desired.policy;
+    let settle = match (&step.action, component) {
+        (Action::StopServer { .. }, _) => 0,
+        (_, Component::Tarsregistry) => policy.settle.max(policy.registry_settle),
+        _ => policy.settle,
+    };
+    let patience = match &refused {
+        Some(_) => GRACE,
+        None => Duration::from_secs(policy.deadline),
+    };
+    let settle = Duration::from_secs(settle);
+    let until = Instant::now() + patience + settle;
+    let mut since: Option<Instant> = None;
+    loop {
+        let why = match look(run, node, component).await {
+            Err(verdict) => Err(verdict.why().unwrap_or_default().to_owned()),
+            Ok(seen) => holds(&step.post, node, &seen),
+        };
+        let why = match why {
+            Ok(()) => {
+                let since = *since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= settle {
+                    return Ok(());
+                }
+                "it was not well for long enough".to_owned()
+            }
+            Err(why) => {
+                since = None;
+                why
+            }
+        };
+        if Instant::now() > until {
+            return Err(match refused {
+                Some(said) => format!("{said}; and {why}"),
+                None => format!("after {} s {why}", policy.deadline),
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Stops a server whose start did not come true.
+async fn take_back(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
+    let answer = run.watch.order(node, component, false).await;
+    let until = Instant::now() + GRACE;
+    let gone = [Condition::Component {
+        component,
+        runs: false,
+    }];
+    loop {
+        let why = match crate::step::look_at(run, node).await {
+            Err(verdict) => verdict.why().unwrap_or_default().to_owned(),
+            Ok(seen) => match holds(&gone, node, &seen) {
+                Ok(()) => return answer,
+                Err(why) => why,
+            },
+        };
+        if Instant::now() > until {
+            return Err(why);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Has AdminRegistry stop a server whose files are about to go, so that its node does not start it
+/// again; what it says is told, and no reason to keep the files.
+pub(crate) async fn retire(
+    run: &Run<'_>,
+    node: &NodeName,
+    component: Component,
+    end: &mut StepEnd,
+) {
+    let Some(framework) = run.watch.server(node, component).await else {
+        return;
+    };
+    let active = framework.rows().present().is_some_and(|rows| {
+        let Observed::Present(all) = &rows.servers else {
+            return false;
+        };
+        all.iter().any(|row| {
+            row.server == component.name()
+                && row.node == node.as_str()
+                && row.setting.as_deref() == Some("active")
+        })
+    });
+    if !active {
+        return;
+    }
+    match run.watch.order(node, component, false).await {
+        Ok(()) => end
+            .log
+            .push(format!("AdminRegistry has stopped {component}")),
+        Err(why) => end
+            .log
+            .push(format!("AdminRegistry does not stop {component}: {why}")),
+    }
+}

@@ -1,0 +1,598 @@
+//! Components that come to a framework host: a new slave, or one that lacks some of its own.
+//!
+//! A component comes in three parts, each of which is planned only where it is missing: its files are
+//! placed; its rows are written, with both states inactive; AdminRegistry starts it, which sets it
+//! active and has the host's tarsnode generate its configuration from the database's template.
+//! tarsregistry comes first, and the locators follow it.
+//!
+//! What must stay true: nothing is placed, written or started that could not be proven missing; a row
+//! that is there is never changed; a server that somebody stopped is not started; no password is
+//! touched.
+
+mod files;
+mod moved;
+mod rows;
+mod steps;
+
+use std::collections::BTreeSet;
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::{Rpc, Server};
+use tarsops_model::digest::Digest;
+use tarsops_model::framework::{AdapterRow, FrameworkFacts, Rows, ServerRow};
+use tarsops_model::host::{Host, HostFacts};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::package::PackageContents;
+use tarsops_model::resource::ResourceId;
+use tarsops_model::server::ServerFacts;
+
+use crate::action::{CrontabChange, FileChange, NewRow};
+use crate::drift::{Drift, DriftKind};
+use crate::input::PlanInput;
+use crate::plan::Step;
+use crate::registries;
+use crate::report::{Blocked, Line};
+use crate::servers;
+
+pub(crate) use rows::{never_started, seen_adapter, seen_server};
+
+/// The components of a slave beside tarsnode, in the order in which they are started: the registry
+/// first, as the others resolve names.
+pub const PLACED: [Component; 5] = [
+    Component::Tarsregistry,
+    Component::Tarsconfig,
+    Component::Tarsnotify,
+    Component::Tarsquerystat,
+    Component::Tarsqueryproperty,
+];
+
+/// The components of a host that a look must report, so that what is missing can be placed.
+pub const LOOKED_AT: [Component; 7] = [
+    Component::Tarsregistry,
+    Component::TarsAdminRegistry,
+    Component::Tarsconfig,
+    Component::Tarspatch,
+    Component::Tarsnotify,
+    Component::Tarsquerystat,
+    Component::Tarsqueryproperty,
+];
+
+/// Free bytes that a change needs beyond twice its payload.
+const HEADROOM: u64 = 16 << 20;
+
+/// What there is to say of the components that a node lacks.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// What differs.
+    pub(crate) drift: Vec<Drift>,
+    /// What stands in the way, and notes.
+    pub(crate) lines: Vec<Line>,
+    /// The steps, in their order.
+    pub(crate) steps: Vec<Step>,
+    /// Components that are started by these steps.
+    pub(crate) started: BTreeSet<Component>,
+}
+
+/// What the change of a node's tarsnode in the same plan means for its components.
+#[derive(Default)]
+pub(crate) struct Agent<'a> {
+    /// Whether its tarsnode will run.
+    pub(crate) runs: bool,
+    /// What becomes of the crontab before the components come.
+    pub(crate) crontab: Option<&'a CrontabChange>,
+}
+
+/// Whether a component that is missing is placed by the steps of this module.
+#[must_use]
+pub fn is_placed(component: Component) -> bool {
+    PLACED.contains(&component)
+}
+
+/// Whether the rows have the framework host `node` at another address than the spec.
+pub(crate) fn has_moved(input: &PlanInput<'_>, node: &str) -> bool {
+    let Ok(node) = NodeName::new(node) else {
+        return false;
+    };
+    let spec = input.desired.host(&node);
+    spec.is_some_and(|spec| moved::address(input, &node, spec).is_some())
+}
+
+/// Whether the registry of a node may be one that was never started: it has no configuration of its
+/// own yet, so its own script must not start it. Rows that cannot be read leave it open.
+pub(crate) fn may_be_new(input: &PlanInput<'_>, node: &NodeName) -> bool {
+    let component = Component::Tarsregistry;
+    if input.desired.database().is_none() || !servers::is_known(input.catalog, component) {
+        return false;
+    }
+    let Ok((_, servers, _)) = readable(input) else {
+        return true;
+    };
+    servers
+        .iter()
+        .find(|r| {
+            r.application == rows::APPLICATION
+                && r.server == component.name()
+                && r.node == node.as_str()
+        })
+        .is_none_or(never_started)
+}
+
+/// Finds what `node`, whose machine is the node's, lacks of the components that the spec places
+/// there.
+pub(crate) fn assess(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    spec: &Host,
+    host: &HostFacts,
+    agent: &Agent<'_>,
+) -> Work {
+    let mut work = Work::default();
+    let look = Look {
+        input,
+        node,
+        spec,
+        host,
+        agent,
+    };
+    let mut lacking = Vec::new();
+    let mut unseen = false;
+    for component in PLACED {
+        let Some(server) = input
+            .desired
+            .server(component, node)
+            .filter(|_| input.scope.has_component(component))
+        else {
+            continue;
+        };
+        match look.lacks(component, server) {
+            Found::Nothing => {}
+            Found::Unseen => unseen = true,
+            Found::Told(lines) => work.lines.extend(lines),
+            Found::Missing { why } => {
+                let resource = look.resource(component);
+                work.drift.push(look.missing(component));
+                let blocked = why.into_iter().map(|why| Line::Blocked {
+                    resource: resource.clone(),
+                    why,
+                });
+                work.lines.extend(blocked);
+            }
+            Found::Unknown(why) => work.drift.push(Drift {
+                resource: look.resource(component),
+                kind: DriftKind::Unknown { why },
+            }),
+            Found::Lacks(lack) => {
+                work.drift.push(look.missing(component));
+                lacking.push(*lack);
+            }
+        }
+    }
+    // Also where nothing is missing: the rows send callers to another machine.
+    if let Some(why) = moved::address(input, node, spec) {
+        work.lines.push(Line::Blocked {
+            resource: ResourceId::Host(node.clone()),
+            why,
+        });
+        return work;
+    }
+    if lacking.is_empty() {
+        return work;
+    }
+    // A host comes whole or not at all: half of it would answer for what the other half lacks.
+    let held = unseen
+        || work.lines.iter().any(|l| matches!(l, Line::Blocked { .. }))
+        || work
+            .drift
+            .iter()
+            .any(|d| matches!(d.kind, DriftKind::Unknown { .. }));
+    if held {
+        for lack in lacking {
+            work.lines.push(Line::Note {
+                resource: look.resource(lack.component),
+                text: "it waits for the other components of its host".to_owned(),
+            });
+        }
+        return work;
+    }
+    match look.stands_in_the_way(&lacking) {
+        Ok(blocked) if blocked.is_empty() => {}
+        Ok(blocked) => {
+            let resource = ResourceId::Host(node.clone());
+            work.lines
+                .extend(blocked.into_iter().map(|why| Line::Blocked {
+                    resource: resource.clone(),
+                    why,
+                }));
+            return work;
+        }
+        Err(unknown) => {
+            work.drift.push(Drift {
+                resource: ResourceId::Host(node.clone()),
+                kind: DriftKind::Unknown { why: unknown },
+            });
+            return work;
+        }
+    }
+    look.steps(lacking, &mut work);
+    work
+}
+
+/// What one component lacks.
+struct Lack<'a> {
+    component: Component,
+    server: &'a Server,
+    /// What is placed; none where its folder is there.
+    files: Option<Vec<FileChange>>,
+    /// What is written.
+    rows: Vec<NewRow>,
+    /// Whether it is started.
+    start: bool,
+    /// Whether its row says that somebody stopped it.
+    stopped: bool,
+    /// The digest that shall run.
+    digest: Option<Digest>,
+}
+
+/// How a component stands.
+enum Found<'a> {
+    /// All of it is there, or it is no concern of the spec.
+    Nothing,
+    /// Something is to be said, and nothing to be done.
+    Told(Vec<Line>),
+    /// It is missing, and something stands in the way.
+    Missing { why: Vec<Blocked> },
+    /// It cannot be told.
+    Unknown(Vec<String>),
+    /// It cannot be told, and the comparison of the core services says so.
+    Unseen,
+    /// Something is missing.
+    Lacks(Box<Lack<'a>>),
+}
+
+struct Look<'a> {
+    input: &'a PlanInput<'a>,
+    node: &'a NodeName,
+    spec: &'a Host,
+    host: &'a HostFacts,
+    agent: &'a Agent<'a>,
+}
+
+/// What the database has of one component on one node.
+struct Had<'a> {
+    server: Option<&'a ServerRow>,
+    adapters: Vec<&'a AdapterRow>,
+}
+
+fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
+    input.inventory.framework.as_deref()
+}
+
+/// The rows, if all tables that count could be read; why not otherwise.
+fn readable<'a>(
+    input: &PlanInput<'a>,
+) -> Result<(&'a Rows, &'a [ServerRow], &'a [AdapterRow]), String> {
+    let why = |seen: Option<&str>| seen.unwrap_or("it was not read").to_owned();
+    let Some(framework) = framework(input) else {
+        return Err("the database was not read".to_owned());
+    };
+    let rows = match framework.rows() {
+        Observed::Present(rows) => rows,
+        other => return Err(why(other.unknown())),
+    };
+    // Whose database it is, the rows of registries and nodes tell.
+    if let Some(why) = rows.registries.unknown().or_else(|| rows.nodes.unknown()) {
+        return Err(why.to_owned());
+    }
+    match (&rows.servers, &rows.adapters) {
+        (Observed::Present(servers), Observed::Present(adapters)) => {
+            Ok((rows, servers.as_slice(), adapters.as_slice()))
+        }
+        (servers, adapters) => Err(why(servers.unknown().or_else(|| adapters.unknown()))),
+    }
+}
+
+impl<'a> Look<'a> {
+    fn resource(&self, component: Component) -> ResourceId {
+        ResourceId::Server(component, self.node.clone())
+    }
+
+    fn missing(&self, component: Component) -> Drift {
+        Drift {
+            resource: self.resource(component),
+            kind: DriftKind::Missing,
+        }
+    }
+
+    fn had(
+        &self,
+        component: Component,
+        servers: &'a [ServerRow],
+        adapters: &'a [AdapterRow],
+    ) -> Had<'a> {
+        let own = |application: &str, server: &str, node: &str| {
+            application == rows::APPLICATION
+                && server == component.name()
+                && node == self.node.as_str()
+        };
+        Had {
+            server: servers
+                .iter()
+                .find(|r| own(&r.application, &r.server, &r.node)),
+            adapters: adapters
+                .iter()
+                .filter(|r| own(&r.application, &r.server, &r.node))
+                .collect(),
+        }
+    }
+
+    fn lacks(&self, component: Component, server: &'a Server) -> Found<'a> {
+        let input = self.input;
+        let known = servers::is_known(input.catalog, component);
+        let facts = match input.inventory.server(component, self.node) {
+            Observed::Present(facts) => Some(facts),
+            Observed::Absent => None,
+            // One that no lock file knows is no concern.
+            Observed::Unknown(_) if !known => return Found::Nothing,
+            Observed::Unknown(_) if servers::CORE.contains(&component) => return Found::Unseen,
+            Observed::Unknown(why) => return Found::Unknown(vec![why]),
+        };
+        if input.desired.database().is_none() {
+            return match facts {
+                None if known => Found::Missing {
+                    why: vec![Blocked::NoWayIn {
+                        what: "the spec names no database, which has its rows".to_owned(),
+                    }],
+                },
+                _ => Found::Nothing,
+            };
+        }
+        let (servers, adapters) = match readable(input) {
+            Ok((_, servers, adapters)) => (servers, adapters),
+            Err(_) if facts.is_some() => return Found::Nothing,
+            Err(why) => return Found::Unknown(vec![format!("its rows: {why}")]),
+        };
+        let had = self.had(component, servers, adapters);
+        if facts.is_some() && !known {
+            return Found::Nothing;
+        }
+        let rows = self.rows(component, server, &had);
+        let lines = self.foreign(component, &had);
+        let runs = facts.is_some_and(ServerFacts::runs);
+        let fresh = had.server.is_none_or(never_started);
+        // One that lacks nothing, or whose row says that somebody stopped it.
+        if facts.is_some() && rows.is_empty() && (runs || had.server.is_some() && !fresh) {
+            return if lines.is_empty() {
+                Found::Nothing
+            } else {
+                Found::Told(lines)
+            };
+        }
+        if let Some(why) = moved::name(input, self.node, servers) {
+            return Found::Missing { why: vec![why] };
+        }
+        self.lack(component, server, facts, rows, &had)
+    }
+
+    fn lack(
+        &self,
+        component: Component,
+        server: &'a Server,
+        facts: Option<&ServerFacts>,
+        rows: Vec<NewRow>,
+        had: &Had<'_>,
+    ) -> Found<'a> {
+        let mut why = Vec::new();
+        let mut unknown = Vec::new();
+        let runs = facts.is_some_and(ServerFacts::runs);
+        if runs && had.server.is_none() {
+            why.push(Blocked::RunsUnknown { component });
+        }
+        if let Some(Observed::Unknown(what)) = facts.map(|f| &f.processes) {
+            unknown.push(format!("its processes: {what}"));
+        }
+        let digest = match facts.map(|f| &f.binary) {
+            // The comparison of the core services says what is wrong with a binary that is there.
+            Some(Observed::Present(file)) => Some(file.digest),
+            Some(Observed::Unknown(what)) => {
+                unknown.push(format!("the binary: {what}"));
+                None
+            }
+            Some(Observed::Absent) => {
+                why.push(Blocked::NotInstalled { component });
+                None
+            }
+            None => None,
+        };
+        let mut files = None;
+        let mut digest = digest;
+        if facts.is_none() {
+            match self.package(component, server) {
+                Ok(package) => {
+                    digest = Some(package.pin.binary);
+                    files = Some(files::files(
+                        self.input, component, self.spec, server, package,
+                    ));
+                }
+                Err(blocked) => why.push(blocked),
+            }
+        }
+        // Before 2.1.0 the query services were no Tars services and had other rows.
+        let old = "2.1.0".parse().is_ok_and(|since| server.version < since);
+        if old {
+            why.push(Blocked::NotInstalled { component });
+        }
+        let mut taken = component.servants().iter().map(|(_, port)| *port);
+        match &self.host.ports {
+            Observed::Present(ports) if !runs => {
+                if let Some(port) = taken.find(|port| ports.contains(port)) {
+                    why.push(Blocked::PortTakenOf { component, port });
+                }
+            }
+            Observed::Unknown(what) => unknown.push(format!("its ports: {what}")),
+            _ => {}
+        }
+        if !unknown.is_empty() {
+            return Found::Unknown(unknown);
+        }
+        if !why.is_empty() {
+            return Found::Missing { why };
+        }
+        // Whoever set it inactive knows why; a row that nobody ever started is the rest of a run that
+        // was cut off.
+        let stopped = had
+            .server
+            .is_some_and(|row| row.setting.as_deref() != Some("active") && !never_started(row))
+            // A registry that the spec names shall answer, whoever stopped it.
+            && component != Component::Tarsregistry;
+        Found::Lacks(Box::new(Lack {
+            component,
+            server,
+            files,
+            rows,
+            start: !runs && !stopped,
+            stopped,
+            digest,
+        }))
+    }
+
+    fn package(
+        &self,
+        component: Component,
+        server: &Server,
+    ) -> Result<&'a PackageContents, Blocked> {
+        let version = server.version;
+        match self.input.catalog.get(component, version) {
+            None => Err(Blocked::NoPackageOf { component, version }),
+            Some(package) if !package.is_complete() => {
+                Err(Blocked::IncompletePackageOf { component, version })
+            }
+            Some(package) => Ok(package),
+        }
+    }
+
+    /// The rows that are missing.
+    fn rows(&self, component: Component, server: &Server, had: &Had<'_>) -> Vec<NewRow> {
+        let mut out = Vec::new();
+        if had.server.is_none() {
+            out.push(rows::server(
+                component,
+                self.node,
+                server.version,
+                server.tars_path.as_str(),
+            ));
+        }
+        for (servant, port) in component.servants() {
+            let name = rows::adapter_name(servant);
+            let there = had
+                .adapters
+                .iter()
+                .any(|row| row.adapter == name || row.servant.as_deref() == Some(servant));
+            if !there {
+                out.push(rows::adapter_row(
+                    component,
+                    servant,
+                    *port,
+                    self.node,
+                    self.spec.ip,
+                ));
+            }
+        }
+        out
+    }
+
+    /// Rows of the component under another port than its own: left as they are.
+    fn foreign(&self, component: Component, had: &Had<'_>) -> Vec<Line> {
+        let mut out = Vec::new();
+        for (servant, port) in component.servants() {
+            let of = |row: &&&AdapterRow| row.servant.as_deref() == Some(servant);
+            for row in had.adapters.iter().filter(of) {
+                let endpoint = row.endpoint.as_deref().unwrap_or_default();
+                if moved::port_of(endpoint).is_some_and(|found| found != *port) {
+                    out.push(Line::Note {
+                        resource: self.resource(component),
+                        text: format!(
+                            "the database has {servant} at `{endpoint}`, not at port {port}; it is left so"
+                        ),
+                    });
+                }
+            }
+        }
+        out
+    }
+
+    /// What the host and the framework must offer beyond the single component; why it cannot be told
+    /// otherwise.
+    fn stands_in_the_way(&self, lacking: &[Lack<'_>]) -> Result<Vec<Blocked>, Vec<String>> {
+        let input = self.input;
+        let (mut blocked, mut unknown) = (Vec::new(), Vec::new());
+        let places = lacking.iter().any(|l| l.files.is_some());
+        let starts = lacking.iter().any(|l| l.start);
+        if places {
+            for why in servers::means(input, lacking[0].component, self.host) {
+                blocked.push(why);
+            }
+            let payload: u64 = lacking
+                .iter()
+                .filter_map(|l| l.files.as_deref())
+                .map(files::size)
+                .sum();
+            let needed = payload.saturating_mul(2).saturating_add(HEADROOM);
+            match &self.host.disk_free {
+                Observed::Present(free) if *free < needed => blocked.push(Blocked::NoSpace {
+                    free: *free,
+                    needed,
+                }),
+                Observed::Unknown(why) => unknown.push(format!("the free space: {why}")),
+                _ => {}
+            }
+            match &self.host.writable {
+                Observed::Present(false) => blocked.push(Blocked::NotWritable {
+                    path: input.desired.install_path.to_string(),
+                }),
+                Observed::Unknown(why) => unknown.push(format!("the install path: {why}")),
+                _ => {}
+            }
+        }
+        // Whose database it is, AdminRegistry tells as well.
+        if let (Some(Observed::Unknown(why)), false) = (framework(input).map(|f| &f.admin), starts)
+            && input.desired.rpc != Rpc::Off
+        {
+            unknown.push(format!("AdminRegistry: {why}"));
+        }
+        if starts {
+            match framework(input).map(|f| &f.admin) {
+                _ if input.desired.rpc == Rpc::Off => blocked.push(Blocked::NoWayIn {
+                    what: "the spec says `rpc: none`, and AdminRegistry starts it".to_owned(),
+                }),
+                Some(Observed::Present(_)) => {}
+                Some(Observed::Unknown(why)) => unknown.push(format!("AdminRegistry: {why}")),
+                Some(Observed::Absent) | None => blocked.push(Blocked::NoWayIn {
+                    what: "there is no AdminRegistry to start it".to_owned(),
+                }),
+            }
+            if !self.agent.runs {
+                blocked.push(Blocked::NoWayIn {
+                    what: "its tarsnode, which starts it, does not run".to_owned(),
+                });
+            }
+        }
+        let unlisted = lacking
+            .iter()
+            .any(|l| l.component == Component::Tarsregistry)
+            && !input
+                .desired
+                .registries
+                .contains(&registries::endpoint_at(self.spec.ip));
+        if unlisted {
+            blocked.push(Blocked::NoWayIn {
+                what: "`registry.endpoints` does not name its registry".to_owned(),
+            });
+        }
+        if unknown.is_empty() {
+            Ok(blocked)
+        } else {
+            Err(unknown)
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The steps of an expansion: files, rows, starts, and what cron watches.
+
+use tarsops_model::agent::Monitor;
+use tarsops_model::component::Component;
+use tarsops_model::desired::Server;
+use tarsops_model::digest::Digest;
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use super::{Lack, Look, Work, framework};
+use crate::action::{Action, CrontabChange, FileChange, Folder, NewRow, NewServers, Undo};
+use crate::condition::Condition;
+use crate::crontab;
+use crate::plan::{Sign, Stage, Step};
+use crate::registries;
+use crate::report::Line;
+use crate::servers::{self, binary_path};
+
+impl Look<'_> {
+    pub(super) fn steps(&self, lacking: Vec<Lack<'_>>, work: &mut Work) {
+        let Observed::Present(machine) = &self.host.machine_id else {
+            return;
+        };
+        let machine = Condition::Machine {
+            id: machine.clone(),
+        };
+        let mut files = Vec::new();
+        let mut rows = Vec::new();
+        let mut starts = Vec::new();
+        let mut watch = None;
+        for lack in lacking {
+            let component = lack.component;
+            rows.extend(lack.rows.iter().cloned());
+            if lack.start {
+                starts.push(self.start(&lack, &machine));
+                work.started.insert(component);
+                if component == Component::Tarsregistry {
+                    watch = self.watch(&lack);
+                }
+            } else if lack.stopped {
+                work.lines.push(Line::Note {
+                    resource: self.resource(component),
+                    text: "somebody has stopped it; it is not started".to_owned(),
+                });
+            }
+            if let Some(placed) = lack.files {
+                files.extend(self.place(component, lack.server, placed));
+            }
+        }
+        work.steps.extend(files);
+        if !rows.is_empty() {
+            work.steps.push(self.write(rows, machine));
+        }
+        work.steps.extend(starts);
+        work.steps.extend(watch);
+    }
+
+    /// The step that places the files of a component.
+    fn place(&self, component: Component, server: &Server, files: Vec<FileChange>) -> Option<Step> {
+        let summary = format!("place {component} {}", server.version);
+        let mut change = servers::blank(
+            self.input, component, self.node, self.spec, self.host, summary,
+        )?;
+        change.folder = Folder::Create;
+        change.own = self.host.is_root;
+        let digest = files
+            .iter()
+            .find(|f| f.path == binary_path(component))
+            .and_then(|f| f.after);
+        change.files = files;
+        let pre = crate::assess::preconditions(&change);
+        let post = vec![
+            Condition::Installed {
+                component,
+                there: true,
+            },
+            Condition::File {
+                path: binary_path(component),
+                digest,
+            },
+        ];
+        Some(Step {
+            id: format!("{component}.place@{}", self.node),
+            stage: Stage::Expansion,
+            batch: 0,
+            needs: vec![],
+            resource: self.resource(component),
+            sign: Sign::Add,
+            summary: change.summary.clone(),
+            action: Action::ChangeAgent(Box::new(change)),
+            pre,
+            post,
+            undo: Undo::Restore,
+        })
+    }
+
+    /// The step that writes the rows of all components of the host.
+    fn write(&self, rows: Vec<NewRow>, machine: Condition) -> Step {
+        let new = NewServers {
+            node: self.node.clone(),
+            rows,
+        };
+        let names = new.names();
+        Step {
+            id: format!("rows.add@{}", self.node),
+            stage: Stage::Expansion,
+            batch: 0,
+            needs: vec![],
+            resource: ResourceId::Host(self.node.clone()),
+            sign: Sign::Add,
+            summary: match names.len() {
+                1 => "write 1 row of its servers, set inactive".to_owned(),
+                count => format!("write {count} rows of its servers, set inactive"),
+            },
+            pre: vec![
+                machine,
+                Condition::RowsAbsent {
+                    rows: names.clone(),
+                },
+            ],
+            post: vec![Condition::RowsThere { rows: names }],
+            undo: Undo::Inverse {
+                action: Box::new(Action::RemoveServers(new.clone())),
+            },
+            action: Action::AddServers(new),
+        }
+    }
+
+    /// The step that starts a component.
+    fn start(&self, lack: &Lack<'_>, machine: &Condition) -> Step {
+        let component = lack.component;
+        let mut post = vec![
+            Condition::ServerRuns {
+                component,
+                digest: lack.digest,
+                // As whom its tarsnode runs.
+                user: self
+                    .input
+                    .desired
+                    .agent(self.node)
+                    .map_or(&lack.server.run_user, |a| &a.run_user)
+                    .to_string(),
+            },
+            Condition::ServerListens { component },
+            Condition::ServerActive { component },
+        ];
+        let asked = framework(self.input).is_some_and(|f| {
+            f.servants
+                .values()
+                .any(|a| a.component == component && a.node == *self.node)
+        });
+        if asked {
+            post.push(Condition::ServantsAnswer { component });
+        }
+        if component == Component::Tarsregistry {
+            let registry = registries::endpoint_at(self.spec.ip);
+            let readable = framework(self.input)
+                .and_then(|f| f.rows().present().copied())
+                .is_some_and(|r| r.registries.present().is_some());
+            post.push(Condition::RegistryAnswers {
+                registry: registry.clone(),
+            });
+            if readable {
+                post.push(Condition::RegistryListed { registry });
+            }
+        }
+        Step {
+            id: format!("{component}.start@{}", self.node),
+            stage: Stage::Expansion,
+            batch: 0,
+            needs: vec![],
+            resource: self.resource(component),
+            sign: Sign::Add,
+            summary: format!("start {component} through AdminRegistry"),
+            action: Action::StartServer {
+                component,
+                node: self.node.clone(),
+            },
+            pre: vec![machine.clone(), Condition::Unfinished { run: None }],
+            post,
+            undo: Undo::Inverse {
+                action: Box::new(Action::StopServer {
+                    component,
+                    node: self.node.clone(),
+                }),
+            },
+        }
+    }
+
+    /// The step that has cron watch a registry that tarsops places, so that it comes back after a
+    /// reboot; none where something watches it, or nobody shall.
+    fn watch(&self, lack: &Lack<'_>) -> Option<Step> {
+        let component = lack.component;
+        let agent = self.input.desired.agent(self.node)?;
+        if agent.monitor == Monitor::None || self.host.tools.get("crontab") == Some(&false) {
+            return None;
+        }
+        // A package need not have one; an installed component may.
+        let ships = lack.files.as_ref().is_none_or(|files| {
+            let monitor = format!("{component}/util/monitor.sh");
+            files.iter().any(|f| f.path == monitor)
+        });
+        if !ships {
+            return None;
+        }
+        let now = match &self.host.crontab {
+            Observed::Present(text) => Some(crontab::without_guard(text)),
+            Observed::Absent => None,
+            Observed::Unknown(_) => return None,
+        };
+        let now = now.filter(|text| !text.is_empty());
+        // tarsnode's own change comes first.
+        let text = match self.agent.crontab {
+            Some(change) => crontab::apply(now.as_deref(), &change.edit),
+            None => now,
+        };
+        let edit = crontab::component_watch_edit(
+            text.as_deref().unwrap_or_default(),
+            agent.tars_path.as_str(),
+            component.name(),
+        )?;
+        let after = crontab::apply(text.as_deref(), &edit)?;
+        let summary = "have cron watch tarsregistry".to_owned();
+        let mut change = servers::blank(
+            self.input, component, self.node, self.spec, self.host, summary,
+        )?;
+        change.crontab = Some(CrontabChange {
+            before: text.map(|t| Digest::of(t.as_bytes())),
+            edit,
+            back: None,
+        });
+        let mut pre = crate::assess::preconditions(&change);
+        // They hold once the steps before it are done; the host itself compares the crontab.
+        pre.retain(|c| !matches!(c, Condition::Crontab { .. } | Condition::Installed { .. }));
+        Some(Step {
+            id: format!("{component}.watch@{}", self.node),
+            stage: Stage::Expansion,
+            batch: 0,
+            needs: vec![],
+            resource: self.resource(component),
+            sign: Sign::Change,
+            summary: change.summary.clone(),
+            action: Action::ChangeAgent(Box::new(change)),
+            pre,
+            post: vec![Condition::Crontab {
+                digest: Some(Digest::of(after.as_bytes())),
+            }],
+            undo: Undo::Restore,
+        })
+    }
+}
