@@ -26,6 +26,34 @@ fn core_services() {
     what_somebody_stopped_gets_its_program_and_stays_stopped(world);
 }
 
+/// A measurement, not a test: 3 framework hosts and 20 nodes, what each stage takes beyond settling.
+#[test]
+#[ignore = "a measurement of some minutes: run it by name, with --ignored --nocapture"]
+#[allow(clippy::print_stdout, reason = "a measurement")]
+fn a_whole_upgrade_of_twenty_three_hosts() {
+    let world = &mut World::with_core_on(23, 2);
+    world.respec(|s| {
+        s.version = NEW;
+        s.deadline = "60s";
+    });
+    let client = Client::start(world);
+    let applied = world.tarsops(["apply", "-y"]);
+    let asked = client.stop();
+    applied.exits(0);
+    println!(
+        "{asked} names resolved, {:.1} s in all",
+        applied.took.as_secs_f64()
+    );
+    for line in applied
+        .err
+        .lines()
+        .filter(|l| l.contains("beyond settling"))
+    {
+        println!("{line}");
+    }
+    all_run(world);
+}
+
 /// A client as an application is one: both registries, one retry, an empty answer is a failure.
 pub(crate) struct Client {
     stop: Arc<AtomicBool>,

@@ -46,6 +46,8 @@ pub(crate) struct World {
 pub(crate) struct Spec {
     pub(crate) version: &'static str,
     pub(crate) slave: bool,
+    /// Further slaves, on the hosts after the first one.
+    pub(crate) further: usize,
     pub(crate) user: &'static str,
     pub(crate) database: bool,
     /// Another database than the framework's own.
@@ -126,6 +128,7 @@ impl World {
             spec: Spec {
                 version: OLD,
                 slave: slaves > 0,
+                further: slaves.saturating_sub(1),
                 user: "ops",
                 database: true,
                 address: None,
@@ -159,7 +162,13 @@ impl World {
 
     /// As [`World::new`], with packages of the core services as well.
     pub(crate) fn with_core(count: usize) -> Self {
-        let mut world = Self::new(count);
+        Self::with_core_on(count, 1)
+    }
+
+    /// As [`World::with_core`], with so many slaves.
+    pub(crate) fn with_core_on(count: usize, slaves: usize) -> Self {
+        let mut world = Self::with_slaves(count, slaves);
+        world.tarsops(["apply", "-y"]).exits(0);
         for version in [OLD, NEW, NEWER] {
             world.pack(&CORE, version, Behaviour::Healthy);
         }
@@ -202,7 +211,7 @@ impl World {
         let facts = self.cluster.facts();
         let (hosts, spec) = (&facts.hosts, &self.spec);
         let registries = spec.registries.clone().unwrap_or_else(|| {
-            let count = if spec.slave { 2 } else { 1 };
+            let count = if spec.slave { 2 + spec.further } else { 1 };
             let all: Vec<String> = hosts[..count]
                 .iter()
                 .map(|h| format!("\"{}:17890\"", h.ip))
@@ -241,7 +250,7 @@ impl World {
         for (index, host) in hosts.iter().enumerate() {
             let roles = match index {
                 0 => ", roles: [master]",
-                1 if spec.slave => ", roles: [slave]",
+                i if spec.slave && i <= 1 + spec.further => ", roles: [slave]",
                 _ => "",
             };
             let _ = writeln!(out, "  - {{name: \"{}\"{roles}}}", host.name);
