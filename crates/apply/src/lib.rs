@@ -11,6 +11,7 @@
 //! | [`journal`] | what this machine remembers of a run; a cache |
 //! | [`execute`] | the walk over a plan |
 //! | [`step`] | one step on one host |
+//! | [`verdict`] | how a step ended |
 //! | [`history`] | what the hosts remember of runs |
 
 mod database;
@@ -26,6 +27,8 @@ mod rows;
 mod scripts;
 mod servers;
 pub mod step;
+mod talk;
+pub mod verdict;
 
 pub use execute::{Outcome, Run, execute};
 pub use step::{Payloads, StepEnd, Verdict};

@@ -7,27 +7,25 @@ use std::time::{Duration, Instant};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Policy;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::NodeLabels;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_model::names::{AbsPath, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{Action, AgentChange, Content, CrontabChange, Folder};
+use tarsops_plan::action::{Action, AgentChange, CrontabChange, Folder};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
-use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
-use tarsops_transport::{Fault, FaultKind, Payload, Remote};
+use tarsops_transport::Remote;
 
 use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Held, follow, pass_gate};
 use crate::labels;
-use crate::scripts::{self, CrontabAfter, Launch, Mode, Said};
+use crate::scripts::{self, CrontabAfter, Launch, Mode};
+use crate::talk::{conclude, converse, upload};
+pub use crate::verdict::{StepEnd, Verdict};
 
-/// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
-const SLACK: u64 = 180;
 /// How long the facts may take to follow a good verdict.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -44,93 +42,6 @@ pub trait Payloads: Send + Sync {
         path: &str,
         digest: &Digest,
     ) -> Result<PathBuf, String>;
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// What it should bring about was so already.
-    AlreadyDone,
-    /// It was done and seen.
-    Done,
-    /// The facts that it rests upon have moved; nothing was changed.
-    Moved(String),
-    /// The host refused it; nothing was changed.
-    Refused(String),
-    /// It failed, and the host put the old state back and saw it run.
-    RolledBack(String),
-    /// It failed, and was left as it is, as the policy says.
-    LeftFailed(String),
-    /// It failed, and the old state could not be put back.
-    Stuck(String),
-    /// The host fell silent; it ends the change by itself.
-    Silent(String),
-    /// The lease was lost before it acted.
-    NoLease(String),
-    /// Something on this machine failed before it acted.
-    NotStarted(String),
-}
-
-impl Verdict {
-    /// Whether the step's end state is reached.
-    #[must_use]
-    pub const fn is_good(&self) -> bool {
-        matches!(self, Self::AlreadyDone | Self::Done)
-    }
-
-    /// The verdict in one word.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::AlreadyDone => "already done",
-            Self::Done => "done",
-            Self::Moved(_) => "moved",
-            Self::Refused(_) => "refused",
-            Self::RolledBack(_) => "rolled back",
-            Self::LeftFailed(_) => "failed",
-            Self::Stuck(_) => "stuck",
-            Self::Silent(_) => "silent",
-            Self::NoLease(_) => "no lease",
-            Self::NotStarted(_) => "not started",
-        }
-    }
-
-    /// Why, where there is something to say.
-    #[must_use]
-    pub fn why(&self) -> Option<&str> {
-        match self {
-            Self::AlreadyDone | Self::Done => None,
-            Self::Moved(w)
-            | Self::Refused(w)
-            | Self::RolledBack(w)
-            | Self::LeftFailed(w)
-            | Self::Stuck(w)
-            | Self::Silent(w)
-            | Self::NoLease(w)
-            | Self::NotStarted(w) => Some(w),
-        }
-    }
-}
-
-/// The end of a step, with what the host said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepEnd {
-    /// Which step.
-    pub step: String,
-    /// On which node.
-    pub node: NodeName,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// The last lines of the host's log.
-    pub log: Vec<String>,
-    /// How long it took.
-    pub took: Duration,
-    /// The intent that lies on the host, if the step acted.
-    pub intent: Option<Intent>,
-    /// The same for a step on the database; it lies on the master.
-    pub database: Option<DatabaseIntent>,
-    /// What the node's row said before its tarsnode was stopped.
-    pub labels: Option<NodeLabels>,
 }
 
 /// A name for a folder on the host.
@@ -574,164 +485,4 @@ fn crontab_after(change: &AgentChange, host: &HostFacts) -> CrontabAfter {
         .map(|t| crontab::without_guard(t))
         .filter(|t| !t.is_empty());
     crontab::apply(text.as_deref(), edit).map_or(CrontabAfter::None, CrontabAfter::Text)
-}
-
-/// Streams the payloads that the host does not hold yet.
-async fn upload(
-    run: &Run<'_>,
-    node: &NodeName,
-    change: &AgentChange,
-    host: &HostFacts,
-    remote: &dyn Remote,
-    install: &AbsPath,
-) -> Result<(), Verdict> {
-    for file in &change.files {
-        let (
-            Content::Package {
-                component,
-                version,
-                path,
-                size,
-            },
-            Some(digest),
-        ) = (&file.content, file.after)
-        else {
-            continue;
-        };
-        if host.staged.contains(&digest) {
-            continue;
-        }
-        let local = run
-            .payloads
-            .file(*component, *version, path, &digest)
-            .map_err(Verdict::NotStarted)?;
-        run.progress
-            .event(&Progress::Uploading { node, bytes: *size });
-        let payload = Payload {
-            head: format!("{install}\n{digest}\n{size}\n"),
-            file: local,
-            size: *size,
-        };
-        let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
-        let output = match remote.upload(scripts::UPLOAD, &payload, deadline).await {
-            Ok(output) => output,
-            Err(fault) => {
-                run.connect.forget(node).await;
-                return Err(match fault.kind {
-                    FaultKind::Local => Verdict::NotStarted(fault.text),
-                    _ => {
-                        Verdict::Silent(format!("while the payload was on its way: {}", fault.text))
-                    }
-                });
-            }
-        };
-        scripts::read_upload(&output.stdout).map_err(Verdict::Refused)?;
-    }
-    Ok(())
-}
-
-/// Starts the change and waits for its verdict, through broken connections if need be.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "two call sites; each is another thing"
-)]
-async fn converse(
-    run: &Run<'_>,
-    remote: Arc<dyn Remote>,
-    node: &NodeName,
-    first: &str,
-    install: &AbsPath,
-    id: &RunId,
-    name: &str,
-    mode: Mode,
-) -> Result<Said, Verdict> {
-    let policy = &run.desired.policy;
-    let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
-    let until = Instant::now() + patience;
-    let mut script = first.to_owned();
-    let mut mode = mode;
-    let mut remote = Some(remote);
-    let mut lost = 0u32;
-    loop {
-        let answer: Result<Said, Fault> = match remote.take() {
-            Some(host) => match host.script(&script, patience).await {
-                Ok(output) => scripts::read_said(&output.stdout)
-                    .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off")),
-                Err(fault) => Err(fault),
-            },
-            None => Err(Fault::new(FaultKind::Disconnected, "the connection broke")),
-        };
-        match answer {
-            Ok(Said::Lost { log }) => {
-                // Nobody works on it: have the host end it, once.
-                lost += 1;
-                if lost > 2 {
-                    return Ok(Said::Lost { log });
-                }
-                mode = Mode::Recover;
-            }
-            Ok(said) => return Ok(said),
-            Err(fault) => {
-                run.connect.forget(node).await;
-                if Instant::now() > until {
-                    return Err(Verdict::Silent(fault.text));
-                }
-                run.progress.event(&Progress::Reconnecting {
-                    node,
-                    why: &fault.text,
-                });
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                // Beginning a change again is harmless, but only a host that has heard of it may
-                // be told to wait: the first try may have died before it reached the host.
-            }
-        }
-        remote = match run.connect.connect(node).await {
-            Ok(host) => Some(host),
-            Err(fault) => {
-                if Instant::now() > until {
-                    return Err(Verdict::Silent(fault.text));
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                None
-            }
-        };
-        if mode == Mode::Recover {
-            script = scripts::wait(install, id, name, Mode::Recover);
-        }
-        // A launch may be repeated only while we may still act.
-        if mode == Mode::Start && run.lease.check().is_err() {
-            mode = Mode::Wait;
-            script = scripts::wait(install, id, name, Mode::Wait);
-        }
-    }
-}
-
-fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
-    match said {
-        Said::Lost { log } => {
-            end.log = log;
-            Err(Verdict::Stuck(
-                "nobody on the host ends the change".to_owned(),
-            ))
-        }
-        Said::Verdict { word, text, log } => {
-            end.log = log;
-            match word.as_str() {
-                "ok" => Ok(()),
-                "rolled-back" => {
-                    // A recovery that put the old state back is a good recovery.
-                    if end.intent.is_none() {
-                        Ok(())
-                    } else {
-                        Err(Verdict::RolledBack(text))
-                    }
-                }
-                "moved" => Err(Verdict::Moved(text)),
-                "failed" => Err(Verdict::LeftFailed(text)),
-                "stuck" => Err(Verdict::Stuck(text)),
-                "refused" if end.intent.is_none() => Ok(()),
-                _ => Err(Verdict::Refused(text)),
-            }
-        }
-    }
 }

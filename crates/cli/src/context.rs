@@ -8,24 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tarsops_apply::execute::install_path;
-use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rpc};
-use tarsops_model::framework::{FrameworkFacts, NodeLabels};
+use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::{Endpoint, NodeName, RunId};
-use tarsops_plan::action::{Action, Cell, Folder, NewServers};
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
-use tarsops_transport::QUERY;
-use tarsops_transport::calls::Admin;
-use tarsops_transport::mysql::{Access, Insertion, NewValue, Which};
-use tarsops_transport::rpc::{RpcClient, Way};
+use tarsops_transport::mysql::Access;
+use tarsops_transport::rpc::Way;
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
 
 use crate::args::{Color, Global, Look};
@@ -34,6 +29,7 @@ use crate::failure::{Failure, Result};
 use crate::packages::Store;
 use crate::progress::Bar;
 use crate::secrets;
+use crate::watcher::Watcher;
 
 /// A spec that was read and found right.
 pub struct Loaded {
@@ -173,271 +169,6 @@ pub struct Context {
     pub allow_commands: bool,
     /// Whether the installer's default login is tried at the database.
     pub try_default_login: bool,
-}
-
-/// Asks the framework about single nodes.
-pub struct Watcher {
-    watch: NodeWatch,
-    asks: bool,
-    questions: Questions,
-    desired: Desired,
-    ways: Ways,
-    database: Option<Access>,
-}
-
-/// How long a statement may take.
-const STATEMENT: Duration = Duration::from_secs(20);
-/// How long AdminRegistry may take for a start or a stop: it waits for the node, which waits for the
-/// process.
-const ORDER: Duration = Duration::from_secs(30);
-
-impl Watcher {
-    /// The way to the database, where the spec names one that can be used.
-    pub fn access(&self) -> Option<Access> {
-        self.database.clone()
-    }
-
-    fn database(&self) -> std::result::Result<&Access, String> {
-        self.database
-            .as_ref()
-            .ok_or_else(|| "the database cannot be used".to_owned())
-    }
-}
-
-/// The rows that an action is about.
-fn rows_of(action: &Action) -> Vec<Which> {
-    let row = |table, column, value: String, prefix| Which {
-        table,
-        column,
-        value,
-        prefix,
-        also: vec![],
-    };
-    // The installer's rows of a registry, from which it is resolved as well.
-    let registry = |at: &Endpoint, node: String| {
-        let server = |table| Which {
-            table,
-            column: "node_name",
-            value: node.clone(),
-            prefix: false,
-            also: vec![
-                ("application", "tars".to_owned()),
-                ("server_name", Component::Tarsregistry.name().to_owned()),
-            ],
-        };
-        vec![
-            server("t_adapter_conf"),
-            server("t_server_conf"),
-            row("t_registry_info", "locator_id", at.to_string(), false),
-        ]
-    };
-    match action {
-        Action::ForgetNode { node, ip } => vec![
-            row("t_adapter_conf", "node_name", node.to_string(), false),
-            row("t_server_conf", "node_name", node.to_string(), false),
-            row("t_registry_info", "locator_id", format!("{ip}:"), true),
-            row("t_node_info", "node_name", node.to_string(), false),
-        ],
-        Action::ForgetRegistry {
-            registry: at, node, ..
-        } => registry(at, node.clone()),
-        Action::ChangeAgent(change) if change.folder == Folder::Remove => change
-            .registry
-            .iter()
-            .flat_map(|at| registry(at, change.node.to_string()))
-            .collect(),
-        _ => vec![],
-    }
-}
-
-/// New rows as the database takes them.
-fn insertions(new: &NewServers) -> Vec<Insertion> {
-    new.rows
-        .iter()
-        .map(|row| Insertion {
-            table: row.table.name(),
-            key: row.table.key(),
-            columns: row
-                .columns
-                .iter()
-                .map(|(name, cell)| {
-                    let value = match cell {
-                        Cell::Text(text) => NewValue::Text(text.clone()),
-                        Cell::Number(number) => NewValue::Number(*number),
-                        Cell::Now => NewValue::Now,
-                    };
-                    (name.clone(), value)
-                })
-                .collect(),
-        })
-        .collect()
-}
-
-impl tarsops_apply::execute::Watch for Watcher {
-    fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
-        Box::pin(async move {
-            if self.asks {
-                Some(Box::new(self.watch.node(node).await))
-            } else {
-                None
-            }
-        })
-    }
-
-    fn registry<'a>(
-        &'a self,
-        node: &'a NodeName,
-        registry: &'a Endpoint,
-    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
-        Box::pin(async move {
-            if self.asks {
-                Some(Box::new(self.watch.registry(node, registry).await))
-            } else {
-                None
-            }
-        })
-    }
-
-    fn server<'a>(
-        &'a self,
-        node: &'a NodeName,
-        component: Component,
-    ) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
-        Box::pin(async move {
-            if self.asks {
-                let facts = self.watch.server(&self.desired, node, component).await;
-                Some(Box::new(facts))
-            } else {
-                None
-            }
-        })
-    }
-
-    fn load<'a>(
-        &'a self,
-        node: &'a NodeName,
-        component: Component,
-    ) -> BoxFuture<'a, std::result::Result<(), String>> {
-        Box::pin(async move {
-            let (own, at) = self
-                .desired
-                .admin()
-                .filter(|_| self.desired.rpc != Rpc::Off)
-                .ok_or_else(|| "there is no AdminRegistry to ask".to_owned())?;
-            let client = self.ways.client(own, at);
-            let admin = Admin::new(&client, truth::CALL);
-            let loaded = admin
-                .load_server("tars", component.name(), node.as_str())
-                .await;
-            loaded.map_err(|e| e.to_string())
-        })
-    }
-
-    fn label<'a>(
-        &'a self,
-        node: &'a NodeName,
-        labels: &'a NodeLabels,
-    ) -> BoxFuture<'a, std::result::Result<bool, String>> {
-        Box::pin(async move {
-            let put = self.database()?.put_labels(node, labels, STATEMENT).await;
-            put.map_err(|e| e.to_string())
-        })
-    }
-
-    fn all(&self) -> BoxFuture<'_, Option<Box<FrameworkFacts>>> {
-        Box::pin(async move {
-            if !self.asks {
-                return None;
-            }
-            let database = self.database.clone().map(Ok);
-            let (desired, questions) = (&self.desired, &self.questions);
-            let facts = truth::ask(desired, questions, &self.ways, database, &now, false).await;
-            Some(Box::new(facts))
-        })
-    }
-
-    fn answers<'a>(&'a self, registry: &'a Endpoint) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            let client = RpcClient::new(registry.clone(), Way::Direct);
-            client.ping(QUERY, truth::CALL).await.is_ok()
-        })
-    }
-
-    fn rows<'a>(
-        &'a self,
-        action: &'a Action,
-    ) -> BoxFuture<'a, std::result::Result<String, String>> {
-        Box::pin(async move {
-            let which = rows_of(action);
-            let dump = self.database()?.dump(&which, STATEMENT).await;
-            dump.map_err(|e| e.to_string())
-        })
-    }
-
-    fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, std::result::Result<u64, String>> {
-        Box::pin(async move {
-            let which = rows_of(action);
-            let retired = self.database()?.retire(&which, STATEMENT).await;
-            retired.map_err(|e| e.to_string())
-        })
-    }
-
-    fn put_back<'a>(&'a self, dump: &'a str) -> BoxFuture<'a, std::result::Result<u64, String>> {
-        Box::pin(async move {
-            let put = self.database()?.put_back(dump, STATEMENT).await;
-            put.map_err(|e| e.to_string())
-        })
-    }
-
-    fn delete<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, std::result::Result<u64, String>> {
-        Box::pin(async move {
-            let which = rows_of(action);
-            let deleted = self.database()?.delete(&which, STATEMENT).await;
-            deleted.map_err(|e| e.to_string())
-        })
-    }
-
-    fn add<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, std::result::Result<u64, String>> {
-        Box::pin(async move {
-            let rows = insertions(new);
-            let added = self.database()?.insert(&rows, STATEMENT).await;
-            added.map_err(|e| e.to_string())
-        })
-    }
-
-    fn take_out<'a>(
-        &'a self,
-        new: &'a NewServers,
-    ) -> BoxFuture<'a, std::result::Result<u64, String>> {
-        Box::pin(async move {
-            let rows = insertions(new);
-            let gone = self.database()?.take_out(&rows, STATEMENT).await;
-            gone.map_err(|e| e.to_string())
-        })
-    }
-
-    fn order<'a>(
-        &'a self,
-        node: &'a NodeName,
-        component: Component,
-        start: bool,
-    ) -> BoxFuture<'a, std::result::Result<(), String>> {
-        Box::pin(async move {
-            let (at, endpoint) = self
-                .desired
-                .admin()
-                .ok_or_else(|| "the spec places AdminRegistry nowhere".to_owned())?;
-            let client = self.ways.client(at, endpoint);
-            let admin = Admin::new(&client, ORDER);
-            let (name, node) = (component.name(), node.as_str());
-            let done = if start {
-                admin.start_server("tars", name, node).await
-            } else {
-                admin.stop_server("tars", name, node).await
-            };
-            done.map_err(|e| e.to_string())
-        })
-    }
 }
 
 /// Seconds since 1970.

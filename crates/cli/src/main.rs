@@ -16,6 +16,7 @@ mod failure;
 mod packages;
 mod progress;
 mod secrets;
+mod watcher;
 
 use std::io::Write as _;
 use std::process::ExitCode;

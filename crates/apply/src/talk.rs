@@ -1,0 +1,177 @@
+//! The conversation with a host about one change: what it lacks is sent, the change is started, and
+//! its verdict waited for, through broken connections if need be.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tarsops_model::host::HostFacts;
+use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_plan::action::{AgentChange, Content};
+use tarsops_transport::{Fault, FaultKind, Payload, Remote};
+
+use crate::execute::{Progress, Run};
+use crate::scripts::{self, Mode, Said};
+use crate::verdict::{StepEnd, Verdict};
+
+/// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
+const SLACK: u64 = 180;
+
+/// Streams the payloads that the host does not hold yet.
+pub(crate) async fn upload(
+    run: &Run<'_>,
+    node: &NodeName,
+    change: &AgentChange,
+    host: &HostFacts,
+    remote: &dyn Remote,
+    install: &AbsPath,
+) -> Result<(), Verdict> {
+    for file in &change.files {
+        let (
+            Content::Package {
+                component,
+                version,
+                path,
+                size,
+            },
+            Some(digest),
+        ) = (&file.content, file.after)
+        else {
+            continue;
+        };
+        if host.staged.contains(&digest) {
+            continue;
+        }
+        let local = run
+            .payloads
+            .file(*component, *version, path, &digest)
+            .map_err(Verdict::NotStarted)?;
+        run.progress
+            .event(&Progress::Uploading { node, bytes: *size });
+        let payload = Payload {
+            head: format!("{install}\n{digest}\n{size}\n"),
+            file: local,
+            size: *size,
+        };
+        let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
+        let output = match remote.upload(scripts::UPLOAD, &payload, deadline).await {
+            Ok(output) => output,
+            Err(fault) => {
+                run.connect.forget(node).await;
+                return Err(match fault.kind {
+                    FaultKind::Local => Verdict::NotStarted(fault.text),
+                    _ => {
+                        Verdict::Silent(format!("while the payload was on its way: {}", fault.text))
+                    }
+                });
+            }
+        };
+        scripts::read_upload(&output.stdout).map_err(Verdict::Refused)?;
+    }
+    Ok(())
+}
+
+/// Starts the change and waits for its verdict, through broken connections if need be.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "two call sites; each is another thing"
+)]
+pub(crate) async fn converse(
+    run: &Run<'_>,
+    remote: Arc<dyn Remote>,
+    node: &NodeName,
+    first: &str,
+    install: &AbsPath,
+    id: &RunId,
+    name: &str,
+    mode: Mode,
+) -> Result<Said, Verdict> {
+    let policy = &run.desired.policy;
+    let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
+    let until = Instant::now() + patience;
+    let mut script = first.to_owned();
+    let mut mode = mode;
+    let mut remote = Some(remote);
+    let mut lost = 0u32;
+    loop {
+        let answer: Result<Said, Fault> = match remote.take() {
+            Some(host) => match host.script(&script, patience).await {
+                Ok(output) => scripts::read_said(&output.stdout)
+                    .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off")),
+                Err(fault) => Err(fault),
+            },
+            None => Err(Fault::new(FaultKind::Disconnected, "the connection broke")),
+        };
+        match answer {
+            Ok(Said::Lost { log }) => {
+                // Nobody works on it: have the host end it, once.
+                lost += 1;
+                if lost > 2 {
+                    return Ok(Said::Lost { log });
+                }
+                mode = Mode::Recover;
+            }
+            Ok(said) => return Ok(said),
+            Err(fault) => {
+                run.connect.forget(node).await;
+                if Instant::now() > until {
+                    return Err(Verdict::Silent(fault.text));
+                }
+                run.progress.event(&Progress::Reconnecting {
+                    node,
+                    why: &fault.text,
+                });
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Beginning a change again is harmless, but only a host that has heard of it may
+                // be told to wait: the first try may have died before it reached the host.
+            }
+        }
+        remote = match run.connect.connect(node).await {
+            Ok(host) => Some(host),
+            Err(fault) => {
+                if Instant::now() > until {
+                    return Err(Verdict::Silent(fault.text));
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                None
+            }
+        };
+        if mode == Mode::Recover {
+            script = scripts::wait(install, id, name, Mode::Recover);
+        }
+        // A launch may be repeated only while we may still act.
+        if mode == Mode::Start && run.lease.check().is_err() {
+            mode = Mode::Wait;
+            script = scripts::wait(install, id, name, Mode::Wait);
+        }
+    }
+}
+
+pub(crate) fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
+    match said {
+        Said::Lost { log } => {
+            end.log = log;
+            Err(Verdict::Stuck(
+                "nobody on the host ends the change".to_owned(),
+            ))
+        }
+        Said::Verdict { word, text, log } => {
+            end.log = log;
+            match word.as_str() {
+                "ok" => Ok(()),
+                "rolled-back" => {
+                    // A recovery that put the old state back is a good recovery.
+                    if end.intent.is_none() {
+                        Ok(())
+                    } else {
+                        Err(Verdict::RolledBack(text))
+                    }
+                }
+                "moved" => Err(Verdict::Moved(text)),
+                "failed" => Err(Verdict::LeftFailed(text)),
+                "stuck" => Err(Verdict::Stuck(text)),
+                "refused" if end.intent.is_none() => Ok(()),
+                _ => Err(Verdict::Refused(text)),
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How a step ended, and what the host said of it.
+
+use std::time::Duration;
+
+use tarsops_model::framework::NodeLabels;
+use tarsops_model::names::NodeName;
+use tarsops_plan::memory::DatabaseIntent;
+use tarsops_plan::restore::Intent;
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it should bring about was so already.
+    AlreadyDone,
+    /// It was done and seen.
+    Done,
+    /// The facts that it rests upon have moved; nothing was changed.
+    Moved(String),
+    /// The host refused it; nothing was changed.
+    Refused(String),
+    /// It failed, and the host put the old state back and saw it run.
+    RolledBack(String),
+    /// It failed, and was left as it is, as the policy says.
+    LeftFailed(String),
+    /// It failed, and the old state could not be put back.
+    Stuck(String),
+    /// The host fell silent; it ends the change by itself.
+    Silent(String),
+    /// The lease was lost before it acted.
+    NoLease(String),
+    /// Something on this machine failed before it acted.
+    NotStarted(String),
+}
+
+impl Verdict {
+    /// Whether the step's end state is reached.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        matches!(self, Self::AlreadyDone | Self::Done)
+    }
+
+    /// The verdict in one word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::AlreadyDone => "already done",
+            Self::Done => "done",
+            Self::Moved(_) => "moved",
+            Self::Refused(_) => "refused",
+            Self::RolledBack(_) => "rolled back",
+            Self::LeftFailed(_) => "failed",
+            Self::Stuck(_) => "stuck",
+            Self::Silent(_) => "silent",
+            Self::NoLease(_) => "no lease",
+            Self::NotStarted(_) => "not started",
+        }
+    }
+
+    /// Why, where there is something to say.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::AlreadyDone | Self::Done => None,
+            Self::Moved(w)
+            | Self::Refused(w)
+            | Self::RolledBack(w)
+            | Self::LeftFailed(w)
+            | Self::Stuck(w)
+            | Self::Silent(w)
+            | Self::NoLease(w)
+            | Self::NotStarted(w) => Some(w),
+        }
+    }
+}
+
+/// The end of a step, with what the host said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepEnd {
+    /// Which step.
+    pub step: String,
+    /// On which node.
+    pub node: NodeName,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The last lines of the host's log.
+    pub log: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+    /// The intent that lies on the host, if the step acted.
+    pub intent: Option<Intent>,
+    /// The same for a step on the database; it lies on the master.
+    pub database: Option<DatabaseIntent>,
+    /// What the node's row said before its tarsnode was stopped.
+    pub labels: Option<NodeLabels>,
+}
