@@ -175,17 +175,26 @@ impl Layout<'_> {
     }
 
     fn lay_out_beside(&self, component: Component) -> Result<(), FrameworkError> {
+        let root = self.tars.join(component.name);
+        for (path, text, mode) in self.files(component) {
+            write(&root.join(path), &text, mode)?;
+        }
+        Ok(())
+    }
+
+    /// What lies beside a component's program: paths within its folder, texts, permission bits.
+    #[must_use]
+    pub fn files(&self, component: Component) -> Vec<(String, String, u32)> {
         let name = component.name;
-        let root = self.tars.join(name);
-        let conf = format!("tars.{name}.config.conf");
         // It may hold a password.
-        write(&root.join("conf").join(conf), &self.conf(component), 0o600)?;
+        let conf = format!("conf/tars.{name}.config.conf");
+        let mut all = vec![(conf, self.conf(component), 0o600)];
         let tars = self.tars.to_string_lossy();
         for (script, text) in packages::component_scripts(name) {
             let text = text.replace("TARS_PATH", &tars);
-            write(&root.join("util").join(script), &text, 0o755)?;
+            all.push((format!("util/{script}"), text, 0o755));
         }
-        Ok(())
+        all
     }
 
     /// The configuration of a component.

@@ -12,6 +12,7 @@
     reason = "a test binary uses a part of it"
 )]
 
+pub mod framework;
 mod packages;
 mod running;
 mod snapshot;
@@ -194,6 +195,12 @@ impl Machine {
     /// As [`Machine::package`], of any identity.
     pub fn package_of(&self, version: &str, layout: Layout, identity: &Identity) {
         packages::put(&self.repo("packages").join(version), layout, identity);
+    }
+
+    /// Puts programs of components other than the agent beside it.
+    pub fn components(&self, version: &str, names: &[&str], behaviour: Behaviour) {
+        let identity = Identity::new(version, behaviour);
+        packages::put_components(&self.repo("packages").join(version), names, &identity);
     }
 
     /// `package lock`, which must work.

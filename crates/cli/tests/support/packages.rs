@@ -158,3 +158,12 @@ pub fn standin_digest(identity: &Identity) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     text.split(' ').next().unwrap().to_owned()
 }
+
+/// Puts `X.tgz` of each of the components `names` into a folder.
+pub fn put_components(dir: &Path, names: &[&str], identity: &Identity) {
+    fs::create_dir_all(dir).unwrap();
+    for name in names {
+        let out = dir.join(format!("{name}.tgz"));
+        tarsops_sandbox::packages::write_component(&program(), &out, name, identity).unwrap();
+    }
+}
