@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn dumps_are_numbered_private_and_the_newest_ten_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let install = AbsPath::new(dir.path().join("it's here").to_str().unwrap()).unwrap();
+        let install = AbsPath::new(dir.path().join("app").to_str().unwrap()).unwrap();
         let base = Path::new(install.as_str()).join(".tarsops");
         std::fs::create_dir_all(base.join("stage")).unwrap();
         for number in 1..=12 {
