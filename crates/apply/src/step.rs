@@ -254,7 +254,13 @@ async fn walk(
             // The framework is watched while the host settles, so that settling is waited for once.
             let rest = async {
                 acting.await?;
-                see(run, node, component, &local).await?;
+                if let Err(verdict) = see(run, node, component, &local).await {
+                    // The host is content and wrong: it is told to go back, too.
+                    if let Verdict::LeftFailed(why) = &verdict {
+                        *gate = Gate::Refused(why.clone());
+                    }
+                    return Err(verdict);
+                }
                 let policy = &run.desired.policy;
                 let settle = settle_of(policy, change);
                 let patience = Duration::from_secs(policy.deadline + settle);
@@ -316,23 +322,26 @@ async fn see(
 ) -> Result<Verdict, Verdict> {
     let until = Instant::now() + GRACE;
     loop {
-        let why = match run.connect.connect(node).await {
-            Err(fault) => fault.text,
+        let (why, seen) = match run.connect.connect(node).await {
+            Err(fault) => (fault.text, false),
             Ok(remote) => match observe(run, &*remote, node, component).await {
                 Err(verdict) => {
                     run.connect.forget(node).await;
-                    verdict.why().unwrap_or_default().to_owned()
+                    (verdict.why().unwrap_or_default().to_owned(), false)
                 }
                 Ok(seen) => match holds(wanted, node, &seen) {
                     Ok(()) => return Ok(Verdict::Done),
-                    Err(why) => why,
+                    Err(why) => (why, true),
                 },
             },
         };
         if Instant::now() > until {
-            return Err(Verdict::LeftFailed(format!(
-                "the host says that it is done, and yet {why}"
-            )));
+            let why = format!("the host says that it is done, and yet {why}");
+            return Err(if seen {
+                Verdict::LeftFailed(why)
+            } else {
+                Verdict::Silent(why)
+            });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -446,6 +446,9 @@ fn server(
     if change.make_user || change.own || change.stop_servers {
         say("it does more than to change a server");
     }
+    if change.run_user != desired.run_user || change.nodeid != *node {
+        say("it runs as another user or node than the spec's");
+    }
     for file in &change.files {
         // Only the program is a package's; everything else there is made for its host.
         let binary = format!("{component}/bin/{component}");
@@ -563,6 +566,10 @@ fn agent(
             id,
             format!("it works in {}, not in {tars}", change.tars_path),
         ));
+    }
+    let user = desired.agent(node).map(|a| &a.run_user);
+    if user.is_some_and(|user| *user != change.run_user) {
+        found.push(violation(id, "it runs as another user than the spec's"));
     }
     if change.nodeid != *node || change.ip != host.ip {
         found.push(violation(

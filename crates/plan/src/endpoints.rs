@@ -21,7 +21,7 @@ use crate::plan::Step;
 pub struct Low {
     /// The servant.
     pub servant: String,
-    /// How many endpoints it has before.
+    /// How many endpoints it has before; those that were asked and do not answer do not count.
     pub has: usize,
     /// How many are left at the lowest point.
     pub least: usize,
@@ -36,6 +36,8 @@ pub(crate) struct Endpoints {
     servants: Vec<(String, usize)>,
     /// By node: the server and the number of its servant.
     on: BTreeMap<String, Vec<(String, usize)>>,
+    /// By the number of a servant: how many of its endpoints do not answer.
+    silent: BTreeMap<usize, usize>,
 }
 
 impl Endpoints {
@@ -79,6 +81,18 @@ impl Endpoints {
         }
         let mut out = Self::default();
         for (servant, node, server) in found {
+            if is_silent(input, &servant, &node) {
+                // It counts for nothing, whatever the rows say.
+                let number = match out.servants.last() {
+                    Some((name, _)) if *name == servant => out.servants.len() - 1,
+                    _ => {
+                        out.servants.push((servant, 0));
+                        out.servants.len() - 1
+                    }
+                };
+                *out.silent.entry(number).or_default() += 1;
+                continue;
+            }
             match out.servants.last_mut() {
                 Some((name, count)) if *name == servant => *count += 1,
                 _ => out.servants.push((servant, 1)),
@@ -105,6 +119,16 @@ impl Endpoints {
                 let whole = component == Component::Tarsnode;
                 (whole || *server == format!("tars.{component}")).then_some(*number)
             })
+    }
+
+    /// The servant whose only living endpoint a step would take, though it has others that do not
+    /// answer, and how many of those.
+    pub(crate) fn last_of(&self, step: &Step) -> Option<(&str, usize)> {
+        self.taken(step).find_map(|servant| {
+            let (name, has) = &self.servants[servant];
+            let silent = self.silent.get(&servant).copied().unwrap_or(0);
+            (*has == 1 && silent > 0).then_some((name.as_str(), silent))
+        })
     }
 
     /// Whether a step takes an endpoint away of a servant that has several.
@@ -169,4 +193,13 @@ impl Endpoints {
             })
             .collect()
     }
+}
+
+/// Whether a servant was asked on a node and does not answer. What was not asked, or could not be,
+/// is taken at its row's word.
+fn is_silent(input: &PlanInput<'_>, servant: &str, node: &str) -> bool {
+    let framework = input.inventory.framework.as_ref();
+    framework
+        .and_then(|f| f.servants.get(&format!("{servant}@{node}")))
+        .is_some_and(|asked| !asked.answer.is_alive() && !asked.answer.is_unknown())
 }

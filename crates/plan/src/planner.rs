@@ -32,6 +32,7 @@ use crate::{expansion, registries, servers};
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut draft = Draft {
         endpoints: Endpoints::of(input),
+        gap: input.desired.policy.registry_gap,
         ..Draft::default()
     };
     let machines = machines(input);
@@ -57,6 +58,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
     let held = gates::hold_back(input, core, &mut draft.agents);
     draft.report.extend(held);
+
+    draft.keep_last_endpoints();
 
     // The stages, in the order of the work.
     draft.recover();
@@ -93,6 +96,8 @@ fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a NodeName>> {
 #[derive(Default)]
 struct Draft {
     endpoints: Endpoints,
+    /// Whether the only registry that answers may be restarted.
+    gap: bool,
     drift: Vec<Drift>,
     report: Vec<Line>,
     recover: Vec<Step>,
@@ -225,6 +230,7 @@ impl Draft {
             self.report.extend(work.lines);
         }
         self.servers(input, node, spec, facts, start);
+        self.elsewhere(input, node, facts);
         let Some(assessment) = assessment else {
             return;
         };
@@ -234,6 +240,26 @@ impl Draft {
             self.rows.extend(rows::labels(input, node, labels));
         }
         self.take(input, node, spec, resource, assessment);
+    }
+
+    /// Tells of components that run where the spec does not place them; a registry is a step.
+    fn elsewhere(&mut self, input: &PlanInput<'_>, node: &NodeName, host: &HostFacts) {
+        let running = host.components.present().into_iter().flatten();
+        let others: Vec<&str> = running
+            .filter_map(|name| name.parse::<Component>().ok())
+            .filter(|c| !matches!(c, Component::Tarsnode | Component::Tarsregistry))
+            .filter(|c| input.desired.server(*c, node).is_none() && input.scope.has_component(*c))
+            .map(Component::name)
+            .collect();
+        if !others.is_empty() {
+            self.report.push(Line::Note {
+                resource: ResourceId::Host(node.clone()),
+                text: format!(
+                    "runs {}, which the spec does not place there; left as it is",
+                    others.join(", ")
+                ),
+            });
+        }
     }
 
     /// The core services of a node. `start` is the step that starts a registry which is down.

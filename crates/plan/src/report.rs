@@ -75,6 +75,13 @@ pub enum Blocked {
         /// What is so.
         why: String,
     },
+    /// It would take the only endpoint of a servant that answers; its others do not.
+    LastEndpoint {
+        /// Which servant.
+        servant: String,
+        /// How many of its endpoints do not answer.
+        silent: usize,
+    },
     /// It is the only registry that answers: while it restarts, nothing resolves names.
     OnlyRegistry,
     /// The package has no configuration or scripts, which a first install needs.
@@ -259,6 +266,9 @@ impl Blocked {
             Self::FrameworkMoved { .. } => {
                 "expand a slave at the new address first, then remove the old one: see \"Moving a framework host\" in the operators' guide".to_owned()
             }
+            Self::LastEndpoint { .. } => {
+                "bring the others up first, or stop them through the platform if they shall not run".to_owned()
+            }
             Self::OnlyRegistry => {
                 "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
             }
@@ -361,6 +371,10 @@ impl fmt::Display for Blocked {
                 "another process listens on port {port}, which {component} needs"
             ),
             Self::FrameworkMoved { why, .. } => f.write_str(why),
+            Self::LastEndpoint { servant, silent } => write!(
+                f,
+                "it has the only endpoint of {servant} that answers ({silent} more do not), and a restart would leave none"
+            ),
             Self::OnlyRegistry => f.write_str(
                 "it is the only registry that answers: while it restarts, no name is resolved",
             ),

@@ -147,6 +147,12 @@ impl Compared {
             out.stale = true;
         }
         for one in all {
+            if one.user != server.run_user.as_str() {
+                let user = server.run_user.as_str();
+                out.fields
+                    .push(FieldChange::new("running as", &one.user, user));
+                out.stale = true;
+            }
             match (&one.exe, out.after) {
                 (Observed::Present(running), Some(after)) if *running != after => {
                     let on_disk = facts.binary.present().map(|b| b.digest);
@@ -353,6 +359,9 @@ impl Look<'_> {
         {
             blocked.push(Blocked::OnlyRegistry);
         }
+        if restart && let Some(why) = self.unreadable_template() {
+            blocked.push(why);
+        }
         self.check_room(file.as_ref(), unknown, blocked);
         if restart && self.input.desired.database().is_some() {
             // Without the rows nobody could tell whether it comes back.
@@ -402,6 +411,30 @@ impl Look<'_> {
             change.port_before = port;
         }
         Some(change)
+    }
+
+    /// A template of the server, or one above it, that Tars could not read: its tarsnode would make a
+    /// configuration of it with which the server does not start.
+    fn unreadable_template(&self) -> Option<Blocked> {
+        let rows = framework(self.input)?.rows();
+        let rows = rows.present()?;
+        let own = self.row().and_then(|r| r.template.clone());
+        let mut name = own.unwrap_or_else(|| format!("tars.{}", self.component));
+        // A chain longer than this goes round in a circle.
+        for _ in 0..8 {
+            let row = rows.template(&name);
+            let row = row.present()?;
+            if let Some(text) = &row.text
+                && let Err(e) = tarsops_conf::Document::parse(text.expose())
+            {
+                return Some(Blocked::Unreadable {
+                    file: format!("the template {name}"),
+                    why: e.to_string(),
+                });
+            }
+            name = row.parent.clone().filter(|p| *p != name)?;
+        }
+        None
     }
 
     /// Whether another registry of the spec answers.

@@ -10,7 +10,7 @@ use support::framework::{framework, list, rows};
 use support::{World, core_binary};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Count, Resource};
-use tarsops_model::framework::{AdapterRow, Answer, ServerRow};
+use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::Action;
@@ -313,6 +313,66 @@ fn two_endpoints_of_one_servant_never_restart_together() {
     assert_eq!((low.least, low.has), (1, 2));
 }
 
+fn mute(w: &mut World, servant: &str, i: usize) {
+    let key = format!("{servant}@{}", w.node(i));
+    framework(w).servants.get_mut(&key).unwrap().answer = Answer::Mute("it hangs".to_owned());
+}
+
+#[test]
+fn the_only_endpoint_that_answers_is_not_restarted() {
+    let mut w = world(4);
+    ask_for(&mut w, "3.0.18");
+    mute(&mut w, "tars.tarsconfig.ConfigObj", 1);
+    let plan = checked(&w);
+    let first = "tarsconfig.change@10.0.0.1";
+    assert!(!ids(&plan).contains(&first), "{:?}", ids(&plan));
+    assert!(!ids(&plan).contains(&"tarsnode.change@10.0.0.1"));
+    assert!(blocked(&plan).iter().any(|(r, why)| {
+        r == "server/tarsconfig@10.0.0.1" && matches!(why, Blocked::LastEndpoint { silent: 1, .. })
+    }));
+    // The one that hangs is changed; so is everything that has no part in it.
+    assert!(ids(&plan).contains(&"tarsconfig.change@10.0.0.2"));
+    assert!(ids(&plan).contains(&"tarsnode.change@10.0.0.3"));
+    // Whoever forges such a plan is refused.
+    let mut v = world(4);
+    ask_for(&mut v, "3.0.18");
+    let forged = v.plan();
+    let found = checker::check(&forged, &w.input()).unwrap_err();
+    assert!(
+        found
+            .iter()
+            .any(|v| v.what.contains("ConfigObj that answer"))
+    );
+}
+
+#[test]
+fn nothing_is_restarted_on_a_template_that_cannot_be_read() {
+    let mut w = world(4);
+    ask_for(&mut w, "3.0.18");
+    // Above it, where several have their database from.
+    let broken = TemplateRow::with_text("tars.framework-db", "tars.default", "<tars>\n<unclosed>");
+    let own = TemplateRow::with_text("tars.tarsconfig", "tars.framework-db", "<tars>\n</tars>\n");
+    let sound = TemplateRow::with_text("tars.tarspatch", "tars.default", "<tars>\n</tars>\n");
+    rows(&mut w).templates = Observed::Present(vec![broken, own, sound]);
+    let plan = checked(&w);
+    assert!(!ids(&plan).contains(&"tarsconfig.change@10.0.0.1"));
+    assert!(blocked(&plan).iter().any(|(r, why)| {
+        r == "server/tarsconfig@10.0.0.2"
+            && matches!(why, Blocked::Unreadable { file, .. } if file.contains("framework-db"))
+    }));
+    assert!(ids(&plan).contains(&"tarspatch.change@10.0.0.1"));
+}
+
+#[test]
+fn a_server_that_runs_as_somebody_else_is_drift() {
+    let mut w = world(4);
+    let node = w.node(0);
+    if let Observed::Present(all) = &mut facts(&mut w, Component::Tarspatch, &node).processes {
+        all[0].user = "nobody".to_owned();
+    }
+    assert_eq!(ids(&checked(&w)), ["tarspatch.change@10.0.0.1"]);
+}
+
 #[test]
 fn the_checker_counts_again() {
     let mut w = world(12);
@@ -376,4 +436,6 @@ fn a_program_that_is_not_the_specs_is_refused() {
     assert!(with(&|c| c.component = Component::Tarspatch));
     assert!(with(&|c| c.health = false));
     assert!(with(&|c| c.registry = None));
+    assert!(with(&|c| c.run_user = "nobody".parse().unwrap()));
+    assert!(with(&|c| c.nodeid = "10.0.0.2".parse().unwrap()));
 }

@@ -594,6 +594,15 @@ proptest! {
         for step in plan.steps.iter().filter(|s| s.stage < Stage::Expansion) {
             effect::apply(&mut base.inventory, &step.action);
         }
+        // One that ran before it had rows is stopped with the rows that it got.
+        let by_hand = |s: &&&tarsops_plan::plan::Step| match &s.action {
+            Action::StartServer { component, node } => {
+                let seen = base.inventory.server(*component, node);
+                seen.present().is_some_and(|s| s.runs())
+            }
+            _ => false,
+        };
+        prop_assume!(steps.iter().find(by_hand).is_none());
         let length = cut.index(steps.len()) + 1;
         let mut now = base.clone();
         let mut images = Images::default();
@@ -649,6 +658,7 @@ proptest! {
             effect::apply_with(&mut now.inventory, &action, &images);
         }
         let node = address(1);
-        prop_assert_eq!(state(&now, &node), state(&base, &node));
+        let told: Vec<&str> = done.iter().map(|(s, _)| s.summary.as_str()).collect();
+        prop_assert_eq!(state(&now, &node), state(&base, &node), "{:?}", told);
     }
 }

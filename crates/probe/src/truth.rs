@@ -122,7 +122,8 @@ impl Questions {
                             .is_some_and(|h| h.state != NodeState::Gone) =>
                 {
                     let meant = nodes.contains(node);
-                    if meant || *component == Component::Tarsregistry {
+                    // What else answers of a servant decides whether one of its endpoints may go.
+                    if meant || !component.is_basic() {
                         let version = match resource {
                             tarsops_model::desired::Resource::Server(s) => Some(s.version),
                             _ => None,

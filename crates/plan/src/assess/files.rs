@@ -106,6 +106,13 @@ impl Work<'_> {
             // onUpdateConfig): what its locator lacks is told of the registries, not of the node.
             needed.locator.retain(|at| says.locator.contains(at));
             self.locator_after = Some(needed.locator.clone());
+        } else if let Some(why) = self.rows_unread_under(&says.locator, &wanted.locator) {
+            // It may take its registries from rows that nobody could read: then an edit is written
+            // over, and may name one that is dead.
+            self.unknown.push(format!(
+                "its locator: whether it takes its registries from the database's rows is not known: {why}"
+            ));
+            needed.locator.retain(|at| says.locator.contains(at));
         } else if let Some(fresh) = &fresh {
             self.locator_after = Some(
                 fresh
@@ -221,6 +228,30 @@ impl Work<'_> {
             answer.is_alive() && locator.contains(&(at.host.to_string(), at.port))
         });
         runs && registered && reaches
+    }
+
+    /// Why the rows could not be read, where the spec names a database, a tarsnode runs and its locator
+    /// lacks a registry but names one of the spec.
+    fn rows_unread_under(
+        &self,
+        locator: &BTreeSet<(String, u16)>,
+        wanted: &BTreeSet<(String, u16)>,
+    ) -> Option<String> {
+        self.input.desired.database()?;
+        let framework = self.input.inventory.framework.as_ref()?;
+        let agent = self.input.inventory.agent(self.node);
+        let runs = agent
+            .present()
+            .and_then(|a| a.processes.present())
+            .is_some_and(|all| !all.is_empty());
+        let lacks = !locator.is_superset(wanted) && !locator.is_disjoint(wanted);
+        if !runs || !lacks {
+            return None;
+        }
+        match framework.node_row(self.node) {
+            Observed::Unknown(why) => Some(why),
+            _ => None,
+        }
     }
 
     pub(super) fn compare_script(&mut self, name: &str, script: &Observed<TextFact>) {

@@ -54,12 +54,22 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
             }
             down.extend(places);
         }
-        for (servant, places) in &servants {
-            if places.len() > 1 && places.iter().all(|p| down.contains(p)) {
+        for (servant, all) in &servants {
+            // Whoever was asked and does not answer is no endpoint.
+            let mute = |p: &&Place| {
+                let key = format!("{servant}@{}", p.0);
+                let asked = input.inventory.framework.as_ref();
+                asked
+                    .and_then(|f| f.servants.get(&key))
+                    .is_some_and(|a| !a.answer.is_alive() && !a.answer.is_unknown())
+            };
+            let places: Vec<&Place> = all.iter().filter(|p| !mute(p)).collect();
+            let had = all.len() > 1 && !places.is_empty();
+            if had && places.iter().all(|p| down.contains(*p)) {
                 found.push(violation(
                     &format!("batch {batch}"),
                     format!(
-                        "it leaves none of the {} endpoints of {servant}",
+                        "it leaves none of the {} endpoints of {servant} that answer",
                         places.len()
                     ),
                 ));

@@ -11,8 +11,40 @@ use crate::database;
 use crate::input::PlanInput;
 use crate::names::natural_key;
 use crate::plan::{Gate, Stage, Step};
+use crate::report::{Blocked, Line};
 
 impl Draft {
+    /// Steps that would take the only endpoint that answers of a servant with several are not made.
+    /// A registry has a guard of its own, and one that starts takes nothing.
+    pub(super) fn keep_last_endpoints(&mut self) {
+        let endpoints = std::mem::take(&mut self.endpoints);
+        let mut lines = Vec::new();
+        let mut stays = |step: &Step| match endpoints.last_of(step) {
+            None => true,
+            Some((servant, silent)) => {
+                lines.push(Line::Blocked {
+                    resource: step.resource.clone(),
+                    why: Blocked::LastEndpoint {
+                        servant: servant.to_owned(),
+                        silent,
+                    },
+                });
+                false
+            }
+        };
+        self.admin.retain(&mut stays);
+        self.core.retain(&mut stays);
+        self.agents.retain(|(_, step)| stays(step));
+        if !self.gap {
+            self.registries.retain(|step| {
+                let starts = matches!(&step.action, Action::ChangeAgent(c) if !c.ran);
+                starts || stays(step)
+            });
+        }
+        self.report.extend(lines);
+        self.endpoints = endpoints;
+    }
+
     pub(super) fn recover(&mut self) {
         self.steps.append(&mut self.recover);
     }
