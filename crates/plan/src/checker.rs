@@ -446,7 +446,8 @@ fn server(
     if change.make_user || change.own || change.stop_servers {
         say("it does more than to change a server");
     }
-    if change.run_user != desired.run_user || change.nodeid != *node {
+    let user = desired.agent(node).map(|a| &a.run_user);
+    if user.is_some_and(|user| *user != change.run_user) || change.nodeid != *node {
         say("it runs as another user or node than the spec's");
     }
     for file in &change.files {

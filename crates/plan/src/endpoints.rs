@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Resource;
+use tarsops_model::framework::Answer;
 use tarsops_model::host::NodeState;
 use tarsops_model::resource::ResourceId;
 
@@ -36,8 +37,10 @@ pub(crate) struct Endpoints {
     servants: Vec<(String, usize)>,
     /// By node: the server and the number of its servant.
     on: BTreeMap<String, Vec<(String, usize)>>,
-    /// By the number of a servant: how many of its endpoints do not answer.
+    /// By the number of a servant: how many of its endpoints are not known to answer.
     silent: BTreeMap<usize, usize>,
+    /// As `on`, of endpoints of which it could not be told whether they answer.
+    unsure: BTreeMap<String, Vec<(String, usize)>>,
 }
 
 impl Endpoints {
@@ -82,6 +85,7 @@ impl Endpoints {
         let mut out = Self::default();
         for (servant, node, server) in found {
             if is_silent(input, &servant, &node) {
+                let unsure = is_unsure(input, &servant, &node);
                 // It counts for nothing, whatever the rows say.
                 let number = match out.servants.last() {
                     Some((name, _)) if *name == servant => out.servants.len() - 1,
@@ -91,6 +95,9 @@ impl Endpoints {
                     }
                 };
                 *out.silent.entry(number).or_default() += 1;
+                if unsure {
+                    out.unsure.entry(node).or_default().push((server, number));
+                }
                 continue;
             }
             match out.servants.last_mut() {
@@ -105,29 +112,23 @@ impl Endpoints {
 
     /// The servants of which a step takes an endpoint away, for a moment or for good.
     pub(crate) fn taken<'a>(&'a self, step: &'a Step) -> impl Iterator<Item = usize> + 'a {
-        let change = match &step.action {
-            Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
-                Some(change)
-            }
-            _ => None,
-        };
-        let on = change.and_then(|c| self.on.get(c.node.as_str()));
-        on.into_iter()
-            .flatten()
-            .filter_map(move |(server, number)| {
-                let component = change?.component;
-                let whole = component == Component::Tarsnode;
-                (whole || *server == format!("tars.{component}")).then_some(*number)
-            })
+        among(&self.on, step)
     }
 
     /// The servant whose only living endpoint a step would take, though it has others that do not
     /// answer, and how many of those.
     pub(crate) fn last_of(&self, step: &Step) -> Option<(&str, usize)> {
-        self.taken(step).find_map(|servant| {
+        let silent = |servant| self.silent.get(&servant).copied().unwrap_or(0);
+        let alone = self.taken(step).find_map(|servant| {
             let (name, has) = &self.servants[servant];
-            let silent = self.silent.get(&servant).copied().unwrap_or(0);
-            (*has == 1 && silent > 0).then_some((name.as_str(), silent))
+            (*has == 1 && silent(servant) > 0).then(|| (name.as_str(), silent(servant)))
+        });
+        // One that may live counts, too, where no other one is known to.
+        alone.or_else(|| {
+            among(&self.unsure, step).find_map(|servant| {
+                let (name, has) = &self.servants[servant];
+                (*has == 0 && silent(servant) > 1).then(|| (name.as_str(), silent(servant) - 1))
+            })
         })
     }
 
@@ -195,11 +196,41 @@ impl Endpoints {
     }
 }
 
-/// Whether a servant was asked on a node and does not answer. What was not asked, or could not be,
-/// is taken at its row's word.
+/// The servants among `on` of which a step takes an endpoint away.
+fn among<'a>(
+    on: &'a BTreeMap<String, Vec<(String, usize)>>,
+    step: &'a Step,
+) -> impl Iterator<Item = usize> + 'a {
+    let change = match &step.action {
+        Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
+            Some(change)
+        }
+        _ => None,
+    };
+    let there = change.and_then(|c| on.get(c.node.as_str()));
+    there
+        .into_iter()
+        .flatten()
+        .filter_map(move |(server, number)| {
+            let component = change?.component;
+            let whole = component == Component::Tarsnode;
+            (whole || *server == format!("tars.{component}")).then_some(*number)
+        })
+}
+
+/// Whether a servant was asked on a node and is not known to answer. What was not asked is taken at
+/// its row's word.
 fn is_silent(input: &PlanInput<'_>, servant: &str, node: &str) -> bool {
-    let framework = input.inventory.framework.as_ref();
-    framework
-        .and_then(|f| f.servants.get(&format!("{servant}@{node}")))
-        .is_some_and(|asked| !asked.answer.is_alive() && !asked.answer.is_unknown())
+    asked(input, servant, node).is_some_and(|answer| !answer.is_alive())
+}
+
+/// Whether a servant was asked on a node and it could not be told whether it lives.
+fn is_unsure(input: &PlanInput<'_>, servant: &str, node: &str) -> bool {
+    asked(input, servant, node).is_some_and(Answer::is_unknown)
+}
+
+fn asked<'a>(input: &PlanInput<'a>, servant: &str, node: &str) -> Option<&'a Answer> {
+    let framework = input.inventory.framework.as_ref()?;
+    let asked = framework.servants.get(&format!("{servant}@{node}"))?;
+    Some(&asked.answer)
 }

@@ -95,6 +95,12 @@ pub(crate) fn assess(
             return work;
         }
     };
+    // It runs as its node's tarsnode does, whoever of them was looked up first.
+    let mut server = server.clone();
+    if let Some(agent) = input.desired.agent(node) {
+        server.run_user.clone_from(&agent.run_user);
+    }
+    let server = &server;
     let compared = Compared::of(input, component, server, facts);
     let look = Look {
         input,

@@ -174,17 +174,27 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
         .filter_map(|s| s.resource.node())
         .collect();
     // A registry that had to stay because no other one lived may go, or change, once one was started.
-    let waited: BTreeSet<&ResourceId> = plan
-        .report
-        .iter()
-        .filter_map(|l| match l {
-            Line::Blocked {
-                resource,
-                why: Blocked::LastRegistry { .. } | Blocked::OnlyRegistry,
-            } => Some(resource),
-            _ => None,
-        })
-        .collect();
+    let mut waited: BTreeSet<&ResourceId> =
+        plan.report
+            .iter()
+            .filter_map(|l| match l {
+                Line::Blocked {
+                    resource,
+                    why:
+                        Blocked::LastRegistry { .. }
+                        | Blocked::OnlyRegistry
+                        | Blocked::LastEndpoint { .. },
+                } => Some(resource),
+                _ => None,
+            })
+            .collect();
+    // What AdminRegistry starts with its rows gets its new program afterwards.
+    waited.extend(
+        plan.steps
+            .iter()
+            .filter(|s| matches!(s.action, Action::StartServer { .. }))
+            .map(|s| &s.resource),
+    );
     // A step over rows mends no host.
     let touched: BTreeSet<&ResourceId> = plan
         .steps
