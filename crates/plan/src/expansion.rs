@@ -33,6 +33,7 @@ use crate::input::PlanInput;
 use crate::plan::Step;
 use crate::registries;
 use crate::report::{Blocked, Line};
+use crate::room;
 use crate::servers;
 
 pub(crate) use rows::{never_started, seen_adapter, seen_server};
@@ -57,9 +58,6 @@ pub const LOOKED_AT: [Component; 7] = [
     Component::Tarsquerystat,
     Component::Tarsqueryproperty,
 ];
-
-/// Free bytes that a change needs beyond twice its payload.
-const HEADROOM: u64 = 16 << 20;
 
 /// What there is to say of the components that a node lacks.
 #[derive(Default)]
@@ -537,22 +535,9 @@ impl<'a> Look<'a> {
                 .filter_map(|l| l.files.as_deref())
                 .map(files::size)
                 .sum();
-            let needed = payload.saturating_mul(2).saturating_add(HEADROOM);
-            match &self.host.disk_free {
-                Observed::Present(free) if *free < needed => blocked.push(Blocked::NoSpace {
-                    free: *free,
-                    needed,
-                }),
-                Observed::Unknown(why) => unknown.push(format!("the free space: {why}")),
-                _ => {}
-            }
-            match &self.host.writable {
-                Observed::Present(false) => blocked.push(Blocked::NotWritable {
-                    path: input.desired.install_path.to_string(),
-                }),
-                Observed::Unknown(why) => unknown.push(format!("the install path: {why}")),
-                _ => {}
-            }
+            let (against, unseen) = room::room(input, self.host, payload);
+            blocked.extend(against);
+            unknown.extend(unseen);
         }
         // Whose database it is, AdminRegistry tells as well.
         if let (Some(Observed::Unknown(why)), false) = (framework(input).map(|f| &f.admin), starts)

@@ -45,6 +45,7 @@ mod registries;
 pub mod render;
 pub mod report;
 pub mod restore;
+mod room;
 pub mod rows;
 pub mod servers;
 

@@ -26,6 +26,7 @@ use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
 use crate::registries;
 use crate::report::{Blocked, Line};
+use crate::room;
 
 /// The core services beside tarsnode, in the order in which they are changed.
 pub const CORE: [Component; 4] = [
@@ -34,9 +35,6 @@ pub const CORE: [Component; 4] = [
     Component::Tarsconfig,
     Component::Tarspatch,
 ];
-
-/// Free bytes that a change needs beyond twice its payload.
-const HEADROOM: u64 = 16 << 20;
 
 /// The binary of a component, relative to the framework's folder.
 #[must_use]
@@ -463,22 +461,9 @@ impl Look<'_> {
             Some(Content::Package { size, .. }) => *size,
             _ => 0,
         };
-        let needed = payload.saturating_mul(2).saturating_add(HEADROOM);
-        match &self.host.disk_free {
-            Observed::Present(free) if *free < needed => blocked.push(Blocked::NoSpace {
-                free: *free,
-                needed,
-            }),
-            Observed::Unknown(why) => unknown.push(format!("the free space: {why}")),
-            _ => {}
-        }
-        match &self.host.writable {
-            Observed::Present(false) => blocked.push(Blocked::NotWritable {
-                path: self.input.desired.install_path.to_string(),
-            }),
-            Observed::Unknown(why) => unknown.push(format!("the install path: {why}")),
-            _ => {}
-        }
+        let (against, unseen) = room::room(self.input, self.host, payload);
+        blocked.extend(against);
+        unknown.extend(unseen);
     }
 
     fn step(&self, change: AgentChange, after: Option<Digest>, restart: bool) -> Step {
@@ -594,15 +579,7 @@ pub(crate) fn start_with(start: &mut Step, change: Step) {
 
 /// What the host lacks for a change of `component`.
 pub(crate) fn means(input: &PlanInput<'_>, component: Component, host: &HostFacts) -> Vec<Blocked> {
-    let mut why = Vec::new();
-    for program in ["flock", "setsid"] {
-        if host.tools.get(program) == Some(&false) {
-            why.push(Blocked::NoProgram {
-                program: program.to_owned(),
-                package: "util-linux".to_owned(),
-            });
-        }
-    }
+    let mut why: Vec<Blocked> = room::programs(host).collect();
     if !host.is_root && host.user != input.desired.run_user.as_str() {
         why.push(Blocked::NeedsRoot {
             what: format!("working on {component} as {}", host.user),

@@ -9,9 +9,7 @@ use crate::action::{Content, CrontabChange};
 use crate::crontab::{self, CrontabEdit};
 use crate::drift::FieldChange;
 use crate::report::Blocked;
-
-/// Free bytes that a change needs beyond twice its payload.
-const HEADROOM: u64 = 16 << 20;
+use crate::room;
 
 /// An edit of the crontab that was seen.
 pub(super) fn edited(text: Option<&str>, edit: CrontabEdit) -> CrontabChange {
@@ -91,13 +89,8 @@ impl Work<'_> {
     }
 
     pub(super) fn check_means(&mut self) {
-        for (program, package) in [("flock", "util-linux"), ("setsid", "util-linux")] {
-            if self.host.tools.get(program) == Some(&false) {
-                self.block(Blocked::NoProgram {
-                    program: program.to_owned(),
-                    package: package.to_owned(),
-                });
-            }
+        for why in room::programs(self.host) {
+            self.block(why);
         }
         if !self.host.is_root {
             if self.make_user {
@@ -118,24 +111,10 @@ impl Work<'_> {
                 Content::Before { .. } | Content::None => 0,
             })
             .sum();
-        let needed = payload.saturating_mul(2).saturating_add(HEADROOM);
-        match &self.host.disk_free {
-            Observed::Present(free) if *free < needed => {
-                self.block(Blocked::NoSpace {
-                    free: *free,
-                    needed,
-                });
-            }
-            Observed::Unknown(why) => self.unknown.push(format!("the free space: {why}")),
-            _ => {}
+        let (against, unseen) = room::room(self.input, self.host, payload);
+        for why in against {
+            self.block(why);
         }
-        match &self.host.writable {
-            Observed::Present(false) => {
-                let path = self.input.desired.install_path.to_string();
-                self.block(Blocked::NotWritable { path });
-            }
-            Observed::Unknown(why) => self.unknown.push(format!("the install path: {why}")),
-            _ => {}
-        }
+        self.unknown.extend(unseen);
     }
 }
