@@ -31,6 +31,9 @@ pub(crate) enum Gate {
 #[derive(Default)]
 pub(crate) struct Held {
     since: Option<Instant>,
+    /// When the last question was asked to which it said so: time in which nobody answers is none
+    /// in which it was content.
+    heard: Option<Instant>,
     /// What it said when it was last not content.
     last: Option<String>,
     /// Why it is not now, and whether that is a no or only not known.
@@ -38,14 +41,16 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    fn take(&mut self, truth: Truth) {
+    fn take(&mut self, truth: Truth, asked: Instant) {
         match truth {
             Truth::Holds => {
                 self.since.get_or_insert_with(Instant::now);
+                self.heard = Some(asked);
                 self.why = None;
             }
             other => {
                 self.since = None;
+                self.heard = None;
                 if let Truth::Fails(why) | Truth::Unknown(why) = &other {
                     self.last = Some(why.clone());
                 }
@@ -55,8 +60,9 @@ impl Held {
     }
 }
 
-/// Between two questions to the framework.
+/// The most between two questions to the framework, and the least.
 const QUESTION: Duration = Duration::from_secs(1);
+const LEAST: Duration = Duration::from_millis(50);
 
 /// Asks the framework over and over, until it is dropped.
 pub(crate) async fn follow(
@@ -64,9 +70,11 @@ pub(crate) async fn follow(
     node: &NodeName,
     change: &AgentChange,
     wanted: &[Condition],
+    settle: Duration,
     held: &std::sync::Mutex<Held>,
 ) -> std::convert::Infallible {
     loop {
+        let asked = Instant::now();
         let inventory = Inventory {
             framework: match (&change.registry, change.component) {
                 (_, Component::Tarsnode) => run.watch.node(node).await,
@@ -90,10 +98,18 @@ pub(crate) async fn follow(
             .map(|c| c.eval(node, &inventory))
             .find(|t| *t != Truth::Holds)
             .unwrap_or(Truth::Holds);
-        held.lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take(truth);
-        tokio::time::sleep(QUESTION).await;
+        let due = {
+            let mut held = held
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            held.take(truth, asked);
+            held.since.map(|s| s + settle).filter(|due| asked < *due)
+        };
+        let nap = due.map_or(QUESTION, |due| {
+            let left = due.saturating_duration_since(Instant::now());
+            left.clamp(LEAST, QUESTION)
+        });
+        tokio::time::sleep(nap).await;
     }
 }
 
@@ -123,13 +139,15 @@ pub(crate) async fn pass_gate(
     gate: &mut Gate,
 ) -> Result<(), Verdict> {
     loop {
-        let (since, why, last) = {
+        let (passed, why, last) = {
             let now = held
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            (now.since, now.why.clone(), now.last.clone())
+            let passed = now.since.zip(now.heard);
+            let passed = passed.is_some_and(|(since, heard)| heard >= since + settle);
+            (passed, now.why.clone(), now.last.clone())
         };
-        if since.is_some_and(|s| s.elapsed() >= settle) {
+        if passed {
             return Ok(());
         }
         if Instant::now() > until {

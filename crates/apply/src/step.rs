@@ -251,6 +251,7 @@ async fn walk(
                 }
                 return Ok(verdict);
             }
+            let settle = Duration::from_secs(settle_of(&run.desired.policy, change));
             // The framework is watched while the host settles, so that settling is waited for once.
             let rest = async {
                 acting.await?;
@@ -262,15 +263,14 @@ async fn walk(
                     return Err(verdict);
                 }
                 let policy = &run.desired.policy;
-                let settle = settle_of(policy, change);
-                let patience = Duration::from_secs(policy.deadline + settle);
+                let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + GRACE);
-                pass_gate(run, until, Duration::from_secs(settle), &held, gate).await?;
+                pass_gate(run, until, settle, &held, gate).await?;
                 Ok(())
             };
             let passed: Result<(), Verdict> = tokio::select! {
                 passed = rest => passed,
-                never = follow(run, node, change, &wanted, &held) => match never {},
+                never = follow(run, node, change, &wanted, settle, &held) => match never {},
             };
             passed?;
             if let Some(labels) = &labels {

@@ -216,7 +216,10 @@ unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID,
   pids; H_PID=${PIDS# }
   case "$H_PID" in
     '') WHY="$T_COMP is not running"; return 0 ;;
-    *' '*) WHY="$T_COMP runs more than once: pids $H_PID"; return 0 ;;
+    # One that cannot listen may well be started twice, by us and by tarsnode: both are told.
+    *' '*) WHY="$T_COMP runs more than once: pids $H_PID"
+      listens || WHY="$WHY, and does not listen on its port"
+      return 0 ;;
   esac
   h_a=$(stat -L -c '%d:%i' "/proc/$H_PID/exe" 2>/dev/null) h_b=$(stat -L -c '%d:%i' "tars/$T_COMP/bin/$T_COMP" 2>/dev/null)
   [ "$h_a" = "$h_b" ] || { WHY="the running $T_COMP (pid $H_PID) is not the installed file"; return 0; }
