@@ -136,7 +136,7 @@ pids() { # PIDS: processes of the component. The pattern goes in on standard inp
   PIDS=
   for p in $(
     { printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
-      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e "/bin/$T_COMP" | sed 's|.* /proc/|/proc/|'; } |
+      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " $T_BIN" | sed 's|.* /proc/|/proc/|'; } |
       sed 's|^/proc/||; s|/.*||' | sort -un
   ); do
     [ "$p" != "$$" ] || continue
@@ -234,21 +234,24 @@ unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID,
 }
 # Waits until it is healthy and stays so, with one pid, for `settle` seconds.
 healthy() { # healthy NODEID|any SETTLE DEADLINE
-  clock; h_end=$((NOW + $3 * 100)) h_since= h_last= h_nap=0.05
+  clock; h_end=$((NOW + $3 * 100)) h_since= h_last=
   while :; do
-    if unhealthy "$1"; then h_since=; clock
+    if unhealthy "$1"; then h_since= h_nap=0.2; clock
     else
       clock
       if [ -z "$h_since" ] || [ "$h_last" != "$H_PID" ]; then h_since=$NOW h_last=$H_PID; fi
-      [ $((NOW - h_since)) -lt $(($2 * 100)) ] || return 0
+      h_left=$((h_since + $2 * 100 - NOW))
+      [ $h_left -gt 0 ] || return 0
       WHY="$T_COMP (pid $H_PID) has not held for $2 seconds"
+      # A look costs a dozen processes, and it is only looked at whether it goes on.
+      if [ $h_left -gt 60 ]; then h_nap=0.5; else h_nap=0.1; fi
     fi
     if [ "$NOW" -ge $h_end ]; then
       note "not healthy: $WHY"
       tail -n 3 "$S_DIR/start.err" 2>/dev/null
       return 1
     fi
-    nap $h_nap; h_nap=0.2
+    nap $h_nap
   done
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Servers {
     /// The agent's own administration object.
     local: Option<Endpoint>,
     known: Mutex<HashMap<Key, Known>>,
+    /// The process that was last seen of an executable.
+    seen: Mutex<HashMap<PathBuf, i32>>,
 }
 
 impl Servers {
@@ -50,6 +52,7 @@ impl Servers {
             data: data.to_path_buf(),
             local,
             known: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -157,11 +160,28 @@ impl Servers {
     }
 
     fn look(&self, known: &Known) -> (i32, i32) {
-        match processes(&self.executable(&known.descriptor)).first() {
-            Some(pid) if known.stopping => (state::DEACTIVATING, *pid),
-            Some(pid) => (state::ACTIVE, *pid),
+        match self.process(&self.executable(&known.descriptor)) {
+            Some(pid) if known.stopping => (state::DEACTIVATING, pid),
+            Some(pid) => (state::ACTIVE, pid),
             None => (state::INACTIVE, 0),
         }
+    }
+
+    /// A process of an executable. Where the one that was seen last still runs, it is that one, and
+    /// no other is looked at: a node looks every second, and a machine of stand-ins has many.
+    fn process(&self, exe: &Path) -> Option<i32> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = seen.get(exe)
+            && runs(*pid, exe, &deleted(exe))
+        {
+            return Some(*pid);
+        }
+        let found = processes(exe).first().copied();
+        match found {
+            Some(pid) => seen.insert(exe.to_owned(), pid),
+            None => seen.remove(exe),
+        };
+        found
     }
 
     /// What differs from what was reported last; it counts as reported now.
@@ -333,19 +353,25 @@ fn configuration(pid: i32) -> Option<PathBuf> {
 
 /// The processes that run this executable, the one that lies there or one that lay there before.
 fn processes(exe: &Path) -> Vec<i32> {
-    let mut deleted = exe.as_os_str().to_owned();
-    deleted.push(" (deleted)");
-    let deleted = PathBuf::from(deleted);
+    let deleted = deleted(exe);
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            fs::read_link(format!("/proc/{pid}/exe"))
-                .is_ok_and(|path| path == exe || path == deleted)
-        })
+        .filter(|pid| runs(*pid, exe, &deleted))
         .collect()
+}
+
+/// How the kernel calls an executable whose file is gone.
+fn deleted(exe: &Path) -> PathBuf {
+    let mut deleted = exe.as_os_str().to_owned();
+    deleted.push(" (deleted)");
+    PathBuf::from(deleted)
+}
+
+fn runs(pid: i32, exe: &Path, deleted: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == exe || path == deleted)
 }
 
 fn signal(exe: &Path, signal: Signal) {
