@@ -32,6 +32,9 @@ pub struct Remembered {
     pub verdict: String,
     /// The verdict's line.
     pub text: String,
+    /// What the run made of it after its host was content: `failed: …` or `rolled back: …`, empty
+    /// where the framework was content, too.
+    pub gate: String,
 }
 
 impl Remembered {
@@ -126,6 +129,7 @@ async fn one(
                 database: serde_json::from_str(&t.intent).ok(),
                 verdict: t.verdict,
                 text: t.text,
+                gate: t.gate,
             })
         })
         .collect())

@@ -42,6 +42,17 @@ pub(crate) fn write(
     out
 }
 
+/// Writes beside a change's verdict what the run made of it after the host was content. Prints
+/// `kept`.
+pub(crate) fn note_gate(install: &AbsPath, run: &RunId, step: &str, words: &str) -> String {
+    format!(
+        "umask 077\nset -e\nd={base}/runs/{run}/{step}\n[ -d \"$d\" ]\n\
+         printf '%s' {words} >\"$d/gate.tmp\"\nmv -f \"$d/gate.tmp\" \"$d/gate\"\necho kept\n",
+        base = folder(install),
+        words = quote(words),
+    )
+}
+
 /// Takes intent and row of a step away that changed nothing. Prints `gone`.
 pub(crate) fn take_away(install: &AbsPath, run: &RunId, step: &str) -> String {
     format!(

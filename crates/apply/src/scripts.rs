@@ -349,6 +349,7 @@ pub(crate) struct Told {
     pub(crate) intent: String,
     pub(crate) verdict: String,
     pub(crate) text: String,
+    pub(crate) gate: String,
 }
 
 /// Reads the answer of the history script; `None` if it is not whole.
@@ -362,13 +363,14 @@ pub(crate) fn read_history(stdout: &[u8]) -> Option<Vec<Told>> {
             return Some(out);
         }
         let words: Vec<&str> = line.split(' ').collect();
-        if let ["change", run, step, intent, verdict, text] = words.as_slice() {
+        if let ["change", run, step, intent, verdict, text, gate] = words.as_slice() {
             out.push(Told {
                 run: (*run).to_owned(),
                 step: (*step).to_owned(),
                 intent: plain(Some(intent)),
                 verdict: (*verdict).to_owned(),
                 text: plain(Some(text)),
+                gate: plain(Some(gate)),
             });
         }
     }

@@ -22,12 +22,15 @@ use tarsops_transport::Remote;
 use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Held, follow, pass_gate};
 use crate::labels;
+use crate::records;
 use crate::scripts::{self, CrontabAfter, Launch, Mode};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 
 /// How long the facts may take to follow a good verdict.
 const GRACE: Duration = Duration::from_secs(15);
+/// How long a host may take to write a note down.
+const NOTE: Duration = Duration::from_secs(10);
 
 /// Hands out the files of pinned packages.
 pub trait Payloads: Send + Sync {
@@ -93,11 +96,29 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         };
         end.log.extend(back.log);
     }
+    note_gate(run, &end).await;
     if let Some(labels) = end.labels.take() {
         labels::settle(run, &node, &labels, &mut end).await;
     }
     end.took = began.elapsed();
     end
+}
+
+/// What the run made of a change goes beside the host's own verdict, which would otherwise be all
+/// that another machine reads. A host that cannot take the note keeps its verdict: the journal has
+/// the whole of it.
+async fn note_gate(run: &Run<'_>, end: &StepEnd) {
+    let (Some(intent), Verdict::LeftFailed(why) | Verdict::RolledBack(why)) =
+        (&end.intent, &end.verdict)
+    else {
+        return;
+    };
+    let words = format!("{}: {why}", end.verdict.word());
+    let install = run.install_path(&end.node);
+    let script = records::note_gate(&install, &run.id, &intent.step, &words);
+    if let Ok(remote) = run.connect.connect(&end.node).await {
+        let _ = remote.script(&script, NOTE).await;
+    }
 }
 
 async fn walk(

@@ -169,6 +169,8 @@ pub struct Context {
     pub allow_commands: bool,
     /// Whether the installer's default login is tried at the database.
     pub try_default_login: bool,
+    /// Whether running servers are asked for their library's version.
+    pub ask_libraries: bool,
 }
 
 /// Seconds since 1970.
@@ -210,6 +212,7 @@ impl Context {
             timeout: Duration::from_secs(look.timeout),
             allow_commands: look.allow_commands,
             try_default_login: false,
+            ask_libraries: false,
         })
     }
 
@@ -247,7 +250,8 @@ impl Context {
             .hosts()
             .filter(|(n, h)| h.state == NodeState::Gone && self.scope.has_node(n))
             .map(|(n, _)| n);
-        let questions = Questions::of(desired, &nodes.iter().chain(gone).cloned().collect());
+        let mut questions = Questions::of(desired, &nodes.iter().chain(gone).cloned().collect());
+        questions.libraries = self.ask_libraries;
         let access = self.database().await;
         let facts = truth::ask(
             desired,

@@ -89,7 +89,7 @@ pub struct ServerView {
     pub pid: i32,
     /// What was published last, by the database.
     pub patch_version: String,
-    /// The TarsCpp version of the running process.
+    /// The TarsCpp version of the running process; absent where it was not asked for.
     pub library: Observed<String>,
 }
 

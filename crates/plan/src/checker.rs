@@ -336,6 +336,19 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
     }
 }
 
+/// Whether a gate is the one after a batch.
+fn guards(gate: &Gate, batch: &[&Step]) -> bool {
+    let of = |step: &&Step| gate.needs.first() == Some(&step.id);
+    batch.iter().any(of)
+}
+
+fn settle_of(step: &Step) -> Option<u64> {
+    match &step.action {
+        Action::ChangeAgent(change) => change.settle,
+        _ => None,
+    }
+}
+
 /// Whether no batch is larger than the spec allows, and each waits for all of the one before.
 fn batches(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
     let gates: BTreeMap<&str, &Gate> = plan.gates.iter().map(|g| (g.id.as_str(), g)).collect();
@@ -367,6 +380,19 @@ fn batches(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
                     batch.len()
                 ),
             ));
+        }
+        // A gate that does not wait would let the next batch go before this one has held.
+        for gate in plan.gates.iter().filter(|g| guards(g, batch)) {
+            let longest = batch.iter().filter_map(|s| settle_of(s)).max();
+            if gate.settle < desired.policy.settle.max(longest.unwrap_or(0)) {
+                found.push(violation(
+                    &gate.id,
+                    format!(
+                        "it waits {} s, which is less than its steps need",
+                        gate.settle
+                    ),
+                ));
+            }
         }
         // Each gate is compared with the batch before once, however many steps wait for it.
         let mut known: BTreeMap<&str, bool> = BTreeMap::new();

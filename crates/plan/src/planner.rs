@@ -60,6 +60,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.report.extend(held);
 
     draft.keep_last_endpoints();
+    draft.hold_strangers(input);
 
     // The stages, in the order of the work.
     draft.recover();
@@ -392,15 +393,16 @@ impl Draft {
 
     /// What the spec describes and no step handles yet is said, never passed over.
     fn not_yet(&mut self, input: &PlanInput<'_>) {
-        let mut servers = 0usize;
+        let (mut servers, mut core) = (0usize, false);
         let mut topics: Vec<(&str, String)> = Vec::new();
         for (id, resource) in &input.desired.resources {
             match resource {
                 Resource::Server(_) => {
                     let counts = match id {
                         ResourceId::Server(c, n) => {
-                            let compared =
-                                servers::CORE.contains(c) && servers::is_known(input.catalog, *c);
+                            let is_core = servers::CORE.contains(c);
+                            let compared = is_core && servers::is_known(input.catalog, *c);
+                            core |= is_core && !compared;
                             !compared && input.scope.has_component(*c) && input.scope.has_node(n)
                         }
                         _ => false,
@@ -415,7 +417,8 @@ impl Draft {
             }
         }
         if servers > 0 {
-            topics.push(("components", format!("{servers} core and basic services")));
+            let kind = if core { "core and basic" } else { "basic" };
+            topics.push(("components", format!("{servers} {kind} services")));
         }
         for (topic, what) in topics {
             self.report.push(Line::NotYet {

@@ -84,6 +84,12 @@ pub enum Blocked {
     },
     /// It is the only registry that answers: while it restarts, nothing resolves names.
     OnlyRegistry,
+    /// A node's tarsnode runs as another user than it shall and is not restarted by this plan: what
+    /// it starts would run as that user.
+    StartedAs {
+        /// As whom it runs.
+        user: String,
+    },
     /// The package has no configuration or scripts, which a first install needs.
     IncompletePackage {
         /// The version that is incomplete.
@@ -272,6 +278,9 @@ impl Blocked {
             Self::OnlyRegistry => {
                 "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
             }
+            Self::StartedAs { .. } => {
+                "its tarsnode is put right first: see why that is not done, above".to_owned()
+            }
             Self::NoPackage { .. } | Self::NoPackageOf { .. } => "put the package there and run `tarsops package lock`".to_owned(),
             Self::IncompletePackage { .. } => {
                 "use a deploy tree or a package of the layout X/{bin,conf,util}".to_owned()
@@ -377,6 +386,10 @@ impl fmt::Display for Blocked {
             ),
             Self::OnlyRegistry => f.write_str(
                 "it is the only registry that answers: while it restarts, no name is resolved",
+            ),
+            Self::StartedAs { user } => write!(
+                f,
+                "its tarsnode runs as {user} and is not restarted by this plan: what it starts would run as {user}, too"
             ),
             Self::IncompletePackage { version } => {
                 write!(

@@ -313,6 +313,20 @@ fn two_endpoints_of_one_servant_never_restart_together() {
     assert_eq!((low.least, low.has), (1, 2));
 }
 
+/// A gate that does not wait lets the other endpoint go before the first is seen again.
+#[test]
+fn a_plan_whose_gates_do_not_wait_is_refused() {
+    let mut w = world(4);
+    ask_for(&mut w, "3.0.18");
+    let plan = checked(&w);
+    for i in 0..plan.gates.len() {
+        let mut forged = plan.clone();
+        forged.gates[i].settle -= 1;
+        let found = checker::check_document(&forged, &w.desired).unwrap_err();
+        assert!(found[0].what.starts_with("it waits"), "{found:?}");
+    }
+}
+
 fn mute(w: &mut World, servant: &str, i: usize) {
     let key = format!("{servant}@{}", w.node(i));
     framework(w).servants.get_mut(&key).unwrap().answer = Answer::Mute("it hangs".to_owned());

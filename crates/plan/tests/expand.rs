@@ -5,12 +5,14 @@
 mod support;
 
 use proptest::prelude::*;
+use support::damage::agent_of;
 use support::expansion::{
     COMPONENTS, fresh_slave, installed, lack, lacking, package_of, without_rows,
 };
-use support::framework::{list, rows};
+use support::framework::{framework, list, rows};
 use support::*;
 use tarsops_model::component::{Component, Role};
+use tarsops_model::framework::Answer;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::Endpoint;
 use tarsops_model::observed::Observed;
@@ -456,6 +458,37 @@ fn a_registry_that_was_never_started_is_started_by_its_node_only() {
     let stages = plan.steps.iter().map(|s| s.stage);
     assert!(stages.skip(1).all(|s| s == Stage::Expansion));
     applied(&w);
+}
+
+/// What a tarsnode starts runs as the user that it runs as itself.
+#[test]
+fn nothing_is_started_through_a_tarsnode_that_runs_as_a_stranger_and_stays() {
+    let mut w = expansion::world(3);
+    let (master, slave) = (w.node(0), w.node(1));
+    lack(&mut w, Component::Tarsquerystat, &slave, 1);
+    let agent = agent_of(&mut w, &slave).unwrap();
+    let Observed::Present(processes) = &mut agent.processes else {
+        panic!("no processes");
+    };
+    processes[0].user = "root".to_owned();
+    // Its own step comes first and makes it so.
+    let plan = w.plan();
+    assert!(ids(&plan).contains(&format!("tarsnode.change@{slave}").as_str()));
+    assert!(ids(&plan).contains(&format!("tarsquerystat.start@{slave}").as_str()));
+    applied(&w);
+    // Where it may not be restarted, nothing is started through it, and that is told.
+    let key = format!("tars.tarsconfig.ConfigObj@{master}");
+    let asked = framework(&mut w).servants.get_mut(&key).unwrap();
+    asked.answer = Answer::Mute("it hangs".to_owned());
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    let of_slave = ids(&plan)
+        .iter()
+        .filter(|id| id.ends_with(slave.as_str()))
+        .count();
+    assert_eq!(of_slave, 0, "{:?}", ids(&plan));
+    let stranger = |b: &&Blocked| matches!(b, Blocked::StartedAs { user } if user == "root");
+    assert!(blocked(&plan).iter().any(stranger));
 }
 
 /// The checker says no to a plan that somebody has changed.

@@ -85,6 +85,9 @@ pub struct Questions {
     pub nodes: Vec<NodeName>,
     /// Servers that AdminRegistry is asked about.
     pub servers: Vec<(Component, NodeName)>,
+    /// Whether running servers are asked for their library's version. AdminRegistry writes a row of
+    /// `t_server_notifys` for each such question, so that only what a person reads asks for it.
+    pub libraries: bool,
 }
 
 impl Questions {
@@ -320,7 +323,7 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
             .map(|(component, node)| {
                 let admin = &admin;
                 async move {
-                    let view = view_of(admin, *component, node).await;
+                    let view = view_of(admin, *component, node, questions.libraries).await;
                     (server_key(*component, node), view)
                 }
             })
@@ -445,7 +448,7 @@ impl NodeWatch {
             let Some(client) = &self.admin else {
                 return Observed::Absent;
             };
-            let view = view_of(&Admin::new(client, CALL), component, node).await;
+            let view = view_of(&Admin::new(client, CALL), component, node, false).await;
             Observed::Present(AdminFacts {
                 version: not_asked(),
                 nodes: not_asked(),
@@ -554,14 +557,19 @@ async fn ping(admin: &Admin<'_>, node: &NodeName) -> Observed<bool> {
     }
 }
 
-async fn view_of(admin: &Admin<'_>, component: Component, node: &NodeName) -> Observed<ServerView> {
+async fn view_of(
+    admin: &Admin<'_>,
+    component: Component,
+    node: &NodeName,
+    libraries: bool,
+) -> Observed<ServerView> {
     let (name, node) = (component.name(), node.as_str());
     let state = match admin.server_state(APPLICATION, name, node).await {
         Ok(state) => state,
         Err(e) => return Observed::Unknown(e.to_string()),
     };
     // Only a running process can tell, and one that is not there costs a time-out.
-    let library = if state.present_state_in_node == "Active" {
+    let library = if libraries && state.present_state_in_node == "Active" {
         known(admin.library_version(APPLICATION, name, node).await)
     } else {
         Observed::Absent

@@ -202,6 +202,7 @@ fn about(admin: &Endpoint, nodes: usize) -> Questions {
         servers: (1..=nodes)
             .map(|n| (Component::Tarsconfig, node(n)))
             .collect(),
+        libraries: true,
         ..Questions::default()
     }
 }

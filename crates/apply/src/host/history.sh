@@ -1,6 +1,7 @@
 # Tells which runs this host remembers. Sent on standard input; H_INSTALL and H_LIMIT before it.
-# Answer: `tarsops-history/1`, per change `change run step base64-intent verdict base64-text`
-# (newest run first), last `end`.
+# Answer: `tarsops-history/1`, per change `change run step base64-intent verdict base64-text
+# base64-gate` (newest run first), last `end`. The gate is what the run made of a change with which
+# the host was content.
 enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else openssl base64 -A; fi; }
 history() {
   B=$H_INSTALL/.tarsops
@@ -16,8 +17,10 @@ history() {
         ok | rolled-back | moved | refused | failed | stuck | unfinished) ;;
         *) h_word=damaged h_text= ;;
       esac
+      h_gate=
+      [ "$h_word" != ok ] || [ ! -r "$h_dir/gate" ] || h_gate=$(enc <"$h_dir/gate")
       h_text=$(printf '%s' "$h_text" | enc)
-      printf 'change %s %s %s %s %s\n' "$h_run" "${h_dir##*/}" "$(enc <"$h_dir/intent")" "$h_word" "${h_text:--}"
+      printf 'change %s %s %s %s %s %s\n' "$h_run" "${h_dir##*/}" "$(enc <"$h_dir/intent")" "$h_word" "${h_text:--}" "${h_gate:--}"
     done
   done
   echo end

@@ -293,6 +293,9 @@ async fn finish(
         .iter()
         .filter(|e| e.verdict == Verdict::AlreadyDone)
         .count();
+    // A host that went back by itself was taken back as well.
+    let is_back = |e: &&tarsops_apply::step::StepEnd| matches!(e.verdict, Verdict::RolledBack(_));
+    let back = outcome.ends.iter().filter(is_back).count();
     let bad = outcome.ends.iter().filter(|e| !e.verdict.is_good()).count();
     let word = match code {
         exit::OK if outcome.ends.is_empty() => "no changes",
@@ -310,7 +313,7 @@ async fn finish(
     } else {
         format!(
             "Apply: {word}. {done} done, {already} already done, {bad} failed, {} taken back, {} not begun.\n",
-            outcome.taken_back.len(),
+            back + outcome.taken_back.len(),
             outcome.not_begun
         )
     };

@@ -34,7 +34,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
         "runs": picked.iter().rev().map(|(id, changes)| serde_json::json!({
             "run": id,
             "changes": changes.iter().map(|c| serde_json::json!({
-                "node": c.node, "step": c.step, "verdict": c.verdict, "text": c.text,
+                "node": c.node, "step": c.step, "verdict": c.verdict, "text": c.text, "gate": c.gate,
                 "summary": c.summary(), "holder": c.holder(),
                 "started_at": c.started_at(), "spec_digest": c.spec_digest(),
                 "database": c.database.as_ref().map(|i| &i.deed),
@@ -89,10 +89,18 @@ fn when(id: &RunId) -> String {
         .unwrap_or_default()
 }
 
+/// How a change ended, in a word: what the gate said counts for more than the host's own verdict.
+fn word(change: &Remembered) -> &str {
+    match change.gate.split_once(':') {
+        Some((word, _)) => word,
+        None => &change.verdict,
+    }
+}
+
 fn line(out: &mut String, id: &RunId, changes: &[Remembered]) {
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
     for change in changes {
-        *verdicts.entry(&change.verdict).or_default() += 1;
+        *verdicts.entry(word(change)).or_default() += 1;
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(v, n)| format!("{n} {v}")).collect();
     let holder = changes.iter().find_map(Remembered::holder).unwrap_or("?");
@@ -106,20 +114,20 @@ fn line(out: &mut String, id: &RunId, changes: &[Remembered]) {
 
 fn whole(out: &mut String, id: &RunId, changes: &[Remembered]) {
     line(out, id, changes);
-    let mut groups: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
         let summary = change.summary().unwrap_or(&change.step).to_owned();
+        let verdict = match (change.gate.as_str(), change.text.as_str()) {
+            ("", "" | "done") => change.verdict.clone(),
+            ("", text) => format!("{}: {text}", change.verdict),
+            (gate, _) => format!("{} on the host, and then {gate}", change.verdict),
+        };
         groups
-            .entry((summary, change.verdict.clone(), change.text.clone()))
+            .entry((summary, verdict))
             .or_default()
             .push(change.node.to_string());
     }
-    for ((summary, verdict, text), nodes) in groups {
-        let why = if text.is_empty() || text == "done" {
-            String::new()
-        } else {
-            format!(": {text}")
-        };
-        let _ = writeln!(out, "  {}  {summary}  → {verdict}{why}", compress(&nodes));
+    for ((summary, verdict), nodes) in groups {
+        let _ = writeln!(out, "  {}  {summary}  → {verdict}", compress(&nodes));
     }
 }

@@ -19,6 +19,7 @@ use crate::progress::Bar;
 /// Looks, and shows a line for each node.
 pub async fn run(global: &Global, look: &Look) -> Result {
     let mut context = Context::open(global, look)?;
+    context.ask_libraries = true;
     let report = context.look(&Bar::new("looking at")).await;
     let plan = super::plan::make(&mut context, &report).await?;
     let mut rows: Vec<[String; 6]> = Vec::new();

@@ -301,7 +301,9 @@ fn registries(
                 grade: Grade::Drift,
                 resource,
                 text: "a living registry that the spec does not name: every node takes it into its locator".into(),
-                cure: if host_of(input, at).is_some() {
+                cure: if is_placed(input, at) {
+                    "add it to `registry.endpoints`: the spec places a registry on that node".into()
+                } else if host_of(input, at).is_some() {
                     "apply stops and removes it; add it to `registry.endpoints` if it is meant".into()
                 } else {
                     "add it to `registry.endpoints`, or stop it there".into()
@@ -332,6 +334,14 @@ fn host_of<'a>(input: &PlanInput<'a>, at: &Endpoint) -> Option<&'a HostFacts> {
         Observed::Present(facts) => Some(facts),
         _ => None,
     }
+}
+
+/// Whether the spec places a registry on the node at this address, by its role or by `components`.
+fn is_placed(input: &PlanInput<'_>, at: &Endpoint) -> bool {
+    input.desired.hosts().any(|(node, host)| {
+        let id = ResourceId::Server(Component::Tarsregistry, node.clone());
+        registries::endpoint_at(host.ip) == *at && input.desired.resources.contains_key(&id)
+    })
 }
 
 fn startable(input: &PlanInput<'_>, at: &Endpoint) -> bool {

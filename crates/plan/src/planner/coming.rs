@@ -1,14 +1,19 @@
 //! What comes to a node: the components that a framework host lacks.
 
+use std::collections::BTreeMap;
+
 use tarsops_model::component::Component;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use super::{Draft, maintenance_over};
+use crate::action::Action;
 use crate::assess::Prepared;
 use crate::drift::DriftKind;
 use crate::input::PlanInput;
+use crate::plan::Step;
+use crate::report::{Blocked, Line};
 use crate::{expansion, registries};
 
 impl Draft {
@@ -60,5 +65,36 @@ impl Draft {
         self.report.extend(work.lines);
         self.drift.extend(work.drift);
         self.expansion.extend(work.steps);
+    }
+
+    /// A tarsnode starts servers as the user that it runs as itself. Where that is another one than
+    /// the spec's and its own step was taken out, nothing is started through it.
+    pub(super) fn hold_strangers(&mut self, input: &PlanInput<'_>) {
+        let mut strange: BTreeMap<NodeName, String> = BTreeMap::new();
+        for step in &self.expansion {
+            let Action::StartServer { node, .. } = &step.action else {
+                continue;
+            };
+            let is_changed = |(_, s): &(_, Step)| s.resource.node() == Some(node);
+            let wanted = input.desired.agent(node).map(|a| a.run_user.as_str());
+            let seen = input.inventory.agent(node);
+            let runs = seen
+                .present()
+                .and_then(|a| a.processes.present())
+                .and_then(|all| all.iter().find(|p| Some(p.user.as_str()) != wanted));
+            if let Some(process) = runs
+                && !self.agents.iter().any(is_changed)
+            {
+                strange.insert(node.clone(), process.user.clone());
+            }
+        }
+        let of = |step: &Step| step.resource.node().and_then(|n| strange.get_key_value(n));
+        self.expansion.retain(|step| of(step).is_none());
+        for (node, user) in strange {
+            self.report.push(Line::Blocked {
+                resource: ResourceId::Host(node),
+                why: Blocked::StartedAs { user },
+            });
+        }
     }
 }
