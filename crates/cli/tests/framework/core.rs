@@ -213,6 +213,18 @@ fn a_registry_that_nobody_lists_goes_back(world: &mut World) {
     let failed = world.tarsops(["apply", "-y"]);
     world.sql("DROP TRIGGER db_tars.hide; DROP TRIGGER db_tars.hide_again");
     failed.exits(8).tells("does not list the registry");
+    // The host was content; that the run was not is remembered all the same.
+    let history = world
+        .tarsops(["history", "--json"])
+        .json("tarsops.history/1");
+    let changes = history["runs"][0]["changes"].as_array().unwrap();
+    let gate = |c: &serde_json::Value| c["gate"].as_str().unwrap().to_owned();
+    assert!(
+        changes
+            .iter()
+            .any(|c| gate(c).contains("does not list the registry")),
+        "{changes:#?}"
+    );
     // Neither the old nor the new one is listed as long as the rows cannot be written.
     world.respec(|s| s.version = OLD);
     wait_until("the rows are back", Duration::from_secs(30), || {

@@ -63,9 +63,9 @@ fn a_whole_upgrade_killed_at_every_boundary() {
     let client = Client::start(world);
     let mut versions = [NEW, OLD].into_iter().cycle();
     let lease = world.tars(1).parent().unwrap().join(".tarsops/lease");
-    // All of them take a quarter of an hour; every eighth one is looked at otherwise.
+    // All of them take a quarter of an hour; every twelfth one is looked at otherwise.
     let every = std::env::var_os("TARSOPS_EVERY_KILL").is_some();
-    let stride = if every { 1 } else { 8 };
+    let stride = if every { 1 } else { 12 };
     let mut after = 1;
     let mut killed = 0;
     loop {
