@@ -31,7 +31,7 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -130,8 +130,32 @@ impl Console {
     ///
     /// # Errors
     /// [`ConsoleError::Settings`]: the address has another scheme, a password or a query in it; or
-    /// the ticket is empty or the word `undefined`, with which some consoles let anybody in.
+    /// the ticket is empty or the word `undefined`, with which some consoles let anybody in; or this
+    /// machine trusts no authority and the scheme is `https`.
     pub fn new(url: &str, ticket: Secret) -> Result<Self, ConsoleError> {
+        Self::with(url, ticket, None)
+    }
+
+    /// The same, where certificates are judged by the authorities in `pem` and by no others.
+    ///
+    /// # Errors
+    /// As for [`Console::new`]; also where there is no certificate in `pem`.
+    pub fn trusting(url: &str, ticket: Secret, pem: &[u8]) -> Result<Self, ConsoleError> {
+        let unusable = |why: String| ConsoleError::Settings {
+            why: format!("the authority's certificate cannot be read: {why}"),
+        };
+        let authorities = Certificate::from_pem_bundle(pem).map_err(|e| unusable(deepest(&e)))?;
+        if authorities.is_empty() {
+            return Err(unusable("there is none in it".to_owned()));
+        }
+        Self::with(url, ticket, Some(authorities))
+    }
+
+    fn with(
+        url: &str,
+        ticket: Secret,
+        authorities: Option<Vec<Certificate>>,
+    ) -> Result<Self, ConsoleError> {
         let unusable = |why: &str| ConsoleError::Settings {
             why: why.to_owned(),
         };
@@ -160,7 +184,13 @@ impl Console {
         // The provider that rustls would choose by itself, as it has no other; reqwest wants to be told.
         // Somebody else of this process may have done so, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        // Without TLS nobody is to be trusted, and a machine that trusts no authority would else be
+        // refused.
+        if authorities.is_some() || base.scheme() == "http" {
+            http = http.tls_certs_only(authorities.unwrap_or_default());
+        }
+        let http = http
             .user_agent(concat!("tarsops/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::web::{Reply, Web};
+use support::web::{Reply, Web, certified};
 use tarsops_transport::console::{
     Command, Console, ConsoleError, DeployForm, MAX_ANSWER, ServerRow, ServerUpdate, TaskForm,
     TaskFormItem, Upload,
@@ -198,6 +198,52 @@ async fn a_name_without_an_address_is_no_way() {
 }
 
 #[tokio::test]
+async fn a_console_is_trusted_by_its_authority_and_no_other() {
+    let (authority, tls) = certified();
+    let (stranger, _) = certified();
+    let web = Web::start_tls(vec![Reply::recorded("web_version")], tls).await;
+    let trusting = |pem: &[u8]| Console::trusting(&web.url, Secret::new(TICKET), pem).unwrap();
+    let versions = trusting(&authority).web_version().await.unwrap();
+    assert_eq!(versions.web_version, "3.0.15");
+    let error = trusting(&stranger).add_task(&task()).await.unwrap_err();
+    let said = error.to_string();
+    assert!(
+        matches!(error, ConsoleError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(said.contains("invalid peer certificate"), "{said}");
+    assert_eq!(web.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_console_without_tls_is_no_way_for_https() {
+    let (authority, _) = certified();
+    let web = Web::start(vec![empty()]).await;
+    let url = web.url.replace("http:", "https:");
+    let console = Console::trusting(&url, Secret::new(TICKET), &authority).unwrap();
+    let error = console.web_version().await.unwrap_err();
+    assert!(
+        matches!(error, ConsoleError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(error.is_sure_that_nothing_happened());
+}
+
+#[test]
+fn an_authority_without_a_certificate_is_refused() {
+    for pem in [
+        "",
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n",
+    ] {
+        let trusting = Console::trusting("https://192.0.2.1", Secret::new(TICKET), pem.as_bytes());
+        let error = trusting.unwrap_err();
+        assert!(matches!(error, ConsoleError::Settings { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_mended_for_a_read_and_never_for_a_task() {
     let (web, answer) = read(vec![Reply::End, empty()]).await;
     assert_eq!(answer.unwrap(), []);
@@ -312,7 +358,7 @@ fn addresses_and_tickets_of_no_use_are_refused_before_anything_is_sent() {
             "{said}"
         );
     }
-    Console::new("https://192.0.2.1:3443", Secret::new(TICKET)).unwrap();
+    Console::new("http://192.0.2.1:3000/", Secret::new(TICKET)).unwrap();
 }
 
 #[tokio::test]
@@ -391,7 +437,7 @@ async fn the_ticket_is_in_no_debug_output_no_error_and_no_log() {
     }
     let refused = client("http://127.0.0.1:9", SHORT);
     errors.push(refused.add_task(&task()).await.unwrap_err());
-    let unreachable = client("https://tarsops.invalid", LONG);
+    let unreachable = client("http://tarsops.invalid", LONG);
     errors.push(unreachable.add_task(&task()).await.unwrap_err());
     drop(logging);
 
@@ -425,7 +471,8 @@ async fn the_ticket_is_in_no_debug_output_no_error_and_no_log() {
 }
 
 /// The calls that only read, against a console that is there: `TARSOPS_CONSOLE_URL`, and its ticket in
-/// the file `TARSOPS_CONSOLE_TICKET_FILE`. The cluster must have a server tars.tarsstat.
+/// the file `TARSOPS_CONSOLE_TICKET_FILE`, and the authority that vouches for it in the file
+/// `TARSOPS_CONSOLE_CA`, if it is a private one. The cluster must have a server tars.tarsstat.
 #[tokio::test]
 #[ignore = "needs a real console"]
 #[allow(clippy::print_stdout, reason = "somebody looks at it")]
@@ -437,7 +484,12 @@ async fn a_real_console_answers_what_reads() {
         return;
     };
     let ticket = std::fs::read_to_string(file).unwrap();
-    let console = Console::new(&url, Secret::new(ticket.trim())).unwrap();
+    let ticket = Secret::new(ticket.trim());
+    let console = match std::env::var("TARSOPS_CONSOLE_CA") {
+        Ok(ca) => Console::trusting(&url, ticket, &std::fs::read(ca).unwrap()),
+        Err(_) => Console::new(&url, ticket),
+    };
+    let console = console.unwrap();
     println!("{:?}", console.web_version().await.unwrap());
     let rows = console.server_nodes("tars", "tarsstat").await.unwrap();
     println!("{rows:#?}");

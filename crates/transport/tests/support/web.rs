@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use tarsops_transport::console::Which;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// One recorded exchange.
 #[derive(Clone)]
@@ -131,37 +135,33 @@ impl Drop for Web {
 impl Web {
     /// Meets request after request with `replies`, and those that are more with the last.
     pub async fn start(replies: Vec<Reply>) -> Self {
+        Self::listen(replies, None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(replies: Vec<Reply>, tls: TlsAcceptor) -> Self {
+        Self::listen(replies, Some(tls)).await
+    }
+
+    async fn listen(replies: Vec<Reply>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let replies = Arc::new(Mutex::new(VecDeque::from(replies)));
         let seen = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
                 let (seen, replies) = (Arc::clone(&seen), Arc::clone(&replies));
-                connections.spawn(async move {
-                    let Some(request) = read(&mut stream).await else {
-                        return;
-                    };
-                    let reply = {
-                        let mut left = replies.lock().unwrap();
-                        let next = left.pop_front().unwrap();
-                        if left.is_empty() {
-                            left.push_back(next.clone());
+                match tls.clone() {
+                    None => connections.spawn(serve(stream, seen, replies)),
+                    Some(tls) => connections.spawn(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(stream, seen, replies).await;
                         }
-                        next
-                    };
-                    seen.lock().unwrap().push(request);
-                    match reply {
-                        Reply::Bytes(bytes) => {
-                            let _ = stream.write_all(&bytes).await;
-                            let _ = stream.shutdown().await;
-                        }
-                        Reply::Silence => std::future::pending().await,
-                        Reply::End => {}
-                    }
-                });
+                    }),
+                };
             }
         });
         Self {
@@ -177,14 +177,81 @@ impl Web {
     }
 }
 
+/// Meets the one request of a connection.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    seen: Arc<Mutex<Vec<Request>>>,
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+) {
+    let Some(request) = read(&mut stream).await else {
+        // It was no HTTP.
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        return;
+    };
+    let reply = {
+        let mut left = replies.lock().unwrap();
+        let next = left.pop_front().unwrap();
+        if left.is_empty() {
+            left.push_back(next.clone());
+        }
+        next
+    };
+    seen.lock().unwrap().push(request);
+    match reply {
+        Reply::Bytes(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        }
+        Reply::Silence => std::future::pending().await,
+        Reply::End => {}
+    }
+}
+
+/// An authority in PEM, and what serves by a certificate of it for 127.0.0.1. `openssl` makes them.
+pub fn certified() -> (Vec<u8>, TlsAcceptor) {
+    let dir = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &str| {
+        let made = std::process::Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+    };
+    let new = "req -batch -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!(
+        "{new} -x509 -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"
+    ));
+    openssl(&format!(
+        "{new} -subj /CN=console -keyout key.pem -out request.pem"
+    ));
+    std::fs::write(dir.path().join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    openssl(
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+         -extfile names -out cert.pem",
+    );
+    let certificate = CertificateDer::from_pem_file(dir.path().join("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(dir.path().join("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let authority = std::fs::read(dir.path().join("ca.pem")).unwrap();
+    (authority, TlsAcceptor::from(Arc::new(config)))
+}
+
 /// One request, whole.
-async fn read(stream: &mut TcpStream) -> Option<Request> {
+async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Request> {
     let mut all = Vec::new();
     let end = loop {
         if let Some(at) = all.windows(4).position(|w| w == b"\r\n\r\n") {
             break at;
         }
-        if stream.read_buf(&mut all).await.ok()? == 0 {
+        let handshake = all.first() == Some(&0x16);
+        if handshake || stream.read_buf(&mut all).await.ok()? == 0 {
             return None;
         }
     };
