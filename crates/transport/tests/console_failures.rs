@@ -542,5 +542,19 @@ async fn a_real_console_answers_what_reads() {
     let stranger = Console::new(&url, Secret::new("nonsense")).unwrap();
     let error = stranger.server_nodes("tars", "tarsstat").await.unwrap_err();
     assert!(matches!(error, ConsoleError::NotLoggedIn { .. }), "{error}");
+    // It says so before it has read the body, and changes nothing.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(32 << 20).unwrap();
+    let upload = Upload {
+        application: "tars".to_owned(),
+        module_name: "tarsstat".to_owned(),
+        comment: String::new(),
+        path: file.path().to_owned(),
+    };
+    let error = stranger.upload_patch_package(&upload).await.unwrap_err();
     println!("{error}");
+    assert!(
+        matches!(error, ConsoleError::NotLoggedIn { .. }),
+        "{error:?}"
+    );
 }
