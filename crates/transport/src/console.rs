@@ -8,7 +8,7 @@
 //! The ticket goes along as `?ticket=`. In a cookie, the other way that the console knows, it
 //! would not tell whose it is: the console then believes any name that stands beside it, and who
 //! has none is nobody, whose rights nobody has set. The price is that the ticket is in the
-//! address, so no address is in any message, no redirection is followed, no proxy is used, and
+//! address of a call, so no such address is in any message, no redirection is followed, no proxy is used, and
 //! whatever the console says is searched for the ticket before it is repeated.
 
 mod calls;
@@ -81,7 +81,8 @@ impl fmt::Debug for Console {
 struct Ask<'a> {
     /// The last part of its path, by which it is called in messages.
     name: &'static str,
-    /// What stands before that, with a slash at its end.
+    /// What stands before that, with a slash at its end; nothing for the one call that needs neither
+    /// ticket nor query.
     under: &'static str,
     method: Method,
     query: Vec<(&'a str, &'a str)>,
@@ -224,11 +225,11 @@ impl Console {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// The address of a call. The ticket is in it.
+    /// The address of a call. The ticket is in it, except for the call that needs none.
     fn address(&self, ask: &Ask<'_>) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{}{}", self.base.path(), ask.under, ask.name));
-        {
+        if !ask.under.is_empty() {
             let mut query = url.query_pairs_mut();
             query.extend_pairs(&ask.query);
             query.append_pair("ticket", self.ticket.expose());
