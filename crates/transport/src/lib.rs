@@ -6,6 +6,7 @@
 //! error value with a kind ([`FaultKind`]), never a panic and never an endless wait.
 
 pub mod calls;
+pub mod console;
 pub mod mysql;
 pub mod remote;
 pub mod rpc;

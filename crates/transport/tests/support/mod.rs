@@ -7,6 +7,7 @@
 )]
 
 pub mod database;
+pub mod web;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -1,0 +1,560 @@
+//! The console's client where things go wrong: what is told, what is asked again, and where the
+//! ticket does not go.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use support::web::{Reply, Web, certified};
+use tarsops_transport::console::{
+    Command, Console, ConsoleError, DeployForm, MAX_ANSWER, ServerRow, ServerUpdate, TaskForm,
+    TaskFormItem, Upload,
+};
+use tarsops_transport::mysql::Secret;
+
+/// One that an address has to have in another form.
+const TICKET: &str = "made-up/ticket+1";
+const ENCODED: &str = "made-up%2Fticket%2B1";
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(30);
+
+fn client(url: &str, deadline: Duration) -> Console {
+    Console::new(url, Secret::new(TICKET))
+        .unwrap()
+        .with_deadlines(deadline, deadline)
+}
+
+/// Asks something that only reads.
+async fn read(replies: Vec<Reply>) -> (Web, Result<Vec<ServerRow>, ConsoleError>) {
+    let web = Web::start(replies).await;
+    let answer = client(&web.url, LONG)
+        .server_nodes("tars", "tarsstat")
+        .await;
+    (web, answer)
+}
+
+async fn failed(reply: Reply) -> ConsoleError {
+    read(vec![reply]).await.1.unwrap_err()
+}
+
+fn task() -> TaskForm {
+    TaskForm {
+        serial: true,
+        elegant: false,
+        eachnum: 1,
+        items: vec![TaskFormItem {
+            server_id: 4,
+            command: Command::Restart,
+        }],
+    }
+}
+
+fn empty() -> Reply {
+    Reply::json(r#"{"data":[],"ret_code":200,"err_msg":""}"#)
+}
+
+#[tokio::test]
+async fn who_is_not_logged_in_is_told_so_in_each_language_and_for_each_cause() {
+    for name in [
+        "no_ticket",
+        "no_ticket_in_english",
+        "ticket_unknown",
+        "ticket_tampered",
+        "ticket_revoked",
+    ] {
+        let error = failed(Reply::recorded(name)).await;
+        assert!(
+            matches!(
+                &error,
+                ConsoleError::NotLoggedIn {
+                    call: "server_nodes",
+                    ..
+                }
+            ),
+            "{name}: {error:?}"
+        );
+        assert!(error.is_sure_that_nothing_happened());
+    }
+}
+
+#[tokio::test]
+async fn pages_bare_texts_and_half_answers_are_told_apart() {
+    for (name, says) in [
+        (
+            "bad_json",
+            "status 400: SyntaxError: Unexpected end of JSON input",
+        ),
+        ("not_found", "status 404: Not Found"),
+        ("method_not_allowed", "status 200: Method Not Allowed"),
+        ("redirect", "redirection to http://127.0.0.1:"),
+        ("garbled", "cannot be read: EOF while parsing"),
+        ("err_msg_is_an_object", "ret_code 500: (no words)"),
+    ] {
+        let said = failed(Reply::recorded(name)).await.to_string();
+        assert!(said.contains(says), "{name}: {said}");
+    }
+    for (body, says) in [
+        (r#"{"ret_code":500}"#, "ret_code 500: (no words)"),
+        (
+            r#"{"ret_code":500,"err_msg":null,"data":{}}"#,
+            "ret_code 500: (no words)",
+        ),
+        (
+            r#"{"ret_code":403,"err_msg":{"code":7}}"#,
+            r#"ret_code 403: {"code":7}"#,
+        ),
+        (r#"{"ret_code":200,"err_msg":""}"#, "it has no data"),
+        (r#"{"data":[]}"#, "it has no ret_code"),
+        ("[]", "it has no ret_code"),
+        ("", "EOF while parsing"),
+        (
+            r#"{"ret_code":200,"data":{}}"#,
+            "invalid type: map, expected a sequence",
+        ),
+    ] {
+        let said = failed(Reply::json(body)).await.to_string();
+        assert!(said.contains(says), "{body}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn success_needs_no_err_msg() {
+    let (_web, answer) = read(vec![Reply::json(r#"{"data":[],"ret_code":200}"#)]).await;
+    assert_eq!(answer.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_taken() {
+    let long = vec![b' '; MAX_ANSWER + 1];
+    let error = failed(Reply::of(200, &["Content-Type: application/json"], &long)).await;
+    assert!(
+        error.to_string().contains("longer than 16777216 bytes"),
+        "{error}"
+    );
+    // One that is as long as is taken is read.
+    let mut fits = br#"{"data":[],"ret_code":200}"#.to_vec();
+    fits.resize(MAX_ANSWER, b' ');
+    let reply = Reply::of(200, &["Content-Type: application/json"], &fits);
+    assert_eq!(read(vec![reply]).await.1.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_console_that_says_nothing_is_no_answer_in_time() {
+    let web = Web::start(vec![Reply::Silence]).await;
+    let began = Instant::now();
+    let error = client(&web.url, SHORT).web_version().await.unwrap_err();
+    assert!(began.elapsed() >= SHORT && began.elapsed() < 10 * SHORT);
+    assert!(
+        matches!(&error, ConsoleError::NoAnswer { call: "web_version", waited, .. } if *waited == SHORT)
+    );
+    assert_eq!(
+        error.to_string(),
+        format!("{} gave no answer to web_version within 0.3 s", web.url)
+    );
+    assert_eq!(web.requests().len(), 1);
+    let error = client(&web.url, SHORT).add_task(&task()).await.unwrap_err();
+    assert!(!error.is_sure_that_nothing_happened());
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_tried_thrice_for_a_read() {
+    let url = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let began = Instant::now();
+    let error = client(&url, LONG).web_version().await.unwrap_err();
+    assert!(began.elapsed() >= Duration::from_millis(1200));
+    assert_eq!(
+        error.to_string(),
+        format!("{url} refuses the connection for web_version")
+    );
+    assert!(error.is_sure_that_nothing_happened());
+    let began = Instant::now();
+    let error = client(&url, LONG).add_task(&task()).await.unwrap_err();
+    assert!(matches!(
+        error,
+        ConsoleError::Refused {
+            call: "add_task",
+            ..
+        }
+    ));
+    assert!(began.elapsed() < Duration::from_millis(1200));
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_no_way() {
+    let error = client("http://tarsops.invalid:3000", LONG)
+        .add_task(&task())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ConsoleError::Unreachable { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_console_is_trusted_by_its_authority_and_no_other() {
+    let (authority, tls) = certified();
+    let (stranger, _) = certified();
+    let web = Web::start_tls(vec![Reply::recorded("web_version")], tls).await;
+    let trusting = |pem: &[u8]| Console::trusting(&web.url, Secret::new(TICKET), pem).unwrap();
+    let versions = trusting(&authority).web_version().await.unwrap();
+    assert_eq!(versions.web_version, "3.0.15");
+    let error = trusting(&stranger).add_task(&task()).await.unwrap_err();
+    let said = error.to_string();
+    assert!(
+        matches!(error, ConsoleError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(said.contains("invalid peer certificate"), "{said}");
+    assert_eq!(web.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_console_without_tls_is_no_way_for_https() {
+    let (authority, _) = certified();
+    let web = Web::start(vec![empty()]).await;
+    let url = web.url.replace("http:", "https:");
+    let console = Console::trusting(&url, Secret::new(TICKET), &authority).unwrap();
+    let error = console.web_version().await.unwrap_err();
+    assert!(
+        matches!(error, ConsoleError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(error.is_sure_that_nothing_happened());
+}
+
+#[test]
+fn an_authority_without_a_certificate_is_refused() {
+    for pem in [
+        "",
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n",
+    ] {
+        let trusting = Console::trusting("https://192.0.2.1", Secret::new(TICKET), pem.as_bytes());
+        let error = trusting.unwrap_err();
+        assert!(matches!(error, ConsoleError::Settings { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_mended_for_a_read_and_never_for_a_task() {
+    let (web, answer) = read(vec![Reply::End, empty()]).await;
+    assert_eq!(answer.unwrap(), []);
+    assert_eq!(web.requests().len(), 2);
+
+    let web = Web::start(vec![Reply::End, empty()]).await;
+    let error = client(&web.url, LONG).add_task(&task()).await.unwrap_err();
+    assert!(
+        matches!(error, ConsoleError::Disconnected { .. }),
+        "{error:?}"
+    );
+    assert!(!error.is_sure_that_nothing_happened());
+    assert_eq!(web.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn fewer_requests_are_waited_for_by_a_read_within_its_deadline_and_by_no_change() {
+    let wait = || Reply::of(429, &["Retry-After: 1"], b"request frequency limited");
+    let began = Instant::now();
+    let (web, answer) = read(vec![wait(), empty()]).await;
+    assert_eq!(answer.unwrap(), []);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(web.requests().len(), 2);
+
+    let row = {
+        let (_web, rows) = read(vec![Reply::recorded("server_nodes")]).await;
+        rows.unwrap().remove(0)
+    };
+    let form = DeployForm {
+        application: "tars".to_owned(),
+        server_name: "tarsstat".to_owned(),
+        server_type: "tars_cpp".to_owned(),
+        template_name: "tars.tarsstat".to_owned(),
+        exe_path: String::new(),
+        operator: String::new(),
+        developer: String::new(),
+        adapters: Vec::new(),
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "anything").unwrap();
+    let upload = Upload {
+        application: "tars".to_owned(),
+        module_name: "tarsstat".to_owned(),
+        comment: String::new(),
+        path: file.path().to_owned(),
+    };
+    let web = Web::start(vec![wait(), empty()]).await;
+    let console = client(&web.url, LONG);
+    let error = console.add_task(&task()).await.unwrap_err();
+    let retry_after = Some(Duration::from_secs(1));
+    let call = "add_task";
+    assert_eq!(error, ConsoleError::RateLimited { call, retry_after });
+    assert_eq!(web.requests().len(), 1);
+    for round in 0..3 {
+        let web = Web::start(vec![wait(), empty()]).await;
+        let console = client(&web.url, LONG);
+        let error = match round {
+            0 => console.deploy_server(&form).await.unwrap_err(),
+            1 => console
+                .update_server(&ServerUpdate::from(&row))
+                .await
+                .unwrap_err(),
+            _ => console.upload_patch_package(&upload).await.unwrap_err(),
+        };
+        assert!(matches!(error, ConsoleError::RateLimited { .. }), "{error}");
+        assert_eq!(web.requests().len(), 1);
+    }
+
+    // 23 s, as it was recorded, are more than is left.
+    let web = Web::start(vec![Reply::recorded("rate_limited")]).await;
+    let began = Instant::now();
+    let error = client(&web.url, Duration::from_secs(5))
+        .web_version()
+        .await
+        .unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_eq!(
+        error.to_string(),
+        "the console takes no more requests for now, web_version is one too many: again in 23 s"
+    );
+    assert_eq!(web.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirection_is_not_followed_so_the_ticket_stays() {
+    let elsewhere = Web::start(vec![empty()]).await;
+    for status in [301, 302, 307, 308] {
+        let to = format!("Location: {}/login?from=x&ticket={ENCODED}", elsewhere.url);
+        let error = failed(Reply::of(status, &[&to], b"")).await;
+        let call = "server_nodes";
+        let to = elsewhere.url.clone();
+        assert_eq!(error, ConsoleError::Redirected { call, to });
+    }
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[test]
+fn addresses_and_tickets_of_no_use_are_refused_before_anything_is_sent() {
+    for (url, ticket) in [
+        ("ftp://192.0.2.1", TICKET),
+        ("192.0.2.1:3000", TICKET),
+        ("http://admin:hunter2@192.0.2.1", TICKET),
+        ("http://192.0.2.1/?ticket=hunter2", TICKET),
+        ("http://192.0.2.1", ""),
+        ("http://192.0.2.1", "undefined"),
+    ] {
+        let error = Console::new(url, Secret::new(ticket)).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(matches!(error, ConsoleError::Settings { .. }));
+        assert!(
+            !said.contains("hunter2") && !said.contains(TICKET),
+            "{said}"
+        );
+    }
+    Console::new("http://192.0.2.1:3000/", Secret::new(TICKET)).unwrap();
+}
+
+#[tokio::test]
+async fn a_console_behind_a_path_is_asked_under_it() {
+    let web = Web::start(vec![empty()]).await;
+    let console = client(&format!("{}/tars", web.url), LONG);
+    console.server_nodes("a b", "c&d").await.unwrap();
+    assert_eq!(
+        web.requests()[0].target,
+        format!("/tars/api/server_nodes?application=a+b&server_name=c%26d&ticket={ENCODED}")
+    );
+}
+
+/// All that is logged, whatever its level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_ticket_is_in_no_debug_output_no_error_and_no_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+
+    // A console that repeats it wherever it can.
+    let echo = format!("{TICKET} {ENCODED}");
+    let long = format!("{}{TICKET}{}", "x".repeat(290), "y".repeat(50));
+    let location = format!("Location: http://192.0.2.9/{ENCODED}?ticket={ENCODED}");
+    let cookie = format!("Set-Cookie: ticket={TICKET}; path=/");
+    let kind = "Content-Type: application/json";
+    let says = |code: u32, words: &str| {
+        let body = format!(r#"{{"ret_code":{code},"err_msg":"{words}","data":"{words}"}}"#);
+        Reply::of(200, &[kind, &cookie], body.as_bytes())
+    };
+    let replies = [
+        says(500, &echo),
+        says(500, &long),
+        says(500, "You have not been login"),
+        says(200, &echo),
+        Reply::of(
+            500,
+            &["Content-Type: text/html"],
+            format!("<code>\n{echo}").as_bytes(),
+        ),
+        Reply::of(500, &["Content-Type: text/html"], long.as_bytes()),
+        Reply::of(302, &[&location, &cookie], echo.as_bytes()),
+        Reply::of(429, &[&cookie], echo.as_bytes()),
+        Reply::of(200, &[kind], format!("{{{echo}").as_bytes()),
+        Reply::Bytes(format!("HTTP/1.1 {echo}\r\n\r\n").into_bytes()),
+        Reply::End,
+        Reply::Silence,
+    ];
+    let mut errors = Vec::new();
+    for reply in replies {
+        let web = Web::start(vec![reply]).await;
+        let console = client(&web.url, SHORT);
+        // Any text is the number of a task.
+        errors.extend(console.add_task(&task()).await.err());
+        errors.push(console.server_nodes("a", "b").await.unwrap_err());
+        let shown = format!("{console:?} {console:#?}");
+        assert!(shown.contains("127.0.0.1"), "{shown}");
+        assert!(!shown.contains("made-up"), "{shown}");
+    }
+    let refused = client("http://127.0.0.1:9", SHORT);
+    errors.push(refused.add_task(&task()).await.unwrap_err());
+    let unreachable = client("http://tarsops.invalid", LONG);
+    errors.push(unreachable.add_task(&task()).await.unwrap_err());
+    drop(logging);
+
+    let mut kinds: Vec<String> = Vec::new();
+    for error in &errors {
+        let said = format!("{error} {error:?} {error:#?}");
+        assert!(!said.contains("made-up"), "{said}");
+        let shown = format!("{error:?}");
+        kinds.push(shown.split(' ').next().unwrap().to_owned());
+    }
+    kinds.sort();
+    kinds.dedup();
+    assert_eq!(
+        kinds,
+        [
+            "Disconnected",
+            "Garbled",
+            "Html",
+            "NoAnswer",
+            "NotLoggedIn",
+            "RateLimited",
+            "Redirected",
+            "Refused",
+            "Said",
+            "Unreachable",
+        ]
+    );
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("it is asked again"), "{log}");
+    assert!(!log.contains("made-up"), "{log}");
+}
+
+/// The calls that only read, against a console that is there: `TARSOPS_CONSOLE_URL`, and its ticket in
+/// the file `TARSOPS_CONSOLE_TICKET_FILE`, and the authority that vouches for it in the file
+/// `TARSOPS_CONSOLE_CA`, if it is a private one. The cluster must have a server tars.tarsstat.
+#[tokio::test]
+#[ignore = "needs a real console"]
+#[allow(clippy::print_stdout, reason = "somebody looks at it")]
+async fn a_real_console_answers_what_reads() {
+    let (Ok(url), Ok(file)) = (
+        std::env::var("TARSOPS_CONSOLE_URL"),
+        std::env::var("TARSOPS_CONSOLE_TICKET_FILE"),
+    ) else {
+        return;
+    };
+    let ticket = std::fs::read_to_string(file).unwrap();
+    let ticket = Secret::new(ticket.trim());
+    let console = match std::env::var("TARSOPS_CONSOLE_CA") {
+        Ok(ca) => Console::trusting(&url, ticket, &std::fs::read(ca).unwrap()),
+        Err(_) => Console::new(&url, ticket),
+    };
+    let console = console.unwrap();
+    println!("{:?}", console.web_version().await.unwrap());
+    let rows = console.server_nodes("tars", "tarsstat").await.unwrap();
+    println!("{rows:#?}");
+    let row = &rows[0];
+    let nodes = [row.node_name.clone()];
+    assert!(
+        console
+            .server_exist("tars", "tarsstat", &nodes)
+            .await
+            .unwrap()
+    );
+    let nowhere = ["192.0.2.1".to_owned()];
+    assert!(
+        !console
+            .server_exist("tars", "tarsstat", &nowhere)
+            .await
+            .unwrap()
+    );
+    println!("{:#?}", console.adapter_conf_list(row.id).await.unwrap());
+    let which = support::web::which_of("tars", "tarsstat", &row.node_name);
+    println!("{:#?}", console.server_state(&[which]).await.unwrap());
+    println!(
+        "{:#?}",
+        console.server_patch_list("tars", "tarsstat").await.unwrap()
+    );
+    println!(
+        "{:#?}",
+        console
+            .server_notify_list("tars", "tarsstat", 1, 3)
+            .await
+            .unwrap()
+    );
+    println!("{:#?}", console.list_tars_node().await.unwrap());
+    assert!(console.check_tars_node(&row.node_name).await.unwrap());
+    assert!(!console.check_tars_node("192.0.2.1").await.unwrap());
+    let template = console
+        .query_profile_template("tars.tarsstat")
+        .await
+        .unwrap();
+    println!("{:?}", template.unwrap());
+    assert_eq!(
+        console.query_profile_template("tars.tarss").await.unwrap(),
+        None
+    );
+    let error = console.task("nosuchtask").await.unwrap_err();
+    assert!(
+        matches!(error, ConsoleError::Said { ret_code: 500, .. }),
+        "{error}"
+    );
+    let stranger = Console::new(&url, Secret::new("nonsense")).unwrap();
+    let error = stranger.server_nodes("tars", "tarsstat").await.unwrap_err();
+    assert!(matches!(error, ConsoleError::NotLoggedIn { .. }), "{error}");
+    // It says so before it has read the body, and changes nothing.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(32 << 20).unwrap();
+    let upload = Upload {
+        application: "tars".to_owned(),
+        module_name: "tarsstat".to_owned(),
+        comment: String::new(),
+        path: file.path().to_owned(),
+    };
+    let error = stranger.upload_patch_package(&upload).await.unwrap_err();
+    println!("{error}");
+    assert!(
+        matches!(error, ConsoleError::NotLoggedIn { .. }),
+        "{error:?}"
+    );
+}
