@@ -274,7 +274,7 @@ fn what_stands_in_the_way_is_told_and_nothing_is_done() {
             w.scope.components = COMPONENTS.into();
         }),
         ("no AdminRegistry", |w| {
-            framework::framework(w).admin = Observed::Absent;
+            framework(w).admin = Observed::Absent;
         }),
         ("listens on port 18193", |w| {
             if let Observed::Present(ports) = &mut w.host(1).ports {
@@ -320,7 +320,7 @@ fn what_cannot_be_seen_is_unknown_and_leads_to_nothing() {
         |w| rows(w).servers = Observed::Unknown("no privilege".to_owned()),
         |w| rows(w).adapters = Observed::Unknown("no privilege".to_owned()),
         |w| framework::database(w).rows = Observed::Unknown("no way".to_owned()),
-        |w| framework::framework(w).admin = Observed::Unknown("no answer".to_owned()),
+        |w| framework(w).admin = Observed::Unknown("no answer".to_owned()),
         |w| {
             let node = w.node(1);
             let why = "no access".to_owned();
