@@ -10,6 +10,7 @@
 
 mod args;
 mod cmd;
+mod console;
 mod context;
 mod exit;
 mod failure;

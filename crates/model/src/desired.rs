@@ -297,6 +297,15 @@ impl Desired {
         }
     }
 
+    /// The management platform, if the spec names one.
+    #[must_use]
+    pub fn web(&self) -> Option<&Web> {
+        self.resources.values().find_map(|r| match r {
+            Resource::Web(web) => Some(web),
+            _ => None,
+        })
+    }
+
     /// Where AdminRegistry answers, and on which node; none if the spec places it nowhere.
     #[must_use]
     pub fn admin(&self) -> Option<(&NodeName, Endpoint)> {

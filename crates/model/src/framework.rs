@@ -356,6 +356,8 @@ pub struct DatabaseFacts {
     pub tls: bool,
     /// Its clock minus the control machine's, in seconds.
     pub clock_skew: i64,
+    /// Whether the server takes no changes from ordinary accounts (`read_only`), as a replica does.
+    pub read_only: Observed<bool>,
     /// The framework's databases that exist; the others are absent, or unknown where our user may
     /// not see all databases.
     pub databases: BTreeMap<String, Observed<()>>,

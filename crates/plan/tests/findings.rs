@@ -38,12 +38,15 @@ fn where_all_agree_nothing_is_found() {
 #[test]
 fn each_contradiction_has_its_name() {
     type Damage = fn(&mut World);
-    let cases: [(Name, Grade, Damage); 19] = [
+    let cases: [(Name, Grade, Damage); 20] = [
         (Name::ForeignDatabase, Grade::Blocked, |w| {
             *list(&mut rows(w).registries) = vec![registry("10.9.9.9:17890", "active", 1)];
         }),
         (Name::NoDatabase, Grade::Drift, |w| {
             database(w).rows = Observed::Absent;
+        }),
+        (Name::DatabaseReadOnly, Grade::Blocked, |w| {
+            database(w).read_only = Observed::Present(true);
         }),
         (Name::DefaultPassword, Grade::Warning, |w| {
             database(w).default_login = Observed::Present(true);

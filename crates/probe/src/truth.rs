@@ -540,6 +540,7 @@ fn partly(rows: Rows) -> DatabaseFacts {
         server: String::new(),
         tls: false,
         clock_skew: 0,
+        read_only: not_asked(),
         databases: BTreeMap::new(),
         rows: Observed::Present(rows),
         default_login: not_asked(),

@@ -12,6 +12,7 @@
 //! whatever the console says is searched for the ticket before it is repeated.
 
 mod calls;
+mod doors;
 mod error;
 mod rows;
 
@@ -19,6 +20,7 @@ pub use calls::{
     AdapterForm, Command, DeployForm, MAX_PACKAGE, ServerUpdate, TaskForm, TaskFormItem, Upload,
     Which,
 };
+pub use doors::Door;
 pub use error::ConsoleError;
 pub use rows::{
     AdapterRow, DeployedServer, Heartbeat, ItemStatus, NodeRow, Notice, Notices, PatchRow,

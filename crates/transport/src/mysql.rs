@@ -292,6 +292,7 @@ impl Access {
                 .ok_or_else(|| mysql_async::Error::Other("it has no clock".into()))?;
             // It read its clock at some moment between asking and now.
             let clock_skew = (clock - now()).max(0) + (clock - asked).min(0);
+            let read_only = is_read_only(&mut conn).await;
             let databases = databases(&mut conn).await?;
             let rows = match databases.get("db_tars") {
                 Some(Observed::Present(())) => Observed::Present(rows::read(&mut conn).await?),
@@ -303,6 +304,7 @@ impl Access {
                 server,
                 tls,
                 clock_skew,
+                read_only,
                 databases,
                 rows,
                 default_login: Observed::Unknown("it was not tried".to_owned()),
@@ -435,6 +437,17 @@ impl Access {
 /// The value of a column; none where it is NULL, of another kind, or not there.
 fn cell<T: mysql_async::prelude::FromValue>(row: &mut mysql_async::Row, column: &str) -> Option<T> {
     row.take_opt::<Option<T>, _>(column)?.ok()?
+}
+
+/// Whether the server refuses changes of ordinary accounts. Servers call it 0, OFF, 1, ON, or by the
+/// name of a degree.
+async fn is_read_only(conn: &mut Conn) -> Observed<bool> {
+    let asked = conn.query_first::<String, _>("SELECT CAST(@@GLOBAL.read_only AS CHAR)");
+    match asked.await {
+        Ok(Some(word)) => Observed::Present(!matches!(word.as_str(), "0" | "OFF")),
+        Ok(None) => Observed::Unknown("the server does not say whether it is read-only".to_owned()),
+        Err(error) => Observed::Unknown(format!("whether it is read-only: {error}")),
+    }
 }
 
 /// Which of the framework's databases exist. One that is not listed is absent only for a user who

@@ -43,6 +43,10 @@ async fn everything_is_read_of_both_schemas_alike() {
         let facts = read(&access(&database)).await.unwrap();
         assert!(facts.server.contains("MariaDB"), "{}", facts.server);
         assert!(!facts.tls && facts.clock_skew.abs() <= 1);
+        assert_eq!(facts.read_only, Observed::Present(false));
+        database.root_sql("SET GLOBAL read_only = 1").unwrap();
+        let closed = read(&access(&database)).await.unwrap();
+        assert_eq!(closed.read_only, Observed::Present(true));
         assert_eq!(facts.databases.len(), DATABASES.len());
         for (name, word) in &facts.databases {
             let expected = if name == "db_tars" {

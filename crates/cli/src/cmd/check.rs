@@ -17,15 +17,20 @@ use crate::progress::Bar;
 pub async fn run(global: &Global, look: &Look) -> Result {
     let mut context = Context::open(global, look)?;
     context.try_default_login = true;
-    let report = context.look(&Bar::new("looking at")).await;
+    let bar = Bar::new("looking at");
+    let (report, console) = tokio::join!(
+        context.look(&bar),
+        crate::console::checks(context.desired(), context.allow_commands)
+    );
     let plan = super::plan::make(&mut context, &report).await?;
-    let table = checks(&PlanInput {
+    let mut table = checks(&PlanInput {
         desired: context.desired(),
         inventory: &report.inventory,
         catalog: context.store.catalog(),
         scope: &context.scope,
         now: report.inventory.observed_at,
     });
+    table.extend(console);
     let guards: Vec<(String, String, String)> = guards(&plan);
     let code = code(&table, &guards);
     let document = serde_json::json!({

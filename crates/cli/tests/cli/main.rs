@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asking;
+mod console;
 mod demo;
 
 use std::fs;

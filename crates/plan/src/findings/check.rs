@@ -159,6 +159,7 @@ const fn is_of_cluster(name: Name) -> bool {
     matches!(
         name,
         Name::NoDatabase
+            | Name::DatabaseReadOnly
             | Name::DefaultPassword
             | Name::RegistrySilent
             | Name::RegistryUnlisted
@@ -273,6 +274,11 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         },
         Name::DefaultPassword => match &framework.database {
             Observed::Present(facts) => facts.default_login.as_ref().map(|_| ()),
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why.clone()),
+        },
+        Name::DatabaseReadOnly => match &framework.database {
+            Observed::Present(facts) => facts.read_only.as_ref().map(|_| ()),
             Observed::Absent => Observed::Absent,
             Observed::Unknown(why) => Observed::Unknown(why.clone()),
         },

@@ -116,6 +116,17 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
             sources: vec![("database".into(), "db_tars: absent".into())],
         });
     }
+    if facts.read_only == Observed::Present(true) {
+        out.push(Finding {
+            name: Name::DatabaseReadOnly,
+            grade: Grade::Blocked,
+            resource: ResourceId::Schema,
+            // What stands in the rows then is what was so before, and no gate can rest on it.
+            text: "the database takes no changes (`read_only`): registries cannot write there who is alive, and names are resolved from what was".into(),
+            cure: "name the primary in `database.address` if this is a replica, or end the read-only state".into(),
+            sources: vec![],
+        });
+    }
     if facts.default_login == Observed::Present(true) {
         out.push(Finding {
             name: Name::DefaultPassword,

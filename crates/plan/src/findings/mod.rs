@@ -32,6 +32,8 @@ pub enum Name {
     ForeignDatabase,
     /// The database has no `db_tars`.
     NoDatabase,
+    /// The database takes no changes.
+    DatabaseReadOnly,
     /// A node is registered under another name or address than the spec's.
     RegisteredElsewhere,
     /// tarsnode runs, and the registry has no row of it.
@@ -68,9 +70,10 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order in which `check` shows them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ForeignDatabase,
         Self::NoDatabase,
+        Self::DatabaseReadOnly,
         Self::DefaultPassword,
         Self::RegistrySilent,
         Self::RegistryUnlisted,
@@ -97,6 +100,7 @@ impl Name {
             Self::NodeidTwice => "nodeid-twice",
             Self::ForeignDatabase => "foreign-database",
             Self::NoDatabase => "no-database",
+            Self::DatabaseReadOnly => "database-read-only",
             Self::RegisteredElsewhere => "registered-elsewhere",
             Self::NotRegistered => "not-registered",
             Self::NodeInactive => "node-inactive",
@@ -123,6 +127,7 @@ impl Name {
             Self::NodeidTwice => "every nodeid is claimed by one host",
             Self::ForeignDatabase => "the database is this cluster's",
             Self::NoDatabase => "db_tars is there",
+            Self::DatabaseReadOnly => "the database takes changes",
             Self::RegisteredElsewhere => "nodes are registered under the spec's names",
             Self::NotRegistered => "every running tarsnode is registered",
             Self::NodeInactive => "every running tarsnode is active",

@@ -143,6 +143,7 @@ pub fn speaking(mut w: World) -> World {
             server: "11.4".to_owned(),
             tls: true,
             clock_skew: 0,
+            read_only: Observed::Present(false),
             databases: BTreeMap::new(),
             rows: Observed::Present(rows),
             default_login: Observed::Present(false),

@@ -1,0 +1,96 @@
+//! The management platform in the preflight: whether it answers, takes the ticket, and keeps others out.
+
+use std::time::Duration;
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::Desired;
+use tarsops_plan::findings::check::{Check, Result as Outcome};
+use tarsops_transport::console::{Console, ConsoleError, Door};
+
+use crate::secrets;
+
+/// How long one question may take. A healthy console answers these in milliseconds.
+const QUESTION: Duration = Duration::from_secs(8);
+/// The table's lines, in their order.
+const LINES: [&str; 3] = ["console", "console-ticket", "console-open"];
+
+/// Asks the console. It changes nothing.
+pub async fn checks(desired: &Desired, allow_commands: bool) -> Vec<Check> {
+    let Some(web) = desired.web() else {
+        return all(Outcome::Skipped, "the spec has no `web`");
+    };
+    let client = match secrets::resolve(&web.ticket, allow_commands).await {
+        Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
+        Err(why) => Err(format!("the ticket of the console: {why}")),
+    };
+    let client = match client {
+        Ok(client) => client.with_deadlines(QUESTION, QUESTION),
+        Err(why) => return all(Outcome::Unknown, &why),
+    };
+    // The console is asked one thing after the other: it calls itself for each login, and all its
+    // clients share one budget of requests for that.
+    let versions = match client.web_version().await {
+        Ok(versions) => versions,
+        Err(error) => return all(Outcome::Unknown, &error.to_string()),
+    };
+    let answers = format!(
+        "{} answers: TarsWeb {}, framework {}",
+        web.url, versions.web_version, versions.framework_version
+    );
+    let (taken, told) = ticket(&client).await;
+    let (open, doors) = doors(&client).await;
+    vec![
+        line(LINES[0], Outcome::Ok, answers),
+        line(LINES[1], taken, told),
+        line(LINES[2], open, doors),
+    ]
+}
+
+async fn ticket(client: &Console) -> (Outcome, String) {
+    let asked = Component::Tarsregistry.name();
+    match client.server_nodes("tars", asked).await {
+        Ok(_) => (Outcome::Ok, "the console takes the ticket".to_owned()),
+        Err(ConsoleError::NotLoggedIn { err_msg, .. }) => (
+            Outcome::Drift,
+            format!(
+                "the console does not take the ticket ({err_msg}): make a new token there, and put it where `web.ticket` says"
+            ),
+        ),
+        Err(error) => (Outcome::Unknown, error.to_string()),
+    }
+}
+
+async fn doors(client: &Console) -> (Outcome, String) {
+    let mut open = Vec::new();
+    for door in Door::ALL {
+        match client.is_open(door).await {
+            Ok(true) => open.push(door.words()),
+            Ok(false) => {}
+            Err(error) => return (Outcome::Unknown, error.to_string()),
+        }
+    }
+    if open.is_empty() {
+        return (Outcome::Ok, "nobody is let in without a ticket".to_owned());
+    }
+    let why = format!(
+        "whoever says {} is let in as administrator without a ticket: let only those reach its port who may be that",
+        open.join(" or ")
+    );
+    (Outcome::Warning, why)
+}
+
+fn all(result: Outcome, text: &str) -> Vec<Check> {
+    LINES
+        .iter()
+        .map(|name| line(name, result, text.to_owned()))
+        .collect()
+}
+
+fn line(check: &str, result: Outcome, text: String) -> Check {
+    Check {
+        check: check.to_owned(),
+        result,
+        text,
+        findings: Vec::new(),
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether the console lets in who shows no ticket. Consoles of today do, in two ways that anybody can
+//! try who reaches their port; who runs one should know it.
+
+use reqwest::Method;
+use reqwest::header::COOKIE;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Console, ConsoleError};
+
+/// A way past the console's login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The word `undefined` instead of a ticket.
+    UndefinedTicket,
+    /// A header that says that the request comes from the console's own machine.
+    ForwardedFor,
+}
+
+impl Door {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::UndefinedTicket, Self::ForwardedFor];
+
+    /// What anybody can do.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::UndefinedTicket => "`?ticket=undefined`",
+            Self::ForwardedFor => "`X-Forwarded-For: 127.0.0.1`",
+        }
+    }
+}
+
+/// A call that reads, and needs a login.
+const CALL: &str = "server_nodes";
+
+impl Console {
+    /// Whether who knocks at `door` is answered as one who has logged in. One question that reads; the
+    /// client's own ticket is not sent.
+    ///
+    /// # Errors
+    /// A [`ConsoleError`] other than [`ConsoleError::NotLoggedIn`].
+    pub async fn is_open(&self, door: Door) -> Result<bool, ConsoleError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}api/{CALL}", self.base.path()));
+        url.query_pairs_mut()
+            .append_pair("application", "tars")
+            .append_pair("server_name", "tarsnode");
+        let mut request = match door {
+            Door::UndefinedTicket => {
+                url.query_pairs_mut().append_pair("ticket", "undefined");
+                self.http.request(Method::GET, url)
+            }
+            Door::ForwardedFor => {
+                let request = self.http.request(Method::GET, url);
+                request.header("X-Forwarded-For", "127.0.0.1")
+            }
+        };
+        request = request.header(COOKIE, "locale=en");
+        let until = Instant::now() + self.deadline;
+        let body = self.send(CALL, request, until, self.deadline).await?;
+        match self.data::<Value>(CALL, &body) {
+            Ok(_) => Ok(true),
+            Err(ConsoleError::NotLoggedIn { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+}
