@@ -11,7 +11,7 @@ use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require
 use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
 use tarsops_sandbox::store::Database;
 
-use crate::support::{Ran, program, run, wait_until};
+use crate::support::{Ran, program, run, stand_in, wait_until};
 
 /// The password of our account; nothing may ever print it.
 pub(crate) const PASSWORD: &str = "s3cret'word\\ü";
@@ -82,7 +82,7 @@ impl World {
         let identity = Identity::new(OLD, Behaviour::Healthy);
         world
             .cluster
-            .add_slave_packages(&program(), &identity)
+            .add_slave_packages(&stand_in(), &identity)
             .unwrap();
         world.respec(|_| {});
         world
@@ -100,7 +100,7 @@ impl World {
             .unwrap();
         database.account("ops", PASSWORD, Rights::All).unwrap();
         let mut options = Options::new().unwrap();
-        options.exe = program();
+        options.exe = stand_in();
         options.cron_period = Duration::from_secs(3600);
         options.packages = [OLD, NEW, NEWER]
             .map(|v| {
@@ -181,7 +181,7 @@ impl World {
         let identity = Identity::new(version, behaviour);
         let cluster = &self.cluster;
         cluster
-            .add_components(&program(), components, &identity)
+            .add_components(&stand_in(), components, &identity)
             .unwrap();
     }
 

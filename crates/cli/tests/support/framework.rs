@@ -112,7 +112,7 @@ pub fn start_components(
 ) {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("standin");
-    standin::make(&super::program(), &binary, &identity()).unwrap();
+    standin::make(&super::stand_in(), &binary, &identity()).unwrap();
     let first = format!("{TARS}/{0}/bin/{0}", components[0].name);
     host.write(&first, std::fs::read(&binary).unwrap()).unwrap();
     for component in components {

@@ -30,7 +30,7 @@ use serde_json::Value;
 pub use tarsops_sandbox::hosts::{Host, HostOptions, Network, SmallDisk, require_or_fail};
 pub use tarsops_sandbox::standin::{Behaviour, Identity};
 
-pub use packages::{Layout, program, standin_digest};
+pub use packages::{Layout, program, stand_in, standin_digest};
 pub use running::{Running, Signal};
 pub use snapshot::{Agent, HostExt, Process, Snapshot};
 pub use spec::Spec;

@@ -68,21 +68,42 @@ fn cache() -> &'static Path {
         }
         let dir = all.join(own);
         fs::create_dir_all(&dir).unwrap();
-        let program = dir.join("tarsops");
-        if !program.exists() {
-            let fresh = dir.join(format!("tarsops.{}", std::process::id()));
-            fs::copy(exe, &fresh).unwrap();
-            // Without `strip` everything is larger and works as well.
-            let _ = Command::new("strip").arg(&fresh).status();
-            fs::rename(&fresh, &program).unwrap();
-        }
+        stripped(exe, &dir.join("tarsops"));
         dir
     })
+}
+
+/// A copy without symbols, made once.
+fn stripped(exe: &Path, to: &Path) {
+    if to.exists() {
+        return;
+    }
+    let fresh = to.with_extension(std::process::id().to_string());
+    fs::copy(exe, &fresh).unwrap();
+    // Without `strip` everything is larger and works as well.
+    let _ = Command::new("strip").arg(&fresh).status();
+    fs::rename(&fresh, to).unwrap();
 }
 
 /// The program under test.
 pub fn program() -> PathBuf {
     cache().join("tarsops")
+}
+
+/// The program that plays the framework. The one under test can, and a user's demonstration runs on
+/// it; `TARSOPS_STANDIN` names one that can nothing else and is less than half as large, of which a
+/// whole run of the tests copies, packs and sends many gigabytes less.
+pub fn stand_in() -> PathBuf {
+    static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
+    let made = STAND_IN.get_or_init(|| {
+        let Some(exe) = std::env::var_os("TARSOPS_STANDIN") else {
+            return program();
+        };
+        let to = cache().join("standin");
+        stripped(Path::new(&exe), &to);
+        to
+    });
+    made.clone()
 }
 
 /// The part of a path that tells one identity from another.
@@ -121,7 +142,7 @@ pub(super) fn put(folder: &Path, layout: Layout, identity: &Identity) {
     let made = once(&format!("{layout:?}-{}", key(identity)), |to| {
         fs::create_dir_all(to).unwrap();
         let path = to.join(layout.name());
-        let exe = program();
+        let exe = stand_in();
         match layout {
             Layout::Full => write_full(&exe, &path, identity, local),
             Layout::BinaryOnly => write_binary_only(&exe, &path, identity),
@@ -147,7 +168,7 @@ pub(super) fn put(folder: &Path, layout: Layout, identity: &Identity) {
 /// The binary of an identity, as a file on this machine.
 pub fn standin(identity: &Identity) -> PathBuf {
     once(&format!("binary-{}", key(identity)), |to| {
-        standin::make(&program(), to, identity).unwrap();
+        standin::make(&stand_in(), to, identity).unwrap();
     })
 }
 
@@ -164,6 +185,6 @@ pub fn put_components(dir: &Path, names: &[&str], identity: &Identity) {
     fs::create_dir_all(dir).unwrap();
     for name in names {
         let out = dir.join(format!("{name}.tgz"));
-        tarsops_sandbox::packages::write_component(&program(), &out, name, identity).unwrap();
+        tarsops_sandbox::packages::write_component(&stand_in(), &out, name, identity).unwrap();
     }
 }
