@@ -138,13 +138,16 @@ pub(crate) async fn pass_gate(
     held: &std::sync::Mutex<Held>,
     gate: &mut Gate,
 ) -> Result<(), Verdict> {
+    // What was asked before the host was content may have been answered of what ran before.
+    let entered = Instant::now();
     loop {
         let (passed, why, last) = {
             let now = held
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             let passed = now.since.zip(now.heard);
-            let passed = passed.is_some_and(|(since, heard)| heard >= since + settle);
+            let passed =
+                passed.is_some_and(|(since, heard)| heard >= since + settle && heard >= entered);
             (passed, now.why.clone(), now.last.clone())
         };
         if passed {

@@ -108,7 +108,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
 /// that another machine reads. A host that cannot take the note keeps its verdict: the journal has
 /// the whole of it.
 async fn note_gate(run: &Run<'_>, end: &StepEnd) {
-    let (Some(intent), Verdict::LeftFailed(why) | Verdict::RolledBack(why)) =
+    let (Some(intent), Verdict::LeftFailed(why) | Verdict::RolledBack(why) | Verdict::Stuck(why)) =
         (&end.intent, &end.verdict)
     else {
         return;

@@ -61,6 +61,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 
     draft.keep_last_endpoints();
     draft.hold_strangers(input);
+    draft.start_once();
 
     // The stages, in the order of the work.
     draft.recover();
@@ -476,8 +477,11 @@ impl Draft {
                 }),
             }
             if grade == Grade::Blocked {
-                // Whoever may be working on another cluster's state works on nothing.
-                self.recover.clear();
+                // Whoever may be working on another cluster's state works on nothing. What an
+                // earlier run left on a host is ended without the database.
+                if name != findings::Name::DatabaseReadOnly {
+                    self.recover.clear();
+                }
                 self.registries.clear();
                 self.admin.clear();
                 self.core.clear();

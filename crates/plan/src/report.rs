@@ -279,7 +279,7 @@ impl Blocked {
                 "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
             }
             Self::StartedAs { .. } => {
-                "its tarsnode is put right first: see why that is not done, above".to_owned()
+                "its tarsnode is put right first: see why that is not done, above, or let `--on` name it too".to_owned()
             }
             Self::NoPackage { .. } | Self::NoPackageOf { .. } => "put the package there and run `tarsops package lock`".to_owned(),
             Self::IncompletePackage { .. } => {

@@ -442,7 +442,15 @@ fn cell<T: mysql_async::prelude::FromValue>(row: &mut mysql_async::Row, column: 
 /// Whether the server refuses changes of ordinary accounts. Servers call it 0, OFF, 1, ON, or by the
 /// name of a degree.
 async fn is_read_only(conn: &mut Conn) -> Observed<bool> {
-    let asked = conn.query_first::<String, _>("SELECT CAST(@@GLOBAL.read_only AS CHAR)");
+    // In a transaction that may write: a proxy that splits reads from writes asks the writer then.
+    let asked = async {
+        conn.query_drop("START TRANSACTION").await?;
+        let word = conn
+            .query_first::<String, _>("SELECT CAST(@@GLOBAL.read_only AS CHAR)")
+            .await;
+        conn.query_drop("ROLLBACK").await?;
+        word
+    };
     match asked.await {
         Ok(Some(word)) => Observed::Present(!matches!(word.as_str(), "0" | "OFF")),
         Ok(None) => Observed::Unknown("the server does not say whether it is read-only".to_owned()),

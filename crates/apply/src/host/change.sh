@@ -136,7 +136,7 @@ pids() { # PIDS: processes of the component. The pattern goes in on standard inp
   PIDS=
   for p in $(
     { printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
-      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " $T_BIN" | sed 's|.* /proc/|/proc/|'; } |
+      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/" | sed 's|.* /proc/|/proc/|'; } |
       sed 's|^/proc/||; s|/.*||' | sort -un
   ); do
     [ "$p" != "$$" ] || continue

@@ -134,6 +134,21 @@ fn a_ticket_that_is_not_taken_is_drift_with_its_cure() {
     assert!(lines[1].2.contains("web.ticket"), "{lines:?}");
 }
 
+/// Then its answer to the ticket proves nothing.
+#[test]
+fn a_console_that_lets_this_machine_in_anyway_says_nothing_of_the_ticket() {
+    let (url, _) = console(|_| true);
+    let lines = told(Some(&url));
+    assert_eq!(
+        results(&lines),
+        [
+            ("console", "ok"),
+            ("console-ticket", "unknown"),
+            ("console-open", "warning")
+        ]
+    );
+}
+
 #[test]
 fn a_console_that_is_down_or_not_named_is_not_called_well() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -122,7 +122,7 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
             grade: Grade::Blocked,
             resource: ResourceId::Schema,
             // What stands in the rows then is what was so before, and no gate can rest on it.
-            text: "the database takes no changes (`read_only`): registries cannot write there who is alive, and names are resolved from what was".into(),
+            text: "the database takes no changes of ordinary accounts (`read_only`): registries cannot write there who is alive, and names are resolved from what was".into(),
             cure: "name the primary in `database.address` if this is a replica, or end the read-only state".into(),
             sources: vec![],
         });

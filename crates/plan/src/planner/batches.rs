@@ -17,10 +17,6 @@ impl Draft {
     /// Steps that would take the only endpoint that answers of a servant with several are not made.
     /// A registry has a guard of its own, and one that starts takes nothing.
     pub(super) fn keep_last_endpoints(&mut self) {
-        // A registry that AdminRegistry starts, as its rows come, is not started by its script as well.
-        let coming: std::collections::BTreeSet<_> =
-            self.expansion.iter().map(|s| &s.resource).collect();
-        self.registries.retain(|s| !coming.contains(&s.resource));
         let endpoints = std::mem::take(&mut self.endpoints);
         let mut lines = Vec::new();
         let mut stays = |step: &Step| match endpoints.last_of(step) {

@@ -1,6 +1,6 @@
 //! What comes to a node: the components that a framework host lacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
 use tarsops_model::host::{Host, HostFacts, NodeState};
@@ -96,5 +96,11 @@ impl Draft {
                 why: Blocked::StartedAs { user },
             });
         }
+    }
+
+    /// A registry that AdminRegistry starts, as its rows come, is not started by its script as well.
+    pub(super) fn start_once(&mut self) {
+        let coming: BTreeSet<_> = self.expansion.iter().map(|s| &s.resource).collect();
+        self.registries.retain(|s| !coming.contains(&s.resource));
     }
 }

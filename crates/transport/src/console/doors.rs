@@ -15,11 +15,13 @@ pub enum Door {
     UndefinedTicket,
     /// A header that says that the request comes from the console's own machine.
     ForwardedFor,
+    /// Nothing at all: the console asks nobody, or not this machine, to log in.
+    NoTicket,
 }
 
 impl Door {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::UndefinedTicket, Self::ForwardedFor];
+    /// Those that are open to everybody if they are open to one.
+    pub const FORGED: [Self; 2] = [Self::UndefinedTicket, Self::ForwardedFor];
 
     /// What anybody can do.
     #[must_use]
@@ -27,6 +29,7 @@ impl Door {
         match self {
             Self::UndefinedTicket => "`?ticket=undefined`",
             Self::ForwardedFor => "`X-Forwarded-For: 127.0.0.1`",
+            Self::NoTicket => "nothing",
         }
     }
 }
@@ -51,6 +54,7 @@ impl Console {
                 url.query_pairs_mut().append_pair("ticket", "undefined");
                 self.http.request(Method::GET, url)
             }
+            Door::NoTicket => self.http.request(Method::GET, url),
             Door::ForwardedFor => {
                 let request = self.http.request(Method::GET, url);
                 request.header("X-Forwarded-For", "127.0.0.1")
