@@ -228,22 +228,29 @@ impl Console {
     }
 
     /// The address of a call. The ticket is in it, except for the call that needs none.
-    fn address(&self, ask: &Ask<'_>) -> Url {
+    fn address(&self, ask: &Ask<'_>, ticket: Option<&str>) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{}{}", self.base.path(), ask.under, ask.name));
         if !ask.under.is_empty() {
             let mut query = url.query_pairs_mut();
             query.extend_pairs(&ask.query);
-            query.append_pair("ticket", self.ticket.expose());
+            if let Some(ticket) = ticket {
+                query.append_pair("ticket", ticket);
+            }
         }
         url
     }
 
     /// A request with all that every call has.
     fn request(&self, ask: &Ask<'_>) -> RequestBuilder {
+        self.request_with(ask, Some(self.ticket.expose()))
+    }
+
+    /// The same, with this instead of the client's ticket.
+    fn request_with(&self, ask: &Ask<'_>, ticket: Option<&str>) -> RequestBuilder {
         let request = self
             .http
-            .request(ask.method.clone(), self.address(ask))
+            .request(ask.method.clone(), self.address(ask, ticket))
             // Else the console speaks the language of whom it guesses. `__locale` does the same, but
             // not on calls that have a list of their parameters.
             .header(COOKIE, "locale=en");

@@ -1,12 +1,10 @@
 //! Whether the console lets in who shows no ticket. Consoles of today do, in two ways that anybody can
 //! try who reaches their port; who runs one should know it.
 
-use reqwest::Method;
-use reqwest::header::COOKIE;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Console, ConsoleError};
+use super::{Ask, Console, ConsoleError};
 
 /// A way past the console's login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +32,6 @@ impl Door {
     }
 }
 
-/// A call that reads, and needs a login.
-const CALL: &str = "server_nodes";
-
 impl Console {
     /// Whether who knocks at `door` is answered as one who has logged in. One question that reads; the
     /// client's own ticket is not sent.
@@ -44,26 +39,18 @@ impl Console {
     /// # Errors
     /// A [`ConsoleError`] other than [`ConsoleError::NotLoggedIn`].
     pub async fn is_open(&self, door: Door) -> Result<bool, ConsoleError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}api/{CALL}", self.base.path()));
-        url.query_pairs_mut()
-            .append_pair("application", "tars")
-            .append_pair("server_name", "tarsnode");
-        let mut request = match door {
-            Door::UndefinedTicket => {
-                url.query_pairs_mut().append_pair("ticket", "undefined");
-                self.http.request(Method::GET, url)
-            }
-            Door::NoTicket => self.http.request(Method::GET, url),
-            Door::ForwardedFor => {
-                let request = self.http.request(Method::GET, url);
-                request.header("X-Forwarded-For", "127.0.0.1")
-            }
+        let query = vec![("application", "tars"), ("server_name", "tarsnode")];
+        let ask = Ask::get("server_nodes", query);
+        let request = match door {
+            Door::UndefinedTicket => self.request_with(&ask, Some("undefined")),
+            Door::NoTicket => self.request_with(&ask, None),
+            Door::ForwardedFor => self
+                .request_with(&ask, None)
+                .header("X-Forwarded-For", "127.0.0.1"),
         };
-        request = request.header(COOKIE, "locale=en");
         let until = Instant::now() + self.deadline;
-        let body = self.send(CALL, request, until, self.deadline).await?;
-        match self.data::<Value>(CALL, &body) {
+        let body = self.send(ask.name, request, until, self.deadline).await?;
+        match self.data::<Value>(ask.name, &body) {
             Ok(_) => Ok(true),
             Err(ConsoleError::NotLoggedIn { .. }) => Ok(false),
             Err(other) => Err(other),
