@@ -351,7 +351,10 @@ keep_before() {
   if [ "$T_OWN" = 1 ] || [ -n "$T_OWNERS_FROM" ]; then keep_owners || return 1; fi
   pids; K_RUNS=0 K_PROC=
   if [ -n "$PIDS" ]; then K_RUNS=1 K_PROC=$(born "${PIDS##* }"); fi
-  if L_IP=- L_PORT=$T_PORT_BEFORE; unhealthy any; then K_HEALTHY=0; else K_HEALTHY=1; fi
+  if L_IP=- L_PORT=$T_PORT_BEFORE; unhealthy any; then K_HEALTHY=0
+  else # One look may fail where the next does not: what is healthy runs.
+    K_HEALTHY=1 K_RUNS=1 K_PROC=$(born "$H_PID")
+  fi
   L_IP=$T_IP L_PORT=$T_PORT WHY=
   K_TARS=0 K_LOG=0
   [ ! -d tars ] || K_TARS=1

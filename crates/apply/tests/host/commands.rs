@@ -53,17 +53,21 @@ fn shim(world: &World, program: &str) {
             .unwrap_or_else(|| panic!("these tests need the program {program}"))
     };
     let text = format!(
-        "#!/bin/sh\nn=0; read -r n 2>/dev/null <$HOST/calls; n=$((n + 1)); echo $n >$HOST/calls\n\
+        // Those of one pipeline run at once: a file for each call, so that no number comes twice.
+        "#!/bin/sh\nn=0; read -r n 2>/dev/null <$HOST/calls; n=$((n + 1)); set -C\n\
+         until true 2>/dev/null >$HOST/called/$n; do n=$((n + 1)); done\n\
+         set +C; echo $n >$HOST/calls\n\
          [ $n != \"${{FAIL_AT:-0}}\" ] || exit 1\nexec {} \"$@\"\n",
         real.display()
     );
+    fs::create_dir_all(world.path("called")).unwrap();
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn calls(world: &World) -> u32 {
-    let text = fs::read_to_string(world.path("calls")).unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
+    let files = fs::read_dir(world.path("called")).unwrap();
+    u32::try_from(files.count()).unwrap()
 }
 
 fn run_id(n: u64) -> RunId {
