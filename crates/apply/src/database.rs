@@ -124,6 +124,7 @@ pub(crate) async fn look(run: &Run<'_>, access: &Access) -> Result<Inventory, St
             registries: std::collections::BTreeMap::new(),
             admin: Observed::Unknown(not_asked),
             database: Observed::Present(facts),
+            console: Observed::Absent,
         })),
         ..Inventory::default()
     })

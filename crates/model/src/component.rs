@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::names::InvalidName;
+use crate::version::Version;
 
 /// A component of the Tars framework.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,6 +136,32 @@ impl Component {
             ],
             Self::Tarsquerystat => &[("tars.tarsquerystat.QueryObj", 18393)],
             Self::Tarsqueryproperty => &[("tars.tarsqueryproperty.QueryObj", 18693)],
+        }
+    }
+
+    /// Its servants and their ports in a release: the query services had another object before 2.1.0,
+    /// which spoke no Tars, and `TopologyObj` came with 3.0.1.
+    #[must_use]
+    pub fn servants_in(self, version: Version) -> Vec<(&'static str, u16)> {
+        let old = version < Version::new(2, 1, 0);
+        match self {
+            Self::Tarsquerystat if old => vec![("tars.tarsquerystat.NoTarsObj", 18393)],
+            Self::Tarsqueryproperty if old => vec![("tars.tarsqueryproperty.NoTarsObj", 18693)],
+            Self::Tarslog if version < Version::new(3, 0, 1) => {
+                vec![("tars.tarslog.LogObj", 18993)]
+            }
+            other => other.servants().to_vec(),
+        }
+    }
+
+    /// What its servants speak in a release, as `t_adapter_conf.protocol` has it.
+    #[must_use]
+    pub fn protocol_in(self, version: Version) -> &'static str {
+        match self {
+            Self::Tarsquerystat | Self::Tarsqueryproperty if version < Version::new(2, 1, 0) => {
+                "not_tars"
+            }
+            _ => "tars",
         }
     }
 

@@ -464,6 +464,14 @@ pub struct FrameworkFacts {
     pub admin: Observed<AdminFacts>,
     /// What the database says; absent where the spec names none.
     pub database: Observed<DatabaseFacts>,
+    /// What the management platform calls itself, where it answers and takes the ticket; absent
+    /// where the spec names none.
+    #[serde(default = "no_console")]
+    pub console: Observed<String>,
+}
+
+const fn no_console() -> Observed<String> {
+    Observed::Absent
 }
 
 /// A servant that was asked for a sign of life.

@@ -138,6 +138,9 @@ pub struct NewServers {
     pub node: NodeName,
     /// The rows, in the order in which they are written.
     pub rows: Vec<NewRow>,
+    /// Who writes them: the database itself, or the management platform from its deploy form.
+    #[serde(default, skip_serializing_if = "Via::is_tars")]
+    pub via: Via,
 }
 
 impl NewServers {
@@ -391,6 +394,36 @@ pub struct AgentChange {
     /// For a way back: the run that it takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<RunId>,
+    /// How the framework itself brings the program and starts it, as it does with any service. None
+    /// where the host's own script does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Via>,
+}
+
+/// Whose hands publish a basic service or take its deploy form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The management platform's.
+    Console,
+    /// Those of tarspatch, AdminRegistry and the database, without a platform.
+    #[default]
+    Tars,
+}
+
+impl Via {
+    /// The way in the words of a plan.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Console => "through the management platform",
+            Self::Tars => "straight through Tars",
+        }
+    }
+
+    const fn is_tars(&self) -> bool {
+        matches!(self, Self::Tars)
+    }
 }
 
 impl AgentChange {

@@ -16,7 +16,7 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, AgentChange, Content, Folder};
+use crate::action::{Action, AgentChange, Content, Folder, Via};
 use crate::condition::{Condition, Truth};
 use crate::input::{PlanInput, Scope};
 use crate::plan::{Gate, Plan, Sign, Stage, Step};
@@ -247,6 +247,7 @@ fn place(
             _ if expansion::is_of_expansion(c) => Stage::Expansion,
             (Component::TarsAdminRegistry, _) => Stage::AdminRegistry,
             (Component::Tarsconfig | Component::Tarspatch, _) => Stage::CoreServices,
+            (basic, _) if basic.is_basic() => Stage::BasicServices,
             _ => Stage::Registries,
         },
     };
@@ -455,8 +456,16 @@ fn server(
 ) {
     let component = change.component;
     let mut say = |what: &str| found.push(violation(&step.id, what));
-    if component.is_basic() {
-        say("it changes a component that is not managed");
+    let publishes = change.publish.is_some();
+    // A basic service is published as any other: the framework then knows what runs.
+    if component.is_basic() != publishes && (publishes || !change.files.is_empty()) {
+        say("it brings a program by another way than the component's");
+    }
+    if change.publish == Some(Via::Console) && desired.web().is_none() {
+        say("it publishes through a platform that the spec does not name");
+    }
+    if publishes && (!change.restart || !change.health || change.files.len() != 1) {
+        say("it does more or less than to publish a program and see it through");
     }
     if change.node != *node || step.resource != ResourceId::Server(change.component, node.clone()) {
         say("its action is on another node or component");
@@ -545,6 +554,7 @@ fn server(
                 say("it does more than to change a server");
             }
         }
+        Folder::Create if publishes && desired.server(component, node).is_some() => {}
         Folder::Create => say("it installs a server"),
     }
 }

@@ -309,6 +309,11 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
             for row in all.iter_mut() {
                 if row.server == name && row.node == change.node.as_str() {
                     row.present = Some("active".to_owned());
+                    if change.publish.is_some() {
+                        row.setting = Some("active".to_owned());
+                        row.pid = Some(1);
+                        row.library = Some("3.0.20".to_owned());
+                    }
                 }
             }
         }

@@ -36,7 +36,9 @@ use crate::report::{Blocked, Line};
 use crate::room;
 use crate::servers;
 
-pub(crate) use rows::{never_started, seen_adapter, seen_server};
+pub(crate) use rows::{
+    adapter_name, adapter_row, never_started, seen_adapter, seen_server, server as server_row,
+};
 
 /// The components of a slave beside tarsnode, in the order in which they are started: the registry
 /// first, as the others resolve names.
@@ -49,12 +51,15 @@ pub const PLACED: [Component; 5] = [
 ];
 
 /// The components of a host that a look must report, so that what is missing can be placed.
-pub const LOOKED_AT: [Component; 7] = [
+pub const LOOKED_AT: [Component; 10] = [
     Component::Tarsregistry,
     Component::TarsAdminRegistry,
     Component::Tarsconfig,
     Component::Tarspatch,
+    Component::Tarsstat,
+    Component::Tarsproperty,
     Component::Tarsnotify,
+    Component::Tarslog,
     Component::Tarsquerystat,
     Component::Tarsqueryproperty,
 ];
@@ -267,7 +272,7 @@ fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
 }
 
 /// The rows, if all tables that count could be read; why not otherwise.
-fn readable<'a>(
+pub(crate) fn readable<'a>(
     input: &PlanInput<'a>,
 ) -> Result<(&'a Rows, &'a [ServerRow], &'a [AdapterRow]), String> {
     let why = |seen: Option<&str>| seen.unwrap_or("it was not read").to_owned();
@@ -481,18 +486,19 @@ impl<'a> Look<'a> {
             ));
         }
         for (servant, port) in component.servants() {
-            let name = rows::adapter_name(servant);
+            let name = adapter_name(servant);
             let there = had
                 .adapters
                 .iter()
                 .any(|row| row.adapter == name || row.servant.as_deref() == Some(servant));
             if !there {
-                out.push(rows::adapter_row(
+                out.push(adapter_row(
                     component,
                     servant,
                     *port,
                     self.node,
                     self.spec.ip,
+                    server.version,
                 ));
             }
         }

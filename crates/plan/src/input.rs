@@ -31,6 +31,9 @@ pub struct Scope {
     pub nodes: BTreeSet<NodeName>,
     /// Components; all of them if empty.
     pub components: BTreeSet<Component>,
+    /// Whether what needs a management platform that does not answer waits, instead of holding
+    /// everything up.
+    pub without_console: bool,
 }
 
 /// Why `--on` could not be understood.

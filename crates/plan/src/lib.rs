@@ -26,6 +26,7 @@
 
 pub mod action;
 pub mod assess;
+mod basic;
 pub mod checker;
 pub mod condition;
 pub mod crontab;

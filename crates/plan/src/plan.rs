@@ -36,6 +36,8 @@ pub enum Stage {
     Agents,
     /// Components that come to framework hosts, which their `tarsnode` starts.
     Expansion,
+    /// The basic services, which are published.
+    BasicServices,
     /// Removal of `tarsnode`.
     AgentRemoval,
     /// Removal of registries.
@@ -46,7 +48,7 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Recover,
         Self::Backup,
         Self::Schema,
@@ -56,6 +58,7 @@ impl Stage {
         Self::CoreServices,
         Self::Agents,
         Self::Expansion,
+        Self::BasicServices,
         Self::AgentRemoval,
         Self::RegistryRemoval,
         Self::Rows,
@@ -71,6 +74,7 @@ impl Stage {
             Self::Templates => "templates",
             Self::Agents => "tarsnode",
             Self::Expansion => "framework hosts, expansion",
+            Self::BasicServices => "basic services",
             Self::AgentRemoval => "tarsnode, removal",
             Self::Registries => "tarsregistry",
             Self::AdminRegistry => "tarsAdminRegistry",

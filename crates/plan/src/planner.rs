@@ -7,7 +7,7 @@ mod coming;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::{Resource, Rpc};
+use tarsops_model::desired::Rpc;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -59,6 +59,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let held = gates::hold_back(input, core, &mut draft.agents);
     draft.report.extend(held);
 
+    draft.hold_for_console(input);
     draft.keep_last_endpoints();
     draft.hold_strangers(input);
     draft.start_once();
@@ -73,6 +74,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.core_services(&input.desired.policy);
     draft.agents(&input.desired.policy);
     draft.expansion(&input.desired.policy);
+    draft.basic_services(&input.desired.policy);
     draft.removals(&input.desired.policy);
     draft.registry_removals(&input.desired.policy);
     draft.forget(&input.desired.policy);
@@ -105,6 +107,9 @@ struct Draft {
     recover: Vec<Step>,
     agents: Vec<(Role, Step)>,
     expansion: Vec<Step>,
+    /// Rows of basic services that come.
+    deploys: Vec<Step>,
+    basic: Vec<Step>,
     /// Resources that come, of which the framework is silent until they are there.
     coming: BTreeSet<ResourceId>,
     removals: Vec<(Role, Step)>,
@@ -273,7 +278,7 @@ impl Draft {
         host: &HostFacts,
         mut start: Option<Step>,
     ) {
-        for component in servers::CORE {
+        for component in servers::CORE.into_iter().chain(servers::BASIC) {
             let Some(server) = input.desired.server(component, node).filter(|_| {
                 input.scope.has_component(component)
                     && servers::is_known(input.catalog, component)
@@ -283,7 +288,10 @@ impl Draft {
             };
             let work = servers::assess(input, component, node, spec, server, host);
             let resource = ResourceId::Server(component, node.clone());
-            let Some(kind) = work.drift else { continue };
+            let Some(kind) = work.drift else {
+                self.report.extend(work.lines);
+                continue;
+            };
             if let NodeState::Maintenance { until, .. } = &spec.state {
                 let differs = match (&work.step, &kind) {
                     (Some(step), _) => format!("{component}: {}", step.summary),
@@ -299,8 +307,15 @@ impl Draft {
                 continue;
             }
             self.report.extend(work.lines);
-            self.drift.push(Drift { resource, kind });
+            self.drift.push(Drift {
+                resource: resource.clone(),
+                kind,
+            });
+            self.deploys.extend(work.deploy);
             let Some(step) = work.step else { continue };
+            if component.is_basic() {
+                self.coming.insert(resource);
+            }
             let started = start
                 .as_mut()
                 .filter(|_| component == Component::Tarsregistry);
@@ -308,6 +323,7 @@ impl Draft {
                 (Some(start), _) => servers::start_with(start, step),
                 (None, Component::Tarsregistry) => self.registries.push(step),
                 (None, Component::TarsAdminRegistry) => self.admin.push(step),
+                (None, basic) if basic.is_basic() => self.basic.push(step),
                 (None, _) => self.core.push(step),
             }
         }
@@ -392,39 +408,22 @@ impl Draft {
         })
     }
 
-    /// What the spec describes and no step handles yet is said, never passed over.
+    /// What the spec describes and no step handles is said, never passed over.
     fn not_yet(&mut self, input: &PlanInput<'_>) {
-        let (mut servers, mut core) = (0usize, false);
-        let mut topics: Vec<(&str, String)> = Vec::new();
-        for (id, resource) in &input.desired.resources {
-            match resource {
-                Resource::Server(_) => {
-                    let counts = match id {
-                        ResourceId::Server(c, n) => {
-                            let is_core = servers::CORE.contains(c);
-                            let compared = is_core && servers::is_known(input.catalog, *c);
-                            core |= is_core && !compared;
-                            !compared && input.scope.has_component(*c) && input.scope.has_node(n)
-                        }
-                        _ => false,
-                    };
-                    servers += usize::from(counts);
-                }
-                Resource::Web(_) => topics.push(("web", "the management platform".into())),
-                Resource::Host(_)
-                | Resource::Agent(_)
-                | Resource::Schema(_)
-                | Resource::RegistryEndpoint => {}
+        let unknown = input.desired.resources.keys().filter(|id| match id {
+            ResourceId::Server(c, n) => {
+                !servers::is_known(input.catalog, *c)
+                    && input.scope.has_component(*c)
+                    && input.scope.has_node(n)
             }
-        }
-        if servers > 0 {
-            let kind = if core { "core and basic" } else { "basic" };
-            topics.push(("components", format!("{servers} {kind} services")));
-        }
-        for (topic, what) in topics {
+            _ => false,
+        });
+        let count = unknown.count();
+        if count > 0 {
+            let services = if count == 1 { "service" } else { "services" };
             self.report.push(Line::NotYet {
-                topic: topic.to_owned(),
-                what,
+                topic: "components".to_owned(),
+                what: format!("{count} {services} of which the lock file knows no package"),
             });
         }
     }
@@ -482,16 +481,7 @@ impl Draft {
                 if name != findings::Name::DatabaseReadOnly {
                     self.recover.clear();
                 }
-                self.registries.clear();
-                self.admin.clear();
-                self.core.clear();
-                self.agents.clear();
-                self.expansion.clear();
-                self.removals.clear();
-                self.registry_removals.clear();
-                self.rows.clear();
-                self.schema.clear();
-                self.templates.clear();
+                self.clear();
             }
         }
         self.drift.extend(findings::unknowns(input));

@@ -132,7 +132,11 @@ pub fn summary(plan: &Plan) -> String {
 const fn is_quiet(line: &Line) -> bool {
     matches!(
         line,
-        Line::NotYet { .. } | Line::Unchecked { .. } | Line::Note { .. } | Line::Ignored { .. }
+        Line::NotYet { .. }
+            | Line::Unchecked { .. }
+            | Line::Note { .. }
+            | Line::Ignored { .. }
+            | Line::Waiting { .. }
     )
 }
 
@@ -271,6 +275,7 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     let mut alarms: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut ignored: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut waiting: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut not_yet: Vec<String> = Vec::new();
     let mut unchecked: Vec<String> = Vec::new();
     let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
@@ -304,6 +309,9 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
             }
             Line::Ignored { resource, why } => {
                 ignored.entry(why.clone()).or_default().push(name(resource));
+            }
+            Line::Waiting { resource, why } => {
+                waiting.entry(why.clone()).or_default().push(name(resource));
             }
             Line::Unchecked { what } => unchecked.push(what.clone()),
             Line::NotYet { topic, what } => not_yet.push(format!("{topic}: {what}")),
@@ -385,6 +393,9 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
     }
     for (why, nodes) in &unknown {
         put(out, '?', nodes, &format!("unknown: {why}"));
+    }
+    for (why, nodes) in &waiting {
+        put(out, ' ', nodes, &format!("waiting: {why}"));
     }
     for (why, nodes) in &ignored {
         put(out, ' ', nodes, &format!("ignored: {why}"));

@@ -214,6 +214,16 @@ pub enum Blocked {
         /// What breaks, or why the version is not known.
         why: String,
     },
+    /// The management platform is needed and cannot be used.
+    ConsoleSilent {
+        /// Why not.
+        why: String,
+    },
+    /// A basic service cannot be published.
+    NoWayToPublish {
+        /// What is missing.
+        what: String,
+    },
     /// The sources contradict each other in a way that forbids every change.
     Finding {
         /// Under which name.
@@ -337,6 +347,12 @@ impl Blocked {
                     "bring {other} on {at} below {since} first, or leave {component} at {since} or later"
                 ),
             },
+            Self::ConsoleSilent { .. } => {
+                "bring it up, or say `--without-console` to do what does not need it".to_owned()
+            }
+            Self::NoWayToPublish { .. } => {
+                "name `web`, or `database` with `rpc`, in the spec".to_owned()
+            }
             Self::Finding { cure, .. } => cure.clone(),
             Self::MaintenanceOver { .. } => "set `state: present`, or a later `until`".to_owned(),
         }
@@ -481,6 +497,10 @@ impl fmt::Display for Blocked {
                 f,
                 "{component} {to} comes to {since}, and which version {other} on {at} has is not known: {why}"
             ),
+            Self::ConsoleSilent { why } => {
+                write!(f, "the management platform cannot be used: {why}")
+            }
+            Self::NoWayToPublish { what } => write!(f, "it cannot be published: {what}"),
             Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }
@@ -512,6 +532,13 @@ pub enum Line {
         what: String,
         /// Of which kind.
         topic: String,
+    },
+    /// A resource that differs and is changed later, by a plan of its own.
+    Waiting {
+        /// Which.
+        resource: ResourceId,
+        /// For what, and what is done then.
+        why: String,
     },
     /// What the gates of this plan cannot ask.
     Unchecked {

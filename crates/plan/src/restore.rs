@@ -161,6 +161,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         settle: done.settle,
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
         takes_back: Some(intent.run.clone()),
+        publish: None,
     };
     let mut pre = preconditions(&change);
     if let (Folder::Remove, Some(registry), true) = (folder, &done.registry, asks) {

@@ -19,6 +19,7 @@ use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
 use crate::action::{Action, AgentChange, Content, FileChange, Folder, Undo};
+use crate::basic;
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
 use crate::expansion;
@@ -36,6 +37,16 @@ pub const CORE: [Component; 4] = [
     Component::Tarspatch,
 ];
 
+/// The basic services, which the framework publishes as it does any service.
+pub const BASIC: [Component; 6] = [
+    Component::Tarsstat,
+    Component::Tarsproperty,
+    Component::Tarsnotify,
+    Component::Tarslog,
+    Component::Tarsquerystat,
+    Component::Tarsqueryproperty,
+];
+
 /// The binary of a component, relative to the framework's folder.
 #[must_use]
 pub fn binary_path(component: Component) -> String {
@@ -47,7 +58,8 @@ pub(crate) const fn stage(component: Component) -> Stage {
     match component {
         Component::Tarsregistry => Stage::Registries,
         Component::TarsAdminRegistry => Stage::AdminRegistry,
-        _ => Stage::CoreServices,
+        Component::Tarsconfig | Component::Tarspatch | Component::Tarsnode => Stage::CoreServices,
+        _ => Stage::BasicServices,
     }
 }
 
@@ -63,6 +75,8 @@ pub(crate) struct Work {
     pub(crate) drift: Option<DriftKind>,
     pub(crate) lines: Vec<Line>,
     pub(crate) step: Option<Step>,
+    /// The step that writes the rows of a basic service before it is published for the first time.
+    pub(crate) deploy: Option<Step>,
 }
 
 /// Compares `component` on `node`, whose machine is the node's, with the spec.
@@ -76,10 +90,20 @@ pub(crate) fn assess(
 ) -> Work {
     let mut work = Work::default();
     let facts = match input.inventory.server(component, node) {
+        Observed::Present(facts)
+            if component.is_basic()
+                && !expansion::is_placed(component)
+                && basic::is_undeployed(input, component, node) =>
+        {
+            return basic::missing(input, component, node, spec, server, host, Some(facts));
+        }
         Observed::Present(facts) => facts,
         Observed::Unknown(why) => {
             work.drift = Some(DriftKind::Unknown { why: vec![why] });
             return work;
+        }
+        Observed::Absent if component.is_basic() && !expansion::is_placed(component) => {
+            return basic::missing(input, component, node, spec, server, host, None);
         }
         // What can be placed is told, with what it takes, by the expansion of its host.
         Observed::Absent if expansion::is_placed(component) => return work,
@@ -315,8 +339,29 @@ impl Look<'_> {
             return work;
         }
         let runs = self.facts.runs();
+        let publishes = self.component.is_basic() && file.is_some();
+        if publishes {
+            match basic::setting(self.input, self.component, self.node) {
+                Observed::Present(active) if active => {}
+                // A task would start what somebody has stopped.
+                Observed::Present(_) => {
+                    let to = &self.server.version;
+                    work.lines.push(Line::Waiting {
+                        resource: self.resource(),
+                        why: format!(
+                            "it is set inactive, which publishing would end; {to} is published once somebody sets it active"
+                        ),
+                    });
+                    return work;
+                }
+                other => {
+                    let why = other.unknown().unwrap_or("the database has no row of it");
+                    unknown.push(format!("whether it shall run: {why}"));
+                }
+            }
+        }
         // Whoever stopped it knows why; whoever starts it then gets the new binary.
-        let restart = stale && runs;
+        let restart = stale && (runs || publishes);
         let change = if unknown.is_empty() && blocked.is_empty() {
             self.change(&fields, file, restart, &mut unknown, &mut blocked)
         } else {
@@ -334,7 +379,7 @@ impl Look<'_> {
         });
         work.lines.extend(blocking);
         let Some(change) = change else { return work };
-        if !runs {
+        if !runs && !restart {
             work.lines.push(Line::Note {
                 resource: self.resource(),
                 text: "it does not run; it is not started, and runs the new binary when it is"
@@ -370,8 +415,18 @@ impl Look<'_> {
         if restart && self.input.desired.database().is_some() {
             // Without the rows nobody could tell whether it comes back.
             let rows = framework(self.input).map(FrameworkFacts::rows);
-            if let Some(Observed::Unknown(why)) = rows {
-                unknown.push(format!("its row, on which a restart rests: {why}"));
+            match rows {
+                Some(Observed::Unknown(why)) => {
+                    unknown.push(format!("its row, on which a restart rests: {why}"));
+                }
+                // One that Tars cannot read would make it start with nothing.
+                Some(Observed::Present(rows)) => {
+                    let unseen = rows.templates.unknown().or_else(|| rows.servers.unknown());
+                    if let Some(why) = unseen {
+                        unknown.push(format!("its template, on which a restart rests: {why}"));
+                    }
+                }
+                _ => {}
             }
         }
         let Observed::Present(_) = &self.host.machine_id else {
@@ -405,6 +460,23 @@ impl Look<'_> {
             self.host,
             summary,
         )?;
+        if file.is_some() && self.component.is_basic() {
+            match basic::way(self.input) {
+                Ok(via) => {
+                    change.publish = Some(via);
+                    change.summary = format!("{}, {}", words.join(", "), via.words());
+                    change.summary.insert_str(0, "publish ");
+                }
+                Err(why) => {
+                    blocked.push(why);
+                    return None;
+                }
+            }
+            if let Some(why) = basic::admin_silent(self.input) {
+                unknown.push(why);
+                return None;
+            }
+        }
         change.files.extend(file);
         change.restart = restart;
         change.health = restart;
@@ -630,5 +702,6 @@ pub(crate) fn blank(
         owners_from: None,
         takes_back: None,
         settle: None,
+        publish: None,
     })
 }

@@ -352,7 +352,7 @@ proptest! {
         hush(&mut less, at.get(&nodes), sight);
         let after = grave(&less.plan(), &less);
         let added: Vec<_> = after.difference(&before).collect();
-        prop_assert!(added.is_empty(), "{:?}", added);
+        prop_assert!(added.is_empty(), "{added:?}, where before was\n{:#?}\nand then\n{:#?}", world.plan().report, less.plan().report);
     }
 
     /// Law 4: what cannot be seen any more never leads to a stop, a removal or a creation.

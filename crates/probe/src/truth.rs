@@ -251,6 +251,7 @@ pub async fn ask(
         registries,
         admin,
         database,
+        console: Observed::Absent,
     }
 }
 
@@ -418,6 +419,7 @@ impl NodeWatch {
             registries: [(at.clone(), asked)].into(),
             admin: not_asked(),
             database,
+            console: Observed::Absent,
         }
     }
 
@@ -475,6 +477,7 @@ impl NodeWatch {
             registries: BTreeMap::new(),
             admin,
             database,
+            console: Observed::Absent,
         }
     }
 
@@ -515,6 +518,7 @@ impl NodeWatch {
             registries: BTreeMap::new(),
             admin,
             database,
+            console: Observed::Absent,
         }
     }
 }

@@ -203,6 +203,7 @@ impl World {
             labels: None,
             owners_from: None,
             takes_back: None,
+            publish: None,
             settle: None,
         };
         let world = Self {

@@ -88,6 +88,7 @@ impl Work<'_> {
             labels,
             owners_from: None,
             takes_back: None,
+            publish: None,
             settle: None,
             files: std::mem::take(&mut self.files),
         };

@@ -14,7 +14,9 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
 use super::{Violation, violation};
-use crate::action::{Action, AgentChange, Cell, Content, Folder, NewRow, NewServers, Table, Undo};
+use crate::action::{
+    Action, AgentChange, Cell, Content, Folder, NewRow, NewServers, Table, Undo, Via,
+};
 use crate::condition::Condition;
 use crate::input::Scope;
 use crate::plan::{Plan, Sign, Stage, Step};
@@ -22,7 +24,7 @@ use crate::plan::{Plan, Sign, Stage, Step};
 /// Whether a change of a server is one of an expansion: its folder comes, or cron watches it.
 pub(super) const fn is_of_expansion(change: &AgentChange) -> bool {
     match change.folder {
-        Folder::Create => true,
+        Folder::Create => change.publish.is_none(),
         Folder::Keep => change.crontab.is_some(),
         Folder::Remove => false,
     }
@@ -36,7 +38,7 @@ fn comes(component: Component, node: &NodeName, desired: &Desired) -> bool {
         .is_some_and(|h| h.state == NodeState::Present);
     present
         && component != Component::Tarsnode
-        && component.placed_on(Role::Slave)
+        && (component.placed_on(Role::Slave) || component.is_basic())
         && desired.server(component, node).is_some()
 }
 
@@ -143,8 +145,17 @@ pub(super) fn rows(
 ) {
     let mut say = |what: &str| found.push(violation(&step.id, what));
     let node = &new.node;
-    if step.stage != Stage::Expansion || step.sign != Sign::Add {
+    let basic = new.rows.iter().all(|row| {
+        let named = row.text("server_name").map(str::parse::<Component>);
+        named.is_some_and(|c| c.is_ok_and(Component::is_basic))
+    });
+    let right = step.stage == Stage::Expansion && new.via == Via::Tars
+        || step.stage == Stage::BasicServices && basic;
+    if !right || step.sign != Sign::Add {
         say("it stands in another stage than its action");
+    }
+    if new.via == Via::Console && desired.web().is_none() {
+        say("it fills in the form of a platform that the spec does not name");
     }
     if step.resource != ResourceId::Host(node.clone()) || !scope.has_node(node) {
         say("its node is not among those that were asked for");

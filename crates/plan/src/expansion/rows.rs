@@ -69,7 +69,7 @@ fn columns(all: Vec<(&str, Cell)>) -> Vec<(String, Cell)> {
 }
 
 /// The row of a server.
-pub(super) fn server(
+pub(crate) fn server(
     component: Component,
     node: &NodeName,
     version: Version,
@@ -107,12 +107,13 @@ pub(super) fn server(
 }
 
 /// The row of an adapter.
-pub(super) fn adapter_row(
+pub(crate) fn adapter_row(
     component: Component,
     servant: &str,
     port: u16,
     node: &NodeName,
     ip: IpAddr,
+    version: Version,
 ) -> NewRow {
     let values = adapter(component);
     NewRow {
@@ -132,14 +133,14 @@ pub(super) fn adapter_row(
             ("queuetimeout", Cell::Number(values.queue_timeout)),
             ("posttime", Cell::Now),
             ("lastuser", text(WRITER)),
-            ("protocol", text("tars")),
+            ("protocol", text(component.protocol_in(version))),
             ("handlegroup", text("")),
         ]),
     }
 }
 
 /// The name of a servant's adapter.
-pub(super) fn adapter_name(servant: &str) -> String {
+pub(crate) fn adapter_name(servant: &str) -> String {
     format!("{servant}Adapter")
 }
 

@@ -8,7 +8,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::{Lack, Look, Work, framework};
-use crate::action::{Action, CrontabChange, FileChange, Folder, NewRow, NewServers, Undo};
+use crate::action::{Action, CrontabChange, FileChange, Folder, NewRow, NewServers, Undo, Via};
 use crate::condition::Condition;
 use crate::crontab;
 use crate::plan::{Sign, Stage, Step};
@@ -99,6 +99,7 @@ impl Look<'_> {
         let new = NewServers {
             node: self.node.clone(),
             rows,
+            via: Via::Tars,
         };
         let names = new.names();
         Step {

@@ -34,6 +34,7 @@ impl Draft {
         };
         self.admin.retain(&mut stays);
         self.core.retain(&mut stays);
+        self.basic.retain(&mut stays);
         self.agents.retain(|(_, step)| stays(step));
         if !self.gap {
             self.registries.retain(|step| {
@@ -56,6 +57,7 @@ impl Draft {
             &self.templates,
             &self.rows,
             &self.expansion,
+            &self.deploys,
             &self.registries,
             &self.registry_removals,
         ];
@@ -87,6 +89,15 @@ impl Draft {
     pub(super) fn expansion(&mut self, policy: &Policy) {
         let steps = std::mem::take(&mut self.expansion);
         self.in_turn(Stage::Expansion, steps, policy);
+    }
+
+    /// First the rows of what comes; then what is published, a canary first.
+    pub(super) fn basic_services(&mut self, policy: &Policy) {
+        let rows = std::mem::take(&mut self.deploys);
+        self.one_by_one(Stage::BasicServices, rows, policy);
+        let mut steps = std::mem::take(&mut self.basic);
+        steps.sort_by_cached_key(|s| (natural_key(&s.id), s.id.clone()));
+        self.roll_out(Stage::BasicServices, steps, policy);
     }
 
     pub(super) fn removals(&mut self, policy: &Policy) {

@@ -98,6 +98,55 @@ impl Draft {
         }
     }
 
+    /// What needs a management platform that cannot be used: unless the caller says that it may
+    /// wait, nothing is done, as nobody then looks at half an upgrade.
+    pub(super) fn hold_for_console(&mut self, input: &PlanInput<'_>) {
+        let mut silent: Option<String> = None;
+        let mut held: BTreeSet<ResourceId> = BTreeSet::new();
+        self.report.retain(|line| match line {
+            Line::Blocked {
+                resource,
+                why: Blocked::ConsoleSilent { why },
+            } => {
+                held.insert(resource.clone());
+                silent = Some(why.clone());
+                false
+            }
+            _ => true,
+        });
+        let Some(why) = silent else { return };
+        if input.scope.without_console {
+            for resource in held {
+                self.report.push(Line::Waiting {
+                    resource,
+                    why: format!("the management platform cannot be used: {why}"),
+                });
+            }
+            return;
+        }
+        self.report.push(Line::Blocked {
+            resource: ResourceId::Web,
+            why: Blocked::ConsoleSilent { why },
+        });
+        self.clear();
+    }
+
+    /// Takes out every step but those that end what earlier runs left.
+    pub(super) fn clear(&mut self) {
+        self.registries.clear();
+        self.admin.clear();
+        self.core.clear();
+        self.agents.clear();
+        self.expansion.clear();
+        self.deploys.clear();
+        self.basic.clear();
+        self.removals.clear();
+        self.registry_removals.clear();
+        self.rows.clear();
+        self.schema.clear();
+        self.templates.clear();
+    }
+
     /// A registry that AdminRegistry starts, as its rows come, is not started by its script as well.
     pub(super) fn start_once(&mut self) {
         let coming: BTreeSet<_> = self.expansion.iter().map(|s| &s.resource).collect();

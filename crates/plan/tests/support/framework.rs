@@ -148,6 +148,7 @@ pub fn speaking(mut w: World) -> World {
             rows: Observed::Present(rows),
             default_login: Observed::Present(false),
         }),
+        console: Observed::Absent,
     }));
     w
 }

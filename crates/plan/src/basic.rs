@@ -1,0 +1,385 @@
+//! The basic services (tarsstat, tarsproperty, tarsnotify, tarslog, tarsquerystat and
+//! tarsqueryproperty): how they are published, and how one that is missing comes.
+//!
+//! They are changed as any service of the cluster is: a package, a task, a look at what the host then
+//! shows. What must stay true: a server that somebody has set inactive is not published, because the
+//! task would start it; a row that is there is never written by a deploy form, which resets it; and
+//! tarslog, of which a cluster has one, is not made anew where it was moved away from.
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::{Rpc, Server};
+use tarsops_model::framework::{AdapterRow, FrameworkFacts, ServerRow, server_key};
+use tarsops_model::host::{Host, HostFacts};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+use tarsops_model::server::ServerFacts;
+
+use crate::action::{Action, Content, FileChange, Folder, NewRow, NewServers, Table, Undo, Via};
+use crate::condition::Condition;
+use crate::drift::DriftKind;
+use crate::expansion::{adapter_name, adapter_row, never_started, readable, server_row};
+use crate::input::PlanInput;
+use crate::plan::{Sign, Stage, Step};
+use crate::report::{Blocked, Line};
+use crate::room;
+use crate::servers::{self, Work, binary_path};
+
+fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
+    input.inventory.framework.as_deref()
+}
+
+/// Whose hands publish: those of the management platform where the spec names one, those of Tars
+/// otherwise.
+pub(crate) fn way(input: &PlanInput<'_>) -> Result<Via, Blocked> {
+    let desired = input.desired;
+    if desired.web().is_some() {
+        return match framework(input).map(|f| &f.console) {
+            Some(Observed::Present(_)) => Ok(Via::Console),
+            other => Err(Blocked::ConsoleSilent {
+                why: other
+                    .and_then(Observed::unknown)
+                    .unwrap_or("it was not asked")
+                    .to_owned(),
+            }),
+        };
+    }
+    let lacking = if desired.database().is_none() {
+        "the spec names neither a management platform nor the database"
+    } else if desired.rpc == Rpc::Off {
+        "the spec names no management platform and says `rpc: none`"
+    } else {
+        return Ok(Via::Tars);
+    };
+    Err(Blocked::NoWayToPublish {
+        what: lacking.to_owned(),
+    })
+}
+
+/// Whether AdminRegistry, which carries a task out by either way, can be asked; why not otherwise.
+pub(crate) fn admin_silent(input: &PlanInput<'_>) -> Option<String> {
+    match framework(input).map(|f| &f.admin) {
+        Some(Observed::Present(_)) => None,
+        Some(Observed::Unknown(why)) => Some(format!("AdminRegistry, which publishes: {why}")),
+        Some(Observed::Absent) | None => {
+            Some("AdminRegistry, which publishes, was not asked".to_owned())
+        }
+    }
+}
+
+fn row<'a>(
+    servers: &'a [ServerRow],
+    component: Component,
+    node: &NodeName,
+) -> Option<&'a ServerRow> {
+    servers.iter().find(|r| {
+        r.application == "tars" && r.server == component.name() && r.node == node.as_str()
+    })
+}
+
+/// Whether a server is set active: by its row, or by AdminRegistry where the spec names no database.
+/// Absent where it has no row. A row that nobody has ever started is the rest of a deployment.
+pub(crate) fn setting(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+) -> Observed<bool> {
+    if input.desired.database().is_some() {
+        return match readable(input) {
+            Ok((_, servers, _)) => Observed::from(
+                row(servers, component, node)
+                    .map(|row| row.setting.as_deref() == Some("active") || never_started(row)),
+            ),
+            Err(why) => Observed::Unknown(why),
+        };
+    }
+    let view = framework(input)
+        .and_then(|f| f.admin.present())
+        .and_then(|admin| admin.servers.get(&server_key(component, node)));
+    match view {
+        Some(Observed::Present(view)) => {
+            Observed::Present(view.setting.eq_ignore_ascii_case("active"))
+        }
+        Some(Observed::Absent) => Observed::Absent,
+        Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+        None => Observed::Unknown("AdminRegistry was not asked".to_owned()),
+    }
+}
+
+/// Whether the rows are proven to have none of the server.
+pub(crate) fn is_undeployed(input: &PlanInput<'_>, component: Component, node: &NodeName) -> bool {
+    input.desired.database().is_some()
+        && readable(input).is_ok_and(|(_, servers, _)| row(servers, component, node).is_none())
+}
+
+/// A basic service that the spec places on `node` and that has no row, or no program there.
+pub(crate) fn missing(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+    spec: &Host,
+    server: &Server,
+    host: &HostFacts,
+    facts: Option<&ServerFacts>,
+) -> Work {
+    let mut work = Work::default();
+    let resource = ResourceId::Server(component, node.clone());
+    let mut blocked: Vec<Blocked> = Vec::new();
+    let mut unknown: Vec<String> = Vec::new();
+    let via = match way(input) {
+        Ok(via) => Some(via),
+        Err(why) => {
+            blocked.push(why);
+            None
+        }
+    };
+    unknown.extend(admin_silent(input));
+    let mut rows = Vec::new();
+    if input.desired.database().is_none() {
+        blocked.push(Blocked::NoWayToPublish {
+            what: "the spec names no database, which tells whether it exists elsewhere".to_owned(),
+        });
+    } else {
+        match readable(input) {
+            Err(why) => unknown.push(format!("its rows: {why}")),
+            Ok((_, servers, adapters)) => {
+                if let Some(elsewhere) = moved_to(component, node, servers) {
+                    work.lines.push(Line::Note {
+                        resource,
+                        text: format!(
+                            "a cluster has one {component}, and the database has it on {elsewhere}: it is not made anew here; say `{component}: {{nodes: [{elsewhere}]}}` under `components`"
+                        ),
+                    });
+                    return work;
+                }
+                let own = row(servers, component, node);
+                if own.is_some_and(|r| r.setting.as_deref() != Some("active") && !never_started(r))
+                {
+                    work.lines.push(Line::Waiting {
+                        resource,
+                        why: format!(
+                            "it is set inactive, which publishing would end; {} is published once somebody sets it active",
+                            server.version
+                        ),
+                    });
+                    return work;
+                }
+                rows = new_rows(component, node, spec, server, own, adapters);
+            }
+        }
+    }
+    let runs = facts.is_some_and(ServerFacts::runs);
+    if runs {
+        blocked.push(Blocked::RunsUnknown { component });
+    }
+    match &host.ports {
+        Observed::Present(ports) if !runs => {
+            let taken = component.servants().iter().map(|(_, port)| *port);
+            if let Some(port) = taken.into_iter().find(|port| ports.contains(port)) {
+                blocked.push(Blocked::PortTakenOf { component, port });
+            }
+        }
+        Observed::Unknown(why) => unknown.push(format!("its ports: {why}")),
+        _ => {}
+    }
+    let before = match facts.map(|f| &f.binary) {
+        Some(Observed::Present(file)) => Some(file),
+        Some(Observed::Unknown(why)) => {
+            unknown.push(format!("the binary: {why}"));
+            None
+        }
+        Some(Observed::Absent) | None => None,
+    };
+    let version = server.version;
+    let shipped = input
+        .catalog
+        .get(component, version)
+        .and_then(|p| p.file(&format!("bin/{component}")));
+    if shipped.is_none() {
+        blocked.push(Blocked::NoPackageOf { component, version });
+    }
+    blocked.extend(servers::means(input, component, host));
+    let (against, unseen) = room::room(input, host, shipped.map_or(0, |s| s.size));
+    blocked.extend(against);
+    unknown.extend(unseen);
+    work.drift = Some(if unknown.is_empty() {
+        DriftKind::Missing
+    } else {
+        DriftKind::Unknown {
+            why: unknown.clone(),
+        }
+    });
+    let can = unknown.is_empty() && blocked.is_empty();
+    work.lines
+        .extend(blocked.into_iter().map(|why| Line::Blocked {
+            resource: resource.clone(),
+            why,
+        }));
+    let (true, Some(via), Some(shipped)) = (can, via, shipped) else {
+        return work;
+    };
+    let summary = format!("publish {component} {version}, {}", via.words());
+    let Some(mut change) = servers::blank(input, component, node, spec, host, summary) else {
+        work.drift = Some(DriftKind::Unknown {
+            why: vec!["its machine-id cannot be read".to_owned()],
+        });
+        return work;
+    };
+    if facts.is_none() {
+        change.folder = Folder::Create;
+    }
+    change.publish = Some(via);
+    change.restart = true;
+    change.health = true;
+    change.port = component.servants().first().map(|(_, port)| *port);
+    change.files.push(FileChange {
+        path: binary_path(component),
+        mode: 0o755,
+        before: before.map(|b| b.digest),
+        before_mode: before.map(|b| b.mode),
+        after: Some(shipped.digest),
+        content: Content::Package {
+            component,
+            version,
+            path: shipped.path.clone(),
+            size: shipped.size,
+        },
+    });
+    let machine = Condition::Machine {
+        id: change.machine_id.clone(),
+    };
+    let user = change.run_user.to_string();
+    let mut post = vec![
+        Condition::File {
+            path: binary_path(component),
+            digest: Some(shipped.digest),
+        },
+        Condition::ServerRuns {
+            component,
+            digest: Some(shipped.digest),
+            user,
+        },
+        Condition::ServerListens { component },
+        Condition::ServerActive { component },
+    ];
+    let asked = framework(input).is_some_and(|f| {
+        let mut all = f.servants.values();
+        all.any(|a| a.component == component && a.node == *node)
+    });
+    if asked {
+        post.push(Condition::ServantsAnswer { component });
+    }
+    if !rows.is_empty() {
+        work.deploy = Some(deploy(component, node, rows, via, machine));
+    }
+    work.step = Some(Step {
+        id: format!("{component}.publish@{node}"),
+        stage: Stage::BasicServices,
+        batch: 0,
+        needs: vec![],
+        resource,
+        sign: match change.folder {
+            Folder::Create => Sign::Add,
+            Folder::Keep | Folder::Remove => Sign::Change,
+        },
+        summary: change.summary.clone(),
+        pre: crate::assess::preconditions(&change),
+        action: Action::ChangeAgent(Box::new(change)),
+        post,
+        undo: Undo::Restore,
+    });
+    work
+}
+
+/// Where the only tarslog of the cluster is, if not on `node`.
+fn moved_to<'a>(
+    component: Component,
+    node: &NodeName,
+    servers: &'a [ServerRow],
+) -> Option<&'a str> {
+    if component != Component::Tarslog || row(servers, component, node).is_some() {
+        return None;
+    }
+    let mut all = servers
+        .iter()
+        .filter(|r| r.application == "tars" && r.server == component.name());
+    all.next().map(|r| r.node.as_str())
+}
+
+/// The rows that are missing.
+fn new_rows(
+    component: Component,
+    node: &NodeName,
+    spec: &Host,
+    server: &Server,
+    own: Option<&ServerRow>,
+    adapters: &[AdapterRow],
+) -> Vec<NewRow> {
+    let mut out = Vec::new();
+    if own.is_none() {
+        let tars = server.tars_path.as_str();
+        out.push(server_row(component, node, server.version, tars));
+    }
+    for (servant, port) in component.servants_in(server.version) {
+        let name = adapter_name(servant);
+        let there = adapters.iter().any(|r| {
+            r.application == "tars"
+                && r.server == component.name()
+                && r.node == node.as_str()
+                && (r.adapter == name || r.servant.as_deref() == Some(servant))
+        });
+        if !there {
+            out.push(adapter_row(
+                component,
+                servant,
+                port,
+                node,
+                spec.ip,
+                server.version,
+            ));
+        }
+    }
+    out
+}
+
+/// The step that writes the rows, each only where none has its key.
+fn deploy(
+    component: Component,
+    node: &NodeName,
+    rows: Vec<NewRow>,
+    via: Via,
+    machine: Condition,
+) -> Step {
+    // The form is of a whole server: what only lacks an adapter is written as a row.
+    let whole = rows.iter().any(|r| r.table == Table::TServerConf);
+    let via = if whole { via } else { Via::Tars };
+    let new = NewServers {
+        node: node.clone(),
+        rows,
+        via,
+    };
+    let names = new.names();
+    Step {
+        id: format!("{component}.deploy@{node}"),
+        stage: Stage::BasicServices,
+        batch: 0,
+        needs: vec![],
+        resource: ResourceId::Host(node.clone()),
+        sign: Sign::Add,
+        summary: match via {
+            Via::Console => format!("deploy {component} by the platform's form, set inactive"),
+            Via::Tars => format!("write {} rows of {component}, set inactive", names.len()),
+        },
+        pre: vec![
+            machine,
+            Condition::RowsAbsent {
+                rows: names.clone(),
+            },
+        ],
+        post: vec![Condition::RowsThere { rows: names }],
+        undo: Undo::Inverse {
+            action: Box::new(Action::RemoveServers(new.clone())),
+        },
+        action: Action::AddServers(new),
+    }
+}
