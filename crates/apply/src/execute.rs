@@ -150,6 +150,8 @@ pub struct Run<'a> {
     pub watch: &'a dyn Watch,
     /// The framework's database, where the spec names one that can be used.
     pub database: Option<tarsops_transport::mysql::Access>,
+    /// Those who publish basic services; none where nobody can.
+    pub publish: Option<&'a dyn crate::publish::Publish>,
     /// A private folder on this machine, for a dump on its way to the master.
     pub spool: std::path::PathBuf,
 }
@@ -566,6 +568,7 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         intent: None,
         database: None,
         labels: None,
+        named: None,
     };
     let planned = match inverse.and_then(inverse_step) {
         Some(step) => Ok(Some(step)),

@@ -27,6 +27,16 @@ pub(crate) enum Gate {
     Refused(String),
 }
 
+impl Gate {
+    /// A publication that has failed on its host is taken back as what the framework refuses is: no
+    /// script of ours is there to do so by itself.
+    pub(crate) fn take(&mut self, change: &AgentChange, verdict: &Verdict) {
+        if let (Some(_), Verdict::LeftFailed(why)) = (change.publish, verdict) {
+            *self = Self::Refused(why.clone());
+        }
+    }
+}
+
 /// For how long the framework has been content with a node.
 #[derive(Default)]
 pub(crate) struct Held {

@@ -22,6 +22,7 @@ pub mod journal;
 mod labels;
 pub mod lease;
 mod locators;
+pub mod publish;
 mod records;
 mod rows;
 mod scripts;

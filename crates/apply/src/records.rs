@@ -42,6 +42,65 @@ pub(crate) fn write(
     out
 }
 
+/// Keeps a program and the intent to have it published over. The copy is one: tarsnode may write
+/// into the file. Prints `kept`; `moved …` or `refused …` if it must not go on.
+pub(crate) fn keep_program(
+    install: &AbsPath,
+    run: &RunId,
+    step: &str,
+    intent: &str,
+    path: &str,
+    before: Option<Digest>,
+) -> String {
+    let before = before.map_or_else(|| "absent".to_owned(), |d| d.to_string());
+    format!(
+        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\nf={path}\n\
+         sha() {{ if command -v sha256sum >/dev/null 2>&1; then sha256sum <\"$1\" | cut -d' ' -f1\n\
+         elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <\"$1\" | cut -d' ' -f1\n\
+         else busybox sha256sum <\"$1\" | cut -d' ' -f1; fi; }}\n\
+         l=\n[ ! -r \"$B/fence\" ] || read -r l <\"$B/fence\" || :\n\
+         if [ -n \"$l\" ] && [ \"$(printf '%s\\n%s\\n' \"$l\" {run} | sort | tail -n 1)\" != {run} ]; then\n\
+         echo \"refused a newer run, $l, has been on this host\"; exit 0; fi\n\
+         now=absent\n[ ! -f \"$f\" ] || now=$(sha \"$f\")\n\
+         if [ \"$now\" != {before} ]; then echo \"moved $f changed since it was looked at\"; exit 0; fi\n\
+         mkdir -p \"$d/before\"\n\
+         if [ \"$now\" != absent ]; then cp -p \"$f\" \"$d/before/1\"\n\
+         [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
+         stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"; fi\n\
+         printf '%s\\n' {run} >\"$B/fence.new\"\nmv -f \"$B/fence.new\" \"$B/fence\"\n\
+         printf '%s' {intent} >\"$d/intent.tmp\"\n\
+         {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\necho kept\n",
+        base = folder(install),
+        path = quote(path),
+        intent = quote(intent),
+    )
+}
+
+/// Writes down how a publication ended. Prints `kept`.
+pub(crate) fn conclude(
+    install: &AbsPath,
+    run: &RunId,
+    step: &str,
+    (word, text): (&str, &str),
+    holder: &str,
+    summary: &str,
+) -> String {
+    let keep = crate::scripts::KEEP_RUNS + 1;
+    format!(
+        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n\
+         printf '%s\\n%s\\n' {word} {text} >\"$d/verdict.tmp\"\n\
+         {{ sync \"$d/verdict.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
+         printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
+         {holder} {summary} >>\"$B/audit.log\"\n\
+         ls \"$B/runs\" | sort -r | tail -n +{keep} | while read -r r; do\n\
+         case \"$r\" in *[!0-9a-f-]* | '') ;; *) rm -rf \"$B/runs/$r\" ;; esac\ndone\necho kept\n",
+        base = folder(install),
+        text = quote(text),
+        holder = quote(holder),
+        summary = quote(summary),
+    )
+}
+
 /// Writes beside a change's verdict what the run made of it after the host was content. Prints
 /// `kept`.
 pub(crate) fn note_gate(install: &AbsPath, run: &RunId, step: &str, words: &str) -> String {

@@ -76,9 +76,9 @@ pub(crate) async fn run(
 /// How a note of rows that a run wrote begins; the rows follow as JSON.
 const NOTE: &str = "-- tarsops-rows/1 ";
 
-/// The name of the note under which a run keeps which rows it wrote for a node.
-fn note_of(run: &RunId, node: &NodeName) -> String {
-    format!("{run}.{}.sql", folder_name(&format!("rows.add@{node}")))
+/// The name of the note under which a run keeps which rows a step wrote.
+fn note_of(run: &RunId, step: &str) -> String {
+    format!("{run}.{}.sql", folder_name(step))
 }
 
 /// Writes rows of servers, and down on the master which, so that a later rollback knows them.
@@ -93,7 +93,7 @@ async fn add(
         .map_err(|e| Verdict::NotStarted(format!("the rows cannot be written down: {e}")))?;
     keep(
         run,
-        &note_of(&run.id, node),
+        &note_of(&run.id, &step.id),
         &format!("{NOTE}{text}\n"),
         end,
     )
@@ -157,16 +157,31 @@ pub(crate) async fn take_out_of_run(
         .connect(master)
         .await
         .map_err(|e| failed(format!("the master {master}: {e}")))?;
-    let script = scripts::kept_rows(&run.install_path(master), &note_of(of, &change.node));
-    let output = remote
-        .script(&script, PATIENCE)
-        .await
-        .map_err(|e| failed(format!("the master {master}: {e}")))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let Some(note) = text.lines().find_map(|line| line.strip_prefix(NOTE)) else {
+    // Rows come for a whole host, or for one service that is published.
+    let steps = [
+        format!("{}.deploy@{}", change.component, change.node),
+        format!("rows.add@{}", change.node),
+    ];
+    let mut note = None;
+    for step in steps {
+        let script = scripts::kept_rows(&run.install_path(master), &note_of(of, &step));
+        let output = remote
+            .script(&script, PATIENCE)
+            .await
+            .map_err(|e| failed(format!("the master {master}: {e}")))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        note = text
+            .lines()
+            .find_map(|line| line.strip_prefix(NOTE))
+            .map(str::to_owned);
+        if note.is_some() {
+            break;
+        }
+    }
+    let Some(note) = note else {
         return Ok(());
     };
-    let mut new: NewServers = serde_json::from_str(note).map_err(|e| failed(e.to_string()))?;
+    let mut new: NewServers = serde_json::from_str(&note).map_err(|e| failed(e.to_string()))?;
     new.rows
         .retain(|row| row.text("server_name") == Some(change.component.name()));
     if new.rows.is_empty() || new.node != change.node {

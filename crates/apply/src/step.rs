@@ -77,6 +77,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         intent: None,
         database: None,
         labels: None,
+        named: None,
     };
     let mut gate = Gate::default();
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
@@ -96,6 +97,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         };
         end.log.extend(back.log);
     }
+    crate::publish::conclude(run, step, &mut end).await;
     note_gate(run, &end).await;
     if let Some(labels) = end.labels.take() {
         labels::settle(run, &node, &labels, &mut end).await;
@@ -246,7 +248,13 @@ async fn walk(
             if retreats {
                 crate::servers::retire(run, node, change.component, end).await;
             }
-            let acting = act(run, step, node, change, remote, &seen, &install, end);
+            let acting = async {
+                if change.publish.is_some() {
+                    crate::publish::act(run, step, node, change, &local, end).await
+                } else {
+                    act(run, step, node, change, remote, &seen, &install, end).await
+                }
+            };
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
                 see(run, node, component, &local).await?;
@@ -259,7 +267,9 @@ async fn walk(
                 return Ok(Verdict::Done);
             }
             if wanted.is_empty() {
-                acting.await?;
+                acting
+                    .await
+                    .inspect_err(|verdict| gate.take(change, verdict))?;
                 let verdict = see(run, node, component, &local).await?;
                 if let Some(labels) = &labels {
                     labels::put_back_when_registered(run, node, labels, end).await;
@@ -275,7 +285,9 @@ async fn walk(
             let settle = Duration::from_secs(settle_of(&run.desired.policy, change));
             // The framework is watched while the host settles, so that settling is waited for once.
             let rest = async {
-                acting.await?;
+                acting
+                    .await
+                    .inspect_err(|verdict| gate.take(change, verdict))?;
                 if let Err(verdict) = see(run, node, component, &local).await {
                     // The host is content and wrong: it is told to go back, too.
                     if let Verdict::LeftFailed(why) = &verdict {

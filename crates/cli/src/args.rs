@@ -83,6 +83,10 @@ pub struct Look {
     /// Run the programs that hand out secrets of the spec (`{command: …}`).
     #[arg(long)]
     pub allow_commands: bool,
+    /// Do what needs no management platform while that does not answer; the rest waits. Without this
+    /// nothing is done then.
+    #[arg(long)]
+    pub without_console: bool,
     /// Seconds that one host may take to answer a look.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,

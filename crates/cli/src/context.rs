@@ -13,12 +13,14 @@ use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::observed::Observed;
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
+use tarsops_transport::console::Console;
 use tarsops_transport::mysql::Access;
 use tarsops_transport::rpc::Way;
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
@@ -30,6 +32,9 @@ use crate::packages::Store;
 use crate::progress::Bar;
 use crate::secrets;
 use crate::watcher::Watcher;
+
+/// How long the management platform may take for one answer in a look.
+const CONSOLE: Duration = Duration::from_secs(8);
 
 /// A spec that was read and found right.
 pub struct Loaded {
@@ -191,11 +196,12 @@ impl Context {
 
     /// As [`Context::open`], with a spec and packages that were read already.
     pub fn with(loaded: Loaded, store: Store, look: &Look) -> Result<Self> {
-        let scope = Scope::parse(&look.on, &loaded.desired).map_err(|e| {
+        let mut scope = Scope::parse(&look.on, &loaded.desired).map_err(|e| {
             Failure::new("could not understand --on")
                 .because(&e)
                 .code(exit::USAGE)
         })?;
+        scope.without_console = look.without_console;
         let new_keys = if look.accept_new_host_keys {
             NewHostKeys::Accept
         } else {
@@ -234,9 +240,41 @@ impl Context {
     /// Looks at all nodes in scope.
     pub async fn look(&self, bar: &Bar) -> Report {
         let nodes = self.nodes();
-        let (mut report, framework) = tokio::join!(self.look_at(&nodes, bar), self.ask(&nodes));
-        report.inventory.framework = framework;
+        let (mut report, framework, console) = tokio::join!(
+            self.look_at(&nodes, bar),
+            self.ask(&nodes),
+            self.console_word()
+        );
+        report.inventory.framework = framework.map(|mut facts| {
+            facts.console = console;
+            facts
+        });
         report
+    }
+
+    /// The management platform; none if the spec names none, an error if it cannot be asked.
+    pub async fn console(&self) -> Option<std::result::Result<Console, String>> {
+        let web = self.desired().web()?;
+        Some(
+            match secrets::resolve(&web.ticket, self.allow_commands).await {
+                Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
+                Err(why) => Err(format!("the ticket of the console: {why}")),
+            },
+        )
+    }
+
+    /// Whether the management platform answers and takes the ticket, asked what touches the
+    /// database alone: its other answers wait for AdminRegistry.
+    async fn console_word(&self) -> Observed<String> {
+        let console = match self.console().await {
+            None => return Observed::Absent,
+            Some(Err(why)) => return Observed::Unknown(why),
+            Some(Ok(console)) => console.with_deadlines(CONSOLE, CONSOLE),
+        };
+        match console.server_nodes("tars", "tarslog").await {
+            Ok(_) => Observed::Present("it answers".to_owned()),
+            Err(error) => Observed::Unknown(error.to_string()),
+        }
     }
 
     /// Asks the framework itself; none where the spec lets nobody be asked.
@@ -283,6 +321,7 @@ impl Context {
     /// Asks the framework about single nodes, for gates.
     pub async fn watch(&self) -> Watcher {
         let database = self.database().await.and_then(std::result::Result::ok);
+        let console = self.console().await.and_then(std::result::Result::ok);
         let nodes: BTreeSet<NodeName> = self.desired().hosts().map(|(n, _)| n.clone()).collect();
         Watcher {
             asks: self.desired().rpc != Rpc::Off || database.is_some(),
@@ -291,6 +330,7 @@ impl Context {
             desired: self.desired().clone(),
             ways: self.ways(),
             database,
+            console,
         }
     }
 

@@ -16,6 +16,7 @@ mod exit;
 mod failure;
 mod packages;
 mod progress;
+mod publisher;
 mod secrets;
 mod watcher;
 

@@ -7,14 +7,16 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::names::{Endpoint, NodeName};
-use tarsops_plan::action::{Action, Cell, Folder, NewServers};
+use tarsops_plan::action::{Action, Cell, Folder, NewServers, Via};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_transport::QUERY;
 use tarsops_transport::calls::Admin;
+use tarsops_transport::console::Console;
 use tarsops_transport::mysql::{Access, Insertion, NewValue, Which};
 use tarsops_transport::rpc::{RpcClient, Way};
 
 use crate::context::now;
+use crate::publisher;
 
 /// Asks the framework about single nodes.
 pub struct Watcher {
@@ -24,6 +26,7 @@ pub struct Watcher {
     pub(crate) desired: Desired,
     pub(crate) ways: Ways,
     pub(crate) database: Option<Access>,
+    pub(crate) console: Option<Console>,
 }
 
 /// How long a statement may take.
@@ -237,6 +240,11 @@ impl tarsops_apply::execute::Watch for Watcher {
 
     fn add<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, Result<u64, String>> {
         Box::pin(async move {
+            if new.via == Via::Console {
+                let console = self.console.as_ref();
+                let console = console.ok_or("the management platform cannot be used")?;
+                return publisher::deploy(console, new).await;
+            }
             let rows = insertions(new);
             let added = self.database()?.insert(&rows, STATEMENT).await;
             added.map_err(|e| e.to_string())

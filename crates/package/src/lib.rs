@@ -13,11 +13,13 @@
 //! | [`layout`] | which file belongs to which component |
 //! | [`mod@assemble`] | one component out of all places where it was found |
 //! | [`lock`] | the lock file |
+//! | [`publishable()`] | a program as the framework publishes it |
 
 pub mod archive;
 pub mod assemble;
 pub mod layout;
 pub mod lock;
+mod publishable;
 pub mod refusal;
 mod stream;
 pub mod tree;
@@ -26,5 +28,6 @@ pub use archive::{Archive, extract_file, read_archive, read_archive_keeping};
 pub use assemble::assemble;
 pub use layout::Found;
 pub use lock::LockFile;
+pub use publishable::publishable;
 pub use refusal::{Limits, PackageError};
 pub use tree::{Tree, read_tree, read_whole_tree};

@@ -115,7 +115,20 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
     let mut files = Vec::new();
     if done.folder == Folder::Keep {
         for (index, file) in done.files.iter().enumerate() {
-            files.push(file_back(file, index + 1, &kept, node, inventory)?);
+            let mut back = file_back(file, index + 1, &kept, node, inventory);
+            // A publication that failed may have left the file alone and the server down.
+            let untouched = done.publish.is_some()
+                && digest_at(inventory, node, &file.path) == Observed::from(file.before);
+            if untouched && back.is_err() {
+                back = Ok(FileChange {
+                    before: file.before,
+                    after: file.before,
+                    content: Content::None,
+                    mode: file.before_mode.unwrap_or(file.mode),
+                    ..file.clone()
+                });
+            }
+            files.push(back?);
         }
     } else if done.folder == Folder::Create {
         expect_binary(done, node, inventory)?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tarsops_wire::codec::{Decode, Pairs};
 use tarsops_wire::interface::{
-    ADMIN, AdapterConf, EndpointF, FrameworkServer, NODE, PatchInfo, QUERY, ServerConf,
-    ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
+    ADMIN, AdapterConf, EndpointF, FileContent, FrameworkServer, NODE, PATCH, PatchInfo, QUERY,
+    ServerConf, ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
 };
 use tarsops_wire::packet::Response;
 use tarsops_wire::{Encode, WireError, Writer};
@@ -510,6 +510,75 @@ impl<'a> Admin<'a> {
         });
         let answer = self.0.call(function, arguments, false).await?;
         self.0.expect(function, &answer, 0, 0)
+    }
+}
+
+/// What `upload` returns where a file of that name and MD5 is there.
+const THERE: i32 = 1;
+/// What `upload` returns where the file that it has put together has another MD5.
+const OTHER_MD5: i32 = -3;
+
+/// `tars.tarspatch.PatchObj`: packages on their way to nodes.
+pub struct Patch<'a>(Servant<'a>);
+
+impl<'a> Patch<'a> {
+    /// Calls through `client`, each within `deadline`.
+    #[must_use]
+    pub const fn new(client: &'a RpcClient, deadline: Duration) -> Self {
+        Self(Servant {
+            client,
+            name: PATCH,
+            deadline,
+        })
+    }
+
+    /// Uploads one part of a file; whether tarspatch has it already, so that no more is sent. Parts
+    /// come in their order and one file at a time (`PatchServer/PatchImp.cpp`, `upload`).
+    ///
+    /// # Errors
+    /// A [`CallError`]; a file that arrived with another MD5 is one.
+    pub async fn upload(
+        &self,
+        application: &str,
+        server: &str,
+        part: &FileContent,
+    ) -> Result<bool, CallError> {
+        let name = "upload";
+        let arguments = write(|w| {
+            application.encode(w, 1);
+            server.encode(w, 2);
+            part.encode(w, 3);
+        });
+        let answer = self.0.call(name, arguments, false).await?;
+        match self.0.get(name, &answer, 0)? {
+            0 => Ok(false),
+            THERE => Ok(true),
+            code => Err(CallError::Answered {
+                function: name.to_owned(),
+                code,
+                text: match code {
+                    OTHER_MD5 => "the file arrived with another MD5".to_owned(),
+                    _ => "it could not be written".to_owned(),
+                },
+            }),
+        }
+    }
+
+    /// Has tarspatch lay a package ready for nodes, as AdminRegistry does first for each publication;
+    /// it fails where tarspatch does not find the file.
+    ///
+    /// # Errors
+    /// A [`CallError`] with tarspatch's words.
+    pub async fn prepare(
+        &self,
+        application: &str,
+        server: &str,
+        file: &str,
+    ) -> Result<(), CallError> {
+        let name = "preparePatchFile";
+        let arguments = texts(&[application, server, file]);
+        let answer = self.0.call(name, arguments, true).await?;
+        self.0.expect(name, &answer, 0, 4)
     }
 }
 

@@ -12,12 +12,14 @@
 mod backup;
 mod change;
 mod insert;
+mod patches;
 mod rows;
 mod templates;
 
 pub use backup::{BackupError, Dump, Tool};
 pub use change::Which;
 pub use insert::{Insertion, NewValue};
+pub use patches::{NewPatch, Patched};
 pub use templates::{Decide, NewText, TemplateText, WriteError};
 
 use std::collections::{BTreeMap, BTreeSet};

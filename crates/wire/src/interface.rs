@@ -3,6 +3,7 @@
 //! Sources: TarsProtocol `servant/EndpointF.tars`, `servant/QueryF.tars`, `framework/AdminReg.tars`,
 //! `framework/NodeDescriptor.tars`. A call is its arguments as bytes, and what its answer means.
 
+use crate::Bytes;
 use crate::codec::{Decode, Pairs};
 use crate::error::Result;
 use crate::packet::Response;
@@ -29,6 +30,8 @@ pub mod admin_code {
 pub const QUERY: &str = "tars.tarsregistry.QueryObj";
 /// The servant of AdminRegistry, on port 12000.
 pub const ADMIN: &str = "tars.tarsAdminRegistry.AdminRegObj";
+/// The servant of tarspatch, on port 18793 of its host.
+pub const PATCH: &str = "tars.tarspatch.PatchObj";
 /// The request context without which calls about a node that is not connected are never answered;
 /// its value is `on`.
 pub const FORWARD: &str = "TARS_WEB_FORWARD";
@@ -64,6 +67,22 @@ tars_struct! {
         13 optional auth_type: i32,
         /// The node; some registries answer their version here instead.
         14 optional node_name: String,
+    }
+}
+
+tars_struct! {
+    /// A part of a file that is uploaded (`Patch.tars`, `FileContent`).
+    pub struct FileContent {
+        /// MD5 of the whole file, in small letters.
+        0 require md5: String,
+        /// The file's name.
+        1 require name: String,
+        /// Whether it is the first part.
+        2 require first_chunk: bool,
+        /// Whether it is the last part.
+        3 require last_chunk: bool,
+        /// The bytes.
+        4 require content: Bytes,
     }
 }
 

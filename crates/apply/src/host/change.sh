@@ -180,6 +180,8 @@ halt_and() {
   stop_all || { WHY="$T_COMP does not stop"; return 1; }
 }
 start_it() {
+  # What was published to a plain node has a program and nothing else; its tarsnode starts it.
+  if [ "$T_COMP" != tarsnode ] && [ ! -e "tars/$T_COMP/util" ]; then note "its tarsnode starts $T_COMP"; return 0; fi
   [ -f "tars/$T_COMP/util/start.sh" ] || { WHY="there is no util/start.sh to start $T_COMP with"; return 1; }
   note "start $T_COMP as $T_USER"
   # In the background, as a start script that never returns must not keep us; it inherits neither

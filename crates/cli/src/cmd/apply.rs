@@ -19,6 +19,7 @@ use crate::context::{Context, holder, new_run, now, print, publish, say, state_f
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::progress::{Bar, Teller};
+use crate::publisher::Publisher;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
@@ -242,6 +243,7 @@ pub async fn carry_out(
     let clock = now;
     let journal = Journal::create(&state_folder(desired), id.as_str());
     let watch = context.watch().await;
+    let publisher = Publisher::new(&watch, context.store.spool());
     let run = Run {
         id,
         holder,
@@ -257,6 +259,7 @@ pub async fn carry_out(
         journal: tokio::sync::Mutex::new(journal),
         watch: &watch,
         database: watch.access(),
+        publish: Some(&publisher),
         spool: context.store.spool().to_path_buf(),
     };
     let outcome = tokio::select! {

@@ -205,7 +205,7 @@ impl Access {
         Ok(count)
     }
 
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         until: Instant,
         work: impl Future<Output = Result<T, mysql_async::Error>>,

@@ -1,0 +1,501 @@
+//! Basic services: the framework publishes the program, and the host is looked at.
+//!
+//! What a task says is not what happened (`docs/publishing.md`): success is that the host runs the
+//! announced bytes, and failure that it does not, whatever anybody answered. The program that was
+//! there is copied aside first, since tarsnode keeps none of a server that has its own `exe_path`;
+//! with it the host goes back by its own script, as any component does.
+//!
+//! Packages of one server never go at once: tarspatch lays each at the same place.
+
+mod cause;
+
+pub use cause::{Ended, Evidence, cause};
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::{AbsPath, NodeName};
+use tarsops_model::observed::Observed;
+use tarsops_model::version::Version;
+use tarsops_plan::action::{AgentChange, Content, FileChange, Via};
+use tarsops_plan::condition::{Condition, Truth};
+use tarsops_plan::plan::Step;
+use tarsops_plan::restore::{FORMAT, Intent, without_content};
+use tarsops_transport::Remote;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::execute::{Progress, Run};
+use crate::records;
+use crate::step::{StepEnd, Verdict, folder_name, holds, look_at_one};
+
+/// Between two questions about a task.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at the host while its task runs: each is a login.
+const LOOK: Duration = Duration::from_secs(3);
+/// How long the host may take to show what a task has done.
+const GRACE: Duration = Duration::from_secs(15);
+/// How long what a task calls failed may take to come true all the same: a node that was busy for
+/// over 5 s was seen to change its files 12 s later.
+const LATE: Duration = Duration::from_secs(20);
+/// How long writing down may take on a host.
+const NOTE: Duration = Duration::from_secs(60);
+
+/// A package that those who publish know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its number (`t_server_patchs.id`).
+    pub id: i64,
+    /// The archive's name in tarspatch's folder.
+    pub tgz: String,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// One lowercase clause.
+    pub text: String,
+    /// Whether it is sure that nothing happens any more.
+    pub nothing_happened: bool,
+}
+
+/// How a task stands for one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits.
+    Waiting,
+    /// It is being done.
+    Running,
+    /// It ended, and whether it says that all went well, with its words.
+    Final {
+        /// Whether it calls itself a success.
+        success: bool,
+        /// Its words.
+        words: String,
+    },
+}
+
+/// Those who publish: the management platform, or Tars itself.
+pub trait Publish: Send + Sync {
+    /// Makes a program known as a package, once for all nodes.
+    fn package<'a>(
+        &'a self,
+        via: Via,
+        component: Component,
+        version: Version,
+        binary: &'a Path,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Package, Fault>>;
+
+    /// Has tarspatch lay the package ready, which shows whether it finds it.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn prepare<'a>(
+        &'a self,
+        component: Component,
+        package: &'a Package,
+    ) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Begins the task; its number.
+    fn begin<'a>(
+        &'a self,
+        via: Via,
+        node: &'a NodeName,
+        component: Component,
+        package: &'a Package,
+    ) -> BoxFuture<'a, Result<String, Fault>>;
+
+    /// How the task stands.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn standing<'a>(&'a self, via: Via, task: &'a str) -> BoxFuture<'a, Result<Standing, String>>;
+
+    /// What was reported of the server on the node within the last `within`, newest first; nothing
+    /// where that cannot be asked.
+    fn notices<'a>(
+        &'a self,
+        via: Via,
+        node: &'a NodeName,
+        component: Component,
+        within: Duration,
+    ) -> BoxFuture<'a, Vec<String>>;
+
+    /// The package that the server's row names, where rows can be read.
+    fn patch_version<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Option<String>>;
+
+    /// Has the server's row name `to` again where it names `from`.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn name_again<'a>(
+        &'a self,
+        node: &'a NodeName,
+        component: Component,
+        from: &'a str,
+        to: &'a str,
+    ) -> BoxFuture<'a, Result<bool, String>>;
+
+    /// Waits for its turn: one package of a server at a time.
+    fn turn(&self, component: Component) -> BoxFuture<'_, OwnedMutexGuard<()>>;
+}
+
+/// What the row named before, and the package that was published over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Which server.
+    pub component: Component,
+    /// `t_server_conf.patch_version` before.
+    pub before: Option<String>,
+    /// The package.
+    pub package: i64,
+}
+
+/// Publishes the program of `change`. `Ok` if the host shows it; [`Verdict::LeftFailed`] if the host
+/// changed and does not show it, so that it shall go back; [`Verdict::NotStarted`] if nothing changed.
+pub(crate) async fn act(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    change: &AgentChange,
+    local: &[Condition],
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let not_started = |why: String| Verdict::NotStarted(why);
+    let publisher = run
+        .publish
+        .ok_or_else(|| not_started("nobody is there to publish it".to_owned()))?;
+    let via = change.publish.unwrap_or_default();
+    let component = change.component;
+    let (file, version, digest) = program(change).ok_or_else(|| {
+        not_started("the plan does not say which program is published".to_owned())
+    })?;
+    ready(run, node, component).await.map_err(not_started)?;
+    let Content::Package { path, .. } = &file.content else {
+        return Err(not_started(
+            "the plan does not say whose program it is".to_owned(),
+        ));
+    };
+    let binary = run
+        .payloads
+        .file(component, version, path, &digest)
+        .map_err(not_started)?;
+    let package = publisher
+        .package(via, component, version, &binary, &digest)
+        .await
+        .map_err(|fault| not_started(fault.text))?;
+    end.log
+        .push(format!("package {} ({})", package.id, package.tgz));
+    let install = run.install_path(node);
+    keep(run, step, node, change, file, &install, end).await?;
+
+    let _turn = publisher.turn(component).await;
+    if let Err(why) = publisher.prepare(component, &package).await {
+        let told = cause(&Evidence {
+            via,
+            ended: &Ended::NotFound(why),
+            ..Evidence::of(component, node)
+        });
+        return Err(not_started(told));
+    }
+    end.named = Some(Named {
+        component,
+        before: publisher.patch_version(node, component).await,
+        package: package.id,
+    });
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    run.progress.event(&Progress::Acting {
+        step: &step.id,
+        node,
+        what: &step.summary,
+    });
+    let began = Instant::now();
+    let ended = carry_out(run, publisher, node, change, &package, local, end).await?;
+    let patience = match &ended {
+        Ended::Seen => return Ok(()),
+        Ended::Success { .. } => GRACE,
+        Ended::Failed { .. } | Ended::Refused(_) => LATE,
+        Ended::Stuck { .. } | Ended::NotFound(_) => Duration::ZERO,
+    };
+    let until = Instant::now() + patience;
+    let (why, seen) = loop {
+        let (why, seen) = match look_at_one(run, node, Some(component)).await {
+            Err(verdict) => (verdict.why().unwrap_or_default().to_owned(), None),
+            Ok(seen) => match holds(local, node, &seen) {
+                Ok(()) => {
+                    if let Ended::Failed { words } | Ended::Refused(words) = &ended {
+                        end.log.push(format!(
+                            "the task says that it failed ({words}), and the host runs the new program"
+                        ));
+                    }
+                    return Ok(());
+                }
+                Err(why) => (why, Some(seen)),
+            },
+        };
+        if Instant::now() > until {
+            break (why, seen);
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    let notices = publisher
+        .notices(via, node, component, began.elapsed())
+        .await;
+    let told = cause(&Evidence {
+        component,
+        node,
+        via,
+        ended: &ended,
+        host: &why,
+        notices: &notices,
+        file_is_new: seen
+            .as_ref()
+            .map(|seen| digest_of(seen, component, node) == Some(digest)),
+    });
+    match seen {
+        // It runs what it ran, so nothing has to go back.
+        Some(seen) if is_untouched(change, file, node, &seen) => Err(not_started(told)),
+        Some(_) => Err(Verdict::LeftFailed(told)),
+        None => Err(Verdict::Silent(told)),
+    }
+}
+
+/// The program that is published, of which version, and its digest.
+fn program(change: &AgentChange) -> Option<(&FileChange, Version, Digest)> {
+    let file = change.files.first()?;
+    match (&file.content, file.after) {
+        (Content::Package { version, .. }, Some(digest)) => Some((file, *version, digest)),
+        _ => None,
+    }
+}
+
+fn digest_of(seen: &Inventory, component: Component, node: &NodeName) -> Option<Digest> {
+    let facts = seen.server(component, node);
+    Some(facts.present()?.binary.present()?.digest)
+}
+
+/// Whether the host still has the program that it had, and runs it if it did.
+fn is_untouched(
+    change: &AgentChange,
+    file: &FileChange,
+    node: &NodeName,
+    seen: &Inventory,
+) -> bool {
+    let facts = seen.server(change.component, node);
+    let facts = match &facts {
+        Observed::Present(facts) => facts,
+        Observed::Absent => return file.before.is_none() && !change.ran,
+        Observed::Unknown(_) => return false,
+    };
+    let same = match &facts.binary {
+        Observed::Present(now) => Some(now.digest) == file.before,
+        Observed::Absent => file.before.is_none(),
+        Observed::Unknown(_) => false,
+    };
+    let runs = match facts.processes.present().map(Vec::as_slice) {
+        Some([]) => !change.ran,
+        Some([one]) => change.ran && one.exe.present().copied() == file.before,
+        _ => false,
+    };
+    same && runs
+}
+
+/// Waits until those who carry a task out answer: AdminRegistry reaches the node, and tarspatch is up.
+async fn ready(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
+    let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
+    let patch = run.desired.resources.keys().find_map(|id| match id {
+        tarsops_model::resource::ResourceId::Server(Component::Tarspatch, at) => Some(at),
+        _ => None,
+    });
+    loop {
+        let seen = Inventory {
+            framework: run.watch.node(node).await,
+            ..Inventory::default()
+        };
+        let mut why = match Condition::Connected.eval(node, &seen) {
+            Truth::Holds => None,
+            Truth::Fails(why) | Truth::Unknown(why) => Some(format!(
+                "AdminRegistry does not reach the node, whose tarsnode would fetch {component}: {why}"
+            )),
+        };
+        if let (None, Some(at)) = (&why, patch) {
+            let seen = Inventory {
+                framework: run.watch.server(at, Component::Tarspatch).await,
+                ..Inventory::default()
+            };
+            let answers = Condition::ServantsAnswer {
+                component: Component::Tarspatch,
+            };
+            if let Truth::Fails(said) | Truth::Unknown(said) = answers.eval(at, &seen) {
+                why = Some(format!(
+                    "tarspatch on {at}, which hands packages out, does not answer: {said}"
+                ));
+            }
+        }
+        let Some(why) = why else { return Ok(()) };
+        if Instant::now() > until {
+            return Err(why);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Keeps the program that is there, with the intent, where the host's own changes keep theirs.
+async fn keep(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    change: &AgentChange,
+    file: &FileChange,
+    install: &AbsPath,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let name = folder_name(&step.id);
+    let intent = Intent {
+        format: FORMAT.to_owned(),
+        cluster: run.desired.cluster.clone(),
+        run: run.id.clone(),
+        step: name.clone(),
+        holder: run.holder.clone(),
+        spec_digest: run.desired.spec_digest,
+        started_at: (run.clock)(),
+        sign: step.sign,
+        change: without_content(change),
+        crontab_after: None,
+    };
+    let text = serde_json::to_string(&intent)
+        .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
+    let path = format!("{}/{}", change.tars_path, file.path);
+    let script = records::keep_program(install, &run.id, &name, &text, &path, file.before);
+    let remote = connect(run, node).await?;
+    let output = remote
+        .script(&script, NOTE)
+        .await
+        .map_err(|e| Verdict::NotStarted(format!("the program could not be kept: {}", e.text)))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.trim().split_once(' ') {
+        None if said.trim() == "kept" => {}
+        Some(("moved", why)) => return Err(Verdict::Moved(why.to_owned())),
+        Some(("refused", why)) => return Err(Verdict::Refused(why.to_owned())),
+        _ => {
+            let why = output.stderr.lines().last().unwrap_or("it said nothing");
+            return Err(Verdict::NotStarted(format!(
+                "the program could not be kept: {why}"
+            )));
+        }
+    }
+    end.intent = Some(intent);
+    Ok(())
+}
+
+async fn connect(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Remote>, Verdict> {
+    run.connect
+        .connect(node)
+        .await
+        .map_err(|e| Verdict::Silent(e.text))
+}
+
+/// Begins the task and waits for its end, or for what the host shows.
+async fn carry_out(
+    run: &Run<'_>,
+    publisher: &dyn Publish,
+    node: &NodeName,
+    change: &AgentChange,
+    package: &Package,
+    local: &[Condition],
+    end: &mut StepEnd,
+) -> Result<Ended, Verdict> {
+    let via = change.publish.unwrap_or_default();
+    let component = change.component;
+    let task = match publisher.begin(via, node, component, package).await {
+        Ok(task) => task,
+        Err(fault) if fault.nothing_happened => return Err(Verdict::NotStarted(fault.text)),
+        // It may be carried out all the same, under a number that nobody tells.
+        Err(fault) => return Ok(Ended::Refused(fault.text)),
+    };
+    end.log.push(format!("task {task}"));
+    let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
+    let mut looked = Instant::now();
+    loop {
+        let last = match publisher.standing(via, &task).await {
+            Ok(Standing::Final {
+                success: true,
+                words,
+            }) => return Ok(Ended::Success { words }),
+            Ok(Standing::Final { words, .. }) => return Ok(Ended::Failed { words }),
+            Ok(Standing::Waiting) => "it waits for its turn".to_owned(),
+            Ok(Standing::Running) => "it runs".to_owned(),
+            Err(why) => why,
+        };
+        if looked.elapsed() >= LOOK {
+            let seen = look_at_one(run, node, Some(component)).await;
+            if seen.is_ok_and(|seen| holds(local, node, &seen).is_ok()) {
+                return Ok(Ended::Seen);
+            }
+            looked = Instant::now();
+        }
+        if Instant::now() > until {
+            return Ok(Ended::Stuck {
+                last,
+                after: run.desired.policy.deadline,
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Writes down how a publication ended, where the host's own changes leave their verdicts; and has
+/// the row name the old package again where the old program runs again.
+pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
+    let Some(intent) = end.intent.as_ref().filter(|i| i.change.publish.is_some()) else {
+        return;
+    };
+    let (word, text) = match &end.verdict {
+        Verdict::Done | Verdict::AlreadyDone => ("ok", "done".to_owned()),
+        Verdict::RolledBack(why) => ("rolled-back", why.clone()),
+        Verdict::NotStarted(why) => ("refused", why.clone()),
+        Verdict::Stuck(why) => ("stuck", why.clone()),
+        other => ("failed", other.why().unwrap_or_default().to_owned()),
+    };
+    if let (Verdict::RolledBack(_), Some(named), Some(publisher)) =
+        (&end.verdict, end.named.take(), run.publish)
+        && let Some(before) = &named.before
+    {
+        let now = named.package.to_string();
+        let again = publisher
+            .name_again(&end.node, named.component, &now, before)
+            .await;
+        match again {
+            Ok(true) => end
+                .log
+                .push(format!("its row names package {before} again")),
+            Ok(false) => {}
+            Err(why) => end.log.push(format!(
+                "its row still names package {now}, though {before} runs again: {why}"
+            )),
+        }
+    }
+    let install = run.install_path(&end.node);
+    let script = records::conclude(
+        &install,
+        &run.id,
+        &intent.step,
+        (word, &text.replace('\n', " ")),
+        &run.holder,
+        &step.summary,
+    );
+    if let Ok(remote) = run.connect.connect(&end.node).await {
+        let _ = remote.script(&script, NOTE).await;
+    }
+}
