@@ -568,7 +568,6 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         intent: None,
         database: None,
         labels: None,
-        named: None,
     };
     let planned = match inverse.and_then(inverse_step) {
         Some(step) => Ok(Some(step)),

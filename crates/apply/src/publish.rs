@@ -19,10 +19,10 @@ use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName};
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{AgentChange, Content, FileChange, Via};
+use tarsops_plan::action::{AgentChange, Content, FileChange, Renamed, Via};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
@@ -149,17 +149,6 @@ pub trait Publish: Send + Sync {
     fn turn(&self, component: Component) -> BoxFuture<'_, OwnedMutexGuard<()>>;
 }
 
-/// What the row named before, and the package that was published over it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// Which server.
-    pub component: Component,
-    /// `t_server_conf.patch_version` before.
-    pub before: Option<String>,
-    /// The package.
-    pub package: i64,
-}
-
 /// Publishes the program of `change`. `Ok` if the host shows it; [`Verdict::LeftFailed`] if the host
 /// changed and does not show it, so that it shall go back; [`Verdict::NotStarted`] if nothing changed.
 pub(crate) async fn act(
@@ -195,8 +184,12 @@ pub(crate) async fn act(
         .map_err(|fault| not_started(fault.text))?;
     end.log
         .push(format!("package {} ({})", package.id, package.tgz));
-    let install = run.install_path(node);
-    keep(run, step, node, change, file, &install, end).await?;
+    let before = publisher.patch_version(node, component).await;
+    let names = before.map(|from| Renamed {
+        from,
+        to: package.id.to_string(),
+    });
+    keep(run, step, node, change, file, names, end).await?;
 
     let _turn = publisher.turn(component).await;
     if let Err(why) = publisher.prepare(component, &package).await {
@@ -207,11 +200,6 @@ pub(crate) async fn act(
         });
         return Err(not_started(told));
     }
-    end.named = Some(Named {
-        component,
-        before: publisher.patch_version(node, component).await,
-        package: package.id,
-    });
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -358,9 +346,10 @@ async fn keep(
     node: &NodeName,
     change: &AgentChange,
     file: &FileChange,
-    install: &AbsPath,
+    names: Option<Renamed>,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
+    let install = &run.install_path(node);
     let name = folder_name(&step.id);
     let intent = Intent {
         format: FORMAT.to_owned(),
@@ -371,7 +360,10 @@ async fn keep(
         spec_digest: run.desired.spec_digest,
         started_at: (run.clock)(),
         sign: step.sign,
-        change: without_content(change),
+        change: AgentChange {
+            names,
+            ..without_content(change)
+        },
         crontab_after: None,
     };
     let text = serde_json::to_string(&intent)
@@ -455,8 +447,25 @@ async fn carry_out(
     }
 }
 
-/// Writes down how a publication ended, where the host's own changes leave their verdicts; and has
-/// the row name the old package again where the old program runs again.
+/// Has the server's row name the package again that a way back has put there.
+pub(crate) async fn name_again(run: &Run<'_>, change: &AgentChange, end: &mut StepEnd) {
+    let (None, Some(names), Some(publisher)) = (change.publish, &change.names, run.publish) else {
+        return;
+    };
+    let (from, to) = (&names.from, &names.to);
+    let named = publisher
+        .name_again(&change.node, change.component, from, to)
+        .await;
+    match named {
+        Ok(true) => end.log.push(format!("its row names package {to} again")),
+        Ok(false) => {}
+        Err(why) => end.log.push(format!(
+            "its row names package {from}, though {to} runs again: {why}"
+        )),
+    }
+}
+
+/// Writes down how a publication ended, where the host's own changes leave their verdicts.
 pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
     let Some(intent) = end.intent.as_ref().filter(|i| i.change.publish.is_some()) else {
         return;
@@ -468,24 +477,6 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         Verdict::Stuck(why) => ("stuck", why.clone()),
         other => ("failed", other.why().unwrap_or_default().to_owned()),
     };
-    if let (Verdict::RolledBack(_), Some(named), Some(publisher)) =
-        (&end.verdict, end.named.take(), run.publish)
-        && let Some(before) = &named.before
-    {
-        let now = named.package.to_string();
-        let again = publisher
-            .name_again(&end.node, named.component, &now, before)
-            .await;
-        match again {
-            Ok(true) => end
-                .log
-                .push(format!("its row names package {before} again")),
-            Ok(false) => {}
-            Err(why) => end.log.push(format!(
-                "its row still names package {now}, though {before} runs again: {why}"
-            )),
-        }
-    }
     let install = run.install_path(&end.node);
     let script = records::conclude(
         &install,

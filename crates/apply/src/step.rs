@@ -77,12 +77,14 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         intent: None,
         database: None,
         labels: None,
-        named: None,
     };
     let mut gate = Gate::default();
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,
     };
+    if let (Action::ChangeAgent(change), true) = (&step.action, end.verdict.is_good()) {
+        crate::publish::name_again(run, change, &mut end).await;
+    }
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
         // The host is content and the framework is not: the host is told to go back.

@@ -92,6 +92,4 @@ pub struct StepEnd {
     pub database: Option<DatabaseIntent>,
     /// What the node's row said before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
-    /// What the server's row named before a publication, and what was published.
-    pub named: Option<crate::publish::Named>,
 }

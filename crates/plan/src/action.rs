@@ -398,6 +398,19 @@ pub struct AgentChange {
     /// where the host's own script does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<Via>,
+    /// Which package the server's row names afterwards, where that does not follow by itself: a
+    /// program that the host's own script puts back was published once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Renamed>,
+}
+
+/// The package that a server's row names (`t_server_conf.patch_version`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// Before.
+    pub from: String,
+    /// Afterwards.
+    pub to: String,
 }
 
 /// Whose hands publish a basic service or take its deploy form.

@@ -72,6 +72,7 @@ pub fn text(plan: &Plan, style: Style) -> String {
                 | Stage::AdminRegistry
                 | Stage::CoreServices
                 | Stage::Expansion
+                | Stage::BasicServices
                 | Stage::RegistryRemoval
                 | Stage::Rows
         ) {

@@ -10,7 +10,9 @@ use tarsops_model::host::HostFacts;
 use tarsops_model::names::{ClusterName, NodeName, RunId};
 use tarsops_model::observed::Observed;
 
-use crate::action::{AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder};
+use crate::action::{
+    AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder, Renamed,
+};
 use crate::assess::{BINARY, Prepared, preconditions};
 use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
@@ -175,6 +177,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
         takes_back: Some(intent.run.clone()),
         publish: None,
+        names: done.names.as_ref().map(|names| Renamed {
+            from: names.to.clone(),
+            to: names.from.clone(),
+        }),
     };
     let mut pre = preconditions(&change);
     if let (Folder::Remove, Some(registry), true) = (folder, &done.registry, asks) {

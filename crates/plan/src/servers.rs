@@ -464,8 +464,9 @@ impl Look<'_> {
             match basic::way(self.input) {
                 Ok(via) => {
                     change.publish = Some(via);
-                    change.summary = format!("{}, {}", words.join(", "), via.words());
-                    change.summary.insert_str(0, "publish ");
+                    let component = self.component;
+                    change.summary =
+                        format!("publish {component}, {}, {}", words.join(", "), via.words());
                 }
                 Err(why) => {
                     blocked.push(why);
@@ -703,5 +704,6 @@ pub(crate) fn blank(
         takes_back: None,
         settle: None,
         publish: None,
+        names: None,
     })
 }

@@ -204,6 +204,7 @@ impl World {
             owners_from: None,
             takes_back: None,
             publish: None,
+            names: None,
             settle: None,
         };
         let world = Self {

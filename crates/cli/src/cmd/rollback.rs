@@ -108,6 +108,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
                         Component::Tarsregistry => Stage::Registries,
                         Component::TarsAdminRegistry => Stage::AdminRegistry,
                         Component::Tarsconfig | Component::Tarspatch => Stage::CoreServices,
+                        _ if intent.change.publish.is_some() => Stage::BasicServices,
                         _ => Stage::Expansion,
                     },
                     batch: 1,

@@ -89,6 +89,7 @@ impl Work<'_> {
             owners_from: None,
             takes_back: None,
             publish: None,
+            names: None,
             settle: None,
             files: std::mem::take(&mut self.files),
         };
