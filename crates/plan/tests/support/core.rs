@@ -15,7 +15,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
-use tarsops_plan::servers::CORE;
+use tarsops_plan::servers::{BASIC, CORE};
 
 use super::framework::{admin, framework, list, rows, server_on};
 use super::{USER, VERSION, VERSIONS, World, core_binary, core_package, damage, version};
@@ -40,6 +40,27 @@ pub fn serving(mut w: World) -> World {
         .collect();
     for (node, role, ip) in hosts {
         for component in CORE.into_iter().filter(|c| c.placed_on(role)) {
+            place(&mut w, component, &node, ip);
+        }
+    }
+    w
+}
+
+/// The basic services beside them, where the installer puts them.
+pub fn publishing(mut w: World) -> World {
+    for component in BASIC {
+        for text in VERSIONS {
+            w.catalog.insert(core_package(component, text));
+        }
+    }
+    let hosts: Vec<(NodeName, Role, std::net::IpAddr)> = w
+        .desired
+        .hosts()
+        .filter(|(_, h)| h.role.is_framework())
+        .map(|(n, h)| (n.clone(), h.role, h.ip))
+        .collect();
+    for (node, role, ip) in hosts {
+        for component in BASIC.into_iter().filter(|c| c.placed_on(role)) {
             place(&mut w, component, &node, ip);
         }
     }
