@@ -420,18 +420,27 @@ pub fn babel() -> impl Strategy<Value = World> {
     let gone = prop::option::of(any::<prop::sample::Index>());
     let harm = (
         0..super::core::HARMS,
-        0..4usize,
+        0..10usize,
         any::<prop::sample::Index>(),
     );
-    let core = prop::option::of((prop::collection::vec(harm, 0..4), any::<bool>()));
+    let core = prop::option::of((
+        prop::collection::vec(harm, 0..4),
+        any::<bool>(),
+        any::<bool>(),
+    ));
     (damage::worlds(), said, gone, core).prop_map(|(world, said, gone, core)| {
         let mut w = with_templates(speaking(world));
         let nodes: Vec<NodeName> = w.desired.hosts().map(|(n, _)| n.clone()).collect();
-        if let Some((harms, gap)) = core {
+        if let Some((harms, gap, basic)) = core {
             w = super::core::serving(w);
+            if basic {
+                w = super::core::publishing(w);
+            }
             w.desired.policy.registry_gap = gap;
             for (kind, component, at) in harms {
-                let component = tarsops_plan::servers::CORE[component];
+                let all = tarsops_plan::servers::CORE.into_iter();
+                let all: Vec<_> = all.chain(tarsops_plan::servers::BASIC).collect();
+                let component = all[component];
                 super::core::harm(&mut w, component, at.get(&nodes), kind);
             }
         }
@@ -458,7 +467,8 @@ pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
     let why = || "it was not seen".to_owned();
     let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
     if sight == 11 {
-        for component in tarsops_plan::servers::CORE {
+        let all = tarsops_plan::servers::CORE.into_iter();
+        for component in all.chain(tarsops_plan::servers::BASIC) {
             let id = ResourceId::Server(component, node.clone());
             if w.inventory.resources.contains_key(&id) {
                 w.inventory.resources.insert(id, Observed::Unknown(why()));
