@@ -118,7 +118,7 @@ pub struct Layout<'a> {
     pub ip: IpAddr,
     /// The registries, such as `tcp -h 127.0.1.1 -p 17890`, joined by colons.
     pub registries: &'a str,
-    /// The tables of tarsregistry and tarsAdminRegistry.
+    /// The tables of tarsregistry, tarsAdminRegistry and tarsnotify.
     pub database: &'a Database,
     /// How often background work happens.
     pub timings: Timings,
@@ -213,7 +213,8 @@ impl Layout<'_> {
 
     /// Only those who use the tables are told where they are.
     fn db(&self, component: Component) -> String {
-        if matches!(component.name, "tarsregistry" | "tarsAdminRegistry") {
+        let users = ["tarsregistry", "tarsAdminRegistry", "tarsnotify"];
+        if users.contains(&component.name) {
             db(self.database)
         } else {
             String::new()
@@ -542,6 +543,6 @@ mod tests {
             .filter(|component| layout.conf(*component).contains("dbpass=hush"))
             .map(|component| component.name)
             .collect();
-        assert_eq!(with, ["tarsregistry", "tarsAdminRegistry"]);
+        assert_eq!(with, ["tarsregistry", "tarsAdminRegistry", "tarsnotify"]);
     }
 }

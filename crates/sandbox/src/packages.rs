@@ -4,6 +4,10 @@
 //! the placeholders and the observable behaviour of the framework's own, and share no text with
 //! them. Nothing here knows what becomes of a package.
 
+mod service;
+
+pub use service::{Inside, write_service, write_service_mode};
+
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};

@@ -278,6 +278,7 @@ fn one_host() -> Tables {
             ),
             template("tars.tarsnode", text("32-registry-getNodeTemplate", 2)),
         ],
+        ..Tables::default()
     }
 }
 

@@ -1,8 +1,8 @@
 //! A component of the framework other than tarsnode, once started.
 //!
 //! Each reads its configuration, listens where the adapters in it say, and ends on SIGTERM. Most have
-//! servants that answer a ping and know no function; tarsregistry and tarsAdminRegistry speak their
-//! protocol. An administration object listens on the `local` endpoint of each.
+//! servants that answer a ping and know no function; tarsregistry, tarsAdminRegistry, tarspatch and
+//! tarsnotify speak their protocol. An administration object listens on the `local` endpoint of each.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,19 +11,23 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tarsops_wire::interface::{EndpointF, field};
 use tarsops_wire::packet::Request;
 
 use super::conf::{Endpoint, Section};
+use super::lies::Lies;
 use super::log::Log;
-use super::net::{Arguments, Caller, Mute, Outcome, Reply, Servant, body, listen, serve};
+use super::net::{Arguments, Caller, Client, Mute, Outcome, Reply, Servant, body, listen, serve};
 use super::timings::Timings;
-use super::{Behaviour, Identity, admin, complain, read_conf, registry, say};
+use super::{Behaviour, Identity, admin, complain, notify, patch, read_conf, registry, say};
 use crate::store::{JsonFile, MySql, Store};
 
 /// Connections that an adapter takes at once where its configuration says nothing.
 pub(super) const MOST_CONNECTIONS: usize = 256;
 /// More are never taken, whatever the configuration says: each has a thread.
 const MOST_EVER: usize = 4096;
+/// How long a registry may take to tell where an object is.
+const LOOKING: Duration = Duration::from_secs(3);
 
 /// Run with these flags; the result is the exit code.
 pub(super) fn run(identity: &Identity, component: &str, flags: &[String]) -> i32 {
@@ -56,9 +60,40 @@ pub(super) struct Own {
     pub(super) timings: Timings,
     pub(super) conf: Section,
     pub(super) log: Log,
+    pub(super) lies: Lies,
 }
 
 impl Own {
+    /// Where an object is, by the first registry of the locator that answers.
+    pub(super) fn places(&self, object: &str) -> Vec<Endpoint> {
+        let client = self.conf.at(&["tars", "application", "client"]);
+        let locator = client.and_then(|client| client.get("locator"));
+        let registries = locator.and_then(|text| Endpoint::parse_locator(text).ok());
+        for registry in registries.into_iter().flatten() {
+            let Ok(address) = registry.address() else {
+                continue;
+            };
+            let found = Client::connect(address, LOOKING).and_then(|mut client| {
+                let id = body(|w| w.put(1, object));
+                client.call("tars.tarsregistry.QueryObj", "findObjectById", id, &[])
+            });
+            if let Ok(answer) = found {
+                let places: Option<Vec<EndpointF>> = field(&answer, 0).unwrap_or_default();
+                return places
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|place| {
+                        Some(Endpoint {
+                            host: place.host,
+                            port: u16::try_from(place.port).ok()?,
+                        })
+                    })
+                    .collect();
+            }
+        }
+        Vec::new()
+    }
+
     /// Whether it writes no rows about itself, as during a move (`ReapThread.cpp`, `heartbeatoff`).
     pub(super) fn is_silent(&self) -> bool {
         let reap = self.conf.at(&["tars", "reap"]);
@@ -135,6 +170,7 @@ fn start_logged(
         timings: Timings::read(conf),
         conf: conf.clone(),
         log: log.clone(),
+        lies: Lies::own(),
     };
     if identity.behaviour != Behaviour::NeverListens {
         let mut listeners = Vec::new();
@@ -195,6 +231,12 @@ fn servants(component: &str, own: Own) -> Result<Vec<Named>, String> {
         "tarsAdminRegistry" => {
             let store = store(&own.conf)?;
             Ok(admin::servants(own, store))
+        }
+        "tarspatch" => patch::servants(own),
+        // The tables are all that it has: without them it takes calls and nothing comes of them.
+        "tarsnotify" => {
+            let store = store(&own.conf).ok();
+            Ok(notify::servants(own, store))
         }
         _ => Ok(Vec::new()),
     }

@@ -5,8 +5,8 @@
 //! [`make`] and started under the name of a component becomes that component, every other start goes
 //! on. Each copy differs from the next by its trailer, so that every version has a digest of its own.
 //!
-//! `tarsnode`, `tarsregistry` and `tarsAdminRegistry` speak the framework's protocol among each other
-//! and with whoever calls; the others answer a ping. None knows anything about specs, plans or how it
+//! `tarsnode`, `tarsregistry`, `tarsAdminRegistry`, `tarspatch` and `tarsnotify` speak the framework's
+//! protocol among each other and with whoever calls; the others answer a ping. None knows anything about specs, plans or how it
 //! was put in place. What must stay true: towards files, ports, signals, flags and callers they do
 //! what the real ones were seen to do, and connect only where their configuration and the registry
 //! behind it say. Without a registry that answers, the agent is as it would be alone.
@@ -14,9 +14,12 @@
 mod admin;
 mod component;
 mod conf;
+pub mod lies;
 mod log;
 mod net;
 mod node;
+mod notify;
+mod patch;
 mod registry;
 mod shapes;
 mod template;

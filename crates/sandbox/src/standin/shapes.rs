@@ -227,6 +227,60 @@ tars_struct! {
 }
 
 tars_struct! {
+    /// What is to be published, where, and from where (`NodeDescriptor.tars`).
+    pub struct PatchRequest {
+        0 require application: String,
+        1 require server: String,
+        2 require node: String,
+        3 require group: String,
+        4 require binary: String,
+        5 require version: String,
+        6 require user: String,
+        7 require kind: String,
+        8 require patch_object: String,
+        9 require md5: String,
+        10 optional system: String,
+        11 optional path: String,
+    }
+}
+
+tars_struct! {
+    /// A file that can be downloaded (`Patch.tars`).
+    pub struct FileInfo {
+        0 require path: String,
+        1 require size: i32,
+        2 require executable: bool,
+        3 optional md5: String,
+    }
+}
+
+tars_struct! {
+    /// A part of a file that is uploaded (`Patch.tars`).
+    pub struct FileContent {
+        0 require md5: String,
+        1 require name: String,
+        2 require first: bool,
+        3 require last: bool,
+        4 require content: Bytes,
+    }
+}
+
+tars_struct! {
+    /// What is told to tarsnotify (`NotifyF.tars`).
+    pub struct ReportInfo {
+        1 require kind: i32,
+        2 require application: String,
+        3 require set: String,
+        4 require container: String,
+        5 require server: String,
+        6 require message: String,
+        7 optional thread: String,
+        8 optional level: i32,
+        9 optional node: String,
+    }
+}
+
+tars_struct! {
     /// A report on a command (`reportResult`), as arguments; the result may be any bytes.
     pub struct Reported {
         1 require id: i32,

@@ -32,6 +32,8 @@ pub struct Timings {
     /// Between two times that tarsAdminRegistry replaces its rows: 15 s (`AdminReapThread.cpp`,
     /// `updateHeartInterval` as shipped).
     pub admin: Duration,
+    /// Between two looks at how far a node is with what it publishes: 1 s (`ExecuteTask.cpp`).
+    pub patch: Duration,
 }
 
 impl Default for Timings {
@@ -46,6 +48,7 @@ impl Default for Timings {
             node_check: Duration::from_secs(60),
             registry_timeout: Duration::from_secs(150),
             admin: Duration::from_secs(15),
+            patch: Duration::from_secs(1),
         }
     }
 }
@@ -61,7 +64,7 @@ impl Timings {
         timings
     }
 
-    fn all_mut(&mut self) -> [(&'static str, &mut Duration); 9] {
+    fn all_mut(&mut self) -> [(&'static str, &mut Duration); 10] {
         [
             ("keep-alive-ms", &mut self.keep_alive),
             ("report-ms", &mut self.report),
@@ -72,6 +75,7 @@ impl Timings {
             ("node-check-ms", &mut self.node_check),
             ("registry-timeout-ms", &mut self.registry_timeout),
             ("admin-ms", &mut self.admin),
+            ("patch-ms", &mut self.patch),
         ]
     }
 

@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdapterRow, Change, NodeRow, RegistryRow, ServerKey, ServerRow, Store, StoreError, TemplateRow,
+    AdapterRow, Change, NodeRow, NoticeRow, PatchRow, RegistryRow, ServerKey, ServerRow, Store,
+    StoreError, TaskRow, TemplateRow,
 };
 
 /// Everything that the file holds.
@@ -32,10 +33,16 @@ pub struct Tables {
     pub t_registry_info: Vec<RegistryRow>,
     /// Templates.
     pub t_profile_template: Vec<TemplateRow>,
+    /// Packages.
+    pub t_server_patchs: Vec<PatchRow>,
+    /// Reports.
+    pub t_server_notifys: Vec<NoticeRow>,
+    /// Tasks with their items.
+    pub t_task: Vec<TaskRow>,
 }
 
 impl Tables {
-    fn next_id(&mut self) -> i64 {
+    pub(super) fn next_id(&mut self) -> i64 {
         self.last_id += 1;
         self.last_id
     }

@@ -1,4 +1,4 @@
-//! What the stand-ins of tarsregistry and tarsAdminRegistry keep: five tables of `db_tars`.
+//! What the stand-ins of tarsregistry and tarsAdminRegistry keep: tables of `db_tars`.
 //!
 //! Behind one small trait stand the real tables in MySQL ([`MySql`]) and, for machines without a
 //! database server, a JSON file with a lock ([`JsonFile`]). What an operation does to the rows is
@@ -7,10 +7,12 @@
 
 mod file;
 mod mysql;
+mod publish;
 mod rows;
 
 pub use file::{JsonFile, Tables};
 pub use mysql::MySql;
+pub use publish::{NoticeRow, PatchRow, Publications, TaskItemRow, TaskRow};
 pub use rows::{AdapterRow, NodeRow, RegistryRow, ServerRow, TemplateRow};
 
 use std::io;
@@ -131,8 +133,8 @@ pub enum Change {
     Flow(bool),
 }
 
-/// Five tables of `db_tars`. Rows come in the order of their numbers.
-pub trait Store: Send + Sync {
+/// Tables of `db_tars`, with those of [`Publications`]. Rows come in the order of their numbers.
+pub trait Store: Publications + Send + Sync {
     /// `t_node_info`.
     ///
     /// # Errors

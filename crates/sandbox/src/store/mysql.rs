@@ -72,7 +72,7 @@ impl MySql {
         })
     }
 
-    fn run<T>(
+    pub(super) fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut Conn) -> Result<T, mysql_async::Error>,
     ) -> Result<T, StoreError> {
@@ -104,7 +104,11 @@ impl MySql {
         }
     }
 
-    fn execute(&self, statement: &str, values: impl Into<Params>) -> Result<u64, StoreError> {
+    pub(super) fn execute(
+        &self,
+        statement: &str,
+        values: impl Into<Params>,
+    ) -> Result<u64, StoreError> {
         let values = values.into();
         self.run(async |conn| {
             conn.exec_drop(statement, values).await?;
@@ -134,7 +138,17 @@ impl MySql {
         table: &'static str,
         query: &str,
     ) -> Result<Vec<T>, StoreError> {
-        let rows: Vec<Row> = self.run(async |conn| conn.exec(query, ()).await)?;
+        self.read_with(table, query, Vec::new())
+    }
+
+    pub(super) fn read_with<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        query: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, StoreError> {
+        let values = Params::from(values);
+        let rows: Vec<Row> = self.run(async |conn| conn.exec(query, values).await)?;
         rows.into_iter()
             .map(|row| {
                 let mut object = serde_json::Map::new();

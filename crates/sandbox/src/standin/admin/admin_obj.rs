@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tarsops_wire::Fields;
 use tarsops_wire::codec::Pairs;
-use tarsops_wire::interface::{EndpointF, FrameworkServer, ServerStateDesc, admin_code};
+use tarsops_wire::interface::{FrameworkServer, ServerStateDesc, admin_code};
 use tarsops_wire::packet::Request;
 
 use super::super::conf::Endpoint;
+use super::super::lies::Lie;
 use super::super::net::{Arguments, Caller, Client, Outcome, Reply, Servant, body};
 use super::super::shapes::{
     AdapterConf, PatchInfo, ReportNode, Reported, ServerConf, ServerStateInfo, TaskReq, state,
@@ -212,44 +213,25 @@ impl AdminRegObj {
             return Ok(returned(came.plain().0));
         }
         let (name, places) = match server.obj_name.split_once('@') {
-            Some((name, list)) => (name, list.split(':').map(str::to_owned).collect()),
-            None => (server.obj_name.as_str(), self.places(&server.obj_name)),
+            Some((name, list)) => {
+                let places = list
+                    .split(':')
+                    .filter_map(|text| Endpoint::parse(text).ok());
+                (name, places.collect())
+            }
+            None => (
+                server.obj_name.as_str(),
+                self.0.own.places(&server.obj_name),
+            ),
         };
         let answers = places.iter().any(|place| {
-            let address = Endpoint::parse(place).and_then(|endpoint| endpoint.address());
-            address.is_ok_and(|address| {
+            place.address().is_ok_and(|address| {
                 Client::connect(address, PING_PATIENCE)
                     .and_then(|mut client| client.call(name, "tars_ping", Vec::new(), &[]))
                     .is_ok()
             })
         });
         Ok(returned(if answers { 0 } else { -1 }))
-    }
-
-    /// Where an object is, by the first registry of the locator that answers.
-    fn places(&self, object: &str) -> Vec<String> {
-        let client = self.0.own.conf.at(&["tars", "application", "client"]);
-        let locator = client.and_then(|client| client.get("locator"));
-        let registries = locator.and_then(|text| Endpoint::parse_locator(text).ok());
-        for registry in registries.into_iter().flatten() {
-            let Ok(address) = registry.address() else {
-                continue;
-            };
-            let found = Client::connect(address, PING_PATIENCE).and_then(|mut client| {
-                let id = body(|w| w.put(1, object));
-                client.call("tars.tarsregistry.QueryObj", "findObjectById", id, &[])
-            });
-            if let Ok(answer) = found {
-                let places: Option<Vec<EndpointF>> =
-                    tarsops_wire::interface::field(&answer, 0).unwrap_or_default();
-                return places
-                    .into_iter()
-                    .flatten()
-                    .map(|place| format!("tcp -h {} -p {}", place.host, place.port))
-                    .collect();
-            }
-        }
-        Vec::new()
     }
 
     fn framework(&self) -> Reply {
@@ -463,16 +445,24 @@ impl Servant for AdminRegObj {
             "addTaskReq" => {
                 let task: TaskReq = arguments.get(1)?;
                 admin.begin(task);
-                returned(0)
+                if admin.own.lies.tells(Lie::TaskUnanswered) {
+                    return Ok(Reply::Later);
+                }
+                returned(if admin.own.lies.tells(Lie::TaskRefused) {
+                    -1
+                } else {
+                    0
+                })
             }
             "getTaskRsp" => {
                 let task: String = arguments.get(1)?;
-                let found = admin.tasks.find(&task);
+                let found = admin.find_task(&task);
                 Reply::Body(body(|w| {
                     w.put(0, &if found.is_some() { 0 } else { -1 });
                     w.put(2, &found.unwrap_or_default());
                 }))
             }
+            "batchPatch" => return Ok(admin.batch_patch(caller, request, arguments.get(1)?)),
             "undeploy" => {
                 let (ret, log) = admin.undeploy(&key(arguments)?);
                 with_words(ret, 5, &log)

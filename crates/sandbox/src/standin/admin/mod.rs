@@ -7,6 +7,7 @@
 
 mod admin_obj;
 mod nodes;
+mod publish;
 mod rows;
 mod tasks;
 

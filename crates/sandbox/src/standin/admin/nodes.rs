@@ -141,7 +141,7 @@ impl Nodes {
         node: &str,
         function: &str,
         from: &str,
-        words: &[&str],
+        fill: &dyn Fn(&mut Writer),
         done: Done,
     ) -> Result<(), Done> {
         let link = lock(&self.linked)
@@ -163,9 +163,7 @@ impl Nodes {
             body(|w| {
                 w.put(1, &id);
                 w.put(2, from);
-                for (tag, word) in (3u8..).zip(words) {
-                    w.put(tag, *word);
-                }
+                fill(w);
             }),
         );
         Ok(())
@@ -177,6 +175,14 @@ pub(super) struct Command<'a> {
     pub(super) node: &'a str,
     pub(super) function: &'a str,
     pub(super) words: &'a [&'a str],
+}
+
+impl Command<'_> {
+    fn fill(&self, w: &mut Writer) {
+        for (tag, word) in (3u8..).zip(self.words) {
+            w.put(tag, *word);
+        }
+    }
 }
 
 impl Admin {
@@ -205,23 +211,30 @@ impl Admin {
         command: &Command<'_>,
         answer: impl FnOnce(Outcome, &mut Writer) + Send + 'static,
     ) -> Reply {
+        let to = (command.node, command.function);
+        self.forward_with(caller, request, to, &|w| command.fill(w), answer)
+    }
+
+    /// The same for a command that has more than words.
+    pub(super) fn forward_with(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        (node, function): (&str, &str),
+        fill: &dyn Fn(&mut Writer),
+        answer: impl FnOnce(Outcome, &mut Writer) + Send + 'static,
+    ) -> Reply {
         let finish = move |outcome| body(|w| answer(outcome, w));
-        if lock(&self.nodes.linked).contains_key(command.node) {
+        if lock(&self.nodes.linked).contains_key(node) {
             let (caller, request) = (caller.clone(), request.clone());
             let done = Box::new(move |outcome| {
                 caller.answer(&request, code::SUCCESS, finish(outcome));
             });
             // It may have gone this instant: then nobody answers, as with the framework.
-            let _ = self.nodes.push(
-                command.node,
-                command.function,
-                &self.own.ip,
-                command.words,
-                done,
-            );
+            let _ = self.nodes.push(node, function, &self.own.ip, fill, done);
             return Reply::Later;
         }
-        if let Some(words) = self.not_registered(command.node) {
+        if let Some(words) = self.not_registered(node) {
             return Reply::Body(finish(Outcome::NotRegistered(words)));
         }
         if request.context.get(FORWARD).is_some() {
@@ -232,20 +245,23 @@ impl Admin {
 
     /// Passes a command on and waits for what comes of it.
     pub(super) fn ask(&self, command: &Command<'_>) -> Outcome {
+        self.ask_with(command.node, command.function, &|w| command.fill(w))
+    }
+
+    /// The same for a command that has more than words.
+    pub(super) fn ask_with(
+        &self,
+        node: &str,
+        function: &str,
+        fill: &dyn Fn(&mut Writer),
+    ) -> Outcome {
         let (sender, receiver): (Sender<Outcome>, _) = mpsc::channel();
         let done = Box::new(move |outcome| {
             let _ = sender.send(outcome);
         });
-        let pushed = self.nodes.push(
-            command.node,
-            command.function,
-            &self.own.ip,
-            command.words,
-            done,
-        );
-        match pushed {
+        match self.nodes.push(node, function, &self.own.ip, fill, done) {
             Ok(()) => receiver.recv().unwrap_or(Outcome::TimedOut),
-            Err(_) => match self.not_registered(command.node) {
+            Err(_) => match self.not_registered(node) {
                 Some(words) => Outcome::NotRegistered(words),
                 None => Outcome::NoConnection,
             },

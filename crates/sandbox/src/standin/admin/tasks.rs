@@ -1,31 +1,41 @@
 //! Tasks: commands for several servers, carried out in the background and asked after by a number
-//! (TarsFramework `AdminRegistryServer/ExecuteTask.cpp`). They live in memory, as start and stop tasks
-//! do there; nothing is published here, so a patch always fails, and says so.
+//! (TarsFramework `AdminRegistryServer/ExecuteTask.cpp`). They live in memory; only those that publish,
+//! and nothing else, are kept in the tables, without their words.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use tarsops_wire::codec::Pairs;
+
+use super::super::lies::Lie;
 use super::super::log::local_time;
 use super::super::shapes::{TaskItemReq, TaskItemRsp, TaskReq, TaskRsp};
 use super::Admin;
 use super::nodes::Command;
-use crate::store::{Change, ServerKey};
+use super::publish::parameter;
+use crate::store::{Change, ServerKey, TaskItemRow, TaskRow};
 
 /// `EMTaskStatus` and `EMTaskItemStatus` of `AdminReg.tars`, where both have the same numbers.
 mod status {
     pub(super) const NOT_START: i32 = 0;
+    /// The package is being looked up and prepared, or the turn has not come.
+    pub(super) const PREPARE: i32 = 1;
     pub(super) const RUNNING: i32 = 2;
     pub(super) const SUCCESS: i32 = 3;
     pub(super) const FAILED: i32 = 4;
-    /// Of a task: some items are at their end, or all and not all well.
+    /// One before it failed.
+    pub(super) const CANCEL: i32 = 5;
+    /// Of a task: its items do not stand alike, be it in the middle or at the end.
     pub(super) const PARTIAL: i32 = 6;
 
     pub(super) fn item(status: i32) -> &'static str {
         match status {
+            PREPARE => "EM_I_PREPARE",
             RUNNING => "EM_I_RUNNING",
             SUCCESS => "EM_I_SUCCESS",
             FAILED => "EM_I_FAILED",
+            CANCEL => "EM_I_CANCEL",
             _ => "EM_I_NOT_START",
         }
     }
@@ -45,36 +55,106 @@ impl Tasks {
         self.held().get(task).cloned()
     }
 
-    fn set(&self, task: &str, index: usize, change: impl FnOnce(&mut TaskItemRsp)) {
-        if let Some(held) = self.held().get_mut(task)
-            && let Some(item) = held.items.get_mut(index)
-        {
-            change(item);
-            item.status_info = status::item(item.status).into();
-            held.status = overall(&held.items);
-        }
+    fn set(
+        &self,
+        task: &str,
+        index: usize,
+        change: impl FnOnce(&mut TaskItemRsp),
+    ) -> Option<TaskItemRsp> {
+        let mut held = self.held();
+        let held = held.get_mut(task)?;
+        let item = held.items.get_mut(index)?;
+        change(item);
+        item.status_info = status::item(item.status).into();
+        let item = item.clone();
+        held.status = overall(&held.items);
+        Some(item)
     }
 }
 
 fn overall(items: &[TaskItemRsp]) -> i32 {
-    let all = |status| items.iter().all(|item| item.status == status);
-    let ended = |item: &TaskItemRsp| matches!(item.status, status::SUCCESS | status::FAILED);
-    if all(status::NOT_START) {
-        status::NOT_START
-    } else if all(status::SUCCESS) {
-        status::SUCCESS
-    } else if all(status::FAILED) {
-        status::FAILED
-    } else if items.iter().any(ended) {
-        status::PARTIAL
+    let first = items.first().map_or(status::NOT_START, |item| item.status);
+    if items.iter().all(|item| item.status == first) {
+        first
     } else {
-        status::RUNNING
+        status::PARTIAL
+    }
+}
+
+/// Whether a task is kept: all of it publishes.
+fn is_kept(task: &TaskReq) -> bool {
+    let mut items = task.items.iter();
+    !task.items.is_empty() && items.all(|item| item.command.contains("patch_tars"))
+}
+
+fn row(item: &TaskItemRsp) -> TaskItemRow {
+    let pairs = item.request.parameters.0.iter();
+    let parameters: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    TaskItemRow {
+        item_no: item.request.item.clone(),
+        application: item.request.application.clone(),
+        server_name: item.request.server.clone(),
+        node_name: item.request.node.clone(),
+        command: item.request.command.clone(),
+        parameters: parameters.join("&"),
+        start_time: item.start.clone(),
+        end_time: item.end.clone(),
+        status: i64::from(item.status),
+        log: item.log.clone(),
+    }
+}
+
+/// What is told of a task that only the tables know.
+fn remembered(task: TaskRow) -> TaskRsp {
+    let number = task.task_no;
+    let items = task.items.into_iter().map(|item| {
+        let pairs = item
+            .parameters
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let status = i32::try_from(item.status).unwrap_or_default();
+        TaskItemRsp {
+            request: TaskItemReq {
+                task: number.clone(),
+                item: item.item_no,
+                application: item.application,
+                server: item.server_name,
+                node: item.node_name,
+                command: item.command,
+                parameters: Pairs(pairs.collect()),
+                ..TaskItemReq::default()
+            },
+            start: item.start_time,
+            end: item.end_time,
+            status,
+            status_info: status::item(status).into(),
+            ..TaskItemRsp::default()
+        }
+    });
+    let items: Vec<TaskItemRsp> = items.collect();
+    TaskRsp {
+        status: overall(&items),
+        items,
+        task: number.clone(),
+        serial: task.serial,
+        user: task.user_name,
+        created: task.create_time,
+        log: String::new(),
     }
 }
 
 impl Admin {
+    /// How a task stands, by memory or else by the tables; none that is not known.
+    pub(super) fn find_task(&self, task: &str) -> Option<TaskRsp> {
+        self.tasks.find(task).or_else(|| {
+            let kept = self.done("cannot read a task", self.store.task(task));
+            kept.flatten().map(remembered)
+        })
+    }
+
     /// Begins a task, and returns at once whatever comes of it.
-    pub(super) fn begin(self: &Arc<Self>, task: TaskReq) {
+    pub(super) fn begin(self: &Arc<Self>, mut task: TaskReq) {
         let items = task.items.iter().map(|item| TaskItemRsp {
             request: item.clone(),
             status: status::NOT_START,
@@ -85,60 +165,131 @@ impl Admin {
             items: items.collect(),
             task: task.task.clone(),
             serial: task.serial,
-            user: task.user,
+            user: task.user.clone(),
             status: status::NOT_START,
             created: local_time(),
             log: String::new(),
         };
+        if is_kept(&task) {
+            let kept = self.store.add_task(&TaskRow {
+                task_no: begun.task.clone(),
+                serial: begun.serial,
+                user_name: begun.user.clone(),
+                create_time: begun.created.clone(),
+                items: begun.items.iter().map(row).collect(),
+            });
+            self.done("cannot keep a task", kept);
+        }
         self.tasks.held().insert(task.task.clone(), begun);
+        if self.own.lies.tells(Lie::TaskNeverBegun) {
+            return;
+        }
         let admin = Arc::clone(self);
         thread::spawn(move || {
-            let runs = task.items.into_iter().enumerate().map(|(index, item)| {
-                let (admin, number) = (Arc::clone(&admin), task.task.clone());
-                thread::spawn(move || admin.run_item(&number, index, &item))
-            });
-            if task.serial {
-                runs.for_each(|run| drop(run.join()));
-            } else {
-                let runs: Vec<_> = runs.collect();
-                runs.into_iter().for_each(|run| drop(run.join()));
+            if let Err((which, words)) = admin.prepare_task(&mut task) {
+                for index in 0..task.items.len() {
+                    admin.end(&task, index, status::FAILED, |item| {
+                        if which.is_none_or(|which| which == index) {
+                            item.log.clone_from(&words);
+                        }
+                    });
+                }
+                return;
             }
+            let task = Arc::new(task);
+            let mut runs = Vec::new();
+            let mut well = true;
+            for index in 0..task.items.len() {
+                if !well {
+                    admin.end(&task, index, status::CANCEL, |_| {});
+                    continue;
+                }
+                let (admin, task_of_run) = (Arc::clone(&admin), Arc::clone(&task));
+                let run = thread::spawn(move || admin.run_item(&task_of_run, index));
+                if task.serial {
+                    well = run.join().unwrap_or(false);
+                } else {
+                    runs.push(run);
+                }
+            }
+            runs.into_iter().for_each(|run| drop(run.join()));
         });
     }
 
-    fn run_item(&self, task: &str, index: usize, item: &TaskItemReq) {
-        self.tasks.set(task, index, |running| {
-            running.status = status::RUNNING;
-            running.start = local_time();
-        });
-        let (ret, log) = self.carry_out(item);
-        self.tasks.set(task, index, |ended| {
-            ended.status = if ret == 0 {
-                status::SUCCESS
-            } else {
-                status::FAILED
-            };
-            ended.end = local_time();
-            ended.log = log;
-            ended.percent = if ret == 0 { 100 } else { 0 };
+    fn prepare_task(&self, task: &mut TaskReq) -> Result<(), (Option<usize>, String)> {
+        for index in 0..task.items.len() {
+            if task.items[index].command.contains("patch") {
+                self.note(task, index, |item| {
+                    item.status = status::PREPARE;
+                    item.start = local_time();
+                });
+            }
+        }
+        self.prepare_all(&mut task.items)
+    }
+
+    /// Notes how an item stands.
+    fn note(&self, task: &TaskReq, index: usize, change: impl FnOnce(&mut TaskItemRsp)) {
+        if let Some(item) = self.tasks.set(&task.task, index, change)
+            && is_kept(task)
+        {
+            let noted = self.store.set_task_item(&row(&item));
+            self.done("cannot note a task", noted);
+        }
+    }
+
+    /// Notes that an item has come to its end.
+    fn end(
+        &self,
+        task: &TaskReq,
+        index: usize,
+        status: i32,
+        change: impl FnOnce(&mut TaskItemRsp),
+    ) {
+        if self.own.lies.tells(Lie::TaskStuck) {
+            return;
+        }
+        self.note(task, index, |item| {
+            item.status = status;
+            item.end = local_time();
+            change(item);
         });
     }
 
-    fn carry_out(&self, item: &TaskItemReq) -> (i32, String) {
+    /// Carries out an item; whether that went well.
+    fn run_item(&self, task: &TaskReq, index: usize) -> bool {
+        self.note(task, index, |item| {
+            item.status = status::RUNNING;
+            item.start = local_time();
+        });
+        let (ret, log) = self.carry_out(task, index);
+        let status = match ret {
+            0 => status::SUCCESS,
+            _ => status::FAILED,
+        };
+        self.end(task, index, status, |item| item.log = log);
+        ret == 0
+    }
+
+    fn carry_out(&self, task: &TaskReq, index: usize) -> (i32, String) {
+        let item = &task.items[index];
         let key = ServerKey::new(&item.application, &item.server, &item.node);
         match item.command.as_str() {
             "start" => self.start_and_wait(&key),
             "stop" => self.stop_and_wait(&key),
-            "restart" => {
-                let (ret, log) = self.command_and_wait(&key, "stopServer");
-                if ret != 0 {
+            "restart" => self.restart_and_wait(&key),
+            "patch_tars" => {
+                let (ret, log) = self.patch_and_wait(item, |percent| {
+                    self.tasks
+                        .set(&task.task, index, |item| item.percent = percent);
+                });
+                if ret != 0 || parameter(item, "bak_flag") == "1" {
                     return (ret, log);
                 }
-                self.set(&key, &Change::Flow(true));
-                self.start_and_wait(&key)
+                self.restart_and_wait(&key)
             }
             "undeploy_tars" => self.undeploy(&key),
-            other => (-1, format!("the stand-in cannot carry out '{other}'")),
+            _ => (-1, "command not support!".to_owned()),
         }
     }
 
@@ -156,6 +307,16 @@ impl Admin {
         });
         let (ret, words) = outcome.plain();
         (ret, String::from_utf8_lossy(&words).into_owned())
+    }
+
+    /// What was set inactive is active afterwards.
+    fn restart_and_wait(&self, key: &ServerKey) -> (i32, String) {
+        let (ret, log) = self.command_and_wait(key, "stopServer");
+        if ret != 0 {
+            return (ret, log);
+        }
+        self.set(key, &Change::Flow(true));
+        self.start_and_wait(key)
     }
 
     fn start_and_wait(&self, key: &ServerKey) -> (i32, String) {

@@ -17,10 +17,12 @@ use tarsops_wire::interface::{EndpointF, field};
 use tarsops_wire::packet::Response;
 
 use super::super::conf::Endpoint;
+use super::super::lies::{Lie, Lies};
 use super::super::log::{Log, since_1970};
 use super::super::net::{Client, body};
-use super::super::shapes::{LoadInfo, NodeInfo, ServerDescriptor, ServerStateInfo};
+use super::super::shapes::{LoadInfo, NodeInfo, PatchResult, ServerDescriptor, ServerStateInfo};
 use super::super::timings::Timings;
+use super::patch::Patches;
 use super::servers::Servers;
 
 const QUERY: &str = "tars.tarsregistry.QueryObj";
@@ -44,6 +46,8 @@ pub(super) struct Agent {
     pub(super) timings: Timings,
     pub(super) log: Log,
     pub(super) servers: Servers,
+    pub(super) patches: Patches,
+    pub(super) lies: Lies,
     /// The registries of the locator.
     pub(super) queries: Vec<SocketAddr>,
     /// Its name; empty until the registry has told it, where it was started without one.
@@ -70,6 +74,8 @@ impl Agent {
             timings,
             log,
             servers,
+            patches: Patches::default(),
+            lies: Lies::own(),
             queries,
             name: Mutex::new(name.unwrap_or_default().to_owned()),
             registry: Mutex::default(),
@@ -182,7 +188,11 @@ impl Agent {
                 self.servers.forget_reports();
             }
         }
-        for (application, server) in self.servers.dead() {
+        let dead = match self.lies.tells(Lie::StartFails) {
+            true => Vec::new(),
+            false => self.servers.dead(),
+        };
+        for (application, server) in dead {
             let (_, words) = self.servers.start(&application, &server);
             self.log
                 .write(&format!("INFO|{application}.{server} was dead: {words}"));
@@ -214,6 +224,21 @@ impl Agent {
                 w.put(4, library);
             }),
         );
+    }
+
+    /// Tells what was published (`CommandPatch.cpp`, `updatePatchResult`).
+    pub(super) fn patched(&self, result: &PatchResult) -> Result<(), String> {
+        self.ask("updatePatchResult", body(|w| w.put(1, result)))
+            .map(drop)
+            .map_err(|_| {
+                "patch succ but update version and user fault, get registry proxy fail".into()
+            })
+    }
+
+    /// Where an object is.
+    pub(super) fn places(&self, object: &str) -> Vec<SocketAddr> {
+        let found = self.find("findObjectById4Any", object).unwrap_or_default();
+        found.iter().filter_map(|at| at.address().ok()).collect()
     }
 
     /// The servers of this node, all or one.

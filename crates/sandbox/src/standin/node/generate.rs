@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::super::conf::{Endpoint, Section};
 use super::super::shapes::ServerDescriptor;
 use super::agent::Agent;
+use crate::framework::Component;
 
 /// Where a server's configuration is generated.
 pub(super) fn place(data: &Path, application: &str, server: &str) -> PathBuf {
@@ -22,11 +23,17 @@ pub(super) fn place(data: &Path, application: &str, server: &str) -> PathBuf {
 
 /// Writes the configuration of a server of the framework.
 pub(super) fn write(agent: &Agent, of: &ServerDescriptor) -> Result<(), String> {
-    if of.application != "tars" || of.exe.is_empty() {
+    if of.application != "tars" {
         return Ok(());
     }
     let path = place(&agent.data, &of.application, &of.server);
-    let exe = Path::new(&of.exe);
+    let exe = if of.exe.is_empty() {
+        let own = agent.data.join(format!("{}.{}", of.application, of.server));
+        own.join("bin").join(&of.server)
+    } else {
+        PathBuf::from(&of.exe)
+    };
+    let exe = exe.as_path();
     let shipped = exe.parent().and_then(Path::parent).map(|root| {
         let name = format!("{}.{}.config.conf", of.application, of.server);
         root.join("conf").join(name)
@@ -62,6 +69,7 @@ fn text(agent: &Agent, of: &ServerDescriptor, old: &Section, exe: &Path) -> Resu
     let logs = tars.unwrap_or(Path::new("/")).join("app_log");
     let bin = exe.parent().unwrap_or(Path::new("/"));
     let own = agent.data.join(format!("{}.{}", of.application, of.server));
+    let localip = before("localip").unwrap_or_else(|| agent.name());
     let values = [
         ("enableset", "n".to_owned()),
         ("setdivision", "NULL".to_owned()),
@@ -69,9 +77,9 @@ fn text(agent: &Agent, of: &ServerDescriptor, old: &Section, exe: &Path) -> Resu
         ("modulename", format!("{}.{}", of.application, of.server)),
         ("app", of.application.clone()),
         ("server", of.server.clone()),
-        ("localip", before("localip").unwrap_or_else(|| agent.name())),
+        ("localip", localip),
         ("nodename", agent.name()),
-        ("local", before("local").unwrap_or_default()),
+        ("local", before("local").unwrap_or_else(|| local(agent, of))),
         ("basepath", bin.display().to_string()),
         ("datapath", own.join("data").display().to_string()),
         ("logpath", logs.display().to_string()),
@@ -98,4 +106,22 @@ fn text(agent: &Agent, of: &ServerDescriptor, old: &Section, exe: &Path) -> Resu
         conf.at_mut(&["tars", "standin"]).join(standin, false);
     }
     Ok(conf.render())
+}
+
+/// Where the administration object of a server listens that never had a configuration: on the address
+/// of its adapters, at the framework's port, or at one that is free.
+fn local(agent: &Agent, of: &ServerDescriptor) -> String {
+    let adapters = of.adapters.0.iter();
+    let host = adapters
+        .filter_map(|(_, adapter)| Endpoint::parse(&adapter.endpoint).ok())
+        .map(|endpoint| endpoint.host)
+        .next()
+        .unwrap_or_else(|| agent.name());
+    let free = || {
+        let listener = std::net::TcpListener::bind((host.as_str(), 0));
+        let address = listener.and_then(|listener| listener.local_addr());
+        address.map_or(0, |address| address.port())
+    };
+    let port = Component::named(&of.server).map_or_else(free, |component| component.local);
+    format!("tcp -h {host} -p {port} -t 3000")
 }

@@ -18,6 +18,7 @@ use tarsops_wire::packet::{Request, Response};
 
 use super::super::component::end_self;
 use super::super::conf::Endpoint;
+use super::super::lies::Lie;
 use super::super::net::{body, read_frame};
 use super::super::shapes::{PatchInfo, ReportNode, Reported, Text};
 use super::agent::Agent;
@@ -190,6 +191,15 @@ fn obey(agent: &Arc<Agent>, link: &Link, function: &str, message: &Response) {
                 .notify(&application, &server, &word(message, 5));
             (ret, words.into_bytes())
         }
+        "patchPro" => {
+            if let Some(time) = agent.lies.busy() {
+                thread::sleep(time);
+            }
+            match field(message, 3) {
+                Ok(Some(request)) => super::patch::begin(agent, request),
+                _ => (-1, "the request cannot be read".into()),
+            }
+        }
         "getPatchPercent" => patch_percent(agent, &application, &server),
         // The real one reports something that AdminRegistry cannot read.
         "getNodeLoad" => return,
@@ -209,7 +219,7 @@ fn obey(agent: &Arc<Agent>, link: &Link, function: &str, message: &Response) {
 }
 
 /// Has the registry's word on one server.
-fn loaded(agent: &Agent, application: &str, server: &str) -> Result<(), String> {
+pub(super) fn loaded(agent: &Agent, application: &str, server: &str) -> Result<(), String> {
     let found = agent.load(application, server)?;
     if found.is_empty() {
         agent.servers.forget(application, server);
@@ -235,7 +245,12 @@ fn start(agent: &Agent, application: &str, server: &str) -> (i32, Vec<u8>) {
     {
         return refused();
     }
-    let (ret, words) = agent.servers.start(application, server);
+    let (ret, words) = match agent.servers.place(application, server) {
+        Some(exe) if agent.lies.tells(Lie::StartFails) => {
+            (-1, format!("find server exe: {}", exe.display()))
+        }
+        _ => agent.servers.start(application, server),
+    };
     if ret != 0 {
         return (ret, format!("error:{words}").into());
     }
@@ -268,18 +283,15 @@ fn stop(agent: &Agent, application: &str, server: &str) -> (i32, Vec<u8>) {
     (ret, words.into())
 }
 
-/// Nothing was ever published here (`ServerObject.cpp`, `getPatchPercent`).
+/// How far it is with what it publishes.
 fn patch_percent(agent: &Agent, application: &str, server: &str) -> (i32, Vec<u8>) {
-    let known = agent.servers.knows(application, server);
-    let result = if known {
-        String::new()
-    } else {
-        format!("getPatchPercent [{application}.{server}] server not exist")
-    };
-    let info = PatchInfo {
-        result,
-        ..PatchInfo::default()
-    };
-    let ret = if known { -1 } else { LOAD_DESC };
+    if !agent.servers.knows(application, server) {
+        let info = PatchInfo {
+            result: format!("getPatchPercent [{application}.{server}] server not exist"),
+            ..PatchInfo::default()
+        };
+        return (LOAD_DESC, body(|w| info.write_fields(w)));
+    }
+    let (ret, info) = agent.patches.percent(application, server);
     (ret, body(|w| info.write_fields(w)))
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod generate;
 mod link;
+mod patch;
 mod rewrite;
 mod servers;
 

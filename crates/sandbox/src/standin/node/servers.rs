@@ -113,6 +113,11 @@ impl Servers {
         Some((self.executable(&known.descriptor), known.stopping))
     }
 
+    /// Where a server's program is, or would be.
+    pub(super) fn place(&self, application: &str, server: &str) -> Option<PathBuf> {
+        self.find(application, server).map(|(exe, _)| exe)
+    }
+
     /// The library that a server was built with, by its own word.
     pub(super) fn library(&self, application: &str, server: &str) -> Option<String> {
         let (exe, _) = self.find(application, server)?;
@@ -252,7 +257,8 @@ impl Servers {
             .stderr(Stdio::null())
             .spawn();
         match child {
-            Err(error) => return (-1, format!("server start error: {error}")),
+            // The real one starts a script, and then finds no process.
+            Err(_) => return (-1, format!("find server exe: {}", exe.display())),
             // Whoever starts a process hears of its end.
             Ok(mut child) => drop(thread::spawn(move || child.wait())),
         }
