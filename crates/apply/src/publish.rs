@@ -145,8 +145,8 @@ pub trait Publish: Send + Sync {
         to: &'a str,
     ) -> BoxFuture<'a, Result<bool, String>>;
 
-    /// Waits for its turn: one package of a server at a time.
-    fn turn(&self, component: Component) -> BoxFuture<'_, OwnedMutexGuard<()>>;
+    /// Waits for its turn at `what`: one package of a server at a time, and one way back on a host.
+    fn turn(&self, what: &str) -> BoxFuture<'_, OwnedMutexGuard<()>>;
 }
 
 /// Publishes the program of `change`. `Ok` if the host shows it; [`Verdict::LeftFailed`] if the host
@@ -191,7 +191,7 @@ pub(crate) async fn act(
     });
     keep(run, step, node, change, file, names, end).await?;
 
-    let _turn = publisher.turn(component).await;
+    let _turn = publisher.turn(component.name()).await;
     if let Err(why) = publisher.prepare(component, &package).await {
         let told = cause(&Evidence {
             via,
@@ -213,7 +213,9 @@ pub(crate) async fn act(
     let patience = match &ended {
         Ended::Seen => return Ok(()),
         Ended::Success { .. } => GRACE,
-        Ended::Failed { .. } | Ended::Refused(_) => LATE,
+        Ended::Failed { .. } | Ended::Refused(_) => {
+            LATE.min(Duration::from_secs(run.desired.policy.deadline))
+        }
         Ended::Stuck { .. } | Ended::NotFound(_) => Duration::ZERO,
     };
     let until = Instant::now() + patience;
@@ -463,6 +465,14 @@ pub(crate) async fn name_again(run: &Run<'_>, change: &AgentChange, end: &mut St
             "its row names package {from}, though {to} runs again: {why}"
         )),
     }
+}
+
+/// Waits until no other publication goes back on the host of this one: a host changes one thing at a
+/// time, and would refuse.
+pub(crate) async fn turn_back(run: &Run<'_>, end: &StepEnd) -> Option<OwnedMutexGuard<()>> {
+    let published = end.intent.as_ref()?.change.publish.is_some();
+    let publisher = run.publish.filter(|_| published)?;
+    Some(publisher.turn(&format!("host {}", end.node)).await)
 }
 
 /// Writes down how a publication ended, where the host's own changes leave their verdicts.

@@ -67,7 +67,7 @@ pub(crate) fn keep_program(
          if [ \"$now\" != absent ]; then cp -p \"$f\" \"$d/before/1\"\n\
          [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
          stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"; fi\n\
-         printf '%s\\n' {run} >\"$B/fence.new\"\nmv -f \"$B/fence.new\" \"$B/fence\"\n\
+         printf '%s\\n' {run} >\"$B/fence.$$\"\nmv -f \"$B/fence.$$\" \"$B/fence\"\n\
          printf '%s' {intent} >\"$d/intent.tmp\"\n\
          {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\necho kept\n",
         base = folder(install),

@@ -88,7 +88,9 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
         // The host is content and the framework is not: the host is told to go back.
+        let turn = crate::publish::turn_back(run, &end).await;
         let back = Box::pin(take_one_back(run, &end, None)).await;
+        drop(turn);
         end.verdict = if back.verdict.is_good() {
             Verdict::RolledBack(why)
         } else {

@@ -49,7 +49,7 @@ pub struct Publisher<'a> {
     watch: &'a Watcher,
     spool: PathBuf,
     packages: Mutex<BTreeMap<(Component, Version), Known>>,
-    turns: Mutex<BTreeMap<Component, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl<'a> Publisher<'a> {
@@ -511,10 +511,10 @@ impl Publish for Publisher<'_> {
         })
     }
 
-    fn turn(&self, component: Component) -> BoxFuture<'_, OwnedMutexGuard<()>> {
+    fn turn(&self, what: &str) -> BoxFuture<'_, OwnedMutexGuard<()>> {
         let turn = {
             let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(component).or_default())
+            Arc::clone(all.entry(what.to_owned()).or_default())
         };
         Box::pin(turn.lock_owned())
     }

@@ -344,12 +344,13 @@ impl Access {
                     (node.as_str(),),
                 )
                 .await?;
-            type Server = (String, String, Option<String>, Option<String>);
+            type Word = Option<String>;
+            type Server = (String, String, Word, Word, Word);
             let servers: Result<Vec<Server>, mysql_async::Error> = conn
                 .exec(
                     "SELECT CAST(application AS CHAR), CAST(server_name AS CHAR), \
-                     CAST(setting_state AS CHAR), CAST(present_state AS CHAR) \
-                     FROM db_tars.t_server_conf WHERE node_name = ?",
+                     CAST(setting_state AS CHAR), CAST(present_state AS CHAR), \
+                     CAST(patch_version AS CHAR) FROM db_tars.t_server_conf WHERE node_name = ?",
                     (node.as_str(),),
                 )
                 .await;
@@ -373,12 +374,13 @@ impl Access {
             heartbeat_age: cell(&mut row, "heartbeat_age"),
             ..NodeRow::default()
         });
-        let server = |(application, server, setting, present)| ServerRow {
+        let server = |(application, server, setting, present, patch_version)| ServerRow {
             application,
             server,
             node: node.to_string(),
             setting,
             present,
+            patch_version,
             ..ServerRow::default()
         };
         Ok((

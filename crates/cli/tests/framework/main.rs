@@ -14,5 +14,6 @@ mod expand;
 mod faults;
 mod gates;
 mod killed;
+mod publish;
 mod registries;
 mod truth;

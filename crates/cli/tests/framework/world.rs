@@ -32,6 +32,16 @@ pub(crate) const CORE: [&str; 4] = [
     "tarspatch",
 ];
 
+/// The basic services.
+pub(crate) const BASIC: [&str; 6] = [
+    "tarsstat",
+    "tarsproperty",
+    "tarsnotify",
+    "tarslog",
+    "tarsquerystat",
+    "tarsqueryproperty",
+];
+
 /// A cluster: host 1 is the master, host 2 a slave, the others plain nodes.
 pub(crate) struct World {
     pub(crate) database: MariaDb,
@@ -171,6 +181,16 @@ impl World {
         world.tarsops(["apply", "-y"]).exits(0);
         for version in [OLD, NEW, NEWER] {
             world.pack(&CORE, version, Behaviour::Healthy);
+        }
+        world.respec(|_| ());
+        world
+    }
+
+    /// As [`World::with_core`], with packages of the basic services as well.
+    pub(crate) fn with_basic(count: usize) -> Self {
+        let mut world = Self::with_core(count);
+        for version in [OLD, NEW, NEWER] {
+            world.pack(&BASIC, version, Behaviour::Healthy);
         }
         world.respec(|_| ());
         world

@@ -12,6 +12,7 @@
     reason = "a test binary uses a part of it"
 )]
 
+pub mod failures;
 pub mod framework;
 mod packages;
 mod running;

@@ -1,0 +1,288 @@
+//! Basic services, published and taken back; and the ways in which that fails.
+
+use std::time::Duration;
+
+use tarsops_sandbox::standin::Behaviour;
+use tarsops_sandbox::standin::lies::{self, Lie};
+
+use crate::support::Ran;
+use crate::support::failures::failure;
+use crate::support::wait_until;
+use crate::world::{BASIC, NEW, NEWER, OLD, PATIENCE, World};
+
+/// Where each of them is.
+const PLACES: [(usize, &str); 9] = [
+    (1, "tarsstat"),
+    (1, "tarsproperty"),
+    (1, "tarsnotify"),
+    (1, "tarslog"),
+    (1, "tarsquerystat"),
+    (1, "tarsqueryproperty"),
+    (2, "tarsnotify"),
+    (2, "tarsquerystat"),
+    (2, "tarsqueryproperty"),
+];
+
+fn digests(world: &World) -> Vec<String> {
+    PLACES
+        .iter()
+        .map(|(n, component)| world.installed(*n, component))
+        .collect()
+}
+
+/// Every one runs, once.
+#[track_caller]
+fn all_run(world: &World) {
+    for (n, component) in PLACES {
+        wait_until(component, PATIENCE, || world.pids(n, component).len() == 1);
+    }
+}
+
+/// The run that an apply has made.
+#[track_caller]
+fn run_of(applied: &Ran) -> String {
+    let line = applied.err.lines().find_map(|l| l.strip_prefix("run "));
+    line.unwrap().to_owned()
+}
+
+/// The digest of the program that a process of the component on host `n` runs.
+#[track_caller]
+fn running(world: &World, n: usize, component: &str) -> String {
+    let pids = world.pids(n, component);
+    assert_eq!(pids.len(), 1, "{component} on {n}");
+    let bytes = std::fs::read(format!("/proc/{}/exe", pids[0])).unwrap();
+    tarsops_model::digest::Digest::of(&bytes).to_string()
+}
+
+fn row_names(world: &World, component: &str) -> String {
+    let node = world.node(1);
+    let said = world.sql(&format!(
+        "SELECT patch_version FROM db_tars.t_server_conf WHERE server_name = '{component}' AND node_name = '{node}'"
+    ));
+    said.trim().to_owned()
+}
+
+/// What the failure of that name says of a run.
+#[track_caller]
+fn as_told(ran: &Ran, name: &str) {
+    let f = failure(name);
+    ran.exits(f.code.unwrap());
+    if !f.told.is_empty() {
+        let all = format!("{}{}", ran.out, ran.err);
+        assert!(all.contains(f.told), "{name}: {all}");
+    }
+}
+
+fn tell(world: &World, n: usize, component: &str, all: &[Lie]) {
+    lies::tell(&world.tars(n).join(component), all).unwrap();
+}
+
+/// tarslog is published while somebody lies, once up and once down.
+#[track_caller]
+fn published(world: &mut World, name: &str, version: &'static str) {
+    let before = running(world, 1, "tarslog");
+    let named = row_names(world, "tarslog");
+    world.respec(|s| s.version = version);
+    let ran = world.tarsops(["apply", "-y", "--on", "tarslog"]);
+    as_told(&ran, name);
+    let f = failure(name);
+    let now = running(world, 1, "tarslog");
+    if f.code == Some(0) {
+        assert_ne!(now, before, "{name}");
+        assert_eq!(now, world.installed(1, "tarslog"), "{name}");
+    } else {
+        assert_eq!(now, before, "{name}");
+        assert_eq!(world.installed(1, "tarslog"), before, "{name}");
+        assert_eq!(row_names(world, "tarslog"), named, "{name}");
+    }
+}
+
+#[test]
+fn straight_through_tars() {
+    let world = &mut World::with_basic(3);
+    an_upgrade_is_published_and_taken_back(world);
+    what_is_missing_is_deployed(world);
+}
+
+fn an_upgrade_is_published_and_taken_back(world: &mut World) {
+    let old = digests(world);
+    world.respec(|s| s.version = NEW);
+    let planned = world.tarsops(["plan"]);
+    planned
+        .exits(2)
+        .says("publish tarslog")
+        .says("basic services")
+        .says("straight through Tars");
+    let applied = world.tarsops(["apply", "-y"]);
+    applied.exits(0).says("Apply: converged");
+    let new = digests(world);
+    assert!(old.iter().zip(&new).all(|(old, new)| old != new));
+    all_run(world);
+    world.tarsops(["drift"]).exits(0);
+    // One archive of each, however many nodes it went to.
+    let count = world.sql("SELECT COUNT(*), COUNT(DISTINCT server) FROM db_tars.t_server_patchs");
+    assert_eq!(count.trim(), "6\t6");
+    let named = row_names(world, "tarslog");
+    // Back, and forth again: what was uploaded once is known.
+    let run = run_of(&applied);
+    world.tarsops(["rollback", &run, "-y"]).exits(0);
+    assert_eq!(digests(world), old);
+    all_run(world);
+    assert_eq!(row_names(world, "tarslog"), OLD);
+    let again = world.tarsops(["apply", "-y"]);
+    again.exits(0);
+    assert_eq!(digests(world), new);
+    assert_eq!(row_names(world, "tarslog"), named);
+    let count = world.sql("SELECT COUNT(*) FROM db_tars.t_server_patchs");
+    assert_eq!(count.trim(), "6");
+}
+
+/// Neither rows nor files nor a process are left of it.
+fn take_away(world: &World, n: usize, component: &str) {
+    let node = world.node(n);
+    for table in ["t_server_conf", "t_adapter_conf"] {
+        world.sql(&format!(
+            "DELETE FROM db_tars.{table} WHERE server_name = '{component}' AND node_name = '{node}'"
+        ));
+    }
+    // Its tarsnode starts what is active until it has read the rows anew.
+    wait_until("it to stay away", PATIENCE, || {
+        for pid in world.pids(n, component) {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(1500));
+        world.pids(n, component).is_empty()
+    });
+    std::fs::remove_dir_all(world.tars(n).join(component)).unwrap();
+}
+
+fn what_is_missing_is_deployed(world: &mut World) {
+    for component in ["tarslog", "tarsstat"] {
+        take_away(world, 1, component);
+        let planned = world.tarsops(["plan"]);
+        planned
+            .exits(2)
+            .says(&format!("rows of {component}"))
+            .says(&format!("publish {component} {NEW}"));
+        let applied = world.tarsops(["apply", "-y"]);
+        applied.exits(0).says("Apply: converged");
+        assert_eq!(running(world, 1, component), world.installed(1, component));
+        world.tarsops(["drift"]).exits(0);
+        let run = run_of(&applied);
+        if component == "tarsstat" {
+            // And away again, rows included.
+            world.tarsops(["rollback", &run, "-y"]).exits(0);
+            assert!(world.pids(1, component).is_empty());
+            assert_eq!(row_names(world, component), "");
+        }
+    }
+    world.tarsops(["apply", "-y"]).exits(0);
+    world.tarsops(["drift"]).exits(0);
+}
+
+#[test]
+fn ways_to_fail_straight_through_tars() {
+    let world = &mut World::with_basic(3);
+    world.respec(|s| s.deadline = "10s");
+    let admin = "tarsAdminRegistry";
+    for (name, at, lie, version) in [
+        ("task-refused", admin, Lie::TaskRefused, NEW),
+        ("task-unanswered", admin, Lie::TaskUnanswered, NEWER),
+        ("task-stuck", admin, Lie::TaskStuck, NEW),
+        ("task-swallowed", admin, Lie::TaskNeverBegun, NEWER),
+        (
+            "node-busy",
+            "tarsnode",
+            Lie::Busy(Duration::from_secs(6)),
+            NEWER,
+        ),
+        ("garbled", "tarspatch", Lie::Garbled, NEW),
+        ("start-fails", "tarsnode", Lie::StartFails, NEW),
+    ] {
+        world.respec(|s| s.framework = "  allow_downgrade: true\n");
+        tell(world, 1, at, &[lie]);
+        published(world, name, version);
+        tell(world, 1, at, &[]);
+    }
+    for (name, behaviour) in [
+        ("crashes", Behaviour::CrashAtStart),
+        ("never-listens", Behaviour::NeverListens),
+    ] {
+        world.pack(&["tarslog"], OLD, behaviour);
+        std::fs::remove_file(world.dir().join("cluster.yaml.lock")).unwrap();
+        world.tarsops(["package", "lock"]).exits(0);
+        published(world, name, OLD);
+    }
+    world.pack(&["tarslog"], OLD, Behaviour::Healthy);
+    std::fs::remove_file(world.dir().join("cluster.yaml.lock")).unwrap();
+    world.tarsops(["package", "lock"]).exits(0);
+    who_is_silent(world);
+    what_is_not_begun(world);
+    // And when all is well again, so is the next run.
+    world.respec(|s| s.version = NEW);
+    world.tarsops(["apply", "-y"]).exits(0);
+    world.tarsops(["drift"]).exits(0);
+    all_run(world);
+}
+
+fn who_is_silent(world: &mut World) {
+    for (name, component) in [
+        ("tarspatch-down", "tarspatch"),
+        ("node-down", "tarsnode"),
+        ("admin-down", "tarsAdminRegistry"),
+    ] {
+        world.freeze(1, component);
+        published(world, name, NEW);
+        world.thaw(1, component);
+    }
+}
+
+fn what_is_not_begun(world: &mut World) {
+    let before = running(world, 1, "tarslog");
+    let log = "SET setting_state = 'inactive' WHERE server_name = 'tarslog'";
+    let row = format!("UPDATE db_tars.t_server_conf {log}");
+    world.sql(&row);
+    as_told(
+        &world.tarsops(["apply", "-y", "--on", "tarslog"]),
+        "stopped",
+    );
+    world.sql(&row.replace("'inactive'", "'active'"));
+    assert_eq!(world.installed(1, "tarslog"), before);
+
+    let template = "UPDATE db_tars.t_profile_template SET profile = ";
+    let of = "WHERE template_name = 'tars.tarslog'";
+    let kept = world.sql(&format!(
+        "SELECT HEX(profile) FROM db_tars.t_profile_template {of}"
+    ));
+    world.sql(&format!("{template}'<tars>\\n<reap>\\n</tars>\\n' {of}"));
+    as_told(
+        &world.tarsops(["apply", "-y", "--on", "tarslog"]),
+        "template-unreadable",
+    );
+    world.sql(&format!("{template}UNHEX('{}') {of}", kept.trim()));
+
+    let spec = std::fs::read_to_string(world.dir().join("cluster.yaml")).unwrap();
+    let other = spec.replace(
+        "nodes:\n",
+        "components:\n  tarslog: {version: 3.0.16}\nnodes:\n",
+    );
+    std::fs::write(world.dir().join("cluster.yaml"), other).unwrap();
+    let ran = world.tarsops(["apply", "-y", "--on", "tarslog"]);
+    as_told(&ran, "no-package");
+    std::fs::write(world.dir().join("cluster.yaml"), spec).unwrap();
+    assert_eq!(running(world, 1, "tarslog"), before);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let world = &mut World::with_basic(2);
+    take_away(world, 1, "tarslog");
+    let ip = world.cluster.facts().hosts[0].ip;
+    let held = std::net::TcpListener::bind((ip, 18913)).unwrap();
+    let ran = world.tarsops(["apply", "-y"]);
+    as_told(&ran, "port-taken");
+    drop(held);
+    world.tarsops(["apply", "-y"]).exits(0);
+    assert_eq!(BASIC.len(), 6);
+}
