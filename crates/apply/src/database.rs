@@ -24,7 +24,7 @@ use crate::execute::{Progress, Run};
 use crate::journal::Event;
 use crate::records;
 use crate::scripts;
-use crate::step::{StepEnd, Verdict, folder_name, holds};
+use crate::step::{StepEnd, Verdict, folder_name, holds, ready};
 
 /// How long a look or a statement may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result
     if !again && holds(&step.post, master, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
     }
-    holds(&step.pre, master, &seen).map_err(Verdict::Moved)?;
+    ready(&step.pre, master, &seen)?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;

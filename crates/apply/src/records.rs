@@ -131,8 +131,10 @@ pub(crate) fn keep_dump(install: &AbsPath, digest: &Digest, keep: usize) -> Stri
          numbers() {{ ls \"$d\" | sed -n 's/^0*\\([0-9][0-9]*\\)\\.sql\\.gz$/\\1/p' | sort -n; }}\n\
          n=$(numbers | tail -n 1)\nf=$(printf '%04d.sql.gz' $((${{n:-0}} + 1)))\n\
          if command -v gzip >/dev/null 2>&1; then gzip -t <\"$S\"; fi\n\
-         chmod 600 \"$S\"\nprintf '%s  %s\\n' {digest} \"$f\" >\"$d/$f.sha256\"\n\
-         mv \"$S\" \"$d/$f\" || {{ rm -f \"$d/$f\" \"$d/$f.sha256\"; exit 1; }}\n\
+         cannot() {{ rm -f \"$d/$f\" \"$d/$f.sha256\"\n\
+         echo \"$d/$f cannot be written: is there room on its disk?\" >&2; exit 1; }}\n\
+         chmod 600 \"$S\"\nprintf '%s  %s\\n' {digest} \"$f\" >\"$d/$f.sha256\" || cannot\n\
+         mv \"$S\" \"$d/$f\" || cannot\n\
          {{ sync \"$d/$f\" 2>/dev/null || sync; }}\n\
          numbers | sort -rn | tail -n +{keep} | while read -r o; do\n\
          o=$(printf '%04d.sql.gz' \"$o\")\nrm -f \"$d/$o\" \"$d/$o.sha256\"\ndone\n\

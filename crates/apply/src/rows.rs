@@ -13,7 +13,7 @@ use tarsops_plan::plan::Step;
 
 use crate::execute::{Progress, Run};
 use crate::scripts;
-use crate::step::{StepEnd, Verdict, folder_name, holds};
+use crate::step::{StepEnd, Verdict, folder_name, holds, ready};
 
 /// How long a statement may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     if holds(&step.post, node, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
     }
-    holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    ready(&step.pre, node, &seen)?;
     if let Action::ForgetRegistry { registry, .. } = &step.action
         && run.watch.answers(registry).await
     {
@@ -260,19 +260,19 @@ async fn delete(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Ver
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    let retired = run
-        .watch
-        .retire(&step.action)
-        .await
-        .map_err(Verdict::LeftFailed)?;
+    let retired = run.watch.retire(&step.action).await.map_err(|why| {
+        Verdict::LeftFailed(format!(
+            "the rows could not be taken out of name resolution: {why}"
+        ))
+    })?;
     if retired > 0 {
         tokio::time::sleep(RELOAD).await;
     }
-    let deleted = run
-        .watch
-        .delete(&step.action)
-        .await
-        .map_err(Verdict::LeftFailed)?;
+    let deleted = run.watch.delete(&step.action).await.map_err(|why| {
+        Verdict::LeftFailed(format!(
+            "the rows are out of name resolution, and not deleted: {why}"
+        ))
+    })?;
     end.log.push(format!("{deleted} rows deleted"));
     Ok(())
 }

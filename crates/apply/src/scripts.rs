@@ -402,8 +402,10 @@ mod host;
 pub(crate) fn keep_rows(install: &AbsPath, name: &str, rows: &str) -> String {
     format!(
         "umask 077\nset -e\nd={base}/.tarsops/rows\nmkdir -p \"$d\"\n\
-         printf '%s' {rows} >\"$d/{name}.tmp\"\nsync \"$d/{name}.tmp\" 2>/dev/null || sync\n\
-         mv -f \"$d/{name}.tmp\" \"$d/{name}\"\necho kept\n",
+         cannot() {{ rm -f \"$d/{name}.tmp\"\n\
+         echo \"$d/{name} cannot be written: is there room on its disk?\" >&2; exit 1; }}\n\
+         printf '%s' {rows} >\"$d/{name}.tmp\" || cannot\nsync \"$d/{name}.tmp\" 2>/dev/null || sync\n\
+         mv -f \"$d/{name}.tmp\" \"$d/{name}\" || cannot\necho kept\n",
         base = quote(install.as_str()),
         rows = quote(rows),
     )

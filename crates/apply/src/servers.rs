@@ -15,7 +15,7 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 
 use crate::execute::{Progress, Run};
-use crate::step::{StepEnd, Verdict, holds};
+use crate::step::{StepEnd, Verdict, holds, ready};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     if holds(&step.post, node, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
     }
-    holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    ready(&step.pre, node, &seen)?;
     if start {
         connected(run, node).await?;
     }

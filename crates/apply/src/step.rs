@@ -177,7 +177,13 @@ async fn walk(
     if holds(&step.post, node, &seen).is_ok() && is_back(&step.action, node, &seen) {
         return Ok(Verdict::AlreadyDone);
     }
-    holds(&step.pre, node, &seen).map_err(Verdict::Moved)?;
+    let (asked, own): (Vec<Condition>, Vec<Condition>) = step
+        .pre
+        .iter()
+        .cloned()
+        .partition(Condition::is_of_framework);
+    holds(&own, node, &seen).map_err(Verdict::Moved)?;
+    ready(&asked, node, &seen)?;
     // What the row says now is what the registration will lose, not what it said when the plan was
     // made.
     let labels = match &step.action {
@@ -436,6 +442,23 @@ pub(crate) fn holds(
         match condition.eval(node, seen) {
             Truth::Holds => {}
             Truth::Fails(why) | Truth::Unknown(why) => return Err(why),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a step may begin: what is otherwise than when the plan was made has moved, and what cannot
+/// be seen has not.
+pub(crate) fn ready(
+    conditions: &[Condition],
+    node: &NodeName,
+    seen: &Inventory,
+) -> Result<(), Verdict> {
+    for condition in conditions {
+        match condition.eval(node, seen) {
+            Truth::Holds => {}
+            Truth::Fails(why) => return Err(Verdict::Moved(why)),
+            Truth::Unknown(why) => return Err(Verdict::NotStarted(why)),
         }
     }
     Ok(())

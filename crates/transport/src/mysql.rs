@@ -48,6 +48,37 @@ const INSTALLER_PASSWORD: &str = "Tars@2019";
 /// `ER_ACCOUNT_HAS_BEEN_LOCKED` as MySQL and MariaDB number it.
 const ACCESS_DENIED: [u16; 4] = [1045, 1698, 3118, 4151];
 
+/// Results for a user who may log in and not do this: `ER_DBACCESS_DENIED_ERROR`,
+/// `ER_TABLEACCESS_DENIED_ERROR`, `ER_COLUMNACCESS_DENIED_ERROR`,
+/// `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
+const NO_RIGHT: [u16; 4] = [1044, 1142, 1143, 1227];
+/// `ER_LOCK_WAIT_TIMEOUT` and `ER_LOCK_DEADLOCK`.
+const HELD: [u16; 2] = [1205, 1213];
+
+/// `ER_OPTION_PREVENTS_STATEMENT`, which other options give, too, and `ER_READ_ONLY_MODE`.
+fn is_closed(e: &mysql_async::ServerError) -> bool {
+    e.code == 1290 && e.message.contains("read-only") || e.code == 1836
+}
+
+/// `ER_DISK_FULL` and `ER_RECORD_FILE_FULL`, and files that cannot be written for `ENOSPC`.
+fn is_full(e: &mysql_async::ServerError) -> bool {
+    [1021, 1114].contains(&e.code) || e.message.contains("No space left on device")
+}
+
+/// How long the server waits for locks at most, in seconds, so that the server does not go on after us.
+fn lock_wait(deadline: Duration) -> u64 {
+    (deadline.as_secs() / 2).clamp(1, 10)
+}
+
+/// Has the server give up waiting for tables and rows that somebody holds, before we do.
+async fn bound_waits(conn: &mut Conn, deadline: Duration) -> Result<(), mysql_async::Error> {
+    let wait = lock_wait(deadline);
+    conn.query_drop(format!(
+        "SET SESSION lock_wait_timeout = {wait}, SESSION innodb_lock_wait_timeout = {wait}"
+    ))
+    .await
+}
+
 /// Servers that have offered this process no TLS.
 static PLAIN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -124,6 +155,44 @@ pub enum DatabaseError {
         /// The file.
         ca: PathBuf,
         /// Why.
+        why: String,
+    },
+    /// It lets our user in, and not do this.
+    #[error("the database {at} does not let {user} do this: {why}; grant it")]
+    NoRight {
+        /// Where.
+        at: Endpoint,
+        /// Who.
+        user: String,
+        /// Its words.
+        why: String,
+    },
+    /// It takes no changes.
+    #[error(
+        "the database {at} takes no changes: {why}; name the primary in `database.address`, or end the read-only state"
+    )]
+    ReadOnly {
+        /// Where.
+        at: Endpoint,
+        /// Its words.
+        why: String,
+    },
+    /// Its disk is full.
+    #[error("the database {at} has no room: {why}; make room on its disk")]
+    Full {
+        /// Where.
+        at: Endpoint,
+        /// Its words.
+        why: String,
+    },
+    /// Somebody else holds what is to be read or changed.
+    #[error(
+        "somebody holds a table or a row of the database {at}: {why}; `SHOW FULL PROCESSLIST` there says who"
+    )]
+    Held {
+        /// Where.
+        at: Endpoint,
+        /// Its words.
         why: String,
     },
     /// Something else.
@@ -203,6 +272,23 @@ impl Access {
             Error::Server(e) if ACCESS_DENIED.contains(&e.code) => DatabaseError::Denied {
                 at,
                 user: self.user.clone(),
+                why: e.message.clone(),
+            },
+            Error::Server(e) if NO_RIGHT.contains(&e.code) => DatabaseError::NoRight {
+                at,
+                user: self.user.clone(),
+                why: e.message.clone(),
+            },
+            Error::Server(e) if is_closed(e) => DatabaseError::ReadOnly {
+                at,
+                why: e.message.clone(),
+            },
+            Error::Server(e) if is_full(e) => DatabaseError::Full {
+                at,
+                why: e.message.clone(),
+            },
+            Error::Server(e) if HELD.contains(&e.code) => DatabaseError::Held {
+                at,
                 why: e.message.clone(),
             },
             Error::Driver(DriverError::NoClientSslFlagFromServer) => DatabaseError::NoTls(at),
@@ -502,6 +588,13 @@ async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, my
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_server_waits_for_locks_no_longer_than_we_do() {
+        for (seconds, waits) in [(1, 1), (6, 3), (300, 10)] {
+            assert_eq!(lock_wait(Duration::from_secs(seconds)), waits);
+        }
+    }
 
     #[test]
     fn a_secret_does_not_show() {

@@ -200,7 +200,7 @@ async fn a_dump_that_fails_leaves_nothing() {
     for tool in [tool.as_ref(), None] {
         let error = dump(&half, &file, tool).await.unwrap_err();
         assert!(
-            matches!(error, BackupError::Database(DatabaseError::Failed { .. })),
+            matches!(error, BackupError::Database(DatabaseError::NoRight { .. })),
             "{error:?}"
         );
         assert!(!format!("{error} {error:?}").contains("hunter2"));

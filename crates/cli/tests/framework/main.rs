@@ -1,7 +1,7 @@
 //! The whole program against a framework that speaks: registry, AdminRegistry, nodes and the other
 //! components as stand-ins on an embedded cluster, and a real MariaDB, all on loopback addresses.
 //!
-//! No root is needed. Without `mariadbd` the tests fail and say which package has it.
+//! No root is needed, but for small disks that are filled (`stops`). Without `mariadbd` the tests fail and say which package has it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]
@@ -16,4 +16,5 @@ mod gates;
 mod killed;
 mod publish;
 mod registries;
+mod stops;
 mod truth;

@@ -7,7 +7,7 @@ use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError};
+use super::{Access, DatabaseError, bound_waits};
 
 /// What the statements of a dump rely on: how texts are encoded, that a backslash is an escape, and
 /// that a 0 is a value.
@@ -95,6 +95,7 @@ impl Access {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
         let deleting = async {
+            bound_waits(&mut conn, deadline).await?;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
             let mut count = 0;
             for which in all {
@@ -129,6 +130,7 @@ impl Access {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
         let retiring = async {
+            bound_waits(&mut conn, deadline).await?;
             let mut count = 0;
             for which in all.iter().filter(|w| w.table == "t_server_conf") {
                 let statement = format!(
@@ -159,6 +161,7 @@ impl Access {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
         let writing = async {
+            bound_waits(&mut conn, deadline).await?;
             conn.query_drop(SESSION.trim_end().trim_end_matches(';'))
                 .await?;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -223,6 +226,7 @@ impl Access {
         );
         let (mut conn, _) = self.connect(deadline).await?;
         let writing = async {
+            bound_waits(&mut conn, deadline).await?;
             let parameters = Params::Positional(values);
             conn.exec_drop(statement, parameters).await?;
             Ok::<_, mysql_async::Error>(conn.affected_rows() > 0)

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError};
+use super::{Access, DatabaseError, bound_waits};
 
 /// A value of a new row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +189,9 @@ impl Access {
             at: self.address.clone(),
             why,
         })?;
+        let left = until.saturating_duration_since(Instant::now());
         let writing = async {
+            bound_waits(&mut conn, left).await?;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
             let mut count = 0;
             for (statement, values) in statements {

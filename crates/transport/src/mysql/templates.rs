@@ -12,7 +12,7 @@ use mysql_async::prelude::Queryable as _;
 use tarsops_model::framework::{ADDITIONS, Addition, Confidential};
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError};
+use super::{Access, DatabaseError, bound_waits};
 
 /// `ER_DUP_FIELDNAME`: somebody else has added the column.
 const COLUMN_THERE: u16 = 1060;
@@ -65,11 +65,6 @@ impl From<mysql_async::Error> for Failed {
 /// Decides what becomes of a row, given what it is; a reason why nothing should.
 pub type Decide<'d> = dyn Fn(Option<&TemplateText>) -> Result<NewText, String> + Sync + 'd;
 
-/// Waits for locks no longer than this, in seconds, so that the server does not go on after us.
-fn lock_wait(deadline: Duration) -> u64 {
-    (deadline.as_secs() / 2).clamp(1, 10)
-}
-
 impl Access {
     /// Reads one template; none where there is no such row.
     ///
@@ -107,11 +102,7 @@ impl Access {
             // A text that is cut short without a word would be the worst of all ends.
             conn.query_drop("SET SESSION sql_mode = 'STRICT_ALL_TABLES'")
                 .await?;
-            conn.query_drop(format!(
-                "SET SESSION innodb_lock_wait_timeout = {}",
-                lock_wait(deadline)
-            ))
-            .await?;
+            bound_waits(&mut conn, deadline).await?;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
             let before = read(&mut transaction, name, " FOR UPDATE").await?;
             let new = decide(before.as_ref()).map_err(Failed::Refused)?;
@@ -169,11 +160,7 @@ impl Access {
         let (mut conn, _) = self.connect(deadline).await.map_err(WriteError::Database)?;
         let altering = AtomicBool::new(false);
         let work = async {
-            conn.query_drop(format!(
-                "SET SESSION lock_wait_timeout = {}",
-                lock_wait(deadline)
-            ))
-            .await?;
+            bound_waits(&mut conn, deadline).await?;
             altering.store(true, Ordering::SeqCst);
             conn.query_drop(format!(
                 "ALTER TABLE db_tars.`{}` ADD COLUMN `{}` {}",
@@ -256,16 +243,4 @@ async fn write<C: mysql_async::prelude::Queryable>(
         (None, _) => return Err(Failed::Refused("it is not there any more".to_owned())),
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_server_waits_for_locks_no_longer_than_we_do() {
-        for (seconds, waits) in [(1, 1), (6, 3), (300, 10)] {
-            assert_eq!(lock_wait(Duration::from_secs(seconds)), waits);
-        }
-    }
 }
