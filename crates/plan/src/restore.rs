@@ -183,6 +183,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         }),
     };
     let mut pre = preconditions(&change);
+    if done.publish.is_some() {
+        // A program alone, without scripts, does not count as installed.
+        pre.retain(|c| !matches!(c, Condition::Installed { .. }));
+    }
     if let (Folder::Remove, Some(registry), true) = (folder, &done.registry, asks) {
         // Whoever came to resolve names by it must find another one.
         pre.push(Condition::AnotherRegistry {

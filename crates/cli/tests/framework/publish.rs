@@ -197,8 +197,8 @@ fn ways_to_fail_straight_through_tars() {
             Lie::Busy(Duration::from_secs(6)),
             NEWER,
         ),
-        ("garbled", "tarspatch", Lie::Garbled, NEW),
-        ("start-fails", "tarsnode", Lie::StartFails, NEW),
+        ("garbled", "tarspatch", Lie::Garbled, NEWER),
+        ("start-fails", "tarsnode", Lie::StartFails, NEWER),
     ] {
         world.respec(|s| s.framework = "  allow_downgrade: true\n");
         tell(world, 1, at, &[lie]);
@@ -233,7 +233,7 @@ fn who_is_silent(world: &mut World) {
         ("admin-down", "tarsAdminRegistry"),
     ] {
         world.freeze(1, component);
-        published(world, name, NEW);
+        published(world, name, NEWER);
         world.thaw(1, component);
     }
 }

@@ -341,7 +341,9 @@ pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
         },
         Condition::Unfinished { run: None },
     ];
-    if change.component != Component::Tarsnode {
+    if change.publish.is_some() && change.folder == Folder::Keep {
+        // What was published once has a program and no scripts: its tarsnode starts it.
+    } else if change.component != Component::Tarsnode {
         out.push(Condition::Installed {
             component: change.component,
             there: change.folder != Folder::Create,
