@@ -33,6 +33,10 @@ pub enum Lie {
     StartFails,
     /// tarspatch: what nodes download is not what was uploaded.
     Garbled,
+    /// The console: `add_task` says "system error", and the task is carried out.
+    AddTaskFails,
+    /// The console: it hears nothing of tarsAdminRegistry.
+    AdminSilent,
 }
 
 impl Lie {
@@ -47,6 +51,8 @@ impl Lie {
             Self::Busy(time) => format!("busy={}", time.as_millis()),
             Self::StartFails => "start-fails".into(),
             Self::Garbled => "garbled".into(),
+            Self::AddTaskFails => "add-task-fails".into(),
+            Self::AdminSilent => "admin-silent".into(),
         }
     }
 
@@ -60,6 +66,8 @@ impl Lie {
             "busy" => Self::Busy(Duration::from_millis(value.trim().parse().ok()?)),
             "start-fails" => Self::StartFails,
             "garbled" => Self::Garbled,
+            "add-task-fails" => Self::AddTaskFails,
+            "admin-silent" => Self::AdminSilent,
             _ => return None,
         })
     }
@@ -86,7 +94,7 @@ pub fn tell(folder: &Path, lies: &[Lie]) -> io::Result<()> {
 
 /// The lies of one stand-in.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lies(Option<PathBuf>);
+pub(crate) struct Lies(Option<PathBuf>);
 
 impl Lies {
     /// Those of this process. Its own file may be replaced later, so it is asked now where it is.
@@ -94,6 +102,11 @@ impl Lies {
         let exe = std::env::current_exe().ok();
         let folder = exe.and_then(|exe| Some(exe.parent()?.parent()?.join(FILE)));
         Self(folder)
+    }
+
+    /// Those of whoever has this folder.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self(Some(folder.join(FILE)))
     }
 
     fn all(&self) -> Vec<Lie> {
@@ -110,7 +123,7 @@ impl Lies {
     }
 
     /// Whether it is told now.
-    pub(super) fn tells(&self, lie: Lie) -> bool {
+    pub(crate) fn tells(&self, lie: Lie) -> bool {
         self.all().contains(&lie)
     }
 
@@ -141,6 +154,8 @@ mod tests {
             Lie::Busy(busy),
             Lie::StartFails,
             Lie::Garbled,
+            Lie::AddTaskFails,
+            Lie::AdminSilent,
         ];
         tell(folder.path(), &all).unwrap();
         assert!(all.into_iter().all(|lie| lies.tells(lie)));
