@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use common::eventually;
 use tarsops_sandbox::console::{self, Console as StandIn};
+use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 use tarsops_sandbox::standin::lies::Lie;
-use tarsops_sandbox::standin::make;
+use tarsops_sandbox::store::Database;
 use tarsops_transport::console::{
     AdapterForm, Command, Console, ConsoleError, DeployForm, Door, Heartbeat, ItemStatus,
     ServerRow, ServerUpdate, Task, TaskForm, TaskFormItem, Upload, Which,
@@ -260,7 +261,7 @@ fn every_lie_of_the_console_is_told() {
         options.patience_ms = 1500;
     });
     let console = client(web.console());
-    let (node, ip) = (web.up.host(1).name.clone(), web.up.host(1).ip);
+    let (node, ip) = (web.up.host(1).name.clone(), web.up.host(1).ip.into());
     let (package, program) = web.package("tarslog", "4");
     let said = |error: &ConsoleError| matches!(error, ConsoleError::Said { ret_code: 500, err_msg, .. } if err_msg == "system error");
     runtime().block_on(async {
@@ -286,7 +287,7 @@ fn every_lie_of_the_console_is_told() {
         assert!(said(&error), "{error}");
         let until = Instant::now() + SHORT;
         while digest(&web.binary(1, "tarslog")) != program
-            || !answers(ip.into(), 18993, "tars.tarslog.LogObj")
+            || !answers(ip, 18993, "tars.tarslog.LogObj")
         {
             assert!(Instant::now() < until);
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -345,45 +346,75 @@ fn every_lie_of_the_console_is_told() {
             assert!(tries < 50);
         }
     });
-    // The same as a process of its own, with its doors shut and few requests.
-    let mut options = web.options();
-    options.listen = (ip, 3000).into();
-    options.doors_open = false;
-    options.most_requests = 4;
-    let folder = options.folder.clone();
-    let (binary, config) = (folder.join("tarsweb"), folder.join("config.json"));
-    options.write(&config).unwrap();
-    make(&common::exe(), &binary, &common::healthy("3.0.17")).unwrap();
-    let mut child = std::process::Command::new(&binary)
-        .arg(format!("--config={}", config.display()))
-        .spawn()
-        .unwrap();
-    assert_eq!(binary.file_name().unwrap(), console::NAME);
-    eventually("its port", || {
-        std::net::TcpStream::connect(options.listen).is_ok()
+    // The same as a process of its own, with its doors shut and few requests; twice, as the second
+    // ends the first.
+    web.up.cluster.start_console(|_| {}).unwrap();
+    let facts = web.up.cluster.start_console(|options| {
+        options.doors_open = false;
+        options.most_requests = 4;
     });
-    let alone = Console::new(
-        &format!("http://{}", options.listen),
-        Secret::new(&options.ticket),
-    );
-    let alone = alone.unwrap().with_deadlines(SHORT, SHORT);
+    let facts = facts.unwrap();
+    assert_eq!(facts.url, format!("http://{}:3000", web.up.host(0).ip));
+    let alone = Console::new(&facts.url, Secret::new(&facts.ticket)).unwrap();
+    let alone = alone.with_deadlines(SHORT, SHORT);
     runtime().block_on(async {
-        assert_eq!(
-            alone.web_version().await.unwrap().web_version,
-            console::VERSION
-        );
+        let versions = alone.web_version().await.unwrap();
+        assert_eq!(versions.web_version, console::VERSION);
         assert!(!alone.is_open(Door::UndefinedTicket).await.unwrap());
         alone.server_nodes("tars", "tarslog").await.unwrap();
         alone.server_nodes("tars", "tarslog").await.unwrap();
     });
-    let came = send(options.listen, ("GET", "/api/get_login_uid"), "", b"");
-    assert_eq!(
-        (came.status, came.body.as_str()),
-        (429, "request frequency limited")
-    );
+    let address = (web.up.host(0).ip, 3000).into();
+    let came = send(address, ("GET", "/api/get_login_uid"), "", b"");
+    let body = "request frequency limited";
+    assert_eq!((came.status, came.body.as_str()), (429, body));
     assert!(came.head.contains("\r\nretry-after: "), "{}", came.head);
-    let pid = i32::try_from(child.id()).unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    web.up.cluster.stop_console().unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn without_its_database_there_are_pages_and_then_no_console() {
+    require_or_fail();
+    let dir = tempfile::tempdir().unwrap();
+    let mut database = MariaDb::start(dir.path(), &MariaDbOptions::default()).unwrap();
+    database.load(Schema::AfterConsole).unwrap();
+    database.account("web", "web", Rights::All).unwrap();
+    let tables = Database::MariaDb {
+        address: database.address(),
+        user: "web".into(),
+        password: "web".into(),
+        name: "db_tars".into(),
+    };
+    let admin = "127.0.0.1:9".parse().unwrap();
+    let options = console::Options::new(tables, admin, dir.path(), dir.path());
+    let stand_in = StandIn::start(options.clone()).unwrap();
+    let console = client(&stand_in);
+    runtime().block_on(async {
+        assert!(
+            console
+                .server_nodes("tars", "tarslog")
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        database.kill();
+        let error = console.server_nodes("tars", "tarslog").await.unwrap_err();
+        let ConsoleError::Html { status, words, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(*status, 500);
+        assert!(
+            words.starts_with("SequelizeConnectionRefusedError: "),
+            "{words}"
+        );
+    });
+    let address = stand_in.address();
+    drop(stand_in);
+    assert!(std::net::TcpStream::connect(address).is_err());
+    let error = StandIn::start(options).unwrap_err();
+    assert!(
+        matches!(error, console::ConsoleError::Database(_)),
+        "{error}"
+    );
 }

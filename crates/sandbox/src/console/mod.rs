@@ -227,6 +227,8 @@ impl Drop for Console {
 
 /// Run as a process of its own, until SIGTERM; the result is the exit code.
 pub(crate) fn run(flags: &[String]) -> i32 {
+    // As a daemon: it does not end with the session that started it.
+    let _ = rustix::process::setsid();
     let config = flags
         .iter()
         .rev()

@@ -195,7 +195,7 @@ async fn answer(state: Arc<State>, peer: SocketAddr, request: Request<Incoming>)
         (None, _) => redirected(&path),
         (Some(_), None) => plain(StatusCode::NOT_FOUND, "Not Found"),
         // The status says that all is well.
-        (Some(_), Some(rule)) if !rule.methods.contains(&request.method()) => {
+        (Some(_), Some(rule)) if !rule.methods.contains(request.method()) => {
             plain(StatusCode::OK, "Method Not Allowed")
         }
         (Some(name), Some(rule)) => called(&state, name, rule, request, query, english).await,

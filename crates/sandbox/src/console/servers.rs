@@ -278,7 +278,7 @@ impl State {
         let (set, group) = (flag("enable_set"), flag("enable_group"));
         if set {
             let number = told("set_group").or_else(|| row.get("set_group")).map(text);
-            if !number.is_some_and(|number| number.parse::<i64>().is_ok()) {
+            if number.is_none_or(|number| number.parse::<i64>().is_err()) {
                 return Err(Fault::Said(
                     "Set group must be a number or *".into(),
                     "Set组必须为数字或*号".into(),

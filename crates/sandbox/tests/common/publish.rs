@@ -1,5 +1,6 @@
 //! Publishing without the console: a package where tarspatch looks for it, its row, and a task.
 
+#![allow(dead_code, reason = "not every test uses everything")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use std::net::IpAddr;

@@ -1,5 +1,6 @@
 //! A framework with its tables in a real MariaDB, a bare node, and the console over both.
 
+#![allow(dead_code, reason = "not every test uses everything")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use std::io::{Read as _, Write as _};
