@@ -11,6 +11,7 @@
 //! see [`Options::write`]. Lies are switched on by the file `lies` in [`Options::folder`], see
 //! [`crate::standin::lies`].
 //!
+//! It has no pages, no accounts beside the one ticket's, and none of the calls that publish nothing.
 //! What must stay true: it listens where it is told and nowhere else, and is gone when it is dropped.
 
 mod ask;
@@ -141,6 +142,23 @@ impl State {
     }
 }
 
+/// Listens, and looks for the tables.
+async fn begin(options: Options) -> Result<(SocketAddr, TcpListener, Arc<State>), ConsoleError> {
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(io("listen where the console shall"))?;
+    let address = listener.local_addr().map_err(io("learn the port"))?;
+    let tables = tables::Tables::new(&options.database).ok_or(ConsoleError::NoMySql)?;
+    tables.prepare().await.map_err(ConsoleError::Database)?;
+    let state = State {
+        tables,
+        lies: Lies::of(&options.folder),
+        seen: serve::Seen::default(),
+        options,
+    };
+    Ok((address, listener, Arc::new(state)))
+}
+
 /// A console in this process. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Console {
@@ -156,37 +174,35 @@ impl Console {
     /// # Errors
     /// When it cannot listen, or the tables cannot be reached or are not in MySQL.
     pub fn start(options: Options) -> Result<Self, ConsoleError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(io("make a runtime"))?;
-        let listener = runtime
-            .block_on(TcpListener::bind(options.listen))
-            .map_err(io("listen where the console shall"))?;
-        let address = listener.local_addr().map_err(io("learn the port"))?;
-        let tables = tables::Tables::new(&options.database).ok_or(ConsoleError::NoMySql)?;
         let ticket = options.ticket.clone();
-        let lies = Lies::of(&options.folder);
-        runtime
-            .block_on(tables.prepare())
-            .map_err(ConsoleError::Database)?;
-        let state = Arc::new(State {
-            tables,
-            lies,
-            seen: serve::Seen::default(),
-            options,
-        });
         let (stop, stopped) = oneshot::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        // All of it happens on a thread of its own: whoever calls may be within a runtime.
         let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(io("make a runtime")(error)))),
+            };
             runtime.block_on(async {
-                tokio::select! {
-                    () = serve::run(listener, state) => {}
-                    _ = stopped => {}
+                match begin(options).await {
+                    Ok((address, listener, state)) => {
+                        let _ = tell.send(Ok(address));
+                        tokio::select! {
+                            () = serve::run(listener, state) => {}
+                            _ = stopped => {}
+                        }
+                    }
+                    Err(error) => drop(tell.send(Err(error))),
                 }
             });
             runtime.shutdown_timeout(Duration::from_millis(200));
         });
+        let gone = || io("hear of the console")(io::ErrorKind::BrokenPipe.into());
+        let address = told.recv().unwrap_or_else(|_| Err(gone()))?;
         Ok(Self {
             address,
             ticket,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tarsops_wire::Writer;
 use tarsops_wire::codec::Pairs;
-use tarsops_wire::interface::{field, texts};
+use tarsops_wire::interface::field;
 
 use super::State;
 use super::ask::{Answer, Ask, Fault, text};
 use super::packages::page;
-use super::servers::{PING, place};
+use super::servers::place;
 use super::tables::{Object, TEMPLATES};
 
 const NODES: &str = "id, node_name, node_obj, endpoint_ip, endpoint_port, data_dir, load_avg1, \
@@ -56,13 +56,7 @@ impl State {
     }
 
     pub(super) async fn check_node(self: &Arc<Self>, ask: &Ask) -> Answer {
-        let asked = texts(&[&ask.text("node_name")]);
-        let said = match self.admin_within(PING, "pingNode", asked).await {
-            Ok(answer) if field::<i32>(&answer, 0).is_ok_and(|ret| ret == Some(1)) => {
-                field::<String>(&answer, 2).ok().flatten()
-            }
-            _ => None,
-        };
+        let said = self.ping(&ask.text("node_name")).await;
         Ok(said.map_or(Value::Bool(false), Value::String))
     }
 

@@ -1,5 +1,6 @@
 //! Servers: their rows, their adapters, what their nodes say of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::ask::{Answer, Ask, Fault, text, truthy};
 use super::tables::{ADAPTERS, DEPLOYED, Object, RAW_SERVERS, SERVERS, value};
 
 /// How long a ping may take.
-pub(super) const PING: Duration = Duration::from_secs(2);
+const PING: Duration = Duration::from_secs(2);
 
 /// A place in the console's tree, such as `1tars.5tarsstat`: application and server.
 pub(super) fn place(tree: &str) -> (Option<&str>, Option<&str>) {
@@ -114,11 +115,23 @@ impl State {
         Ok(json!(rows))
     }
 
+    /// What a node says to a ping by way of tarsAdminRegistry; none where it says nothing.
+    pub(super) async fn ping(self: &Arc<Self>, node: &str) -> Option<String> {
+        let patience = PING.min(self.patience());
+        let asked = self.admin_within(patience, "pingNode", texts(&[node]));
+        let answer = asked.await.ok()?;
+        match field::<i32>(&answer, 0) {
+            Ok(Some(1)) => field(&answer, 2).ok().flatten(),
+            _ => None,
+        }
+    }
+
     pub(super) async fn server_state(self: &Arc<Self>, ask: &Ask) -> Answer {
         let Some(Value::Array(asked)) = ask.parameters.get("queryState") else {
             return Err(Fault::System);
         };
         let mut all = Vec::new();
+        let mut pinged: HashMap<String, bool> = HashMap::new();
         for which in asked {
             let Value::Object(which) = which else {
                 return Err(Fault::System);
@@ -126,12 +139,13 @@ impl State {
             let part = |name: &str| which.get(name).map_or("undefined".into(), text);
             let node = part("node_name");
             let key = [part("application"), part("server_name"), node.clone()];
-            let pinged = self
-                .admin_within(PING, "pingNode", texts(&[&node]))
-                .await
-                .is_ok_and(|answer| field::<i32>(&answer, 0).is_ok_and(|ret| ret == Some(1)));
+            let alive = match pinged.get(&node) {
+                Some(alive) => *alive,
+                None => self.ping(&node).await.is_some(),
+            };
+            pinged.insert(node, alive);
             let mut state = None;
-            if pinged {
+            if alive {
                 let key = texts(&[&key[0], &key[1], &key[2]]);
                 let answer = self.admin("getServerState", key).await;
                 state = answer.ok().and_then(|answer| {
