@@ -348,7 +348,7 @@ fn tarspatch_has_nothing_or_something_else_or_is_not_there() {
         log(&task).starts_with("tarspatch preparePatchFile error:["),
         "{task:?}"
     );
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn a_node_that_is_not_there_fails_at_once_and_cancels_what_follows() {
     ];
     let (task, _) = world.begin(items, true);
     let task = world.finished(&task);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(4));
     assert_eq!((statuses(&task), task.status), (vec![4, 5], 6));
     assert!(
         log(&task).starts_with("tarsAdminRegistry batchPatch error, ret:1001, info:"),

@@ -1,7 +1,7 @@
 //! Lies of the framework that depend on bad luck, so that somebody has to ask for them.
 //!
-//! A stand-in tells those that stand in the file [`FILE`] of its component's folder, one a line, and in
-//! the environment variable [`ENV`], with commas between. It looks at the moment of lying: a lie begins
+//! A stand-in tells those that stand in the file [`FILE`] of its component's folder, one a line (of the
+//! console's folder, for the console), and in the environment variable [`ENV`], with commas between. It looks at the moment of lying: a lie begins
 //! and ends when the file says so, and nothing is restarted. Lies that need no luck are not here; the
 //! stand-ins tell them by themselves, as the framework does.
 
@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The file's name in `tars/<component>/`.
+/// The file's name in `tars/<component>/`, and in the console's folder.
 pub const FILE: &str = "lies";
 /// The environment variable.
 pub const ENV: &str = "TARSOPS_STANDIN_LIES";
