@@ -6,6 +6,7 @@
 //! * [`packages`]: release packages for it, in every layout that exists
 //! * [`ssh_server`]: a real SSH server for many hosts in one process
 //! * [`cluster`]: hosts with an install path, a crontab and an SSH server each, on loopback addresses
+//! * [`console`]: the management platform, over HTTP, on such a database
 //! * [`database`]: a real MariaDB with the framework's tables
 //! * [`framework`]: components laid out on a path, and the framework's rows about them
 //! * [`hosts`]: test hosts made of namespaces, with a real `sshd`
@@ -14,6 +15,7 @@
 //! there must not be repeated here, or tests would agree with it.
 
 pub mod cluster;
+pub mod console;
 pub mod database;
 pub mod framework;
 pub mod hosts;

@@ -22,7 +22,8 @@ use tarsops_sandbox::framework::{Component, Layout};
 use tarsops_sandbox::packages::{LocalAdmin, conf};
 use tarsops_sandbox::standin::{self, Timings};
 use tarsops_sandbox::store::{
-    AdapterRow, Database, JsonFile, NodeRow, RegistryRow, ServerRow, Store, Tables, TemplateRow,
+    AdapterRow, Database, JsonFile, NodeRow, PatchRow, RegistryRow, ServerRow, Store, Tables,
+    TemplateRow,
 };
 use tarsops_wire::codec::{Bytes, Pairs};
 use tarsops_wire::interface::{ADMIN, FrameworkServer, QUERY, field};
@@ -113,6 +114,11 @@ static CHOOSING: Mutex<()> = Mutex::new(());
 
 impl Lab {
     fn new(tables: &Tables) -> Self {
+        Self::with(tables, &[])
+    }
+
+    /// The same with more components.
+    fn with(tables: &Tables, more: &[&str]) -> Self {
         let _choosing = CHOOSING.lock();
         let folder = tempfile::tempdir().unwrap();
         let [a, b, c] = free_network(2222).unwrap();
@@ -134,12 +140,13 @@ impl Lab {
             database: &database,
             timings: Timings::faster(100),
         };
-        for name in ["tarsregistry", "tarsAdminRegistry"] {
+        let registries = ["tarsregistry", "tarsAdminRegistry"];
+        for name in registries.iter().chain(more) {
             let component = Component::named(name).unwrap();
             layout
                 .lay_out(&exe(), component, &healthy("3.0.17"))
                 .unwrap();
-            let root = tars.join(name);
+            let root = tars.join(*name);
             let path = root.join(format!("conf/tars.{name}.config.conf"));
             let text = layout
                 .conf(component)
@@ -160,7 +167,9 @@ impl Lab {
                 &[format!("--config={}", path.display())],
             );
         }
-        for port in [17890, 17891, 12000] {
+        let more = more.iter().filter_map(|name| Component::named(name));
+        let more = more.flat_map(|component| component.objects.iter().map(|(_, port)| *port));
+        for port in [17890, 17891, 12000].into_iter().chain(more) {
             eventually("a port", || TcpStream::connect((ip, port)).is_ok());
         }
         lab
@@ -507,6 +516,7 @@ fn adminregistry_answers_as_recorded() {
         "16-admin-getServerState",
         "19-admin-getAllServerIds",
         "25-admin-getPatchPercent-before",
+        "80-admin-batchPatch-badid",
         "27-admin-getServerProfileTemplate",
         "42-wrong-servant",
         "63-admin-notifyServer-viewversion",
@@ -594,7 +604,7 @@ fn adminregistry_answers_as_recorded() {
     lab.same(12000, "100-admin-pingNode-nodedead-forwardctx");
     lab.settle();
 
-    // A task: the same fields, though nothing can be published here.
+    // A task: the same fields, though nobody is here to publish.
     let (request, response) = recorded("94-admin-getTaskRsp");
     let tags = |frame: &[u8]| {
         let answer = Response::from_frame(&frame[4..]).unwrap();
@@ -608,6 +618,36 @@ fn adminregistry_answers_as_recorded() {
     };
     let got = lab.ask(12000, &request);
     assert_eq!(tags(&got), tags(&response));
+}
+
+#[test]
+fn publishing_answers_as_recorded() {
+    let mut tables = one_host();
+    tables.t_server_patchs.push(PatchRow {
+        id: 1,
+        server: "tars.tarsstat".into(),
+        tgz: "x.tgz".into(),
+        ..PatchRow::default()
+    });
+    let lab = Lab::with(&tables, &["tarspatch"]);
+    lab.same(18793, "92-patch-upload-badmd5");
+    let uploads = lab.folder.path().join("patchs/tars.upload/tars");
+    assert!(uploads.join("tarsquerystat/bad.tgz").is_file(), "it stays");
+    // It is prepared before anybody looks at the node.
+    std::fs::create_dir_all(uploads.join("tarsstat")).unwrap();
+    std::fs::write(uploads.join("tarsstat/x.tgz"), "x").unwrap();
+    let here = format!("tcp -h {} -p 18793 -t 60000", lab.ip);
+    let moved = lab.tables.change(|tables| {
+        let rows = tables.t_adapter_conf.iter_mut();
+        for row in rows.filter(|row| row.server_name == "tarspatch") {
+            row.endpoint.clone_from(&here);
+        }
+    });
+    moved.unwrap();
+    lab.settle();
+    lab.same(12000, "81-admin-batchPatch-badnode");
+    let prepared = "patchs/tars/TARSBatchPatching/tars/tarsstat/tars.tarsstat.tgz";
+    assert!(lab.folder.path().join(prepared).is_file());
 }
 
 /// One exchange of the recorded start of an agent.

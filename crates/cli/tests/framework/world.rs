@@ -186,11 +186,12 @@ impl World {
         world
     }
 
-    /// As [`World::with_core`], with packages of the basic services as well.
-    pub(crate) fn with_basic(count: usize) -> Self {
-        let mut world = Self::with_core(count);
-        for version in [OLD, NEW, NEWER] {
-            world.pack(&BASIC, version, Behaviour::Healthy);
+    /// As [`World::new`], with packages of these basic services as well.
+    pub(crate) fn with_basic(count: usize, basic: &[&str], versions: &[&str]) -> Self {
+        let mut world = Self::with_slaves(count, 1);
+        world.tarsops(["apply", "-y"]).exits(0);
+        for version in versions {
+            world.pack(basic, version, Behaviour::Healthy);
         }
         world.respec(|_| ());
         world

@@ -101,8 +101,8 @@ pub const FAILURES: [Failure; 31] = [
     ),
     cluster(
         "garbled",
-        "what the node fetched has another MD5",
-        "its MD5 differs",
+        "what the node fetched is damaged, and no platform keeps what nodes report",
+        "could not fetch or unpack the package",
         OLD,
         8,
     ),

@@ -19,7 +19,7 @@ use crate::framework::{COMPONENTS, Component, FrameworkError, Layout, slave};
 use crate::store::{Database, JsonFile, Tables};
 
 /// A component without a process for so long does not come any more.
-const GONE: Duration = Duration::from_secs(2);
+pub(super) const GONE: Duration = Duration::from_secs(2);
 
 /// The ports that the framework takes on its host.
 pub(super) fn ports() -> impl Iterator<Item = u16> {

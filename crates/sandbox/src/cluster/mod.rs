@@ -8,6 +8,7 @@
 //! It knows no spec: it states facts, and others write the file. What must stay true: [`Cluster::down`]
 //! ends only what runs from within the folder, and the user's own crontab is never touched.
 
+mod console;
 mod cron;
 mod database;
 mod facts;
@@ -16,6 +17,7 @@ mod procs;
 mod serve;
 mod shims;
 
+pub use console::ConsoleFacts;
 pub use facts::{Facts, FrameworkFacts, FrameworkOptions, HostFacts, Naming, Options, OwnDatabase};
 pub use serve::serve;
 

@@ -1,7 +1,7 @@
 //! Lies of the framework that depend on bad luck, so that somebody has to ask for them.
 //!
-//! A stand-in tells those that stand in the file [`FILE`] of its component's folder, one a line, and in
-//! the environment variable [`ENV`], with commas between. It looks at the moment of lying: a lie begins
+//! A stand-in tells those that stand in the file [`FILE`] of its component's folder, one a line (of the
+//! console's folder, for the console), and in the environment variable [`ENV`], with commas between. It looks at the moment of lying: a lie begins
 //! and ends when the file says so, and nothing is restarted. Lies that need no luck are not here; the
 //! stand-ins tell them by themselves, as the framework does.
 
@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The file's name in `tars/<component>/`.
+/// The file's name in `tars/<component>/`, and in the console's folder.
 pub const FILE: &str = "lies";
 /// The environment variable.
 pub const ENV: &str = "TARSOPS_STANDIN_LIES";
@@ -33,6 +33,10 @@ pub enum Lie {
     StartFails,
     /// tarspatch: what nodes download is not what was uploaded.
     Garbled,
+    /// The console: `add_task` says "system error", and the task is carried out.
+    AddTaskFails,
+    /// The console: it hears nothing of tarsAdminRegistry.
+    AdminSilent,
 }
 
 impl Lie {
@@ -47,6 +51,8 @@ impl Lie {
             Self::Busy(time) => format!("busy={}", time.as_millis()),
             Self::StartFails => "start-fails".into(),
             Self::Garbled => "garbled".into(),
+            Self::AddTaskFails => "add-task-fails".into(),
+            Self::AdminSilent => "admin-silent".into(),
         }
     }
 
@@ -60,6 +66,8 @@ impl Lie {
             "busy" => Self::Busy(Duration::from_millis(value.trim().parse().ok()?)),
             "start-fails" => Self::StartFails,
             "garbled" => Self::Garbled,
+            "add-task-fails" => Self::AddTaskFails,
+            "admin-silent" => Self::AdminSilent,
             _ => return None,
         })
     }
@@ -86,7 +94,7 @@ pub fn tell(folder: &Path, lies: &[Lie]) -> io::Result<()> {
 
 /// The lies of one stand-in.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lies(Option<PathBuf>);
+pub(crate) struct Lies(Option<PathBuf>);
 
 impl Lies {
     /// Those of this process. Its own file may be replaced later, so it is asked now where it is.
@@ -94,6 +102,11 @@ impl Lies {
         let exe = std::env::current_exe().ok();
         let folder = exe.and_then(|exe| Some(exe.parent()?.parent()?.join(FILE)));
         Self(folder)
+    }
+
+    /// Those of whoever has this folder.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self(Some(folder.join(FILE)))
     }
 
     fn all(&self) -> Vec<Lie> {
@@ -110,7 +123,7 @@ impl Lies {
     }
 
     /// Whether it is told now.
-    pub(super) fn tells(&self, lie: Lie) -> bool {
+    pub(crate) fn tells(&self, lie: Lie) -> bool {
         self.all().contains(&lie)
     }
 
@@ -141,6 +154,8 @@ mod tests {
             Lie::Busy(busy),
             Lie::StartFails,
             Lie::Garbled,
+            Lie::AddTaskFails,
+            Lie::AdminSilent,
         ];
         tell(folder.path(), &all).unwrap();
         assert!(all.into_iter().all(|lie| lies.tells(lie)));

@@ -16,7 +16,7 @@ mod component;
 mod conf;
 pub mod lies;
 mod log;
-mod net;
+pub(crate) mod net;
 mod node;
 mod notify;
 mod patch;
@@ -57,13 +57,14 @@ pub const COMPONENTS: [&str; 11] = [
 
 /// Become a stand-in if this process was started as one; otherwise return at once.
 ///
-/// Call it first thing in `main`. Any start under another name than a component's costs one look at
-/// the first argument. As a stand-in it never returns: the process ends with the stand-in's exit code.
+/// Call it first thing in `main`. Any start under another name than a component's or the console's
+/// costs one look at the first argument. As a stand-in it never returns: the process ends with the stand-in's exit code.
 pub fn maybe_run() {
     let mut args = std::env::args_os();
     let called_as = args.next().unwrap_or_default();
     let name = Path::new(&called_as).file_name().unwrap_or_default();
-    let Some(component) = COMPONENTS.into_iter().find(|component| name == *component) else {
+    let known = COMPONENTS.into_iter().chain([crate::console::NAME]);
+    let Some(component) = known.into_iter().find(|component| name == *component) else {
         return;
     };
     let Ok(Some(identity)) = read_identity(Path::new("/proc/self/exe")) else {
@@ -72,6 +73,7 @@ pub fn maybe_run() {
     let flags: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     std::process::exit(match component {
         "tarsnode" => node::run(&identity, &flags),
+        crate::console::NAME => crate::console::run(&flags),
         other => component::run(&identity, other, &flags),
     });
 }
@@ -82,7 +84,7 @@ fn say(line: &str) -> i32 {
     0
 }
 
-fn complain(component: &str, why: &str) -> i32 {
+pub(crate) fn complain(component: &str, why: &str) -> i32 {
     let _ = writeln!(io::stderr(), "{component}: {why}");
     1
 }

@@ -241,14 +241,14 @@ pub(super) fn read_frame(stream: &mut impl Read) -> Option<Vec<u8>> {
 }
 
 /// A connection to a servant, for calls one after the other.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     id: i32,
 }
 
 impl Client {
     /// Connects within `patience`; every call may take as long.
-    pub(super) fn connect(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
@@ -257,7 +257,7 @@ impl Client {
     }
 
     /// Calls and waits.
-    pub(super) fn call(
+    pub(crate) fn call(
         &mut self,
         servant: &str,
         function: &str,

@@ -33,7 +33,13 @@ pub struct Timings {
     /// `updateHeartInterval` as shipped).
     pub admin: Duration,
     /// Between two looks at how far a node is with what it publishes: 1 s (`ExecuteTask.cpp`).
+    // Clusters that were made before it was there are taken down, too.
+    #[serde(default = "patch")]
     pub patch: Duration,
+}
+
+const fn patch() -> Duration {
+    Duration::from_secs(1)
 }
 
 impl Default for Timings {
@@ -48,7 +54,7 @@ impl Default for Timings {
             node_check: Duration::from_secs(60),
             registry_timeout: Duration::from_secs(150),
             admin: Duration::from_secs(15),
-            patch: Duration::from_secs(1),
+            patch: patch(),
         }
     }
 }

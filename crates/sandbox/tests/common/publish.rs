@@ -1,11 +1,13 @@
 //! Publishing without the console: a package where tarspatch looks for it, its row, and a task.
 
+#![allow(dead_code, reason = "not every test uses everything")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tarsops_sandbox::framework::Component;
 use tarsops_sandbox::packages::{Inside, write_service};
 use tarsops_sandbox::standin::Identity;
 use tarsops_sandbox::standin::lies::{self, Lie};
@@ -89,27 +91,32 @@ impl World {
 
     /// Rows of tarslog on the second host, as a deployment writes them.
     pub(crate) fn deploy_tarslog(&self) {
+        self.deploy("tarslog");
+    }
+
+    /// Rows of a basic service on the second host, as a deployment writes them.
+    pub(crate) fn deploy(&self, server: &str) {
         let host = self.up.host(1);
         let tables = self.up.tables();
         let row = ServerRow {
             application: "tars".into(),
-            server_name: "tarslog".into(),
+            server_name: server.into(),
             node_name: host.name.clone(),
-            exe_path: self.binary(1, "tarslog").display().to_string(),
-            template_name: "tars.tarslog".into(),
+            exe_path: self.binary(1, server).display().to_string(),
+            template_name: format!("tars.{server}"),
             ..ServerRow::default()
         };
         tables.insert_server(&row, false).unwrap();
-        for (object, port) in [("LogObj", 18993), ("TopologyObj", 18913)] {
+        for (object, port) in Component::named(server).unwrap().objects {
             let row = AdapterRow {
                 application: "tars".into(),
-                server_name: "tarslog".into(),
+                server_name: server.into(),
                 node_name: host.name.clone(),
-                adapter_name: format!("tars.tarslog.{object}Adapter"),
+                adapter_name: format!("tars.{server}.{object}Adapter"),
                 thread_num: 5,
                 endpoint: format!("tcp -h {} -t 60000 -p {port} -e 0", host.ip),
                 max_connections: 200,
-                servant: format!("tars.tarslog.{object}"),
+                servant: format!("tars.{server}.{object}"),
                 queuecap: 100_000,
                 queuetimeout: 60_000,
                 protocol: "tars".into(),

@@ -463,6 +463,10 @@ impl Servant for AdminRegObj {
                 }))
             }
             "batchPatch" => return Ok(admin.batch_patch(caller, request, arguments.get(1)?)),
+            "deletePatchFile" => {
+                let of: [String; 3] = [arguments.get(1)?, arguments.get(2)?, arguments.get(3)?];
+                returned(admin.delete_file(&of[0], &of[1], &of[2]))
+            }
             "undeploy" => {
                 let (ret, log) = admin.undeploy(&key(arguments)?);
                 with_words(ret, 5, &log)

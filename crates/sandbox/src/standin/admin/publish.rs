@@ -88,6 +88,23 @@ impl Admin {
         }
     }
 
+    /// `deletePatchFile`: has tarspatch delete an upload.
+    pub(super) fn delete_file(&self, application: &str, server: &str, file: &str) -> i32 {
+        let arguments = body(|w| {
+            w.put(1, application);
+            w.put(2, server);
+            w.put(3, file);
+        });
+        let place = self.own.places(PATCH).into_iter().next();
+        let address = place.and_then(|place| place.address().ok());
+        let answer = address.and_then(|address| {
+            let mut client = Client::connect(address, PREPARING).ok()?;
+            client.call(PATCH, "deletePatchFile", arguments, &[]).ok()
+        });
+        let ret = answer.and_then(|answer| field::<i32>(&answer, 0).ok().flatten());
+        ret.unwrap_or(-1)
+    }
+
     /// `batchPatch`: answers as soon as the node has taken the command; nothing is restarted.
     pub(super) fn batch_patch(
         &self,
