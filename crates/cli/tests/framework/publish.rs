@@ -206,18 +206,14 @@ fn ways_to_fail_straight_through_tars() {
         published(world, name, version);
         tell(world, 1, at, &[]);
     }
-    for (name, behaviour) in [
-        ("crashes", Behaviour::CrashAtStart),
-        ("never-listens", Behaviour::NeverListens),
+    for (name, behaviour, version) in [
+        ("crashes", Behaviour::CrashAtStart, "3.0.20"),
+        ("never-listens", Behaviour::NeverListens, "3.0.21"),
     ] {
-        world.pack(&["tarslog"], OLD, behaviour);
-        std::fs::remove_file(world.dir().join("cluster.yaml.lock")).unwrap();
-        world.tarsops(["package", "lock"]).exits(0);
-        published(world, name, OLD);
+        world.pack(&["tarsnode"], version, Behaviour::Healthy);
+        world.pack(&["tarslog"], version, behaviour);
+        published(world, name, version);
     }
-    world.pack(&["tarslog"], OLD, Behaviour::Healthy);
-    std::fs::remove_file(world.dir().join("cluster.yaml.lock")).unwrap();
-    world.tarsops(["package", "lock"]).exits(0);
     who_is_silent(world);
     what_is_not_begun(world);
     // And when all is well again, so is the next run.
