@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tarsops_sandbox::console::{Console, Options};
 use tarsops_sandbox::standin::Behaviour;
 use tarsops_sandbox::standin::lies::{self, Lie};
+use tarsops_sandbox::store::Database;
 
 use crate::support::Ran;
 use crate::support::failures::failure;
@@ -184,7 +186,7 @@ fn what_is_missing_is_deployed(world: &mut World) {
 #[test]
 fn ways_to_fail_straight_through_tars() {
     let world = &mut World::with_basic(2, &["tarslog"], &[OLD, NEW, NEWER]);
-    world.respec(|s| s.deadline = "10s");
+    world.respec(|s| s.deadline = "6s");
     let admin = "tarsAdminRegistry";
     for (name, at, lie, version) in [
         // A node that has fetched an archive once takes it from where it lies.
@@ -281,4 +283,95 @@ fn a_port_that_is_taken() {
     as_told(&ran, "port-taken");
     drop(held);
     world.tarsops(["apply", "-y"]).exits(0);
+}
+
+/// The management platform beside the cluster, which its spec names from then on.
+fn platform(world: &mut World, shared: bool) -> Console {
+    let tables = Database::MariaDb {
+        address: world.database.address(),
+        user: "framework".to_owned(),
+        password: "framework-pass".to_owned(),
+        name: "db_tars".to_owned(),
+    };
+    let ip = world.cluster.facts().hosts[0].ip;
+    let install = world.cluster.facts().hosts[0].install_path.clone();
+    let folder = world.dir().join("platform");
+    std::fs::create_dir_all(&folder).unwrap();
+    let uploads = if shared {
+        install.join("patchs/tars.upload")
+    } else {
+        folder.join("elsewhere")
+    };
+    let options = Options::new(tables, (ip, 12000).into(), &uploads, &folder);
+    let console = Console::start(options).unwrap();
+    std::fs::write(world.dir().join("ticket"), console.ticket()).unwrap();
+    let url = console.url().to_owned();
+    world.respec(|s| s.web = Some(url));
+    console
+}
+
+#[test]
+fn through_the_platform() {
+    let world = &mut World::with_basic(2, &BASIC, &[OLD, NEW]);
+    let console = platform(world, true);
+    let old = digests(world);
+    world.respec(|s| s.version = NEW);
+    let planned = world.tarsops(["plan"]);
+    planned.exits(2).says("through the management platform");
+    let applied = world.tarsops(["apply", "-y"]);
+    applied.exits(0).says("Apply: converged");
+    assert!(old.iter().zip(digests(world)).all(|(old, new)| *old != new));
+    all_run(world);
+    world.tarsops(["drift"]).exits(0);
+    let count = world.sql("SELECT COUNT(*), COUNT(DISTINCT server) FROM db_tars.t_server_patchs");
+    assert_eq!(count.trim(), "6\t6");
+    // The same rows as straight through Tars, but for what the platform's form adds.
+    take_away(world, 1, "tarslog");
+    let planned = world.tarsops(["plan"]);
+    planned.exits(2).says("by the platform's form");
+    let applied = world.tarsops(["apply", "-y"]);
+    applied.exits(0);
+    assert_eq!(running(world, 1, "tarslog"), world.installed(1, "tarslog"));
+    world.tarsops(["drift"]).exits(0);
+    let rows = world.sql(
+        "SELECT servant, thread_num, max_connections, queuecap, queuetimeout, protocol \
+         FROM db_tars.t_adapter_conf WHERE server_name = 'tarslog' ORDER BY servant",
+    );
+    assert_eq!(
+        rows.trim(),
+        "tars.tarslog.LogObj\t5\t200000\t100000\t60000\ttars\n\
+         tars.tarslog.TopologyObj\t5\t200000\t100000\t60000\ttars"
+    );
+    // And back, rows included.
+    let run = run_of(&applied);
+    world.tarsops(["rollback", &run, "-y"]).exits(0);
+    assert_eq!(row_names(world, "tarslog"), "");
+    drop(console);
+    // With nobody to fill in a form nothing else is done either, unless that may be.
+    let silent = world.tarsops(["apply", "-y"]);
+    as_told(&silent, "console-down");
+    let rest = world.tarsops(["plan", "--without-console"]);
+    rest.exits(2).says("waiting: the management platform");
+}
+
+#[test]
+fn ways_to_fail_through_the_platform() {
+    let world = &mut World::with_basic(2, &["tarslog"], &[OLD, NEW, NEWER]);
+    world.respec(|s| {
+        s.deadline = "6s";
+        s.framework = "  allow_downgrade: true\n";
+    });
+    let console = platform(world, false);
+    published(world, "folder-not-shared", NEW);
+    drop(console);
+    let console = platform(world, true);
+    let folder = world.dir().join("platform");
+    lies::tell(&folder, &[Lie::AddTaskFails]).unwrap();
+    published(world, "console-refuses", NEW);
+    lies::tell(&folder, &[]).unwrap();
+    std::fs::write(world.dir().join("ticket"), "revoked").unwrap();
+    published(world, "ticket-revoked", NEWER);
+    std::fs::write(world.dir().join("ticket"), console.ticket()).unwrap();
+    world.tarsops(["apply", "-y"]).exits(0);
+    world.tarsops(["drift"]).exits(0);
 }

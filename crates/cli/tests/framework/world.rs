@@ -70,6 +70,8 @@ pub(crate) struct Spec {
     pub(crate) framework: &'static str,
     pub(crate) rollout: &'static str,
     pub(crate) settle: &'static str,
+    /// The management platform's address; its ticket lies beside the spec.
+    pub(crate) web: Option<String>,
     pub(crate) registry_settle: &'static str,
 }
 
@@ -149,6 +151,7 @@ impl World {
                 framework: "",
                 rollout: "",
                 settle: "1s",
+                web: None,
                 registry_settle: "2s",
             },
         };
@@ -266,6 +269,9 @@ impl World {
                 spec.address.unwrap_or(self.database.address()),
                 spec.user
             );
+        }
+        if let Some(url) = &spec.web {
+            let _ = writeln!(out, "web:\n  url: {url}\n  ticket: {{file: ./ticket}}");
         }
         out.push_str("nodes:\n");
         for (index, host) in hosts.iter().enumerate() {

@@ -104,8 +104,11 @@ impl Insertion {
         if self.table == "t_server_conf" {
             condition.push_str(&format!(" AND {IDLE}"));
         } else {
-            condition.push_str(" AND endpoint = ?");
-            values.push(Value::from(self.text("endpoint").unwrap_or_default()));
+            // The platform's deploy form writes the same with a weight that says nothing.
+            condition.push_str(" AND endpoint IN (?, ?)");
+            let endpoint = self.text("endpoint").unwrap_or_default();
+            values.push(Value::from(endpoint));
+            values.push(Value::from(format!("{endpoint} -e 0")));
             if new.contains(server) {
                 condition.push_str(&format!(
                     " AND EXISTS (SELECT 1 FROM db_tars.t_server_conf \
