@@ -36,6 +36,7 @@ use crate::report::{Blocked, Line};
 use crate::room;
 use crate::servers;
 
+pub(crate) use moved::after;
 pub(crate) use rows::{
     adapter_name, adapter_row, never_started, seen_adapter, seen_server, server as server_row,
 };
@@ -508,6 +509,10 @@ impl<'a> Look<'a> {
     /// Rows of the component under another port than its own: left as they are.
     fn foreign(&self, component: Component, had: &Had<'_>) -> Vec<Line> {
         let mut out = Vec::new();
+        // Of basic services it is a finding.
+        if component.is_basic() {
+            return out;
+        }
         for (servant, port) in component.servants() {
             let of = |row: &&&AdapterRow| row.servant.as_deref() == Some(servant);
             for row in had.adapters.iter().filter(of) {

@@ -232,7 +232,12 @@ impl Draft {
         let mut start = None;
         if input.scope.has_component(Component::Tarsregistry) {
             let work = registries::assess(input, node, spec, facts);
-            start = work.start.filter(|_| !expansion::may_be_new(input, node));
+            // One that lacks something comes with the rest of it, or not at all.
+            let id = ResourceId::Server(Component::Tarsregistry, node.clone());
+            let lacks = |d: &Drift| d.resource == id && d.kind == DriftKind::Missing;
+            start = work.start.filter(|_| {
+                !expansion::may_be_new(input, node) && !self.drift.iter().any(lacks)
+            });
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }

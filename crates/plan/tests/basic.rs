@@ -473,3 +473,69 @@ fn the_checker_refuses_other_ways_to_bring_a_program() {
     }
     assert!(checker::check(&other, &w.input()).is_err());
 }
+
+#[test]
+fn adapters_that_differ_are_drift_and_left_as_they_are() {
+    let clean = checked(&cluster());
+    assert!(clean.drift.is_empty());
+    let mut w = cluster();
+    let all = list(&mut rows(&mut w).adapters);
+    let mut own = all
+        .iter_mut()
+        .filter(|r| r.server == "tarsstat" && r.node == MASTER);
+    let stat = own.next().unwrap();
+    stat.endpoint = Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
+    stat.protocol = Some("not_tars".to_owned());
+    let mut extra = stat.clone();
+    extra.adapter = "tars.tarsstat.OldObjAdapter".to_owned();
+    extra.servant = Some("tars.tarsstat.OldObj".to_owned());
+    all.push(extra);
+    all.retain(|r| r.servant.as_deref() != Some("tars.tarslog.TopologyObj"));
+    let plan = checked(&w);
+    assert!(plan.is_empty(), "{:#?}", plan.steps);
+    let told: Vec<(String, String)> = plan
+        .drift
+        .iter()
+        .filter_map(|d| match &d.kind {
+            DriftKind::Disagreeing {
+                finding,
+                explanation,
+                ..
+            } => {
+                assert_eq!(finding.text(), "adapters-differ");
+                Some((d.resource.to_string(), explanation.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    let of = |name: &str| {
+        told.iter()
+            .find(|(at, _)| at.contains(name))
+            .unwrap()
+            .1
+            .clone()
+    };
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert_eq!(of("tarslog"), "tars.tarslog.TopologyObj has no adapter");
+    let stat = of("tarsstat");
+    for words in [
+        "not at port 18293",
+        "speaks `not_tars`",
+        "OldObj, which tarsstat",
+    ] {
+        assert!(stat.contains(words), "{stat}");
+    }
+    // A release before 3.0.1 has no TopologyObj.
+    ask_for(&mut w, "3.0.17");
+    for resource in w.desired.resources.values_mut() {
+        if let Resource::Server(server) = resource {
+            server.version = "3.0.0".parse().unwrap();
+        }
+    }
+    let plan = w.plan();
+    let told = plan.drift.iter().filter(|d| {
+        d.resource.to_string().contains("tarslog")
+            && matches!(d.kind, DriftKind::Disagreeing { .. })
+    });
+    assert_eq!(told.count(), 0);
+}

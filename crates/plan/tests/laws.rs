@@ -334,7 +334,12 @@ proptest! {
             // Labels are no stop, no removal and no creation, nor is the backup before them: what a
             // restart would have kept by the way is put back by itself where it is not made.
             let added: Vec<_> = after.difference(&before).filter(|a| !["labels", "backup"].contains(&a.1)).collect();
-            prop_assert!(added.is_empty(), "{:?} after {:?}", added, world.plan().report);
+            let told = |w: &World| {
+                let plan = w.plan();
+                let ids: Vec<String> = plan.steps.iter().map(|s| s.id.clone()).collect();
+                format!("{ids:?}\n{:#?}\n{:#?}", plan.report, plan.drift)
+            };
+            prop_assert!(added.is_empty(), "{added:?}, where before was\n{}\nand then\n{}", told(&world), told(less));
         }
     }
 

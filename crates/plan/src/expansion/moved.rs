@@ -18,7 +18,7 @@ fn is_of_framework(application: &str, server: &str) -> bool {
 }
 
 /// The word after a flag of an endpoint such as `tcp -h 10.0.0.1 -t 60000 -p 17890`.
-fn after<'a>(endpoint: &'a str, flag: &str) -> Option<&'a str> {
+pub(crate) fn after<'a>(endpoint: &'a str, flag: &str) -> Option<&'a str> {
     let mut words = endpoint.split_whitespace();
     words.find(|word| *word == flag)?;
     words.next()

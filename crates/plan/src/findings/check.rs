@@ -224,6 +224,10 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         };
         let unread = match name {
             Name::RunsInactive | Name::ActiveNotRunning => tables.servers.unknown(),
+            Name::AdaptersDiffer => tables
+                .servers
+                .unknown()
+                .or_else(|| tables.adapters.unknown()),
             Name::ForeignDatabase
             | Name::RegistryUnlisted
             | Name::RegistryNotInSpec

@@ -5,6 +5,7 @@
 //! one's word is kept; nothing is averaged. A finding rests on words that were had: where a source
 //! is silent, that is told as unknown ([`unknowns`]) and nothing is concluded from it.
 
+mod adapters;
 pub mod check;
 pub(crate) mod cluster;
 mod nodes;
@@ -56,6 +57,8 @@ pub enum Name {
     RunsInactive,
     /// The registry calls a server active, and no process of it runs.
     ActiveNotRunning,
+    /// A basic service has other adapters than the release's.
+    AdaptersDiffer,
     /// Clocks differ by more than two seconds.
     ClockSkew,
     /// Another process holds a port that the spec needs.
@@ -70,7 +73,7 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order in which `check` shows them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ForeignDatabase,
         Self::NoDatabase,
         Self::DatabaseReadOnly,
@@ -89,6 +92,7 @@ impl Name {
         Self::LocatorBehind,
         Self::RunsInactive,
         Self::ActiveNotRunning,
+        Self::AdaptersDiffer,
         Self::PortTaken,
         Self::ClockSkew,
     ];
@@ -112,6 +116,7 @@ impl Name {
             Self::ServantSilent => "servant-silent",
             Self::RunsInactive => "runs-inactive",
             Self::ActiveNotRunning => "active-not-running",
+            Self::AdaptersDiffer => "adapters-differ",
             Self::ClockSkew => "clock-skew",
             Self::PortTaken => "port-taken",
             Self::DefaultPassword => "default-password",
@@ -139,6 +144,7 @@ impl Name {
             Self::ServantSilent => "every servant of the spec answers",
             Self::RunsInactive => "no server runs that is called inactive",
             Self::ActiveNotRunning => "every active server runs",
+            Self::AdaptersDiffer => "basic services have the adapters of their release",
             Self::ClockSkew => "clocks agree within 2 s",
             Self::PortTaken => "no port of the spec is taken",
             Self::DefaultPassword => "the installer's default password is closed",
@@ -192,6 +198,7 @@ pub const CLOCKS: i64 = 2;
 pub fn findings(input: &PlanInput<'_>) -> Vec<Finding> {
     let mut out = Vec::new();
     nodes::find(input, &mut out);
+    adapters::find(input, &mut out);
     cluster::guard(input, &mut out);
     if input.scope.nodes.is_empty() {
         cluster::find(input, &mut out);

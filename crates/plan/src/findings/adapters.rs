@@ -1,0 +1,112 @@
+//! The adapters of basic services: what the database has of them against their release.
+//!
+//! tarsops writes an adapter only where its server comes, and none over: an operator may have moved
+//! one for a reason, and callers are bound to it. That it differs is told.
+
+use tarsops_model::component::Component;
+use tarsops_model::framework::{AdapterRow, ServerRow};
+use tarsops_model::host::NodeState;
+use tarsops_model::names::NodeName;
+use tarsops_model::resource::ResourceId;
+
+use super::{Finding, Grade, Name};
+use crate::expansion::{after, is_placed, readable};
+use crate::input::PlanInput;
+use crate::servers::{self, BASIC};
+
+pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
+    let Ok((_, servers, adapters)) = readable(input) else {
+        return;
+    };
+    for (node, spec) in input.desired.hosts() {
+        if spec.state != NodeState::Present || !input.scope.has_node(node) {
+            continue;
+        }
+        for component in BASIC {
+            let wanted = input.desired.server(component, node);
+            let known = servers::is_known(input.catalog, component);
+            let Some(server) = wanted.filter(|_| known && input.scope.has_component(component))
+            else {
+                continue;
+            };
+            if !has_row(servers, component, node) {
+                continue;
+            }
+            let own: Vec<&AdapterRow> = adapters
+                .iter()
+                .filter(|r| is_of(&r.application, &r.server, &r.node, component, node))
+                .collect();
+            let said = differences(component, server.version, &spec.ip.to_string(), &own);
+            if said.is_empty() {
+                continue;
+            }
+            out.push(Finding {
+                name: Name::AdaptersDiffer,
+                grade: Grade::Drift,
+                resource: ResourceId::Server(component, node.clone()),
+                text: said.join("; "),
+                cure: "put it right in the management platform and restart the server there, or let the spec name the node where it belongs".to_owned(),
+                sources: own
+                    .iter()
+                    .map(|r| {
+                        let endpoint = r.endpoint.clone().unwrap_or_default();
+                        (format!("database, {}", r.adapter), endpoint)
+                    })
+                    .collect(),
+            });
+        }
+    }
+}
+
+fn is_of(app: &str, server: &str, at: &str, component: Component, node: &NodeName) -> bool {
+    app == "tars" && server == component.name() && at == node.as_str()
+}
+
+fn has_row(servers: &[ServerRow], component: Component, node: &NodeName) -> bool {
+    servers
+        .iter()
+        .any(|r| is_of(&r.application, &r.server, &r.node, component, node))
+}
+
+/// What differs, one clause each.
+fn differences(
+    component: Component,
+    version: tarsops_model::version::Version,
+    ip: &str,
+    own: &[&AdapterRow],
+) -> Vec<String> {
+    let wanted = component.servants_in(version);
+    let protocol = component.protocol_in(version);
+    let mut said = Vec::new();
+    for (servant, port) in &wanted {
+        let Some(row) = own.iter().find(|r| r.servant.as_deref() == Some(servant)) else {
+            // One that can be placed is written by a step of the same plan.
+            if !is_placed(component) {
+                said.push(format!("{servant} has no adapter"));
+            }
+            continue;
+        };
+        let endpoint = row.endpoint.as_deref().unwrap_or_default();
+        if after(endpoint, "-p") != Some(port.to_string().as_str()) {
+            said.push(format!("{servant} is at `{endpoint}`, not at port {port}"));
+        }
+        let at = after(endpoint, "-h").unwrap_or_default();
+        if at != ip && at != "0.0.0.0" && !is_placed(component) {
+            said.push(format!("{servant} is at `{endpoint}`, not at {ip}"));
+        }
+        let speaks = row.protocol.as_deref().unwrap_or_default();
+        if speaks != protocol {
+            said.push(format!("{servant} speaks `{speaks}`, not {protocol}"));
+        }
+    }
+    for row in own {
+        let servant = row.servant.as_deref().unwrap_or_default();
+        if !wanted.iter().any(|(name, _)| *name == servant) {
+            said.push(format!(
+                "the adapter {} is for {servant}, which {component} {version} does not have",
+                row.adapter
+            ));
+        }
+    }
+    said
+}
