@@ -418,16 +418,35 @@ async fn carry_out(
         // It may be carried out all the same, under a number that nobody tells.
         Err(fault) => return Ok(Ended::Refused(fault.text)),
     };
-    end.log.push(format!("task {task}"));
+    let began = Instant::now();
+    let ended = follow_task(run, publisher, node, change, &task, local).await;
+    end.log.push(format!(
+        "task {task} took {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
+    Ok(ended)
+}
+
+/// Waits for the end of a task, or for what the host shows.
+async fn follow_task(
+    run: &Run<'_>,
+    publisher: &dyn Publish,
+    node: &NodeName,
+    change: &AgentChange,
+    task: &str,
+    local: &[Condition],
+) -> Ended {
+    let via = change.publish.unwrap_or_default();
+    let component = change.component;
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
     let mut looked = Instant::now();
     loop {
-        let last = match publisher.standing(via, &task).await {
+        let last = match publisher.standing(via, task).await {
             Ok(Standing::Final {
                 success: true,
                 words,
-            }) => return Ok(Ended::Success { words }),
-            Ok(Standing::Final { words, .. }) => return Ok(Ended::Failed { words }),
+            }) => return Ended::Success { words },
+            Ok(Standing::Final { words, .. }) => return Ended::Failed { words },
             Ok(Standing::Waiting) => "it waits for its turn".to_owned(),
             Ok(Standing::Running) => "it runs".to_owned(),
             Err(why) => why,
@@ -435,15 +454,15 @@ async fn carry_out(
         if looked.elapsed() >= LOOK {
             let seen = look_at_one(run, node, Some(component)).await;
             if seen.is_ok_and(|seen| holds(local, node, &seen).is_ok()) {
-                return Ok(Ended::Seen);
+                return Ended::Seen;
             }
             looked = Instant::now();
         }
         if Instant::now() > until {
-            return Ok(Ended::Stuck {
+            return Ended::Stuck {
                 last,
                 after: run.desired.policy.deadline,
-            });
+            };
         }
         tokio::time::sleep(PAUSE).await;
     }

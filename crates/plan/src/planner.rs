@@ -235,9 +235,9 @@ impl Draft {
             // One that lacks something comes with the rest of it, or not at all.
             let id = ResourceId::Server(Component::Tarsregistry, node.clone());
             let lacks = |d: &Drift| d.resource == id && d.kind == DriftKind::Missing;
-            start = work.start.filter(|_| {
-                !expansion::may_be_new(input, node) && !self.drift.iter().any(lacks)
-            });
+            start = work
+                .start
+                .filter(|_| !expansion::may_be_new(input, node) && !self.drift.iter().any(lacks));
             self.registry_removals.extend(work.stop);
             self.report.extend(work.lines);
         }

@@ -214,6 +214,11 @@ pub enum Blocked {
         /// What breaks, or why the version is not known.
         why: String,
     },
+    /// A template that a server is started with is not there.
+    NoTemplate {
+        /// Its name.
+        name: String,
+    },
     /// The management platform is needed and cannot be used.
     ConsoleSilent {
         /// Why not.
@@ -347,6 +352,9 @@ impl Blocked {
                     "bring {other} on {at} below {since} first, or leave {component} at {since} or later"
                 ),
             },
+            Self::NoTemplate { .. } => {
+                "put it back in the management platform, or lock a deploy tree of the release, from which apply adds it".to_owned()
+            }
             Self::ConsoleSilent { .. } => {
                 "bring it up, or say `--without-console` to do what does not need it".to_owned()
             }
@@ -496,6 +504,10 @@ impl fmt::Display for Blocked {
             } => write!(
                 f,
                 "{component} {to} comes to {since}, and which version {other} on {at} has is not known: {why}"
+            ),
+            Self::NoTemplate { name } => write!(
+                f,
+                "the template {name} is not there, without which its configuration cannot be made"
             ),
             Self::ConsoleSilent { why } => {
                 write!(f, "the management platform cannot be used: {why}")

@@ -490,8 +490,8 @@ impl Look<'_> {
         Some(change)
     }
 
-    /// A template of the server, or one above it, that Tars could not read: its tarsnode would make a
-    /// configuration of it with which the server does not start.
+    /// A template of the server, or one above it, that is not there or that Tars could not read: its
+    /// tarsnode would make a configuration of it with which the server does not start.
     fn unreadable_template(&self) -> Option<Blocked> {
         let rows = framework(self.input)?.rows();
         let rows = rows.present()?;
@@ -499,8 +499,13 @@ impl Look<'_> {
         let mut name = own.unwrap_or_else(|| format!("tars.{}", self.component));
         // A chain longer than this goes round in a circle.
         for _ in 0..8 {
-            let row = rows.template(&name);
-            let row = row.present()?;
+            let row = match rows.template(&name) {
+                Observed::Present(row) => row,
+                Observed::Absent if self.is_missed(&name, rows) => {
+                    return Some(Blocked::NoTemplate { name });
+                }
+                _ => return None,
+            };
             if let Some(text) = &row.text
                 && let Err(e) = tarsops_conf::Document::parse(text.expose())
             {
@@ -512,6 +517,15 @@ impl Look<'_> {
             name = row.parent.clone().filter(|p| *p != name)?;
         }
         None
+    }
+
+    /// Whether a template that is not there keeps the server from being published: no release in the
+    /// lock file brings it. A table without any row was not filled yet, and proves nothing.
+    fn is_missed(&self, name: &str, rows: &tarsops_model::framework::Rows) -> bool {
+        let mut releases = self.input.catalog.templates.values();
+        self.component.is_basic()
+            && rows.templates.present().is_some_and(|all| !all.is_empty())
+            && !releases.any(|shipped| shipped.contains_key(name))
     }
 
     /// Whether another registry of the spec answers.

@@ -70,6 +70,8 @@ pub(crate) struct Spec {
     pub(crate) framework: &'static str,
     pub(crate) rollout: &'static str,
     pub(crate) settle: &'static str,
+    /// Lines of `components`, as YAML.
+    pub(crate) components: String,
     /// The management platform's address; its ticket lies beside the spec.
     pub(crate) web: Option<String>,
     pub(crate) registry_settle: &'static str,
@@ -151,6 +153,7 @@ impl World {
                 framework: "",
                 rollout: "",
                 settle: "1s",
+                components: String::new(),
                 web: None,
                 registry_settle: "2s",
             },
@@ -269,6 +272,9 @@ impl World {
                 spec.address.unwrap_or(self.database.address()),
                 spec.user
             );
+        }
+        if !spec.components.is_empty() {
+            let _ = write!(out, "components:\n{}", spec.components);
         }
         if let Some(url) = &spec.web {
             let _ = writeln!(out, "web:\n  url: {url}\n  ticket: {{file: ./ticket}}");
