@@ -181,7 +181,7 @@ pub(crate) async fn act(
     let package = publisher
         .package(via, component, version, &binary, &digest)
         .await
-        .map_err(|fault| not_started(fault.text))?;
+        .map_err(|fault| not_started(not_taken(via, component, node, fault)))?;
     end.log
         .push(format!("package {} ({})", package.id, package.tgz));
     let before = publisher.patch_version(node, component).await;
@@ -216,7 +216,7 @@ pub(crate) async fn act(
         Ended::Failed { .. } | Ended::Refused(_) => {
             LATE.min(Duration::from_secs(run.desired.policy.deadline))
         }
-        Ended::Stuck { .. } | Ended::NotFound(_) => Duration::ZERO,
+        Ended::Stuck { .. } | Ended::NotFound(_) | Ended::NotTaken(_) => Duration::ZERO,
     };
     let until = Instant::now() + patience;
     let (why, seen) = loop {
@@ -259,6 +259,15 @@ pub(crate) async fn act(
         Some(_) => Err(Verdict::LeftFailed(told)),
         None => Err(Verdict::Silent(told)),
     }
+}
+
+/// Why the package, or the task, was not taken.
+fn not_taken(via: Via, component: Component, node: &NodeName, fault: Fault) -> String {
+    cause(&Evidence {
+        via,
+        ended: &Ended::NotTaken(fault.text),
+        ..Evidence::of(component, node)
+    })
 }
 
 /// The program that is published, of which version, and its digest.
@@ -414,7 +423,10 @@ async fn carry_out(
     let component = change.component;
     let task = match publisher.begin(via, node, component, package).await {
         Ok(task) => task,
-        Err(fault) if fault.nothing_happened => return Err(Verdict::NotStarted(fault.text)),
+        Err(fault) if fault.nothing_happened => {
+            let told = not_taken(via, component, node, fault);
+            return Err(Verdict::NotStarted(told));
+        }
         // It may be carried out all the same, under a number that nobody tells.
         Err(fault) => return Ok(Ended::Refused(fault.text)),
     };

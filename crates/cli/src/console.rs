@@ -31,7 +31,7 @@ pub async fn checks(desired: &Desired, allow_commands: bool) -> Vec<Check> {
     // clients share one budget of requests for that.
     let versions = match client.web_version().await {
         Ok(versions) => versions,
-        Err(error) => return all(Outcome::Unknown, &error.to_string()),
+        Err(error) => return all(Outcome::Unknown, &versionless(&error)),
     };
     let answers = format!(
         "{} answers: TarsWeb {}, framework {}",
@@ -60,6 +60,19 @@ pub async fn checks(desired: &Desired, allow_commands: bool) -> Vec<Check> {
         line(LINES[1], taken, told),
         line(LINES[2], open, doors),
     ]
+}
+
+/// Why it does not say its versions. It asks AdminRegistry for the framework's, and where that is silent
+/// it answers with a page.
+fn versionless(error: &ConsoleError) -> String {
+    match error {
+        ConsoleError::Html { words, .. } if words.contains("call remote server timeout") => {
+            format!(
+                "AdminRegistry does not answer the console: see whether it runs (`tarsops status`) ({error})"
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 async fn ticket(client: &Console) -> (Outcome, String) {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use jiff::civil::DateTime;
 use tarsops_apply::publish::{Fault, Package, Publish, Standing};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Rpc;
@@ -19,7 +20,7 @@ use tarsops_model::version::Version;
 use tarsops_plan::action::{NewServers, Table, Via};
 use tarsops_transport::calls::{Admin, Patch};
 use tarsops_transport::console::{
-    AdapterForm, Command, Console, DeployForm, ItemStatus, TaskForm, TaskFormItem, Upload,
+    AdapterForm, Command, Console, DeployForm, ItemStatus, Notice, TaskForm, TaskFormItem, Upload,
 };
 use tarsops_transport::mysql::{Access, NewPatch};
 use tarsops_transport::rpc::{CallError, RpcClient};
@@ -41,6 +42,9 @@ const PART: usize = 1 << 20;
 const APPLICATION: &str = "tars";
 /// Who publishes, in the framework's rows.
 const USER: &str = "tarsops";
+
+/// Reports are dated to the second.
+const SECOND: Duration = Duration::from_secs(1);
 
 type Known = Arc<OnceCell<Package>>;
 
@@ -358,6 +362,34 @@ fn pack(component: Component, binary: &Path, into: &Path) -> std::io::Result<Str
     Ok(format!("{:x}", digest.finalize()))
 }
 
+/// What reports say, newest first, as far as they may be of a publication that began `within` ago.
+///
+/// The platform tells them without a zone and cannot be asked since when, so they are only compared
+/// with each other; and what is older than a success belongs to an earlier publication.
+fn reported(rows: impl Iterator<Item = Notice>, within: Duration) -> Vec<String> {
+    let mut newest: Option<DateTime> = None;
+    let mut out = Vec::new();
+    for row in rows {
+        let when: Option<DateTime> = row.notifytime.parse().ok();
+        newest = newest.or(when);
+        let age = newest
+            .zip(when)
+            .map(|(newest, when)| newest.duration_since(when));
+        let words = row.result.unwrap_or_default();
+        let succeeded = words.starts_with("patch ") && words.contains(" succ, version");
+        if age.is_some_and(|age| age.unsigned_abs() > within + SECOND) {
+            break;
+        }
+        if !words.is_empty() && !words.contains("viewversion") {
+            out.push(words);
+        }
+        if succeeded {
+            break;
+        }
+    }
+    out
+}
+
 /// How an item of a task stands, by the numbers of `AdminReg.tars` (`EMTaskItemStatus`).
 fn standing(status: i32, words: String) -> Standing {
     match status {
@@ -465,13 +497,8 @@ impl Publish for Publisher<'_> {
                 .server_notify_list(APPLICATION, component.name(), 1, 8)
                 .await;
             let own = format!("{APPLICATION}.{component}_{node}");
-            page.map(|page| page.rows)
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|n| n.server_id == own)
-                .filter_map(|n| n.result)
-                .filter(|words| !words.contains("viewversion"))
-                .collect()
+            let rows = page.map(|page| page.rows).unwrap_or_default();
+            reported(rows.into_iter().filter(|n| n.server_id == own), within)
         })
     }
 
@@ -584,3 +611,6 @@ pub async fn deploy(console: &Console, new: &NewServers) -> Result<u64, String> 
     done.map_err(|e| e.to_string())?;
     Ok(new.rows.len() as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,14 @@
 //! The documentation: generated pages are fresh, links lead somewhere.
 //!
 //! `docs/commands.md` is the help of every command, `docs/spec-reference.md` is the JSON Schema and
-//! the list of rules.
+//! the list of rules, and a table of `docs/publishing.md` is what tests of failures expect.
 //!
-//! `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs` writes both anew.
+//! `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs` writes them anew.
 #![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+#[path = "support/failures.rs"]
+mod failures;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -394,6 +398,19 @@ fn the_reference_of_the_spec_is_fresh() {
     }
     couplings(&mut out);
     fresh("docs/spec-reference.md", &out);
+}
+
+// ---- publishing --------------------------------------------------------------------------------
+
+#[test]
+fn the_table_of_failures_is_fresh() {
+    let name = "docs/publishing.md";
+    let there = std::fs::read_to_string(path(name)).unwrap();
+    let (begin, end) = ("<!-- failures -->\n", "<!-- /failures -->");
+    let (above, rest) = there.split_once(begin).unwrap();
+    let (_, below) = rest.split_once(end).unwrap();
+    let table = failures::table();
+    fresh(name, &format!("{above}{begin}{table}{end}{below}"));
 }
 
 // ---- links -------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ pub enum Ended {
     },
     /// tarspatch has no such package, in its words; no task was begun.
     NotFound(String),
+    /// The package or the task was not taken, and it is sure that nothing happens.
+    NotTaken(String),
 }
 
 /// All that is known when a publication has failed.
@@ -73,35 +75,57 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// The words of the task and of the node, in which a cause may stand.
-    fn words(&self) -> Vec<&str> {
-        let task = match self.ended {
-            Ended::Success { words } | Ended::Failed { words } | Ended::Refused(words) => {
-                Some(words.as_str())
-            }
-            Ended::NotFound(words) => Some(words.as_str()),
-            Ended::Stuck { last, .. } => Some(last.as_str()),
-            Ended::Seen => None,
-        };
-        task.into_iter()
-            .chain(self.notices.iter().map(String::as_str))
-            .filter(|w| !w.is_empty())
-            .collect()
+    /// The words of the task.
+    fn task(&self) -> &str {
+        match self.ended {
+            Ended::Success { words } | Ended::Failed { words } => words,
+            Ended::Refused(words) | Ended::NotFound(words) | Ended::NotTaken(words) => words,
+            Ended::Stuck { last, .. } => last,
+            Ended::Seen => "",
+        }
     }
 
-    fn says(&self, needle: &str) -> bool {
-        self.words().iter().any(|w| w.contains(needle))
+    /// What is repeated of their words: those of the task, and the newest of the node that tells more
+    /// than that all goes its way.
+    fn quoted(&self) -> String {
+        let node = self.notices.iter().find(|words| !is_routine(words));
+        // How a task that has no end stood last is told with the cause.
+        let task = match self.ended {
+            Ended::Stuck { .. } => None,
+            _ => Some(self.task()),
+        };
+        let all = [task, node.map(String::as_str)];
+        let all: Vec<String> = all
+            .into_iter()
+            .flatten()
+            .map(|words| words.trim().replace('\n', " "))
+            .filter(|words| !words.is_empty())
+            .map(|words| words.chars().take(300).collect())
+            .collect();
+        all.join("; ")
     }
+}
+
+/// Whether a node reports this of publications that go well, too.
+fn is_routine(words: &str) -> bool {
+    matches!(words, "" | "stop" | "restart" | "download succ")
+        || words.starts_with("shm key:")
+        || (words.starts_with("patch ") && words.contains(" succ, version"))
 }
 
 /// The cause, and the next step, as one lowercase clause.
 #[must_use]
 pub fn cause(evidence: &Evidence<'_>) -> String {
-    let plain = plain(evidence);
+    let quoted = evidence.quoted();
+    let plain = match (plain(evidence), evidence.ended) {
+        (Some(plain), _) => plain,
+        // What was not taken is told by who did not take it.
+        (None, Ended::NotTaken(words)) => return words.clone(),
+        (None, _) => by_end(evidence),
+    };
     let mut out = plain;
-    if let Some(word) = evidence.words().first() {
-        let word: String = word.chars().take(300).collect();
-        let _ = write!(out, " (in their words: {})", word.trim().replace('\n', " "));
+    if !quoted.is_empty() {
+        let _ = write!(out, " (in their words: {quoted})");
     }
     if !evidence.host.is_empty() && !matches!(evidence.ended, Ended::NotFound(_)) {
         let _ = write!(out, "; on the host, {}", evidence.host);
@@ -109,77 +133,158 @@ pub fn cause(evidence: &Evidence<'_>) -> String {
     out
 }
 
-fn plain(e: &Evidence<'_>) -> String {
+/// What is known to be behind words. Those of the task come first: what the node has reported may be
+/// of an earlier publication.
+fn plain(e: &Evidence<'_>) -> Option<String> {
+    match e.ended {
+        Ended::NotTaken(words) => return by_platform(e, words),
+        Ended::Refused(words) => {
+            if let Some(told) = by_platform(e, words) {
+                return Some(told);
+            }
+        }
+        Ended::NotFound(_) => return Some(not_found(e)),
+        _ => {}
+    }
+    let mut words = std::iter::once(e.task()).chain(e.notices.iter().map(String::as_str));
+    words.find_map(|words| by_words(e, words)).or_else(|| {
+        e.task().contains("getPatchPercent").then(|| {
+            format!(
+                "the tarsnode of {} could not fetch or unpack the package of {}: see the room on its disk, and its log in app_log/tars/tarsnode there",
+                e.node, e.component
+            )
+        })
+    })
+}
+
+fn not_found(e: &Evidence<'_>) -> String {
+    match e.via {
+        Via::Console => "tarspatch does not find the package that the management platform has taken: the two do not share their folder of packages (on the host of the platform `patchs/tars.upload`, in the template tars.tarspatch `uploadDirectory`), or somebody has deleted it; let them share it, or apply again".to_owned(),
+        Via::Tars => "tarspatch does not find the package that it has taken itself: somebody has deleted it, or its disk is full; make room, and apply again".to_owned(),
+    }
+}
+
+/// What is behind an answer of the management platform that is no success.
+fn by_platform(e: &Evidence<'_>, words: &str) -> Option<String> {
+    let component = e.component;
+    let says = |needle: &str| words.contains(needle);
+    let told = if says("does not take the ticket") {
+        "the management platform does not take the ticket: make a new token there, and put it where `web.ticket` says".to_owned()
+    } else if says("takes no more requests") {
+        "the management platform has had more requests from this address than it takes in ten minutes: apply again when it takes them".to_owned()
+    } else if says("File too large") || says("it has more than") {
+        format!(
+            "the package of {component} is larger than the management platform takes: leave `web` out of the spec, so that it is published straight through Tars"
+        )
+    } else if says("Sequelize") {
+        "the management platform does not reach its database: see whether that runs, and apply again".to_owned()
+    } else if says("upload_patch_package") && says("system error") {
+        format!(
+            "the management platform did not take the package of {component} and does not say why: see the room on its disk, and its log, and apply again"
+        )
+    } else {
+        return None;
+    };
+    Some(told)
+}
+
+/// What is behind words of a task or of a node.
+fn by_words(e: &Evidence<'_>, words: &str) -> Option<String> {
     let (component, node) = (e.component, e.node);
+    let says = |needle: &str| words.contains(needle);
     // PatchServer/PatchImp.cpp, preparePatchFile.
-    if e.says("not exists!") || matches!(e.ended, Ended::NotFound(_)) {
-        return match e.via {
-            Via::Console => "tarspatch does not find the package that the management platform has taken: the two do not share their folder of packages (on the host of the platform `patchs/tars.upload`, in the template tars.tarspatch `uploadDirectory`), or somebody has deleted it".to_owned(),
-            Via::Tars => "tarspatch does not find the package that it has taken itself: somebody has deleted it, or its disk is full".to_owned(),
-        };
-    }
-    // AdminRegistryServer/ExecuteTask.cpp, patch.
-    if e.says("load patch info from database error") {
-        return "the database has no row of the package any more (AdminRegistry keeps the newest of each server): apply again, which uploads it anew".to_owned();
-    }
-    // NodeServer/CommandPatch.h.
-    if e.says("md5 is not equal") {
-        return format!(
+    let told = if says("not exists!") {
+        not_found(e)
+    // AdminRegistryServer/AdminRegistryImp.cpp, prepareInfo_inner. Without a number it has none to
+    // look for.
+    } else if says("load patch info from database error") {
+        let number = words.rsplit("patchId:").next().unwrap_or_default().trim();
+        if number.parse::<u64>().is_ok() {
+            "the database has no row of the package any more (AdminRegistry keeps the newest of each server): apply again, which uploads it anew".to_owned()
+        } else {
+            "AdminRegistry was told no number of a package: the management platform has lost it on the way; see whether its version is that of the framework, or leave `web` out of the spec".to_owned()
+        }
+    // AdminRegistryServer/ExecuteTask.cpp, executeSingleTask.
+    } else if says("command not support!") {
+        "AdminRegistry does not know the command `patch_tars`: bring tarsAdminRegistry to the version of the spec first".to_owned()
+    // NodeServer/CommandPatch.cpp, download.
+    } else if says("md5 is not equal") {
+        format!(
             "the package that {node} fetched is not the one that was uploaded (its MD5 differs): another package of {component} was published at the same time, or tarspatch's copy is damaged; apply again when nobody else publishes"
-        );
-    }
-    if e.says("preparePatchFile error") {
-        return "tarspatch does not answer AdminRegistry, so no package was laid ready: see whether tarspatch runs (`tarsops status`)".to_owned();
-    }
+        )
+    } else if says("preparePatchFile error") {
+        if says("errno:") || says("imeout") {
+            "tarspatch does not answer AdminRegistry, so no package was laid ready: see whether tarspatch runs (`tarsops status`), and apply again".to_owned()
+        } else {
+            "tarspatch could not lay the package ready: see the room and the rights of its folder `TARSBatchPatching`, and apply again".to_owned()
+        }
     // AdminRegistryServer/NodeManager.cpp: there is no connection of that node.
-    if e.says("autoptr null handle") || e.says("ret:1012") || e.says("ret:1001") {
-        return format!(
+    } else if says("autoptr null handle") || says("ret:1012") || says("ret:1001") {
+        format!(
             "AdminRegistry has no connection to the tarsnode of {node}: see whether tarsnode runs there and reaches AdminRegistry's port 12000"
-        );
-    }
-    // NodeServer/NodeImp.cpp, patchPro: the server's description comes from the registry.
-    if e.says("patchPro:") && e.says("|load ") {
-        return format!(
-            "the tarsnode of {node} could not load {component} from the registry: its row, its adapters or its template are missing or cannot be read"
-        );
-    }
-    if e.says("ret:1002") || e.says("Timeout") || e.says("errno:-7") {
-        return format!(
+        )
+    // NodeServer/ServerManager.cpp, patchPro. Without a reason the registry had the server, and the
+    // node was not free: that was seen where another publication of it had just begun there.
+    } else if says("patchPro:") && says("|load ") {
+        if words.trim_end().ends_with('|') {
+            format!(
+                "the tarsnode of {node} did not take the package of {component}, as another publication of it was under way there: apply again when nobody else publishes"
+            )
+        } else {
+            format!(
+                "the tarsnode of {node} could not load {component} from the registry: its row, its adapters or its template are missing or cannot be read; mend them, and apply again"
+            )
+        }
+    } else if says("cannot patch the server") || says("reduplicate patch request") {
+        format!(
+            "a publication of {component} on {node} was under way already: wait for it, and apply again"
+        )
+    } else if says("ret:1002") || says("Timeout") || says("errno:-7") {
+        format!(
             "{node} was busy or silent for longer than AdminRegistry waits; it may still carry the task out: look again in a minute before you repeat it"
-        );
-    }
-    if e.says("reduplicate patch request") {
-        return format!(
-            "a publication of {component} on {node} was under way already: wait for it"
-        );
-    }
-    if e.says("getPatchPercent") {
-        return format!(
-            "the tarsnode of {node} could not fetch or unpack the package of {component}"
-        );
-    }
-    if e.says("is not exist") {
-        return format!(
-            "{component} has no program or start script on {node}: its `exe_path` leads elsewhere"
-        );
-    }
+        )
+    // NodeServer/SingleFileDownloader.cpp.
+    } else if says("download error:") || says("download from patch") {
+        format!(
+            "the tarsnode of {node} could not fetch the package of {component} from tarspatch: see whether it reaches tarspatch's port 18793, and the room on its disk"
+        )
+    } else if says("is not exist") {
+        format!(
+            "{component} has no program or start script on {node}: its `exe_path` leads elsewhere; mend that, and apply again"
+        )
+    // NodeServer/CommandStop.cpp, as the stop before the start says it; of the start there is no word.
+    } else if says("server state is Inactive") && matches!(e.ended, Ended::Failed { .. }) {
+        format!(
+            "the tarsnode of {node} never saw {component} become active, whether or not its process runs: see its log in app_log/tars/{component} there"
+        )
+    } else {
+        return None;
+    };
+    Some(told)
+}
+
+/// What can be told where no word is known.
+fn by_end(e: &Evidence<'_>) -> String {
+    let (component, node) = (e.component, e.node);
     match (e.ended, e.file_is_new) {
         (Ended::Stuck { last, after }, _) => format!(
-            "the task of {component} on {node} has not ended within {after} s: {last}; it may still be carried out"
+            "the task of {component} on {node} has not ended within {after} s: {last}; it may still be carried out, so look again (`tarsops plan`) before you repeat it"
         ),
         (Ended::Refused(_), _) => format!(
-            "the task of {component} on {node} was not taken, and was not carried out within {} s either",
+            "the task of {component} on {node} was not taken, and was not carried out within {} s either: see whether AdminRegistry runs (`tarsops status`), and apply again",
             super::LATE.as_secs()
         ),
         (Ended::Success { .. }, Some(false)) => format!(
-            "the task says that it succeeded, and {node} still has another program: the archive had none of the name {component}, or the server's `exe_path` leads elsewhere"
+            "the task says that it succeeded, and {node} still has another program: the archive had none of the name {component}, or the server's `exe_path` leads elsewhere; see its row"
         ),
         (_, Some(true)) => format!(
             "the new {component} lies on {node} and does not come up: see its log in app_log/tars/{component} there"
         ),
-        (Ended::Failed { .. }, _) => {
-            format!("the task of {component} on {node} failed without a word that is known")
-        }
-        _ => format!("{component} on {node} did not become what was published"),
+        (Ended::Failed { .. }, _) => format!(
+            "the task of {component} on {node} failed without a word that is known: see the logs of tarsAdminRegistry, and of tarsnode there"
+        ),
+        _ => format!(
+            "{component} on {node} did not become what was published: see its log in app_log/tars/{component} there"
+        ),
     }
 }

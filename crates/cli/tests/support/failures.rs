@@ -57,13 +57,21 @@ const fn recording(name: &'static str, happens: &'static str, told: &'static str
     }
 }
 
+/// What the platform does not take, so that nothing happens.
+const fn refused(name: &'static str, happens: &'static str, told: &'static str) -> Failure {
+    Failure {
+        after: OLD,
+        ..recording(name, happens, told)
+    }
+}
+
 const OLD: &str = "the old program runs, untouched";
 const BACK: &str = "the old program was put back and runs; its row names its package again";
 const NEW: &str = "the new program runs";
 const NOTHING: &str = "nothing was begun";
 
 /// All of them.
-pub const FAILURES: [Failure; 31] = [
+pub const FAILURES: [Failure; 40] = [
     cluster(
         "task-refused",
         "AdminRegistry refuses the task and carries it out",
@@ -210,6 +218,16 @@ pub const FAILURES: [Failure; 31] = [
         "the database has no row of the package any more",
     ),
     recording(
+        "no-number",
+        "the platform passes no package's number on",
+        "was told no number of a package",
+    ),
+    recording(
+        "command-unknown",
+        "AdminRegistry does not know how to publish",
+        "does not know the command",
+    ),
+    recording(
         "package-file-gone",
         "the package's file was deleted",
         "tarspatch does not find the package",
@@ -222,7 +240,7 @@ pub const FAILURES: [Failure; 31] = [
     recording(
         "two-packages-at-once",
         "two packages of one server at once",
-        "could not load tarsquerystat from the registry",
+        "another publication of it was under way there",
     ),
     recording(
         "damaged-package",
@@ -245,6 +263,11 @@ pub const FAILURES: [Failure; 31] = [
         "does not come up",
     ),
     recording(
+        "never-active",
+        "the new program runs and never tells its node that it does",
+        "never saw tarsquerystat become active",
+    ),
+    recording(
         "no-script",
         "a server that was never published is started",
         "no program or start script",
@@ -258,6 +281,36 @@ pub const FAILURES: [Failure; 31] = [
         "system-error",
         "\"system error\" and no more",
         "was not taken, and was not carried out",
+    ),
+    recording(
+        "no-words",
+        "the task failed, and its words were not kept",
+        "failed without a word that is known",
+    ),
+    recording(
+        "platform-database-down",
+        "the platform's database goes away before the task",
+        "does not reach its database",
+    ),
+    refused(
+        "upload-system-error",
+        "\"system error\" and no more, to the upload",
+        "did not take the package of tarsquerystat and does not say why",
+    ),
+    refused(
+        "package-too-large",
+        "the package is larger than 100 MiB",
+        "larger than the management platform takes",
+    ),
+    refused(
+        "ticket-gone",
+        "the ticket is revoked after the plan was made",
+        "make a new token there",
+    ),
+    refused(
+        "too-many-requests",
+        "the platform has had too many requests from this address",
+        "more requests from this address than it takes",
     ),
 ];
 
