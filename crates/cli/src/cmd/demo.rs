@@ -3,8 +3,9 @@
 //! The hosts are loopback addresses behind one embedded SSH server; each has its own install path
 //! and its own crontab. What runs on them are stand-ins: `tarsnode`, which the story installs, and
 //! the framework's other components, which are there before it and speak the framework's protocol.
-//! Their tables are in a real MariaDB where the machine has one, else in a file. Everything lies
-//! below one folder and is gone afterwards. The commands of the story are run as a person would run
+//! Their tables are in a real MariaDB where the machine has one, and then a stand-in of the management
+//! platform publishes; else they are in a file, and nothing is published. Everything lies below one
+//! folder and is gone afterwards. The commands of the story are run as a person would run
 //! them: by this program, through the system's `ssh`.
 
 mod embedded;
@@ -30,9 +31,10 @@ pub fn run(global: &Global, command: Option<DemoCommand>) -> Result {
             let made = embedded::up(&dir, usize::from(nodes), Duration::from_secs(60))?;
             let spec = made.cluster.dir().join("cluster.yaml");
             lock(&spec)?;
-            say(&made.tables.line());
+            say(&made.line());
             let document = serde_json::json!({
                 "format": "tarsops.demo/1", "spec": spec, "tables": made.tables.word(),
+                "web": made.console.as_ref().map(|c| &c.url),
             });
             publish(
                 global,

@@ -1,5 +1,6 @@
 //! `rollback`: every host that a run changed goes to where it was before.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tarsops_apply::execute::Interrupt;
@@ -183,12 +184,20 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             .filter(|s| s.action.is_of_tables() == tables)
             .filter(|s| !matches!(s.action, Action::Backup { .. }))
             .collect();
-        let good = outcome
-            .ends
-            .iter()
-            .filter(|e| e.verdict.is_good() && mine.iter().any(|s| s.id == e.step))
-            .count();
-        (good, mine.len())
+        let good = |s: &Step| {
+            let mut ends = outcome.ends.iter();
+            ends.any(|e| e.verdict.is_good() && e.step == s.id)
+        };
+        // A host is where it was when all of it is; each template counts for itself.
+        let mut whole: BTreeMap<String, bool> = BTreeMap::new();
+        for step in mine {
+            let name = match step.resource.node() {
+                Some(node) if !tables => node.to_string(),
+                _ => step.id.clone(),
+            };
+            *whole.entry(name).or_insert(true) &= good(step);
+        }
+        (whole.values().filter(|good| **good).count(), whole.len())
     };
     let mut back = Vec::new();
     for (counted, what) in [(of(false), "hosts"), (of(true), "templates")] {
@@ -271,24 +280,28 @@ fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
     }
 }
 
+/// Where tarsnode's way back stands, see [`turn`].
+const AGENTS: u8 = 3;
+
 /// Where a component's way back stands: the other way round than it was changed, so that a tarsnode
 /// never meets an AdminRegistry older than it needs, and what came to a host last goes first.
 fn turn(step: &Step) -> u8 {
     let Action::ChangeAgent(change) = &step.action else {
-        return 2;
+        return AGENTS;
     };
     match (change.component, change.folder) {
-        (Component::Tarsnode, _) => 2,
+        (Component::Tarsnode, _) => AGENTS,
         (_, Folder::Keep) if change.files.is_empty() && !change.restart => 0,
         (_, Folder::Remove) => 1,
-        (Component::TarsAdminRegistry, _) => 4,
-        (Component::Tarsregistry, _) => 5,
-        _ => 3,
+        (component, _) if component.is_basic() => 2,
+        (Component::TarsAdminRegistry, _) => 5,
+        (Component::Tarsregistry, _) => 6,
+        _ => 4,
     }
 }
 
-/// Orders the steps: what came to framework hosts first; tarsnode on plain nodes, in batches; then framework hosts and the core
-/// services, one at a time.
+/// Orders the steps: what came to framework hosts and what was published first; tarsnode on plain
+/// nodes, in batches; then framework hosts and the core services, one at a time.
 fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
     let desired = context.desired();
     let role = |s: &Step| {
@@ -304,10 +317,10 @@ fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
     // A registry goes last of what came to its host: the others resolve names through it.
     let registry = |s: &Step| matches!(s.resource, ResourceId::Server(Component::Tarsregistry, _));
     steps.sort_by_key(|s| (turn(s), role(s), registry(s)));
-    let before = steps.iter().take_while(|s| turn(s) < 2).count();
+    let before = steps.iter().take_while(|s| turn(s) < AGENTS).count();
     let plain = steps[before..]
         .iter()
-        .take_while(|s| turn(s) == 2 && role(s) == 0)
+        .take_while(|s| turn(s) == AGENTS && role(s) == 0)
         .count();
     let parallel = desired.policy.max_parallel.of(steps.len()).max(1);
     let mut gates: Vec<Gate> = Vec::new();

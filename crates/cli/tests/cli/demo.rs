@@ -46,12 +46,14 @@ fn a_cluster_lives_on_with_its_database_and_goes_with_it() {
         assert_eq!(up.status.code(), Some(0), "{up:?}");
         let said = String::from_utf8(up.stderr).unwrap();
         assert!(said.contains("are in a real MariaDB"), "{said}");
+        assert!(said.contains("the management platform publishes"), "{said}");
         let mode = |path: &str| {
             use std::os::unix::fs::PermissionsExt as _;
             let meta = std::fs::metadata(cluster.join(path)).unwrap();
             meta.permissions().mode() & 0o777
         };
         assert_eq!((mode("."), mode("database.password")), (0o700, 0o600));
+        assert_eq!(mode("web.ticket"), 0o600);
         // All sources answer after the command has ended.
         let check = tarsops(dir.path(), &["check"]);
         assert_eq!(check.status.code(), Some(0), "{check:?}");

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::database::MariaDbError;
-use crate::framework::FrameworkError;
+use crate::framework::{Component, FrameworkError};
 use crate::packages::{self, LocalAdmin, PackageError};
 use crate::ssh_server::{SshServerError, make_key};
 use crate::standin::Identity;
@@ -435,9 +435,22 @@ impl Cluster {
     /// # Errors
     /// When a file cannot be written.
     pub fn add_slave_packages(&self, exe: &Path, identity: &Identity) -> Result<(), ClusterError> {
+        self.add_tree(exe, &crate::framework::slave(), identity)
+    }
+
+    /// Put these components into the packages folder, in the version of `identity`: binaries,
+    /// configurations and scripts, as a deploy tree. All of them are one file with many names.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn add_tree(
+        &self,
+        exe: &Path,
+        components: &[Component],
+        identity: &Identity,
+    ) -> Result<(), ClusterError> {
         let root = self.facts.packages.join(&identity.version);
-        let slave = crate::framework::slave();
-        crate::framework::write_deploy_tree(exe, &root, &slave, identity)?;
+        crate::framework::write_deploy_tree(exe, &root, components, identity)?;
         Ok(())
     }
 

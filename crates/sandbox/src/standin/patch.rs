@@ -163,8 +163,9 @@ impl PatchObj {
         let to = folder.join(format!("{application}.{server}.tgz"));
         // Whoever downloads another package of this server meanwhile has parts of both.
         let _ = fs::remove_file(&to);
-        match fs::copy(&from, &to) {
-            Ok(_) => (0, String::new()),
+        // Uploads have names of their own and are not written to again, so a link does as well.
+        match fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)) {
+            Ok(()) => (0, String::new()),
             Err(error) => (-3, format!("copy to {} error: {error}", to.display())),
         }
     }

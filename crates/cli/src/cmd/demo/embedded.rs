@@ -3,12 +3,16 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use tarsops_sandbox::cluster::{Cluster, FrameworkOptions, Options, OwnDatabase, free_network};
+use tarsops_sandbox::cluster::{
+    Cluster, ConsoleFacts, FrameworkOptions, Options, OwnDatabase, free_network,
+};
 use tarsops_sandbox::database;
+use tarsops_sandbox::framework::{COMPONENTS, Component};
 use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
 use tarsops_sandbox::store::Database;
 
@@ -16,11 +20,15 @@ use crate::failure::{Failure, Result};
 
 /// SSH port of the embedded hosts.
 const SSH_PORT: u16 = 2222;
-/// Versions in the packages folder: the third one ends as soon as it is started.
-pub const VERSIONS: [(&str, Behaviour); 3] = [
-    ("3.0.16", Behaviour::Healthy),
-    ("3.0.17", Behaviour::Healthy),
-    ("3.0.18", Behaviour::CrashAtStart),
+/// Versions in the packages folder.
+pub const VERSIONS: [&str; 3] = ["3.0.17", "3.0.18", "3.0.19"];
+/// The components that tarsops changes on the hosts itself, beside tarsnode; the others are published,
+/// which needs the rows of a database.
+const CORE: [&str; 4] = [
+    "tarsregistry",
+    "tarsAdminRegistry",
+    "tarsconfig",
+    "tarspatch",
 ];
 /// How soon a stand-in rewrites its own configuration; the real one takes a minute.
 const REWRITE: Duration = Duration::from_secs(2);
@@ -28,18 +36,20 @@ const REWRITE: Duration = Duration::from_secs(2);
 const OPERATOR: &str = "tarsops";
 /// The file with its password, below the cluster's folder.
 const PASSWORD: &str = "database.password";
+/// The file with the management platform's ticket, below the cluster's folder.
+const TICKET: &str = "web.ticket";
 
 /// Where the framework's tables are.
 pub enum Tables {
     /// In a MariaDB that listens there.
-    MariaDb(std::net::SocketAddr),
+    MariaDb(SocketAddr),
     /// In a file, because of this.
     File(String),
 }
 
 impl Tables {
     /// One line about it.
-    pub fn line(&self) -> String {
+    fn line(&self) -> String {
         match self {
             Self::MariaDb(at) => format!(
                 "The framework's tables are in a real MariaDB: this machine's mariadbd, at {at}."
@@ -65,6 +75,29 @@ pub struct Made {
     pub cluster: Cluster,
     /// Where the framework's tables are.
     pub tables: Tables,
+    /// The management platform, which has its tables in a database only.
+    pub console: Option<ConsoleFacts>,
+}
+
+impl Made {
+    /// A few lines about what it has and what it lacks.
+    pub fn line(&self) -> String {
+        let tables = self.tables.line();
+        self.console.as_ref().map_or_else(
+            || {
+                format!(
+                    "{tables}\nNothing is published here, and the six basic services stay as they \
+                     are: publishing needs a database's rows."
+                )
+            },
+            |console| {
+                format!(
+                    "{tables}\nA stand-in of the management platform publishes, at {}.",
+                    console.url
+                )
+            },
+        )
+    }
 }
 
 /// Makes a cluster and its spec.
@@ -81,11 +114,11 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
     options.cron_period = cron;
     options.packages = VERSIONS
         .into_iter()
-        .map(|(version, behaviour)| Identity::new(version, behaviour).rewriting_after(REWRITE))
+        .map(|version| healthy(version).rewriting_after(REWRITE))
         .collect();
     options.framework = Some(FrameworkOptions {
         database: Database::File(dir.join("tables.json")),
-        identity: Identity::new(VERSIONS[0].0, VERSIONS[0].1),
+        identity: healthy(VERSIONS[0]),
         timings: Timings::faster(haste(nodes)),
         slaves: 1,
     });
@@ -109,13 +142,65 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
         made = Cluster::up(dir, nodes, &options);
     }
     let cluster = made.map_err(|e| failed(&e))?;
+    let at = address(&cluster);
+    let finished = finish(&cluster, &options, at.is_some());
+    let console = match finished {
+        Ok(console) => console,
+        Err(e) => {
+            let _ = Cluster::down(cluster.dir());
+            return Err(e);
+        }
+    };
+    Ok(Made {
+        cluster,
+        tables: match (at, why) {
+            (Some(at), _) => Tables::MariaDb(at),
+            (None, why) => Tables::File(why.unwrap_or_default()),
+        },
+        console,
+    })
+}
+
+/// What comes on top of a cluster that runs: packages of the framework, the management platform, and
+/// the spec.
+fn finish(cluster: &Cluster, options: &Options, published: bool) -> Result<Option<ConsoleFacts>> {
+    let failed =
+        |e: &dyn std::error::Error| Failure::new("could not make the embedded cluster").because(e);
+    let components: Vec<Component> = COMPONENTS
+        .into_iter()
+        .filter(|c| published || CORE.contains(&c.name))
+        .collect();
+    for version in VERSIONS {
+        cluster
+            .add_tree(&options.exe, &components, &healthy(version))
+            .map_err(|e| failed(&e))?;
+    }
+    let console = if published {
+        let ticket = password().map_err(|e| failed(&e))?;
+        let started = cluster.start_console(|console| {
+            console.ticket = ticket;
+            // Its port is a common one among those who develop for the web.
+            if TcpListener::bind(console.listen).is_err() {
+                let any = SocketAddr::new(console.listen.ip(), 0);
+                let free = TcpListener::bind(any).and_then(|l| l.local_addr());
+                console.listen = free.unwrap_or(console.listen);
+            }
+        });
+        Some(started.map_err(|e| failed(&e))?)
+    } else {
+        None
+    };
     let write = |name: &str, text: &str| {
         let path = cluster.dir().join(name);
         let written = fs::File::options()
             .write(true)
             .create(true)
             .truncate(true)
-            .mode(if name == PASSWORD { 0o600 } else { 0o644 })
+            .mode(if [PASSWORD, TICKET].contains(&name) {
+                0o600
+            } else {
+                0o644
+            })
             .open(&path)
             .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
         written.map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))
@@ -128,21 +213,21 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
     if let Some(own) = &cluster.facts().own_database {
         write(PASSWORD, &format!("{}\n", own.password))?;
     }
-    write("cluster.yaml", &spec(&cluster))?;
-    let at = address(&cluster);
-    Ok(Made {
-        cluster,
-        tables: match (at, why) {
-            (Some(at), _) => Tables::MariaDb(at),
-            (None, why) => Tables::File(why.unwrap_or_default()),
-        },
-    })
+    if let Some(console) = &console {
+        write(TICKET, &format!("{}\n", console.ticket))?;
+    }
+    write("cluster.yaml", &spec(cluster, console.as_ref()))?;
+    Ok(console)
 }
 
-/// How much faster than the framework everything happens in the background: ten times on a few hosts,
+/// How much faster than the framework everything happens in the background: twenty times on a few hosts,
 /// and no faster than this machine can follow on many.
 fn haste(nodes: usize) -> u32 {
-    u32::try_from(100 / nodes.max(1)).unwrap_or(1).clamp(1, 10)
+    u32::try_from(100 / nodes.max(1)).unwrap_or(1).clamp(1, 20)
+}
+
+fn healthy(version: &str) -> Identity {
+    Identity::new(version, Behaviour::Healthy)
 }
 
 fn password() -> io::Result<String> {
@@ -152,7 +237,7 @@ fn password() -> io::Result<String> {
 }
 
 /// Where the cluster's own database listens.
-fn address(cluster: &Cluster) -> Option<std::net::SocketAddr> {
+fn address(cluster: &Cluster) -> Option<SocketAddr> {
     match cluster.facts().framework.as_ref().map(|f| &f.database) {
         Some(Database::MariaDb { address, .. }) => Some(*address),
         _ => None,
@@ -160,7 +245,7 @@ fn address(cluster: &Cluster) -> Option<std::net::SocketAddr> {
 }
 
 /// The spec of an embedded cluster.
-fn spec(cluster: &Cluster) -> String {
+fn spec(cluster: &Cluster, console: Option<&ConsoleFacts>) -> String {
     let facts = cluster.facts();
     let hosts = &facts.hosts;
     let (first, second) = (&hosts[0], &hosts[1]);
@@ -177,6 +262,14 @@ fn spec(cluster: &Cluster) -> String {
              \x20 user: {OPERATOR}\n\
              \x20 password: {{file: ./{PASSWORD}}}\n\
              \x20 tls: none\n"
+        )
+    });
+    let web = console.map_or_else(String::new, |console| {
+        format!(
+            "web:\n\
+             \x20 url: \"{}\"\n\
+             \x20 ticket: {{file: ./{TICKET}}}\n",
+            console.url
         )
     });
     let mut out = format!(
@@ -199,9 +292,10 @@ fn spec(cluster: &Cluster) -> String {
          registry:\n\
          \x20 endpoints: [\"{ip}:17890\", \"{slave}:17890\"]\n\
          {database}\
-         rollout: {{canary: 1, max_parallel: 2, settle: 1s, deadline: 10s}}\n\
+         {web}\
+         rollout: {{canary: 1, max_parallel: 8, settle: 0s, registry_settle: 1s, deadline: 10s}}\n\
          nodes:\n",
-        version = VERSIONS[0].0,
+        version = VERSIONS[0],
         packages = below(&facts.packages),
         install = first.install_path.display(),
         user = facts.user,

@@ -3,8 +3,9 @@
 //! Every command's exit code is checked. What must stay true: a change is made once; only looks are
 //! repeated, where the framework has to follow by itself first.
 
-use std::io::IsTerminal as _;
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tarsops_sandbox::cluster::{Cluster, ClusterError};
@@ -32,6 +33,9 @@ impl Drop for Guarded {
     }
 }
 
+/// The service whose program somebody replaces.
+const SERVICE: &str = "tarsproperty";
+
 struct Story {
     spec: PathBuf,
     chapter: u32,
@@ -54,16 +58,40 @@ impl Story {
         Self::ended(words, status, expected)
     }
 
+    /// [`Story::run`] without the plan, which was shown a moment ago or is like one that was.
+    fn briefly(&self, words: &[&str], expected: u8) -> Result<()> {
+        let failed = |e: &std::io::Error| Failure::new("could not run tarsops").because(e);
+        print(&format!("\n$ tarsops {}\n", words.join(" ")));
+        let mut child = tarsops(&self.spec)?
+            .args(["--color", "never"])
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| failed(&e))?;
+        // Nothing is written to the other one that would not fit into it.
+        if let Some(told) = child.stderr.take() {
+            for line in BufReader::new(told).lines().map_while(std::io::Result::ok) {
+                print(&format!("{line}\n"));
+            }
+        }
+        let output = child.wait_with_output().map_err(|e| failed(&e))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let end = text.find("Plan: ").map_or("", |at| &text[at..]);
+        print(&format!("(the plan itself is left out here)\n{end}"));
+        Self::ended(words, output.status, expected)
+    }
+
     /// Looks until what is seen is what is expected, and shows the last look: the framework follows a
     /// change by itself, within seconds.
     fn look(&self, words: &[&str], expected: u8) -> Result<()> {
         self.show(words, expected, |_| true)
     }
 
-    /// [`Story::look`] with `check`, without the many lines that are well.
+    /// [`Story::look`] with `check`, without the many lines that say nothing new.
     fn check(&self, expected: u8) -> Result<()> {
         self.show(&["check"], expected, |line| {
-            line.split_whitespace().nth(1) != Some("ok")
+            !matches!(line.split_whitespace().nth(1), Some("ok" | "skipped"))
         })
     }
 
@@ -80,7 +108,7 @@ impl Story {
                 let text = String::from_utf8_lossy(&output.stdout);
                 let lines: Vec<&str> = text.lines().filter(|line| shown(line)).collect();
                 if lines.len() < text.lines().count() {
-                    print("(lines that say ok are left out here)\n");
+                    print("(lines that say ok or skipped are left out here)\n");
                 }
                 for line in lines {
                     print(&format!("{line}\n"));
@@ -138,6 +166,7 @@ pub fn tell(global: &Global) -> Result {
         .tempdir()
         .map_err(|e| Failure::new("could not make a temporary folder").because(&e))?;
     let made = embedded::up(&folder.path().join("cluster"), 5, Duration::from_secs(5))?;
+    let about = made.line();
     let guarded = Guarded {
         cluster: made.cluster,
         folder: Some(folder),
@@ -156,7 +185,7 @@ pub fn tell(global: &Global) -> Result {
 
     story
         .chapter("five hosts, a framework on two of them, and a spec that says what they shall be");
-    print(&format!("{}\n\n", made.tables.line()));
+    print(&format!("{about}\n\n"));
     print(&std::fs::read_to_string(&story.spec).unwrap_or_default());
     story.run(&["validate"], exit::OK)?;
     story.run(&["package", "lock"], exit::OK)?;
@@ -170,28 +199,40 @@ pub fn tell(global: &Global) -> Result {
     story.look(&["status"], exit::OK)?;
     story.look(&["check"], exit::OK)?;
 
-    if matches!(made.tables, Tables::MariaDb(_)) {
-        forgotten(&mut story, cluster)?;
-    }
-    stopped(&mut story, cluster)?;
-    copied(&mut story, cluster)?;
+    let published = made.console.is_some();
+    lost(
+        &mut story,
+        cluster,
+        matches!(made.tables, Tables::MariaDb(_)),
+    )?;
 
-    story.chapter("an upgrade, one host first");
-    story.edit(VERSIONS[0].0, VERSIONS[1].0)?;
+    let [first, second, third] = VERSIONS;
+    story.chapter(if published {
+        "the whole framework to the next version, in the order in which its parts need each other"
+    } else {
+        "the core services and every tarsnode to the next version, in the order in which they need each other"
+    });
+    story.edit(first, second)?;
     story.run(&["package", "lock"], exit::OK)?;
     story.run(&["plan"], exit::PENDING)?;
-    story.run(&["apply", "-y"], exit::OK)?;
+    story.briefly(&["apply", "-y"], exit::OK)?;
+    story.look(&["plan"], exit::OK)?;
+    story.look(&["drift"], exit::OK)?;
 
-    story.chapter("an upgrade to a version that does not start");
-    story.edit(VERSIONS[1].0, VERSIONS[2].0)?;
+    by_hand(&mut story, cluster, published.then_some(first))?;
+
+    story.chapter("one version further, by a plan that somebody has read and kept");
+    story.edit(second, third)?;
     story.run(&["package", "lock"], exit::OK)?;
-    story.run(&["apply", "-y"], exit::FAILED)?;
-    print(
-        "\nThe first host put the old version back and saw it run; the others were never touched.\n",
-    );
+    story.briefly(&["plan", "--out", "next.plan"], exit::PENDING)?;
+    story.briefly(&["apply", "next.plan", "-y"], exit::OK)?;
+    story.look(&["drift"], exit::OK)?;
 
-    story.chapter("the commit is reverted, and the hosts tell what happened");
-    story.edit(VERSIONS[2].0, VERSIONS[1].0)?;
+    story.chapter(
+        "that run is taken back, the commit is reverted, and the hosts tell what happened",
+    );
+    story.briefly(&["rollback", "-y"], exit::OK)?;
+    story.edit(third, second)?;
     story.look(&["drift"], exit::OK)?;
     story.run(&["history"], exit::OK)?;
 
@@ -202,38 +243,43 @@ pub fn tell(global: &Global) -> Result {
     Ok(exit::OK)
 }
 
-/// A tarsnode runs, and the registry does not know it any more. It registers at its start only.
-fn forgotten(story: &mut Story, cluster: &Cluster) -> Result<()> {
-    let node = &cluster.facts().hosts[3].name;
-    story.chapter("somebody deletes the row of a node while its tarsnode runs");
+/// A tarsnode runs, and the registry does not know it any more: it registers at its start only. And a
+/// registry is down that tarsnode does not start: the platform has told it so.
+fn lost(story: &mut Story, cluster: &Cluster, rows: bool) -> Result<()> {
+    let hosts = &cluster.facts().hosts;
+    let (registry, node) = (&hosts[1].name, &hosts[3].name);
+    story.chapter(if rows {
+        "somebody stops the second registry, and deletes the row of a node while its tarsnode runs"
+    } else {
+        "somebody stops the second registry"
+    });
     print(&format!(
-        "\n# in the database: DELETE FROM t_node_info WHERE node_name = '{node}'\n"
-    ));
-    cluster.delete_node_row(node).map_err(|e| harm(&e))?;
-    story.check(exit::PENDING)?;
-    story.run(&["apply", "-y"], exit::OK)?;
-    story.check(exit::OK)
-}
-
-/// A registry is down, and tarsnode does not start it: the platform has told it so.
-fn stopped(story: &mut Story, cluster: &Cluster) -> Result<()> {
-    let node = &cluster.facts().hosts[1].name;
-    story.chapter("somebody stops the second registry in the management platform");
-    print(&format!(
-        "\n# in the platform: stop tars.tarsregistry on {node}\n"
+        "\n# in the platform: stop tars.tarsregistry on {registry}\n"
     ));
     cluster
-        .stop_component(node, "tarsregistry")
+        .stop_component(registry, "tarsregistry")
         .map_err(|e| harm(&e))?;
+    if rows {
+        print(&format!(
+            "# in the database: DELETE FROM t_node_info WHERE node_name = '{node}'\n"
+        ));
+        cluster.delete_node_row(node).map_err(|e| harm(&e))?;
+    }
     story.check(exit::PENDING)?;
     story.run(&["apply", "-y"], exit::OK)?;
     story.check(exit::OK)
 }
 
-fn copied(story: &mut Story, cluster: &Cluster) -> Result<()> {
-    story.chapter("somebody copies the master's start script over another node's");
+/// Files are not what they should be: a start script, and where services are published a program, of
+/// which an older one lies there while the new one runs on.
+fn by_hand(story: &mut Story, cluster: &Cluster, older: Option<&str>) -> Result<()> {
     let hosts = &cluster.facts().hosts;
     let (master, other) = (&hosts[0], &hosts[2]);
+    story.chapter(if older.is_some() {
+        "somebody copies the master's start script to another node, and an old program over a published one"
+    } else {
+        "somebody copies the master's start script to another node"
+    });
     let script = other.install_path.join("tars/tarsnode/util/execute.sh");
     print(&format!(
         "\n# on {}: util/execute.sh now says --nodeid={}\n",
@@ -242,6 +288,29 @@ fn copied(story: &mut Story, cluster: &Cluster) -> Result<()> {
     // Only the nodeid: the folder's path holds the name as well.
     let nodeid = |name: &str| format!("--nodeid=\"{name}\"");
     story.change(&script, &nodeid(&other.name), &nodeid(&master.name))?;
+    if let Some(version) = older {
+        print(&format!(
+            "# on {}: {SERVICE}/bin/{SERVICE} is that of {version} again\n",
+            master.name
+        ));
+        let program = format!("{SERVICE}/bin/{SERVICE}");
+        let servers = cluster
+            .facts()
+            .packages
+            .join(version)
+            .join("framework/servers");
+        let (old, place) = (
+            servers.join(&program),
+            master.install_path.join("tars").join(&program),
+        );
+        // A program that runs cannot be written to, only replaced.
+        let beside = place.with_extension("new");
+        std::fs::copy(old, &beside)
+            .and_then(|_| std::fs::rename(&beside, &place))
+            .map_err(|e| {
+                Failure::new(format!("could not replace {}", place.display())).because(&e)
+            })?;
+    }
     story.run(&["drift"], exit::PENDING)?;
     story.run(&["apply", "-y"], exit::OK)?;
     story.look(&["drift"], exit::OK)?;

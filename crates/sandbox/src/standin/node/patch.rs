@@ -241,7 +241,8 @@ fn innermost(folder: &Path) -> PathBuf {
 }
 
 /// Copies all that is in `from`, over what is in `to`: a file is removed before, so that one which
-/// runs goes on as the deleted one. What else is in `to` stays.
+/// runs goes on as the deleted one. What else is in `to` stays. A link does as well as a copy and costs
+/// no room: what was unpacked is never written to, only removed.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -257,7 +258,9 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        fs::copy(&source, &target)?;
+        if fs::hard_link(&source, &target).is_err() {
+            fs::copy(&source, &target)?;
+        }
     }
     Ok(())
 }
