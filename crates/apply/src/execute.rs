@@ -536,11 +536,11 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         done.chunk_by(|a, b| batch_of.get(a.step.as_str()) == batch_of.get(b.step.as_str()))
     {
         back.extend(
-            futures::future::join_all(
-                chunk
-                    .iter()
-                    .map(|end| take_one_back(run, end, inverse_of(plan, end))),
-            )
+            futures::future::join_all(chunk.iter().map(|end| async move {
+                // Several services of one host may have been published together.
+                let _turn = crate::publish::turn_back(run, end).await;
+                take_one_back(run, end, inverse_of(plan, end)).await
+            }))
             .await,
         );
     }

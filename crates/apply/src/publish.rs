@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::ServerRow;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -126,12 +127,13 @@ pub trait Publish: Send + Sync {
         within: Duration,
     ) -> BoxFuture<'a, Vec<String>>;
 
-    /// The package that the server's row names, where rows can be read.
-    fn patch_version<'a>(
+    /// The server's row, so far as it says what it shall be and which package it names; none where
+    /// rows cannot be read.
+    fn row<'a>(
         &'a self,
         node: &'a NodeName,
         component: Component,
-    ) -> BoxFuture<'a, Option<String>>;
+    ) -> BoxFuture<'a, Option<ServerRow>>;
 
     /// Has the server's row name `to` again where it names `from`.
     ///
@@ -178,20 +180,14 @@ pub(crate) async fn act(
         .payloads
         .file(component, version, path, &digest)
         .map_err(not_started)?;
+    // From here on no other package of this server is laid ready, by us.
+    let _turn = publisher.turn(component.name()).await;
     let package = publisher
         .package(via, component, version, &binary, &digest)
         .await
         .map_err(|fault| not_started(not_taken(via, component, node, fault)))?;
     end.log
         .push(format!("package {} ({})", package.id, package.tgz));
-    let before = publisher.patch_version(node, component).await;
-    let names = before.map(|from| Renamed {
-        from,
-        to: package.id.to_string(),
-    });
-    keep(run, step, node, change, file, names, end).await?;
-
-    let _turn = publisher.turn(component.name()).await;
     if let Err(why) = publisher.prepare(component, &package).await {
         let told = cause(&Evidence {
             via,
@@ -200,6 +196,23 @@ pub(crate) async fn act(
         });
         return Err(not_started(told));
     }
+    let row = publisher.row(node, component).await;
+    let stopped = |row: &ServerRow| row.setting.as_deref() == Some("inactive");
+    if change.ran && row.as_ref().is_some_and(stopped) {
+        return Err(Verdict::Moved(format!(
+            "somebody has set {component} inactive, which publishing would end"
+        )));
+    }
+    let before = row.and_then(|row| row.patch_version);
+    if before.is_none() {
+        end.log
+            .push("which package its row names could not be read".to_owned());
+    }
+    let names = before.map(|from| Renamed {
+        from,
+        to: package.id.to_string(),
+    });
+    keep(run, step, node, change, file, names.clone(), end).await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -255,7 +268,19 @@ pub(crate) async fn act(
     });
     match seen {
         // It runs what it ran, so nothing has to go back.
-        Some(seen) if is_untouched(change, file, node, &seen) => Err(not_started(told)),
+        Some(seen) if is_untouched(change, file, node, &seen) => {
+            // The node may have told of the package before it failed.
+            let back = AgentChange {
+                publish: None,
+                names: names.map(|n| Renamed {
+                    from: n.to,
+                    to: n.from,
+                }),
+                ..without_content(change)
+            };
+            name_again(run, &back, end).await;
+            Err(not_started(told))
+        }
         Some(_) => Err(Verdict::LeftFailed(told)),
         None => Err(Verdict::Silent(told)),
     }
@@ -514,6 +539,10 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
     let (word, text) = match &end.verdict {
         Verdict::Done | Verdict::AlreadyDone => ("ok", "done".to_owned()),
         Verdict::RolledBack(why) => ("rolled-back", why.clone()),
+        // A task that was begun may still come true.
+        Verdict::NotStarted(why) if end.log.iter().any(|l| l.starts_with("task ")) => {
+            ("failed", why.clone())
+        }
         Verdict::NotStarted(why) => ("refused", why.clone()),
         Verdict::Stuck(why) => ("stuck", why.clone()),
         other => ("failed", other.why().unwrap_or_default().to_owned()),
@@ -527,7 +556,15 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         &run.holder,
         &step.summary,
     );
-    if let Ok(remote) = run.connect.connect(&end.node).await {
-        let _ = remote.script(&script, NOTE).await;
+    for _ in 0..3 {
+        if let Ok(remote) = run.connect.connect(&end.node).await
+            && remote.script(&script, NOTE).await.is_ok()
+        {
+            return;
+        }
+        run.connect.forget(&end.node).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    end.log
+        .push("how it ended could not be written down on the host".to_owned());
 }

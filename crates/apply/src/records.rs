@@ -66,7 +66,8 @@ pub(crate) fn keep_program(
          mkdir -p \"$d/before\"\n\
          if [ \"$now\" != absent ]; then cp -p \"$f\" \"$d/before/1\"\n\
          [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
-         stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"; fi\n\
+         stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"\n\
+         {{ sync \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\" 2>/dev/null || sync; }}; fi\n\
          printf '%s\\n' {run} >\"$B/fence.$$\"\nmv -f \"$B/fence.$$\" \"$B/fence\"\n\
          printf '%s' {intent} >\"$d/intent.tmp\"\n\
          {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\necho kept\n",

@@ -143,51 +143,57 @@ pub(crate) async fn take_out_of_run(
     change: &AgentChange,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    let Some(of) = &change.takes_back else {
-        return Ok(());
-    };
-    let master = &run.desired.master;
-    let failed = |why: String| {
+    let written = written(run, change).await.map_err(|why| {
         Verdict::LeftFailed(format!(
             "the files are gone, and which rows the run wrote cannot be told: {why}"
         ))
+    })?;
+    match written {
+        Some(new) => take_out(run, &new, &change.node, end).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether the run that `change` takes back wrote rows of its component; yes where that cannot be
+/// told.
+pub(crate) async fn wrote(run: &Run<'_>, change: &AgentChange) -> bool {
+    !matches!(written(run, change).await, Ok(None))
+}
+
+/// The rows of the component that the run wrote which `change` takes back.
+async fn written(run: &Run<'_>, change: &AgentChange) -> Result<Option<NewServers>, String> {
+    let Some(of) = &change.takes_back else {
+        return Ok(None);
     };
+    let master = &run.desired.master;
     let remote = run
         .connect
         .connect(master)
         .await
-        .map_err(|e| failed(format!("the master {master}: {e}")))?;
+        .map_err(|e| format!("the master {master}: {e}"))?;
     // Rows come for a whole host, or for one service that is published.
     let steps = [
         format!("{}.deploy@{}", change.component, change.node),
         format!("rows.add@{}", change.node),
     ];
-    let mut note = None;
     for step in steps {
         let script = scripts::kept_rows(&run.install_path(master), &note_of(of, &step));
         let output = remote
             .script(&script, PATIENCE)
             .await
-            .map_err(|e| failed(format!("the master {master}: {e}")))?;
+            .map_err(|e| format!("the master {master}: {e}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        note = text
-            .lines()
-            .find_map(|line| line.strip_prefix(NOTE))
-            .map(str::to_owned);
-        if note.is_some() {
-            break;
+        let Some(note) = text.lines().find_map(|line| line.strip_prefix(NOTE)) else {
+            continue;
+        };
+        let mut new: NewServers = serde_json::from_str(note).map_err(|e| e.to_string())?;
+        new.rows
+            .retain(|row| row.text("server_name") == Some(change.component.name()));
+        if !new.rows.is_empty() && new.node == change.node {
+            return Ok(Some(new));
         }
     }
-    let Some(note) = note else {
-        return Ok(());
-    };
-    let mut new: NewServers = serde_json::from_str(&note).map_err(|e| failed(e.to_string()))?;
-    new.rows
-        .retain(|row| row.text("server_name") == Some(change.component.name()));
-    if new.rows.is_empty() || new.node != change.node {
-        return Ok(());
-    }
-    take_out(run, &new, &change.node, end).await
+    Ok(None)
 }
 
 /// Deletes the rows of a registry that its host has just stopped, and waits until no locator names

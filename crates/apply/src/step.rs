@@ -255,7 +255,8 @@ async fn walk(
             let retreats = change.folder == Folder::Remove
                 && change.takes_back.is_some()
                 && change.component != Component::Tarsnode;
-            if retreats {
+            // A row that was there before the run stays as somebody has set it.
+            if retreats && (change.names.is_none() || crate::rows::wrote(run, change).await) {
                 crate::servers::retire(run, node, change.component, end).await;
             }
             let acting = async {
@@ -307,7 +308,7 @@ async fn walk(
                 }
                 let policy = &run.desired.policy;
                 let patience = Duration::from_secs(policy.deadline) + settle;
-                let until = (began + patience).max(Instant::now() + GRACE);
+                let until = (began + patience).max(Instant::now() + settle + GRACE);
                 pass_gate(run, until, settle, &held, gate).await?;
                 Ok(())
             };

@@ -14,6 +14,7 @@ use tarsops_apply::publish::{Fault, Package, Publish, Standing};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Rpc;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::ServerRow;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
@@ -502,11 +503,11 @@ impl Publish for Publisher<'_> {
         })
     }
 
-    fn patch_version<'a>(
+    fn row<'a>(
         &'a self,
         node: &'a NodeName,
         component: Component,
-    ) -> BoxFuture<'a, Option<String>> {
+    ) -> BoxFuture<'a, Option<ServerRow>> {
         Box::pin(async move {
             let facts = self
                 .watch
@@ -518,7 +519,7 @@ impl Publish for Publisher<'_> {
             let own = servers
                 .iter()
                 .find(|r| r.application == APPLICATION && r.server == component.name())?;
-            own.patch_version.clone()
+            Some(own.clone())
         })
     }
 

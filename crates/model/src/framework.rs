@@ -210,6 +210,9 @@ pub struct ServerRow {
     pub template: Option<String>,
     /// `server_type`.
     pub kind: Option<String>,
+    /// `exe_path`: where its node starts its program, and puts one that is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe_path: Option<String>,
 }
 
 impl ServerRow {

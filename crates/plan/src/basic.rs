@@ -14,6 +14,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
+use tarsops_model::version::Version;
 
 use crate::action::{Action, Content, FileChange, Folder, NewRow, NewServers, Table, Undo, Via};
 use crate::condition::Condition;
@@ -106,6 +107,20 @@ pub(crate) fn setting(
     }
 }
 
+/// A server whose row has its program elsewhere: what is published goes there, over a program that
+/// nobody has looked at.
+pub(crate) fn elsewhere(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+    server: &Server,
+) -> Option<Blocked> {
+    let (_, servers, _) = readable(input).ok()?;
+    let path = row(servers, component, node)?.exe_path.as_ref()?;
+    let own = format!("{}/{}", server.tars_path, binary_path(component));
+    (*path != own).then(|| Blocked::OtherPath { path: path.clone() })
+}
+
 /// Whether the rows are proven to have none of the server.
 pub(crate) fn is_undeployed(input: &PlanInput<'_>, component: Component, node: &NodeName) -> bool {
     input.desired.database().is_some()
@@ -134,6 +149,7 @@ pub(crate) fn missing(
         }
     };
     unknown.extend(admin_silent(input));
+    blocked.extend(elsewhere(input, component, node, server));
     let mut rows = Vec::new();
     if input.desired.database().is_none() {
         blocked.push(Blocked::NoWayToPublish {
@@ -270,7 +286,7 @@ pub(crate) fn missing(
         post.push(Condition::ServantsAnswer { component });
     }
     if !rows.is_empty() {
-        work.deploy = Some(deploy(component, node, rows, via, machine));
+        work.deploy = Some(deploy((component, version), node, rows, via, machine));
     }
     work.step = Some(Step {
         id: format!("{component}.publish@{node}"),
@@ -344,14 +360,16 @@ fn new_rows(
 
 /// The step that writes the rows, each only where none has its key.
 fn deploy(
-    component: Component,
+    (component, version): (Component, Version),
     node: &NodeName,
     rows: Vec<NewRow>,
     via: Via,
     machine: Condition,
 ) -> Step {
-    // The form is of a whole server: what only lacks an adapter is written as a row.
-    let whole = rows.iter().any(|r| r.table == Table::TServerConf);
+    // The form is of a whole server: it writes the server once for each adapter in it, and nothing
+    // where the adapters are there already.
+    let whole = rows.iter().any(|r| r.table == Table::TServerConf)
+        && rows.len() == 1 + component.servants_in(version).len();
     let via = if whole { via } else { Via::Tars };
     let new = NewServers {
         node: node.clone(),

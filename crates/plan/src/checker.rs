@@ -464,6 +464,35 @@ fn server(
     if change.publish == Some(Via::Console) && desired.web().is_none() {
         say("it publishes through a platform that the spec does not name");
     }
+    if publishes {
+        // No script of ours looks whether it is well: what must hold after it is all there is.
+        let path = format!("{component}/bin/{component}");
+        let file = change.files.first();
+        let after = file.and_then(|f| f.after);
+        let runs = Condition::ServerRuns {
+            component,
+            digest: after,
+            user: change.run_user.to_string(),
+        };
+        let lies = Condition::File {
+            path: path.clone(),
+            digest: after,
+        };
+        let kept = Condition::File {
+            path,
+            digest: file.and_then(|f| f.before),
+        };
+        let needs = [
+            after.is_some(),
+            step.post.contains(&runs),
+            step.post.contains(&lies),
+            step.post.contains(&Condition::ServerListens { component }),
+            change.folder == Folder::Create || step.pre.contains(&kept),
+        ];
+        if needs.contains(&false) {
+            say("it does not make sure of what was there, or of its own end");
+        }
+    }
     if publishes && (!change.restart || !change.health || change.files.len() != 1) {
         say("it does more or less than to publish a program and see it through");
     }

@@ -219,6 +219,11 @@ pub enum Blocked {
         /// Its name.
         name: String,
     },
+    /// The server's program is elsewhere than where the spec has it.
+    OtherPath {
+        /// Where its row has it.
+        path: String,
+    },
     /// The management platform is needed and cannot be used.
     ConsoleSilent {
         /// Why not.
@@ -354,6 +359,9 @@ impl Blocked {
             },
             Self::NoTemplate { .. } => {
                 "put it back in the management platform, or lock a deploy tree of the release, from which apply adds it".to_owned()
+            }
+            Self::OtherPath { .. } => {
+                "publish it by hand, or put `exe_path` right in the management platform".to_owned()
             }
             Self::ConsoleSilent { .. } => {
                 "bring it up, or say `--without-console` to do what does not need it".to_owned()
@@ -508,6 +516,10 @@ impl fmt::Display for Blocked {
             Self::NoTemplate { name } => write!(
                 f,
                 "the template {name} is not there, without which its configuration cannot be made"
+            ),
+            Self::OtherPath { path } => write!(
+                f,
+                "its row has its program at {path}, where nobody has looked and none would be kept"
             ),
             Self::ConsoleSilent { why } => {
                 write!(f, "the management platform cannot be used: {why}")

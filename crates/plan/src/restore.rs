@@ -149,6 +149,8 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
     // What was left of a removed tarsnode and was stopped cannot be started again.
     let leftover = intent.sign == Sign::Remove && done.folder == Folder::Keep;
     let runs_after = folder != Folder::Remove && done.ran && !leftover;
+    // What a publication has started over a server that did not run is stopped again.
+    let halts = done.publish.is_some() && !done.ran && folder == Folder::Keep;
     let change = AgentChange {
         component: done.component,
         node: node.clone(),
@@ -157,7 +159,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         files,
         make_user: false,
         own: false,
-        restart: runs_after && (done.restart || folder == Folder::Create),
+        restart: halts || runs_after && (done.restart || folder == Folder::Create),
         stop_servers: false,
         health: runs_after,
         crontab,
@@ -208,7 +210,8 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
             post.extend(registry.map(|registry| Condition::RegistryAnswers { registry }));
         }
         // One of which only the crontab changed runs or not as before.
-        if folder != Folder::Keep || !done.files.is_empty() || done.restart {
+        // And one that is set active is started again by its node, whatever its program is.
+        if !halts && (folder != Folder::Keep || !done.files.is_empty() || done.restart) {
             post.push(Condition::Component {
                 component: done.component,
                 runs: runs_after,

@@ -477,6 +477,11 @@ impl Look<'_> {
                 unknown.push(why);
                 return None;
             }
+            let other = basic::elsewhere(self.input, self.component, self.node, self.server);
+            if let Some(why) = other {
+                blocked.push(why);
+                return None;
+            }
         }
         change.files.extend(file);
         change.restart = restart;

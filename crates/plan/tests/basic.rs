@@ -539,3 +539,100 @@ fn adapters_that_differ_are_drift_and_left_as_they_are() {
     });
     assert_eq!(told.count(), 0);
 }
+
+#[test]
+fn a_program_that_its_row_has_elsewhere_is_not_published() {
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    row(&mut w, Component::Tarsstat, MASTER).exe_path =
+        Some("/usr/local/app/tars/tarsstat/bin/tarsstat".to_owned());
+    row(&mut w, Component::Tarslog, MASTER).exe_path = Some("/data/tarslog".to_owned());
+    let plan = checked(&w);
+    let all: Vec<Component> = published(&plan).iter().map(|(_, c)| c.component).collect();
+    assert!(all.contains(&Component::Tarsstat) && !all.contains(&Component::Tarslog));
+    assert!(
+        blocked(&plan)
+            .iter()
+            .any(|(at, why)| at == "server/tarslog@10.0.0.1"
+                && matches!(why, Blocked::OtherPath { path } if path == "/data/tarslog"))
+    );
+}
+
+#[test]
+fn the_form_is_left_alone_where_adapters_are_there_already() {
+    let mut w = with_console(cluster());
+    take_away(&mut w, Component::Tarsstat, MASTER);
+    let all = list(&mut rows(&mut w).adapters);
+    all.push(tarsops_model::framework::AdapterRow {
+        application: "tars".to_owned(),
+        server: "tarsstat".to_owned(),
+        node: MASTER.to_owned(),
+        adapter: "tars.tarsstat.StatObjAdapter".to_owned(),
+        servant: Some("tars.tarsstat.StatObj".to_owned()),
+        endpoint: Some("tcp -h 10.0.0.1 -t 60000 -p 18293".to_owned()),
+        protocol: Some("tars".to_owned()),
+    });
+    let plan = checked(&w);
+    let new = deployed(&plan);
+    assert_eq!((new[0].via, new[0].rows.len()), (Via::Tars, 1));
+    assert_eq!(published(&plan)[0].1.publish, Some(Via::Console));
+    applied(&w);
+}
+
+#[test]
+fn what_did_not_run_is_stopped_again_on_the_way_back() {
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    facts(&mut w, Component::Tarsstat, &node(MASTER)).processes = Observed::Present(vec![]);
+    let plan = checked(&w);
+    let (step, change) = published(&plan)
+        .into_iter()
+        .find(|(_, c)| c.component == Component::Tarsstat)
+        .unwrap();
+    assert!(!change.ran);
+    let mut after = w.clone();
+    effect::apply(&mut after.inventory, &step.action);
+    let intent = restore::Intent {
+        format: restore::FORMAT.to_owned(),
+        cluster: w.desired.cluster.clone(),
+        run: tarsops_model::names::RunId::from_parts(1, 1),
+        step: "x".to_owned(),
+        holder: "me".to_owned(),
+        spec_digest: w.desired.spec_digest,
+        started_at: 0,
+        sign: step.sign,
+        change: restore::without_content(change),
+        crontab_after: None,
+    };
+    let back = restore::way_back(&intent, &after.inventory, true).unwrap();
+    assert!(back.change.restart && !back.change.health);
+    assert!(
+        !back
+            .post
+            .iter()
+            .any(|c| matches!(c, tarsops_plan::condition::Condition::Component { .. }))
+    );
+}
+
+#[test]
+fn a_saved_plan_says_what_a_publication_must_end_in() {
+    use tarsops_plan::condition::Condition;
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    let plan = checked(&w);
+    let at = plan
+        .steps
+        .iter()
+        .position(|s| s.stage == Stage::BasicServices)
+        .unwrap();
+    let without = |taken: &dyn Fn(&Condition) -> bool| {
+        let mut other = plan.clone();
+        other.steps[at].post.retain(|c| !taken(c));
+        other.steps[at].pre.retain(|c| !taken(c));
+        checker::check_document(&other, &w.desired).is_err()
+    };
+    assert!(without(&|c| matches!(c, Condition::File { .. })));
+    assert!(without(&|c| matches!(c, Condition::ServerRuns { .. })));
+    assert!(without(&|c| matches!(c, Condition::ServerListens { .. })));
+    assert!(!without(&|_| false));
+}

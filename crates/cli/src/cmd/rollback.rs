@@ -54,7 +54,15 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     // A step on the database that was cut off has changed a row whole or not at all: it is asked.
     let cut = |c: &Remembered| c.database.is_some() && c.verdict == "unfinished";
     let mut inventory = report.inventory.clone();
-    let meant = changes.iter().filter(|c| counts(&c.verdict) || cut(c));
+    // A publication goes on by itself when the run ends, and no script on the host takes it back.
+    let published = |c: &Remembered| {
+        let publishes = |i: &Intent| i.change.publish.is_some();
+        c.intent.as_ref().is_some_and(publishes)
+            && matches!(c.verdict.as_str(), "unfinished" | "failed" | "stuck")
+    };
+    let meant = changes
+        .iter()
+        .filter(|c| counts(&c.verdict) || cut(c) || published(c));
     let mut newest_first: Vec<_> = meant.collect();
     newest_first.sort_by_key(|c| std::cmp::Reverse(rank(c.intent.as_ref())));
     for change in newest_first {

@@ -160,6 +160,20 @@ fn a_program_killed_in_the_middle_is_no_harm(world: &mut World) {
         child.wait().unwrap();
         // How a dead holder's lease runs out is another test; here it would only take time.
         let _ = std::fs::remove_file(&lease);
+        if delay == 900 {
+            // The node goes on by itself; what it did is known, and can be taken back.
+            std::thread::sleep(Duration::from_secs(3));
+            let told = world.tarsops(["history", "--json"]);
+            let told = told.json("tarsops.history/1");
+            assert_eq!(
+                told["runs"][0]["changes"][0]["verdict"], "unfinished",
+                "{told:#}"
+            );
+            let run = told["runs"][0]["run"].as_str().unwrap().to_owned();
+            let before = running(world, 1, "tarslog");
+            world.tarsops(["rollback", &run, "-y"]).exits(0);
+            assert_ne!(running(world, 1, "tarslog"), before);
+        }
         world.tarsops(["apply", "-y", "--on", "tarslog"]).exits(0);
         assert_eq!(running(world, 1, "tarslog"), world.installed(1, "tarslog"));
         world.tarsops(["drift", "--on", "tarslog"]).exits(0);

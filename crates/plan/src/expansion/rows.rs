@@ -174,6 +174,7 @@ pub(crate) fn seen_server(row: &NewRow) -> ServerRow {
         library: text("tars_version"),
         template: text("template_name"),
         kind: text("server_type"),
+        exe_path: text("exe_path"),
     }
 }
 

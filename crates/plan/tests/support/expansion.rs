@@ -99,6 +99,7 @@ pub fn row_of(component: Component, node: &NodeName) -> ServerRow {
         library: Some("3.0.20".to_owned()),
         template: Some(format!("tars.{component}")),
         kind: Some("tars_cpp".to_owned()),
+        exe_path: None,
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
             text("tars_version"),
             text("template_name"),
             text("server_type"),
+            text("exe_path"),
         ],
         |c| ServerRow {
             application: word(c),
@@ -115,6 +116,7 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
             library: next(c),
             template: next(c),
             kind: next(c),
+            exe_path: next(c).filter(|path| !path.is_empty()),
         },
     )
     .await?;
