@@ -636,3 +636,37 @@ fn a_saved_plan_says_what_a_publication_must_end_in() {
     assert!(without(&|c| matches!(c, Condition::ServerListens { .. })));
     assert!(!without(&|_| false));
 }
+
+#[test]
+fn a_template_that_is_missing_is_told_before() {
+    use tarsops_model::framework::TemplateRow;
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    let all = list(&mut rows(&mut w).templates);
+    all.push(TemplateRow::with_text(
+        "tars.default",
+        "tars.default",
+        "<tars>\n</tars>\n",
+    ));
+    for component in BASIC.into_iter().filter(|c| *c != Component::Tarslog) {
+        let name = format!("tars.{component}");
+        all.push(TemplateRow::with_text(
+            &name,
+            "tars.default",
+            "<tars>\n</tars>\n",
+        ));
+    }
+    let plan = checked(&w);
+    assert!(
+        blocked(&plan)
+            .iter()
+            .any(|(at, why)| at == "server/tarslog@10.0.0.1"
+                && matches!(why, Blocked::NoTemplate { name } if name == "tars.tarslog"))
+    );
+    assert!(
+        published(&plan)
+            .iter()
+            .all(|(_, c)| c.component != Component::Tarslog)
+    );
+    assert_eq!(published(&plan).len(), 8);
+}
