@@ -165,7 +165,7 @@ fn the_run_is_taken_back_in_the_other_order(world: &mut World) {
     let client = Client::start(world);
     let back = world.tarsops(["rollback", "-y", &run]);
     client.stop();
-    back.exits(0).says("10 of 10");
+    back.exits(0).says("4 of 4");
     let order: Vec<&str> = back.err.lines().filter(|l| l.contains("batch ")).collect();
     assert!(order.len() >= 8, "{order:#?}");
     world.respec(|s| s.version = OLD);
