@@ -5,13 +5,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tarsops_sandbox::console::{Console, Options};
-use tarsops_sandbox::standin::Behaviour;
 use tarsops_sandbox::standin::lies::{self, Lie};
+use tarsops_sandbox::standin::{Behaviour, Identity};
 use tarsops_sandbox::store::Database;
 
 use crate::support::Ran;
 use crate::support::failures::failure;
-use crate::support::wait_until;
+use crate::support::{stand_in, wait_until};
 use crate::world::{BASIC, NEW, NEWER, OLD, PATIENCE, World};
 
 /// Where each of them is.
@@ -185,7 +185,11 @@ fn a_program_killed_in_the_middle_is_no_harm(world: &mut World) {
 #[ignore = "a measurement of a minute: run it by name, with --ignored --nocapture"]
 #[allow(clippy::print_stdout, reason = "a measurement")]
 fn ten_nodes() {
-    let world = &mut World::with_basic(10, &["tarsnotify"], &[OLD, NEW]);
+    let world = &mut World::with_basic(10, &["tarsnotify"], &[NEW]);
+    // What is placed needs a whole package.
+    let whole = Identity::new(OLD, Behaviour::Healthy);
+    let cluster = &world.cluster;
+    cluster.add_slave_packages(&stand_in(), &whole).unwrap();
     let nodes: Vec<String> = (1..=10).map(|n| format!("\"{}\"", world.node(n))).collect();
     world.respec(|s| s.components = format!("  tarsnotify: {{nodes: [{}]}}\n", nodes.join(", ")));
     world.tarsops(["apply", "-y"]).exits(0);
