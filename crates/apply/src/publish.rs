@@ -12,7 +12,6 @@ mod cause;
 pub use cause::{Ended, Evidence, cause};
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -26,13 +25,11 @@ use tarsops_model::version::Version;
 use tarsops_plan::action::{AgentChange, Content, FileChange, Renamed, Via};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
-use tarsops_plan::restore::{FORMAT, Intent, without_content};
-use tarsops_transport::Remote;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::execute::{Progress, Run};
 use crate::records;
-use crate::step::{StepEnd, Verdict, folder_name, holds, look_at_one};
+use crate::step::{StepEnd, Verdict, holds, intent_of, look_at_one, reach};
 
 /// Between two questions about a task.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -167,15 +164,20 @@ pub(crate) async fn act(
         .ok_or_else(|| not_started("nobody is there to publish it".to_owned()))?;
     let via = change.publish.unwrap_or_default();
     let component = change.component;
-    let (file, version, digest) = program(change).ok_or_else(|| {
-        not_started("the plan does not say which program is published".to_owned())
-    })?;
-    ready(run, node, component).await.map_err(not_started)?;
-    let Content::Package { path, .. } = &file.content else {
+    let Some(
+        file @ FileChange {
+            content: Content::Package { version, path, .. },
+            after: Some(digest),
+            ..
+        },
+    ) = change.files.first()
+    else {
         return Err(not_started(
-            "the plan does not say whose program it is".to_owned(),
+            "the plan does not say which program is published".to_owned(),
         ));
     };
+    let (version, digest) = (*version, *digest);
+    ready(run, node, component).await.map_err(not_started)?;
     let binary = run
         .payloads
         .file(component, version, path, &digest)
@@ -270,15 +272,9 @@ pub(crate) async fn act(
         // It runs what it ran, so nothing has to go back.
         Some(seen) if is_untouched(change, file, node, &seen) => {
             // The node may have told of the package before it failed.
-            let back = AgentChange {
-                publish: None,
-                names: names.map(|n| Renamed {
-                    from: n.to,
-                    to: n.from,
-                }),
-                ..without_content(change)
-            };
-            name_again(run, &back, end).await;
+            if let Some(names) = names {
+                name_again(run, node, component, &names.back(), end).await;
+            }
             Err(not_started(told))
         }
         Some(_) => Err(Verdict::LeftFailed(told)),
@@ -293,15 +289,6 @@ fn not_taken(via: Via, component: Component, node: &NodeName, fault: Fault) -> S
         ended: &Ended::NotTaken(fault.text),
         ..Evidence::of(component, node)
     })
-}
-
-/// The program that is published, of which version, and its digest.
-fn program(change: &AgentChange) -> Option<(&FileChange, Version, Digest)> {
-    let file = change.files.first()?;
-    match (&file.content, file.after) {
-        (Content::Package { version, .. }, Some(digest)) => Some((file, *version, digest)),
-        _ => None,
-    }
 }
 
 fn digest_of(seen: &Inventory, component: Component, node: &NodeName) -> Option<Digest> {
@@ -338,10 +325,7 @@ fn is_untouched(
 /// Waits until those who carry a task out answer: AdminRegistry reaches the node, and tarspatch is up.
 async fn ready(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
-    let patch = run.desired.resources.keys().find_map(|id| match id {
-        tarsops_model::resource::ResourceId::Server(Component::Tarspatch, at) => Some(at),
-        _ => None,
-    });
+    let patch = run.desired.patch();
     loop {
         let seen = Inventory {
             framework: run.watch.node(node).await,
@@ -353,7 +337,7 @@ async fn ready(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(
                 "AdminRegistry does not reach the node, whose tarsnode would fetch {component}: {why}"
             )),
         };
-        if let (None, Some(at)) = (&why, patch) {
+        if let (None, Some((at, _))) = (&why, &patch) {
             let seen = Inventory {
                 framework: run.watch.server(at, Component::Tarspatch).await,
                 ..Inventory::default()
@@ -386,27 +370,16 @@ async fn keep(
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let install = &run.install_path(node);
-    let name = folder_name(&step.id);
-    let intent = Intent {
-        format: FORMAT.to_owned(),
-        cluster: run.desired.cluster.clone(),
-        run: run.id.clone(),
-        step: name.clone(),
-        holder: run.holder.clone(),
-        spec_digest: run.desired.spec_digest,
-        started_at: (run.clock)(),
-        sign: step.sign,
-        change: AgentChange {
-            names,
-            ..without_content(change)
-        },
-        crontab_after: None,
+    let change = &AgentChange {
+        names,
+        ..change.clone()
     };
+    let intent = intent_of(run, step, change, None);
     let text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
     let path = format!("{}/{}", change.tars_path, file.path);
-    let script = records::keep_program(install, &run.id, &name, &text, &path, file.before);
-    let remote = connect(run, node).await?;
+    let script = records::keep_program(install, &run.id, &intent.step, &text, &path, file.before);
+    let remote = reach(run, node).await?;
     let output = remote
         .script(&script, NOTE)
         .await
@@ -425,13 +398,6 @@ async fn keep(
     }
     end.intent = Some(intent);
     Ok(())
-}
-
-async fn connect(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Remote>, Verdict> {
-    run.connect
-        .connect(node)
-        .await
-        .map_err(|e| Verdict::Silent(e.text))
 }
 
 /// Begins the task and waits for its end, or for what the host shows.
@@ -505,15 +471,17 @@ async fn follow_task(
     }
 }
 
-/// Has the server's row name the package again that a way back has put there.
-pub(crate) async fn name_again(run: &Run<'_>, change: &AgentChange, end: &mut StepEnd) {
-    let (None, Some(names), Some(publisher)) = (change.publish, &change.names, run.publish) else {
-        return;
-    };
-    let (from, to) = (&names.from, &names.to);
-    let named = publisher
-        .name_again(&change.node, change.component, from, to)
-        .await;
+/// Has the server's row name the package again that runs there again.
+pub(crate) async fn name_again(
+    run: &Run<'_>,
+    node: &NodeName,
+    component: Component,
+    names: &Renamed,
+    end: &mut StepEnd,
+) {
+    let Some(publisher) = run.publish else { return };
+    let Renamed { from, to } = names;
+    let named = publisher.name_again(node, component, from, to).await;
     match named {
         Ok(true) => end.log.push(format!("its row names package {to} again")),
         Ok(false) => {}

@@ -14,6 +14,15 @@ fn folder(install: &AbsPath) -> String {
     format!("{}/.tarsops", quote(install.as_str()))
 }
 
+/// Takes away all but the newest runs below `$B`.
+fn prune() -> String {
+    let keep = crate::scripts::KEEP_RUNS + 1;
+    format!(
+        "ls \"$B/runs\" | sort -r | tail -n +{keep} | while read -r r; do\n\
+         case \"$r\" in *[!0-9a-f-]* | '') ;; *) rm -rf \"$B/runs/$r\" ;; esac\ndone\n"
+    )
+}
+
 /// Writes an intent, and its verdict where there is one; the newest runs stay. Prints `kept`.
 pub(crate) fn write(
     install: &AbsPath,
@@ -30,13 +39,8 @@ pub(crate) fn write(
         intent = quote(intent),
     );
     if let Some(verdict) = verdict {
-        let keep = crate::scripts::KEEP_RUNS + 1;
-        out.push_str(&format!(
-            "put verdict {}\n\
-             ls \"$B/runs\" | sort -r | tail -n +{keep} | while read -r r; do\n\
-             case \"$r\" in *[!0-9a-f-]* | '') ;; *) rm -rf \"$B/runs/$r\" ;; esac\ndone\n",
-            quote(&format!("ok\n{verdict}\n"))
-        ));
+        let verdict = quote(&format!("ok\n{verdict}\n"));
+        out.push_str(&format!("put verdict {verdict}\n{}", prune()));
     }
     out.push_str("echo kept\n");
     out
@@ -86,16 +90,14 @@ pub(crate) fn conclude(
     holder: &str,
     summary: &str,
 ) -> String {
-    let keep = crate::scripts::KEEP_RUNS + 1;
     format!(
         "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n\
          printf '%s\\n%s\\n' {word} {text} >\"$d/verdict.tmp\"\n\
          {{ sync \"$d/verdict.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
          printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
-         {holder} {summary} >>\"$B/audit.log\"\n\
-         ls \"$B/runs\" | sort -r | tail -n +{keep} | while read -r r; do\n\
-         case \"$r\" in *[!0-9a-f-]* | '') ;; *) rm -rf \"$B/runs/$r\" ;; esac\ndone\necho kept\n",
+         {holder} {summary} >>\"$B/audit.log\"\n{prune}echo kept\n",
         base = folder(install),
+        prune = prune(),
         text = quote(text),
         holder = quote(holder),
         summary = quote(summary),

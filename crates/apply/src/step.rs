@@ -82,8 +82,10 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,
     };
-    if let (Action::ChangeAgent(change), true) = (&step.action, end.verdict.is_good()) {
-        crate::publish::name_again(run, change, &mut end).await;
+    if let (Action::ChangeAgent(change), true) = (&step.action, end.verdict.is_good())
+        && let (None, Some(names)) = (change.publish, &change.names)
+    {
+        crate::publish::name_again(run, &node, change.component, names, &mut end).await;
     }
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
@@ -145,11 +147,7 @@ async fn walk(
     {
         return crate::servers::run(run, step, node, *component, end).await;
     }
-    let remote = run
-        .connect
-        .connect(node)
-        .await
-        .map_err(|e| Verdict::Silent(e.text))?;
+    let remote = reach(run, node).await?;
     let component = match &step.action {
         Action::ChangeAgent(change) => Some(change.component),
         _ => None,
@@ -402,11 +400,7 @@ pub(crate) async fn look_at_one(
     node: &NodeName,
     component: Option<Component>,
 ) -> Result<Inventory, Verdict> {
-    let remote = run
-        .connect
-        .connect(node)
-        .await
-        .map_err(|e| Verdict::Silent(e.text))?;
+    let remote = reach(run, node).await?;
     observe(run, &*remote, node, component).await
 }
 
@@ -483,24 +477,14 @@ async fn act(
         return Err(Verdict::Silent("it was not seen".to_owned()));
     };
     let crontab = crontab_after(change, host);
-    let name = folder_name(&step.id);
-    let intent = Intent {
-        format: FORMAT.to_owned(),
-        cluster: run.desired.cluster.clone(),
-        run: run.id.clone(),
-        step: name.clone(),
-        holder: run.holder.clone(),
-        spec_digest: run.desired.spec_digest,
-        started_at: (run.clock)(),
-        sign: step.sign,
-        change: without_content(change),
-        crontab_after: match &crontab {
-            CrontabAfter::Keep => None,
-            CrontabAfter::None => Some(None),
-            CrontabAfter::Text(text) => Some(Some(Digest::of(text.as_bytes()))),
-            CrontabAfter::Back(digest, _) => Some(Some(*digest)),
-        },
+    let crontab_after = match &crontab {
+        CrontabAfter::Keep => None,
+        CrontabAfter::None => Some(None),
+        CrontabAfter::Text(text) => Some(Some(Digest::of(text.as_bytes()))),
+        CrontabAfter::Back(digest, _) => Some(Some(*digest)),
     };
+    let intent = intent_of(run, step, change, crontab_after);
+    let name = intent.step.clone();
     let intent_text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
     upload(run, node, change, host, &*remote, install).await?;
@@ -537,6 +521,35 @@ async fn act(
     )
     .await?;
     conclude(said, end)
+}
+
+/// What is written down on a host before `change` is made there.
+pub(crate) fn intent_of(
+    run: &Run<'_>,
+    step: &Step,
+    change: &AgentChange,
+    crontab_after: Option<Option<Digest>>,
+) -> Intent {
+    Intent {
+        format: FORMAT.to_owned(),
+        cluster: run.desired.cluster.clone(),
+        run: run.id.clone(),
+        step: folder_name(&step.id),
+        holder: run.holder.clone(),
+        spec_digest: run.desired.spec_digest,
+        started_at: (run.clock)(),
+        sign: step.sign,
+        change: without_content(change),
+        crontab_after,
+    }
+}
+
+/// A connection to a node.
+pub(crate) async fn reach(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Remote>, Verdict> {
+    run.connect
+        .connect(node)
+        .await
+        .map_err(|e| Verdict::Silent(e.text))
 }
 
 fn crontab_after(change: &AgentChange, host: &HostFacts) -> CrontabAfter {

@@ -15,8 +15,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::Rpc;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::ServerRow;
-use tarsops_model::names::{Endpoint, NodeName};
-use tarsops_model::resource::ResourceId;
+use tarsops_model::names::NodeName;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{NewServers, Table, Via};
 use tarsops_transport::calls::{Admin, Patch};
@@ -90,17 +89,13 @@ impl<'a> Publisher<'a> {
     }
 
     fn patch(&self) -> Result<RpcClient, String> {
-        let desired = &self.watch.desired;
-        let node = desired.resources.keys().find_map(|id| match id {
-            ResourceId::Server(Component::Tarspatch, node) => Some(node),
-            _ => None,
-        });
-        let host = node.and_then(|node| Some((node, desired.host(node)?)));
-        let (node, host) = host
-            .filter(|_| desired.rpc != Rpc::Off)
+        let (node, at) = self
+            .watch
+            .desired
+            .patch()
+            .filter(|_| self.watch.desired.rpc != Rpc::Off)
             .ok_or_else(|| "there is no tarspatch to ask".to_owned())?;
-        let (_, port) = Component::Tarspatch.servants()[0];
-        Ok(self.watch.ways.client(node, Endpoint::at(host.ip, port)))
+        Ok(self.watch.ways.client(node, at))
     }
 
     async fn make(

@@ -309,13 +309,22 @@ impl Desired {
     /// Where AdminRegistry answers, and on which node; none if the spec places it nowhere.
     #[must_use]
     pub fn admin(&self) -> Option<(&NodeName, Endpoint)> {
+        self.first(Component::TarsAdminRegistry)
+    }
+
+    /// Where tarspatch answers, and on which node; none if the spec places it nowhere.
+    #[must_use]
+    pub fn patch(&self) -> Option<(&NodeName, Endpoint)> {
+        self.first(Component::Tarspatch)
+    }
+
+    /// Where the first servant of a component answers that the spec places once.
+    fn first(&self, component: Component) -> Option<(&NodeName, Endpoint)> {
         let (node, host) = self.resources.keys().find_map(|id| match id {
-            ResourceId::Server(Component::TarsAdminRegistry, node) => {
-                Some((node, self.host(node)?))
-            }
+            ResourceId::Server(c, node) if *c == component => Some((node, self.host(node)?)),
             _ => None,
         })?;
-        let (_, port) = Component::TarsAdminRegistry.servants().first()?;
+        let (_, port) = component.servants().first()?;
         Some((node, Endpoint::at(host.ip, *port)))
     }
 

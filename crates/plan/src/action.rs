@@ -413,6 +413,17 @@ pub struct Renamed {
     pub to: String,
 }
 
+impl Renamed {
+    /// The other way round.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        Self {
+            from: self.to.clone(),
+            to: self.from.clone(),
+        }
+    }
+}
+
 /// Whose hands publish a basic service or take its deploy form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

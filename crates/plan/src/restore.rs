@@ -179,10 +179,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         owners_from: (done.own && folder == Folder::Keep).then_some(kept),
         takes_back: Some(intent.run.clone()),
         publish: None,
-        names: done.names.as_ref().map(|names| Renamed {
-            from: names.to.clone(),
-            to: names.from.clone(),
-        }),
+        names: done.names.as_ref().map(Renamed::back),
     };
     let mut pre = preconditions(&change);
     if done.publish.is_some() {

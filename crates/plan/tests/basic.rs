@@ -124,6 +124,22 @@ fn row<'a>(w: &'a mut World, component: Component, at: &str) -> &'a mut ServerRo
         .unwrap()
 }
 
+/// What a host has written down of a step.
+fn intent_of(w: &World, step: &Step, change: AgentChange) -> restore::Intent {
+    restore::Intent {
+        format: restore::FORMAT.to_owned(),
+        cluster: w.desired.cluster.clone(),
+        run: tarsops_model::names::RunId::from_parts(1, 1),
+        step: "x".to_owned(),
+        holder: "me".to_owned(),
+        spec_digest: w.desired.spec_digest,
+        started_at: 0,
+        sign: step.sign,
+        change,
+        crontab_after: None,
+    }
+}
+
 /// Nothing of the service is left: neither files nor rows nor an answer.
 fn take_away(w: &mut World, component: Component, at: &str) {
     let gone = node(at);
@@ -406,18 +422,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
         from: "3.0.17".to_owned(),
         to: "12".to_owned(),
     });
-    let intent = restore::Intent {
-        format: restore::FORMAT.to_owned(),
-        cluster: w.desired.cluster.clone(),
-        run: tarsops_model::names::RunId::from_parts(1, 1),
-        step: "x".to_owned(),
-        holder: "me".to_owned(),
-        spec_digest: w.desired.spec_digest,
-        started_at: 0,
-        sign: step.sign,
-        change: done,
-        crontab_after: None,
-    };
+    let intent = intent_of(&w, step, done);
     let back = restore::way_back(&intent, &after.inventory, true)
         .unwrap()
         .change;
@@ -592,18 +597,7 @@ fn what_did_not_run_is_stopped_again_on_the_way_back() {
     assert!(!change.ran);
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let intent = restore::Intent {
-        format: restore::FORMAT.to_owned(),
-        cluster: w.desired.cluster.clone(),
-        run: tarsops_model::names::RunId::from_parts(1, 1),
-        step: "x".to_owned(),
-        holder: "me".to_owned(),
-        spec_digest: w.desired.spec_digest,
-        started_at: 0,
-        sign: step.sign,
-        change: restore::without_content(change),
-        crontab_after: None,
-    };
+    let intent = intent_of(&w, step, restore::without_content(change));
     let back = restore::way_back(&intent, &after.inventory, true).unwrap();
     assert!(back.change.restart && !back.change.health);
     assert!(

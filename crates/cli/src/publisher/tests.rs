@@ -22,6 +22,7 @@ use tarsops_transport::remote::{Connect, Fault as NoWay, FaultKind, Remote};
 
 use self::failures::{FAILURES, Shown, failure};
 use super::*;
+use tarsops_model::names::Endpoint;
 
 const OURS: Component = Component::Tarsquerystat;
 const HOST: &str = "192.0.2.1";

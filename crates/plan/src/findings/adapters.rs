@@ -23,12 +23,11 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
             continue;
         }
         for component in BASIC {
-            let wanted = input.desired.server(component, node);
-            let known = servers::is_known(input.catalog, component);
-            let Some(server) = wanted.filter(|_| known && input.scope.has_component(component))
-            else {
-                continue;
-            };
+            // What the lock file knows is asked last: that walks over all of it.
+            let wanted = input.desired.server(component, node).filter(|_| {
+                input.scope.has_component(component) && servers::is_known(input.catalog, component)
+            });
+            let Some(server) = wanted else { continue };
             if !has_row(servers, component, node) {
                 continue;
             }

@@ -26,31 +26,19 @@ pub fn world(count: usize) -> World {
 }
 
 /// The core services where the framework's installer puts them.
-pub fn serving(mut w: World) -> World {
-    for component in CORE {
-        for text in VERSIONS {
-            w.catalog.insert(core_package(component, text));
-        }
-    }
-    let hosts: Vec<(NodeName, Role, std::net::IpAddr)> = w
-        .desired
-        .hosts()
-        .filter(|(_, h)| h.role.is_framework())
-        .map(|(n, h)| (n.clone(), h.role, h.ip))
-        .collect();
-    for (node, role, ip) in hosts {
-        for component in CORE.into_iter().filter(|c| c.placed_on(role)) {
-            place(&mut w, component, &node, ip);
-        }
-    }
-    w
+pub fn serving(w: World) -> World {
+    with(w, &CORE)
 }
 
 /// The basic services beside them, where the installer puts them.
-pub fn publishing(mut w: World) -> World {
-    for component in BASIC {
+pub fn publishing(w: World) -> World {
+    with(w, &BASIC)
+}
+
+fn with(mut w: World, components: &[Component]) -> World {
+    for component in components {
         for text in VERSIONS {
-            w.catalog.insert(core_package(component, text));
+            w.catalog.insert(core_package(*component, text));
         }
     }
     let hosts: Vec<(NodeName, Role, std::net::IpAddr)> = w
@@ -60,8 +48,8 @@ pub fn publishing(mut w: World) -> World {
         .map(|(n, h)| (n.clone(), h.role, h.ip))
         .collect();
     for (node, role, ip) in hosts {
-        for component in BASIC.into_iter().filter(|c| c.placed_on(role)) {
-            place(&mut w, component, &node, ip);
+        for component in components.iter().filter(|c| c.placed_on(role)) {
+            place(&mut w, *component, &node, ip);
         }
     }
     w
