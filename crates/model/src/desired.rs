@@ -139,6 +139,49 @@ pub struct Server {
     pub replace_unknown: bool,
     /// Whether a newer binary may be replaced by an older one.
     pub allow_downgrade: bool,
+    /// What the spec says of its rows in the framework's database.
+    #[serde(default, skip_serializing_if = "RowSettings::is_empty")]
+    pub rows: RowSettings,
+}
+
+/// What the spec says of a basic service's rows. What it does not say is the deploy form's where
+/// the service comes, and left alone where it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowSettings {
+    /// `t_server_conf.template_name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// `t_adapter_conf.thread_num` of each of its adapters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// `t_adapter_conf.max_connections` of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// `t_adapter_conf.queuecap` of each: requests that may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// `t_adapter_conf.queuetimeout` of each: milliseconds for which a request may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<u32>,
+}
+
+impl RowSettings {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What it says of an adapter, by the column.
+    #[must_use]
+    pub fn of_adapter(&self) -> [(&'static str, Option<u32>); 4] {
+        [
+            ("thread_num", self.threads),
+            ("max_connections", self.connections),
+            ("queuecap", self.queue),
+            ("queuetimeout", self.queue_timeout),
+        ]
+    }
 }
 
 /// How the framework's own word is had: calls to its servants.

@@ -240,6 +240,18 @@ pub struct AdapterRow {
     pub endpoint: Option<String>,
     /// `protocol`.
     pub protocol: Option<String>,
+    /// `thread_num`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<i64>,
+    /// `max_connections`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<i64>,
+    /// `queuecap`: requests that may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<i64>,
+    /// `queuetimeout`: milliseconds for which a request may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<i64>,
 }
 
 /// A row of `t_registry_info`.

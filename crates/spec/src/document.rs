@@ -54,7 +54,7 @@ pub struct Spec {
     #[serde(default)]
     #[schemars(schema_with = "map_of::<leaf::NodeName, Override>")]
     pub overrides: BTreeMap<NodeName, Override>,
-    /// Exceptions for single components: another version, another placement.
+    /// Exceptions for single components: another version, another placement, other values of its rows.
     #[serde(default)]
     #[schemars(schema_with = "components")]
     pub components: BTreeMap<Component, ComponentRules>,
@@ -397,6 +397,32 @@ pub struct ComponentRules {
     /// every node and cannot be placed.
     #[schemars(with = "Option<Vec<leaf::NodePattern>>", length(min = 1), example = serde_json::json!(["10.0.0.2"]))]
     pub nodes: Option<Vec<Pattern>>,
+    /// Template of its row in the framework's database, for a basic service. Left out: `tars.` and
+    /// its name where it comes; left alone where it is there.
+    #[schemars(with = "Option<leaf::Template>", example = &"tars.tarsstat")]
+    pub template: Option<String>,
+    /// Values of its adapters' rows in the framework's database, for a basic service.
+    #[serde(default)]
+    pub adapters: AdapterRules,
+}
+
+/// Values of all adapters of a basic service. What is left out is the installer's where the service
+/// comes, and left alone where it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterRules {
+    /// Threads that serve requests. The installer's: 5.
+    #[schemars(range(min = 1, max = 1024), example = 5)]
+    pub threads: Option<u32>,
+    /// Connections at once. The installer's: 200000.
+    #[schemars(range(min = 1, max = 1000000), example = 200000)]
+    pub max_connections: Option<u32>,
+    /// Requests that may wait. The installer's: 100000.
+    #[schemars(range(min = 1, max = 1000000), example = 100000)]
+    pub queue: Option<u32>,
+    /// How long a request may wait. The installer's: `60s`.
+    #[schemars(with = "Option<leaf::Duration>", example = &"60s")]
+    pub queue_timeout: Option<Seconds>,
 }
 
 /// Whether `tarsnode` is watched by cron.

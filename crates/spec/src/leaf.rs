@@ -156,6 +156,9 @@ leaves! {
                 Ok(())
             }
         };
+    Template, "a template's name", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", ["tars.tarsstat"],
+        "write the name as the framework has it: letters, digits, `.`, `-` and `_`",
+        Rule::WrongType, |s| named(Rule::InvalidName, template(s));
     EnvName, "the name of an environment variable", r"^[A-Za-z_][A-Za-z0-9_]*$", ["TARS_DB_PASSWORD"],
         "write the variable's name, not its value",
         Rule::WrongType, |s| {
@@ -175,6 +178,19 @@ leaves! {
                 Ok(())
             }
         };
+}
+
+/// A template is named as a server is, and by a node name's characters.
+fn template(s: &str) -> Result<(), InvalidName> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if s.len() <= 128 && s.chars().all(plain) && !s.starts_with(['.', '-']) && !s.is_empty() {
+        return Ok(());
+    }
+    Err(InvalidName {
+        what: "template name",
+        value: s.to_owned(),
+        why: "letters, digits, `.`, `-` and `_`",
+    })
 }
 
 /// Whether `s` can be the name of an environment variable.

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use tarsops_model::agent::{Agent, Monitor};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{
-    self, Desired, OnFailure, PackageSource, Policy, Rebuild, Resource, SecretRef, Server,
+    self, Desired, OnFailure, PackageSource, Policy, Rebuild, Resource, RowSettings, SecretRef,
+    Server,
 };
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Become, Host, JumpHost, SshAccess};
@@ -301,6 +302,7 @@ fn build(
                 ip: m.ip,
                 replace_unknown: replace_unknown(spec, m),
                 allow_downgrade: framework.allow_downgrade,
+                rows: row_settings(spec, *component),
             };
             resources.insert(
                 ResourceId::Server(*component, m.name.clone()),
@@ -370,6 +372,23 @@ pub(crate) fn version(spec: &Spec, member: &Member<'_>, component: Component) ->
         .and_then(|o| o.version)
         .or_else(|| spec.components.get(&component)?.version)
         .unwrap_or(spec.framework.version)
+}
+
+/// What the spec says of a component's rows.
+fn row_settings(spec: &Spec, component: Component) -> RowSettings {
+    let Some(rules) = spec.components.get(&component) else {
+        return RowSettings::default();
+    };
+    let adapters = &rules.adapters;
+    RowSettings {
+        template: rules.template.clone(),
+        threads: adapters.threads,
+        connections: adapters.max_connections,
+        queue: adapters.queue,
+        queue_timeout: adapters
+            .queue_timeout
+            .and_then(|t| u32::try_from(t.0 * 1000).ok()),
+    }
 }
 
 /// The framework's folder on a node: below the node's own install path, or the common one.

@@ -150,6 +150,10 @@ rules! {
     ComponentUnknownNode, "component-unknown-node", Error;
     /// tarsnode runs on every node and cannot be placed.
     TarsnodePlacement, "tarsnode-placement", Error;
+    /// Only the rows of basic services are given values.
+    RowsOfCore, "rows-of-core", Error;
+    /// Rows are given values in a database that the spec does not name.
+    RowsWithoutDatabase, "rows-without-database", Error;
     /// Something relies on a node that is absent or gone.
     LeavingNode, "leaving-node", Error;
     /// The database is reached through a node that is not there.

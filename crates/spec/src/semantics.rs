@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use tarsops_model::component::{Component, Role};
 use tarsops_model::names::NodeName;
 
-use crate::document::{Count, PackagesAt, State};
+use crate::document::{AdapterRules, Count, PackagesAt, State};
 use crate::lower::{Check, policy};
 use crate::members::{Member, more, nearest};
 use crate::rules::Rule;
@@ -32,6 +32,7 @@ pub(crate) fn check(check: &mut Check<'_>, members: &[Member<'_>]) -> Facts {
     let placement = placement(check, members, &nodes);
     crate::versions::check(check, members, &placement);
     endpoints(check, members, &placement);
+    rows(check);
     references(check, &nodes);
     overrides(check);
     rollout(check, members);
@@ -265,6 +266,36 @@ fn endpoints(
             d.related
                 .push(check.label(&label, "the endpoints are here"));
             check.push(d);
+        }
+    }
+}
+
+/// Values of rows: of basic services, in a database that is named.
+fn rows(check: &mut Check<'_>) {
+    let spec = check.spec();
+    for (component, rules) in &spec.components {
+        let key = if rules.template.is_some() {
+            "template"
+        } else if rules.adapters != AdapterRules::default() {
+            "adapters"
+        } else {
+            continue;
+        };
+        let place = check.key(&format!("components/{component}/{key}"));
+        if !component.is_basic() {
+            check.say(
+                Rule::RowsOfCore,
+                &place,
+                format!("{component} is no basic service, and its rows are the installer's"),
+                "remove it here; change such rows in the management platform",
+            );
+        } else if spec.database.is_none() {
+            check.say(
+                Rule::RowsWithoutDatabase,
+                &place,
+                "this is a value in the framework's database, which the spec does not name",
+                "add the section `database`, or remove the value",
+            );
         }
     }
 }

@@ -75,6 +75,8 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "packages-unknown-node",
         "range-mismatch",
         "registry-not-framework",
+        "rows-of-core",
+        "rows-without-database",
         "settle-too-long",
         "several-too-early",
         "stop-servers-without-absent",

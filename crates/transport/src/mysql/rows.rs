@@ -132,6 +132,10 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
             text("servant"),
             text("endpoint"),
             text("protocol"),
+            text("thread_num"),
+            text("max_connections"),
+            text("queuecap"),
+            text("queuetimeout"),
         ],
         |c| AdapterRow {
             application: word(c),
@@ -141,6 +145,10 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
             servant: next(c),
             endpoint: next(c),
             protocol: next(c),
+            threads: number(c),
+            connections: number(c),
+            queue: number(c),
+            queue_timeout: number(c),
         },
     )
     .await?;
