@@ -11,7 +11,7 @@ use tarsops_model::desired::{Desired, OnFailure, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
-use tarsops_plan::action::{Action, NewServers, Undo};
+use tarsops_plan::action::{Action, NewServers, RowEdit, Undo};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
@@ -239,6 +239,13 @@ pub trait Watch: Send + Sync {
     /// One lowercase clause; nothing was deleted then.
     fn take_out<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, Result<u64, String>>;
 
+    /// Changes rows, each only while it says what it said, all of them or none; how many it changed.
+    /// One that says already what it shall is left.
+    ///
+    /// # Errors
+    /// Why not; nothing was changed then.
+    fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<u64, Unedited>>;
+
     /// Has AdminRegistry start a server of the framework (`true`) or stop it. What it answers is not
     /// always what happens.
     ///
@@ -250,6 +257,15 @@ pub trait Watch: Send + Sync {
         component: Component,
         start: bool,
     ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Why rows were not changed; one lowercase clause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unedited {
+    /// One says something else than when it was looked at.
+    Moved(String),
+    /// The database did not do it.
+    Failed(String),
 }
 
 impl Run<'_> {
@@ -568,6 +584,8 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         intent: None,
         database: None,
         labels: None,
+        edited: false,
+        begun: false,
     };
     let planned = match inverse.and_then(inverse_step) {
         Some(step) => Ok(Some(step)),

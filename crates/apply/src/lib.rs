@@ -15,6 +15,7 @@
 //! | [`history`] | what the hosts remember of runs |
 
 mod database;
+mod edits;
 pub mod execute;
 mod gate;
 pub mod history;

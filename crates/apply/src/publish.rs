@@ -215,6 +215,7 @@ pub(crate) async fn act(
         to: package.id.to_string(),
     });
     keep(run, step, node, change, file, names.clone(), end).await?;
+    crate::edits::make(run, None, change, end).await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -412,9 +413,12 @@ async fn carry_out(
 ) -> Result<Ended, Verdict> {
     let via = change.publish.unwrap_or_default();
     let component = change.component;
+    // Cut off from here on, it may come true.
+    end.begun = true;
     let task = match publisher.begin(via, node, component, package).await {
         Ok(task) => task,
         Err(fault) if fault.nothing_happened => {
+            end.begun = false;
             let told = not_taken(via, component, node, fault);
             return Err(Verdict::NotStarted(told));
         }
@@ -508,9 +512,7 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         Verdict::Done | Verdict::AlreadyDone => ("ok", "done".to_owned()),
         Verdict::RolledBack(why) => ("rolled-back", why.clone()),
         // A task that was begun may still come true.
-        Verdict::NotStarted(why) if end.log.iter().any(|l| l.starts_with("task ")) => {
-            ("failed", why.clone())
-        }
+        Verdict::NotStarted(why) if end.begun => ("failed", why.clone()),
         Verdict::NotStarted(why) => ("refused", why.clone()),
         Verdict::Stuck(why) => ("stuck", why.clone()),
         other => ("failed", other.why().unwrap_or_default().to_owned()),
@@ -522,7 +524,7 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         &intent.step,
         (word, &text.replace('\n', " ")),
         &run.holder,
-        &step.summary,
+        (intent.change.component.name(), &step.summary),
     );
     for _ in 0..3 {
         if let Ok(remote) = run.connect.connect(&end.node).await

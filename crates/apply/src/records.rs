@@ -88,13 +88,18 @@ pub(crate) fn conclude(
     step: &str,
     (word, text): (&str, &str),
     holder: &str,
-    summary: &str,
+    (component, summary): (&str, &str),
 ) -> String {
+    // What was published was started anew.
+    let owed = match word {
+        "ok" => format!("rm -f \"$B/restart.{component}\"\n"),
+        _ => String::new(),
+    };
     format!(
         "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n\
          printf '%s\\n%s\\n' {word} {text} >\"$d/verdict.tmp\"\n\
          {{ sync \"$d/verdict.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
-         printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
+         {owed}printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
          {holder} {summary} >>\"$B/audit.log\"\n{prune}echo kept\n",
         base = folder(install),
         prune = prune(),

@@ -77,6 +77,8 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         intent: None,
         database: None,
         labels: None,
+        edited: false,
+        begun: false,
     };
     let mut gate = Gate::default();
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
@@ -88,6 +90,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         crate::publish::name_again(run, &node, change.component, names, &mut end).await;
     }
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
+    let refused = matches!(gate, Gate::Refused(_));
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
         // The host is content and the framework is not: the host is told to go back.
         let turn = crate::publish::turn_back(run, &end).await;
@@ -102,6 +105,9 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
             ))
         };
         end.log.extend(back.log);
+    }
+    if !refused {
+        crate::edits::settle(run, step, &node, &mut end).await;
     }
     crate::publish::conclude(run, step, &mut end).await;
     note_gate(run, &end).await;
@@ -172,7 +178,9 @@ async fn walk(
             _ => run.watch.node(node).await,
         };
     }
-    if holds(&step.post, node, &seen).is_ok() && is_back(&step.action, node, &seen) {
+    // What rows say is not looked at here: the database compares when it changes them.
+    let edits = matches!(&step.action, Action::ChangeAgent(change) if !change.rows.is_empty());
+    if !edits && holds(&step.post, node, &seen).is_ok() && is_back(&step.action, node, &seen) {
         return Ok(Verdict::AlreadyDone);
     }
     let (asked, own): (Vec<Condition>, Vec<Condition>) = step
@@ -239,10 +247,18 @@ async fn walk(
                     .map_err(Verdict::NotStarted)?;
             }
             end.labels.clone_from(&labels);
+            if change.publish.is_none() {
+                crate::edits::make(run, Some(&*remote), change, end).await?;
+            }
             if is_reloaded(change) {
-                // What it starts with is what the templates say now. Where nobody can be asked it
-                // starts with what it had, as it does whenever its host restarts.
+                // What it starts with is what templates and rows say now. Where nobody can be asked
+                // it starts with what it had, as it does whenever its host restarts.
                 if let Err(why) = run.watch.load(node, change.component).await {
+                    if end.edited && !change.lenient {
+                        return Err(Verdict::NotStarted(format!(
+                            "its node did not write its configuration anew: {why}"
+                        )));
+                    }
                     tracing::debug!(%node, component = %change.component, why, "not reloaded");
                     end.log.push(format!(
                         "its configuration was not written anew before the restart: {why}"
@@ -335,7 +351,11 @@ fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
 
 /// Whether a change restarts a server that tarsnode holds the configuration of.
 fn is_reloaded(change: &AgentChange) -> bool {
-    change.component != Component::Tarsnode && change.restart && change.health && change.ran
+    change.component != Component::Tarsnode
+        && change.restart
+        && change.health
+        && (change.ran || !change.rows.is_empty())
+        && change.publish.is_none()
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means

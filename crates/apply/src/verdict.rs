@@ -92,4 +92,8 @@ pub struct StepEnd {
     pub database: Option<DatabaseIntent>,
     /// What the node's row said before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
+    /// Whether rows of its server were changed, or may have been.
+    pub edited: bool,
+    /// Whether a task was begun that may still come true.
+    pub begun: bool,
 }

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tarsops_apply::execute::Unedited;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::names::{Endpoint, NodeName};
-use tarsops_plan::action::{Action, Cell, Folder, NewServers, Via};
+use tarsops_plan::action::{Action, Cell, Folder, NewServers, RowEdit, Via};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_transport::QUERY;
 use tarsops_transport::calls::Admin;
 use tarsops_transport::console::Console;
-use tarsops_transport::mysql::{Access, Insertion, NewValue, Which};
+use tarsops_transport::mysql::{Access, Edited, Edition, Insertion, NewValue, Which};
 use tarsops_transport::rpc::{RpcClient, Way};
 
 use crate::context::now;
@@ -101,18 +102,30 @@ fn insertions(new: &NewServers) -> Vec<Insertion> {
         .map(|row| Insertion {
             table: row.table.name(),
             key: row.table.key(),
-            columns: row
-                .columns
-                .iter()
-                .map(|(name, cell)| {
-                    let value = match cell {
-                        Cell::Text(text) => NewValue::Text(text.clone()),
-                        Cell::Number(number) => NewValue::Number(*number),
-                        Cell::Now => NewValue::Now,
-                    };
-                    (name.clone(), value)
-                })
-                .collect(),
+            columns: row.columns.iter().map(cell).collect(),
+        })
+        .collect()
+}
+
+fn cell((name, cell): &(String, Cell)) -> (String, NewValue) {
+    let value = match cell {
+        Cell::Text(text) => NewValue::Text(text.clone()),
+        Cell::Number(number) => NewValue::Number(*number),
+        Cell::Now => NewValue::Now,
+        Cell::Null => NewValue::Null,
+    };
+    (name.clone(), value)
+}
+
+/// Changes of rows as the database takes them.
+fn editions(all: &[RowEdit]) -> Vec<Edition> {
+    let cells = |all: &Vec<(String, Cell)>| all.iter().map(cell).collect();
+    all.iter()
+        .map(|edit| Edition {
+            table: edit.table.name(),
+            key: edit.key.clone(),
+            before: edit.before.as_ref().map(cells),
+            after: edit.after.as_ref().map(cells),
         })
         .collect()
 }
@@ -256,6 +269,17 @@ impl tarsops_apply::execute::Watch for Watcher {
             let rows = insertions(new);
             let gone = self.database()?.take_out(&rows, STATEMENT).await;
             gone.map_err(|e| e.to_string())
+        })
+    }
+
+    fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<u64, Unedited>> {
+        Box::pin(async move {
+            let database = self.database().map_err(Unedited::Failed)?;
+            match database.edit(&editions(all), STATEMENT).await {
+                Ok(Edited::Done(count)) => Ok(count),
+                Ok(Edited::Moved(why)) => Err(Unedited::Moved(why)),
+                Err(e) => Err(Unedited::Failed(e.to_string())),
+            }
         })
     }
 

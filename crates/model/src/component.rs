@@ -154,6 +154,18 @@ impl Component {
         }
     }
 
+    /// The name of a servant in other releases, where it was renamed (2.1.0).
+    #[must_use]
+    pub fn renamed(servant: &str) -> Option<&'static str> {
+        match servant {
+            "tars.tarsquerystat.QueryObj" => Some("tars.tarsquerystat.NoTarsObj"),
+            "tars.tarsquerystat.NoTarsObj" => Some("tars.tarsquerystat.QueryObj"),
+            "tars.tarsqueryproperty.QueryObj" => Some("tars.tarsqueryproperty.NoTarsObj"),
+            "tars.tarsqueryproperty.NoTarsObj" => Some("tars.tarsqueryproperty.QueryObj"),
+            _ => None,
+        }
+    }
+
     /// What its servants speak in a release, as `t_adapter_conf.protocol` has it.
     #[must_use]
     pub fn protocol_in(self, version: Version) -> &'static str {

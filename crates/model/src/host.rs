@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::component::Role;
+use crate::component::{Component, Role};
 use crate::digest::Digest;
 use crate::framework::NodeLabels;
 use crate::names::{HostAddress, InvalidName, NodeName, RunId, UserName};
@@ -226,6 +226,9 @@ pub struct HostFacts {
     /// What a run that was cut off has kept of the node's row, which its registration replaced.
     #[serde(default)]
     pub labels: Option<NodeLabels>,
+    /// Components whose rows a run has changed that was cut off before it restarted them.
+    #[serde(default)]
+    pub restarts: BTreeSet<Component>,
     /// Whether digests were remembered from an earlier look rather than read anew.
     pub digests_remembered: bool,
 }

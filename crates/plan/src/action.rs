@@ -234,6 +234,51 @@ pub enum Cell {
     Number(i64),
     /// The database's own time.
     Now,
+    /// None.
+    Null,
+}
+
+/// A change of one row of a server or an adapter that is there, or that comes or goes with its
+/// server's program. It is made only where the row still says what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowEdit {
+    /// Its table.
+    pub table: Table,
+    /// The columns of its key, and their values.
+    pub key: Vec<(String, String)>,
+    /// What it must say, by column; none where no row may be there.
+    pub before: Option<Vec<(String, Cell)>>,
+    /// What it shall say, by column; none where it goes.
+    pub after: Option<Vec<(String, Cell)>>,
+}
+
+impl RowEdit {
+    /// The other way round. A row that came goes while it still is for the same servant at the same
+    /// endpoint.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        let told = |all: &[(String, Cell)]| -> Vec<(String, Cell)> {
+            let known = |c: &&(String, Cell)| ["servant", "endpoint"].contains(&c.0.as_str());
+            all.iter().filter(known).cloned().collect()
+        };
+        let before = match (&self.before, &self.after) {
+            (None, Some(after)) => Some(told(after)),
+            _ => self.after.clone(),
+        };
+        Self {
+            table: self.table,
+            key: self.key.clone(),
+            before,
+            after: self.before.clone(),
+        }
+    }
+
+    /// The value of a column of its key.
+    #[must_use]
+    pub fn of_key(&self, column: &str) -> Option<&str> {
+        let mut all = self.key.iter();
+        all.find_map(|(name, value)| (name == column).then_some(value.as_str()))
+    }
 }
 
 /// A change of a template by its meaning. No value of the live text is in it.
@@ -402,6 +447,10 @@ pub struct AgentChange {
     /// program that the host's own script puts back was published once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Renamed>,
+    /// Its rows in the framework's database that change before it is started anew, or that are put
+    /// back before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<RowEdit>,
 }
 
 /// The package that a server's row names (`t_server_conf.patch_version`).

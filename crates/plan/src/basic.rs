@@ -6,6 +6,8 @@
 //! task would start it; a row that is there is never written by a deploy form, which resets it; and
 //! tarslog, of which a cluster has one, is not made anew where it was moved away from.
 
+pub(crate) mod rows;
+
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Rpc, Server};
 use tarsops_model::framework::{AdapterRow, FrameworkFacts, ServerRow, server_key};
@@ -19,7 +21,9 @@ use tarsops_model::version::Version;
 use crate::action::{Action, Content, FileChange, Folder, NewRow, NewServers, Table, Undo, Via};
 use crate::condition::Condition;
 use crate::drift::DriftKind;
-use crate::expansion::{adapter_name, adapter_row, never_started, readable, server_row};
+use crate::expansion::{
+    adapter_name, adapter_row, is_servant, never_started, readable, server_row,
+};
 use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
@@ -150,7 +154,7 @@ pub(crate) fn missing(
     };
     unknown.extend(admin_silent(input));
     blocked.extend(elsewhere(input, component, node, server));
-    let mut rows = Vec::new();
+    let mut missing = Vec::new();
     if input.desired.database().is_none() {
         blocked.push(Blocked::NoWayToPublish {
             what: "the spec names no database, which tells whether it exists elsewhere".to_owned(),
@@ -180,7 +184,7 @@ pub(crate) fn missing(
                     });
                     return work;
                 }
-                rows = new_rows(component, node, spec, server, own, adapters);
+                missing = new_rows(component, node, spec, server, own, adapters);
             }
         }
     }
@@ -206,6 +210,8 @@ pub(crate) fn missing(
         }
         Some(Observed::Absent) | None => None,
     };
+    let compared = rows::compare(input, component, node, spec, server, host, true);
+    blocked.extend(compared.blocked);
     let version = server.version;
     let shipped = input
         .catalog
@@ -245,6 +251,7 @@ pub(crate) fn missing(
         change.folder = Folder::Create;
     }
     change.publish = Some(via);
+    change.rows = compared.edits;
     change.restart = true;
     change.health = true;
     change.port = component.servants().first().map(|(_, port)| *port);
@@ -285,8 +292,8 @@ pub(crate) fn missing(
     if asked {
         post.push(Condition::ServantsAnswer { component });
     }
-    if !rows.is_empty() {
-        work.deploy = Some(deploy((component, version), node, rows, via, machine));
+    if !missing.is_empty() {
+        work.deploy = Some(deploy((component, version), node, missing, via, machine));
     }
     work.step = Some(Step {
         id: format!("{component}.publish@{node}"),
@@ -333,8 +340,7 @@ fn new_rows(
 ) -> Vec<NewRow> {
     let mut out = Vec::new();
     if own.is_none() {
-        let tars = server.tars_path.as_str();
-        out.push(server_row(component, node, server.version, tars));
+        out.push(server_row(component, node, server));
     }
     for (servant, port) in component.servants_in(server.version) {
         let name = adapter_name(servant);
@@ -342,17 +348,11 @@ fn new_rows(
             r.application == "tars"
                 && r.server == component.name()
                 && r.node == node.as_str()
-                && (r.adapter == name || r.servant.as_deref() == Some(servant))
+                && (r.adapter == name
+                    || r.servant.as_deref().is_some_and(|s| is_servant(s, servant)))
         });
         if !there {
-            out.push(adapter_row(
-                component,
-                servant,
-                port,
-                node,
-                spec.ip,
-                server.version,
-            ));
+            out.push(adapter_row(component, servant, port, node, spec.ip, server));
         }
     }
     out

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod expansion;
+mod rows;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -514,6 +515,7 @@ fn server(
     if user.is_some_and(|user| *user != change.run_user) || change.nodeid != *node {
         say("it runs as another user or node than the spec's");
     }
+    rows::check(change, host.ip, desired, &mut say);
     for file in &change.files {
         // Only the program is a package's; everything else there is made for its host.
         let binary = format!("{component}/bin/{component}");

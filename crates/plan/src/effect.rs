@@ -23,7 +23,7 @@ use crate::action::{Action, AgentChange, Content, CrontabChange, FileChange, Fol
 use crate::assess::{BINARY, CONF};
 use crate::crontab;
 use crate::servers::binary_path;
-use servers::{add_servers, registry_alive, remove_servers, start_server, stop_server};
+use servers::{add_servers, edit_row, registry_alive, remove_servers, start_server, stop_server};
 
 /// The before-images that changes left on their hosts, as far as the simulation needs them.
 #[derive(Debug, Clone, Default)]
@@ -304,7 +304,13 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
             }
         }
     }
+    if let Some(host) = host_mut(inventory, &change.node) {
+        host.restarts.remove(&change.component);
+    }
     with_rows(inventory, |rows| {
+        for edit in &change.rows {
+            edit_row(rows, edit);
+        }
         if let (Observed::Present(all), false) = (&mut rows.servers, removed) {
             for row in all.iter_mut() {
                 if row.server == name && row.node == change.node.as_str() {

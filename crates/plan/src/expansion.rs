@@ -38,7 +38,8 @@ use crate::servers;
 
 pub(crate) use moved::after;
 pub(crate) use rows::{
-    adapter_name, adapter_row, never_started, seen_adapter, seen_server, server as server_row,
+    adapter_name, adapter_row, is_servant, never_started, seen_adapter, seen_server,
+    server as server_row,
 };
 
 /// The components of a slave beside tarsnode, in the order in which they are started: the registry
@@ -479,19 +480,15 @@ impl<'a> Look<'a> {
     fn rows(&self, component: Component, server: &Server, had: &Had<'_>) -> Vec<NewRow> {
         let mut out = Vec::new();
         if had.server.is_none() {
-            out.push(rows::server(
-                component,
-                self.node,
-                server.version,
-                server.tars_path.as_str(),
-            ));
+            out.push(rows::server(component, self.node, server));
         }
         for (servant, port) in component.servants() {
             let name = adapter_name(servant);
-            let there = had
-                .adapters
-                .iter()
-                .any(|row| row.adapter == name || row.servant.as_deref() == Some(servant));
+            // One of another release, whose servant was renamed, is changed by its fields.
+            let there = had.adapters.iter().any(|row| {
+                let found = row.servant.as_deref();
+                row.adapter == name || found.is_some_and(|f| is_servant(f, servant))
+            });
             if !there {
                 out.push(adapter_row(
                     component,
@@ -499,7 +496,7 @@ impl<'a> Look<'a> {
                     *port,
                     self.node,
                     self.spec.ip,
-                    server.version,
+                    server,
                 ));
             }
         }

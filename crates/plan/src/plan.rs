@@ -132,7 +132,7 @@ impl Step {
         let forgets = |c: &Condition| matches!(c, Condition::RegistryForgotten { .. });
         match &self.action {
             Action::Backup { .. } => false,
-            Action::ChangeAgent(_) => self.post.iter().any(forgets),
+            Action::ChangeAgent(change) => !change.rows.is_empty() || self.post.iter().any(forgets),
             action => action.is_of_rows() || action.is_of_tables(),
         }
     }

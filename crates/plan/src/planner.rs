@@ -464,6 +464,9 @@ impl Draft {
                         name,
                         findings::Name::ServantSilent | findings::Name::RegistrySilent
                     ) && self.coming.contains(&resource) => {}
+                // A step of this plan puts it right, or somebody has stopped it.
+                Grade::Drift
+                    if name == findings::Name::AdaptersDiffer && self.is_told(&resource) => {}
                 Grade::Drift => self.drift.push(Drift {
                     resource,
                     kind: DriftKind::Disagreeing {
@@ -490,6 +493,13 @@ impl Draft {
             }
         }
         self.drift.extend(findings::unknowns(input));
+    }
+
+    /// Whether the plan already says of a server how it differs, or that it waits.
+    fn is_told(&self, server: &ResourceId) -> bool {
+        let differs = |d: &Drift| d.resource == *server;
+        let waits = |l: &Line| matches!(l, Line::Waiting { resource, .. } if resource == server);
+        self.drift.iter().any(differs) || self.report.iter().any(waits)
     }
 
     /// Says what the gates after a node's step cannot ask.

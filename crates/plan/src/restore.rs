@@ -11,7 +11,7 @@ use tarsops_model::names::{ClusterName, NodeName, RunId};
 use tarsops_model::observed::Observed;
 
 use crate::action::{
-    AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder, Renamed,
+    AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder, Renamed, RowEdit,
 };
 use crate::assess::{BINARY, Prepared, preconditions};
 use crate::condition::{Condition, digest_at, file_digest};
@@ -56,6 +56,7 @@ impl Intent {
         self.change.component != Component::Tarsnode
             && self.sign == Sign::Change
             && self.change.files.is_empty()
+            && self.change.rows.is_empty()
             && self.change.restart
     }
 }
@@ -180,6 +181,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         takes_back: Some(intent.run.clone()),
         publish: None,
         names: done.names.as_ref().map(Renamed::back),
+        rows: done.rows.iter().map(RowEdit::back).collect(),
     };
     let mut pre = preconditions(&change);
     if done.publish.is_some() {

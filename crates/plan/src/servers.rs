@@ -7,7 +7,7 @@
 //! cluster of which only tarsnode is pinned stays as quiet as it was.
 
 use tarsops_model::component::Component;
-use tarsops_model::desired::Server;
+use tarsops_model::desired::{Rpc, Server};
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{FrameworkFacts, ServerRow};
 use tarsops_model::host::{Host, HostFacts};
@@ -18,7 +18,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, AgentChange, Content, FileChange, Folder, Undo};
+use crate::action::{Action, AgentChange, Content, FileChange, Folder, RowEdit, Table, Undo};
 use crate::basic;
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
@@ -123,7 +123,15 @@ pub(crate) fn assess(
         server.run_user.clone_from(&agent.run_user);
     }
     let server = &server;
-    let compared = Compared::of(input, component, server, facts);
+    let mut compared = Compared::of(input, component, server, facts);
+    compared.restart_owed(component, host, facts);
+    if component.is_basic() {
+        let rows = basic::rows::compare(input, component, node, spec, server, host, false);
+        compared.fields.extend(rows.fields);
+        compared.blocked.extend(rows.blocked);
+        compared.stale |= !rows.edits.is_empty();
+        compared.rows = rows.edits;
+    }
     let look = Look {
         input,
         component,
@@ -148,6 +156,8 @@ struct Compared {
     after: Option<Digest>,
     /// Whether the process must be started anew to run that file.
     stale: bool,
+    /// Rows that change before it is started anew.
+    rows: Vec<RowEdit>,
 }
 
 impl Compared {
@@ -279,6 +289,15 @@ impl Compared {
         });
     }
 
+    /// A run that changed its rows was cut off before it restarted it.
+    fn restart_owed(&mut self, component: Component, host: &HostFacts, facts: &ServerFacts) {
+        if facts.runs() && host.restarts.contains(&component) {
+            let (old, new) = ("started before its rows changed", "started anew");
+            self.fields.push(FieldChange::new("process", old, new));
+            self.stale = true;
+        }
+    }
+
     fn refuse_downgrade(&mut self, versions: &[Version], server: &Server) {
         let to = server.version;
         if let Some(from) = versions.iter().min().copied().filter(|from| *from > to)
@@ -334,13 +353,14 @@ impl Look<'_> {
             file,
             after,
             stale,
+            rows,
         } = compared;
         if fields.is_empty() && unknown.is_empty() && blocked.is_empty() && !stale {
             return work;
         }
         let runs = self.facts.runs();
         let publishes = self.component.is_basic() && file.is_some();
-        if publishes {
+        if publishes || !rows.is_empty() {
             match basic::setting(self.input, self.component, self.node) {
                 Observed::Present(active) if active => {}
                 // A task would start what somebody has stopped.
@@ -348,9 +368,13 @@ impl Look<'_> {
                     let to = &self.server.version;
                     work.lines.push(Line::Waiting {
                         resource: self.resource(),
-                        why: format!(
-                            "it is set inactive, which publishing would end; {to} is published once somebody sets it active"
-                        ),
+                        why: if publishes {
+                            format!(
+                                "it is set inactive, which publishing would end; {to} is published once somebody sets it active"
+                            )
+                        } else {
+                            "it is set inactive; its rows are brought to the spec once somebody sets it active".to_owned()
+                        },
                     });
                     return work;
                 }
@@ -361,9 +385,9 @@ impl Look<'_> {
             }
         }
         // Whoever stopped it knows why; whoever starts it then gets the new binary.
-        let restart = stale && (runs || publishes);
+        let restart = stale && (runs || publishes || !rows.is_empty());
         let change = if unknown.is_empty() && blocked.is_empty() {
-            self.change(&fields, file, restart, &mut unknown, &mut blocked)
+            self.change(&fields, file, rows, restart, &mut unknown, &mut blocked)
         } else {
             None
         };
@@ -394,6 +418,7 @@ impl Look<'_> {
         &self,
         fields: &[FieldChange],
         file: Option<FileChange>,
+        rows: Vec<RowEdit>,
         restart: bool,
         unknown: &mut Vec<String>,
         blocked: &mut Vec<Blocked>,
@@ -483,6 +508,25 @@ impl Look<'_> {
                 return None;
             }
         }
+        if !rows.is_empty() && change.publish.is_none() {
+            // Its node writes its configuration anew when AdminRegistry tells it so.
+            if self.input.desired.rpc == Rpc::Off {
+                blocked.push(Blocked::NoWayIn {
+                    what: "the spec says `rpc: none`, and AdminRegistry has its node read its rows"
+                        .to_owned(),
+                });
+                return None;
+            }
+            if let Some(why) = basic::admin_silent(self.input) {
+                unknown.push(why);
+                return None;
+            }
+        }
+        if rows.iter().any(|edit| edit.table == Table::TAdapterConf) {
+            // As long as registries take to tell others where its servants are now.
+            change.settle = Some(self.input.desired.policy.registry_settle);
+        }
+        change.rows = rows;
         change.files.extend(file);
         change.restart = restart;
         change.health = restart;
@@ -490,7 +534,8 @@ impl Look<'_> {
         if restart {
             let port = self.component.servants().first().map(|(_, port)| *port);
             change.port = port;
-            change.port_before = port;
+            let moved = port.and_then(|port| basic::rows::port_before(&change.rows, port));
+            change.port_before = moved.or(port);
         }
         Some(change)
     }
@@ -500,8 +545,11 @@ impl Look<'_> {
     fn unreadable_template(&self) -> Option<Blocked> {
         let rows = framework(self.input)?.rows();
         let rows = rows.present()?;
-        let own = self.row().and_then(|r| r.template.clone());
-        let mut name = own.unwrap_or_else(|| format!("tars.{}", self.component));
+        let own = || self.row().and_then(|r| r.template.clone());
+        let shall = self.server.rows.template.clone();
+        let mut name = shall
+            .or_else(own)
+            .unwrap_or_else(|| format!("tars.{}", self.component));
         // A chain longer than this goes round in a circle.
         for _ in 0..8 {
             let row = match rows.template(&name) {
@@ -573,6 +621,9 @@ impl Look<'_> {
             path: binary_path(component),
             digest: after,
         }];
+        if restart && component.is_basic() && change.publish.is_none() {
+            post.push(Condition::RestartDone { component });
+        }
         if restart {
             post.push(Condition::ServerRuns {
                 component,
@@ -724,5 +775,6 @@ pub(crate) fn blank(
         settle: None,
         publish: None,
         names: None,
+        rows: vec![],
     })
 }

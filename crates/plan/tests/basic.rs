@@ -8,12 +8,12 @@ use support::core::{ask_for, facts, publishing, world};
 use support::framework::{framework, list, rows};
 use support::{World, damage};
 use tarsops_model::component::Component;
-use tarsops_model::desired::{Resource, Rpc, SecretRef, Web};
-use tarsops_model::framework::ServerRow;
+use tarsops_model::desired::{Resource, RowSettings, Rpc, SecretRef, Web};
+use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, AgentChange, Folder, NewServers, Table, Via};
+use tarsops_plan::action::{Action, AgentChange, Cell, Folder, NewServers, Table, Via};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect;
@@ -479,70 +479,370 @@ fn the_checker_refuses_other_ways_to_bring_a_program() {
     assert!(checker::check(&other, &w.input()).is_err());
 }
 
-#[test]
-fn adapters_that_differ_are_drift_and_left_as_they_are() {
-    let clean = checked(&cluster());
-    assert!(clean.drift.is_empty());
-    let mut w = cluster();
-    let all = list(&mut rows(&mut w).adapters);
-    let mut own = all
-        .iter_mut()
-        .filter(|r| r.server == "tarsstat" && r.node == MASTER);
-    let stat = own.next().unwrap();
-    stat.endpoint = Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
-    stat.protocol = Some("not_tars".to_owned());
-    let mut extra = stat.clone();
-    extra.adapter = "tars.tarsstat.OldObjAdapter".to_owned();
-    extra.servant = Some("tars.tarsstat.OldObj".to_owned());
-    all.push(extra);
-    all.retain(|r| r.servant.as_deref() != Some("tars.tarslog.TopologyObj"));
-    let plan = checked(&w);
-    assert!(plan.is_empty(), "{:#?}", plan.steps);
-    let told: Vec<(String, String)> = plan
-        .drift
+fn adapter<'a>(w: &'a mut World, servant: &str, at: &str) -> &'a mut AdapterRow {
+    let all = list(&mut rows(w).adapters);
+    all.iter_mut()
+        .find(|r| r.servant.as_deref() == Some(servant) && r.node == at)
+        .unwrap()
+}
+
+fn settings<'a>(w: &'a mut World, component: Component, at: &str) -> &'a mut RowSettings {
+    let id = ResourceId::Server(component, node(at));
+    match w.desired.resources.get_mut(&id) {
+        Some(Resource::Server(server)) => &mut server.rows,
+        _ => panic!("{component} is not on {at}"),
+    }
+}
+
+/// The changes that have rows in them.
+fn edited(plan: &Plan) -> Vec<&AgentChange> {
+    let changes = plan.steps.iter().filter_map(|s| match &s.action {
+        Action::ChangeAgent(c) => Some(&**c),
+        _ => None,
+    });
+    changes.filter(|c| !c.rows.is_empty()).collect()
+}
+
+fn fields(plan: &Plan, component: Component) -> Vec<String> {
+    let mut out = Vec::new();
+    for d in &plan.drift {
+        if let (ResourceId::Server(c, _), DriftKind::Changed { fields }) = (&d.resource, &d.kind)
+            && *c == component
+        {
+            out.extend(
+                fields
+                    .iter()
+                    .map(|f| format!("{}: {} → {}", f.field, f.old, f.new)),
+            );
+        }
+    }
+    out
+}
+
+fn disagreeing(plan: &Plan) -> Vec<(String, &'static str, String)> {
+    plan.drift
         .iter()
         .filter_map(|d| match &d.kind {
             DriftKind::Disagreeing {
                 finding,
                 explanation,
                 ..
-            } => {
-                assert_eq!(finding.text(), "adapters-differ");
-                Some((d.resource.to_string(), explanation.clone()))
-            }
+            } => Some((d.resource.to_string(), finding.text(), explanation.clone())),
             _ => None,
         })
-        .collect();
-    let of = |name: &str| {
-        told.iter()
-            .find(|(at, _)| at.contains(name))
-            .unwrap()
-            .1
-            .clone()
-    };
-    assert_eq!(told.len(), 2, "{told:#?}");
-    assert_eq!(of("tarslog"), "tars.tarslog.TopologyObj has no adapter");
-    let stat = of("tarsstat");
-    for words in [
-        "not at port 18293",
-        "speaks `not_tars`",
-        "OldObj, which tarsstat",
-    ] {
-        assert!(stat.contains(words), "{stat}");
+        .collect()
+}
+
+#[test]
+fn adapters_that_differ_are_put_right_and_their_server_is_started_anew() {
+    let clean = checked(&cluster());
+    assert!(clean.drift.is_empty());
+    let mut w = cluster();
+    let stat = adapter(&mut w, "tars.tarsstat.StatObj", MASTER);
+    stat.endpoint = Some("tcp -h 10.0.0.9 -t 3000 -p 28293 -e 0".to_owned());
+    stat.protocol = Some("not_tars".to_owned());
+    list(&mut rows(&mut w).adapters)
+        .retain(|r| r.servant.as_deref() != Some("tars.tarslog.TopologyObj"));
+    let plan = checked(&w);
+    assert_eq!(disagreeing(&plan), vec![]);
+    assert_eq!(
+        fields(&plan, Component::Tarsstat),
+        [
+            "StatObj protocol: not_tars → tars",
+            "StatObj port: 28293 → 18293",
+            "StatObj address: 10.0.0.9 → 10.0.0.1"
+        ]
+    );
+    assert_eq!(
+        fields(&plan, Component::Tarslog),
+        ["TopologyObj adapter: none → port 18913"]
+    );
+    // Rows change only with a dump before them.
+    assert!(matches!(plan.steps[0].action, Action::Backup { .. }));
+    let all = edited(&plan);
+    assert_eq!(all.len(), 2, "{all:#?}");
+    for change in &all {
+        assert!(change.restart && change.publish.is_none() && change.files.is_empty());
+        assert_eq!(change.settle, Some(w.desired.policy.registry_settle));
     }
+    let stat = all.iter().find(|c| c.component == Component::Tarsstat);
+    let after = stat.unwrap().rows[0].after.clone().unwrap();
+    let endpoint = Cell::Text("tcp -h 10.0.0.1 -t 3000 -p 18293 -e 0".to_owned());
+    assert!(
+        after.contains(&("endpoint".to_owned(), endpoint)),
+        "{after:?}"
+    );
+    applied(&w);
+}
+
+#[test]
+fn a_publication_takes_the_rows_along_and_back() {
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).endpoint =
+        Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
+    let plan = checked(&w);
+    let (step, change) = published(&plan)
+        .into_iter()
+        .find(|(_, c)| c.component == Component::Tarsstat)
+        .unwrap();
+    assert_eq!(change.rows.len(), 1);
+    let mut after = w.clone();
+    effect::apply(&mut after.inventory, &step.action);
+    let intent = intent_of(&w, step, restore::without_content(change));
+    let back = restore::way_back(&intent, &after.inventory, true).unwrap();
+    assert_eq!(back.change.rows[0].after, change.rows[0].before);
+    effect::apply(
+        &mut after.inventory,
+        &Action::ChangeAgent(Box::new(back.change)),
+    );
+    let found = adapter(&mut after, "tars.tarsstat.StatObj", MASTER);
+    assert_eq!(
+        found.endpoint.as_deref(),
+        Some("tcp -h 10.0.0.1 -t 60000 -p 28293")
+    );
+    applied(&w);
+}
+
+#[test]
+fn a_row_that_a_run_has_written_goes_again_on_the_way_back() {
+    let mut w = cluster();
+    list(&mut rows(&mut w).adapters)
+        .retain(|r| r.servant.as_deref() != Some("tars.tarslog.TopologyObj"));
+    let plan = checked(&w);
+    let step = plan
+        .steps
+        .iter()
+        .find(|s| matches!(&s.action, Action::ChangeAgent(c) if !c.rows.is_empty()));
+    let step = step.unwrap();
+    let Action::ChangeAgent(change) = &step.action else {
+        unreachable!()
+    };
+    let intent = intent_of(&w, step, restore::without_content(change));
+    assert!(!intent.stays());
+    let mut after = w.clone();
+    effect::apply(&mut after.inventory, &step.action);
+    let back = restore::way_back(&intent, &after.inventory, true).unwrap();
+    assert!(back.change.restart && back.change.health);
+    effect::apply(
+        &mut after.inventory,
+        &Action::ChangeAgent(Box::new(back.change)),
+    );
+    let left = list(&mut rows(&mut after).adapters).iter();
+    assert_eq!(
+        left.filter(|r| r.servant.as_deref() == Some("tars.tarslog.TopologyObj"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn what_the_spec_says_of_rows_is_kept_so_and_all_else_is_left() {
+    let mut w = cluster();
+    let stat = adapter(&mut w, "tars.tarsstat.StatObj", MASTER);
+    (stat.threads, stat.connections) = (Some(32), Some(1000));
+    (stat.queue, stat.queue_timeout) = (Some(1), Some(1));
+    row(&mut w, Component::Tarsstat, MASTER).template = Some("tars.default".to_owned());
+    assert!(checked(&w).drift.is_empty());
+    list(&mut rows(&mut w).templates).push(TemplateRow::with_text(
+        "tars.mine",
+        "tars.mine",
+        "<a>\n</a>\n",
+    ));
+    *settings(&mut w, Component::Tarsstat, MASTER) = RowSettings {
+        template: Some("tars.mine".to_owned()),
+        threads: Some(8),
+        connections: Some(1000),
+        queue: None,
+        queue_timeout: Some(30_000),
+    };
+    let plan = checked(&w);
+    assert_eq!(
+        fields(&plan, Component::Tarsstat),
+        [
+            "template: tars.default → tars.mine",
+            "StatObj threads: 32 → 8",
+            "StatObj queue timeout: 1 → 30000"
+        ]
+    );
+    applied(&w);
+    settings(&mut w, Component::Tarsstat, MASTER).template = Some("tars.nosuch".to_owned());
+    let plan = checked(&w);
+    assert!(edited(&plan).is_empty());
+    assert!(
+        blocked(&plan)
+            .iter()
+            .any(|(_, why)| matches!(why, Blocked::NoTemplate { name } if name == "tars.nosuch"))
+    );
+}
+
+#[test]
+fn a_service_that_comes_has_what_the_spec_says_of_its_rows() {
+    let mut w = cluster();
+    take_away(&mut w, Component::Tarsstat, MASTER);
+    settings(&mut w, Component::Tarsstat, MASTER).threads = Some(9);
+    settings(&mut w, Component::Tarsstat, MASTER).template = Some("tars.mine".to_owned());
+    let plan = checked(&w);
+    let rows = &deployed(&plan)[0].rows;
+    assert_eq!(rows[0].text("template_name"), Some("tars.mine"));
+    assert_eq!(rows[1].number("thread_num"), Some(9));
+    applied(&w);
+}
+
+#[test]
+fn the_query_services_of_before_2_1_0_get_their_new_servant_in_the_same_row() {
+    let mut w = cluster();
+    for at in [MASTER, SLAVE] {
+        let own = adapter(&mut w, "tars.tarsquerystat.QueryObj", at);
+        own.servant = Some("tars.tarsquerystat.NoTarsObj".to_owned());
+        own.adapter = "tars.tarsquerystat.NoTarsObjAdapter".to_owned();
+        own.protocol = Some("not_tars".to_owned());
+    }
+    let before = list(&mut rows(&mut w).adapters).len();
+    let plan = checked(&w);
+    assert_eq!(edited(&plan).len(), 2);
+    assert_eq!(
+        fields(&plan, Component::Tarsquerystat)[..2],
+        [
+            "QueryObj servant: NoTarsObj → QueryObj",
+            "QueryObj protocol: not_tars → tars"
+        ]
+    );
+    let mut after = applied(&w);
+    assert_eq!(list(&mut rows(&mut after).adapters).len(), before);
+}
+
+#[test]
+fn an_adapter_too_many_is_told_and_left() {
+    let mut w = cluster();
+    let mut extra = adapter(&mut w, "tars.tarsstat.StatObj", MASTER).clone();
+    extra.adapter = "tars.tarsstat.OldObjAdapter".to_owned();
+    extra.servant = Some("tars.tarsstat.OldObj".to_owned());
+    list(&mut rows(&mut w).adapters).push(extra);
+    let plan = checked(&w);
+    assert!(plan.is_empty(), "{:#?}", plan.steps);
+    let told = disagreeing(&plan);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0].1, "adapters-extra");
+    assert!(told[0].2.contains("OldObj, which tarsstat"), "{told:?}");
     // A release before 3.0.1 has no TopologyObj.
+    let mut w = cluster();
     ask_for(&mut w, "3.0.17");
     for resource in w.desired.resources.values_mut() {
         if let Resource::Server(server) = resource {
             server.version = "3.0.0".parse().unwrap();
         }
     }
+    let told = disagreeing(&w.plan());
+    assert!(
+        told.iter()
+            .any(|(at, name, _)| at.contains("tarslog") && *name == "adapters-extra"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn rows_of_a_server_that_somebody_has_stopped_wait() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).protocol = Some("not_tars".to_owned());
+    row(&mut w, Component::Tarsstat, MASTER).setting = Some("inactive".to_owned());
+    row(&mut w, Component::Tarsstat, MASTER).library = Some("3.0.20".to_owned());
+    let plan = checked(&w);
+    assert!(edited(&plan).is_empty());
+    assert_eq!(waiting(&plan), ["server/tarsstat@10.0.0.1"]);
+    let differs = |(_, name, _): &(String, &str, String)| *name == "adapters-differ";
+    assert!(!disagreeing(&plan).iter().any(differs));
+}
+
+#[test]
+fn a_port_that_somebody_else_holds_is_not_moved_to() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).endpoint =
+        Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
+    let key = format!("tars.tarsstat.StatObj@{MASTER}");
+    framework(&mut w).servants.get_mut(&key).unwrap().answer = Answer::NoServant;
+    let plan = checked(&w);
+    assert!(edited(&plan).is_empty());
+    assert!(blocked(&plan).iter().any(|(_, why)| matches!(
+        why,
+        Blocked::PortTakenOf {
+            component: Component::Tarsstat,
+            port: 18293
+        }
+    )));
+}
+
+#[test]
+fn rows_wait_for_whoever_has_the_node_read_them() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).protocol = Some("not_tars".to_owned());
+    let mut silent = w.clone();
+    framework(&mut silent).admin = Observed::Unknown("it does not answer".to_owned());
+    assert!(edited(&checked(&silent)).is_empty());
+    w.desired.rpc = Rpc::Off;
     let plan = w.plan();
-    let told = plan.drift.iter().filter(|d| {
-        d.resource.to_string().contains("tarslog")
-            && matches!(d.kind, DriftKind::Disagreeing { .. })
-    });
-    assert_eq!(told.count(), 0);
+    assert!(edited(&plan).is_empty());
+    assert!(
+        blocked(&plan)
+            .iter()
+            .any(|(_, why)| matches!(why, Blocked::NoWayIn { .. }))
+    );
+}
+
+#[test]
+fn a_restart_that_a_run_has_left_out_is_made_up_for() {
+    let mut w = cluster();
+    damage::host_of(&mut w, &node(MASTER))
+        .unwrap()
+        .restarts
+        .insert(Component::Tarsstat);
+    let plan = checked(&w);
+    assert_eq!(
+        fields(&plan, Component::Tarsstat),
+        ["process: started before its rows changed → started anew"]
+    );
+    applied(&w);
+}
+
+#[test]
+fn an_edit_of_other_rows_is_no_plan() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).protocol = Some("not_tars".to_owned());
+    let plan = checked(&w);
+    let at = plan
+        .steps
+        .iter()
+        .position(|s| matches!(&s.action, Action::ChangeAgent(c) if !c.rows.is_empty()));
+    let at = at.unwrap();
+    type Spoil = Box<dyn Fn(&mut AgentChange)>;
+    let mut worse: Vec<Spoil> = vec![
+        Box::new(|c| c.rows[0].key[1].1 = "tarslog".to_owned()),
+        Box::new(|c| c.rows[0].key[2].1 = SLAVE.to_owned()),
+        Box::new(|c| {
+            c.rows[0].key.pop();
+        }),
+        Box::new(|c| c.rows[0].after = None),
+        Box::new(|c| c.rows[0].after = c.rows[0].before.clone()),
+        Box::new(|c| c.restart = false),
+    ];
+    for (column, value) in [
+        ("protocol", "not_tars"),
+        ("servant", "tars.tarslog.LogObj"),
+        ("endpoint", "tcp -h 10.0.0.1 -t 60000 -p 1"),
+        ("endpoint", "tcp -h 10.0.0.7 -t 60000 -p 18293"),
+        ("node_name", "10.0.0.1"),
+    ] {
+        worse.push(Box::new(move |c| {
+            c.rows[0].after = Some(vec![(column.to_owned(), Cell::Text(value.to_owned()))]);
+        }));
+    }
+    for (number, spoil) in worse.iter().enumerate() {
+        let mut other = plan.clone();
+        if let Action::ChangeAgent(c) = &mut other.steps[at].action {
+            spoil(c);
+        }
+        assert!(checker::check(&other, &w.input()).is_err(), "{number}");
+    }
 }
 
 #[test]
@@ -568,7 +868,7 @@ fn the_form_is_left_alone_where_adapters_are_there_already() {
     let mut w = with_console(cluster());
     take_away(&mut w, Component::Tarsstat, MASTER);
     let all = list(&mut rows(&mut w).adapters);
-    all.push(tarsops_model::framework::AdapterRow {
+    all.push(AdapterRow {
         application: "tars".to_owned(),
         server: "tarsstat".to_owned(),
         node: MASTER.to_owned(),
@@ -576,6 +876,7 @@ fn the_form_is_left_alone_where_adapters_are_there_already() {
         servant: Some("tars.tarsstat.StatObj".to_owned()),
         endpoint: Some("tcp -h 10.0.0.1 -t 60000 -p 18293".to_owned()),
         protocol: Some("tars".to_owned()),
+        ..AdapterRow::default()
     });
     let plan = checked(&w);
     let new = deployed(&plan);

@@ -143,6 +143,7 @@ impl<'a> State<'a> {
                 components: not_told(),
                 installed: not_told(),
                 labels: None,
+                restarts: BTreeSet::new(),
                 ports: not_told(),
                 digests_remembered: false,
             },
@@ -223,6 +224,13 @@ impl<'a> State<'a> {
             "lease" => self.host.lease = lease(word(1)?, &decode_text(word(2)?)?),
             "labels" => {
                 self.host.labels = NodeLabels::from_text(&decode_text(word(1)?)?);
+            }
+            "restart" => {
+                let text = decode_text(word(1)?)?;
+                let named = text
+                    .lines()
+                    .filter_map(|name| name.parse::<Component>().ok());
+                self.host.restarts.extend(named);
             }
             "staged" => {
                 if let Ok(digest) = word(1)?.parse() {

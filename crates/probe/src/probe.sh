@@ -127,6 +127,9 @@ probe() {
       fi
       if [ -r "$P_BASE/lease" ]; then say "lease $(date +%s) $(enc <"$P_BASE/lease")"; fi
       [ -r "$P_BASE/labels" ] && say "labels $(enc <"$P_BASE/labels")"
+      for p_f in "$P_BASE"/restart.*; do
+        [ -f "$p_f" ] && say "restart $(printf '%s' "${p_f##*/restart.}" | enc)"
+      done
       for p_f in "$P_BASE"/stage/*; do
         case "${p_f##*/}" in *[!0-9a-f]*) ;; *) [ -f "$p_f" ] && say "staged ${p_f##*/}" ;; esac
       done

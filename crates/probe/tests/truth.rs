@@ -163,6 +163,7 @@ fn desired(ip: &str, registries: &[Endpoint]) -> Desired {
         state: NodeState::Present,
     };
     let server = DesiredServer {
+        rows: tarsops_model::desired::RowSettings::default(),
         version: "3.0.17".parse().unwrap(),
         tars_path: "/usr/local/app/tars".parse().unwrap(),
         run_user: "tars".parse().unwrap(),

@@ -11,6 +11,7 @@
 
 mod backup;
 mod change;
+mod edit;
 mod insert;
 mod patches;
 mod rows;
@@ -18,6 +19,7 @@ mod templates;
 
 pub use backup::{BackupError, Dump, Tool};
 pub use change::Which;
+pub use edit::{Edited, Edition};
 pub use insert::{Insertion, NewValue};
 pub use patches::{NewPatch, Patched};
 pub use templates::{Decide, NewText, TemplateText, WriteError};

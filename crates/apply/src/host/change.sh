@@ -425,6 +425,8 @@ act() {
     [ "$T_HEALTH" = 0 ] || start_it || { WHY="start.sh of $T_COMP failed: $(tail -n 1 "$S_DIR/start.err" 2>/dev/null)"; return 1; }
   fi
   if [ "$T_HEALTH" = 1 ]; then healthy "$T_NODEID" "$T_SETTLE" "$T_DEADLINE" || return 1; fi
+  # It runs with the rows that it has now.
+  [ "$T_RESTART" = 0 ] || rm -f "$B/restart.$T_COMP"
   cron_change || return 1
 }
 cron_change() {
@@ -558,10 +560,11 @@ prune() { # the newest runs are kept for `history` and `rollback`; payloads that
   find "$B/stage" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
 }
 back_or_stuck() { # a failed change: put the old one back, or leave it as the policy says
-  if [ "$T_ON_FAILURE" = stop ] && [ "$1" = act ]; then
-    finish failed "$WHY; left as it is, as on_failure: stop says"
-    return
-  fi
+  case "$T_ON_FAILURE/$1" in
+    stop/act) finish failed "$WHY; left as it is, as on_failure: stop says"; return ;;
+    # Whoever called puts back what lies elsewhere, and starts it once more.
+    caller/act) finish failed "$WHY"; return ;;
+  esac
   u_why=$WHY
   note "put the old state back: $u_why"
   rm -f "$S_DIR/before/ballast"

@@ -205,6 +205,7 @@ impl World {
             takes_back: None,
             publish: None,
             names: None,
+            rows: vec![],
             settle: None,
         };
         let world = Self {

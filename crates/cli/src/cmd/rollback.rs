@@ -117,6 +117,9 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
                         Component::Tarsregistry => Stage::Registries,
                         Component::TarsAdminRegistry => Stage::AdminRegistry,
                         Component::Tarsconfig | Component::Tarspatch => Stage::CoreServices,
+                        basic if basic.is_basic() && intent.change.folder == Folder::Keep => {
+                            Stage::BasicServices
+                        }
                         _ if intent.change.publish.is_some() => Stage::BasicServices,
                         _ => Stage::Expansion,
                     },
@@ -228,7 +231,8 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
 fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
     // A registry that was removed comes back with its rows.
     let rows = plan.steps.iter().any(|s| {
-        matches!(&s.action, Action::ChangeAgent(c) if c.registry.is_some() && c.folder_from.is_some())
+        matches!(&s.action, Action::ChangeAgent(c)
+            if c.registry.is_some() && c.folder_from.is_some() || !c.rows.is_empty())
     });
     if tables.is_empty() && !rows {
         return;

@@ -16,5 +16,6 @@ mod gates;
 mod killed;
 mod publish;
 mod registries;
+mod rows;
 mod stops;
 mod truth;

@@ -228,6 +228,11 @@ impl World {
         self.cluster.facts().hosts[n - 1].name.clone()
     }
 
+    /// The address of host `n`.
+    pub(crate) fn ip(&self, n: usize) -> std::net::Ipv4Addr {
+        self.cluster.facts().hosts[n - 1].ip
+    }
+
     /// The folder of the framework on host `n`.
     pub(crate) fn tars(&self, n: usize) -> PathBuf {
         self.cluster.facts().hosts[n - 1].install_path.join("tars")

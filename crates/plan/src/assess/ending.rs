@@ -90,6 +90,7 @@ impl Work<'_> {
             takes_back: None,
             publish: None,
             names: None,
+            rows: vec![],
             settle: None,
             files: std::mem::take(&mut self.files),
         };

@@ -190,7 +190,9 @@ pub(super) fn rows(
             say("it writes a row of a server that the spec does not have there");
             continue;
         };
-        if !is_right(row, component, node, host.ip, &tars) {
+        let server = desired.server(component, node);
+        let template = server.and_then(|s| s.rows.template.as_deref());
+        if !is_right(row, component, node, host.ip, (&tars, template)) {
             say("it writes a row that is not an inactive server's of that node and address");
         }
     }
@@ -201,7 +203,7 @@ fn is_right(
     component: Component,
     node: &NodeName,
     ip: std::net::IpAddr,
-    tars: &str,
+    (tars, template): (&str, Option<&str>),
 ) -> bool {
     let is = |column: &str, value: &str| row.text(column) == Some(value);
     let named = row.columns.iter().all(|(name, cell)| {
@@ -210,6 +212,7 @@ fn is_right(
             Cell::Text(text) => !text.contains(['\n', '\'', '"', '\\']),
             Cell::Number(number) => (0..=1_000_000).contains(number),
             Cell::Now => true,
+            Cell::Null => false,
         };
         word && plain
     });
@@ -224,7 +227,10 @@ fn is_right(
                 && is("present_state", "inactive")
                 && row.number("process_id") == Some(0)
                 && is("tars_version", "")
-                && is("template_name", &format!("tars.{component}"))
+                && is(
+                    "template_name",
+                    template.unwrap_or(&format!("tars.{component}")),
+                )
                 && is("exe_path", &format!("{tars}/{component}/bin/{component}"))
                 && row.text("profile").unwrap_or_default().is_empty()
         }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use tarsops_model::agent::ProcessFact;
 use tarsops_model::component::Component;
-use tarsops_model::framework::{Answer, RegistryRow, Rows};
+use tarsops_model::framework::{AdapterRow, Answer, RegistryRow, Rows};
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::{host_mut, keep, with_rows};
-use crate::action::{NewServers, Table};
+use crate::action::{Cell, NewRow, NewServers, RowEdit, Table};
 use crate::expansion::{seen_adapter, seen_server};
 use crate::findings::cluster;
 
@@ -29,6 +29,72 @@ pub(super) fn add_servers(rows: &mut Rows, new: &NewServers) {
                 }
             }
         }
+    }
+}
+
+/// A row says what it shall, comes or goes; where it does not say what it must, nothing happens.
+pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
+    let of = |column| edit.of_key(column).unwrap_or_default();
+    let (server, node, adapter) = (of("server_name"), of("node_name"), of("adapter_name"));
+    match (edit.table, &edit.after) {
+        (Table::TServerConf, Some(after)) => {
+            let Observed::Present(all) = &mut rows.servers else {
+                return;
+            };
+            for row in all
+                .iter_mut()
+                .filter(|r| r.server == server && r.node == node)
+            {
+                for (column, cell) in after {
+                    if let ("template_name", Cell::Text(text)) = (column.as_str(), cell) {
+                        row.template = Some(text.clone());
+                    }
+                }
+            }
+        }
+        (Table::TServerConf, None) => {}
+        (Table::TAdapterConf, after) => {
+            let Observed::Present(all) = &mut rows.adapters else {
+                return;
+            };
+            let is_it =
+                |r: &AdapterRow| r.server == server && r.node == node && r.adapter == adapter;
+            match (&edit.before, after) {
+                (None, Some(after)) => all.push(seen_adapter(&NewRow {
+                    table: edit.table,
+                    columns: after.clone(),
+                })),
+                (_, None) => all.retain(|r| !is_it(r)),
+                (Some(_), Some(after)) => {
+                    for row in all.iter_mut().filter(|r| is_it(r)) {
+                        for (column, cell) in after {
+                            set(row, column, cell);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn set(row: &mut AdapterRow, column: &str, cell: &Cell) {
+    let text = match cell {
+        Cell::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    let number = match cell {
+        Cell::Number(number) => Some(*number),
+        _ => None,
+    };
+    match column {
+        "servant" => row.servant = text,
+        "endpoint" => row.endpoint = text,
+        "protocol" => row.protocol = text,
+        "thread_num" => row.threads = number,
+        "max_connections" => row.connections = number,
+        "queuecap" => row.queue = number,
+        "queuetimeout" => row.queue_timeout = number,
+        _ => {}
     }
 }
 

@@ -10,9 +10,9 @@
 use std::net::IpAddr;
 
 use tarsops_model::component::Component;
+use tarsops_model::desired::Server;
 use tarsops_model::framework::{AdapterRow, ServerRow};
 use tarsops_model::names::NodeName;
-use tarsops_model::version::Version;
 
 use crate::action::{Cell, NewRow, Table};
 
@@ -69,13 +69,11 @@ fn columns(all: Vec<(&str, Cell)>) -> Vec<(String, Cell)> {
 }
 
 /// The row of a server.
-pub(crate) fn server(
-    component: Component,
-    node: &NodeName,
-    version: Version,
-    tars_path: &str,
-) -> NewRow {
+pub(crate) fn server(component: Component, node: &NodeName, desired: &Server) -> NewRow {
     let name = component.name();
+    let (version, tars_path) = (desired.version, &desired.tars_path);
+    let usual = || format!("{APPLICATION}.{name}");
+    let template = desired.rows.template.clone().unwrap_or_else(usual);
     let mut all = vec![
         ("application", text(APPLICATION)),
         ("server_name", text(name)),
@@ -84,7 +82,7 @@ pub(crate) fn server(
         ("registry_timestamp", Cell::Now),
         ("base_path", text("")),
         ("exe_path", text(format!("{tars_path}/{name}/bin/{name}"))),
-        ("template_name", text(format!("{APPLICATION}.{name}"))),
+        ("template_name", text(template)),
         ("bak_flag", Cell::Number(0)),
         ("setting_state", text("inactive")),
         ("present_state", text("inactive")),
@@ -113,9 +111,11 @@ pub(crate) fn adapter_row(
     port: u16,
     node: &NodeName,
     ip: IpAddr,
-    version: Version,
+    desired: &Server,
 ) -> NewRow {
     let values = adapter(component);
+    let set = &desired.rows;
+    let or = |said: Option<u32>, usual: i64| Cell::Number(said.map_or(usual, i64::from));
     NewRow {
         table: Table::TAdapterConf,
         columns: columns(vec![
@@ -124,19 +124,24 @@ pub(crate) fn adapter_row(
             ("node_name", text(node.as_str())),
             ("adapter_name", text(adapter_name(servant))),
             ("registry_timestamp", Cell::Now),
-            ("thread_num", Cell::Number(values.threads)),
+            ("thread_num", or(set.threads, values.threads)),
             ("endpoint", text(endpoint(ip, port))),
-            ("max_connections", Cell::Number(values.connections)),
+            ("max_connections", or(set.connections, values.connections)),
             ("allow_ip", text("")),
             ("servant", text(servant)),
-            ("queuecap", Cell::Number(QUEUE)),
-            ("queuetimeout", Cell::Number(values.queue_timeout)),
+            ("queuecap", or(set.queue, QUEUE)),
+            ("queuetimeout", or(set.queue_timeout, values.queue_timeout)),
             ("posttime", Cell::Now),
             ("lastuser", text(WRITER)),
-            ("protocol", text(component.protocol_in(version))),
+            ("protocol", text(component.protocol_in(desired.version))),
             ("handlegroup", text("")),
         ]),
     }
+}
+
+/// Whether an adapter for `found` is that of `servant`, under whatever name it had in its release.
+pub(crate) fn is_servant(found: &str, servant: &str) -> bool {
+    found == servant || Component::renamed(servant) == Some(found)
 }
 
 /// The name of a servant's adapter.
@@ -189,5 +194,9 @@ pub(crate) fn seen_adapter(row: &NewRow) -> AdapterRow {
         servant: text("servant"),
         endpoint: text("endpoint"),
         protocol: text("protocol"),
+        threads: row.number("thread_num"),
+        connections: row.number("max_connections"),
+        queue: row.number("queuecap"),
+        queue_timeout: row.number("queuetimeout"),
     }
 }

@@ -1,7 +1,7 @@
 //! The adapters of basic services: what the database has of them against their release.
 //!
-//! tarsops writes an adapter only where its server comes, and none over: an operator may have moved
-//! one for a reason, and callers are bound to it. That it differs is told.
+//! One that is missing or differs is put right by a step of the plan, which tells it then. One too
+//! many is told and left: no row is deleted that no run has written.
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::{AdapterRow, ServerRow};
@@ -10,7 +10,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use super::{Finding, Grade, Name};
-use crate::expansion::{after, is_placed, readable};
+use crate::expansion::{after, is_placed, is_servant, readable};
 use crate::input::PlanInput;
 use crate::servers::{self, BASIC};
 
@@ -35,24 +35,40 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
                 .iter()
                 .filter(|r| is_of(&r.application, &r.server, &r.node, component, node))
                 .collect();
-            let said = differences(component, server.version, &spec.ip.to_string(), &own);
-            if said.is_empty() {
-                continue;
+            let sources: Vec<(String, String)> = own
+                .iter()
+                .map(|r| {
+                    let endpoint = r.endpoint.clone().unwrap_or_default();
+                    (format!("database, {}", r.adapter), endpoint)
+                })
+                .collect();
+            let version = server.version;
+            let differ = differences(component, version, &spec.ip.to_string(), &own);
+            let extra = superfluous(component, version, &own);
+            let both = [
+                (
+                    Name::AdaptersDiffer,
+                    differ,
+                    "`tarsops apply` puts its rows right and starts it anew",
+                ),
+                (
+                    Name::AdaptersExtra,
+                    extra,
+                    "delete it in the management platform and restart the server there",
+                ),
+            ];
+            for (name, said, cure) in both {
+                if !said.is_empty() {
+                    out.push(Finding {
+                        name,
+                        grade: Grade::Drift,
+                        resource: ResourceId::Server(component, node.clone()),
+                        text: said.join("; "),
+                        cure: cure.to_owned(),
+                        sources: sources.clone(),
+                    });
+                }
             }
-            out.push(Finding {
-                name: Name::AdaptersDiffer,
-                grade: Grade::Drift,
-                resource: ResourceId::Server(component, node.clone()),
-                text: said.join("; "),
-                cure: "put it right in the management platform and restart the server there, or let the spec name the node where it belongs".to_owned(),
-                sources: own
-                    .iter()
-                    .map(|r| {
-                        let endpoint = r.endpoint.clone().unwrap_or_default();
-                        (format!("database, {}", r.adapter), endpoint)
-                    })
-                    .collect(),
-            });
         }
     }
 }
@@ -78,13 +94,21 @@ fn differences(
     let protocol = component.protocol_in(version);
     let mut said = Vec::new();
     for (servant, port) in &wanted {
-        let Some(row) = own.iter().find(|r| r.servant.as_deref() == Some(servant)) else {
+        let named = |r: &&&AdapterRow| r.servant.as_deref().is_some_and(|s| is_servant(s, servant));
+        let Some(row) = own.iter().find(named) else {
             // One that can be placed is written by a step of the same plan.
             if !is_placed(component) {
                 said.push(format!("{servant} has no adapter"));
             }
             continue;
         };
+        if row.servant.as_deref() != Some(servant) {
+            let old = row.servant.as_deref().unwrap_or_default();
+            said.push(format!(
+                "the adapter {} is for {old}, not for {servant}",
+                row.adapter
+            ));
+        }
         let endpoint = row.endpoint.as_deref().unwrap_or_default();
         if after(endpoint, "-p") != Some(port.to_string().as_str()) {
             said.push(format!("{servant} is at `{endpoint}`, not at port {port}"));
@@ -98,14 +122,27 @@ fn differences(
             said.push(format!("{servant} speaks `{speaks}`, not {protocol}"));
         }
     }
-    for row in own {
-        let servant = row.servant.as_deref().unwrap_or_default();
-        if !wanted.iter().any(|(name, _)| *name == servant) {
-            said.push(format!(
+    said
+}
+
+/// What is too much, one clause each.
+fn superfluous(
+    component: Component,
+    version: tarsops_model::version::Version,
+    own: &[&AdapterRow],
+) -> Vec<String> {
+    let wanted = component.servants_in(version);
+    own.iter()
+        .filter(|row| {
+            let servant = row.servant.as_deref().unwrap_or_default();
+            !wanted.iter().any(|(name, _)| is_servant(servant, name))
+        })
+        .map(|row| {
+            let servant = row.servant.as_deref().unwrap_or("no servant");
+            format!(
                 "the adapter {} is for {servant}, which {component} {version} does not have",
                 row.adapter
-            ));
-        }
-    }
-    said
+            )
+        })
+        .collect()
 }

@@ -224,7 +224,7 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         };
         let unread = match name {
             Name::RunsInactive | Name::ActiveNotRunning => tables.servers.unknown(),
-            Name::AdaptersDiffer => tables
+            Name::AdaptersDiffer | Name::AdaptersExtra => tables
                 .servers
                 .unknown()
                 .or_else(|| tables.adapters.unknown()),

@@ -59,6 +59,8 @@ pub enum Name {
     ActiveNotRunning,
     /// A basic service has other adapters than the release's.
     AdaptersDiffer,
+    /// A basic service has an adapter that its release does not have.
+    AdaptersExtra,
     /// Clocks differ by more than two seconds.
     ClockSkew,
     /// Another process holds a port that the spec needs.
@@ -73,7 +75,7 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order in which `check` shows them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ForeignDatabase,
         Self::NoDatabase,
         Self::DatabaseReadOnly,
@@ -93,6 +95,7 @@ impl Name {
         Self::RunsInactive,
         Self::ActiveNotRunning,
         Self::AdaptersDiffer,
+        Self::AdaptersExtra,
         Self::PortTaken,
         Self::ClockSkew,
     ];
@@ -117,6 +120,7 @@ impl Name {
             Self::RunsInactive => "runs-inactive",
             Self::ActiveNotRunning => "active-not-running",
             Self::AdaptersDiffer => "adapters-differ",
+            Self::AdaptersExtra => "adapters-extra",
             Self::ClockSkew => "clock-skew",
             Self::PortTaken => "port-taken",
             Self::DefaultPassword => "default-password",
@@ -145,6 +149,7 @@ impl Name {
             Self::RunsInactive => "no server runs that is called inactive",
             Self::ActiveNotRunning => "every active server runs",
             Self::AdaptersDiffer => "basic services have the adapters of their release",
+            Self::AdaptersExtra => "basic services have no other adapters",
             Self::ClockSkew => "clocks agree within 2 s",
             Self::PortTaken => "no port of the spec is taken",
             Self::DefaultPassword => "the installer's default password is closed",

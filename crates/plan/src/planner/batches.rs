@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Policy};
+use tarsops_model::names::NodeName;
 
 use super::Draft;
 use crate::action::Action;
@@ -58,6 +59,7 @@ impl Draft {
             &self.rows,
             &self.expansion,
             &self.deploys,
+            &self.basic,
             &self.registries,
             &self.registry_removals,
         ];
@@ -166,7 +168,12 @@ impl Draft {
             if batch.is_empty() {
                 break;
             }
-            let mut settle = policy.settle;
+            let own = |s: &Step| match &s.action {
+                Action::ChangeAgent(change) => change.settle,
+                _ => None,
+            };
+            let longest = batch.iter().filter_map(own).max().unwrap_or(0);
+            let mut settle = policy.settle.max(longest);
             for step in &mut batch {
                 if !self.endpoints.is_shared(step) {
                     continue;
@@ -199,19 +206,30 @@ impl Draft {
     }
 
     /// Up to `size` steps that may run together; those that would take the last endpoint of a
-    /// servant with it wait for a later batch, in their order.
+    /// servant with it wait for a later batch, in their order, and so do those of a host on which a
+    /// script works: a host changes one thing at a time.
     fn next_batch(&self, rest: &mut VecDeque<Step>, size: usize) -> Vec<Step> {
         let mut batch = Vec::new();
         let mut later = VecDeque::new();
         let mut down: BTreeMap<usize, usize> = BTreeMap::new();
+        // Whether a script works on a host of the batch.
+        let mut hosts: BTreeMap<NodeName, bool> = BTreeMap::new();
         while batch.len() < size {
             let Some(step) = rest.pop_front() else { break };
-            if !batch.is_empty() && self.endpoints.clash(&down, &step) {
+            let scripted = is_scripted(&step);
+            let node = step.resource.node();
+            let meets = node
+                .and_then(|node| hosts.get(node))
+                .is_some_and(|other| *other || scripted);
+            if meets || !batch.is_empty() && self.endpoints.clash(&down, &step) {
                 later.push_back(step);
                 continue;
             }
             for servant in self.endpoints.taken(&step) {
                 *down.entry(servant).or_default() += 1;
+            }
+            if let Some(node) = node {
+                *hosts.entry(node.clone()).or_default() |= scripted;
             }
             batch.push(step);
         }
@@ -219,6 +237,11 @@ impl Draft {
         *rest = later;
         batch
     }
+}
+
+/// Whether the host's own script does the step.
+fn is_scripted(step: &Step) -> bool {
+    matches!(&step.action, Action::ChangeAgent(change) if change.publish.is_none())
 }
 
 const fn rank(role: Role) -> u8 {

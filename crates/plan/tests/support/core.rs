@@ -88,6 +88,7 @@ fn place(w: &mut World, component: Component, node: &NodeName, ip: std::net::IpA
             servant: Some((*servant).to_owned()),
             endpoint: Some(format!("tcp -h {ip} -t 60000 -p {port}")),
             protocol: Some("tars".to_owned()),
+            ..AdapterRow::default()
         });
         let asked = Asked {
             component,

@@ -113,6 +113,7 @@ fn adapters_of(component: Component, node: &NodeName, ip: &str) -> Vec<AdapterRo
         servant: Some((*servant).to_owned()),
         endpoint: Some(format!("tcp -h {ip} -t 60000 -p {port}")),
         protocol: Some("tars".to_owned()),
+        ..AdapterRow::default()
     })
     .collect()
 }

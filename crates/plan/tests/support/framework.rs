@@ -37,6 +37,7 @@ pub fn world(count: usize) -> World {
 pub fn server_on(w: &World, node: &NodeName) -> Server {
     let agent = w.desired.agent(node).unwrap();
     Server {
+        rows: tarsops_model::desired::RowSettings::default(),
         version: agent.version,
         tars_path: agent.tars_path.clone(),
         run_user: agent.run_user.clone(),

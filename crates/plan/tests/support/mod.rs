@@ -515,6 +515,7 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
         components: Observed::Present(BTreeSet::new()),
         installed: Observed::Present(BTreeSet::new()),
         labels: None,
+        restarts: BTreeSet::new(),
         ports: Observed::Present(BTreeSet::new()),
         digests_remembered: false,
     }

@@ -21,6 +21,8 @@ pub enum NewValue {
     Number(i64),
     /// The database's own time.
     Now,
+    /// None.
+    Null,
 }
 
 /// A new row of a table in `db_tars`.
@@ -74,11 +76,12 @@ impl Insertion {
             names.push(format!("`{name}`"));
             values.push(match value {
                 NewValue::Now => "NOW()",
-                NewValue::Text(_) | NewValue::Number(_) => "?",
+                NewValue::Text(_) | NewValue::Number(_) | NewValue::Null => "?",
             });
             match value {
                 NewValue::Text(text) => parameters.push(Value::from(text.as_str())),
                 NewValue::Number(number) => parameters.push(Value::from(*number)),
+                NewValue::Null => parameters.push(Value::NULL),
                 NewValue::Now => {}
             }
         }

@@ -1,0 +1,294 @@
+//! The rows of a basic service that is there: what differs from its release and from the spec, and
+//! the edits that put it right.
+//!
+//! A release says which servants it has, at which port and in which protocol; the spec says the
+//! template and what each adapter may take. All else in the rows is the operator's. A row is changed
+//! by its fields, never by a deploy form, which would reset it; a row too many is told and left.
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::Server;
+use tarsops_model::framework::{AdapterRow, ServerRow};
+use tarsops_model::host::{Host, HostFacts};
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+
+use super::{framework, row};
+use crate::action::{Cell, RowEdit, Table};
+use crate::drift::FieldChange;
+use crate::expansion::{adapter_row, after, is_placed, is_servant, readable};
+use crate::input::PlanInput;
+use crate::report::Blocked;
+
+/// What is to be done to the rows of one server.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub(crate) edits: Vec<RowEdit>,
+    pub(crate) fields: Vec<FieldChange>,
+    pub(crate) blocked: Vec<Blocked>,
+}
+
+/// Compares the rows of `component` on `node` with its release and the spec. Nothing where they
+/// cannot be read, or where it has none. Missing adapters are left out where `written` by another
+/// step.
+pub(crate) fn compare(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+    spec: &Host,
+    server: &Server,
+    host: &HostFacts,
+    written: bool,
+) -> Work {
+    let mut work = Work::default();
+    let Ok((_, servers, adapters)) = readable(input) else {
+        return work;
+    };
+    let Some(own) = row(servers, component, node) else {
+        return work;
+    };
+    let adapters: Vec<&AdapterRow> = adapters
+        .iter()
+        .filter(|r| {
+            r.application == "tars" && r.server == component.name() && r.node == node.as_str()
+        })
+        .collect();
+    let wanted = component.servants_in(server.version);
+    let of = |servant: &str| adapters.iter().find(|r| is_of(r, servant)).copied();
+    // What can be placed on a further framework host has its adapters from there.
+    let placed = is_placed(component);
+    if placed && wanted.iter().any(|(servant, _)| of(servant).is_none()) {
+        return work;
+    }
+    work.template(own, server);
+    let answers = |servant: &str| {
+        let asked = framework(input).and_then(|f| f.servants.get(&format!("{servant}@{node}")));
+        asked.is_some_and(|asked| asked.answer.is_alive())
+    };
+    for (servant, port) in wanted {
+        let moves = match of(servant) {
+            Some(found) => work.adapter(found, (component, servant, port), spec, server),
+            None if written => false,
+            None => {
+                work.added(component, (servant, port), node, spec, server);
+                true
+            }
+        };
+        // Its own process holds the port where the row was changed and nobody has restarted it.
+        if let (true, Observed::Present(ports)) = (moves, &host.ports)
+            && ports.contains(&port)
+            && !answers(servant)
+        {
+            work.blocked.push(Blocked::PortTakenOf { component, port });
+        }
+    }
+    work
+}
+
+/// The port from which the edits move a servant to `port`, if they do.
+pub(crate) fn port_before(edits: &[RowEdit], port: u16) -> Option<u16> {
+    let port_in = |columns: &Option<Vec<(String, Cell)>>| {
+        columns.iter().flatten().find_map(|(_, cell)| match cell {
+            Cell::Text(text) => after(text, "-p")?.parse::<u16>().ok(),
+            _ => None,
+        })
+    };
+    let moved = edits
+        .iter()
+        .find(|edit| port_in(&edit.after) == Some(port))?;
+    port_in(&moved.before)
+}
+
+/// Whether an adapter is that of a servant, under whatever name it had in its release.
+fn is_of(row: &AdapterRow, servant: &str) -> bool {
+    let found = row.servant.as_deref();
+    found.is_some_and(|found| is_servant(found, servant))
+}
+
+/// `StatObj` of `tars.tarsstat.StatObj`.
+fn short(servant: &str) -> &str {
+    servant.rsplit('.').next().unwrap_or(servant)
+}
+
+fn text(value: Option<&String>) -> Cell {
+    value.map_or(Cell::Null, |text| Cell::Text(text.clone()))
+}
+
+impl Work {
+    fn template(&mut self, own: &ServerRow, server: &Server) {
+        let Some(wanted) = &server.rows.template else {
+            return;
+        };
+        if own.template.as_ref() == Some(wanted) {
+            return;
+        }
+        let old = own.template.clone().unwrap_or_else(|| "none".to_owned());
+        self.fields.push(FieldChange::new("template", old, wanted));
+        let column = "template_name".to_owned();
+        self.edits.push(RowEdit {
+            table: Table::TServerConf,
+            key: key(&own.server, &own.node, None),
+            before: Some(vec![(column.clone(), text(own.template.as_ref()))]),
+            after: Some(vec![(column, Cell::Text(wanted.clone()))]),
+        });
+    }
+
+    /// Whether it comes to another port.
+    fn adapter(
+        &mut self,
+        found: &AdapterRow,
+        (component, servant, port): (Component, &str, u16),
+        spec: &Host,
+        server: &Server,
+    ) -> bool {
+        let (mut before, mut now) = (Vec::new(), Vec::new());
+        let mut set = |column: &str, from: Cell, to: Cell| {
+            before.push((column.to_owned(), from));
+            now.push((column.to_owned(), to));
+        };
+        let name = short(servant);
+        let mut fields = Vec::new();
+        let mut field = |what: &str, old: &str, new: &str| {
+            let what = format!("{name} {what}");
+            fields.push(FieldChange::new(&what, old, new));
+        };
+        if found.servant.as_deref() != Some(servant) {
+            let old = found.servant.as_deref().unwrap_or_default();
+            field("servant", short(old), name);
+            set(
+                "servant",
+                text(found.servant.as_ref()),
+                Cell::Text(servant.to_owned()),
+            );
+        }
+        let protocol = component.protocol_in(server.version);
+        if found.protocol.as_deref() != Some(protocol) {
+            let old = found.protocol.as_deref().unwrap_or("none");
+            field("protocol", old, protocol);
+            set(
+                "protocol",
+                text(found.protocol.as_ref()),
+                Cell::Text(protocol.to_owned()),
+            );
+        }
+        let endpoint = found.endpoint.as_deref().unwrap_or_default();
+        let wanted = port.to_string();
+        let moves = after(endpoint, "-p") != Some(wanted.as_str());
+        let at = after(endpoint, "-h").unwrap_or_default();
+        let ip = spec.ip.to_string();
+        // The address of what can be placed is its host's, which is compared as a whole.
+        let elsewhere = at != ip && at != "0.0.0.0" && !is_placed(component);
+        if moves || elsewhere {
+            if moves {
+                field("port", after(endpoint, "-p").unwrap_or("none"), &wanted);
+            }
+            let host = if elsewhere {
+                field("address", at, &ip);
+                ip.as_str()
+            } else {
+                at
+            };
+            set(
+                "endpoint",
+                text(found.endpoint.as_ref()),
+                Cell::Text(with(endpoint, host, &wanted)),
+            );
+        }
+        let live = [
+            ("threads", found.threads),
+            ("connections", found.connections),
+            ("queue", found.queue),
+            ("queue timeout", found.queue_timeout),
+        ];
+        for ((what, is), (column, shall)) in live.into_iter().zip(server.rows.of_adapter()) {
+            let Some(shall) = shall.map(i64::from).filter(|shall| Some(*shall) != is) else {
+                continue;
+            };
+            let old = is.map_or_else(|| "none".to_owned(), |n| n.to_string());
+            field(what, &old, &shall.to_string());
+            set(
+                column,
+                is.map_or(Cell::Null, Cell::Number),
+                Cell::Number(shall),
+            );
+        }
+        if !now.is_empty() {
+            self.fields.extend(fields);
+            self.edits.push(RowEdit {
+                table: Table::TAdapterConf,
+                key: key(&found.server, &found.node, Some(&found.adapter)),
+                before: Some(before),
+                after: Some(now),
+            });
+        }
+        moves
+    }
+
+    fn added(
+        &mut self,
+        component: Component,
+        (servant, port): (&str, u16),
+        node: &NodeName,
+        spec: &Host,
+        server: &Server,
+    ) {
+        let new = adapter_row(component, servant, port, node, spec.ip, server);
+        let what = format!("{} adapter", short(servant));
+        self.fields
+            .push(FieldChange::new(&what, "none", format!("port {port}")));
+        self.edits.push(RowEdit {
+            table: Table::TAdapterConf,
+            key: key(component.name(), node.as_str(), new.text("adapter_name")),
+            before: None,
+            after: Some(new.columns),
+        });
+    }
+}
+
+fn key(server: &str, node: &str, adapter: Option<&str>) -> Vec<(String, String)> {
+    let parts = [
+        ("application", Some("tars")),
+        ("server_name", Some(server)),
+        ("node_name", Some(node)),
+        ("adapter_name", adapter),
+    ];
+    parts
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect()
+}
+
+/// An endpoint at another host and port; what else it says stays. A text that is no endpoint is
+/// written anew.
+fn with(endpoint: &str, host: &str, port: &str) -> String {
+    let mut words: Vec<&str> = endpoint.split_whitespace().collect();
+    let mut done = true;
+    for (flag, value) in [("-h", host), ("-p", port)] {
+        let place = words.iter().position(|word| *word == flag);
+        match place.and_then(|at| words.get_mut(at + 1)) {
+            Some(word) => *word = value,
+            None => done = false,
+        }
+    }
+    if done {
+        words.join(" ")
+    } else {
+        format!("tcp -h {host} -t 60000 -p {port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_keeps_what_else_it_says() {
+        assert_eq!(
+            with("tcp -h 1.1.1.1 -t 3000 -p 1 -e 0", "2.2.2.2", "18293"),
+            "tcp -h 2.2.2.2 -t 3000 -p 18293 -e 0"
+        );
+        assert_eq!(
+            with("tcp -t 3000", "2.2.2.2", "18293"),
+            "tcp -h 2.2.2.2 -t 60000 -p 18293"
+        );
+    }
+}

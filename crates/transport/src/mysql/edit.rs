@@ -1,0 +1,246 @@
+//! Changing single rows by their fields, each only while it still says what it said.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Params, TxOpts, Value};
+use tokio::time::Instant;
+
+use super::insert::NewValue;
+use super::{Access, DatabaseError, bound_waits};
+
+/// A change of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edition {
+    /// The table in `db_tars`.
+    pub table: &'static str,
+    /// The columns that tell its rows apart, and their values.
+    pub key: Vec<(String, String)>,
+    /// What the row must say, by column; none where no row may be there.
+    pub before: Option<Vec<(String, NewValue)>>,
+    /// What it shall say, by column; none where it goes.
+    pub after: Option<Vec<(String, NewValue)>>,
+}
+
+/// What came of changing rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edited {
+    /// All of them say what they shall; so many were changed.
+    Done(u64),
+    /// One says something else by now, and none was changed.
+    Moved(String),
+}
+
+/// A statement and its values.
+type Statement = (String, Vec<Value>);
+
+fn value(value: &NewValue) -> Value {
+    match value {
+        NewValue::Text(text) => Value::from(text.as_str()),
+        NewValue::Number(number) => Value::from(*number),
+        // Never compared: the time of another moment would be another one.
+        NewValue::Null | NewValue::Now => Value::NULL,
+    }
+}
+
+impl Edition {
+    fn of_key(&self) -> Result<Statement, String> {
+        let (mut parts, mut values) = (Vec::new(), Vec::new());
+        for (column, text) in &self.key {
+            // An empty part of a key would be everybody's.
+            if text.is_empty() {
+                let table = self.table;
+                return Err(format!(
+                    "it was not said whose row of {table} is meant ({column})"
+                ));
+            }
+            parts.push(format!("`{column}` = ?"));
+            values.push(Value::from(text.as_str()));
+        }
+        if self.key.len() < 3 {
+            return Err(format!(
+                "it was not said which row of {} is meant",
+                self.table
+            ));
+        }
+        Ok((parts.join(" AND "), values))
+    }
+
+    /// The condition that the row is there and says all of this.
+    fn says(&self, columns: &[(String, NewValue)]) -> Result<Statement, String> {
+        let (mut condition, mut values) = self.of_key()?;
+        let known = columns.iter().filter(|(column, to)| {
+            *to != NewValue::Now && !self.key.iter().any(|(name, _)| name == column)
+        });
+        for (column, to) in known {
+            condition.push_str(&format!(" AND `{column}` <=> ?"));
+            values.push(value(to));
+        }
+        Ok((condition, values))
+    }
+
+    fn statement(&self) -> Result<Statement, String> {
+        let table = self.table;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => {
+                let mut values: Vec<Value> = after.iter().map(|(_, to)| value(to)).collect();
+                let set: Vec<String> = after.iter().map(|(c, _)| format!("`{c}` = ?")).collect();
+                let (condition, more) = self.says(before)?;
+                values.extend(more);
+                let set = set.join(", ");
+                Ok((
+                    format!("UPDATE db_tars.{table} SET {set} WHERE {condition}"),
+                    values,
+                ))
+            }
+            (None, Some(after)) => {
+                let mut values = Vec::new();
+                let mut marks = Vec::new();
+                for (_, to) in after {
+                    if *to == NewValue::Now {
+                        marks.push("NOW()");
+                    } else {
+                        marks.push("?");
+                        values.push(value(to));
+                    }
+                }
+                let names: Vec<String> = after.iter().map(|(c, _)| format!("`{c}`")).collect();
+                let (condition, more) = self.of_key()?;
+                values.extend(more);
+                Ok((
+                    format!(
+                        "INSERT INTO db_tars.{table} ({}) SELECT {} FROM DUAL WHERE NOT EXISTS \
+                         (SELECT 1 FROM db_tars.{table} WHERE {condition})",
+                        names.join(", "),
+                        marks.join(", ")
+                    ),
+                    values,
+                ))
+            }
+            (Some(before), None) => {
+                let (condition, values) = self.says(before)?;
+                Ok((
+                    format!("DELETE FROM db_tars.{table} WHERE {condition}"),
+                    values,
+                ))
+            }
+            (None, None) => Err(format!("nothing is said of a row of {table}")),
+        }
+    }
+
+    /// The statement that counts the row, if it says what it shall, or at all where it goes.
+    fn look(&self) -> Result<Statement, String> {
+        let (condition, values) = match &self.after {
+            Some(after) => self.says(after)?,
+            None => self.of_key()?,
+        };
+        let table = self.table;
+        Ok((
+            format!("SELECT COUNT(*) FROM db_tars.{table} WHERE {condition}"),
+            values,
+        ))
+    }
+
+    fn name(&self) -> String {
+        let parts: Vec<&str> = self.key.iter().map(|(_, value)| value.as_str()).collect();
+        format!("the row {} of {}", parts.join(" "), self.table)
+    }
+}
+
+impl Access {
+    /// Changes rows in one transaction, each only while it says what it said; one that says already
+    /// what it shall is left.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; nothing is changed then, unless the connection was lost at the very end.
+    pub async fn edit(&self, all: &[Edition], deadline: Duration) -> Result<Edited, DatabaseError> {
+        let until = Instant::now() + deadline;
+        let statements: Vec<(Statement, Statement)> = all
+            .iter()
+            .map(|edition| Ok((edition.statement()?, edition.look()?)))
+            .collect::<Result<_, String>>()
+            .map_err(|why| DatabaseError::Failed {
+                at: self.address.clone(),
+                why,
+            })?;
+        let (mut conn, _) = self.connect(deadline).await?;
+        let editing = edit_all(&mut conn, all, statements, deadline);
+        let edited = self.within(until, editing).await?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(edited)
+    }
+}
+
+async fn edit_all(
+    conn: &mut Conn,
+    all: &[Edition],
+    statements: Vec<(Statement, Statement)>,
+    deadline: Duration,
+) -> Result<Edited, mysql_async::Error> {
+    bound_waits(conn, deadline).await?;
+    let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+    let mut count = 0;
+    for (edition, ((statement, values), (look, key))) in all.iter().zip(statements) {
+        transaction
+            .exec_drop(statement, Params::Positional(values))
+            .await?;
+        let changed = transaction.affected_rows();
+        count += changed;
+        if changed > 0 {
+            continue;
+        }
+        let found: Option<u64> = transaction
+            .exec_first(look, Params::Positional(key))
+            .await?;
+        if (found.unwrap_or(0) > 0) != edition.after.is_some() {
+            transaction.rollback().await?;
+            return Ok(Edited::Moved(format!(
+                "{} changed since it was looked at",
+                edition.name()
+            )));
+        }
+    }
+    transaction.commit().await?;
+    Ok(Edited::Done(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edition(before: Option<&str>, after: Option<&str>) -> Edition {
+        let says = |to: &str| vec![("protocol".to_owned(), NewValue::Text(to.to_owned()))];
+        let key = ["application", "server_name", "node_name", "adapter_name"];
+        Edition {
+            table: "t_adapter_conf",
+            key: key.map(|c| (c.to_owned(), format!("its-{c}"))).into(),
+            before: before.map(says),
+            after: after.map(says),
+        }
+    }
+
+    #[test]
+    fn a_row_is_changed_only_while_it_says_what_it_said() {
+        let (text, values) = edition(Some("not_tars"), Some("tars")).statement().unwrap();
+        assert_eq!(
+            text,
+            "UPDATE db_tars.t_adapter_conf SET `protocol` = ? WHERE `application` = ? AND \
+             `server_name` = ? AND `node_name` = ? AND `adapter_name` = ? AND `protocol` <=> ?"
+        );
+        assert_eq!(values.len(), 6);
+        assert_eq!(values[0], Value::from("tars"));
+        let (text, _) = edition(Some("tars"), None).statement().unwrap();
+        assert!(text.starts_with("DELETE") && text.ends_with("`protocol` <=> ?"));
+        assert!(edition(None, None).statement().is_err());
+    }
+
+    #[test]
+    fn a_key_that_is_everybodys_is_refused() {
+        let mut whole = edition(Some("a"), Some("b"));
+        whole.key[1].1.clear();
+        assert!(whole.statement().is_err());
+        let mut short = edition(Some("a"), None);
+        short.key.truncate(2);
+        assert!(short.statement().is_err());
+    }
+}
