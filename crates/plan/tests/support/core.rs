@@ -152,7 +152,7 @@ pub fn ask_for(w: &mut World, text: &str) {
 }
 
 /// How many kinds of [`harm`] there are.
-pub const HARMS: u8 = 8;
+pub const HARMS: u8 = 15;
 
 /// Damages a component, or what is seen of it.
 pub fn harm(w: &mut World, component: Component, node: &NodeName, kind: u8) {
@@ -198,6 +198,7 @@ pub fn harm(w: &mut World, component: Component, node: &NodeName, kind: u8) {
                 file.digest = unknown;
             }
         }
+        8..=14 => rows_of(w, component, node, kind),
         _ => {
             facts(w, component, node).processes = Observed::Present(vec![]);
             if let Some(host) = damage::host_of(w, node)
@@ -206,5 +207,59 @@ pub fn harm(w: &mut World, component: Component, node: &NodeName, kind: u8) {
                 all.remove(component.name());
             }
         }
+    }
+}
+
+/// Rows that differ, or that the spec has a word about.
+fn rows_of(w: &mut World, component: Component, node: &NodeName, kind: u8) {
+    if let Some(host) = damage::host_of(w, node)
+        && kind == 8
+    {
+        host.restarts.insert(component);
+    }
+    let id = ResourceId::Server(component, node.clone());
+    if let (Some(Resource::Server(server)), true, 9) =
+        (w.desired.resources.get_mut(&id), component.is_basic(), kind)
+    {
+        server.rows.threads = Some(7);
+        server.rows.template = Some("tars.default".to_owned());
+    }
+    if !component.is_basic() {
+        return;
+    }
+    let own = |r: &AdapterRow| r.server == component.name() && r.node == node.as_str();
+    let all = list(&mut rows(w).adapters);
+    match kind {
+        10 => all.retain(|r| !own(r)),
+        11 => {
+            if let Some(row) = all.iter().find(|r| own(r)).cloned() {
+                all.push(AdapterRow {
+                    adapter: "tars.other.OtherObjAdapter".to_owned(),
+                    servant: Some("tars.other.OtherObj".to_owned()),
+                    ..row
+                });
+            }
+        }
+        12 | 13 => {
+            for row in all.iter_mut().filter(|r| own(r)) {
+                row.endpoint = Some("tcp -h 10.0.0.99 -t 60000 -p 5".to_owned());
+                row.threads = Some(3);
+                if kind == 13 {
+                    let old = row.servant.as_deref().and_then(Component::renamed);
+                    row.servant = old.map(str::to_owned).or(row.servant.take());
+                    row.protocol = Some("not_tars".to_owned());
+                }
+            }
+        }
+        14 => {
+            let servers = list(&mut rows(w).servers);
+            for row in servers {
+                if row.server == component.name() && row.node == node.as_str() {
+                    row.template = None;
+                    row.setting = Some("inactive".to_owned());
+                }
+            }
+        }
+        _ => {}
     }
 }
