@@ -1,12 +1,13 @@
 //! Changing single rows by their fields, each only while it still says what it said.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, TxOpts, Value};
 use tokio::time::Instant;
 
-use super::insert::NewValue;
+use super::insert::{NewValue, columns};
 use super::{Access, DatabaseError, bound_waits};
 
 /// A change of one row.
@@ -79,7 +80,8 @@ impl Edition {
         Ok((condition, values))
     }
 
-    fn statement(&self) -> Result<Statement, String> {
+    /// The statement that changes it; a row that comes has the columns that the table `has`.
+    fn statement(&self, has: &BTreeSet<String>) -> Result<Statement, String> {
         let table = self.table;
         match (&self.before, &self.after) {
             (Some(before), Some(after)) => {
@@ -94,9 +96,10 @@ impl Edition {
                 ))
             }
             (None, Some(after)) => {
+                let after: Vec<_> = after.iter().filter(|(c, _)| has.contains(c)).collect();
                 let mut values = Vec::new();
                 let mut marks = Vec::new();
-                for (_, to) in after {
+                for (_, to) in &after {
                     if *to == NewValue::Now {
                         marks.push("NOW()");
                     } else {
@@ -131,6 +134,12 @@ impl Edition {
     /// The statement that counts the row, if it says what it shall, or at all where it goes.
     fn look(&self) -> Result<Statement, String> {
         let (condition, values) = match &self.after {
+            // One that came says what tells it apart: who wrote it may have another schema.
+            Some(after) if self.before.is_none() => {
+                let told =
+                    |c: &&(String, NewValue)| ["servant", "endpoint"].contains(&c.0.as_str());
+                self.says(&after.iter().filter(told).cloned().collect::<Vec<_>>())?
+            }
             Some(after) => self.says(after)?,
             None => self.of_key()?,
         };
@@ -155,15 +164,32 @@ impl Access {
     /// A [`DatabaseError`]; nothing is changed then, unless the connection was lost at the very end.
     pub async fn edit(&self, all: &[Edition], deadline: Duration) -> Result<Edited, DatabaseError> {
         let until = Instant::now() + deadline;
+        let (mut conn, _) = self.connect(deadline).await?;
+        let new: BTreeSet<&'static str> = all
+            .iter()
+            .filter(|edition| edition.before.is_none())
+            .map(|edition| edition.table)
+            .collect();
+        let reading = async {
+            let mut has = BTreeMap::new();
+            for table in new {
+                has.insert(table, columns(&mut conn, table).await?);
+            }
+            Ok(has)
+        };
+        let has = self.within(until, reading).await?;
+        let none = BTreeSet::new();
         let statements: Vec<(Statement, Statement)> = all
             .iter()
-            .map(|edition| Ok((edition.statement()?, edition.look()?)))
+            .map(|edition| {
+                let has = has.get(edition.table).unwrap_or(&none);
+                Ok((edition.statement(has)?, edition.look()?))
+            })
             .collect::<Result<_, String>>()
             .map_err(|why| DatabaseError::Failed {
                 at: self.address.clone(),
                 why,
             })?;
-        let (mut conn, _) = self.connect(deadline).await?;
         let editing = edit_all(&mut conn, all, statements, deadline);
         let edited = self.within(until, editing).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
@@ -221,7 +247,9 @@ mod tests {
 
     #[test]
     fn a_row_is_changed_only_while_it_says_what_it_said() {
-        let (text, values) = edition(Some("not_tars"), Some("tars")).statement().unwrap();
+        let (text, values) = edition(Some("not_tars"), Some("tars"))
+            .statement(&BTreeSet::new())
+            .unwrap();
         assert_eq!(
             text,
             "UPDATE db_tars.t_adapter_conf SET `protocol` = ? WHERE `application` = ? AND \
@@ -229,18 +257,20 @@ mod tests {
         );
         assert_eq!(values.len(), 6);
         assert_eq!(values[0], Value::from("tars"));
-        let (text, _) = edition(Some("tars"), None).statement().unwrap();
+        let (text, _) = edition(Some("tars"), None)
+            .statement(&BTreeSet::new())
+            .unwrap();
         assert!(text.starts_with("DELETE") && text.ends_with("`protocol` <=> ?"));
-        assert!(edition(None, None).statement().is_err());
+        assert!(edition(None, None).statement(&BTreeSet::new()).is_err());
     }
 
     #[test]
     fn a_key_that_is_everybodys_is_refused() {
         let mut whole = edition(Some("a"), Some("b"));
         whole.key[1].1.clear();
-        assert!(whole.statement().is_err());
+        assert!(whole.statement(&BTreeSet::new()).is_err());
         let mut short = edition(Some("a"), None);
         short.key.truncate(2);
-        assert!(short.statement().is_err());
+        assert!(short.statement(&BTreeSet::new()).is_err());
     }
 }

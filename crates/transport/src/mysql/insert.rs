@@ -226,7 +226,10 @@ impl Access {
 }
 
 /// The columns that a table has.
-async fn columns(conn: &mut Conn, table: &str) -> Result<BTreeSet<String>, mysql_async::Error> {
+pub(super) async fn columns(
+    conn: &mut Conn,
+    table: &str,
+) -> Result<BTreeSet<String>, mysql_async::Error> {
     let found: Vec<Row> = conn
         .query(format!("SHOW COLUMNS FROM db_tars.{table}"))
         .await?;

@@ -1,0 +1,130 @@
+//! Rows of a real MariaDB changed by their fields: only while they say what they said, all or none.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use support::database::{PASSWORD, WAIT, access, filled};
+use tarsops_sandbox::database::{Rights, Schema};
+use tarsops_transport::mysql::{Access, Edited, Edition, NewValue};
+
+type Columns = Option<Vec<(String, NewValue)>>;
+
+fn text(column: &str, value: &str) -> (String, NewValue) {
+    (column.to_owned(), NewValue::Text(value.to_owned()))
+}
+
+fn number(column: &str, value: i64) -> (String, NewValue) {
+    (column.to_owned(), NewValue::Number(value))
+}
+
+fn adapter(name: &str, before: Columns, after: Columns) -> Edition {
+    let key = [
+        ("application", "tars"),
+        ("server_name", "tarsstat"),
+        ("node_name", "10.9.9.9"),
+        ("adapter_name", name),
+    ];
+    Edition {
+        table: "t_adapter_conf",
+        key: key.map(|(c, v)| (c.to_owned(), v.to_owned())).into(),
+        before,
+        after,
+    }
+}
+
+const OWN: &str = "tars.tarsstat.StatObjAdapter";
+const AT: &str = "tcp -h 10.9.9.9 -t 60000 -p 18293";
+const ELSEWHERE: &str = "tcp -h 10.9.9.9 -t 60000 -p 1";
+
+fn new_row(name: &str) -> Columns {
+    Some(vec![
+        text("application", "tars"),
+        text("server_name", "tarsstat"),
+        text("node_name", "10.9.9.9"),
+        text("adapter_name", name),
+        text("servant", "tars.tarsstat.StatObj"),
+        text("endpoint", ELSEWHERE),
+        number("thread_num", 5),
+        ("registry_timestamp".to_owned(), NewValue::Now),
+        text("no_such_column", "x"),
+    ])
+}
+
+#[tokio::test]
+async fn rows_change_while_they_say_what_they_said() {
+    for schema in [Schema::Installed, Schema::AfterConsole] {
+        let (_dir, database) = filled(schema);
+        database.account("writer", PASSWORD, Rights::All).unwrap();
+        let access = Access {
+            user: "writer".to_owned(),
+            ..access(&database)
+        };
+        let sql = |statement: &str| database.root_sql(statement).unwrap();
+        let others = "SELECT COUNT(*) FROM db_tars.t_adapter_conf WHERE node_name <> '10.9.9.9'";
+        let before = sql(others);
+        let own = "SELECT adapter_name, endpoint, thread_num, protocol FROM db_tars.t_adapter_conf \
+                   WHERE node_name = '10.9.9.9' ORDER BY adapter_name";
+        let edit = async |all: &[Edition]| access.edit(all, WAIT).await.unwrap();
+
+        // It comes once.
+        let come = adapter(OWN, None, new_row(OWN));
+        assert_eq!(edit(&[come.clone()]).await, Edited::Done(1));
+        assert_eq!(edit(&[come.clone()]).await, Edited::Done(0));
+        sql("UPDATE db_tars.t_adapter_conf SET protocol = NULL WHERE node_name = '10.9.9.9'");
+        let protocol = sql(own).contains("NULL");
+
+        // It changes while it says what it said, and once is enough.
+        let null = if protocol {
+            ("protocol".to_owned(), NewValue::Null)
+        } else {
+            text("protocol", "")
+        };
+        let change = adapter(
+            OWN,
+            Some(vec![
+                text("endpoint", ELSEWHERE),
+                number("thread_num", 5),
+                null,
+            ]),
+            Some(vec![
+                text("endpoint", AT),
+                number("thread_num", 9),
+                text("protocol", "tars"),
+            ]),
+        );
+        assert_eq!(edit(&[change.clone()]).await, Edited::Done(1));
+        assert_eq!(sql(own), format!("{OWN}\t{AT}\t9\ttars\n"));
+        assert_eq!(edit(&[change.clone()]).await, Edited::Done(0));
+
+        // Somebody has changed it since: nothing is done, to no row.
+        sql("UPDATE db_tars.t_adapter_conf SET thread_num = 7 WHERE node_name = '10.9.9.9'");
+        let second = adapter("another", None, new_row("another"));
+        let Edited::Moved(why) = edit(&[second, change.clone()]).await else {
+            panic!("it changed what somebody else has changed")
+        };
+        assert!(why.contains("tars tarsstat 10.9.9.9"), "{why}");
+        assert_eq!(sql(own), format!("{OWN}\t{AT}\t7\ttars\n"));
+
+        // A row under its key is no room for a new one that is another.
+        assert!(matches!(edit(&[come]).await, Edited::Moved(_)));
+
+        // It goes while it is for the same servant at the same endpoint.
+        let gone = |at: &str| {
+            let told = vec![
+                text("servant", "tars.tarsstat.StatObj"),
+                text("endpoint", at),
+            ];
+            adapter(OWN, Some(told), None)
+        };
+        assert!(matches!(edit(&[gone(ELSEWHERE)]).await, Edited::Moved(_)));
+        assert_eq!(edit(&[gone(AT)]).await, Edited::Done(1));
+        assert_eq!(edit(&[gone(AT)]).await, Edited::Done(0));
+        assert_eq!(sql(own), "");
+        assert_eq!(sql(others), before);
+        // What the database refuses changes nothing.
+        let many = adapter(OWN, None, Some(vec![text("adapter_name", OWN)]));
+        let wrong = adapter(OWN, Some(vec![]), Some(vec![text("no_such_column", "x")]));
+        assert!(access.edit(&[many, wrong], WAIT).await.is_err());
+        assert_eq!(sql(others), before);
+    }
+}
