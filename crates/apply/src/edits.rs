@@ -1,51 +1,53 @@
-//! Rows that change with their server: written before it is started anew, put back with it.
+//! Rows of basic services that change with their server: written before it is started anew, put back
+//! with it.
 //!
-//! Between the two a run may be cut off. Where no program comes, by which the next plan would see
-//! it, the host keeps a mark until the server has been started anew.
+//! Where no program comes along, AdminRegistry restarts the server, which has its node read the rows.
+//! A run may be cut off between the rows and the restart: before either, the host keeps what is meant
+//! to be done, and a mark that it owes a restart. The mark goes when the restart was seen.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tarsops_model::component::Component;
+use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, AgentChange, RowEdit};
+use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
-use tarsops_transport::Remote;
 
-use crate::execute::{Run, Unedited};
-use crate::scripts;
-use crate::step::{StepEnd, Verdict};
+use crate::execute::{Order, Progress, Run, Unedited};
+use crate::records;
+use crate::step::{StepEnd, Verdict, holds, intent_of, look_at_one, reach};
 
-/// How long a host may take for a small file.
-const NOTE: Duration = Duration::from_secs(30);
+/// How long writing down may take on a host.
+const NOTE: Duration = Duration::from_secs(60);
+/// Between two looks at the host: each is a login.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long what AdminRegistry refused may take to come true all the same.
+const GRACE: Duration = Duration::from_secs(15);
 
-/// Writes the rows of `change`, with a mark on its host where there is a connection to it.
+/// Writes the rows of `change`. Those that were changed stand in `end` then.
 pub(crate) async fn make(
     run: &Run<'_>,
-    remote: Option<&dyn Remote>,
     change: &AgentChange,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     if change.rows.is_empty() {
         return Ok(());
     }
-    if let Some(remote) = remote {
-        mark(run, remote, &change.node, change.component, true)
-            .await
-            .map_err(|why| {
-                Verdict::NotStarted(format!(
-                    "the host could not keep a note of the restart that it owes: {why}"
-                ))
-            })?;
-    }
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    end.edited = true;
     match run.watch.edit(&change.rows).await {
-        Ok(0) => Ok(()),
-        Ok(count) => {
-            let rows = if count == 1 { "row" } else { "rows" };
-            end.log.push(format!("{count} {rows} changed"));
+        Ok(changed) => {
+            let all = change.rows.iter().zip(changed);
+            end.edited
+                .extend(all.filter(|(_, new)| *new).map(|(edit, _)| edit.clone()));
+            if !end.edited.is_empty() {
+                end.log.push(match end.edited.len() {
+                    1 => "1 row changed".to_owned(),
+                    count => format!("{count} rows changed"),
+                });
+            }
             Ok(())
         }
         Err(Unedited::Moved(why)) => Err(Verdict::Moved(why)),
@@ -56,69 +58,155 @@ pub(crate) async fn make(
     }
 }
 
-/// After a step that changed rows: those of a server that was not touched are put back.
-pub(crate) async fn settle(run: &Run<'_>, step: &Step, node: &NodeName, end: &mut StepEnd) {
-    let Action::ChangeAgent(change) = &step.action else {
-        return;
-    };
-    if !end.edited {
-        return;
-    }
-    match end.verdict.clone() {
-        // The host's script has taken the mark away.
-        Verdict::Done | Verdict::AlreadyDone => {}
-        // A way back is not taken back.
-        _ if change.lenient => {}
-        Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_) => {
-            let back: Vec<RowEdit> = change.rows.iter().map(RowEdit::back).collect();
-            match run.watch.edit(&back).await {
-                Ok(count) => {
-                    if count > 0 {
-                        end.log.push("its rows are as they were".to_owned());
-                    }
-                    unmark(run, node, change, end).await;
-                }
-                Err(Unedited::Moved(why) | Unedited::Failed(why)) => end.log.push(format!(
-                    "its rows are changed, and {} was not started anew: {why}; the next plan tells what they differ in",
-                    change.component
-                )),
-            }
-        }
-        // What was begun on the host goes back as a whole, with its rows, or not at all.
-        Verdict::RolledBack(_)
-        | Verdict::LeftFailed(_)
-        | Verdict::Stuck(_)
-        | Verdict::Silent(_) => end.log.push("its rows stay changed".to_owned()),
-    }
-}
-
-async fn unmark(run: &Run<'_>, node: &NodeName, change: &AgentChange, end: &mut StepEnd) {
-    if change.publish.is_some() {
-        return;
-    }
-    let gone = match run.connect.connect(node).await {
-        Ok(remote) => mark(run, &*remote, node, change.component, false).await,
-        Err(fault) => Err(fault.text),
-    };
-    if let Err(why) = gone {
+/// As [`make`], for a way back that brings the program that was there: it goes on without its rows.
+pub(crate) async fn make_back(run: &Run<'_>, change: &AgentChange, end: &mut StepEnd) {
+    if let Err(verdict) = make(run, change, end).await {
+        let why = verdict.why().unwrap_or_default();
         end.log.push(format!(
-            "the note that it owes a restart could not be taken away, which costs one: {why}"
+            "its rows are not put back: {why}; the next plan tells what they differ in"
         ));
     }
 }
 
-async fn mark(
-    run: &Run<'_>,
-    remote: &dyn Remote,
-    node: &NodeName,
-    component: Component,
-    there: bool,
-) -> Result<(), String> {
-    let script = scripts::owe_restart(&run.install_path(node), component.name(), there);
-    let output = remote.script(&script, NOTE).await.map_err(|e| e.text)?;
-    if String::from_utf8_lossy(&output.stdout).trim() == "kept" {
-        return Ok(());
+/// After a step that did not touch its server: the rows that it changed are put back.
+pub(crate) async fn settle(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
+    let Action::ChangeAgent(change) = &step.action else {
+        return;
+    };
+    if end.edited.is_empty() || end.verdict.is_good() || change.lenient {
+        return;
     }
-    let why = output.stderr.lines().last().unwrap_or("it said nothing");
-    Err(why.to_owned())
+    match &end.verdict {
+        Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) => {
+            let back: Vec<RowEdit> = end.edited.iter().map(RowEdit::back).collect();
+            end.log.push(match run.watch.edit(&back).await {
+                Ok(_) => {
+                    end.edited.clear();
+                    "its rows are as they were".to_owned()
+                }
+                Err(Unedited::Moved(why) | Unedited::Failed(why)) => {
+                    format!(
+                        "its rows stay changed: {why}; `tarsops plan` tells what they differ in"
+                    )
+                }
+            });
+        }
+        // Whoever holds the lease now may rest upon them; and what was begun goes back as a whole.
+        _ => end.log.push("its rows stay changed".to_owned()),
+    }
+}
+
+/// Changes rows and has AdminRegistry start the server anew. `Ok` once its host shows another process
+/// that is as it shall be; [`Verdict::LeftFailed`] if it is not, so that it shall go back.
+pub(crate) async fn restart(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    change: &AgentChange,
+    (local, seen): (&[Condition], &Inventory),
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let component = change.component;
+    crate::servers::connected(run, node).await?;
+    owe(run, step, node, change, end).await?;
+    if let Err(verdict) = make(run, change, end).await {
+        return Err(match verdict {
+            // Nothing else is there to be done.
+            Verdict::NotStarted(why) if change.lenient => Verdict::LeftFailed(why),
+            other => other,
+        });
+    }
+    run.progress.event(&Progress::Acting {
+        step: &step.id,
+        node,
+        what: &step.summary,
+    });
+    let before = pids(seen, change, node);
+    // Cut off from here on, it may come true.
+    end.begun = true;
+    let refused = run.watch.order(node, component, Order::Restart).await.err();
+    if let Some(why) = &refused {
+        end.log.push(format!("AdminRegistry: {why}"));
+    }
+    let patience = match &refused {
+        Some(_) => GRACE,
+        None => Duration::from_secs(run.desired.policy.deadline),
+    };
+    let until = Instant::now() + patience;
+    let (why, same) = loop {
+        let (why, same) = match look_at_one(run, node, Some(component)).await {
+            Err(verdict) => (verdict.why().unwrap_or_default().to_owned(), None),
+            Ok(seen) => {
+                let now = pids(&seen, change, node);
+                let same = now.is_some() && now == before && before != Some(vec![]);
+                match holds(local, node, &seen) {
+                    Ok(()) if !same => return Ok(()),
+                    Ok(()) => (format!("{component} was not started anew"), Some(same)),
+                    Err(why) => (why, Some(same)),
+                }
+            }
+        };
+        if Instant::now() > until {
+            break (why, same);
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    let why = match refused {
+        Some(said) => format!("AdminRegistry did not restart it: {said}; {why}"),
+        None => format!(
+            "{component} was started anew with its rows, and after {} s {why}",
+            patience.as_secs()
+        ),
+    };
+    Err(match same {
+        // It runs as it did. What was ordered may still come: the mark stays.
+        Some(true) => Verdict::NotStarted(why),
+        Some(false) => Verdict::LeftFailed(why),
+        None => Verdict::Silent(why),
+    })
+}
+
+fn pids(seen: &Inventory, change: &AgentChange, node: &NodeName) -> Option<Vec<u32>> {
+    match seen.server(change.component, node) {
+        Observed::Present(facts) => {
+            let all = facts.processes.present()?;
+            Some(all.iter().map(|p| p.pid).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Has the host keep what is meant to be done, and that it owes a restart.
+async fn owe(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    change: &AgentChange,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let intent = intent_of(run, step, change, None);
+    let failed = |why: String| {
+        Verdict::NotStarted(format!(
+            "what is to be done could not be written down on {node}: {why}"
+        ))
+    };
+    let text = serde_json::to_string(&intent).map_err(|e| failed(e.to_string()))?;
+    let install = run.install_path(node);
+    let script = records::owe(&install, &run.id, &intent.step, &text, change.component);
+    let remote = reach(run, node).await?;
+    let output = remote
+        .script(&script, NOTE)
+        .await
+        .map_err(|e| failed(e.text))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.trim().split_once(' ') {
+        None if said.trim() == "kept" => {}
+        Some(("refused", why)) => return Err(Verdict::Refused(why.to_owned())),
+        _ => {
+            let why = output.stderr.lines().last().unwrap_or("it said nothing");
+            return Err(failed(why.to_owned()));
+        }
+    }
+    end.intent = Some(intent);
+    Ok(())
 }

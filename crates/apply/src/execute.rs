@@ -15,7 +15,7 @@ use tarsops_plan::action::{Action, NewServers, RowEdit, Undo};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
-use tarsops_plan::restore::way_back;
+use tarsops_plan::restore::{Known, way_back};
 use tarsops_transport::Connect;
 use tokio::sync::{Mutex, Notify};
 
@@ -239,14 +239,14 @@ pub trait Watch: Send + Sync {
     /// One lowercase clause; nothing was deleted then.
     fn take_out<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, Result<u64, String>>;
 
-    /// Changes rows, each only while it says what it said, all of them or none; how many it changed.
-    /// One that says already what it shall is left.
+    /// Changes rows, each only while it says what it said, all of them or none; which of them it
+    /// changed. One that says already what it shall is left.
     ///
     /// # Errors
     /// Why not; nothing was changed then.
-    fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<u64, Unedited>>;
+    fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<Vec<bool>, Unedited>>;
 
-    /// Has AdminRegistry start a server of the framework (`true`) or stop it. What it answers is not
+    /// Has AdminRegistry start, stop or restart a server of the framework. What it answers is not
     /// always what happens.
     ///
     /// # Errors
@@ -255,8 +255,19 @@ pub trait Watch: Send + Sync {
         &'a self,
         node: &'a NodeName,
         component: Component,
-        start: bool,
+        order: Order,
     ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// What AdminRegistry is told to do with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To start it, which sets it active.
+    Start,
+    /// To stop it, which sets it inactive.
+    Stop,
+    /// To stop it and start it, which sets it active.
+    Restart,
 }
 
 /// Why rows were not changed; one lowercase clause.
@@ -584,7 +595,7 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         intent: None,
         database: None,
         labels: None,
-        edited: false,
+        edited: vec![],
         begun: false,
     };
     let planned = match inverse.and_then(inverse_step) {
@@ -666,8 +677,11 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
         ..Inventory::default()
     };
     seen.into(&mut inventory);
-    let prepared =
-        way_back(intent, &inventory, run.desired.rpc != Rpc::Off).map_err(|e| e.to_string())?;
+    let known = Known {
+        asks: run.desired.rpc != Rpc::Off,
+        failed: !end.verdict.is_good(),
+    };
+    let prepared = way_back(intent, &inventory, known).map_err(|e| e.to_string())?;
     Ok(Some(Step {
         id: format!("{}.back", end.step),
         stage: Stage::Agents,

@@ -31,7 +31,7 @@ impl Gate {
     /// A publication that has failed on its host is taken back as what the framework refuses is: no
     /// script of ours is there to do so by itself. Nor can the host put rows back.
     pub(crate) fn take(&mut self, change: &AgentChange, verdict: &Verdict) {
-        let edits = !change.rows.is_empty() && !change.lenient;
+        let edits = change.reread && !change.lenient;
         if let (true, Verdict::LeftFailed(why)) = (change.publish.is_some() || edits, verdict) {
             *self = Self::Refused(why.clone());
         }

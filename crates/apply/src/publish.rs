@@ -9,7 +9,7 @@
 
 mod cause;
 
-pub use cause::{Ended, Evidence, cause};
+pub use cause::{Ended, Evidence, cause, is_damaged};
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use tarsops_model::version::Version;
 use tarsops_plan::action::{AgentChange, Content, FileChange, Renamed, Via};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
+use tarsops_plan::restore::Intent;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::execute::{Progress, Run};
@@ -88,6 +89,18 @@ pub trait Publish: Send + Sync {
         binary: &'a Path,
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Package, Fault>>;
+
+    /// Sees to it that a package whose file is damaged is made anew rather than known again.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn discard<'a>(
+        &'a self,
+        via: Via,
+        component: Component,
+        version: Version,
+        package: &'a Package,
+    ) -> BoxFuture<'a, Result<(), String>>;
 
     /// Has tarspatch lay the package ready, which shows whether it finds it.
     ///
@@ -215,7 +228,7 @@ pub(crate) async fn act(
         to: package.id.to_string(),
     });
     keep(run, step, node, change, file, names.clone(), end).await?;
-    crate::edits::make(run, None, change, end).await?;
+    crate::edits::make(run, change, end).await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -258,7 +271,7 @@ pub(crate) async fn act(
     let notices = publisher
         .notices(via, node, component, began.elapsed())
         .await;
-    let told = cause(&Evidence {
+    let evidence = Evidence {
         component,
         node,
         via,
@@ -268,7 +281,18 @@ pub(crate) async fn act(
         file_is_new: seen
             .as_ref()
             .map(|seen| digest_of(seen, component, node) == Some(digest)),
-    });
+    };
+    let told = cause(&evidence);
+    if is_damaged(&evidence) {
+        // It would be known again by its MD5, and fail again.
+        match publisher.discard(via, component, version, &package).await {
+            Ok(()) => end.log.push(format!("package {} is not used again", package.id)),
+            Err(why) => end.log.push(format!(
+                "package {} may be damaged, and the next run may take it again: {why}; delete it in the management platform",
+                package.id
+            )),
+        }
+    }
     match seen {
         // It runs what it ran, so nothing has to go back.
         Some(seen) if is_untouched(change, file, node, &seen) => {
@@ -384,7 +408,12 @@ async fn keep(
     let output = remote
         .script(&script, NOTE)
         .await
-        .map_err(|e| Verdict::NotStarted(format!("the program could not be kept: {}", e.text)))?;
+        .map_err(|e| {
+            Verdict::NotStarted(format!(
+                "the program that is there could not be kept, so nothing was published: {}; see whether {node} is reached, and apply again",
+                e.text
+            ))
+        })?;
     let said = String::from_utf8_lossy(&output.stdout);
     match said.trim().split_once(' ') {
         None if said.trim() == "kept" => {}
@@ -490,7 +519,7 @@ pub(crate) async fn name_again(
         Ok(true) => end.log.push(format!("its row names package {to} again")),
         Ok(false) => {}
         Err(why) => end.log.push(format!(
-            "its row names package {from}, though {to} runs again: {why}"
+            "its row may name package {from}, though {to} runs again: {why}"
         )),
     }
 }
@@ -503,9 +532,10 @@ pub(crate) async fn turn_back(run: &Run<'_>, end: &StepEnd) -> Option<OwnedMutex
     Some(publisher.turn(&format!("host {}", end.node)).await)
 }
 
-/// Writes down how a publication ended, where the host's own changes leave their verdicts.
+/// Writes down how a publication or a restart by AdminRegistry ended, where the host's own changes leave their verdicts.
 pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
-    let Some(intent) = end.intent.as_ref().filter(|i| i.change.publish.is_some()) else {
+    let by_framework = |i: &&Intent| i.change.publish.is_some() || i.change.reread;
+    let Some(intent) = end.intent.as_ref().filter(by_framework) else {
         return;
     };
     let (word, text) = match &end.verdict {
@@ -513,6 +543,9 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         Verdict::RolledBack(why) => ("rolled-back", why.clone()),
         // A task that was begun may still come true.
         Verdict::NotStarted(why) if end.begun => ("failed", why.clone()),
+        Verdict::Moved(why) | Verdict::Refused(why) | Verdict::NoLease(why) if !end.begun => {
+            ("refused", why.clone())
+        }
         Verdict::NotStarted(why) => ("refused", why.clone()),
         Verdict::Stuck(why) => ("stuck", why.clone()),
         other => ("failed", other.why().unwrap_or_default().to_owned()),
@@ -524,7 +557,11 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         &intent.step,
         (word, &text.replace('\n', " ")),
         &run.holder,
-        (intent.change.component.name(), &step.summary),
+        (
+            // Rows that stay changed are not read until it is started anew.
+            Some(intent.change.component).filter(|_| end.edited.is_empty() || word == "ok"),
+            &step.summary,
+        ),
     );
     for _ in 0..3 {
         if let Ok(remote) = run.connect.connect(&end.node).await

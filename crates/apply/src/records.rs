@@ -1,6 +1,7 @@
 //! The scripts that keep on the master what steps on the database did: intents and verdicts where
 //! those of hosts lie, rows as they were, dumps.
 
+use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, RunId};
 use tarsops_transport::quote;
@@ -57,14 +58,13 @@ pub(crate) fn keep_program(
     before: Option<Digest>,
 ) -> String {
     let before = before.map_or_else(|| "absent".to_owned(), |d| d.to_string());
+    let (refuse, been) = fence(run);
     format!(
         "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\nf={path}\n\
          sha() {{ if command -v sha256sum >/dev/null 2>&1; then sha256sum <\"$1\" | cut -d' ' -f1\n\
          elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <\"$1\" | cut -d' ' -f1\n\
          else busybox sha256sum <\"$1\" | cut -d' ' -f1; fi; }}\n\
-         l=\n[ ! -r \"$B/fence\" ] || read -r l <\"$B/fence\" || :\n\
-         if [ -n \"$l\" ] && [ \"$(printf '%s\\n%s\\n' \"$l\" {run} | sort | tail -n 1)\" != {run} ]; then\n\
-         echo \"refused a newer run, $l, has been on this host\"; exit 0; fi\n\
+         {refuse}\
          now=absent\n[ ! -f \"$f\" ] || now=$(sha \"$f\")\n\
          if [ \"$now\" != {before} ]; then echo \"moved $f changed since it was looked at\"; exit 0; fi\n\
          mkdir -p \"$d/before\"\n\
@@ -72,11 +72,44 @@ pub(crate) fn keep_program(
          [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
          stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"\n\
          {{ sync \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\" 2>/dev/null || sync; }}; fi\n\
-         printf '%s\\n' {run} >\"$B/fence.$$\"\nmv -f \"$B/fence.$$\" \"$B/fence\"\n\
+         {been}\
          printf '%s' {intent} >\"$d/intent.tmp\"\n\
          {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\necho kept\n",
         base = folder(install),
         path = quote(path),
+        intent = quote(intent),
+    )
+}
+
+/// What refuses a run where a newer one has been, as lines of a script; and the line that says that
+/// this one has.
+fn fence(run: &RunId) -> (String, String) {
+    (
+        format!(
+            "l=\n[ ! -r \"$B/fence\" ] || read -r l <\"$B/fence\" || :\n\
+             if [ -n \"$l\" ] && [ \"$(printf '%s\\n%s\\n' \"$l\" {run} | sort | tail -n 1)\" != {run} ]; then\n\
+             echo \"refused a newer run, $l, has been on this host\"; exit 0; fi\n"
+        ),
+        format!("printf '%s\\n' {run} >\"$B/fence.$$\"\nmv -f \"$B/fence.$$\" \"$B/fence\"\n"),
+    )
+}
+
+/// Keeps the intent to have a component start anew, and a mark that it owes that. Prints `kept`, or
+/// `refused …` if it must not go on.
+pub(crate) fn owe(
+    install: &AbsPath,
+    run: &RunId,
+    step: &str,
+    intent: &str,
+    component: Component,
+) -> String {
+    let (refuse, been) = fence(run);
+    format!(
+        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n{refuse}mkdir -p \"$d\"\n{been}\
+         printf '%s' {intent} >\"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n\
+         : >\"$B/restart.{component}\"\n\
+         {{ sync \"$d/intent\" \"$d\" \"$B/restart.{component}\" 2>/dev/null || sync; }}\necho kept\n",
+        base = folder(install),
         intent = quote(intent),
     )
 }
@@ -88,11 +121,11 @@ pub(crate) fn conclude(
     step: &str,
     (word, text): (&str, &str),
     holder: &str,
-    (component, summary): (&str, &str),
+    (unmarked, summary): (Option<Component>, &str),
 ) -> String {
-    // What was published was started anew.
-    let owed = match word {
-        "ok" => format!("rm -f \"$B/restart.{component}\"\n"),
+    // It was started anew, or nothing was begun.
+    let owed = match (unmarked, word) {
+        (Some(component), "ok" | "refused") => format!("rm -f \"$B/restart.{component}\"\n"),
         _ => String::new(),
     };
     format!(

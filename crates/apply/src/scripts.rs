@@ -127,8 +127,8 @@ fn env(launch: &Launch<'_>) -> String {
         "T_ON_FAILURE",
         if launch.stop_on_failure {
             "stop"
-        } else if !c.rows.is_empty() && !c.lenient {
-            // The host has nothing to put back: its rows lie in the database.
+        } else if c.takes_back.is_some() && c.component.is_basic() && c.folder == Folder::Keep {
+            // A way back that does not come up is not taken back: what it replaced has failed.
             "caller"
         } else {
             "rollback"
@@ -433,20 +433,6 @@ pub(crate) fn keep_labels(install: &AbsPath, labels: Option<&str>) -> String {
             text = quote(text)
         ),
         None => format!("set -e\nrm -f {base}/.tarsops/labels\necho kept\n"),
-    }
-}
-
-/// Notes that a component is to be started anew, or that it was. Prints `kept`.
-#[must_use]
-pub(crate) fn owe_restart(install: &AbsPath, component: &str, owed: bool) -> String {
-    let base = quote(install.as_str());
-    if owed {
-        format!(
-            "umask 077\nset -e\nd={base}/.tarsops\nmkdir -p \"$d\"\n: >\"$d/restart.{component}\"\n\
-             sync \"$d/restart.{component}\" 2>/dev/null || sync\necho kept\n"
-        )
-    } else {
-        format!("set -e\nrm -f {base}/.tarsops/restart.{component}\necho kept\n")
     }
 }
 

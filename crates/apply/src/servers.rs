@@ -10,11 +10,11 @@ use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 
-use crate::execute::{Progress, Run};
+use crate::execute::{Order, Progress, Run};
 use crate::step::{StepEnd, Verdict, holds, ready};
 
 /// Between two looks.
@@ -31,6 +31,9 @@ pub(crate) async fn run(
     end: &mut StepEnd,
 ) -> Result<Verdict, Verdict> {
     let start = matches!(step.action, Action::StartServer { .. });
+    let order = if start { Order::Start } else { Order::Stop };
+    // One that is set active shall run: a stop would set it inactive.
+    let is_stopped_again = matches!(step.undo, Undo::Inverse { .. });
     let seen = look(run, node, component).await?;
     if holds(&step.post, node, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
@@ -47,13 +50,13 @@ pub(crate) async fn run(
         node,
         what: &step.summary,
     });
-    let answer = run.watch.order(node, component, start).await;
+    let answer = run.watch.order(node, component, order).await;
     if let Err(why) = &answer {
         end.log.push(format!("AdminRegistry: {why}"));
     }
     match content(run, step, node, component, answer.err()).await {
         Ok(()) => {}
-        Err(why) if start && !run.stop_on_failure => {
+        Err(why) if start && is_stopped_again && !run.stop_on_failure => {
             return Err(match take_back(run, node, component).await {
                 Ok(()) => Verdict::RolledBack(why),
                 Err(cause) => {
@@ -86,7 +89,7 @@ async fn look(run: &Run<'_>, node: &NodeName, component: Component) -> Result<In
 
 /// Waits until AdminRegistry reaches the node: a tarsnode that has just started connects within
 /// seconds, and orders to one that has not are never answered.
-async fn connected(run: &Run<'_>, node: &NodeName) -> Result<(), Verdict> {
+pub(crate) async fn connected(run: &Run<'_>, node: &NodeName) -> Result<(), Verdict> {
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
     loop {
         let seen = Inventory {
@@ -155,7 +158,7 @@ async fn content(
 
 /// Stops a server whose start did not come true.
 async fn take_back(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
-    let answer = run.watch.order(node, component, false).await;
+    let answer = run.watch.order(node, component, Order::Stop).await;
     let until = Instant::now() + GRACE;
     let gone = [Condition::Component {
         component,
@@ -200,7 +203,7 @@ pub(crate) async fn retire(
     if !active {
         return;
     }
-    match run.watch.order(node, component, false).await {
+    match run.watch.order(node, component, Order::Stop).await {
         Ok(()) => end
             .log
             .push(format!("AdminRegistry has stopped {component}")),

@@ -15,6 +15,7 @@ use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, AgentChange, CrontabChange, Folder};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
+use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
 use tarsops_transport::Remote;
@@ -77,7 +78,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         intent: None,
         database: None,
         labels: None,
-        edited: false,
+        edited: vec![],
         begun: false,
     };
     let mut gate = Gate::default();
@@ -107,7 +108,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         end.log.extend(back.log);
     }
     if !refused {
-        crate::edits::settle(run, step, &node, &mut end).await;
+        crate::edits::settle(run, step, &mut end).await;
     }
     crate::publish::conclude(run, step, &mut end).await;
     note_gate(run, &end).await;
@@ -178,9 +179,10 @@ async fn walk(
             _ => run.watch.node(node).await,
         };
     }
-    // What rows say is not looked at here: the database compares when it changes them.
-    let edits = matches!(&step.action, Action::ChangeAgent(change) if !change.rows.is_empty());
-    if !edits && holds(&step.post, node, &seen).is_ok() && is_back(&step.action, node, &seen) {
+    if holds(&step.post, node, &seen).is_ok()
+        && is_back(&step.action, node, &seen)
+        && has_rows(run, step, node, &seen).await
+    {
         return Ok(Verdict::AlreadyDone);
     }
     let (asked, own): (Vec<Condition>, Vec<Condition>) = step
@@ -247,18 +249,13 @@ async fn walk(
                     .map_err(Verdict::NotStarted)?;
             }
             end.labels.clone_from(&labels);
-            if change.publish.is_none() {
-                crate::edits::make(run, Some(&*remote), change, end).await?;
+            if change.publish.is_none() && !change.reread {
+                crate::edits::make_back(run, change, end).await;
             }
             if is_reloaded(change) {
                 // What it starts with is what templates and rows say now. Where nobody can be asked
                 // it starts with what it had, as it does whenever its host restarts.
                 if let Err(why) = run.watch.load(node, change.component).await {
-                    if end.edited && !change.lenient {
-                        return Err(Verdict::NotStarted(format!(
-                            "its node did not write its configuration anew: {why}"
-                        )));
-                    }
                     tracing::debug!(%node, component = %change.component, why, "not reloaded");
                     end.log.push(format!(
                         "its configuration was not written anew before the restart: {why}"
@@ -276,6 +273,8 @@ async fn walk(
             let acting = async {
                 if change.publish.is_some() {
                     crate::publish::act(run, step, node, change, &local, end).await
+                } else if change.reread {
+                    crate::edits::restart(run, step, node, change, (&local, &seen), end).await
                 } else {
                     act(run, step, node, change, remote, &seen, &install, end).await
                 }
@@ -324,6 +323,15 @@ async fn walk(
                 let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + settle + GRACE);
                 pass_gate(run, until, settle, &held, gate).await?;
+                if change.publish.is_some() || change.reread {
+                    // No script of ours has watched the process: another publication may have come.
+                    see(run, node, component, &local).await.map_err(|verdict| {
+                        let why = verdict.why().unwrap_or_default();
+                        Verdict::LeftFailed(format!(
+                            "it was well for long enough, and now {why}: somebody else has been at work there; look again (`tarsops plan`)"
+                        ))
+                    })?;
+                }
                 Ok(())
             };
             let passed: Result<(), Verdict> = tokio::select! {
@@ -353,9 +361,29 @@ fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
 fn is_reloaded(change: &AgentChange) -> bool {
     change.component != Component::Tarsnode
         && change.restart
-        && change.health
-        && (change.ran || !change.rows.is_empty())
+        && (change.health && change.ran || !change.rows.is_empty())
         && change.publish.is_none()
+        && !change.reread
+}
+
+/// Whether the rows that a step changes say already what they shall, and nothing is owed to them.
+async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory) -> bool {
+    let Action::ChangeAgent(change) = &step.action else {
+        return true;
+    };
+    let owed = |host: &HostFacts| host.restarts.contains(&change.component);
+    if seen.host(node).present().is_some_and(|host| owed(host)) {
+        return false;
+    }
+    if change.rows.is_empty() {
+        return !change.reread;
+    }
+    let framework = run.watch.all().await;
+    framework.is_some_and(|f| {
+        let rows = f.rows();
+        rows.present()
+            .is_some_and(|rows| effect::are_made(rows, &change.rows))
+    })
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means

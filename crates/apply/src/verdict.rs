@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
+use tarsops_plan::action::RowEdit;
 use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::restore::Intent;
 
@@ -92,8 +93,8 @@ pub struct StepEnd {
     pub database: Option<DatabaseIntent>,
     /// What the node's row said before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
-    /// Whether rows of its server were changed, or may have been.
-    pub edited: bool,
+    /// The rows of its server that were changed.
+    pub edited: Vec<RowEdit>,
     /// Whether a task was begun that may still come true.
     pub begun: bool,
 }

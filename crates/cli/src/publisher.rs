@@ -423,6 +423,33 @@ impl Publish for Publisher<'_> {
         })
     }
 
+    fn discard<'a>(
+        &'a self,
+        via: Via,
+        component: Component,
+        version: Version,
+        package: &'a Package,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            self.packages
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&(component, version));
+            if let Some(access) = self.database() {
+                let spoiled = access.spoil_patch(component, package.id, CALL).await;
+                return spoiled.map_err(|e| e.to_string());
+            }
+            match via {
+                // What nobody can publish any more is no loss.
+                Via::Console => {
+                    let deleted = self.console()?.delete_patch_package(package.id).await;
+                    deleted.map_err(|e| e.to_string())
+                }
+                Via::Tars => Err("there is no way to the database".to_owned()),
+            }
+        })
+    }
+
     fn prepare<'a>(
         &'a self,
         component: Component,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tarsops_apply::execute::Unedited;
+use tarsops_apply::execute::{Order, Unedited};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
@@ -272,11 +272,11 @@ impl tarsops_apply::execute::Watch for Watcher {
         })
     }
 
-    fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<u64, Unedited>> {
+    fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<Vec<bool>, Unedited>> {
         Box::pin(async move {
             let database = self.database().map_err(Unedited::Failed)?;
             match database.edit(&editions(all), STATEMENT).await {
-                Ok(Edited::Done(count)) => Ok(count),
+                Ok(Edited::Done(changed)) => Ok(changed),
                 Ok(Edited::Moved(why)) => Err(Unedited::Moved(why)),
                 Err(e) => Err(Unedited::Failed(e.to_string())),
             }
@@ -287,7 +287,7 @@ impl tarsops_apply::execute::Watch for Watcher {
         &'a self,
         node: &'a NodeName,
         component: Component,
-        start: bool,
+        order: Order,
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let (at, endpoint) = self
@@ -297,10 +297,10 @@ impl tarsops_apply::execute::Watch for Watcher {
             let client = self.ways.client(at, endpoint);
             let admin = Admin::new(&client, ORDER);
             let (name, node) = (component.name(), node.as_str());
-            let done = if start {
-                admin.start_server("tars", name, node).await
-            } else {
-                admin.stop_server("tars", name, node).await
+            let done = match order {
+                Order::Start => admin.start_server("tars", name, node).await,
+                Order::Stop => admin.stop_server("tars", name, node).await,
+                Order::Restart => admin.restart_server("tars", name, node).await,
             };
             done.map_err(|e| e.to_string())
         })

@@ -447,6 +447,9 @@ pub struct AgentChange {
     /// program that the host's own script puts back was published once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Renamed>,
+    /// Whether AdminRegistry starts it anew, which has its node read its rows; no file comes then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reread: bool,
     /// Its rows in the framework's database that change before it is started anew, or that are put
     /// back before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

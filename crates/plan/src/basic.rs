@@ -210,8 +210,14 @@ pub(crate) fn missing(
         }
         Some(Observed::Absent) | None => None,
     };
-    let compared = rows::compare(input, component, node, spec, server, host, true);
+    let compared = rows::compare(input, component, node, spec, server, host, None);
     blocked.extend(compared.blocked);
+    let named = readable(input)
+        .ok()
+        .and_then(|(_, servers, _)| row(servers, component, node)?.template.clone());
+    blocked.extend(servers::unreadable_template(
+        input, component, named, server,
+    ));
     let version = server.version;
     let shipped = input
         .catalog

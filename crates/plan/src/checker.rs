@@ -232,6 +232,7 @@ fn place(
             | Action::RemoveServers(_),
             _,
         ) => Stage::Rows,
+        (Action::StartServer { .. }, Sign::Change) => Stage::BasicServices,
         (Action::AddServers(_) | Action::StartServer { .. } | Action::StopServer { .. }, _) => {
             Stage::Expansion
         }

@@ -159,11 +159,6 @@ pub enum Condition {
         /// Which.
         labels: Option<NodeLabels>,
     },
-    /// The host owes another component no restart, see [`tarsops_model::host::HostFacts::restarts`].
-    RestartDone {
-        /// Which.
-        component: Component,
-    },
     /// The registry calls the node active.
     Registered,
     /// The registry calls these servers of the node active, as before: those that run on while their
@@ -449,11 +444,6 @@ impl Condition {
             | Self::DatabaseRead
             | Self::Column { .. }
             | Self::Template { .. } => self.of_rows(node, inventory),
-            Self::RestartDone { component } => on_host(node, inventory, |h| {
-                truth(!h.restarts.contains(component), || {
-                    format!("{component} was not started anew since its rows changed")
-                })
-            }),
             Self::LabelsKept { labels } => on_host(node, inventory, |h| {
                 truth(h.labels == *labels, || match &h.labels {
                     Some(_) => "it keeps labels of its row".to_owned(),

@@ -23,6 +23,7 @@ use crate::action::{Action, AgentChange, Content, CrontabChange, FileChange, Fol
 use crate::assess::{BINARY, CONF};
 use crate::crontab;
 use crate::servers::binary_path;
+pub use servers::are_made;
 use servers::{add_servers, edit_row, registry_alive, remove_servers, start_server, stop_server};
 
 /// The before-images that changes left on their hosts, as far as the simulation needs them.

@@ -361,7 +361,13 @@ impl<'a> Look<'a> {
         if facts.is_some() && !known {
             return Found::Nothing;
         }
-        let rows = self.rows(component, server, &had);
+        let runs = facts.is_some_and(ServerFacts::runs);
+        // What a running basic service lacks comes with its restart.
+        let rows = if runs && component.is_basic() && had.server.is_some() {
+            vec![]
+        } else {
+            self.rows(component, server, &had)
+        };
         let lines = self.foreign(component, &had);
         let runs = facts.is_some_and(ServerFacts::runs);
         let fresh = had.server.is_none_or(never_started);

@@ -462,7 +462,9 @@ impl Draft {
                 Grade::Drift
                     if matches!(
                         name,
-                        findings::Name::ServantSilent | findings::Name::RegistrySilent
+                        findings::Name::ServantSilent
+                            | findings::Name::RegistrySilent
+                            | findings::Name::ActiveNotRunning
                     ) && self.coming.contains(&resource) => {}
                 // A step of this plan puts it right, or somebody has stopped it.
                 Grade::Drift

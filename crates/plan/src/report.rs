@@ -363,6 +363,9 @@ impl Blocked {
             Self::OtherPath { .. } => {
                 "publish it by hand, or put `exe_path` right in the management platform".to_owned()
             }
+            Self::ConsoleSilent { why } if why.contains("ticket") => {
+                "make a new token there and put it where `web.ticket` says, or say `--without-console` to do what does not need it".to_owned()
+            }
             Self::ConsoleSilent { .. } => {
                 "bring it up, or say `--without-console` to do what does not need it".to_owned()
             }

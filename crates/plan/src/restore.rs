@@ -16,6 +16,7 @@ use crate::action::{
 use crate::assess::{BINARY, Prepared, preconditions};
 use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
+use crate::effect;
 use crate::plan::Sign;
 use crate::servers::binary_path;
 use tarsops_model::inventory::Inventory;
@@ -56,7 +57,7 @@ impl Intent {
         self.change.component != Component::Tarsnode
             && self.sign == Sign::Change
             && self.change.files.is_empty()
-            && self.change.rows.is_empty()
+            && !self.change.reread
             && self.change.restart
     }
 }
@@ -88,13 +89,27 @@ pub fn without_content(change: &AgentChange) -> AgentChange {
     out
 }
 
-/// The change that takes the host back to where it was before `intent`. Where registries can be
-/// asked (`asks`), one that is put back must answer before the step is done: the next one may be the
-/// other of two.
+/// What is known of the change that is taken back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Whether registries can be asked: one that is put back must then answer before the step is
+    /// done, as the next one may be the other of two.
+    pub asks: bool,
+    /// Whether it failed, or its end is not known. A publication then may have left half a program:
+    /// its node writes into the file itself.
+    pub failed: bool,
+}
+
+/// The change that takes the host back to where it was before `intent`.
 ///
 /// # Errors
 /// [`NoWayBack`] if somebody has changed the host since, or if it cannot be told.
-pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Prepared, NoWayBack> {
+pub fn way_back(
+    intent: &Intent,
+    inventory: &Inventory,
+    known: Known,
+) -> Result<Prepared, NoWayBack> {
+    let asks = known.asks;
     let done = &intent.change;
     let node: &NodeName = &done.node;
     let host: &HostFacts = match inventory.host(node) {
@@ -114,6 +129,12 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
             ));
         }
     };
+    if let Some(Observed::Present(rows)) = inventory.framework.as_ref().map(|f| f.rows()) {
+        let back: Vec<RowEdit> = done.rows.iter().map(RowEdit::back).collect();
+        if !effect::are_made(rows, &done.rows) && !effect::are_made(rows, &back) {
+            return Err(NoWayBack::Moved(format!("a row of {}", done.component)));
+        }
+    }
     let kept = (intent.run.clone(), intent.step.clone());
     let mut files = Vec::new();
     if done.folder == Folder::Keep {
@@ -122,6 +143,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
             // A publication that failed may have left the file alone and the server down.
             let untouched = done.publish.is_some()
                 && digest_at(inventory, node, &file.path) == Observed::from(file.before);
+            let torn = match (done.publish.is_some() && known.failed, &back) {
+                (true, Err(NoWayBack::Moved(_))) => digest_at(inventory, node, &file.path),
+                _ => Observed::Absent,
+            };
             if untouched && back.is_err() {
                 back = Ok(FileChange {
                     before: file.before,
@@ -130,6 +155,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
                     mode: file.before_mode.unwrap_or(file.mode),
                     ..file.clone()
                 });
+            } else if let Observed::Present(torn) = torn {
+                let mut now = file.clone();
+                now.after = Some(torn);
+                back = file_back(&now, index + 1, &kept, node, inventory);
             }
             files.push(back?);
         }
@@ -160,9 +189,9 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         files,
         make_user: false,
         own: false,
-        restart: halts || runs_after && (done.restart || folder == Folder::Create),
+        restart: halts || done.reread || runs_after && (done.restart || folder == Folder::Create),
         stop_servers: false,
-        health: runs_after,
+        health: runs_after || done.reread,
         crontab,
         tars_path: done.tars_path.clone(),
         run_user: done.run_user.clone(),
@@ -182,6 +211,7 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         publish: None,
         names: done.names.as_ref().map(Renamed::back),
         rows: done.rows.iter().map(RowEdit::back).collect(),
+        reread: done.reread,
     };
     let mut pre = preconditions(&change);
     if done.publish.is_some() {
@@ -210,7 +240,10 @@ pub fn way_back(intent: &Intent, inventory: &Inventory, asks: bool) -> Result<Pr
         }
         // One of which only the crontab changed runs or not as before.
         // And one that is set active is started again by its node, whatever its program is.
-        if !halts && (folder != Folder::Keep || !done.files.is_empty() || done.restart) {
+        // One that was down may be down again with the rows that it had.
+        let may_fail = done.reread && !done.ran;
+        if !halts && !may_fail && (folder != Folder::Keep || !done.files.is_empty() || done.restart)
+        {
             post.push(Condition::Component {
                 component: done.component,
                 runs: runs_after,

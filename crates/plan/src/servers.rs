@@ -124,9 +124,10 @@ pub(crate) fn assess(
     }
     let server = &server;
     let mut compared = Compared::of(input, component, server, facts);
-    compared.restart_owed(component, host, facts);
     if component.is_basic() {
-        let rows = basic::rows::compare(input, component, node, spec, server, host, false);
+        compared.restart_owed(component, host);
+        let runs = Some(facts.runs());
+        let rows = basic::rows::compare(input, component, node, spec, server, host, runs);
         compared.fields.extend(rows.fields);
         compared.blocked.extend(rows.blocked);
         compared.stale |= !rows.edits.is_empty();
@@ -158,6 +159,8 @@ struct Compared {
     stale: bool,
     /// Rows that change before it is started anew.
     rows: Vec<RowEdit>,
+    /// Whether it was not started anew since its rows changed.
+    owed: bool,
 }
 
 impl Compared {
@@ -290,11 +293,12 @@ impl Compared {
     }
 
     /// A run that changed its rows was cut off before it restarted it.
-    fn restart_owed(&mut self, component: Component, host: &HostFacts, facts: &ServerFacts) {
-        if facts.runs() && host.restarts.contains(&component) {
+    fn restart_owed(&mut self, component: Component, host: &HostFacts) {
+        if host.restarts.contains(&component) {
             let (old, new) = ("started before its rows changed", "started anew");
             self.fields.push(FieldChange::new("process", old, new));
             self.stale = true;
+            self.owed = true;
         }
     }
 
@@ -354,13 +358,15 @@ impl Look<'_> {
             after,
             stale,
             rows,
+            owed,
         } = compared;
+        let reads = owed || !rows.is_empty();
         if fields.is_empty() && unknown.is_empty() && blocked.is_empty() && !stale {
-            return work;
+            return self.down().unwrap_or_default();
         }
         let runs = self.facts.runs();
         let publishes = self.component.is_basic() && file.is_some();
-        if publishes || !rows.is_empty() {
+        if publishes || reads {
             match basic::setting(self.input, self.component, self.node) {
                 Observed::Present(active) if active => {}
                 // A task would start what somebody has stopped.
@@ -385,8 +391,9 @@ impl Look<'_> {
             }
         }
         // Whoever stopped it knows why; whoever starts it then gets the new binary.
-        let restart = stale && (runs || publishes || !rows.is_empty());
+        let restart = stale && (runs || publishes || reads);
         let change = if unknown.is_empty() && blocked.is_empty() {
+            let rows = reads.then_some(rows);
             self.change(&fields, file, rows, restart, &mut unknown, &mut blocked)
         } else {
             None
@@ -414,11 +421,91 @@ impl Look<'_> {
         work
     }
 
+    /// A basic service that is set active, has its program, and does not run: AdminRegistry starts
+    /// it. Its tarsnode does not where a start has failed before (`NodeServer/KeepAliveThread.cpp`).
+    fn down(&self) -> Option<Work> {
+        let (input, component, node) = (self.input, self.component, self.node);
+        let Observed::Present(all) = &self.facts.processes else {
+            return None;
+        };
+        let digest = self.facts.binary.present()?.digest;
+        let set = self.row()?.setting.as_deref() == Some("active");
+        let runs_as = |user: &str| {
+            let seen = input.inventory.agent(node);
+            let all = seen.present().and_then(|a| a.processes.present());
+            all.is_some_and(|all| all.iter().any(|p| p.user == user))
+        };
+        let user = input.desired.agent(node)?.run_user.to_string();
+        let able = input.desired.database().is_some()
+            && input.desired.rpc != Rpc::Off
+            && basic::admin_silent(input).is_none();
+        if !component.is_basic() || !all.is_empty() || !set || !able || !runs_as(&user) {
+            return None;
+        }
+        let machine = Condition::Machine {
+            id: self.host.machine_id.present()?.clone(),
+        };
+        let mut work = Work {
+            drift: Some(DriftKind::Changed {
+                fields: vec![FieldChange::new("process", "not running", "running")],
+            }),
+            ..Work::default()
+        };
+        let port = component.servants().first().map(|(_, port)| *port);
+        let held = |port: &u16| {
+            self.host
+                .ports
+                .present()
+                .is_some_and(|all| all.contains(port))
+        };
+        let why = match port.filter(held) {
+            Some(port) => Some(Blocked::PortTakenOf { component, port }),
+            None => self.unreadable_template(),
+        };
+        if let Some(why) = why {
+            let resource = self.resource();
+            work.lines.push(Line::Blocked { resource, why });
+            return Some(work);
+        }
+        let mut post = vec![
+            Condition::ServerRuns {
+                component,
+                digest: Some(digest),
+                user,
+            },
+            Condition::ServerListens { component },
+            Condition::ServerActive { component },
+        ];
+        let mut asked = framework(input)?.servants.values();
+        if asked.any(|a| a.component == component && a.node == *node) {
+            post.push(Condition::ServantsAnswer { component });
+        }
+        work.step = Some(Step {
+            id: format!("{component}.start@{node}"),
+            stage: Stage::BasicServices,
+            batch: 0,
+            needs: vec![],
+            resource: self.resource(),
+            sign: Sign::Change,
+            summary: format!("start {component} through AdminRegistry"),
+            action: Action::StartServer {
+                component,
+                node: node.clone(),
+            },
+            pre: vec![machine, Condition::Unfinished { run: None }],
+            post,
+            undo: Undo::Irreversible {
+                reason: "it is set active, and shall run".to_owned(),
+            },
+        });
+        Some(work)
+    }
+
     fn change(
         &self,
         fields: &[FieldChange],
         file: Option<FileChange>,
-        rows: Vec<RowEdit>,
+        rows: Option<Vec<RowEdit>>,
         restart: bool,
         unknown: &mut Vec<String>,
         blocked: &mut Vec<Blocked>,
@@ -508,7 +595,8 @@ impl Look<'_> {
                 return None;
             }
         }
-        if !rows.is_empty() && change.publish.is_none() {
+        if rows.is_some() && change.publish.is_none() {
+            change.reread = true;
             // Its node writes its configuration anew when AdminRegistry tells it so.
             if self.input.desired.rpc == Rpc::Off {
                 blocked.push(Blocked::NoWayIn {
@@ -522,6 +610,7 @@ impl Look<'_> {
                 return None;
             }
         }
+        let rows = rows.unwrap_or_default();
         if rows.iter().any(|edit| edit.table == Table::TAdapterConf) {
             // As long as registries take to tell others where its servants are now.
             change.settle = Some(self.input.desired.policy.registry_settle);
@@ -540,45 +629,9 @@ impl Look<'_> {
         Some(change)
     }
 
-    /// A template of the server, or one above it, that is not there or that Tars could not read: its
-    /// tarsnode would make a configuration of it with which the server does not start.
     fn unreadable_template(&self) -> Option<Blocked> {
-        let rows = framework(self.input)?.rows();
-        let rows = rows.present()?;
-        let own = || self.row().and_then(|r| r.template.clone());
-        let shall = self.server.rows.template.clone();
-        let mut name = shall
-            .or_else(own)
-            .unwrap_or_else(|| format!("tars.{}", self.component));
-        // A chain longer than this goes round in a circle.
-        for _ in 0..8 {
-            let row = match rows.template(&name) {
-                Observed::Present(row) => row,
-                Observed::Absent if self.is_missed(&name, rows) => {
-                    return Some(Blocked::NoTemplate { name });
-                }
-                _ => return None,
-            };
-            if let Some(text) = &row.text
-                && let Err(e) = tarsops_conf::Document::parse(text.expose())
-            {
-                return Some(Blocked::Unreadable {
-                    file: format!("the template {name}"),
-                    why: e.to_string(),
-                });
-            }
-            name = row.parent.clone().filter(|p| *p != name)?;
-        }
-        None
-    }
-
-    /// Whether a template that is not there keeps the server from being published: no release in the
-    /// lock file brings it. A table without any row was not filled yet, and proves nothing.
-    fn is_missed(&self, name: &str, rows: &tarsops_model::framework::Rows) -> bool {
-        let mut releases = self.input.catalog.templates.values();
-        self.component.is_basic()
-            && rows.templates.present().is_some_and(|all| !all.is_empty())
-            && !releases.any(|shipped| shipped.contains_key(name))
+        let row = self.row().and_then(|r| r.template.clone());
+        unreadable_template(self.input, self.component, row, self.server)
     }
 
     /// Whether another registry of the spec answers.
@@ -621,9 +674,6 @@ impl Look<'_> {
             path: binary_path(component),
             digest: after,
         }];
-        if restart && component.is_basic() && change.publish.is_none() {
-            post.push(Condition::RestartDone { component });
-        }
         if restart {
             post.push(Condition::ServerRuns {
                 component,
@@ -695,6 +745,57 @@ impl Look<'_> {
         }
         out
     }
+}
+
+/// A template of a server, or one above it, that is not there or that Tars could not read: its
+/// tarsnode would make a configuration of it with which the server does not start. `row` is what its
+/// row names now.
+pub(crate) fn unreadable_template(
+    input: &PlanInput<'_>,
+    component: Component,
+    row: Option<String>,
+    server: &Server,
+) -> Option<Blocked> {
+    let rows = framework(input)?.rows();
+    let rows = rows.present()?;
+    let shall = server.rows.template.clone();
+    let mut name = shall.or(row).unwrap_or_else(|| format!("tars.{component}"));
+    // A chain longer than this goes round in a circle.
+    for _ in 0..8 {
+        let row = match rows.template(&name) {
+            Observed::Present(row) => row,
+            Observed::Absent if is_missed(input, component, &name, rows) => {
+                return Some(Blocked::NoTemplate { name });
+            }
+            _ => return None,
+        };
+        if let Some(text) = &row.text
+            && let Err(e) = tarsops_conf::Document::parse(text.expose())
+        {
+            return Some(Blocked::Unreadable {
+                file: format!("the template {name}"),
+                why: e.to_string(),
+            });
+        }
+        name = row.parent.clone().filter(|p| *p != name)?;
+    }
+    None
+}
+
+/// Whether a template that is not there keeps a server from being published: no release in the lock
+/// file brings it, or a narrowed plan leaves it out. A table without any row was not filled yet, and
+/// proves nothing.
+fn is_missed(
+    input: &PlanInput<'_>,
+    component: Component,
+    name: &str,
+    rows: &tarsops_model::framework::Rows,
+) -> bool {
+    let mut releases = input.catalog.templates.values();
+    let whole = input.scope.nodes.is_empty() && input.scope.components.is_empty();
+    component.is_basic()
+        && rows.templates.present().is_some_and(|all| !all.is_empty())
+        && !(whole && releases.any(|shipped| shipped.contains_key(name)))
 }
 
 fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
@@ -776,5 +877,6 @@ pub(crate) fn blank(
         publish: None,
         names: None,
         rows: vec![],
+        reread: false,
     })
 }

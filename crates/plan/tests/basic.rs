@@ -22,6 +22,11 @@ use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::servers::BASIC;
 use tarsops_plan::{checker, restore};
 
+/// Registries can be asked, and what is taken back went well.
+const KNOWN: restore::Known = restore::Known {
+    asks: true,
+    failed: false,
+};
 const MASTER: &str = "10.0.0.1";
 const SLAVE: &str = "10.0.0.2";
 
@@ -423,7 +428,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
         to: "12".to_owned(),
     });
     let intent = intent_of(&w, step, done);
-    let back = restore::way_back(&intent, &after.inventory, true)
+    let back = restore::way_back(&intent, &after.inventory, KNOWN)
         .unwrap()
         .change;
     assert_eq!(back.publish, None);
@@ -432,7 +437,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     let names = back.names.unwrap();
     assert_eq!((names.from.as_str(), names.to.as_str()), ("12", "3.0.17"));
     // Where the file was never changed only the process is put right.
-    let back = restore::way_back(&intent, &w.inventory, true)
+    let back = restore::way_back(&intent, &w.inventory, KNOWN)
         .unwrap()
         .change;
     assert_eq!(back.files[0].before, back.files[0].after);
@@ -441,7 +446,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     if let Observed::Present(file) = &mut facts(&mut after, change.component, &change.node).binary {
         file.digest = tarsops_model::digest::Digest::of(b"another");
     }
-    assert!(restore::way_back(&intent, &after.inventory, true).is_err());
+    assert!(restore::way_back(&intent, &after.inventory, KNOWN).is_err());
 }
 
 #[test]
@@ -590,7 +595,7 @@ fn a_publication_takes_the_rows_along_and_back() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let intent = intent_of(&w, step, restore::without_content(change));
-    let back = restore::way_back(&intent, &after.inventory, true).unwrap();
+    let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
     assert_eq!(back.change.rows[0].after, change.rows[0].before);
     effect::apply(
         &mut after.inventory,
@@ -622,7 +627,7 @@ fn a_row_that_a_run_has_written_goes_again_on_the_way_back() {
     assert!(!intent.stays());
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let back = restore::way_back(&intent, &after.inventory, true).unwrap();
+    let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
     assert!(back.change.restart && back.change.health);
     effect::apply(
         &mut after.inventory,
@@ -805,6 +810,154 @@ fn a_restart_that_a_run_has_left_out_is_made_up_for() {
 }
 
 #[test]
+fn of_two_adapters_the_right_one_stays_and_the_other_is_told() {
+    let mut w = cluster();
+    let right = adapter(&mut w, "tars.tarsquerystat.QueryObj", MASTER).clone();
+    let old = AdapterRow {
+        adapter: "tars.tarsquerystat.NoTarsObjAdapter".to_owned(),
+        servant: Some("tars.tarsquerystat.NoTarsObj".to_owned()),
+        protocol: Some("not_tars".to_owned()),
+        ..right.clone()
+    };
+    let second = AdapterRow {
+        adapter: "tars.tarsquerystat.SecondAdapter".to_owned(),
+        endpoint: Some("tcp -h 10.0.0.1 -t 60000 -p 5".to_owned()),
+        ..right
+    };
+    // Whichever the database lists first.
+    list(&mut rows(&mut w).adapters).splice(0..0, [old, second]);
+    let plan = checked(&w);
+    assert!(plan.is_empty(), "{:#?}", plan.steps);
+    let told = disagreeing(&plan);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].2.contains("NoTarsObj, which") && told[0].2.contains("a second one for"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_adapter_that_bears_the_name_of_another_servant_is_its() {
+    let mut w = cluster();
+    let stat = adapter(&mut w, "tars.tarsstat.StatObj", MASTER);
+    stat.servant = Some("tars.tarsstat.Other".to_owned());
+    stat.endpoint = Some("ssl -h 10.0.0.1 -t 60000 -p 5".to_owned());
+    let plan = checked(&w);
+    let after = edited(&plan)[0].rows[0].after.clone().unwrap();
+    let endpoint = Cell::Text("ssl -h 10.0.0.1 -t 60000 -p 18293".to_owned());
+    assert!(after.contains(&("endpoint".to_owned(), endpoint)));
+    applied(&w);
+}
+
+#[test]
+fn a_running_service_on_a_further_host_gets_its_adapter_with_a_restart() {
+    let mut w = cluster();
+    list(&mut rows(&mut w).adapters).retain(|r| r.server != "tarsnotify" || r.node != SLAVE);
+    let plan = checked(&w);
+    let all = edited(&plan);
+    assert_eq!((all.len(), all[0].component), (1, Component::Tarsnotify));
+    assert!(all[0].reread && deployed(&plan).is_empty());
+    applied(&w);
+}
+
+#[test]
+fn what_is_set_active_and_does_not_run_is_started() {
+    let mut w = cluster();
+    facts(&mut w, Component::Tarsstat, &node(MASTER)).processes = Observed::Present(vec![]);
+    if let Some(host) = damage::host_of(&mut w, &node(MASTER))
+        && let Observed::Present(ports) = &mut host.ports
+    {
+        ports.remove(&18293);
+    }
+    let plan = checked(&w);
+    assert_eq!(
+        fields(&plan, Component::Tarsstat),
+        ["process: not running → running"]
+    );
+    assert!(matches!(
+        plan.steps[0].action,
+        Action::StartServer {
+            component: Component::Tarsstat,
+            ..
+        }
+    ));
+    applied(&w);
+    // Whoever stopped it knows why.
+    let mut stopped = w.clone();
+    row(&mut stopped, Component::Tarsstat, MASTER).setting = Some("inactive".to_owned());
+    assert!(checked(&stopped).is_empty());
+    // What cannot be seen is not down.
+    let mut unseen = w.clone();
+    facts(&mut unseen, Component::Tarsstat, &node(MASTER)).processes =
+        Observed::Unknown("no root".to_owned());
+    assert!(unseen.plan().is_empty());
+    // And nothing is started onto a port that somebody holds.
+    if let Some(host) = damage::host_of(&mut w, &node(MASTER))
+        && let Observed::Present(ports) = &mut host.ports
+    {
+        ports.insert(18293);
+    }
+    let plan = checked(&w);
+    assert!(plan.is_empty());
+    assert!(matches!(blocked(&plan)[0].1, Blocked::PortTakenOf { .. }));
+}
+
+#[test]
+fn half_a_program_goes_back_where_the_publication_failed() {
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    let plan = checked(&w);
+    let (step, change) = published(&plan)
+        .into_iter()
+        .find(|(_, c)| c.component == Component::Tarsstat)
+        .unwrap();
+    let intent = intent_of(&w, step, restore::without_content(change));
+    let mut torn = w.clone();
+    let half = tarsops_model::digest::Digest::of(b"half");
+    let own = facts(&mut torn, Component::Tarsstat, &node(MASTER));
+    if let Observed::Present(file) = &mut own.binary {
+        file.digest = half;
+    }
+    own.processes = Observed::Present(vec![]);
+    assert!(restore::way_back(&intent, &torn.inventory, KNOWN).is_err());
+    let failed = restore::Known {
+        failed: true,
+        ..KNOWN
+    };
+    let back = restore::way_back(&intent, &torn.inventory, failed).unwrap();
+    let file = &back.change.files[0];
+    assert_eq!(
+        (file.before, file.after),
+        (Some(half), change.files[0].before)
+    );
+    assert!(back.change.restart && back.change.health);
+}
+
+#[test]
+fn rows_that_somebody_has_changed_since_are_not_taken_back() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).protocol = Some("not_tars".to_owned());
+    let plan = checked(&w);
+    let step = plan
+        .steps
+        .iter()
+        .find(|s| matches!(&s.action, Action::ChangeAgent(c) if !c.rows.is_empty()));
+    let step = step.unwrap();
+    let Action::ChangeAgent(change) = &step.action else {
+        unreachable!()
+    };
+    let intent = intent_of(&w, step, restore::without_content(change));
+    let mut after = w.clone();
+    effect::apply(&mut after.inventory, &step.action);
+    assert!(restore::way_back(&intent, &after.inventory, KNOWN).is_ok());
+    adapter(&mut after, "tars.tarsstat.StatObj", MASTER).protocol = Some("http".to_owned());
+    assert!(matches!(
+        restore::way_back(&intent, &after.inventory, KNOWN),
+        Err(restore::NoWayBack::Moved(_))
+    ));
+}
+
+#[test]
 fn an_edit_of_other_rows_is_no_plan() {
     let mut w = cluster();
     adapter(&mut w, "tars.tarsstat.StatObj", MASTER).protocol = Some("not_tars".to_owned());
@@ -899,7 +1052,7 @@ fn what_did_not_run_is_stopped_again_on_the_way_back() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let intent = intent_of(&w, step, restore::without_content(change));
-    let back = restore::way_back(&intent, &after.inventory, true).unwrap();
+    let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
     assert!(back.change.restart && !back.change.health);
     assert!(
         !back

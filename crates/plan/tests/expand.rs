@@ -23,8 +23,14 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{FORMAT, Intent, way_back, without_content};
+use tarsops_plan::restore::{FORMAT, Intent, Known, way_back, without_content};
 use tarsops_plan::{checker, crontab};
+
+/// Registries can be asked, and what is taken back went well.
+const KNOWN: Known = Known {
+    asks: true,
+    failed: false,
+};
 
 /// The steps but the backup that comes before rows are written.
 fn ids(plan: &Plan) -> Vec<&str> {
@@ -670,7 +676,7 @@ proptest! {
             let action = match (&step.undo, intent) {
                 (Undo::Inverse { action }, _) => (**action).clone(),
                 (Undo::Restore, Some(intent)) => {
-                    let back = match way_back(intent, &now.inventory, true) {
+                    let back = match way_back(intent, &now.inventory, KNOWN) {
                         Ok(back) => back,
                         Err(why) => return Err(TestCaseError::fail(format!("{why}: {intent:#?}"))),
                     };

@@ -274,6 +274,16 @@ fn endpoints(
 fn rows(check: &mut Check<'_>) {
     let spec = check.spec();
     for (component, rules) in &spec.components {
+        let waits = rules.adapters.queue_timeout.map(|t| t.0);
+        if waits.is_some_and(|seconds| !(1..=1000).contains(&seconds)) {
+            let place = check.place(&format!("components/{component}/adapters/queue_timeout"));
+            check.say(
+                Rule::OutOfRange,
+                &place,
+                "a request may wait between one second and a thousand",
+                "write `1s` to `1000s`; the installer's is `60s`",
+            );
+        }
         let key = if rules.template.is_some() {
             "template"
         } else if rules.adapters != AdapterRules::default() {

@@ -425,8 +425,6 @@ act() {
     [ "$T_HEALTH" = 0 ] || start_it || { WHY="start.sh of $T_COMP failed: $(tail -n 1 "$S_DIR/start.err" 2>/dev/null)"; return 1; }
   fi
   if [ "$T_HEALTH" = 1 ]; then healthy "$T_NODEID" "$T_SETTLE" "$T_DEADLINE" || return 1; fi
-  # It runs with the rows that it has now.
-  [ "$T_RESTART" = 0 ] || rm -f "$B/restart.$T_COMP"
   cron_change || return 1
 }
 cron_change() {
@@ -562,7 +560,7 @@ prune() { # the newest runs are kept for `history` and `rollback`; payloads that
 back_or_stuck() { # a failed change: put the old one back, or leave it as the policy says
   case "$T_ON_FAILURE/$1" in
     stop/act) finish failed "$WHY; left as it is, as on_failure: stop says"; return ;;
-    # Whoever called puts back what lies elsewhere, and starts it once more.
+    # What it replaced has failed itself.
     caller/act) finish failed "$WHY"; return ;;
   esac
   u_why=$WHY

@@ -106,6 +106,15 @@ impl<'a> Evidence<'a> {
     }
 }
 
+/// Whether the package's file is not the one whose MD5 is known.
+#[must_use]
+pub fn is_damaged(evidence: &Evidence<'_>) -> bool {
+    let mut words = std::iter::once(evidence.task());
+    let mut notices = evidence.notices.iter().map(String::as_str);
+    let says = |words: &str| words.contains("md5 is not equal");
+    words.any(says) || notices.any(says)
+}
+
 /// Whether a node reports this of publications that go well, too.
 fn is_routine(words: &str) -> bool {
     matches!(words, "" | "stop" | "restart" | "download succ")
@@ -210,7 +219,7 @@ fn by_words(e: &Evidence<'_>, words: &str) -> Option<String> {
     // NodeServer/CommandPatch.cpp, download.
     } else if says("md5 is not equal") {
         format!(
-            "the package that {node} fetched is not the one that was uploaded (its MD5 differs): another package of {component} was published at the same time, or tarspatch's copy is damaged; apply again when nobody else publishes"
+            "the package that {node} fetched is not the one that was uploaded (its MD5 differs): another package of {component} was published at the same time, the disk of {node} is full, or the package's file is damaged, which the next apply uploads anew; see the disk, and apply again when nobody else publishes"
         )
     } else if says("preparePatchFile error") {
         if says("errno:") || says("imeout") {
@@ -239,7 +248,7 @@ fn by_words(e: &Evidence<'_>, words: &str) -> Option<String> {
         format!(
             "a publication of {component} on {node} was under way already: wait for it, and apply again"
         )
-    } else if says("ret:1002") || says("Timeout") || says("errno:-7") {
+    } else if says("et:1002") || says("Timeout") || says("TIMEOUT") || says("errno:-7") {
         format!(
             "{node} was busy or silent for longer than AdminRegistry waits; it may still carry the task out: look again in a minute before you repeat it"
         )
@@ -278,7 +287,7 @@ fn by_end(e: &Evidence<'_>) -> String {
             "the task says that it succeeded, and {node} still has another program: the archive had none of the name {component}, or the server's `exe_path` leads elsewhere; see its row"
         ),
         (_, Some(true)) => format!(
-            "the new {component} lies on {node} and does not come up: see its log in app_log/tars/{component} there"
+            "the new {component} does not come up on {node}: see its log in app_log/tars/{component} there"
         ),
         (Ended::Failed { .. }, _) => format!(
             "the task of {component} on {node} failed without a word that is known: see the logs of tarsAdminRegistry, and of tarsnode there"

@@ -206,6 +206,7 @@ impl World {
             publish: None,
             names: None,
             rows: vec![],
+            reread: false,
             settle: None,
         };
         let world = Self {

@@ -15,7 +15,7 @@ use tarsops_plan::database::backup;
 use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
-use tarsops_plan::restore::{Intent, way_back};
+use tarsops_plan::restore::{Intent, Known, way_back};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
@@ -56,7 +56,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let mut inventory = report.inventory.clone();
     // A publication goes on by itself when the run ends, and no script on the host takes it back.
     let published = |c: &Remembered| {
-        let publishes = |i: &Intent| i.change.publish.is_some();
+        let publishes = |i: &Intent| i.change.publish.is_some() || i.change.reread;
         c.intent.as_ref().is_some_and(publishes)
             && matches!(c.verdict.as_str(), "unfinished" | "failed" | "stuck")
     };
@@ -100,7 +100,11 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             ));
             continue;
         }
-        match way_back(intent, &inventory, context.desired().rpc != Rpc::Off) {
+        let known = Known {
+            asks: context.desired().rpc != Rpc::Off,
+            failed: change.verdict != "ok",
+        };
+        match way_back(intent, &inventory, known) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
             Ok(prepared) => {
                 crontab_is_back(&mut inventory, intent);

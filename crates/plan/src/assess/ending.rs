@@ -91,6 +91,7 @@ impl Work<'_> {
             publish: None,
             names: None,
             rows: vec![],
+            reread: false,
             settle: None,
             files: std::mem::take(&mut self.files),
         };
@@ -342,7 +343,7 @@ pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
         },
         Condition::Unfinished { run: None },
     ];
-    if change.publish.is_some() && change.folder == Folder::Keep {
+    if (change.publish.is_some() || change.reread) && change.folder == Folder::Keep {
         // What was published once has a program and no scripts: its tarsnode starts it.
     } else if change.component != Component::Tarsnode {
         out.push(Condition::Installed {

@@ -15,7 +15,7 @@ use tarsops_model::observed::Observed;
 use super::{framework, row};
 use crate::action::{Cell, RowEdit, Table};
 use crate::drift::FieldChange;
-use crate::expansion::{adapter_row, after, is_placed, is_servant, readable};
+use crate::expansion::{adapter_name, adapter_row, after, is_placed, readable};
 use crate::input::PlanInput;
 use crate::report::Blocked;
 
@@ -28,8 +28,8 @@ pub(crate) struct Work {
 }
 
 /// Compares the rows of `component` on `node` with its release and the spec. Nothing where they
-/// cannot be read, or where it has none. Missing adapters are left out where `written` by another
-/// step.
+/// cannot be read, or where it has none. `runs` says whether it does; none where it comes and another
+/// step writes what is missing.
 pub(crate) fn compare(
     input: &PlanInput<'_>,
     component: Component,
@@ -37,7 +37,7 @@ pub(crate) fn compare(
     spec: &Host,
     server: &Server,
     host: &HostFacts,
-    written: bool,
+    runs: Option<bool>,
 ) -> Work {
     let mut work = Work::default();
     let Ok((_, servers, adapters)) = readable(input) else {
@@ -53,10 +53,9 @@ pub(crate) fn compare(
         })
         .collect();
     let wanted = component.servants_in(server.version);
-    let of = |servant: &str| adapters.iter().find(|r| is_of(r, servant)).copied();
-    // What can be placed on a further framework host has its adapters from there.
-    let placed = is_placed(component);
-    if placed && wanted.iter().any(|(servant, _)| of(servant).is_none()) {
+    // What can be placed on a further framework host, and does not run, has its adapters from there.
+    let lacks = |(servant, port): &(&str, u16)| of_servant(&adapters, servant, *port).is_none();
+    if is_placed(component) && runs != Some(true) && wanted.iter().any(lacks) {
         return work;
     }
     work.template(own, server);
@@ -65,9 +64,9 @@ pub(crate) fn compare(
         asked.is_some_and(|asked| asked.answer.is_alive())
     };
     for (servant, port) in wanted {
-        let moves = match of(servant) {
+        let moves = match of_servant(&adapters, servant, port) {
             Some(found) => work.adapter(found, (component, servant, port), spec, server),
-            None if written => false,
+            None if runs.is_none() => false,
             None => {
                 work.added(component, (servant, port), node, spec, server);
                 true
@@ -84,6 +83,30 @@ pub(crate) fn compare(
     work
 }
 
+/// The adapter of a servant among those of its server: the one that is for it, at its port if there
+/// are several; or the one that was under another release's name; or the one that bears its name.
+pub(crate) fn of_servant<'a>(
+    all: &[&'a AdapterRow],
+    servant: &str,
+    port: u16,
+) -> Option<&'a AdapterRow> {
+    let at_port = |r: &&&AdapterRow| {
+        let endpoint = r.endpoint.as_deref().unwrap_or_default();
+        after(endpoint, "-p").and_then(|p| p.parse().ok()) == Some(port)
+    };
+    let for_it = |name: &str| -> Option<&'a AdapterRow> {
+        let mut own = all.iter().filter(|r| r.servant.as_deref() == Some(name));
+        let first = own.clone().next();
+        own.find(at_port).or(first).copied()
+    };
+    let renamed = || for_it(Component::renamed(servant)?);
+    let named = || {
+        let name = adapter_name(servant);
+        all.iter().find(|r| r.adapter == name).copied()
+    };
+    for_it(servant).or_else(renamed).or_else(named)
+}
+
 /// The port from which the edits move a servant to `port`, if they do.
 pub(crate) fn port_before(edits: &[RowEdit], port: u16) -> Option<u16> {
     let port_in = |columns: &Option<Vec<(String, Cell)>>| {
@@ -96,12 +119,6 @@ pub(crate) fn port_before(edits: &[RowEdit], port: u16) -> Option<u16> {
         .iter()
         .find(|edit| port_in(&edit.after) == Some(port))?;
     port_in(&moved.before)
-}
-
-/// Whether an adapter is that of a servant, under whatever name it had in its release.
-fn is_of(row: &AdapterRow, servant: &str) -> bool {
-    let found = row.servant.as_deref();
-    found.is_some_and(|found| is_servant(found, servant))
 }
 
 /// `StatObj` of `tars.tarsstat.StatObj`.
@@ -181,8 +198,10 @@ impl Work {
             if moves {
                 field("port", after(endpoint, "-p").unwrap_or("none"), &wanted);
             }
-            let host = if elsewhere {
+            if elsewhere {
                 field("address", at, &ip);
+            }
+            let host = if elsewhere || at.is_empty() {
                 ip.as_str()
             } else {
                 at

@@ -251,7 +251,10 @@ pub(super) fn start(
     found: &mut Vec<Violation>,
 ) {
     let mut say = |what: &str| found.push(violation(&step.id, what));
-    if step.stage != Stage::Expansion || step.sign != Sign::Add {
+    // One that is set active and does not run is started where it is, and stays.
+    let again = step.stage == Stage::BasicServices && step.sign == Sign::Change;
+    let own = step.stage == Stage::Expansion && step.sign == Sign::Add;
+    if !own && !(again && component.is_basic()) {
         say("it stands in another stage than its action");
     }
     if step.resource != ResourceId::Server(component, at.clone()) {
@@ -266,7 +269,8 @@ pub(super) fn start(
             node: at.clone(),
         }),
     };
-    if step.undo != back {
+    let stays = matches!(step.undo, Undo::Irreversible { .. });
+    if if again { !stays } else { step.undo != back } {
         say("its way back is not to stop it");
     }
     let runs = |c: &Condition| matches!(c, Condition::ServerRuns { component: of, digest: Some(_), .. } if *of == component);

@@ -116,7 +116,7 @@ fn is_right(
             let host = word("-h").is_some_and(|at| {
                 at == ip.to_string() || at == "0.0.0.0" || crate::expansion::is_placed(component)
             });
-            words.first() == Some(&"tcp") && port && host
+            matches!(words.first(), Some(&("tcp" | "udp" | "ssl"))) && port && host
         }
         (Table::TAdapterConf, column, Cell::Number(number)) => {
             let mut said = server.rows.of_adapter().into_iter();

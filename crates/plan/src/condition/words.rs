@@ -24,9 +24,6 @@ impl fmt::Display for Condition {
             Self::Listens => f.write_str("its port listens"),
             Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
             Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
-            Self::RestartDone { component } => {
-                write!(f, "{component} was started anew since its rows changed")
-            }
             Self::LabelsKept { labels: Some(_) } => f.write_str("it keeps labels of its row"),
             Self::LabelsKept { labels: None } => f.write_str("it keeps no labels"),
             Self::Component { component, runs } => {

@@ -10,7 +10,8 @@ use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use super::{Finding, Grade, Name};
-use crate::expansion::{after, is_placed, is_servant, readable};
+use crate::basic::rows::of_servant;
+use crate::expansion::{after, is_placed, readable};
 use crate::input::PlanInput;
 use crate::servers::{self, BASIC};
 
@@ -94,8 +95,7 @@ fn differences(
     let protocol = component.protocol_in(version);
     let mut said = Vec::new();
     for (servant, port) in &wanted {
-        let named = |r: &&&AdapterRow| r.servant.as_deref().is_some_and(|s| is_servant(s, servant));
-        let Some(row) = own.iter().find(named) else {
+        let Some(row) = of_servant(own, servant, *port) else {
             // One that can be placed is written by a step of the same plan.
             if !is_placed(component) {
                 said.push(format!("{servant} has no adapter"));
@@ -132,17 +132,23 @@ fn superfluous(
     own: &[&AdapterRow],
 ) -> Vec<String> {
     let wanted = component.servants_in(version);
+    // A second one for the same servant is too many, too.
+    let used: Vec<&AdapterRow> = wanted
+        .iter()
+        .filter_map(|(servant, port)| of_servant(own, servant, *port))
+        .collect();
     own.iter()
-        .filter(|row| {
-            let servant = row.servant.as_deref().unwrap_or_default();
-            !wanted.iter().any(|(name, _)| is_servant(servant, name))
-        })
+        .filter(|row| !used.iter().any(|other| std::ptr::eq(*other, **row)))
         .map(|row| {
             let servant = row.servant.as_deref().unwrap_or("no servant");
-            format!(
-                "the adapter {} is for {servant}, which {component} {version} does not have",
-                row.adapter
-            )
+            let adapter = &row.adapter;
+            if wanted.iter().any(|(name, _)| *name == servant) {
+                format!("the adapter {adapter} is a second one for {servant}")
+            } else {
+                format!(
+                    "the adapter {adapter} is for {servant}, which {component} {version} does not have"
+                )
+            }
         })
         .collect()
 }

@@ -241,7 +241,7 @@ impl Draft {
 
 /// Whether the host's own script does the step.
 fn is_scripted(step: &Step) -> bool {
-    matches!(&step.action, Action::ChangeAgent(change) if change.publish.is_none())
+    matches!(&step.action, Action::ChangeAgent(change) if change.publish.is_none() && !change.reread)
 }
 
 const fn rank(role: Role) -> u8 {

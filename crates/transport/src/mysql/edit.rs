@@ -26,8 +26,8 @@ pub struct Edition {
 /// What came of changing rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edited {
-    /// All of them say what they shall; so many were changed.
-    Done(u64),
+    /// All of them say what they shall; whether each was changed.
+    Done(Vec<bool>),
     /// One says something else by now, and none was changed.
     Moved(String),
 }
@@ -205,14 +205,14 @@ async fn edit_all(
 ) -> Result<Edited, mysql_async::Error> {
     bound_waits(conn, deadline).await?;
     let mut transaction = conn.start_transaction(TxOpts::default()).await?;
-    let mut count = 0;
+    let mut all_changed = Vec::with_capacity(all.len());
     for (edition, ((statement, values), (look, key))) in all.iter().zip(statements) {
         transaction
             .exec_drop(statement, Params::Positional(values))
             .await?;
-        let changed = transaction.affected_rows();
-        count += changed;
-        if changed > 0 {
+        let changed = transaction.affected_rows() > 0;
+        all_changed.push(changed);
+        if changed {
             continue;
         }
         let found: Option<u64> = transaction
@@ -227,7 +227,7 @@ async fn edit_all(
         }
     }
     transaction.commit().await?;
-    Ok(Edited::Done(count))
+    Ok(Edited::Done(all_changed))
 }
 
 #[cfg(test)]

@@ -120,6 +120,31 @@ impl Access {
         }
     }
 
+    /// Has a package that cannot be published be known under no MD5 any more; its row stays.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`].
+    pub async fn spoil_patch(
+        &self,
+        component: Component,
+        id: i64,
+        deadline: Duration,
+    ) -> Result<(), DatabaseError> {
+        let until = Instant::now() + deadline;
+        let (mut conn, _) = self.connect(deadline).await?;
+        let writing = async {
+            super::bound_waits(&mut conn, deadline).await?;
+            conn.exec_drop(
+                "UPDATE db_tars.t_server_patchs SET md5 = '' WHERE id = ? AND server = ?",
+                (id, server_of(component)),
+            )
+            .await
+        };
+        self.within(until, writing).await?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(())
+    }
+
     /// What was reported of a server on a node within the last `within`, newest first. Answers to
     /// `tars.viewversion` are left out: each such question adds one.
     ///
