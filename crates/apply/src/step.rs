@@ -20,7 +20,7 @@ use tarsops_plan::restore::{FORMAT, Intent, without_content};
 use tarsops_transport::Remote;
 
 use crate::execute::{Progress, Run, take_one_back};
-use crate::gate::{Gate, Held, follow, pass_gate};
+use crate::gate::{Gate, Watched, follow, pass_gate};
 use crate::labels;
 use crate::records;
 use crate::scripts::{self, CrontabAfter, Launch, Mode};
@@ -232,7 +232,7 @@ async fn walk(
         | Action::RestoreTemplate { .. } => {}
         Action::ChangeAgent(change) => {
             let began = Instant::now();
-            let held = std::sync::Mutex::new(Held::default());
+            let watched = Watched::default();
             if let Some(labels) = &labels {
                 labels::keep(&*remote, &install, labels)
                     .await
@@ -307,12 +307,12 @@ async fn walk(
                 let policy = &run.desired.policy;
                 let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + settle + GRACE);
-                pass_gate(run, until, settle, &held, gate).await?;
+                pass_gate(policy.deadline, until.into(), settle, &watched, gate).await?;
                 Ok(())
             };
             let passed: Result<(), Verdict> = tokio::select! {
                 passed = rest => passed,
-                never = follow(run, node, change, &wanted, settle, &held) => match never {},
+                never = follow(run, node, change, &wanted, settle, &watched) => match never {},
             };
             passed?;
             if let Some(labels) = &labels {
