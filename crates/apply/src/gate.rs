@@ -4,7 +4,8 @@
 //! It takes no decision beyond that: what is wanted stands in the plan, and whether a host goes back
 //! is the step's affair.
 
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::FrameworkFacts;
@@ -13,8 +14,11 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::AgentChange;
 use tarsops_plan::condition::{Condition, Truth};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::execute::Run;
+use crate::pause::{LONGEST, Pause};
 use crate::step::Verdict;
 
 /// What the framework said of a step after its host was content.
@@ -38,9 +42,19 @@ impl Gate {
     }
 }
 
+/// What the one who asks and the one who waits tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    held: Mutex<Held>,
+    /// The host is content: whoever waits wants an answer now.
+    entered: Notify,
+    /// A question has been answered.
+    heard: Notify,
+}
+
 /// For how long the framework has been content with a node.
-#[derive(Default)]
-pub(crate) struct Held {
+#[derive(Debug, Default)]
+struct Held {
     since: Option<Instant>,
     /// When the last question was asked to which it said so: time in which nobody answers is none
     /// in which it was content.
@@ -71,8 +85,7 @@ impl Held {
     }
 }
 
-/// The most between two questions to the framework, and the least.
-const QUESTION: Duration = Duration::from_secs(1);
+/// The least between two questions to the framework.
 const LEAST: Duration = Duration::from_millis(50);
 
 /// Asks the framework over and over, until it is dropped.
@@ -82,10 +95,9 @@ pub(crate) async fn follow(
     change: &AgentChange,
     wanted: &[Condition],
     settle: Duration,
-    held: &std::sync::Mutex<Held>,
+    watched: &Watched,
 ) -> std::convert::Infallible {
-    loop {
-        let asked = Instant::now();
+    ask(settle, watched, async || {
         let inventory = Inventory {
             framework: match (&change.registry, change.component) {
                 (_, Component::Tarsnode) => run.watch.node(node).await,
@@ -104,23 +116,49 @@ pub(crate) async fn follow(
             },
             ..Inventory::default()
         };
-        let truth = wanted
+        wanted
             .iter()
             .map(|c| c.eval(node, &inventory))
             .find(|t| *t != Truth::Holds)
-            .unwrap_or(Truth::Holds);
+            .unwrap_or(Truth::Holds)
+    })
+    .await
+}
+
+/// Asks `question` over and over. A question is a few calls over connections that stand, so it is asked
+/// again soon where an answer may be about to come: after the last one was another than before, and
+/// once the host is content. Else ever less often, up to once a second.
+async fn ask(
+    settle: Duration,
+    watched: &Watched,
+    question: impl AsyncFn() -> Truth,
+) -> std::convert::Infallible {
+    let mut pause = Pause::default();
+    let mut was = None;
+    loop {
+        let asked = Instant::now();
+        let truth = question().await;
+        let content = truth == Truth::Holds;
+        if was.replace(content) != Some(content) {
+            pause = Pause::default();
+        }
         let due = {
-            let mut held = held
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut held = watched.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.take(truth, asked);
             held.since.map(|s| s + settle).filter(|due| asked < *due)
         };
-        let nap = due.map_or(QUESTION, |due| {
-            let left = due.saturating_duration_since(Instant::now());
-            left.clamp(LEAST, QUESTION)
-        });
-        tokio::time::sleep(nap).await;
+        watched.heard.notify_one();
+        let nap = due.map_or_else(
+            || pause.next(),
+            |due| {
+                let left = due.saturating_duration_since(Instant::now());
+                left.clamp(LEAST, LONGEST)
+            },
+        );
+        tokio::select! {
+            () = tokio::time::sleep(nap) => {}
+            () = watched.entered.notified() => pause = Pause::default(),
+        }
     }
 }
 
@@ -141,21 +179,21 @@ fn together(
 }
 
 /// Waits until the framework has been content for the settle time. What it cannot say leaves the
-/// host as it is: a database that is down is no reason to stop a tarsnode that works.
+/// host as it is: a database that is down is no reason to stop a tarsnode that works. `limit` is the
+/// deadline, in seconds, as it is told.
 pub(crate) async fn pass_gate(
-    run: &Run<'_>,
+    limit: u64,
     until: Instant,
     settle: Duration,
-    held: &std::sync::Mutex<Held>,
+    watched: &Watched,
     gate: &mut Gate,
 ) -> Result<(), Verdict> {
     // What was asked before the host was content may have been answered of what ran before.
     let entered = Instant::now();
+    watched.entered.notify_one();
     loop {
         let (passed, why, last) = {
-            let now = held
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let now = watched.held.lock().unwrap_or_else(PoisonError::into_inner);
             let passed = now.since.zip(now.heard);
             let passed =
                 passed.is_some_and(|(since, heard)| heard >= since + settle && heard >= entered);
@@ -164,8 +202,7 @@ pub(crate) async fn pass_gate(
         if passed {
             return Ok(());
         }
-        if Instant::now() > until {
-            let limit = run.desired.policy.deadline;
+        if Instant::now() >= until {
             return Err(match why {
                 Some(Truth::Fails(why)) => {
                     let why = format!("the host is content, and after {limit} s {why}");
@@ -182,6 +219,79 @@ pub(crate) async fn pass_gate(
                 )),
             });
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Late or not at all: what counts then is that the time is over.
+        let _ = tokio::time::timeout_at(until, watched.heard.notified()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What the framework says that many milliseconds after the beginning.
+    fn says(content: bool) -> Truth {
+        if content {
+            Truth::Holds
+        } else {
+            Truth::Fails("it is inactive".to_owned())
+        }
+    }
+
+    /// Milliseconds until the gate is passed by a host that is content after `host` of them, the
+    /// framework answering `content`, and how many questions that took; `None` where it is not.
+    async fn passed(
+        host: u64,
+        settle: Duration,
+        content: impl Fn(u64) -> bool,
+    ) -> (Option<u64>, usize) {
+        let began = Instant::now();
+        let since = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (watched, asked) = (Watched::default(), std::cell::Cell::new(0));
+        let question = async || {
+            asked.set(asked.get() + 1);
+            let answer = says(content(since()));
+            // A call takes its time.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            answer
+        };
+        let wait = async {
+            tokio::time::sleep(Duration::from_millis(host)).await;
+            let until = Instant::now() + SECOND * 20;
+            pass_gate(20, until, settle, &watched, &mut Gate::default()).await
+        };
+        let passed = tokio::select! {
+            passed = wait => passed,
+            never = ask(settle, &watched, question) => match never {},
+        };
+        (passed.is_ok().then(since), asked.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gate_is_passed_soon_after_everybody_is_content() {
+        // It ran before, is down from 300 to 900, and the host is content at 1000.
+        let restarted = |at| !(300..900).contains(&at);
+        let (took, questions) = passed(1000, Duration::ZERO, restarted).await;
+        assert!(took.is_some_and(|t| t <= 1100), "{took:?}");
+        assert!(questions <= 12, "{questions}");
+        // The framework follows after the host.
+        let (took, _) = passed(1000, Duration::ZERO, |at| at >= 1250).await;
+        assert!(took.is_some_and(|t| t <= 1500), "{took:?}");
+        // Long after the beginning it is still asked at once, and not once a second.
+        let (took, questions) = passed(30_400, Duration::ZERO, |at| at > 30_450).await;
+        assert!(took.is_some_and(|t| t <= 30_700), "{took:?}");
+        assert!(questions <= 40, "{questions}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settling_is_waited_for_and_what_breaks_it_begins_it_anew() {
+        let (took, _) = passed(1000, 3 * SECOND, |at| at >= 500).await;
+        assert!(took.is_some_and(|t| (3500..3800).contains(&t)), "{took:?}");
+        let (took, _) = passed(1000, 3 * SECOND, |at| !(2100..3300).contains(&at)).await;
+        assert!(took.is_some_and(|t| (6300..7500).contains(&t)), "{took:?}");
+        // What was said while the host was at work is of what ran before.
+        let (took, _) = passed(1000, Duration::ZERO, |at| at < 990).await;
+        assert_eq!(took, None);
     }
 }

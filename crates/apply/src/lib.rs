@@ -23,6 +23,7 @@ pub mod journal;
 mod labels;
 pub mod lease;
 mod locators;
+mod pause;
 pub mod publish;
 mod records;
 mod rows;

@@ -29,6 +29,7 @@ use tarsops_plan::restore::Intent;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::execute::{Progress, Run};
+use crate::pause::Pause;
 use crate::records;
 use crate::step::{StepEnd, Verdict, holds, intent_of, look_at_one, reach};
 
@@ -351,6 +352,7 @@ fn is_untouched(
 async fn ready(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
     let patch = run.desired.patch();
+    let mut pause = Pause::default();
     loop {
         let seen = Inventory {
             framework: run.watch.node(node).await,
@@ -380,7 +382,7 @@ async fn ready(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(
         if Instant::now() > until {
             return Err(why);
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        pause.wait().await;
     }
 }
 

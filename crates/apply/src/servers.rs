@@ -15,9 +15,10 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 
 use crate::execute::{Order, Progress, Run};
+use crate::pause::Pause;
 use crate::step::{StepEnd, Verdict, holds, ready};
 
-/// Between two looks.
+/// Between two looks at the host.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long what AdminRegistry refused may take to come true all the same.
 const GRACE: Duration = Duration::from_secs(15);
@@ -91,6 +92,7 @@ async fn look(run: &Run<'_>, node: &NodeName, component: Component) -> Result<In
 /// seconds, and orders to one that has not are never answered.
 pub(crate) async fn connected(run: &Run<'_>, node: &NodeName) -> Result<(), Verdict> {
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
+    let mut pause = Pause::default();
     loop {
         let seen = Inventory {
             framework: run.watch.node(node).await,
@@ -103,7 +105,7 @@ pub(crate) async fn connected(run: &Run<'_>, node: &NodeName) -> Result<(), Verd
         if Instant::now() > until {
             return Err(Verdict::NotStarted(why));
         }
-        tokio::time::sleep(PAUSE).await;
+        pause.wait().await;
     }
 }
 

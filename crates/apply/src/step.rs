@@ -21,7 +21,7 @@ use tarsops_plan::restore::{FORMAT, Intent, without_content};
 use tarsops_transport::Remote;
 
 use crate::execute::{Progress, Run, take_one_back};
-use crate::gate::{Gate, Held, follow, pass_gate};
+use crate::gate::{Gate, Watched, follow, pass_gate};
 use crate::labels;
 use crate::records;
 use crate::scripts::{self, CrontabAfter, Launch, Mode};
@@ -242,7 +242,7 @@ async fn walk(
         | Action::RestoreTemplate { .. } => {}
         Action::ChangeAgent(change) => {
             let began = Instant::now();
-            let held = std::sync::Mutex::new(Held::default());
+            let watched = Watched::default();
             if let Some(labels) = &labels {
                 labels::keep(&*remote, &install, labels)
                     .await
@@ -322,7 +322,7 @@ async fn walk(
                 let policy = &run.desired.policy;
                 let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + settle + GRACE);
-                pass_gate(run, until, settle, &held, gate).await?;
+                pass_gate(policy.deadline, until.into(), settle, &watched, gate).await?;
                 if change.publish.is_some() || change.reread {
                     // No script of ours has watched the process: another publication may have come.
                     see(run, node, component, &local).await.map_err(|verdict| {
@@ -336,7 +336,7 @@ async fn walk(
             };
             let passed: Result<(), Verdict> = tokio::select! {
                 passed = rest => passed,
-                never = follow(run, node, change, &wanted, settle, &held) => match never {},
+                never = follow(run, node, change, &wanted, settle, &watched) => match never {},
             };
             passed?;
             if let Some(labels) = &labels {

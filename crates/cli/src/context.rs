@@ -402,15 +402,20 @@ impl Context {
         report
     }
 
-    /// Makes the plan for what was seen and has it checked.
-    pub fn plan(&self, report: &Report) -> Result<Plan> {
-        let input = PlanInput {
+    /// All that may be known where something is planned, after a look.
+    pub fn input<'a>(&'a self, report: &'a Report) -> PlanInput<'a> {
+        PlanInput {
             desired: self.desired(),
             inventory: &report.inventory,
             catalog: self.store.catalog(),
             scope: &self.scope,
             now: report.inventory.observed_at,
-        };
+        }
+    }
+
+    /// Makes the plan for what was seen and has it checked.
+    pub fn plan(&self, report: &Report) -> Result<Plan> {
+        let input = self.input(report);
         let plan = make_plan(&input);
         if let Err(found) = checker::check(&plan, &input) {
             return Err(Failure::new("the plan does not pass its own check; nothing was changed")

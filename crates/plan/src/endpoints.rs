@@ -146,6 +146,26 @@ impl Endpoints {
         })
     }
 
+    /// Whether a servant of which `batch` takes an endpoint already would have none that answers while
+    /// `step` runs with it.
+    pub(crate) fn all_go(&self, batch: &[Step], step: &Step) -> bool {
+        let own = component_of(step);
+        let others = batch.iter().filter(|other| component_of(other) == own);
+        if own.is_none() || others.clone().next().is_none() {
+            return false;
+        }
+        // One that is not known to answer is on its way back, too: it counts for nothing, and what
+        // lives waits for it.
+        let mut down: BTreeMap<usize, usize> = BTreeMap::new();
+        for servant in others.chain([step]).flat_map(|s| self.taken(s)) {
+            *down.entry(servant).or_default() += 1;
+        }
+        down.is_empty()
+            || down
+                .into_iter()
+                .any(|(servant, count)| count >= self.servants[servant].1)
+    }
+
     /// The lowest point of every servant that the steps touch.
     pub(crate) fn lows(&self, steps: &[Step]) -> Vec<Low> {
         let mut lows: BTreeMap<usize, (usize, Vec<String>)> = BTreeMap::new();
@@ -193,6 +213,14 @@ impl Endpoints {
                 during,
             })
             .collect()
+    }
+}
+
+/// The component that a step changes.
+fn component_of(step: &Step) -> Option<Component> {
+    match &step.action {
+        Action::ChangeAgent(change) => Some(change.component),
+        _ => None,
     }
 }
 

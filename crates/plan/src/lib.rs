@@ -19,6 +19,7 @@
 //! | [`report`] | typed reasons for what the plan does not do |
 //! | [`checker`] | an independent look at a whole plan |
 //! | [`restore`] | the way back from an earlier change |
+//! | [`back`] | which of those are made at the same time |
 //! | [`memory`] | the same for the database |
 //! | [`effect`] | what an action does to an inventory |
 //! | [`render`] | the plan as text |
@@ -26,6 +27,7 @@
 
 pub mod action;
 pub mod assess;
+pub mod back;
 mod basic;
 pub mod checker;
 pub mod condition;

@@ -4,16 +4,19 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use support::core::{ask_for, facts, publishing, world};
 use support::framework::{framework, list, rows};
 use support::{World, damage};
 use tarsops_model::component::Component;
-use tarsops_model::desired::{Resource, RowSettings, Rpc, SecretRef, Web};
+use tarsops_model::desired::{Count, Resource, RowSettings, Rpc, SecretRef, Web};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, AgentChange, Cell, Folder, NewServers, Table, Via};
+use tarsops_plan::back::batches;
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect;
@@ -1117,4 +1120,103 @@ fn a_template_that_is_missing_is_told_before() {
             .all(|(_, c)| c.component != Component::Tarslog)
     );
     assert_eq!(published(&plan).len(), 8);
+}
+
+/// The way back of everything that was published, slave first, in the batches in which it is made.
+fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
+    let plan = checked(w);
+    let mut all = published(&plan);
+    all.sort_by_key(|(_, c)| c.node.as_str() == MASTER);
+    let steps: Vec<Step> = all
+        .into_iter()
+        .map(|(step, change)| {
+            let mut seen = after.clone();
+            effect::apply(&mut seen.inventory, &step.action);
+            let intent = intent_of(w, step, restore::without_content(change));
+            let back = restore::way_back(&intent, &seen.inventory, KNOWN).unwrap();
+            Step {
+                action: Action::ChangeAgent(Box::new(back.change)),
+                ..step.clone()
+            }
+        })
+        .collect();
+    let count = steps.len();
+    let batches: Vec<Vec<(Component, String)>> = batches(&after.input(), steps)
+        .into_iter()
+        .map(|batch| batch.iter().map(place).collect())
+        .collect();
+    assert_eq!(batches.iter().flatten().count(), count);
+    for batch in &batches {
+        let hosts: BTreeSet<&String> = batch.iter().map(|(_, at)| at).collect();
+        assert_eq!(hosts.len(), batch.len(), "a host twice: {batch:?}");
+    }
+    batches
+}
+
+fn place(step: &Step) -> (Component, String) {
+    match &step.action {
+        Action::ChangeAgent(c) => (c.component, c.node.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether some batch has more than one node of the service.
+fn together(batches: &[Vec<(Component, String)>], component: Component) -> bool {
+    let own = |batch: &Vec<_>| batch.iter().filter(|(c, _)| *c == component).count();
+    batches.iter().any(|batch| own(batch) > 1)
+}
+
+#[test]
+fn services_of_different_hosts_go_back_together_and_never_all_of_one() {
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    // Six on the master and three on the slave: no host waits for the other one.
+    let all = back(&w, &w);
+    let sizes: Vec<usize> = all.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [2, 2, 2, 1, 1, 1], "{all:?}");
+    assert!(BASIC.iter().all(|c| !together(&all, *c)), "{all:?}");
+
+    // As the spec places them, where the rows cannot be read.
+    let mut blind = w.clone();
+    rows(&mut blind).servers = Observed::Unknown("no privilege".to_owned());
+    let all = back(&w, &blind);
+    assert!(BASIC.iter().all(|c| !together(&all, *c)), "{all:?}");
+
+    // One at a time where the spec says so.
+    w.desired.policy.max_parallel = Count::Number(1);
+    assert_eq!(back(&w, &w).len(), 9);
+}
+
+#[test]
+fn what_lives_of_a_service_waits_for_what_is_down() {
+    let mut w = cluster();
+    ask_for(&mut w, "3.0.18");
+    let mut after = w.clone();
+    let service = Component::Tarsnotify;
+    let key = format!("{}@{SLAVE}", service.servants()[0].0);
+    let asked = framework(&mut after).servants.get_mut(&key).unwrap();
+    asked.answer = Answer::Refused;
+    let all = back(&w, &after);
+    assert!(!together(&all, service), "{all:?}");
+    let at = |node: &str| {
+        let own = (service, node.to_owned());
+        all.iter().position(|batch| batch.contains(&own)).unwrap()
+    };
+    assert!(at(SLAVE) < at(MASTER), "{all:?}");
+}
+
+#[test]
+fn of_three_endpoints_two_go_back_together() {
+    let mut w = cluster();
+    let (service, third) = (Component::Tarsnotify, "10.0.0.3");
+    support::core::place(&mut w, service, &node(third), third.parse().unwrap());
+    ask_for(&mut w, "3.0.18");
+    let all = back(&w, &w);
+    let own: Vec<usize> = all
+        .iter()
+        .map(|batch| batch.iter().filter(|(c, _)| *c == service).count())
+        .filter(|count| *count > 0)
+        .collect();
+    assert_eq!(own.iter().sum::<usize>(), 3);
+    assert_eq!(own.iter().max(), Some(&2), "{all:?}");
 }

@@ -9,9 +9,10 @@
 say() { printf '%s\n' "$*"; P_LINES=$((P_LINES + 1)); }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# One line of base64 of standard input.
+# One line of base64 of standard input. P_WHOLE: whether base64 can do that by itself.
 enc() {
-  if has base64; then base64 | tr -d '\n'
+  if [ "$P_WHOLE" = 1 ]; then base64 -w0
+  elif has base64; then base64 | tr -d '\n'
   elif has openssl; then openssl base64 -A
   else od -An -v -tx1 | tr -d ' \n' | sed 's/^/hex:/'
   fi
@@ -31,7 +32,7 @@ text() { # text KEY FILE: content, mode and owner of a small file, or why not
   say "$1 text $3 $4 ${t_body:--}"
 }
 hash_now() { # sha256 of a file, with the fastest tool there is
-  if has openssl; then openssl dgst -sha256 -r "$1" 2>/dev/null | cut -d' ' -f1
+  if has openssl; then h_d=$(openssl dgst -sha256 -r "$1" 2>/dev/null); printf '%s\n' "${h_d%% *}"
   elif has sha256sum; then sha256sum "$1" 2>/dev/null | cut -d' ' -f1
   elif has shasum; then shasum -a 256 "$1" 2>/dev/null | cut -d' ' -f1
   elif has busybox; then busybox sha256sum "$1" 2>/dev/null | cut -d' ' -f1
@@ -39,8 +40,12 @@ hash_now() { # sha256 of a file, with the fastest tool there is
 }
 # Digest of a file, remembered under its identity. The same inode is read once per look.
 digest() { # digest FILE → $D
-  D=; d_key=$(stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null | tr ' ' '_')
+  D=; d_key=$(stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
   [ -n "$d_key" ] || return 1
+  d_file=$1
+  # Its words, joined by underscores.
+  set -f; d_ifs=$IFS; set -- $d_key; IFS=_; d_key="$*"; IFS=$d_ifs; set +f
+  set -- "$d_file"
   case "$P_SEEN" in *"|$d_key="*) D=${P_SEEN##*"|$d_key="}; D=${D%%|*}; return 0 ;; esac
   if [ "$P_REHASH" = 0 ] && [ -r "$P_MEMO" ]; then
     while read -r d_k d_v; do
@@ -58,16 +63,31 @@ digest() { # digest FILE → $D
 "
 }
 
+# Whether a process has another root than we, so far as that can be told: a container on this host may
+# hold an installation under the same path.
+foreign() { # foreign PID
+  f_at=${p_stats##*"/proc/$1/root/ "}
+  [ "$f_at" != "$p_stats" ] && [ "${f_at%% *}" != "$p_rootid" ]
+}
+owner() { # owner PID → $p_who, nothing where it is gone
+  p_who=
+  case "$p_stats" in *"/proc/$1 "*) p_who=${p_stats##*"/proc/$1 "}; p_who=${p_who#* }; p_who=${p_who%%"
+"*} ;; esac
+}
+
 probe() {
   P_LINES=0 P_SEEN='' P_FRESH='' P_KEEP='' P_REMEMBERED=0
   LC_ALL=C; export LC_ALL
   PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  P_WHOLE=0; [ "$(printf x | base64 -w0 2>/dev/null)" != eA== ] || P_WHOLE=1
   P_TARS=$P_INSTALL/tars P_BASE=$P_INSTALL/.tarsops
   P_MEMO=$P_BASE/digests
   say "tarsops-probe/1 $P_NONCE"
   say "clock $(date +%s)"
-  p_user=$(id -un 2>/dev/null || id -u)
-  p_root=0; [ "$(id -u)" = 0 ] && p_root=1
+  p_uid=$(id -u)
+  p_user=$(id -un 2>/dev/null || printf '%s\n' "$p_uid")
+  p_root=0; [ "$p_uid" = 0 ] && p_root=1
+  p_known=0; id -u "$P_RUN_USER" >/dev/null 2>&1 && p_known=1
   say "user $p_user $p_root"
   say "hostname $(uname -n | enc)"
   p_mid=${TARSOPS_MACHINE_ID:-/etc/machine-id}
@@ -85,7 +105,7 @@ probe() {
     if has "$p_t"; then say "tool $p_t 1"; else say "tool $p_t 0"; fi
   done
 
-  if id -u "$P_RUN_USER" >/dev/null 2>&1; then say "run-user 1"; else say "run-user 0"; fi
+  say "run-user $p_known"
   p_dir=$P_INSTALL
   while [ ! -d "$p_dir" ] && [ -n "$p_dir" ]; do p_dir=${p_dir%/*}; done
   p_free=$(df -Pk "${p_dir:-/}" 2>/dev/null | sed -n '2p' | { read -r _ _ _ p_a _; printf '%s' "${p_a:--}"; })
@@ -97,7 +117,7 @@ probe() {
   else
     if [ "$p_user" = "$P_RUN_USER" ]; then p_cron=$(crontab -l 2>&1; echo "x$?")
     # A user who is not there yet has none; asked about him, crontab(1) only fails.
-    elif [ $p_root = 1 ] && ! id -u "$P_RUN_USER" >/dev/null 2>&1; then p_cron='no crontabx1'
+    elif [ $p_root = 1 ] && [ $p_known = 0 ]; then p_cron='no crontabx1'
     elif [ $p_root = 1 ]; then p_cron=$(crontab -u "$P_RUN_USER" -l 2>&1; echo "x$?")
     else p_cron=$(echo 'only root may read the crontab of another user'; echo x99)
     fi
@@ -156,7 +176,7 @@ probe() {
   else
     say "agent present"
     p_o=$(stat -c '%U %a' . 2>/dev/null); say "folder ${p_o:-- -}"
-    if id -u "$P_RUN_USER" >/dev/null 2>&1 && has find; then
+    if [ $p_known = 1 ] && has find; then
       ( cd .. && find . -maxdepth 0 ! -user "$P_RUN_USER"
         cd tarsnode && find . bin conf util data -maxdepth 1 ! -user "$P_RUN_USER" 2>/dev/null | sed 's|^\./||' | sort -u | sed 's|^|tarsnode/|' ) 2>/dev/null |
         sort -u | head -n 20 | enc | { IFS= read -r p_l || :; printf 'strangers %s\n' "${p_l:--}"; }
@@ -193,38 +213,42 @@ probe() {
     p_pids=$( { printf '%s\n' "$P_TARS/tarsnode/bin/tarsnode" "$P_TARS/tarsnode/data/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
                 printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/tarsnode/" | sed 's|.* /proc/|/proc/|; s|/exe .*|/exe|'; } |
               sed 's|^/proc/||; s|/.*||' | sort -un )
+    # Lines `PID/exe -> FILE` of the framework's components that run.
+    p_own=$(printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/" | sed 's|.* /proc/||')
     p_rootid=$(stat -L -c '%d:%i' / 2>/dev/null)
+    # The root and the owner of all of them, asked at once: lines `FILE DEVICE:INODE OWNER`.
+    p_asked=
+    for p_p in $p_pids $(printf '%s\n' "$p_own" | sed 's|/.*||'); do p_asked="$p_asked /proc/$p_p/root/ /proc/$p_p"; done
+    p_stats=; [ -z "$p_asked" ] || p_stats=$(stat -L -c '%n %d:%i %U' $p_asked 2>/dev/null)
     for p_p in $p_pids; do
       [ "$p_p" = "$$" ] && continue
       p_cmd=$(enc <"/proc/$p_p/cmdline" 2>/dev/null)
       [ -n "$p_cmd" ] || continue
-      # A container on this host may hold an installation under the same path: it has another root.
-      p_o=$(stat -L -c '%d:%i' "/proc/$p_p/root/" 2>/dev/null)
-      [ -z "$p_o" ] || [ "$p_o" = "$p_rootid" ] || continue
-      p_who=$(stat -c %U "/proc/$p_p" 2>/dev/null)
-      p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null | enc)
+      foreign "$p_p" && continue
+      owner "$p_p"
+      p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null)
       D=-
-      case "$(readlink "/proc/$p_p/exe" 2>/dev/null)" in
+      case "$p_exe" in
         "$P_TARS/tarsnode/data/"*) ;;
         "$P_TARS/tarsnode/"*) digest "/proc/$p_p/exe" || D=- ;;
       esac
+      p_exe=${p_exe:+$(printf '%s\n' "$p_exe" | enc)}
       say "process $p_p ${p_who:-?} ${D:--} ${p_exe:--} $p_cmd"
     done
     # Executables of the framework's components that run, from this root only.
-    p_exes=$(printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/" | sed 's|.* /proc/||' |
+    p_exes=$(printf '%s\n' "$p_own" |
       while read -r p_e _ p_path; do
-        p_o=$(stat -L -c '%d:%i' "/proc/${p_e%/exe}/root/" 2>/dev/null)
-        [ -z "$p_o" ] || [ "$p_o" = "$p_rootid" ] || continue
-        printf '%s\n' "$p_path"
+        [ -n "$p_e" ] || continue
+        foreign "${p_e%/exe}" || printf '%s\n' "$p_path"
       done | sort -u | enc)
     say "exes $p_root ${p_exes:--}"
     for p_c in $P_SERVERS; do
-      for p_p in $(printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/$p_c/bin/$p_c" | sed 's|.* /proc/||; s|/exe .*||'); do
+      case "$p_own" in *"-> $P_TARS/$p_c/bin/$p_c"*) ;; *) continue ;; esac
+      for p_p in $(printf '%s\n' "$p_own" | grep -F -e "-> $P_TARS/$p_c/bin/$p_c" | sed 's|/exe .*||'); do
         p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null)
         [ "${p_exe% (deleted)}" = "$P_TARS/$p_c/bin/$p_c" ] || continue
-        p_o=$(stat -L -c '%d:%i' "/proc/$p_p/root/" 2>/dev/null)
-        [ -z "$p_o" ] || [ "$p_o" = "$p_rootid" ] || continue
-        p_who=$(stat -c %U "/proc/$p_p" 2>/dev/null)
+        foreign "$p_p" && continue
+        owner "$p_p"
         digest "/proc/$p_p/exe" || D=-
         say "server-process $p_c $p_p ${p_who:-?} ${D:--} $(printf '%s' "$p_exe" | enc)"
       done

@@ -48,9 +48,9 @@ put_word() { # put_word FILE TEXT: replaces a small file in one step, on disk af
   done
   return 1
 }
-sha() {
-  if has sha256sum; then sha256sum <"$1" | cut -d' ' -f1
-  elif has openssl; then openssl dgst -sha256 -r <"$1" | cut -d' ' -f1
+sha() { # with the fastest tool there is; one that is there and does not work is passed over
+  if has openssl && s_d=$(openssl dgst -sha256 -r <"$1" 2>/dev/null); then echo "${s_d%% *}"
+  elif has sha256sum; then sha256sum <"$1" | cut -d' ' -f1
   elif has busybox; then busybox sha256sum <"$1" | cut -d' ' -f1
   else shasum -a 256 <"$1" | cut -d' ' -f1
   fi
@@ -132,20 +132,26 @@ born() { # pid and time of birth, which no later process has
   set -- "$1" ${b_all##*) }
   [ $# -lt 21 ] || echo "$1:${21}"
 }
-pids() { # PIDS: processes of the component. The pattern goes in on standard input.
-  PIDS=
-  for p in $(
-    { printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
-      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/" | sed 's|.* /proc/|/proc/|'; } |
-      sed 's|^/proc/||; s|/.*||' | sort -un
+# It is looked many times while a process ends and another one starts, and a look must be quicker than
+# a monitor: each program that is started for it counts.
+pids() { # PIDS: processes of the component, P_ARGS: the last one's words. The pattern goes in on standard input.
+  PIDS= P_ARGS= p_seen=' '
+  for p_line in $(
+    printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
+    ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/"
   ); do
+    # Of a line of ls the word with the link counts.
+    case "$p_line" in /proc/[0-9]*/cmdline | /proc/[0-9]*/exe) ;; *) continue ;; esac
+    p=${p_line#/proc/}; p=${p%%/*}
+    case "$p_seen" in *" $p "*) continue ;; esac
+    p_seen="$p_seen$p "
     [ "$p" != "$$" ] || continue
     p_args=$({ tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null)
     # `--monitor` and the version flags are questions, not the service.
     case "$p_args$NL" in *"$NL"--monitor"$NL"* | *"$NL"--version"$NL"* | *"$NL"--nodeversion"$NL"* | *"$NL"--tarsversion"$NL"*) continue ;; esac
     p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
     case "${p_args%%"$NL"*}|${p_exe% (deleted)}" in
-      "$T_BIN|"* | *"|$T_BIN") same_root "$p" && PIDS="$PIDS $p" ;;
+      "$T_BIN|"* | *"|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args ;;
     esac
   done
 }
@@ -211,7 +217,7 @@ listens() {
       l_ifs=$IFS; IFS=.; set -- $L_IP; IFS=$l_ifs
       l_any=$(printf '(0{8}|0{32}|[0-9A-F]*(%02X%02X%02X%02X|%02X%02X%02X%02X))' "$4" "$3" "$2" "$1" "$1" "$2" "$3" "$4") ;;
   esac
-  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -qE ": $l_any:$l_hex [0-9A-F:]* 0A "
+  grep -qsE ": $l_any:$l_hex [0-9A-F:]* 0A " /proc/net/tcp /proc/net/tcp6
 }
 # Healthy: one process, of this very file, with this nodeid, of this user, and its port listens.
 unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID, if nothing is
@@ -223,10 +229,12 @@ unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID,
       listens || WHY="$WHY, and does not listen on its port"
       return 0 ;;
   esac
-  h_a=$(stat -L -c '%d:%i' "/proc/$H_PID/exe" 2>/dev/null) h_b=$(stat -L -c '%d:%i' "tars/$T_COMP/bin/$T_COMP" 2>/dev/null)
-  [ "$h_a" = "$h_b" ] || { WHY="the running $T_COMP (pid $H_PID) is not the installed file"; return 0; }
+  h_a=$(stat -L -c '%d:%i' "/proc/$H_PID/exe" "tars/$T_COMP/bin/$T_COMP" 2>/dev/null)
+  case "$h_a" in *"$NL"*) ;; *) h_a="one$NL""is gone" ;; esac
+  [ "${h_a%%"$NL"*}" = "${h_a#*"$NL"}" ] || { WHY="the running $T_COMP (pid $H_PID) is not the installed file"; return 0; }
   if [ "$1" != any ]; then
-    h_n=$({ tr '\0' '\n' <"/proc/$H_PID/cmdline"; } 2>/dev/null | sed -n 's/^--nodeid=//p' | tail -n 1)
+    h_n=
+    case "$NL$P_ARGS" in *"$NL--nodeid="*) h_n=${P_ARGS##*"$NL--nodeid="}; h_n=${h_n%%"$NL"*} ;; esac
     [ "$h_n" = "$1" ] || { WHY="$T_COMP runs with nodeid ${h_n:-none}, not $1"; return 0; }
     h_u=$(stat -c %U "/proc/$H_PID" 2>/dev/null)
     [ "$h_u" = "$T_USER" ] || { WHY="$T_COMP runs as $h_u, not $T_USER"; return 0; }

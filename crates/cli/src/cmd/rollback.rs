@@ -11,7 +11,9 @@ use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Folder, Undo};
+use tarsops_plan::back;
 use tarsops_plan::database::backup;
+use tarsops_plan::input::PlanInput;
 use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
@@ -144,7 +146,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             }
         }
     }
-    let mut plan = as_plan(&context, steps);
+    let mut plan = as_plan(&context.input(&report), steps);
     with_tables(&report, &mut plan, tables);
     if !refused.is_empty() {
         return Err(Failure::new(format!(
@@ -296,6 +298,8 @@ fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
     }
 }
 
+/// Where the way back of a basic service stands, see [`turn`].
+const BASIC: u8 = 2;
 /// Where tarsnode's way back stands, see [`turn`].
 const AGENTS: u8 = 3;
 
@@ -309,17 +313,18 @@ fn turn(step: &Step) -> u8 {
         (Component::Tarsnode, _) => AGENTS,
         (_, Folder::Keep) if change.files.is_empty() && !change.restart => 0,
         (_, Folder::Remove) => 1,
-        (component, _) if component.is_basic() => 2,
+        (component, _) if component.is_basic() => BASIC,
         (Component::TarsAdminRegistry, _) => 5,
         (Component::Tarsregistry, _) => 6,
         _ => 4,
     }
 }
 
-/// Orders the steps: what came to framework hosts and what was published first; tarsnode on plain
-/// nodes, in batches; then framework hosts and the core services, one at a time.
-fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
-    let desired = context.desired();
+/// Orders the steps: what came to framework hosts first, one at a time; what was published, on several
+/// hosts together; tarsnode on plain nodes, in batches; then framework hosts and the core services, one
+/// at a time.
+fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
+    let desired = input.desired;
     let role = |s: &Step| {
         s.resource
             .node()
@@ -333,24 +338,29 @@ fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
     // A registry goes last of what came to its host: the others resolve names through it.
     let registry = |s: &Step| matches!(s.resource, ResourceId::Server(Component::Tarsregistry, _));
     steps.sort_by_key(|s| (turn(s), role(s), registry(s)));
-    let before = steps.iter().take_while(|s| turn(s) < AGENTS).count();
-    let plain = steps[before..]
-        .iter()
-        .take_while(|s| turn(s) == AGENTS && role(s) == 0)
-        .count();
     let parallel = desired.policy.max_parallel.of(steps.len()).max(1);
+    let (mut came, mut basic, mut plain, mut alone) = (vec![], vec![], vec![], vec![]);
+    for step in steps {
+        let kind = match turn(&step) {
+            BASIC => &mut basic,
+            AGENTS if role(&step) == 0 => &mut plain,
+            early if early < AGENTS => &mut came,
+            _ => &mut alone,
+        };
+        kind.push(step);
+    }
+    let one = |step: &Step| vec![step.clone()];
+    let mut batches: Vec<Vec<Step>> = came.iter().map(one).collect();
+    batches.extend(back::batches(input, basic));
+    batches.extend(plain.chunks(parallel).map(<[Step]>::to_vec));
+    batches.extend(alone.iter().map(one));
+    let mut steps: Vec<Step> = Vec::new();
     let mut gates: Vec<Gate> = Vec::new();
     let mut summary = Summary::default();
-    let (first, rest) = steps.split_at_mut(before);
-    let (together, alone) = rest.split_at_mut(plain);
-    let batches = first
-        .chunks_mut(1)
-        .chain(together.chunks_mut(parallel))
-        .chain(alone.chunks_mut(1));
-    for (index, chunk) in batches.enumerate() {
+    for (index, mut chunk) in batches.into_iter().enumerate() {
         let batch = u32::try_from(index + 1).unwrap_or(u32::MAX);
         let needs: Vec<String> = gates.last().map(|g| g.id.clone()).into_iter().collect();
-        for step in chunk.iter_mut() {
+        for step in &mut chunk {
             step.batch = batch;
             step.needs.clone_from(&needs);
             match step.sign {
@@ -364,6 +374,7 @@ fn as_plan(context: &Context, mut steps: Vec<Step>) -> Plan {
             needs: chunk.iter().map(|s| s.id.clone()).collect(),
             settle: desired.policy.settle,
         });
+        steps.append(&mut chunk);
     }
     Plan {
         endpoints: vec![],

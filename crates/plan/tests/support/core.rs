@@ -55,7 +55,7 @@ fn with(mut w: World, components: &[Component]) -> World {
     w
 }
 
-fn place(w: &mut World, component: Component, node: &NodeName, ip: std::net::IpAddr) {
+pub fn place(w: &mut World, component: Component, node: &NodeName, ip: std::net::IpAddr) {
     let id = ResourceId::Server(component, node.clone());
     let server = server_on(w, node);
     w.desired.resources.insert(id, Resource::Server(server));
