@@ -65,6 +65,11 @@ pub(crate) async fn run(
                 }
             });
         }
+        Err(why) if start => {
+            return Err(Verdict::LeftFailed(format!(
+                "{why}; see its log in app_log/tars/{component} there, and if what was published last does not come up, take that run back (`tarsops history`, `tarsops rollback`)"
+            )));
+        }
         Err(why) => return Err(Verdict::LeftFailed(why)),
     }
     let registry = step.post.iter().find_map(|c| match c {

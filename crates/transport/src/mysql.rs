@@ -81,6 +81,17 @@ async fn bound_waits(conn: &mut Conn, deadline: Duration) -> Result<(), mysql_as
     .await
 }
 
+/// Waits a moment if the server has ended a transaction for another one's sake (1213), and all of it:
+/// it may be begun anew then. Whether it did.
+async fn again_after(error: &mysql_async::Error) -> bool {
+    const DEADLOCK: u16 = 1213;
+    let again = matches!(error, mysql_async::Error::Server(e) if e.code == DEADLOCK);
+    if again {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    again
+}
+
 /// Servers that have offered this process no TLS.
 static PLAIN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 

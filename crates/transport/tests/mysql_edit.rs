@@ -68,8 +68,14 @@ async fn rows_change_while_they_say_what_they_said() {
 
         // It comes once.
         let come = adapter(OWN, None, new_row(OWN));
-        assert_eq!(edit(&[come.clone()]).await, Edited::Done(vec![true]));
-        assert_eq!(edit(&[come.clone()]).await, Edited::Done(vec![false]));
+        assert_eq!(
+            edit(std::slice::from_ref(&come)).await,
+            Edited::Done(vec![true])
+        );
+        assert_eq!(
+            edit(std::slice::from_ref(&come)).await,
+            Edited::Done(vec![false])
+        );
         sql("UPDATE db_tars.t_adapter_conf SET protocol = NULL WHERE node_name = '10.9.9.9'");
         let protocol = sql(own).contains("NULL");
 
@@ -92,9 +98,15 @@ async fn rows_change_while_they_say_what_they_said() {
                 text("protocol", "tars"),
             ]),
         );
-        assert_eq!(edit(&[change.clone()]).await, Edited::Done(vec![true]));
+        assert_eq!(
+            edit(std::slice::from_ref(&change)).await,
+            Edited::Done(vec![true])
+        );
         assert_eq!(sql(own), format!("{OWN}\t{AT}\t9\ttars\n"));
-        assert_eq!(edit(&[change.clone()]).await, Edited::Done(vec![false]));
+        assert_eq!(
+            edit(std::slice::from_ref(&change)).await,
+            Edited::Done(vec![false])
+        );
 
         // Somebody has changed it since: nothing is done, to no row.
         sql("UPDATE db_tars.t_adapter_conf SET thread_num = 7 WHERE node_name = '10.9.9.9'");

@@ -147,7 +147,7 @@ pub fn cause(evidence: &Evidence<'_>) -> String {
 fn plain(e: &Evidence<'_>) -> Option<String> {
     match e.ended {
         Ended::NotTaken(words) => return by_platform(e, words),
-        Ended::Refused(words) => {
+        Ended::Refused(words) | Ended::Stuck { last: words, .. } => {
             if let Some(told) = by_platform(e, words) {
                 return Some(told);
             }
@@ -248,7 +248,12 @@ fn by_words(e: &Evidence<'_>, words: &str) -> Option<String> {
         format!(
             "a publication of {component} on {node} was under way already: wait for it, and apply again"
         )
-    } else if says("et:1002") || says("Timeout") || says("TIMEOUT") || says("errno:-7") {
+    } else if says("et:1002")
+        || says("Timeout")
+        || says("TIMEOUT")
+        || says("invoke timeout")
+        || says("errno:-7")
+    {
         format!(
             "{node} was busy or silent for longer than AdminRegistry waits; it may still carry the task out: look again in a minute before you repeat it"
         )
@@ -285,6 +290,9 @@ fn by_end(e: &Evidence<'_>) -> String {
         ),
         (Ended::Success { .. }, Some(false)) => format!(
             "the task says that it succeeded, and {node} still has another program: the archive had none of the name {component}, or the server's `exe_path` leads elsewhere; see its row"
+        ),
+        (_, Some(true)) if e.host.contains("the running binary") => format!(
+            "the new {component} lies on {node} and was not started: its tarsnode was busy, silent or ended meanwhile; see its log in app_log/tars/tarsnode there"
         ),
         (_, Some(true)) => format!(
             "the new {component} does not come up on {node}: see its log in app_log/tars/{component} there"

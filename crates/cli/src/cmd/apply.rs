@@ -102,7 +102,7 @@ pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
             if interrupt.is_pressed() {
-                say("stopping at once; hosts end what they began by themselves");
+                say("stopping at once; hosts and the framework end by themselves what was begun");
             } else {
                 say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
             }
@@ -275,7 +275,7 @@ pub async fn carry_out(
         }
         None => Err(Failure::new("stopped at once")
             .code(exit::INTERRUPTED)
-            .hint("hosts end by themselves what they began; the same apply goes on from there")),
+            .hint("hosts and the framework go on by themselves with what was begun; look again (`tarsops plan`) before you apply or take it back")),
     }
 }
 

@@ -254,7 +254,7 @@ pub(super) fn start(
     // One that is set active and does not run is started where it is, and stays.
     let again = step.stage == Stage::BasicServices && step.sign == Sign::Change;
     let own = step.stage == Stage::Expansion && step.sign == Sign::Add;
-    if !own && !(again && component.is_basic()) {
+    if !(own || again && component.is_basic()) {
         say("it stands in another stage than its action");
     }
     if step.resource != ResourceId::Server(component, at.clone()) {

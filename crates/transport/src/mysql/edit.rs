@@ -8,7 +8,7 @@ use mysql_async::{Conn, Params, TxOpts, Value};
 use tokio::time::Instant;
 
 use super::insert::{NewValue, columns};
-use super::{Access, DatabaseError, bound_waits};
+use super::{Access, DatabaseError, again_after, bound_waits};
 
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +190,15 @@ impl Access {
                 at: self.address.clone(),
                 why,
             })?;
-        let editing = edit_all(&mut conn, all, statements, deadline);
+        let editing = async {
+            bound_waits(&mut conn, deadline).await?;
+            loop {
+                match edit_all(&mut conn, all, &statements).await {
+                    Err(e) if again_after(&e).await => {}
+                    other => return other,
+                }
+            }
+        };
         let edited = self.within(until, editing).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(edited)
@@ -200,15 +208,13 @@ impl Access {
 async fn edit_all(
     conn: &mut Conn,
     all: &[Edition],
-    statements: Vec<(Statement, Statement)>,
-    deadline: Duration,
+    statements: &[(Statement, Statement)],
 ) -> Result<Edited, mysql_async::Error> {
-    bound_waits(conn, deadline).await?;
     let mut transaction = conn.start_transaction(TxOpts::default()).await?;
     let mut all_changed = Vec::with_capacity(all.len());
     for (edition, ((statement, values), (look, key))) in all.iter().zip(statements) {
         transaction
-            .exec_drop(statement, Params::Positional(values))
+            .exec_drop(statement, Params::Positional(values.clone()))
             .await?;
         let changed = transaction.affected_rows() > 0;
         all_changed.push(changed);
@@ -216,7 +222,7 @@ async fn edit_all(
             continue;
         }
         let found: Option<u64> = transaction
-            .exec_first(look, Params::Positional(key))
+            .exec_first(look, Params::Positional(key.clone()))
             .await?;
         if (found.unwrap_or(0) > 0) != edition.after.is_some() {
             transaction.rollback().await?;

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError, bound_waits};
+use super::{Access, DatabaseError, again_after, bound_waits};
 
 /// A value of a new row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,15 +198,12 @@ impl Access {
         let left = until.saturating_duration_since(Instant::now());
         let writing = async {
             bound_waits(&mut conn, left).await?;
-            let mut transaction = conn.start_transaction(TxOpts::default()).await?;
-            let mut count = 0;
-            for (statement, values) in statements {
-                let values = Params::Positional(values);
-                transaction.exec_drop(statement, values).await?;
-                count += transaction.affected_rows();
+            loop {
+                match carry_out(&mut conn, &statements).await {
+                    Err(e) if again_after(&e).await => {}
+                    other => return other,
+                }
             }
-            transaction.commit().await?;
-            Ok::<u64, mysql_async::Error>(count)
         };
         let count = self.within(until, writing).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
@@ -223,6 +220,22 @@ impl Access {
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))
     }
+}
+
+/// Carries out statements in one transaction; how many rows they changed.
+async fn carry_out(
+    conn: &mut Conn,
+    statements: &[(String, Vec<Value>)],
+) -> Result<u64, mysql_async::Error> {
+    let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+    let mut count = 0;
+    for (statement, values) in statements {
+        let values = Params::Positional(values.clone());
+        transaction.exec_drop(statement, values).await?;
+        count += transaction.affected_rows();
+    }
+    transaction.commit().await?;
+    Ok(count)
 }
 
 /// The columns that a table has.

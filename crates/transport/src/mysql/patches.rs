@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Row, TxOpts};
+use mysql_async::{Conn, Row, TxOpts};
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError};
+use super::{Access, DatabaseError, again_after};
 
 /// `ER_NO_SUCH_TABLE`: the management platform, which makes the table, has never started.
 const NO_SUCH_TABLE: u16 = 1146;
@@ -45,6 +45,29 @@ pub struct NewPatch {
 
 fn server_of(component: Component) -> String {
     format!("tars.{component}")
+}
+
+async fn write(conn: &mut Conn, server: &str, new: &NewPatch) -> Result<u64, mysql_async::Error> {
+    let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+    transaction
+        .exec_drop(
+            "UPDATE db_tars.t_server_patchs SET default_version = 0 \
+             WHERE server = ? AND default_version <> 0",
+            (server,),
+        )
+        .await?;
+    transaction
+        .exec_drop(
+            "INSERT INTO db_tars.t_server_patchs (server, version, tgz, update_text, md5, \
+             publish, upload_time, upload_user, posttime, lastuser, package_type, \
+             default_version) \
+             VALUES (?, ?, ?, ?, ?, 0, NOW(), 'tarsops', NOW(), 'tarsops', 0, 1)",
+            (server, &new.version, &new.tgz, &new.comment, &new.md5),
+        )
+        .await?;
+    let id = transaction.last_insert_id().unwrap_or_default();
+    transaction.commit().await?;
+    Ok(id)
 }
 
 impl Access {
@@ -88,26 +111,13 @@ impl Access {
         let (mut conn, _) = self.connect(deadline).await?;
         let server = server_of(new.component);
         let writing = async {
-            let mut transaction = conn.start_transaction(TxOpts::default()).await?;
-            transaction
-                .exec_drop(
-                    "UPDATE db_tars.t_server_patchs SET default_version = 0 \
-                     WHERE server = ? AND default_version <> 0",
-                    (&server,),
-                )
-                .await?;
-            transaction
-                .exec_drop(
-                    "INSERT INTO db_tars.t_server_patchs (server, version, tgz, update_text, md5, \
-                     publish, upload_time, upload_user, posttime, lastuser, package_type, \
-                     default_version) \
-                     VALUES (?, ?, ?, ?, ?, 0, NOW(), 'tarsops', NOW(), 'tarsops', 0, 1)",
-                    (&server, &new.version, &new.tgz, &new.comment, &new.md5),
-                )
-                .await?;
-            let id = transaction.last_insert_id().unwrap_or_default();
-            transaction.commit().await?;
-            Ok::<_, mysql_async::Error>(id)
+            loop {
+                match write(&mut conn, &server, new).await {
+                    // Several servers are published at once.
+                    Err(e) if again_after(&e).await => {}
+                    other => return other,
+                }
+            }
         };
         let id = self.within(until, writing).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
