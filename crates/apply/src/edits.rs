@@ -22,7 +22,9 @@ use crate::step::{StepEnd, Verdict, holds, intent_of, look_at_one, reach};
 const NOTE: Duration = Duration::from_secs(60);
 /// Between two looks at the host: each is a login.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long what AdminRegistry refused may take to come true all the same.
+/// After this time what was stopped and does not run is ordered to start once more.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long what AdminRegistry refused may take to come true all the same, while it runs as before.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Writes the rows of `change`. Those that were changed stand in `end` then.
@@ -128,17 +130,24 @@ pub(crate) async fn restart(
     if let Some(why) = &refused {
         end.log.push(format!("AdminRegistry: {why}"));
     }
-    let patience = match &refused {
-        Some(_) => GRACE,
-        None => Duration::from_secs(run.desired.policy.deadline),
-    };
+    let patience = Duration::from_secs(run.desired.policy.deadline);
     let until = Instant::now() + patience;
+    let began = Instant::now();
+    let mut ordered = began;
     let (why, same) = loop {
         let (why, same) = match look_at_one(run, node, Some(component)).await {
             Err(verdict) => (verdict.why().unwrap_or_default().to_owned(), None),
             Ok(seen) => {
                 let now = pids(&seen, change, node);
                 let same = now.is_some() && now == before && before != Some(vec![]);
+                // Stopped, and not started: a registry that was slow for a moment is enough for
+                // that. To start what runs already does nothing.
+                if now == Some(vec![]) && ordered.elapsed() > AGAIN {
+                    if let Err(why) = run.watch.order(node, component, Order::Start).await {
+                        tracing::debug!(%node, %component, why, "not started");
+                    }
+                    ordered = Instant::now();
+                }
                 match holds(local, node, &seen) {
                     Ok(()) if !same => return Ok(()),
                     Ok(()) => (format!("{component} was not started anew"), Some(same)),
@@ -146,7 +155,8 @@ pub(crate) async fn restart(
                 }
             }
         };
-        if Instant::now() > until {
+        let untouched = refused.is_some() && same == Some(true) && began.elapsed() > GRACE;
+        if Instant::now() > until || untouched {
             break (why, same);
         }
         tokio::time::sleep(LOOK).await;
