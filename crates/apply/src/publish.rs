@@ -282,6 +282,10 @@ pub(crate) async fn act(
         file_is_new: seen
             .as_ref()
             .map(|seen| digest_of(seen, component, node) == Some(digest)),
+        torn: seen.as_ref().is_some_and(|seen| {
+            let now = digest_of(seen, component, node);
+            now.is_some() && now != Some(digest) && now != file.before
+        }),
     };
     let told = cause(&evidence);
     if is_damaged(&evidence) {

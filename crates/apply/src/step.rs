@@ -85,7 +85,22 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,
     };
-    if let (Action::ChangeAgent(change), true) = (&step.action, end.verdict.is_good())
+    // A program that was put back and does not come up is named by its row all the same.
+    let lies_there = match (&step.action, &end.verdict) {
+        (Action::ChangeAgent(change), Verdict::LeftFailed(_)) if change.names.is_some() => {
+            let seen = look_at_one(run, &node, Some(change.component)).await;
+            let files = change.files.iter().filter_map(|f| f.after.map(|d| (f, d)));
+            seen.is_ok_and(|seen| {
+                let mut files = files;
+                files.all(|(file, digest)| {
+                    tarsops_plan::condition::digest_at(&seen, &node, &file.path)
+                        == Observed::Present(digest)
+                })
+            })
+        }
+        _ => end.verdict.is_good(),
+    };
+    if let (Action::ChangeAgent(change), true) = (&step.action, lies_there)
         && let (None, Some(names)) = (change.publish, &change.names)
     {
         crate::publish::name_again(run, &node, change.component, names, &mut end).await;
@@ -102,7 +117,8 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         } else {
             let cause = back.verdict.why().unwrap_or_default();
             Verdict::Stuck(format!(
-                "{why}; and the old state could not be put back: {cause}"
+                "{why}; and the old state could not be put back: {cause}; `tarsops rollback {}` tries it again",
+                run.id
             ))
         };
         end.log.extend(back.log);

@@ -358,7 +358,7 @@ impl Blocked {
                 ),
             },
             Self::NoTemplate { .. } => {
-                "put it back in the management platform, or lock a deploy tree of the release, from which apply adds it".to_owned()
+                "put it back in the management platform, or lock a deploy tree of the release, from which `tarsops apply` without `--on` adds it".to_owned()
             }
             Self::OtherPath { .. } => {
                 "publish it by hand, or put `exe_path` right in the management platform".to_owned()

@@ -395,7 +395,13 @@ replace_all() { # replace_all conf: configuration only; '': the rest, and config
     esac
     if [ "$f_after" = absent ]; then rm -f "tars/$f_path"
     elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; chmod "$f_mode" "tars/$f_path"
-    else note "replace $f_path"; place "$B/stage/$f_after" "$f_mode" "$f_path"
+    else
+      note "replace $f_path"
+      place "$B/stage/$f_after" "$f_mode" "$f_path" || {
+        # What has failed need not be kept: it makes room on a full disk.
+        [ "$T_ON_FAILURE" = caller ] && note "once more, in its place" && rm -f "tars/$f_path" &&
+          place "$B/stage/$f_after" "$f_mode" "$f_path"
+      }
     fi || { WHY="could not replace $f_path"; return 1; }
   done <"$S_DIR/files"
 }

@@ -58,6 +58,8 @@ pub struct Evidence<'a> {
     pub notices: &'a [String],
     /// Whether the announced program lies there; none where that could not be seen.
     pub file_is_new: Option<bool>,
+    /// Whether what lies there is neither that nor what was there before.
+    pub torn: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -72,6 +74,7 @@ impl<'a> Evidence<'a> {
             host: "",
             notices: &[],
             file_is_new: None,
+            torn: false,
         }
     }
 
@@ -145,6 +148,12 @@ pub fn cause(evidence: &Evidence<'_>) -> String {
 /// What is known to be behind words. Those of the task come first: what the node has reported may be
 /// of an earlier publication.
 fn plain(e: &Evidence<'_>) -> Option<String> {
+    if e.torn {
+        return Some(format!(
+            "what lies on {} is neither the old {} nor the new one, but a part: see the room on its disk, and whether somebody else publishes there",
+            e.node, e.component
+        ));
+    }
     match e.ended {
         Ended::NotTaken(words) => return by_platform(e, words),
         Ended::Refused(words) | Ended::Stuck { last: words, .. } => {
@@ -237,7 +246,7 @@ fn by_words(e: &Evidence<'_>, words: &str) -> Option<String> {
     } else if says("patchPro:") && says("|load ") {
         if words.trim_end().ends_with('|') {
             format!(
-                "the tarsnode of {node} did not take the package of {component}, as another publication of it was under way there: apply again when nobody else publishes"
+                "the tarsnode of {node} did not take the package of {component}, as another publication of it was under way there, if only the last one whose download was cut off: apply again in a minute, when nobody else publishes"
             )
         } else {
             format!(

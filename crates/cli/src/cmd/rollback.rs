@@ -1,23 +1,28 @@
 //! `rollback`: every host that a run changed goes to where it was before.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use tarsops_apply::execute::Interrupt;
-use tarsops_apply::history::{Remembered, ask};
+use tarsops_apply::history::{Memory, Remembered, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Rpc;
 use tarsops_model::inventory::{Facts, Inventory};
+use tarsops_model::names::RunId;
 use tarsops_model::observed::Observed;
+use tarsops_model::package::Catalog;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Folder, Undo};
 use tarsops_plan::back;
+use tarsops_plan::condition::digest_at;
 use tarsops_plan::database::backup;
 use tarsops_plan::input::PlanInput;
 use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::render;
 use tarsops_plan::restore::{Intent, Known, way_back};
+use tarsops_plan::servers::binary_path;
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
@@ -25,6 +30,47 @@ use crate::context::{Context, print, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::progress::Bar;
+
+/// The newest run, but for ways back that did not come about: what they were to take back is meant.
+fn newest(memory: &Memory) -> Option<(&RunId, &Vec<Remembered>)> {
+    let failed_back = |c: &Remembered| {
+        let back = c
+            .intent
+            .as_ref()
+            .is_some_and(|i| i.change.takes_back.is_some());
+        back && c.verdict != "ok"
+    };
+    let mut all = memory.runs.iter().rev();
+    all.find(|(_, changes)| !changes.iter().all(failed_back))
+}
+
+/// Whether what lies on the host may be half a program that a publication has left: nobody knows it,
+/// and no later run has been at that server.
+fn may_be_torn(
+    memory: &Memory,
+    catalog: &Catalog,
+    inventory: &Inventory,
+    change: &Remembered,
+    intent: &Intent,
+) -> bool {
+    let done = &intent.change;
+    let later = memory.runs.range((Excluded(&change.run), Unbounded));
+    let same = |c: &Remembered| {
+        let other = c.intent.as_ref().map(|i| &i.change);
+        // Its own way back may have failed for want of room.
+        other.is_some_and(|other| {
+            other.component == done.component
+                && other.node == done.node
+                && !(other.takes_back.as_ref() == Some(&change.run) && c.verdict != "ok")
+        })
+    };
+    let path = binary_path(done.component);
+    let known = match digest_at(inventory, &done.node, &path) {
+        Observed::Present(digest) => !catalog.versions_of(done.component, &digest).is_empty(),
+        _ => true,
+    };
+    change.verdict != "ok" && !known && !later.flat_map(|(_, all)| all).any(same)
+}
 
 /// Takes a run back.
 pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> Result {
@@ -35,7 +81,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     }
     let (id, changes) = match run {
         Some(name) => super::history::find(&memory, name)?,
-        None => memory.runs.iter().next_back().ok_or_else(|| {
+        None => newest(&memory).ok_or_else(|| {
             if memory.faults.is_empty() {
                 Failure::new("the hosts remember no run").hint("there is nothing to take back")
             } else {
@@ -48,6 +94,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let id = id.clone();
     let report = context.look(&Bar::new("looking at")).await;
     super::plan::explain_silence(&report);
+    let catalog = context.store.catalog();
     let mut steps: Vec<Step> = Vec::new();
     let mut tables: Vec<Step> = Vec::new();
     let mut refused: Vec<String> = Vec::new();
@@ -104,7 +151,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         }
         let known = Known {
             asks: context.desired().rpc != Rpc::Off,
-            failed: change.verdict != "ok",
+            failed: may_be_torn(&memory, &catalog, &inventory, change, intent),
         };
         match way_back(intent, &inventory, known) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),

@@ -351,9 +351,59 @@ fn what_is_not_begun(world: &mut World) {
     assert_eq!(running(world, 1, "tarslog"), before);
 }
 
+/// What a full disk leaves of a program; and a failed run once others have been there.
+fn half_a_program_goes_back(world: &mut World) {
+    world.respec(|s| {
+        s.version = NEW;
+        s.rollout = ", on_failure: stop";
+    });
+    let old = world.installed(1, "tarslog");
+    tell(world, 1, "tarsnode", &[Lie::StartFails]);
+    let failed = world.tarsops(["apply", "-y", "--on", "tarslog"]);
+    failed.exits(8);
+    tell(world, 1, "tarsnode", &[]);
+    let program = world.tars(1).join("tarslog/bin/tarslog");
+    std::fs::write(&program, "half").unwrap();
+    let run = run_of(&failed);
+    world.tarsops(["rollback", "-y"]).exits(0);
+    assert_eq!(world.installed(1, "tarslog"), old);
+    assert_eq!(running(world, 1, "tarslog"), old);
+    // Later, it is nobody's any more.
+    world.respec(|s| {
+        s.version = NEWER;
+        s.rollout = "";
+    });
+    world.tarsops(["apply", "-y", "--on", "tarslog"]).exits(0);
+    let new = world.installed(1, "tarslog");
+    assert_ne!(new, old);
+    world.tarsops(["rollback", &run, "-y"]).exits(6);
+    assert_eq!(world.installed(1, "tarslog"), new);
+}
+
+/// Somebody has ended it for good, as its tarsnode sees it: it is started.
+fn what_is_down_is_started(world: &mut World) {
+    tell(world, 1, "tarsnode", &[Lie::StartFails]);
+    world.kill(1, "tarslog");
+    std::thread::sleep(Duration::from_secs(2));
+    if world.pids(1, "tarslog").is_empty() {
+        let planned = world.tarsops(["plan", "--on", "tarslog"]);
+        planned.exits(2).says("start tarslog through AdminRegistry");
+        let failed = world.tarsops(["apply", "-y", "--on", "tarslog"]);
+        failed.exits(8).tells("tarsops rollback");
+    }
+    tell(world, 1, "tarsnode", &[]);
+    // Its tarsnode may be about to start it as well.
+    wait_until("tarslog to be well", PATIENCE, || {
+        world.tarsops(["apply", "-y", "--on", "tarslog"]).code == 0
+    });
+    assert_eq!(world.pids(1, "tarslog").len(), 1);
+}
+
 #[test]
 fn a_port_that_is_taken() {
-    let world = &mut World::with_basic(2, &["tarslog"], &[OLD]);
+    let world = &mut World::with_basic(2, &["tarslog"], &[OLD, NEW, NEWER]);
+    half_a_program_goes_back(world);
+    what_is_down_is_started(world);
     take_away(world, 1, "tarslog");
     let ip = world.cluster.facts().hosts[0].ip;
     let held = std::net::TcpListener::bind((ip, 18913)).unwrap();
