@@ -398,9 +398,9 @@ replace_all() { # replace_all conf: configuration only; '': the rest, and config
     else
       note "replace $f_path"
       place "$B/stage/$f_after" "$f_mode" "$f_path" || {
-        # What has failed need not be kept: it makes room on a full disk.
-        [ "$T_ON_FAILURE" = caller ] && note "once more, in its place" && rm -f "tars/$f_path" &&
-          place "$B/stage/$f_after" "$f_mode" "$f_path"
+        # What has failed need not be kept: it makes room on a full disk, once nobody runs it.
+        [ "$T_ON_FAILURE/$T_RESTART" = caller/1 ] && note "once more, in its place" && stop_all &&
+          rm -f "tars/$f_path" && place "$B/stage/$f_after" "$f_mode" "$f_path"
       }
     fi || { WHY="could not replace $f_path"; return 1; }
   done <"$S_DIR/files"

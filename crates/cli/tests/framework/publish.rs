@@ -355,6 +355,7 @@ fn what_is_not_begun(world: &mut World) {
 fn half_a_program_goes_back(world: &mut World) {
     world.respec(|s| {
         s.version = NEW;
+        s.deadline = "6s";
         s.rollout = ", on_failure: stop";
     });
     let old = world.installed(1, "tarslog");
