@@ -151,7 +151,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         }
         let known = Known {
             asks: context.desired().rpc != Rpc::Off,
-            failed: may_be_torn(&memory, &catalog, &inventory, change, intent),
+            failed: may_be_torn(&memory, catalog, &inventory, change, intent),
         };
         match way_back(intent, &inventory, known) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
