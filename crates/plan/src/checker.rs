@@ -516,6 +516,13 @@ fn server(
     if user.is_some_and(|user| *user != change.run_user) || change.nodeid != *node {
         say("it runs as another user or node than the spec's");
     }
+    let alone = !publishes && change.files.is_empty() && change.restart && change.health;
+    if change.reread && !(component.is_basic() && alone) {
+        say("it has AdminRegistry start anew what is no basic service, or more than that");
+    }
+    if !change.rows.is_empty() && !publishes && !change.reread {
+        say("it changes rows that nobody reads");
+    }
     rows::check(change, host.ip, desired, &mut say);
     for file in &change.files {
         // Only the program is a package's; everything else there is made for its host.

@@ -129,7 +129,8 @@ pub fn way_back(
             ));
         }
     };
-    if let Some(Observed::Present(rows)) = inventory.framework.as_ref().map(|f| f.rows()) {
+    let read = inventory.framework.as_ref().map(|f| f.rows());
+    if let (Some(Observed::Present(rows)), false) = (read, done.rows.is_empty()) {
         let back: Vec<RowEdit> = done.rows.iter().map(RowEdit::back).collect();
         if !effect::are_made(rows, &done.rows) && !effect::are_made(rows, &back) {
             return Err(NoWayBack::Moved(format!("a row of {}", done.component)));

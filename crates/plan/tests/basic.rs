@@ -980,6 +980,8 @@ fn an_edit_of_other_rows_is_no_plan() {
         Box::new(|c| c.rows[0].after = None),
         Box::new(|c| c.rows[0].after = c.rows[0].before.clone()),
         Box::new(|c| c.restart = false),
+        Box::new(|c| c.reread = false),
+        Box::new(|c| c.publish = Some(Via::Tars)),
     ];
     for (column, value) in [
         ("protocol", "not_tars"),

@@ -626,6 +626,17 @@ main() {
   if [ "$1" = recover ]; then recover; else begin; fi
 }
 known_facts() { [ ! -r "$S_DIR/before/facts" ] || . "$S_DIR/before/facts"; }
+# Whether something that the change began, before it was cut off, may still be about to start the
+# component: it would run beside the one that is put back.
+begun() {
+  for b_p in $(printf '%s\n' "$T_RUN/$T_STEP/change.sh" "$T_TARS/$T_COMP/util/start.sh" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null); do
+    b_p=${b_p#/proc/}; b_p=${b_p%%/*}
+    case "$({ tr '\0' ' ' <"/proc/$b_p/cmdline"; } 2>/dev/null)" in
+      *"/change.sh act "* | *"/util/start.sh "*) same_root "$b_p" && return 0 ;;
+    esac
+  done
+  return 1
+}
 recover() {
   known_facts
   line_of "$S_DIR/phase"; phase=$LINE
@@ -637,6 +648,8 @@ recover() {
   GUARDED=1
   trap : HUP TERM INT
   note "recover from phase $phase"
+  r_left=30
+  while [ $r_left -gt 0 ] && begun; do nap 0.1; r_left=$((r_left - 1)); done
   if [ "$phase" = done ]; then finish ok "done; its end was cut off"; return; fi
   WHY="the change was cut off while $phase"
   back_or_stuck recover
