@@ -56,12 +56,18 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let made = Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--user=root", "--skip-test-db"])
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--skip-test-db",
+                // The name of this machine need not be known to anybody.
+                "--skip-name-resolve",
+                "--force",
+            ])
             .arg(format!("--datadir={}", data.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.unwrap().success(), "mariadb-install-db");
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "mariadb-install-db: {made:?}");
         std::fs::write(folder.path().join("init.sql"), SCHEMA).unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();

@@ -394,6 +394,11 @@ impl Stops {
                 matches!(plan.code, 0 | 2) && !plan.out.contains("next:")
             });
         }
+        // Nor does a registry whose rows grew old meanwhile write them at once.
+        wait_until("the registries to be listed", PATIENCE, || {
+            let plan = self.world.tarsops(["plan"]);
+            !plan.out.contains("registry-unlisted")
+        });
         self.world.tarsops(["apply", "-y"]).exits(0);
         self.world.tarsops(["plan"]).exits(0).says("Nothing to do");
     }
