@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Resource;
 use tarsops_model::framework::Answer;
-use tarsops_model::host::NodeState;
+use tarsops_model::host::{Host, NodeState};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Folder};
@@ -74,7 +74,10 @@ impl Endpoints {
                     continue;
                 };
                 let host = input.desired.host(node);
-                if host.is_some_and(|h| h.state == NodeState::Present) {
+                // What is about to go is there until then, and counts as it does by its rows.
+                let there =
+                    |h: &Host| matches!(h.state, NodeState::Present | NodeState::Absent { .. });
+                if host.is_some_and(there) {
                     for (servant, _) in component.servants() {
                         let server = format!("tars.{component}");
                         found.insert(((*servant).to_owned(), node.to_string(), server));
