@@ -16,7 +16,7 @@ use tarsops_plan::plan::Step;
 
 use crate::execute::{Order, Progress, Run, Unedited};
 use crate::records;
-use crate::step::{StepEnd, Verdict, holds, intent_of, look_at_one, reach};
+use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 
 /// How long writing down may take on a host.
 const NOTE: Duration = Duration::from_secs(60);
@@ -208,15 +208,7 @@ async fn owe(
         .script(&script, NOTE)
         .await
         .map_err(|e| failed(e.text))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.trim().split_once(' ') {
-        None if said.trim() == "kept" => {}
-        Some(("refused", why)) => return Err(Verdict::Refused(why.to_owned())),
-        _ => {
-            let why = output.stderr.lines().last().unwrap_or("it said nothing");
-            return Err(failed(why.to_owned()));
-        }
-    }
+    kept(&output, failed)?;
     end.intent = Some(intent);
     Ok(())
 }

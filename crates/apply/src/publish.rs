@@ -31,7 +31,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::execute::{Progress, Run};
 use crate::pause::Pause;
 use crate::records;
-use crate::step::{StepEnd, Verdict, holds, intent_of, look_at_one, reach};
+use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 
 /// Between two questions about a task.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -420,18 +420,9 @@ async fn keep(
                 e.text
             ))
         })?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.trim().split_once(' ') {
-        None if said.trim() == "kept" => {}
-        Some(("moved", why)) => return Err(Verdict::Moved(why.to_owned())),
-        Some(("refused", why)) => return Err(Verdict::Refused(why.to_owned())),
-        _ => {
-            let why = output.stderr.lines().last().unwrap_or("it said nothing");
-            return Err(Verdict::NotStarted(format!(
-                "the program could not be kept: {why}"
-            )));
-        }
-    }
+    kept(&output, |why| {
+        Verdict::NotStarted(format!("the program could not be kept: {why}"))
+    })?;
     end.intent = Some(intent);
     Ok(())
 }

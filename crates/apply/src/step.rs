@@ -18,7 +18,7 @@ use tarsops_plan::crontab;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
-use tarsops_transport::Remote;
+use tarsops_transport::{Output, Remote};
 
 use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Watched, follow, pass_gate};
@@ -605,6 +605,21 @@ pub(crate) fn intent_of(
         sign: step.sign,
         change: without_content(change),
         crontab_after,
+    }
+}
+
+/// Whether a script that keeps something on a host has said that it did; why not otherwise, where it
+/// said nothing of its own by `failed`.
+pub(crate) fn kept(output: &Output, failed: impl FnOnce(String) -> Verdict) -> Result<(), Verdict> {
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.trim().split_once(' ') {
+        None if said.trim() == "kept" => Ok(()),
+        Some(("moved", why)) => Err(Verdict::Moved(why.to_owned())),
+        Some(("refused", why)) => Err(Verdict::Refused(why.to_owned())),
+        _ => {
+            let why = output.stderr.lines().last().unwrap_or("it said nothing");
+            Err(failed(why.to_owned()))
+        }
     }
 }
 

@@ -72,7 +72,8 @@ pub(crate) fn admin_silent(input: &PlanInput<'_>) -> Option<String> {
     }
 }
 
-fn row<'a>(
+/// The row of a component of the framework on a node.
+pub(crate) fn row<'a>(
     servers: &'a [ServerRow],
     component: Component,
     node: &NodeName,

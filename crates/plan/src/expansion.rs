@@ -369,7 +369,6 @@ impl<'a> Look<'a> {
             self.rows(component, server, &had)
         };
         let lines = self.foreign(component, &had);
-        let runs = facts.is_some_and(ServerFacts::runs);
         let fresh = had.server.is_none_or(never_started);
         // One that lacks nothing, or whose row says that somebody stopped it.
         if facts.is_some() && rows.is_empty() && (runs || had.server.is_some() && !fresh) {

@@ -343,9 +343,7 @@ impl Look<'_> {
 
     fn row(&self) -> Option<&ServerRow> {
         let rows = framework(self.input)?.rows().present()?.servers.present()?;
-        let name = self.component.name();
-        rows.iter()
-            .find(|r| r.application == "tars" && r.server == name && r.node == self.node.as_str())
+        basic::row(rows, self.component, self.node)
     }
 
     fn finish(&self, compared: Compared) -> Work {

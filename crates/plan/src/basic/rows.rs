@@ -46,12 +46,7 @@ pub(crate) fn compare(
     let Some(own) = row(servers, component, node) else {
         return work;
     };
-    let adapters: Vec<&AdapterRow> = adapters
-        .iter()
-        .filter(|r| {
-            r.application == "tars" && r.server == component.name() && r.node == node.as_str()
-        })
-        .collect();
+    let adapters = adapters_of(adapters, component, node);
     let wanted = component.servants_in(server.version);
     // What can be placed on a further framework host, and does not run, has its adapters from there.
     let lacks = |(servant, port): &(&str, u16)| of_servant(&adapters, servant, *port).is_none();
@@ -81,6 +76,19 @@ pub(crate) fn compare(
         }
     }
     work
+}
+
+/// The adapters of a component of the framework on a node.
+pub(crate) fn adapters_of<'a>(
+    all: &'a [AdapterRow],
+    component: Component,
+    node: &NodeName,
+) -> Vec<&'a AdapterRow> {
+    all.iter()
+        .filter(|r| {
+            r.application == "tars" && r.server == component.name() && r.node == node.as_str()
+        })
+        .collect()
 }
 
 /// The adapter of a servant among those of its server: the one that is for it, at its port if there

@@ -80,27 +80,28 @@ pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
 /// Whether rows say already what edits make of them, so far as they are looked at.
 #[must_use]
 pub fn are_made(rows: &Rows, edits: &[RowEdit]) -> bool {
-    let known = rows.servers.present().is_some() && rows.adapters.present().is_some();
-    known
-        && edits.iter().all(|edit| {
-            let of = |column| edit.of_key(column).unwrap_or_default();
-            let adapters = rows.adapters.present().into_iter().flatten();
-            let there = edit.table == Table::TServerConf
-                || adapters.clone().any(|r| {
-                    r.server == of("server_name")
-                        && r.node == of("node_name")
-                        && r.adapter == of("adapter_name")
-                });
-            match (&edit.before, &edit.after) {
-                (_, None) => !there,
-                (None, Some(_)) => there,
-                (Some(_), Some(_)) => {
-                    let mut after = rows.clone();
-                    edit_row(&mut after, edit);
-                    there && after == *rows
-                }
-            }
-        })
+    let Some(adapters) = rows
+        .adapters
+        .present()
+        .filter(|_| rows.servers.present().is_some())
+    else {
+        return false;
+    };
+    let mut after = rows.clone();
+    let there = edits.iter().all(|edit| {
+        let of = |column| edit.of_key(column).unwrap_or_default();
+        let there = edit.table == Table::TServerConf
+            || adapters.iter().any(|r| {
+                r.server == of("server_name")
+                    && r.node == of("node_name")
+                    && r.adapter == of("adapter_name")
+            });
+        if edit.before.is_some() && edit.after.is_some() {
+            edit_row(&mut after, edit);
+        }
+        there == edit.after.is_some()
+    });
+    there && after == *rows
 }
 
 fn set(row: &mut AdapterRow, column: &str, cell: &Cell) {

@@ -4,13 +4,13 @@
 //! many is told and left: no row is deleted that no run has written.
 
 use tarsops_model::component::Component;
-use tarsops_model::framework::{AdapterRow, ServerRow};
+use tarsops_model::framework::AdapterRow;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use super::{Finding, Grade, Name};
-use crate::basic::rows::of_servant;
+use crate::basic::row;
+use crate::basic::rows::{adapters_of, of_servant};
 use crate::expansion::{after, is_placed, readable};
 use crate::input::PlanInput;
 use crate::servers::{self, BASIC};
@@ -29,13 +29,10 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
                 input.scope.has_component(component) && servers::is_known(input.catalog, component)
             });
             let Some(server) = wanted else { continue };
-            if !has_row(servers, component, node) {
+            if row(servers, component, node).is_none() {
                 continue;
             }
-            let own: Vec<&AdapterRow> = adapters
-                .iter()
-                .filter(|r| is_of(&r.application, &r.server, &r.node, component, node))
-                .collect();
+            let own = adapters_of(adapters, component, node);
             let sources: Vec<(String, String)> = own
                 .iter()
                 .map(|r| {
@@ -72,16 +69,6 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
             }
         }
     }
-}
-
-fn is_of(app: &str, server: &str, at: &str, component: Component, node: &NodeName) -> bool {
-    app == "tars" && server == component.name() && at == node.as_str()
-}
-
-fn has_row(servers: &[ServerRow], component: Component, node: &NodeName) -> bool {
-    servers
-        .iter()
-        .any(|r| is_of(&r.application, &r.server, &r.node, component, node))
 }
 
 /// What differs, one clause each.
