@@ -151,9 +151,10 @@ fn a_console_that_lets_this_machine_in_anyway_says_nothing_of_the_ticket() {
 
 #[test]
 fn a_console_that_is_down_or_not_named_is_not_called_well() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Held, so that nobody else comes to listen there.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
-    drop(closed);
     let down = told(Some(&url));
     assert!(
         down.iter()

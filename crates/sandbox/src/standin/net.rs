@@ -170,9 +170,11 @@ pub(super) fn serve(listener: &TcpListener, name: &str, servant: &Arc<dyn Servan
         };
         let (counted, servant, name) = (Arc::clone(&open), Arc::clone(servant), name.to_owned());
         let _ = thread::Builder::new().stack_size(STACK).spawn(move || {
-            converse(stream, &caller, &name, servant.as_ref());
+            converse(&stream, &caller, &name, servant.as_ref());
             servant.closed(&caller);
+            // Whoever hears that this one ended finds room for the next.
             drop(counted);
+            let _ = stream.shutdown(Shutdown::Both);
         });
     }
 }
@@ -187,7 +189,7 @@ fn line(stream: &TcpStream, number: u64) -> io::Result<Caller> {
     })))
 }
 
-fn converse(mut stream: TcpStream, caller: &Caller, name: &str, servant: &dyn Servant) {
+fn converse(mut stream: &TcpStream, caller: &Caller, name: &str, servant: &dyn Servant) {
     while let Some(frame) = read_frame(&mut stream) {
         let Ok(request) = Request::from_frame(&frame) else {
             break;
@@ -208,7 +210,6 @@ fn converse(mut stream: TcpStream, caller: &Caller, name: &str, servant: &dyn Se
             break;
         }
     }
-    let _ = stream.shutdown(Shutdown::Both);
 }
 
 fn take(caller: &Caller, request: &Request, name: &str, servant: &dyn Servant) -> (i32, Reply) {
