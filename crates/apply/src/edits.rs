@@ -60,14 +60,63 @@ pub(crate) async fn make(
     }
 }
 
-/// As [`make`], for a way back that brings the program that was there: it goes on without its rows.
-pub(crate) async fn make_back(run: &Run<'_>, change: &AgentChange, end: &mut StepEnd) {
+/// As [`make`], for a way back that brings the program that was there by a script of its host: it goes
+/// on without its rows. Until [`settle_back`] the host keeps that it owes a restart.
+pub(crate) async fn make_back(
+    run: &Run<'_>,
+    node: &NodeName,
+    change: &AgentChange,
+    end: &mut StepEnd,
+) {
+    if change.rows.is_empty() {
+        return;
+    }
+    end.owed = true;
+    set_owed(run, node, change, end).await;
     if let Err(verdict) = make(run, change, end).await {
         let why = verdict.why().unwrap_or_default();
         end.log.push(format!(
             "its rows are not put back: {why}; the next plan tells what they differ in"
         ));
     }
+}
+
+/// After a way back that has started its server with its rows: nothing is owed any more.
+pub(crate) async fn settle_back(
+    run: &Run<'_>,
+    node: &NodeName,
+    change: &AgentChange,
+    end: &mut StepEnd,
+) {
+    if std::mem::take(&mut end.owed) && end.verdict.is_good() {
+        set_owed(run, node, change, end).await;
+    }
+}
+
+/// Marks on the host what `end` says of its restart.
+async fn set_owed(run: &Run<'_>, node: &NodeName, change: &AgentChange, end: &mut StepEnd) {
+    let script = records::set_owed(&run.install_path(node), change.component, end.owed);
+    let why = match run.connect.connect(node).await {
+        Err(fault) => fault.text,
+        Ok(remote) => match remote.script(&script, NOTE).await {
+            Err(fault) => fault.text,
+            Ok(output) => match kept(&output, Verdict::NotStarted) {
+                Ok(()) => return,
+                Err(verdict) => verdict.why().unwrap_or_default().to_owned(),
+            },
+        },
+    };
+    end.log.push(if end.owed {
+        format!(
+            "{node} does not keep that {} is to be started anew: {why}",
+            change.component
+        )
+    } else {
+        format!(
+            "{node} still says that {} is to be started anew, so the next apply restarts it: {why}",
+            change.component
+        )
+    });
 }
 
 /// After a step that did not touch its server: the rows that it changed are put back.

@@ -596,6 +596,7 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         database: None,
         labels: None,
         edited: vec![],
+        owed: false,
         begun: false,
     };
     let planned = match inverse.and_then(inverse_step) {

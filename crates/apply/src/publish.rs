@@ -409,7 +409,9 @@ async fn keep(
     let text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
     let path = format!("{}/{}", change.tars_path, file.path);
-    let script = records::keep_program(install, &run.id, &intent.step, &text, &path, file.before);
+    let owed = Some(change.component).filter(|_| !change.rows.is_empty());
+    let program = (path.as_str(), file.before);
+    let script = records::keep_program(install, &run.id, &intent.step, &text, program, owed);
     let remote = reach(run, node).await?;
     let output = remote
         .script(&script, NOTE)

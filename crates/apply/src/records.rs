@@ -48,15 +48,17 @@ pub(crate) fn write(
 }
 
 /// Keeps a program and the intent to have it published over. The copy is one: tarsnode may write
-/// into the file. Prints `kept`; `moved …` or `refused …` if it must not go on.
+/// into the file. A component whose rows change with it is marked to owe a restart until this is seen
+/// to end. Prints `kept`; `moved …` or `refused …` if it must not go on.
 pub(crate) fn keep_program(
     install: &AbsPath,
     run: &RunId,
     step: &str,
     intent: &str,
-    path: &str,
-    before: Option<Digest>,
+    (path, before): (&str, Option<Digest>),
+    owed: Option<Component>,
 ) -> String {
+    let owed = owed.map_or_else(String::new, |component| mark(component) + "\n");
     let before = before.map_or_else(|| "absent".to_owned(), |d| d.to_string());
     let (refuse, been) = fence(run);
     format!(
@@ -72,7 +74,7 @@ pub(crate) fn keep_program(
          [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
          stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"\n\
          {{ sync \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\" 2>/dev/null || sync; }}; fi\n\
-         {been}\
+         {been}{owed}\
          printf '%s' {intent} >\"$d/intent.tmp\"\n\
          {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\necho kept\n",
         base = folder(install),
@@ -107,11 +109,29 @@ pub(crate) fn owe(
     format!(
         "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n{refuse}mkdir -p \"$d\"\n{been}\
          printf '%s' {intent} >\"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n\
-         : >\"$B/restart.{component}\"\n\
-         {{ sync \"$d/intent\" \"$d\" \"$B/restart.{component}\" 2>/dev/null || sync; }}\necho kept\n",
+         {{ sync \"$d/intent\" \"$d\" 2>/dev/null || sync; }}\n{mark}\necho kept\n",
         base = folder(install),
         intent = quote(intent),
+        mark = mark(component),
     )
+}
+
+/// The line of a script that marks a component as owing a restart.
+fn mark(component: Component) -> String {
+    format!(
+        ": >\"$B/restart.{component}\"\n{{ sync \"$B/restart.{component}\" \"$B\" 2>/dev/null || sync; }}"
+    )
+}
+
+/// Marks a component whose rows are about to change, or takes the mark away. Prints `kept`.
+pub(crate) fn set_owed(install: &AbsPath, component: Component, owed: bool) -> String {
+    let base = folder(install);
+    if owed {
+        let mark = mark(component);
+        format!("umask 077\nset -e\nB={base}\nmkdir -p \"$B\"\n{mark}\necho kept\n")
+    } else {
+        format!("rm -f {base}/restart.{component}\necho kept\n")
+    }
 }
 
 /// Writes down how a publication ended. Prints `kept`.

@@ -79,6 +79,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         database: None,
         labels: None,
         edited: vec![],
+        owed: false,
         begun: false,
     };
     let mut gate = Gate::default();
@@ -104,6 +105,9 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         && let (None, Some(names)) = (change.publish, &change.names)
     {
         crate::publish::name_again(run, &node, change.component, names, &mut end).await;
+    }
+    if let Action::ChangeAgent(change) = &step.action {
+        crate::edits::settle_back(run, &node, change, &mut end).await;
     }
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     let refused = matches!(gate, Gate::Refused(_));
@@ -266,12 +270,13 @@ async fn walk(
             }
             end.labels.clone_from(&labels);
             if change.publish.is_none() && !change.reread {
-                crate::edits::make_back(run, change, end).await;
+                crate::edits::make_back(run, node, change, end).await;
             }
             if is_reloaded(change) {
                 // What it starts with is what templates and rows say now. Where nobody can be asked
                 // it starts with what it had, as it does whenever its host restarts.
                 if let Err(why) = run.watch.load(node, change.component).await {
+                    end.owed = false;
                     tracing::debug!(%node, component = %change.component, why, "not reloaded");
                     end.log.push(format!(
                         "its configuration was not written anew before the restart: {why}"

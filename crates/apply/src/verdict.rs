@@ -95,6 +95,8 @@ pub struct StepEnd {
     pub labels: Option<NodeLabels>,
     /// The rows of its server that were changed.
     pub edited: Vec<RowEdit>,
+    /// Whether its host says that the server is to be started anew, until this step has ended well.
+    pub owed: bool,
     /// Whether a task was begun that may still come true.
     pub begun: bool,
 }

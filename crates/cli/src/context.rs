@@ -186,7 +186,11 @@ pub fn now() -> i64 {
 impl Context {
     /// Reads spec and lock file, and prepares the way to the hosts.
     pub fn open(global: &Global, look: &Look) -> Result<Self> {
-        let loaded = load(global)?;
+        Self::opened(global, load(global)?, look)
+    }
+
+    /// As [`Context::open`], with a spec that was read already.
+    pub fn opened(global: &Global, loaded: Loaded, look: &Look) -> Result<Self> {
         if !loaded.warnings.is_empty() && global.verbose > 0 {
             say(loaded.warnings.trim_end());
         }

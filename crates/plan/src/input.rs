@@ -48,6 +48,15 @@ pub enum ScopeError {
 }
 
 impl Scope {
+    /// The words that [`Scope::parse`] reads as this scope.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let nodes = self.nodes.iter().map(ToString::to_string);
+        nodes
+            .chain(self.components.iter().map(ToString::to_string))
+            .collect()
+    }
+
     /// Reads the words of `--on`: node names, globs over them, `@label=value` and components.
     ///
     /// # Errors

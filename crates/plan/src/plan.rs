@@ -177,6 +177,12 @@ pub struct Plan {
     pub observed_at: i64,
     /// Nodes that were looked at.
     pub nodes: usize,
+    /// What it was narrowed to, as `--on` takes it; the whole cluster if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+    /// Whether what needs a management platform that does not answer waits (`--without-console`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_console: bool,
     /// Counts.
     pub summary: Summary,
     /// What differs.

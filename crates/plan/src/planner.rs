@@ -581,6 +581,8 @@ impl Draft {
                 .hosts()
                 .filter(|(n, _)| input.scope.has_node(n))
                 .count(),
+            on: input.scope.words(),
+            without_console: input.scope.without_console,
             summary,
             drift: self.drift,
             extra: findings::extra(input),

@@ -15,7 +15,7 @@ use tarsops_transport::calls::{Admin, Node, Query};
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
 
 /// Longer than AdminRegistry waits for a node that goes away with a command under way (5 s).
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 fn client(address: SocketAddr) -> RpcClient {
     RpcClient::new(Endpoint::at(address.ip(), address.port()), Way::Direct)

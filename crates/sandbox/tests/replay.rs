@@ -7,7 +7,7 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -109,6 +109,20 @@ struct Lab {
     children: Vec<Child>,
 }
 
+/// Starts a program that was written a moment ago: whatever another test is about to start has it open
+/// until then, too, and what somebody may write into cannot be started.
+fn spawn(command: &mut Command) -> Child {
+    let mut child = None;
+    eventually("no writer", || {
+        child = match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+            child => Some(child.unwrap()),
+        };
+        child.is_some()
+    });
+    child.unwrap()
+}
+
 /// Held from the choice of a network until its ports are taken.
 static CHOOSING: Mutex<()> = Mutex::new(());
 
@@ -176,12 +190,10 @@ impl Lab {
     }
 
     fn start(&mut self, binary: &Path, arguments: &[String]) {
-        let child = Command::new(binary)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        self.children.push(child.unwrap());
+        let mut command = Command::new(binary);
+        command.args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        self.children.push(spawn(&mut command));
     }
 
     /// Send a recorded request where it was sent, and what comes back.
@@ -534,7 +546,7 @@ fn adminregistry_answers_as_recorded() {
     }
 
     // A push is a push: the recorded one, but for its number.
-    let (function, frame) = pushed.recv_timeout(Duration::from_secs(5)).unwrap();
+    let (function, frame) = pushed.recv_timeout(Duration::from_secs(30)).unwrap();
     let recorded_push = conversation()
         .into_iter()
         .find(|exchange| exchange.pushed && exchange.name == function)
@@ -752,14 +764,13 @@ fn the_agent_says_what_the_recorded_one_said() {
             &folder.path().join("tars").display().to_string(),
         );
     std::fs::write(&config, text).unwrap();
-    let child = Command::new(&binary)
+    let mut command = Command::new(&binary);
+    command
         .arg("--nodeid=10.77.0.2")
         .arg(format!("--config={}", config.display()))
         .envs(Timings::faster(20).environment())
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _child = Running(child);
+        .stdin(Stdio::null());
+    let _child = Running(spawn(&mut command));
 
     let recorded = conversation();
     let request = |name: &str, has: &str| {
@@ -786,7 +797,7 @@ fn the_agent_says_what_the_recorded_one_said() {
         (request.servant.clone(), request.packet_type, context, text)
     };
     let next = |from: &Receiver<(Request, TcpStream)>, name: &str| loop {
-        let (request, stream) = from.recv_timeout(Duration::from_secs(10)).unwrap();
+        let (request, stream) = from.recv_timeout(Duration::from_secs(30)).unwrap();
         if request.function == name {
             return (request, stream);
         }

@@ -8,6 +8,7 @@ use tarsops_apply::execute::{Interrupt, Run, execute, install_path};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
+use tarsops_model::desired::Desired;
 use tarsops_model::host::NodeState;
 use tarsops_plan::action::Action;
 use tarsops_plan::{Plan, checker, render};
@@ -15,7 +16,9 @@ use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, holder, new_run, now, print, publish, say, state_folder, style};
+use crate::context::{
+    Context, holder, load, new_run, now, print, publish, say, state_folder, style,
+};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::progress::{Bar, Teller};
@@ -26,11 +29,23 @@ const ROUNDS: usize = 3;
 
 /// Brings the cluster to the spec, or carries out a saved plan.
 pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) -> Result {
-    let mut context = Context::open(global, look)?;
+    let loaded = load(global)?;
+    let saved = saved
+        .map(|path| read_saved(&loaded.desired, path))
+        .transpose()?;
+    let look = match &saved {
+        // What it was made for is what is looked at, and what is judged at the end.
+        Some(plan) if look.on.is_empty() => &Look {
+            on: plan.on.clone(),
+            without_console: look.without_console || plan.without_console,
+            ..look.clone()
+        },
+        _ => look,
+    };
+    let mut context = Context::opened(global, loaded, look)?;
     super::validate::without_package(global, &context.loaded)?;
     let interrupt = Arc::new(Interrupt::default());
     watch_interrupts(&interrupt);
-    let saved = saved.map(|path| read_saved(&context, path)).transpose()?;
     let mut whole = Outcome::default();
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
@@ -111,7 +126,7 @@ pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
     });
 }
 
-fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
+fn read_saved(desired: &Desired, path: &Path) -> Result<Plan> {
     let unread = |e: &dyn std::error::Error| {
         Failure::new(format!("could not read the plan {}", path.display()))
             .because(e)
@@ -119,7 +134,6 @@ fn read_saved(context: &Context, path: &Path) -> Result<Plan> {
     };
     let text = std::fs::read_to_string(path).map_err(|e| unread(&e))?;
     let plan = Plan::from_json(&text).map_err(|e| unread(&e))?;
-    let desired = context.desired();
     if plan.spec_digest != desired.spec_digest || plan.cluster != desired.cluster {
         return Err(Failure::new("the saved plan was made for another spec")
             .code(exit::STALE)

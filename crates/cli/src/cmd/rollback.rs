@@ -430,6 +430,8 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
         spec_digest: desired.spec_digest,
         observed_at: crate::context::now(),
         nodes: steps.len(),
+        on: vec![],
+        without_console: false,
         summary,
         drift: vec![],
         extra: vec![],

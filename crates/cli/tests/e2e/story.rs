@@ -96,6 +96,29 @@ fn drift_by_hand_is_found_and_put_right() {
     machine.tarsops(["drift"]).exits(0).is_quiet();
 }
 
+/// A saved plan keeps what it was narrowed to: it is done when that is, whatever else differs.
+#[test]
+fn a_saved_plan_of_one_host() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    machine.converge();
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    let on = cluster.hosts[0].ip().to_string();
+    machine
+        .tarsops(["plan", "-o", "one.plan", "--on", &on])
+        .exits(2)
+        .says("1 to change");
+    machine
+        .tarsops(["apply", "-y", "one.plan"])
+        .exits(0)
+        .says("converged");
+    let versions = ["3.0.18", "3.0.17"];
+    for (host, version) in cluster.hosts.iter().zip(versions) {
+        host.assert_runs(&host.ip().to_string(), "tars", &healthy(version));
+    }
+    machine.tarsops(["plan"]).exits(2).says("1 to change");
+}
+
 /// An upgrade by a saved plan, canary first, then taken back from a machine that never saw it.
 #[test]
 fn an_upgrade_and_back() {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -147,6 +148,8 @@ fn a_program_and_its_rows_go_together(world: &mut World) {
     assert_eq!(world.installed(1, "tarsstat"), old);
     assert_eq!(adapter(world, STAT, "thread_num"), "3");
     assert!(generated(world, "tarsstat").contains("threads=3"));
+    let base = world.tars(1).parent().unwrap().join(".tarsops");
+    assert!(!base.join("restart.tarsstat").exists());
     // A publication that fails leaves the rows as they were.
     tell(world, 1, "tarspatch", &[Lie::Garbled]);
     world.respec(|s| s.version = NEWER);
@@ -202,6 +205,7 @@ fn a_run_that_was_cut_off_owes_a_restart(world: &mut World) {
             "{delay}"
         );
     }
+    published_between_rows_and_restart(world, &base);
     // As it is where a run ends between the rows and the restart.
     let before = world.pids(1, "tarsstat");
     let mark = base.join("restart.tarsstat");
@@ -211,5 +215,31 @@ fn a_run_that_was_cut_off_owes_a_restart(world: &mut World) {
     world.tarsops(["apply", "-y", "--on", "tarsstat"]).exits(0);
     assert_ne!(world.pids(1, "tarsstat"), before);
     assert!(!mark.exists());
+    world.tarsops(["drift", "--on", "tarsstat"]).exits(0);
+}
+
+/// A publication that is killed when its rows are written and nothing else has come of it, and a spec
+/// that goes back to the version that runs: nothing but the mark tells that the rows were not read.
+fn published_between_rows_and_restart(world: &mut World, base: &Path) {
+    set(world, STAT, "thread_num = 31");
+    world.respec(|s| s.version = NEWER);
+    tell(world, 1, "tarsAdminRegistry", &[Lie::TaskNeverBegun]);
+    let mut command = world.command(&["apply", "-y", "--on", "tarsstat"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    wait_until("the rows", PATIENCE, || {
+        adapter(world, STAT, "thread_num") == "9"
+    });
+    let _ = child.kill();
+    child.wait().unwrap();
+    std::fs::remove_file(base.join("lease")).unwrap();
+    tell(world, 1, "tarsAdminRegistry", &[]);
+    world.respec(|s| s.version = NEW);
+    let before = world.pids(1, "tarsstat");
+    let planned = world.tarsops(["plan", "--on", "tarsstat"]);
+    planned.exits(2).says("started before its rows changed");
+    world.tarsops(["apply", "-y", "--on", "tarsstat"]).exits(0);
+    assert_ne!(world.pids(1, "tarsstat"), before);
+    assert!(!base.join("restart.tarsstat").exists());
     world.tarsops(["drift", "--on", "tarsstat"]).exits(0);
 }
