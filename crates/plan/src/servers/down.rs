@@ -1,0 +1,95 @@
+//! What shall run and does not.
+
+use tarsops_model::desired::Rpc;
+use tarsops_model::observed::Observed;
+
+use crate::action::{Action, Undo};
+use crate::basic;
+use crate::condition::Condition;
+use crate::drift::{DriftKind, FieldChange};
+use crate::plan::{Sign, Stage, Step};
+use crate::report::{Blocked, Line};
+
+use super::{Look, Work, framework};
+
+impl Look<'_> {
+    /// A basic service that is set active, has its program, and does not run: AdminRegistry starts
+    /// it. Its tarsnode does not where a start has failed before (`NodeServer/KeepAliveThread.cpp`).
+    pub(super) fn down(&self) -> Option<Work> {
+        let (input, component, node) = (self.input, self.component, self.node);
+        let Observed::Present(all) = &self.facts.processes else {
+            return None;
+        };
+        let digest = self.facts.binary.present()?.digest;
+        let set = self.row()?.setting.as_deref() == Some("active");
+        let runs_as = |user: &str| {
+            let seen = input.inventory.agent(node);
+            let all = seen.present().and_then(|a| a.processes.present());
+            all.is_some_and(|all| all.iter().any(|p| p.user == user))
+        };
+        let user = input.desired.agent(node)?.run_user.to_string();
+        let able = input.desired.database().is_some()
+            && input.desired.rpc != Rpc::Off
+            && basic::admin_silent(input).is_none();
+        if !component.is_basic() || !all.is_empty() || !set || !able || !runs_as(&user) {
+            return None;
+        }
+        let machine = Condition::Machine {
+            id: self.host.machine_id.present()?.clone(),
+        };
+        let mut work = Work {
+            drift: Some(DriftKind::Changed {
+                fields: vec![FieldChange::new("process", "not running", "running")],
+            }),
+            ..Work::default()
+        };
+        let port = component.servants().first().map(|(_, port)| *port);
+        let held = |port: &u16| {
+            self.host
+                .ports
+                .present()
+                .is_some_and(|all| all.contains(port))
+        };
+        let why = match port.filter(held) {
+            Some(port) => Some(Blocked::PortTakenOf { component, port }),
+            None => self.unreadable_template(),
+        };
+        if let Some(why) = why {
+            let resource = self.resource();
+            work.lines.push(Line::Blocked { resource, why });
+            return Some(work);
+        }
+        let mut post = vec![
+            Condition::ServerRuns {
+                component,
+                digest: Some(digest),
+                user,
+            },
+            Condition::ServerListens { component },
+            Condition::ServerActive { component },
+        ];
+        let mut asked = framework(input)?.servants.values();
+        if asked.any(|a| a.component == component && a.node == *node) {
+            post.push(Condition::ServantsAnswer { component });
+        }
+        work.step = Some(Step {
+            id: format!("{component}.start@{node}"),
+            stage: Stage::BasicServices,
+            batch: 0,
+            needs: vec![],
+            resource: self.resource(),
+            sign: Sign::Change,
+            summary: format!("start {component} through AdminRegistry"),
+            action: Action::StartServer {
+                component,
+                node: node.clone(),
+            },
+            pre: vec![machine, Condition::Unfinished { run: None }],
+            post,
+            undo: Undo::Irreversible {
+                reason: "it is set active, and shall run".to_owned(),
+            },
+        });
+        Some(work)
+    }
+}
