@@ -250,7 +250,7 @@ fn a_service_that_ends_while_it_settles_goes_back(world: &mut World) {
     plan.exits(2).says("server/tarsconfig");
     // Put right, it goes on from there.
     world.pack(&["tarsconfig"], NEWER, Behaviour::Healthy);
-    world.respec(|s| s.deadline = "20s");
+    world.respec(|s| s.deadline = "45s");
     world.tarsops(["apply", "-y"]).exits(0);
     all_run(world);
     world.is_well();
@@ -294,7 +294,7 @@ fn a_database_lost_in_the_middle_stops_the_run(world: &mut World) {
     run.exits(8).tells("could not be seen");
     assert!(began.elapsed() < Duration::from_secs(90));
     all_run(world);
-    world.respec(|s| s.deadline = "20s");
+    world.respec(|s| s.deadline = "45s");
     wait_until("the database", Duration::from_secs(30), || {
         world.tarsops(["plan"]).code == 2
     });

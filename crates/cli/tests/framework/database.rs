@@ -356,7 +356,7 @@ fn a_run_that_fails_later_takes_its_templates_back(world: &mut World) {
     failed.exits(8).tells("taking this run back");
     assert_eq!([REGISTRY, LOG, DB].map(|n| digest(world, n)), before);
     world.sql("ALTER TABLE db_tars.t_node_info DROP CONSTRAINT refused");
-    world.respec(|s| s.deadline = "20s");
+    world.respec(|s| s.deadline = "45s");
     world.tarsops(["apply", "-y"]).exits(0);
     world.is_well();
 }

@@ -44,7 +44,7 @@ fn a_component_that_does_not_come_up_takes_the_run_back() {
     standin::make(&program(), &binary, &bad).unwrap();
     world.respec(|s| {
         s.slave = true;
-        s.deadline = "15s, on_failure: rollback-all";
+        s.deadline = "25s, on_failure: rollback-all";
     });
     let failed = world.tarsops(["apply", "-y"]);
     failed.exits(8).tells("tarsnotify does not run");

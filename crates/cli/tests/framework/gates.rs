@@ -35,7 +35,7 @@ fn a_node_that_does_not_register_goes_back(world: &mut World) {
     assert_eq!(after.len(), 1);
     assert_ne!(after, before);
     world.sql("ALTER TABLE db_tars.t_node_info DROP CONSTRAINT refused");
-    world.respec(|s| s.deadline = "20s");
+    world.respec(|s| s.deadline = "45s");
     world.tarsops(["apply", "-y"]).exits(0);
     world.is_well();
 }

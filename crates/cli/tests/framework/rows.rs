@@ -176,7 +176,7 @@ fn what_does_not_come_up_has_its_rows_again(world: &mut World, wrong: &str) {
     // Whoever looks now sees why.
     world.tarsops(["plan"]).exits(6).says("18293");
     drop(held);
-    world.respec(|s| s.deadline = "20s");
+    world.respec(|s| s.deadline = "45s");
 }
 
 /// Killed at any moment: what is next converges, and nothing runs on with rows that it never read.

@@ -18,7 +18,7 @@ pub(crate) const PASSWORD: &str = "s3cret'word\\ü";
 /// How much faster than the real framework the stand-ins are.
 const SPEED: u32 = 8;
 /// How long a stand-in may take for what the real one does within minutes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The versions in the packages folder.
 pub(crate) const OLD: &str = "3.0.17";
 pub(crate) const NEW: &str = "3.0.18";
@@ -148,7 +148,7 @@ impl World {
                 address: None,
                 rpc: "direct",
                 overrides: vec![],
-                deadline: "20s",
+                deadline: "45s",
                 registries: None,
                 framework: "",
                 rollout: "",
