@@ -8,14 +8,14 @@
 use std::time::{Duration, Instant};
 
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{AbsPath, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, AgentChange, RowEdit};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 
 use crate::execute::{Order, Progress, Run, Unedited};
-use crate::records;
+use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 
 /// How long writing down may take on a host.
@@ -53,6 +53,14 @@ pub(crate) async fn make(
             Ok(())
         }
         Err(Unedited::Moved(why)) => Err(Verdict::Moved(why)),
+        Err(Unedited::InDoubt(why)) => {
+            // They go back if they can be, and until then count as changed.
+            end.edited.extend(change.rows.iter().cloned());
+            Err(Verdict::NotStarted(format!(
+                "whether the rows of {} were changed could not be seen: {why}",
+                change.component
+            )))
+        }
         Err(Unedited::Failed(why)) => Err(Verdict::NotStarted(format!(
             "the rows of {} could not be changed: {why}",
             change.component
@@ -71,8 +79,16 @@ pub(crate) async fn make_back(
     if change.rows.is_empty() {
         return;
     }
-    end.owed = true;
-    set_owed(run, node, change, end).await;
+    let marked = tell(run, node, |install| {
+        records::mark_owed(install, change.component, &back_key(run))
+    });
+    end.owed = Some(change.component);
+    if let Err(why) = marked.await {
+        end.log.push(format!(
+            "{node} does not keep that {} is to be started anew: {why}",
+            change.component
+        ));
+    }
     if let Err(verdict) = make(run, change, end).await {
         let why = verdict.why().unwrap_or_default();
         end.log.push(format!(
@@ -81,42 +97,64 @@ pub(crate) async fn make_back(
     }
 }
 
-/// After a way back that has started its server with its rows: nothing is owed any more.
-pub(crate) async fn settle_back(
-    run: &Run<'_>,
-    node: &NodeName,
-    change: &AgentChange,
-    end: &mut StepEnd,
-) {
-    if std::mem::take(&mut end.owed) && end.verdict.is_good() {
-        set_owed(run, node, change, end).await;
+/// After such a way back: nothing is owed any more where it has started its server with its rows, or
+/// has touched neither.
+pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEnd) {
+    let Some(component) = end.owed.take() else {
+        return;
+    };
+    let untouched = end.edited.is_empty()
+        && matches!(
+            end.verdict,
+            Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_)
+        );
+    if !untouched && !end.verdict.is_good() {
+        return;
+    }
+    let key = back_key(run);
+    let script = |install: &AbsPath| match untouched {
+        true => records::unmark(install, component, Unmark::Own(&key)),
+        false => records::unmark(install, component, Unmark::Until(&run.id)),
+    };
+    if let Err(why) = tell(run, node, script).await {
+        end.log.push(format!(
+            "{node} still says that {component} is to be started anew, so the next apply restarts it: {why}"
+        ));
     }
 }
 
-/// Marks on the host what `end` says of its restart.
-async fn set_owed(run: &Run<'_>, node: &NodeName, change: &AgentChange, end: &mut StepEnd) {
-    let script = records::set_owed(&run.install_path(node), change.component, end.owed);
-    let why = match run.connect.connect(node).await {
-        Err(fault) => fault.text,
-        Ok(remote) => match remote.script(&script, NOTE).await {
+/// By which a way back of this run knows its mark. The run's change that it takes back has its own.
+fn back_key(run: &Run<'_>) -> String {
+    format!("{}.back", run.id)
+}
+
+/// Has a host carry out a script that says `kept`; a connection that has ended is made anew.
+pub(crate) async fn tell(
+    run: &Run<'_>,
+    node: &NodeName,
+    script: impl Fn(&AbsPath) -> String,
+) -> Result<(), String> {
+    let script = script(&run.install_path(node));
+    let mut tries = 3;
+    loop {
+        let why = match run.connect.connect(node).await {
             Err(fault) => fault.text,
-            Ok(output) => match kept(&output, Verdict::NotStarted) {
-                Ok(()) => return,
-                Err(verdict) => verdict.why().unwrap_or_default().to_owned(),
+            Ok(remote) => match remote.script(&script, NOTE).await {
+                Err(fault) => fault.text,
+                Ok(output) => match kept(&output, Verdict::NotStarted) {
+                    Ok(()) => return Ok(()),
+                    // It answers, and will say so again.
+                    Err(verdict) => return Err(verdict.why().unwrap_or_default().to_owned()),
+                },
             },
-        },
-    };
-    end.log.push(if end.owed {
-        format!(
-            "{node} does not keep that {} is to be started anew: {why}",
-            change.component
-        )
-    } else {
-        format!(
-            "{node} still says that {} is to be started anew, so the next apply restarts it: {why}",
-            change.component
-        )
-    });
+        };
+        tries -= 1;
+        if tries == 0 {
+            return Err(why);
+        }
+        run.connect.forget(node).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// After a step that did not touch its server: the rows that it changed are put back.
@@ -135,7 +173,7 @@ pub(crate) async fn settle(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
                     end.edited.clear();
                     "its rows are as they were".to_owned()
                 }
-                Err(Unedited::Moved(why) | Unedited::Failed(why)) => {
+                Err(Unedited::Moved(why) | Unedited::Failed(why) | Unedited::InDoubt(why)) => {
                     format!(
                         "its rows stay changed: {why}; `tarsops plan` tells what they differ in"
                     )

@@ -277,6 +277,8 @@ pub enum Unedited {
     Moved(String),
     /// The database did not do it.
     Failed(String),
+    /// It went away before it said whether it did it.
+    InDoubt(String),
 }
 
 impl Run<'_> {
@@ -596,7 +598,8 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         database: None,
         labels: None,
         edited: vec![],
-        owed: false,
+        owed: None,
+        restarted: false,
         begun: false,
     };
     let planned = match inverse.and_then(inverse_step) {

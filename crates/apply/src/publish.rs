@@ -30,7 +30,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::execute::{Progress, Run};
 use crate::pause::Pause;
-use crate::records;
+use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 
 /// Between two questions about a task.
@@ -549,28 +549,30 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         Verdict::Stuck(why) => ("stuck", why.clone()),
         other => ("failed", other.why().unwrap_or_default().to_owned()),
     };
-    let install = run.install_path(&end.node);
-    let script = records::conclude(
-        &install,
-        &run.id,
-        &intent.step,
-        (word, &text.replace('\n', " ")),
-        &run.holder,
-        (
-            // Rows that stay changed are not read until it is started anew.
-            Some(intent.change.component).filter(|_| end.edited.is_empty() || word == "ok"),
-            &step.summary,
-        ),
-    );
-    for _ in 0..3 {
-        if let Ok(remote) = run.connect.connect(&end.node).await
-            && remote.script(&script, NOTE).await.is_ok()
-        {
-            return;
+    let unmark = match &end.verdict {
+        Verdict::Done | Verdict::AlreadyDone => Some(Unmark::Until(&run.id)),
+        // It has read its rows, and is not well all the same.
+        Verdict::LeftFailed(_) | Verdict::Silent(_) if end.restarted => {
+            Some(Unmark::Until(&run.id))
         }
-        run.connect.forget(&end.node).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Rows that stay changed are not read until it is started anew.
+        _ if word == "refused" && end.edited.is_empty() => Some(Unmark::Own(run.id.as_str())),
+        _ => None,
+    };
+    let said = crate::edits::tell(run, &end.node, |install| {
+        records::conclude(
+            install,
+            &run.id,
+            &intent.step,
+            (word, &text.replace('\n', " ")),
+            &run.holder,
+            unmark.map(|which| (intent.change.component, which)),
+            &step.summary,
+        )
+    });
+    if let Err(why) = said.await {
+        end.log.push(format!(
+            "how it ended could not be written down on the host: {why}"
+        ));
     }
-    end.log
-        .push("how it ended could not be written down on the host".to_owned());
 }

@@ -58,7 +58,7 @@ pub(crate) fn keep_program(
     (path, before): (&str, Option<Digest>),
     owed: Option<Component>,
 ) -> String {
-    let owed = owed.map_or_else(String::new, |component| mark(component) + "\n");
+    let owed = owed.map_or_else(String::new, |component| mark(component, run.as_str()));
     let before = before.map_or_else(|| "absent".to_owned(), |d| d.to_string());
     let (refuse, been) = fence(run);
     format!(
@@ -74,9 +74,9 @@ pub(crate) fn keep_program(
          [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
          stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"\n\
          {{ sync \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\" 2>/dev/null || sync; }}; fi\n\
-         {been}{owed}\
+         {been}\
          printf '%s' {intent} >\"$d/intent.tmp\"\n\
-         {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\necho kept\n",
+         {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n{owed}echo kept\n",
         base = folder(install),
         path = quote(path),
         intent = quote(intent),
@@ -109,29 +109,63 @@ pub(crate) fn owe(
     format!(
         "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n{refuse}mkdir -p \"$d\"\n{been}\
          printf '%s' {intent} >\"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n\
-         {{ sync \"$d/intent\" \"$d\" 2>/dev/null || sync; }}\n{mark}\necho kept\n",
+         {{ sync \"$d/intent\" \"$d\" 2>/dev/null || sync; }}\n{mark}echo kept\n",
         base = folder(install),
         intent = quote(intent),
-        mark = mark(component),
+        mark = mark(component, run.as_str()),
     )
 }
 
-/// The line of a script that marks a component as owing a restart.
-fn mark(component: Component) -> String {
+/// The lines of a script that mark a component as owing a restart to what is called `key`: a run, or
+/// `RUN.…`. Each has its own line.
+fn mark(component: Component, key: &str) -> String {
     format!(
-        ": >\"$B/restart.{component}\"\n{{ sync \"$B/restart.{component}\" \"$B\" 2>/dev/null || sync; }}"
+        "m=$B/restart.{component}\nprintf '%s\\n' {key} >>\"$m\" || {{ [ -s \"$m\" ] || rm -f \"$m\"; exit 1; }}\n{{ sync \"$m\" \"$B\" 2>/dev/null || sync; }}\n"
     )
 }
 
-/// Marks a component whose rows are about to change, or takes the mark away. Prints `kept`.
-pub(crate) fn set_owed(install: &AbsPath, component: Component, owed: bool) -> String {
-    let base = folder(install);
-    if owed {
-        let mark = mark(component);
-        format!("umask 077\nset -e\nB={base}\nmkdir -p \"$B\"\n{mark}\necho kept\n")
-    } else {
-        format!("rm -f {base}/restart.{component}\necho kept\n")
-    }
+/// Which lines of a mark go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unmark<'a> {
+    /// Those of this key: what it stands for has changed nothing.
+    Own(&'a str),
+    /// Those of this run and older ones, and of nobody: the component was started anew.
+    Until(&'a RunId),
+}
+
+/// The lines of a script that take a mark away, or the part of it that is settled.
+fn unmark_lines(component: Component, which: Unmark<'_>) -> String {
+    let goes = match which {
+        Unmark::Own(key) => format!("[ \"$r\" = {key} ]"),
+        Unmark::Until(run) => format!(
+            "[ -z \"$r\" ] || [ \"$(printf '%s\\n%s\\n' \"${{r%%.*}}\" {run} | sort | tail -n 1)\" = {run} ]"
+        ),
+    };
+    // Nothing is written where nothing stays: the disk may be full.
+    format!(
+        "m=$B/restart.{component}\nif [ -e \"$m\" ]; then\n\
+         l=$(while read -r r; do {goes} || printf '%s\\n' \"$r\"; done <\"$m\")\n\
+         if [ -z \"$l\" ]; then rm -f \"$m\"\n\
+         else printf '%s\\n' \"$l\" >\"$B/owed.tmp\"; mv -f \"$B/owed.tmp\" \"$m\"; fi; fi\n"
+    )
+}
+
+/// Marks a component whose rows are about to change. Prints `kept`.
+pub(crate) fn mark_owed(install: &AbsPath, component: Component, key: &str) -> String {
+    format!(
+        "umask 077\nset -e\nB={base}\nmkdir -p \"$B\"\n{mark}echo kept\n",
+        base = folder(install),
+        mark = mark(component, key)
+    )
+}
+
+/// Takes a mark away, or the part of it that is settled. Prints `kept`.
+pub(crate) fn unmark(install: &AbsPath, component: Component, which: Unmark<'_>) -> String {
+    format!(
+        "umask 077\nset -e\nB={base}\n{lines}echo kept\n",
+        base = folder(install),
+        lines = unmark_lines(component, which)
+    )
 }
 
 /// Writes down how a publication ended. Prints `kept`.
@@ -141,18 +175,17 @@ pub(crate) fn conclude(
     step: &str,
     (word, text): (&str, &str),
     holder: &str,
-    (unmarked, summary): (Option<Component>, &str),
+    owed: Option<(Component, Unmark<'_>)>,
+    summary: &str,
 ) -> String {
-    // It was started anew, or nothing was begun.
-    let owed = match (unmarked, word) {
-        (Some(component), "ok" | "refused") => format!("rm -f \"$B/restart.{component}\"\n"),
-        _ => String::new(),
-    };
+    let owed = owed.map_or_else(String::new, |(component, which)| {
+        unmark_lines(component, which)
+    });
     format!(
-        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n\
+        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n{owed}\
          printf '%s\\n%s\\n' {word} {text} >\"$d/verdict.tmp\"\n\
          {{ sync \"$d/verdict.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
-         {owed}printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
+         printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
          {holder} {summary} >>\"$B/audit.log\"\n{prune}echo kept\n",
         base = folder(install),
         prune = prune(),
@@ -281,6 +314,42 @@ mod tests {
         assert_eq!(run(&drop_dump(&install, &digest)), "gone\n");
         assert!(names(&base.join("stage")).is_empty());
         assert_eq!(names(&base.join("backups")), left);
+    }
+
+    #[test]
+    fn a_mark_stays_until_everything_that_it_stands_for_is_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = AbsPath::new(dir.path().to_str().unwrap()).unwrap();
+        let stat = Component::Tarsstat;
+        let mark = dir.path().join(".tarsops/restart.tarsstat");
+        let says = || std::fs::read_to_string(&mark).ok();
+        let marks = |key: &str| assert_eq!(run(&mark_owed(&install, stat, key)), "kept\n");
+        let unmarks = |which| assert_eq!(run(&unmark(&install, stat, which)), "kept\n");
+        let (old, new) = (id(3), id(20));
+        let back = format!("{old}.back");
+        // Nothing is there to take away.
+        std::fs::create_dir(dir.path().join(".tarsops")).unwrap();
+        unmarks(Unmark::Until(&new));
+        // One that changed nothing takes its own away, and an older one's stays.
+        marks(old.as_str());
+        marks(new.as_str());
+        unmarks(Unmark::Own(new.as_str()));
+        assert_eq!(says(), Some(format!("{old}\n")));
+        marks(&back);
+        unmarks(Unmark::Own(&back));
+        assert_eq!(says(), Some(format!("{old}\n")));
+        // Whoever started it anew settles what is older, and not what came later.
+        marks(&back);
+        marks(new.as_str());
+        unmarks(Unmark::Until(&old));
+        assert_eq!(says(), Some(format!("{new}\n")));
+        unmarks(Unmark::Until(&new));
+        assert_eq!(says(), None);
+        // Somebody else's counts, too.
+        std::fs::write(&mark, "").unwrap();
+        unmarks(Unmark::Until(&new));
+        assert_eq!(says(), None);
+        assert_eq!(names(&dir.path().join(".tarsops")), [""; 0]);
     }
 
     #[test]

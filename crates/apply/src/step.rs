@@ -79,7 +79,8 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         database: None,
         labels: None,
         edited: vec![],
-        owed: false,
+        owed: None,
+        restarted: false,
         begun: false,
     };
     let mut gate = Gate::default();
@@ -106,9 +107,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     {
         crate::publish::name_again(run, &node, change.component, names, &mut end).await;
     }
-    if let Action::ChangeAgent(change) = &step.action {
-        crate::edits::settle_back(run, &node, change, &mut end).await;
-    }
+    crate::edits::settle_back(run, &node, &mut end).await;
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     let refused = matches!(gate, Gate::Refused(_));
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
@@ -276,7 +275,7 @@ async fn walk(
                 // What it starts with is what templates and rows say now. Where nobody can be asked
                 // it starts with what it had, as it does whenever its host restarts.
                 if let Err(why) = run.watch.load(node, change.component).await {
-                    end.owed = false;
+                    end.owed = None;
                     tracing::debug!(%node, component = %change.component, why, "not reloaded");
                     end.log.push(format!(
                         "its configuration was not written anew before the restart: {why}"
@@ -293,9 +292,13 @@ async fn walk(
             }
             let acting = async {
                 if change.publish.is_some() {
-                    crate::publish::act(run, step, node, change, &local, end).await
+                    crate::publish::act(run, step, node, change, &local, end).await?;
+                    end.restarted = true;
+                    Ok(())
                 } else if change.reread {
-                    crate::edits::restart(run, step, node, change, (&local, &seen), end).await
+                    crate::edits::restart(run, step, node, change, (&local, &seen), end).await?;
+                    end.restarted = true;
+                    Ok(())
                 } else {
                     act(run, step, node, change, remote, &seen, &install, end).await
                 }

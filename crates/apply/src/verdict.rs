@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::RowEdit;
@@ -95,8 +96,10 @@ pub struct StepEnd {
     pub labels: Option<NodeLabels>,
     /// The rows of its server that were changed.
     pub edited: Vec<RowEdit>,
-    /// Whether its host says that the server is to be started anew, until this step has ended well.
-    pub owed: bool,
+    /// What its host is told to start anew, until this way back has ended.
+    pub owed: Option<Component>,
+    /// Whether its server was seen to run, started after its rows were written.
+    pub restarted: bool,
     /// Whether a task was begun that may still come true.
     pub begun: bool,
 }

@@ -278,6 +278,7 @@ impl tarsops_apply::execute::Watch for Watcher {
             match database.edit(&editions(all), STATEMENT).await {
                 Ok(Edited::Done(changed)) => Ok(changed),
                 Ok(Edited::Moved(why)) => Err(Unedited::Moved(why)),
+                Ok(Edited::InDoubt(why)) => Err(Unedited::InDoubt(why)),
                 Err(e) => Err(Unedited::Failed(e.to_string())),
             }
         })

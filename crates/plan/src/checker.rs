@@ -86,7 +86,10 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
 /// # Errors
 /// Every violation that was found.
 pub fn check_document(plan: &Plan, desired: &Desired) -> Result<(), Vec<Violation>> {
-    let found = shape(plan, desired, &Scope::default());
+    let found = match Scope::parse(&plan.on, desired) {
+        Ok(scope) => shape(plan, desired, &scope),
+        Err(e) => vec![violation("on", e.to_string())],
+    };
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 

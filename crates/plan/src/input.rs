@@ -51,7 +51,14 @@ impl Scope {
     /// The words that [`Scope::parse`] reads as this scope.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let nodes = self.nodes.iter().map(ToString::to_string);
+        // A node may be called as a component is: in brackets it is none.
+        let node = |name: &NodeName| match name.as_str().split_at_checked(1) {
+            Some((first, rest)) if name.as_str().parse::<Component>().is_ok() => {
+                format!("[{first}]{rest}")
+            }
+            _ => name.to_string(),
+        };
+        let nodes = self.nodes.iter().map(node);
         nodes
             .chain(self.components.iter().map(ToString::to_string))
             .collect()

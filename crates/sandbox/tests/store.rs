@@ -1,21 +1,15 @@
-//! The store in both its forms does the same; and the framework of an embedded cluster on real MySQL,
-//! where there is a `mariadbd`.
+//! The store in both its forms does the same; and the framework of an embedded cluster on a real
+//! MariaDB.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that cannot set itself up fails, or says that it was skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{Line, Up, eventually, healthy};
 use tarsops_sandbox::cluster::FrameworkOptions;
+use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 use tarsops_sandbox::standin::Timings;
 use tarsops_sandbox::store::{
     AdapterRow, Change, Database, JsonFile, NodeRow, RegistryRow, ServerKey, ServerRow, Store,
@@ -23,107 +17,35 @@ use tarsops_sandbox::store::{
 };
 use tarsops_wire::interface::{ADMIN, EndpointF, FORWARD, QUERY, field, texts};
 
-/// The five tables with their columns, keys and defaults (`deploy/framework/sql/db_tars.sql` and what
-/// upgrades add); each statement on one line.
-const SCHEMA: &str = "\
-CREATE DATABASE db_tars CHARACTER SET utf8;
-CREATE USER 'tarsAdmin'@'%' IDENTIFIED BY 'it''s a ; secret';
-GRANT ALL ON *.* TO 'tarsAdmin'@'%';
-USE db_tars;
-CREATE TABLE t_node_info (id INT AUTO_INCREMENT PRIMARY KEY, node_name VARCHAR(128) DEFAULT '', node_obj VARCHAR(128) DEFAULT '', endpoint_ip VARCHAR(50) DEFAULT '', endpoint_port INT DEFAULT 0, data_dir VARCHAR(128) DEFAULT '', load_avg1 FLOAT DEFAULT 0, load_avg5 FLOAT DEFAULT 0, load_avg15 FLOAT DEFAULT 0, last_reg_time DATETIME, last_heartbeat DATETIME, setting_state ENUM('active','inactive') DEFAULT 'inactive', present_state ENUM('active','inactive') DEFAULT 'inactive', tars_version VARCHAR(128) NOT NULL DEFAULT '', template_name VARCHAR(128) NOT NULL DEFAULT '', modify_time TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, group_id INT DEFAULT -1, label TEXT, UNIQUE KEY node_name (node_name));
-CREATE TABLE t_server_conf (id INT AUTO_INCREMENT PRIMARY KEY, application VARCHAR(128) DEFAULT '', server_name VARCHAR(128) DEFAULT '', node_group VARCHAR(50) NOT NULL DEFAULT '', node_name VARCHAR(50) NOT NULL DEFAULT '', registry_timestamp TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, base_path VARCHAR(128) DEFAULT '', exe_path VARCHAR(128) NOT NULL DEFAULT '', template_name VARCHAR(128) NOT NULL DEFAULT '', bak_flag INT NOT NULL DEFAULT 0, setting_state ENUM('active','inactive') NOT NULL DEFAULT 'inactive', present_state ENUM('active','inactive','activating','deactivating','destroyed') NOT NULL DEFAULT 'inactive', process_id INT NOT NULL DEFAULT 0, patch_version VARCHAR(128) NOT NULL DEFAULT '', patch_time DATETIME, patch_user VARCHAR(128) NOT NULL DEFAULT '', tars_version VARCHAR(128) NOT NULL DEFAULT '', posttime DATETIME, lastuser VARCHAR(30), server_type ENUM('tars_cpp','not_tars','tars_java','tars_nodejs','tars_php','tars_go') NOT NULL DEFAULT 'tars_cpp', start_script_path VARCHAR(128), stop_script_path VARCHAR(128), monitor_script_path VARCHAR(128), enable_group CHAR(1) DEFAULT 'N', enable_set CHAR(1) NOT NULL DEFAULT 'N', set_name VARCHAR(16), set_area VARCHAR(16), set_group VARCHAR(64), ip_group_name VARCHAR(64), profile TEXT, source TEXT, config_center_port INT NOT NULL DEFAULT 0, async_thread_num INT DEFAULT 3, server_important_type ENUM('0','1','2','3','4','5') DEFAULT '0', grid_flag VARCHAR(16) NOT NULL DEFAULT 'NORMAL', flow_state ENUM('active','inactive') NOT NULL DEFAULT 'active', run_type VARCHAR(32) NOT NULL DEFAULT '', base_image_id INT DEFAULT 0, UNIQUE KEY application (application,server_name,node_name));
-CREATE TABLE t_adapter_conf (id INT AUTO_INCREMENT PRIMARY KEY, application VARCHAR(50) DEFAULT '', server_name VARCHAR(128) DEFAULT '', node_name VARCHAR(50) DEFAULT '', adapter_name VARCHAR(100) DEFAULT '', registry_timestamp TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, thread_num INT DEFAULT 1, endpoint VARCHAR(128) DEFAULT '', max_connections INT DEFAULT 1000, allow_ip VARCHAR(255) NOT NULL DEFAULT '', servant VARCHAR(128) DEFAULT '', queuecap INT, queuetimeout INT, posttime DATETIME, lastuser VARCHAR(30), protocol VARCHAR(64) DEFAULT 'tars', handlegroup VARCHAR(64) DEFAULT '', UNIQUE KEY application (application,server_name,node_name,adapter_name));
-CREATE TABLE t_registry_info (id INT AUTO_INCREMENT PRIMARY KEY, locator_id VARCHAR(128) NOT NULL DEFAULT '', servant VARCHAR(128) NOT NULL DEFAULT '', endpoint VARCHAR(128) NOT NULL DEFAULT '', last_heartbeat DATETIME, present_state ENUM('active','inactive') DEFAULT 'inactive', tars_version VARCHAR(128) NOT NULL DEFAULT '', modify_time TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, enable_group CHAR(1) DEFAULT 'N', UNIQUE KEY locator_id (locator_id,servant));
-CREATE TABLE t_profile_template (id INT AUTO_INCREMENT PRIMARY KEY, template_name VARCHAR(128) DEFAULT '', parents_name VARCHAR(128) DEFAULT '', profile TEXT NOT NULL, posttime DATETIME, lastuser VARCHAR(30), UNIQUE KEY template_name (template_name));
-";
-
-const MARIADBD: &str = "/usr/sbin/mariadbd";
+const USER: &str = "tarsAdmin";
+const PASSWORD: &str = "it's a ; secret";
 
 /// A database server that is thrown away.
 struct Server {
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
+    running: MariaDb,
+    _folder: tempfile::TempDir,
 }
 
 impl Server {
-    /// None where the machine has none.
-    fn new() -> Option<Self> {
-        if !Path::new(MARIADBD).exists() {
-            eprintln!("skipped: this machine has no {MARIADBD}");
-            return None;
-        }
+    fn new() -> Self {
+        require_or_fail();
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        let made = Command::new("mariadb-install-db")
-            .args([
-                "--no-defaults",
-                "--user=root",
-                "--skip-test-db",
-                // The name of this machine need not be known to anybody.
-                "--skip-name-resolve",
-                "--force",
-            ])
-            .arg(format!("--datadir={}", data.display()))
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "mariadb-install-db: {made:?}");
-        std::fs::write(folder.path().join("init.sql"), SCHEMA).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let mut server = Self {
-            folder,
-            port,
-            child: None,
-        };
-        server.start(true);
-        Some(server)
-    }
-
-    fn start(&mut self, first: bool) {
-        let path = |name: &str| self.folder.path().join(name).display().to_string();
-        let mut command = Command::new(MARIADBD);
-        command
-            .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
-            .arg("--skip-name-resolve")
-            .arg(format!("--port={}", self.port))
-            .arg(format!("--datadir={}", path("data")))
-            .arg(format!("--socket={}", path("socket")))
-            .arg(format!("--pid-file={}", path("pid")));
-        if first {
-            command.arg(format!("--init-file={}", path("init.sql")));
+        let running = MariaDb::start(folder.path(), &MariaDbOptions::default()).unwrap();
+        running.load(Schema::Installed).unwrap();
+        running.account(USER, PASSWORD, Rights::All).unwrap();
+        Self {
+            running,
+            _folder: folder,
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        self.child = Some(command.stderr(Stdio::null()).spawn().unwrap());
-        let address = self.address();
-        eventually("the database", || TcpStream::connect(address).is_ok());
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     fn database(&self) -> Database {
         Database::MariaDb {
-            address: self.address(),
-            user: "tarsAdmin".into(),
-            password: "it's a ; secret".into(),
+            address: self.running.address(),
+            user: USER.into(),
+            password: PASSWORD.into(),
             name: "db_tars".into(),
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
@@ -357,16 +279,12 @@ fn a_file_takes_changes_of_many_at_once() {
 
 #[test]
 fn mysql_keeps_the_contract() {
-    if let Some(server) = Server::new() {
-        contract(&*server.database().open().unwrap());
-    }
+    contract(&*Server::new().database().open().unwrap());
 }
 
 #[test]
 fn a_cluster_on_mysql_outlives_its_database() {
-    let Some(mut server) = Server::new() else {
-        return;
-    };
+    let mut server = Server::new();
     let up = Up::new(1, |options| {
         options.packages = vec![healthy("3.0.17")];
         options.framework = Some(FrameworkOptions {
@@ -403,7 +321,7 @@ fn a_cluster_on_mysql_outlives_its_database() {
         rows.len() == 10 && rows.iter().all(|row| row.process_id > 0)
     });
 
-    server.stop();
+    server.running.kill();
     eventually("no names, and no error", || names().is_empty());
     assert_eq!(ping(), "ping succ", "connected it is all the same");
     let answer = Line::to(up.framework().query)
@@ -419,7 +337,7 @@ fn a_cluster_on_mysql_outlives_its_database() {
         1
     );
 
-    server.start(false);
+    server.running.start_again().unwrap();
     eventually("the names again", || names() == std::slice::from_ref(&name));
     let beat = || store.nodes().unwrap()[0].last_heartbeat;
     let before = beat();

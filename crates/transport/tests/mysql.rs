@@ -8,16 +8,15 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::database::{PASSWORD, WAIT, access, at, clock, filled, start, start_with};
+use support::database::{
+    Act, PASSWORD, WAIT, access, at, between, clock, filled, start, start_with,
+};
 use support::{forward, through};
 use tarsops_model::desired::Tls;
 use tarsops_model::framework::{DATABASES, DatabaseFacts, Rows};
-use tarsops_model::names::Endpoint;
 use tarsops_model::observed::Observed;
 use tarsops_sandbox::database::{INSTALLER, MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{Access, DatabaseError, Secret};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 async fn read(access: &Access) -> Result<DatabaseFacts, DatabaseError> {
     access.read(&clock, false, WAIT).await
@@ -248,42 +247,6 @@ async fn a_node_has_a_row_or_none() {
             .0,
         None
     );
-}
-
-/// What happens when the client says a certain thing.
-type Act = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// A way to the database that acts when the client says `needle`, and cuts the connection if that
-/// returned false. Every connection acts.
-async fn between(to: Endpoint, needle: &'static str, act: Act) -> Endpoint {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let here = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect((to.host.as_str(), to.port))
-                .await
-                .unwrap();
-            let act = Arc::clone(&act);
-            tokio::spawn(async move {
-                let ((mut from, mut back), (mut answers, mut on)) =
-                    (client.into_split(), server.into_split());
-                let returns = tokio::spawn(async move {
-                    let _ = tokio::io::copy(&mut answers, &mut back).await;
-                });
-                let mut buffer = vec![0; 1 << 16];
-                while let Ok(n @ 1..) = from.read(&mut buffer).await {
-                    if String::from_utf8_lossy(&buffer[..n]).contains(needle) && !act() {
-                        break;
-                    }
-                    if on.write_all(&buffer[..n]).await.is_err() {
-                        break;
-                    }
-                }
-                returns.abort();
-            });
-        }
-    });
-    Endpoint::at(here.ip(), here.port())
 }
 
 const MIDDLE: &str = "FROM db_tars.t_server_conf";

@@ -3,7 +3,9 @@
 
 mod support;
 
-use support::database::{PASSWORD, WAIT, access, filled};
+use std::sync::Arc;
+
+use support::database::{PASSWORD, WAIT, access, at, between, filled};
 use tarsops_sandbox::database::{Rights, Schema};
 use tarsops_transport::mysql::{Access, Edited, Edition, NewValue};
 
@@ -139,4 +141,28 @@ async fn rows_change_while_they_say_what_they_said() {
         assert!(access.edit(&[many, wrong], WAIT).await.is_err());
         assert_eq!(sql(others), before);
     }
+}
+
+/// Whoever loses the connection at the very end does not know what came of it, and says so.
+#[tokio::test]
+async fn a_change_whose_end_is_not_heard_is_in_doubt() {
+    let (_dir, database) = filled(Schema::Installed);
+    database.account("writer", PASSWORD, Rights::All).unwrap();
+    let access = Access {
+        user: "writer".to_owned(),
+        address: between(at(&database), "COMMIT", Arc::new(|| false)).await,
+        ..access(&database)
+    };
+    let come = [adapter(OWN, None, new_row(OWN))];
+    let edited = access.edit(&come, WAIT).await.unwrap();
+    assert!(
+        matches!(&edited, Edited::InDoubt(why) if !why.is_empty()),
+        "{edited:?}"
+    );
+    // Any time before, it is an error like another.
+    let early = Access {
+        address: between(at(&database), "INSERT", Arc::new(|| false)).await,
+        ..access
+    };
+    assert!(early.edit(&come, WAIT).await.is_err());
 }

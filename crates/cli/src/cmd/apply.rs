@@ -34,13 +34,20 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
         .map(|path| read_saved(&loaded.desired, path))
         .transpose()?;
     let look = match &saved {
+        Some(_) if !look.on.is_empty() => {
+            return Err(Failure::new("--on does not narrow a saved plan")
+                .code(exit::USAGE)
+                .hint(
+                    "leave it out, as the plan keeps what it was made for; or plan again with --on",
+                ));
+        }
         // What it was made for is what is looked at, and what is judged at the end.
-        Some(plan) if look.on.is_empty() => &Look {
+        Some(plan) => &Look {
             on: plan.on.clone(),
             without_console: look.without_console || plan.without_console,
             ..look.clone()
         },
-        _ => look,
+        None => look,
     };
     let mut context = Context::opened(global, loaded, look)?;
     super::validate::without_package(global, &context.loaded)?;

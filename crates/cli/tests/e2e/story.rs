@@ -108,6 +108,11 @@ fn a_saved_plan_of_one_host() {
         .tarsops(["plan", "-o", "one.plan", "--on", &on])
         .exits(2)
         .says("1 to change");
+    let other = cluster.hosts[1].ip().to_string();
+    machine
+        .tarsops(["apply", "-y", "one.plan", "--on", &other])
+        .exits(64)
+        .tells("plan again with --on");
     machine
         .tarsops(["apply", "-y", "one.plan"])
         .exits(0)

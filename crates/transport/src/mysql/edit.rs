@@ -1,6 +1,7 @@
 //! Changing single rows by their fields, each only while it still says what it said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -30,6 +31,9 @@ pub enum Edited {
     Done(Vec<bool>),
     /// One says something else by now, and none was changed.
     Moved(String),
+    /// The connection was lost when they were about to be changed: either all say what they shall, or
+    /// none was changed. Why, as a [`DatabaseError`] says it.
+    InDoubt(String),
 }
 
 /// A statement and its values.
@@ -161,7 +165,7 @@ impl Access {
     /// what it shall is left.
     ///
     /// # Errors
-    /// A [`DatabaseError`]; nothing is changed then, unless the connection was lost at the very end.
+    /// A [`DatabaseError`]; nothing is changed then.
     pub async fn edit(&self, all: &[Edition], deadline: Duration) -> Result<Edited, DatabaseError> {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
@@ -190,16 +194,20 @@ impl Access {
                 at: self.address.clone(),
                 why,
             })?;
+        let committing = AtomicBool::new(false);
         let editing = async {
             bound_waits(&mut conn, deadline).await?;
             loop {
-                match edit_all(&mut conn, all, &statements).await {
+                match edit_all(&mut conn, all, &statements, &committing).await {
                     Err(e) if again_after(&e).await => {}
                     other => return other,
                 }
             }
         };
-        let edited = self.within(until, editing).await?;
+        let edited = match self.within(until, editing).await {
+            Err(e) if committing.load(Ordering::Relaxed) => Edited::InDoubt(e.to_string()),
+            other => other?,
+        };
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(edited)
     }
@@ -209,6 +217,7 @@ async fn edit_all(
     conn: &mut Conn,
     all: &[Edition],
     statements: &[(Statement, Statement)],
+    committing: &AtomicBool,
 ) -> Result<Edited, mysql_async::Error> {
     let mut transaction = conn.start_transaction(TxOpts::default()).await?;
     let mut all_changed = Vec::with_capacity(all.len());
@@ -232,7 +241,13 @@ async fn edit_all(
             )));
         }
     }
-    transaction.commit().await?;
+    committing.store(true, Ordering::Relaxed);
+    let committed = transaction.commit().await;
+    // Whoever says so has not done it.
+    if matches!(committed, Err(mysql_async::Error::Server(_))) {
+        committing.store(false, Ordering::Relaxed);
+    }
+    committed?;
     Ok(Edited::Done(all_changed))
 }
 

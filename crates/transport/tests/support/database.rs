@@ -1,5 +1,6 @@
 //! A real database, and the access to it that tests start from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tarsops_model::desired::Tls;
@@ -7,6 +8,8 @@ use tarsops_model::names::Endpoint;
 use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 use tarsops_transport::mysql::{Access, Secret};
 use tarsops_transport::rpc::Way;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 pub const WAIT: Duration = Duration::from_secs(20);
 pub const PASSWORD: &str = "hunter2 'quoted\\";
@@ -48,4 +51,40 @@ pub fn access(database: &MariaDb) -> Access {
 pub fn clock() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.unwrap().as_secs()).unwrap()
+}
+
+/// What happens when the client says a certain thing.
+pub type Act = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A way to the database that acts when the client says `needle`, and cuts the connection if that
+/// returned false. Every connection acts.
+pub async fn between(to: Endpoint, needle: &'static str, act: Act) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect((to.host.as_str(), to.port))
+                .await
+                .unwrap();
+            let act = Arc::clone(&act);
+            tokio::spawn(async move {
+                let ((mut from, mut back), (mut answers, mut on)) =
+                    (client.into_split(), server.into_split());
+                let returns = tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut answers, &mut back).await;
+                });
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(n @ 1..) = from.read(&mut buffer).await {
+                    if String::from_utf8_lossy(&buffer[..n]).contains(needle) && !act() {
+                        break;
+                    }
+                    if on.write_all(&buffer[..n]).await.is_err() {
+                        break;
+                    }
+                }
+                returns.abort();
+            });
+        }
+    });
+    Endpoint::at(here.ip(), here.port())
 }
