@@ -243,6 +243,7 @@ impl Look<'_> {
         work.step = Some(self.step(change, after, restart));
         work
     }
+
     fn unreadable_template(&self) -> Option<Blocked> {
         let row = self.row().and_then(|r| r.template.clone());
         unreadable_template(self.input, self.component, row, self.server)

@@ -807,7 +807,7 @@ fn a_restart_that_a_run_has_left_out_is_made_up_for() {
     let plan = checked(&w);
     assert_eq!(
         fields(&plan, Component::Tarsstat),
-        ["process: started before its rows changed → started anew"]
+        ["process: not seen to start with its rows → started anew"]
     );
     applied(&w);
 }

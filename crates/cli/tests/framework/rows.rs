@@ -211,7 +211,7 @@ fn a_run_that_was_cut_off_owes_a_restart(world: &mut World) {
     let mark = base.join("restart.tarsstat");
     std::fs::write(&mark, "").unwrap();
     let planned = world.tarsops(["plan", "--on", "tarsstat"]);
-    planned.exits(2).says("started before its rows changed");
+    planned.exits(2).says("not seen to start with its rows");
     world.tarsops(["apply", "-y", "--on", "tarsstat"]).exits(0);
     assert_ne!(world.pids(1, "tarsstat"), before);
     assert!(!mark.exists());
@@ -237,7 +237,7 @@ fn published_between_rows_and_restart(world: &mut World, base: &Path) {
     world.respec(|s| s.version = NEW);
     let before = world.pids(1, "tarsstat");
     let planned = world.tarsops(["plan", "--on", "tarsstat"]);
-    planned.exits(2).says("started before its rows changed");
+    planned.exits(2).says("not seen to start with its rows");
     world.tarsops(["apply", "-y", "--on", "tarsstat"]).exits(0);
     assert_ne!(world.pids(1, "tarsstat"), before);
     assert!(!base.join("restart.tarsstat").exists());

@@ -166,7 +166,7 @@ impl Compared {
     /// A run that changed its rows was cut off before it restarted it.
     pub(super) fn restart_owed(&mut self, component: Component, host: &HostFacts) {
         if host.restarts.contains(&component) {
-            let (old, new) = ("started before its rows changed", "started anew");
+            let (old, new) = ("not seen to start with its rows", "started anew");
             self.fields.push(FieldChange::new("process", old, new));
             self.stale = true;
             self.owed = true;
