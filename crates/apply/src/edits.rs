@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName};
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, AgentChange, RowEdit};
 use tarsops_plan::condition::Condition;
@@ -79,11 +79,10 @@ pub(crate) async fn make_back(
     if change.rows.is_empty() {
         return;
     }
-    let marked = tell(run, node, |install| {
-        records::mark_owed(install, change.component, &back_key(run))
-    });
+    let install = run.install_path(node);
+    let mark = records::mark_owed(&install, change.component, &back_key(run));
     end.owed = Some(change.component);
-    if let Err(why) = marked.await {
+    if let Err(why) = tell(run, node, &mark).await {
         end.log.push(format!(
             "{node} does not keep that {} is to be started anew: {why}",
             change.component
@@ -112,11 +111,13 @@ pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEn
         return;
     }
     let key = back_key(run);
-    let script = |install: &AbsPath| match untouched {
-        true => records::unmark(install, component, Unmark::Own(&key)),
-        false => records::unmark(install, component, Unmark::Until(&run.id)),
+    let which = if untouched {
+        Unmark::Own(&key)
+    } else {
+        Unmark::Until(&run.id)
     };
-    if let Err(why) = tell(run, node, script).await {
+    let script = records::unmark(&run.install_path(node), component, which);
+    if let Err(why) = tell(run, node, &script).await {
         end.log.push(format!(
             "{node} still says that {component} is to be started anew, so the next apply restarts it: {why}"
         ));
@@ -129,17 +130,12 @@ fn back_key(run: &Run<'_>) -> String {
 }
 
 /// Has a host carry out a script that says `kept`; a connection that has ended is made anew.
-pub(crate) async fn tell(
-    run: &Run<'_>,
-    node: &NodeName,
-    script: impl Fn(&AbsPath) -> String,
-) -> Result<(), String> {
-    let script = script(&run.install_path(node));
+pub(crate) async fn tell(run: &Run<'_>, node: &NodeName, script: &str) -> Result<(), String> {
     let mut tries = 3;
     loop {
         let why = match run.connect.connect(node).await {
             Err(fault) => fault.text,
-            Ok(remote) => match remote.script(&script, NOTE).await {
+            Ok(remote) => match remote.script(script, NOTE).await {
                 Err(fault) => fault.text,
                 Ok(output) => match kept(&output, Verdict::NotStarted) {
                     Ok(()) => return Ok(()),

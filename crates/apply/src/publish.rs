@@ -559,18 +559,16 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         _ if word == "refused" && end.edited.is_empty() => Some(Unmark::Own(run.id.as_str())),
         _ => None,
     };
-    let said = crate::edits::tell(run, &end.node, |install| {
-        records::conclude(
-            install,
-            &run.id,
-            &intent.step,
-            (word, &text.replace('\n', " ")),
-            &run.holder,
-            unmark.map(|which| (intent.change.component, which)),
-            &step.summary,
-        )
-    });
-    if let Err(why) = said.await {
+    let script = records::conclude(
+        &run.install_path(&end.node),
+        &run.id,
+        &intent.step,
+        (word, &text.replace('\n', " ")),
+        &run.holder,
+        unmark.map(|which| (intent.change.component, which)),
+        &step.summary,
+    );
+    if let Err(why) = crate::edits::tell(run, &end.node, &script).await {
         end.log.push(format!(
             "how it ended could not be written down on the host: {why}"
         ));

@@ -18,7 +18,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, Content, FileChange, Folder, NewRow, NewServers, Table, Undo, Via};
+use crate::action::{Action, Folder, NewRow, NewServers, Table, Undo, Via};
 use crate::condition::Condition;
 use crate::drift::DriftKind;
 use crate::expansion::{
@@ -220,10 +220,7 @@ pub(crate) fn missing(
         input, component, named, server,
     ));
     let version = server.version;
-    let shipped = input
-        .catalog
-        .get(component, version)
-        .and_then(|p| p.file(&format!("bin/{component}")));
+    let shipped = servers::shipped(input.catalog, component, version);
     if shipped.is_none() {
         blocked.push(Blocked::NoPackageOf { component, version });
     }
@@ -262,19 +259,8 @@ pub(crate) fn missing(
     change.restart = true;
     change.health = true;
     change.port = component.servants().first().map(|(_, port)| *port);
-    change.files.push(FileChange {
-        path: binary_path(component),
-        mode: 0o755,
-        before: before.map(|b| b.digest),
-        before_mode: before.map(|b| b.mode),
-        after: Some(shipped.digest),
-        content: Content::Package {
-            component,
-            version,
-            path: shipped.path.clone(),
-            size: shipped.size,
-        },
-    });
+    let program = servers::program(component, version, shipped, before);
+    change.files.push(program);
     let machine = Condition::Machine {
         id: change.machine_id.clone(),
     };

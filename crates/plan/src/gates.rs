@@ -168,7 +168,7 @@ fn forbidden(
 
 /// The version that runs once a change is done; none where it does not bring one.
 fn target(input: &PlanInput<'_>, change: &AgentChange) -> Option<Version> {
-    let binary = format!("{0}/bin/{0}", change.component);
+    let binary = crate::servers::binary_path(change.component);
     let file = change.files.iter().find(|f| f.path == binary);
     match file.map(|f| (&f.content, f.after)) {
         Some((Content::Package { version, .. }, _)) => Some(*version),

@@ -6,17 +6,20 @@
 //! started; and a component of which the lock file knows nothing at all is not compared, so that a
 //! cluster of which only tarsnode is pinned stays as quiet as it was.
 
+use tarsops_model::agent::FileFact;
 use tarsops_model::component::Component;
 use tarsops_model::desired::Server;
+use tarsops_model::digest::Digest;
 use tarsops_model::framework::{FrameworkFacts, ServerRow};
 use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_model::package::Catalog;
+use tarsops_model::package::{Catalog, PackageFile};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
+use tarsops_model::version::Version;
 
-use crate::action::{Action, AgentChange, Folder, Undo};
+use crate::action::{Action, AgentChange, Content, FileChange, Folder, Undo};
 use crate::basic;
 use crate::condition::Condition;
 use crate::drift::DriftKind;
@@ -52,6 +55,46 @@ pub const BASIC: [Component; 6] = [
     Component::Tarsquerystat,
     Component::Tarsqueryproperty,
 ];
+
+/// A digest as people know it: its version, or its first digits.
+pub(crate) fn name_of(catalog: &Catalog, component: Component, digest: &Digest) -> String {
+    match catalog.versions_of(component, digest).last() {
+        Some(v) => format!("{v} ({})", digest.short()),
+        None => format!("unknown ({})", digest.short()),
+    }
+}
+
+/// The program that a release brings of a component.
+pub(crate) fn shipped(
+    catalog: &Catalog,
+    component: Component,
+    version: Version,
+) -> Option<&PackageFile> {
+    let package = catalog.get(component, version)?;
+    package.file(&format!("bin/{component}"))
+}
+
+/// A component's program replaced by that of a release; `before` is what is there.
+pub(crate) fn program(
+    component: Component,
+    version: Version,
+    shipped: &PackageFile,
+    before: Option<&FileFact>,
+) -> FileChange {
+    FileChange {
+        path: binary_path(component),
+        mode: 0o755,
+        before: before.map(|b| b.digest),
+        before_mode: before.map(|b| b.mode),
+        after: Some(shipped.digest),
+        content: Content::Package {
+            component,
+            version,
+            path: shipped.path.clone(),
+            size: shipped.size,
+        },
+    }
+}
 
 /// The binary of a component, relative to the framework's folder.
 #[must_use]

@@ -6,22 +6,16 @@ mod support;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::web::{Exchange, Reply, Web, exchange, which_of};
+use support::web::{self, ENCODED, Exchange, Reply, Web, exchange, which_of};
 use tarsops_transport::console::{
     AdapterForm, Command, Console, ConsoleError, DeployForm, Heartbeat, ItemStatus, MAX_PACKAGE,
     ServerUpdate, Task, TaskForm, TaskFormItem, Upload,
 };
-use tarsops_transport::mysql::Secret;
 
-/// One that an address has to have in another form.
-const TICKET: &str = "made-up/ticket+1";
-const ENCODED: &str = "made-up%2Fticket%2B1";
 const LONG: Duration = Duration::from_secs(30);
 
 fn client(url: &str) -> Console {
-    Console::new(url, Secret::new(TICKET))
-        .unwrap()
-        .with_deadlines(LONG, LONG)
+    web::client(url, LONG)
 }
 
 /// A console that answers every request as in the recordings, one after the other.

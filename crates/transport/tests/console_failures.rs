@@ -6,24 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::web::{Reply, Web, certified};
+use support::web::{ENCODED, Reply, TICKET, Web, certified, client, task};
 use tarsops_transport::console::{
-    Command, Console, ConsoleError, DeployForm, MAX_ANSWER, ServerRow, ServerUpdate, TaskForm,
-    TaskFormItem, Upload,
+    Console, ConsoleError, DeployForm, MAX_ANSWER, ServerRow, ServerUpdate, Upload,
 };
 use tarsops_transport::mysql::Secret;
 
-/// One that an address has to have in another form.
-const TICKET: &str = "made-up/ticket+1";
-const ENCODED: &str = "made-up%2Fticket%2B1";
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(30);
-
-fn client(url: &str, deadline: Duration) -> Console {
-    Console::new(url, Secret::new(TICKET))
-        .unwrap()
-        .with_deadlines(deadline, deadline)
-}
 
 /// Asks something that only reads.
 async fn read(replies: Vec<Reply>) -> (Web, Result<Vec<ServerRow>, ConsoleError>) {
@@ -36,18 +26,6 @@ async fn read(replies: Vec<Reply>) -> (Web, Result<Vec<ServerRow>, ConsoleError>
 
 async fn failed(reply: Reply) -> ConsoleError {
     read(vec![reply]).await.1.unwrap_err()
-}
-
-fn task() -> TaskForm {
-    TaskForm {
-        serial: true,
-        elegant: false,
-        eachnum: 1,
-        items: vec![TaskFormItem {
-            server_id: 4,
-            command: Command::Restart,
-        }],
-    }
 }
 
 fn empty() -> Reply {

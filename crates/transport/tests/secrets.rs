@@ -8,16 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::database::{WAIT, access, clock, filled};
-use support::web::{Reply, Web};
+use support::web::{ENCODED, Reply, TICKET, Web, client, task};
 use tarsops_model::desired::Tls;
 use tarsops_sandbox::database::{INSTALLER, Schema};
-use tarsops_transport::console::{Command, Console, TaskForm, TaskFormItem};
 use tarsops_transport::mysql::{Access, DatabaseError, Secret, Which};
 use tracing::subscriber::DefaultGuard;
 
-/// One that an address has to have in another form.
-const TICKET: &str = "made-up/ticket+1";
-const ENCODED: &str = "made-up%2Fticket%2B1";
 const SHORT: Duration = Duration::from_millis(300);
 
 /// All that is traced, by whatever library.
@@ -52,12 +48,6 @@ impl std::io::Write for Traces {
     }
 }
 
-fn client(url: &str, deadline: Duration) -> Console {
-    Console::new(url, Secret::new(TICKET))
-        .unwrap()
-        .with_deadlines(deadline, deadline)
-}
-
 #[tokio::test]
 async fn the_ticket_is_in_no_debug_output_no_error_and_no_log() {
     let (traces, tracing) = Traces::kept();
@@ -90,15 +80,7 @@ async fn the_ticket_is_in_no_debug_output_no_error_and_no_log() {
         Reply::End,
         Reply::Silence,
     ];
-    let task = TaskForm {
-        serial: true,
-        elegant: false,
-        eachnum: 1,
-        items: vec![TaskFormItem {
-            server_id: 4,
-            command: Command::Restart,
-        }],
-    };
+    let task = task();
     let mut errors = Vec::new();
     for reply in replies {
         let web = Web::start(vec![reply]).await;

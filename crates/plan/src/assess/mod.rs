@@ -226,11 +226,7 @@ impl Work<'_> {
 
     /// A digest as people know it: its version, or its first digits.
     fn name_of(&self, digest: &Digest) -> String {
-        let versions = self.input.catalog.versions_of(Component::Tarsnode, digest);
-        match versions.last() {
-            Some(v) => format!("{v} ({})", digest.short()),
-            None => format!("unknown ({})", digest.short()),
-        }
+        crate::servers::name_of(self.input.catalog, Component::Tarsnode, digest)
     }
 }
 

@@ -5,16 +5,15 @@ use tarsops_model::desired::Server;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::observed::Observed;
-use tarsops_model::package::Catalog;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{Content, FileChange, RowEdit};
+use crate::action::{FileChange, RowEdit};
 use crate::drift::FieldChange;
 use crate::input::PlanInput;
 use crate::report::Blocked;
 
-use super::binary_path;
+use super::{name_of, program, shipped};
 
 /// How a component differs.
 #[derive(Default)]
@@ -135,11 +134,7 @@ impl Compared {
                 Some(file)
             }
         };
-        let shipped = input
-            .catalog
-            .get(component, want)
-            .and_then(|p| p.file(&format!("bin/{component}")));
-        let Some(shipped) = shipped else {
+        let Some(shipped) = shipped(input.catalog, component, want) else {
             self.blocked.push(Blocked::NoPackageOf {
                 component,
                 version: want,
@@ -148,19 +143,7 @@ impl Compared {
         };
         self.after = Some(shipped.digest);
         self.stale = true;
-        self.file = Some(FileChange {
-            path: binary_path(component),
-            mode: 0o755,
-            before: before.map(|b| b.digest),
-            before_mode: before.map(|b| b.mode),
-            after: Some(shipped.digest),
-            content: Content::Package {
-                component,
-                version: want,
-                path: shipped.path.clone(),
-                size: shipped.size,
-            },
-        });
+        self.file = Some(program(component, want, shipped, before));
     }
 
     /// A run that changed its rows was cut off before it restarted it.
@@ -188,11 +171,3 @@ impl Compared {
 
 /// What to do about a digest that nobody knows.
 const TEACH: &str = "teach it with `tarsops package add`, or say `replace_unknown: true`";
-
-/// A digest as people know it: its version, or its first digits.
-fn name_of(catalog: &Catalog, component: Component, digest: &Digest) -> String {
-    match catalog.versions_of(component, digest).last() {
-        Some(v) => format!("{v} ({})", digest.short()),
-        None => format!("unknown ({})", digest.short()),
-    }
-}

@@ -2,14 +2,40 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tarsops_transport::console::Which;
+use tarsops_transport::console::{Command, Console, TaskForm, TaskFormItem, Which};
+use tarsops_transport::mysql::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A ticket that an address has to have in another form.
+pub const TICKET: &str = "made-up/ticket+1";
+pub const ENCODED: &str = "made-up%2Fticket%2B1";
+
+/// A client with that ticket, and one deadline for all calls.
+pub fn client(url: &str, deadline: Duration) -> Console {
+    Console::new(url, Secret::new(TICKET))
+        .unwrap()
+        .with_deadlines(deadline, deadline)
+}
+
+/// A task that restarts one server.
+pub fn task() -> TaskForm {
+    TaskForm {
+        serial: true,
+        elegant: false,
+        eachnum: 1,
+        items: vec![TaskFormItem {
+            server_id: 4,
+            command: Command::Restart,
+        }],
+    }
+}
 
 /// One recorded exchange.
 #[derive(Clone)]
