@@ -9,6 +9,7 @@
 //! | [`component`] | the eleven framework components and where they are placed |
 //! | [`coupling`] | which versions of which components work together, and why |
 //! | [`digest`] | sha256 digests, by which versions are known |
+//! | [`display`] | text from outside, made harmless for those who read it |
 //! | [`version`] | framework versions |
 //! | [`resource`] | [`ResourceId`](resource::ResourceId) |
 //! | [`observed`] | present, proven absent, or unknown |
@@ -24,6 +25,7 @@ pub mod component;
 pub mod coupling;
 pub mod desired;
 pub mod digest;
+pub mod display;
 pub mod framework;
 pub mod host;
 pub mod inventory;
