@@ -1,10 +1,11 @@
 //! The plan as text: grouped by stage, one line per resource or per group of equal changes.
 //!
-//! The same plan gives the same text; colours are the caller's affair and come in as marks.
+//! The same plan gives the same text. Data of the plan comes from hosts, databases and specs: it goes
+//! through [`Text`], which lets it bring neither escapes nor lines of its own.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use tarsops_model::display::{Colour, Text};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
@@ -23,18 +24,16 @@ pub struct Style {
 }
 
 impl Style {
-    fn paint(self, sign: char, text: &str) -> String {
-        let code = match sign {
-            '+' => "32",
-            '~' => "33",
-            '-' | '!' => "31",
-            '?' => "35",
-            _ => return text.to_owned(),
-        };
-        if self.color {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
+    const fn paint(self, sign: char) -> Option<Colour> {
+        if !self.color {
+            return None;
+        }
+        match sign {
+            '+' => Some(Colour::Green),
+            '~' => Some(Colour::Yellow),
+            '-' | '!' => Some(Colour::Red),
+            '?' => Some(Colour::Magenta),
+            _ => None,
         }
     }
 }
@@ -49,8 +48,8 @@ const fn sign_of(sign: Sign) -> char {
 
 /// The plan as `tarsops plan` prints it, with the summary as its last line.
 #[must_use]
-pub fn text(plan: &Plan, style: Style) -> String {
-    let mut out = String::new();
+pub fn text(plan: &Plan, style: Style) -> Text {
+    let mut out = Text::new();
     let drift: BTreeMap<&ResourceId, &Drift> =
         // What the sources say against each other is told below.
         plan.drift
@@ -76,7 +75,7 @@ pub fn text(plan: &Plan, style: Style) -> String {
                 | Stage::RegistryRemoval
                 | Stage::Rows
         ) {
-            let _ = writeln!(out, "{}", stage.title());
+            out.line(stage.title());
             for step in &steps {
                 let line = format!(
                     "  {} {}  {}",
@@ -84,39 +83,45 @@ pub fn text(plan: &Plan, style: Style) -> String {
                     step.resource,
                     step.summary
                 );
-                let _ = writeln!(out, "{}", style.paint(sign_of(step.sign), &line));
+                out.line_in(style.paint(sign_of(step.sign)), line);
                 for field in fields_of(drift.get(&step.resource)) {
-                    let _ = writeln!(out, "      {}: {} → {}", field.field, field.old, field.new);
+                    out.line(format_args!(
+                        "      {}: {} → {}",
+                        field.field, field.old, field.new
+                    ));
                 }
             }
-            out.push('\n');
+            out.end();
             continue;
         }
         let batches = steps.iter().map(|s| s.batch).max().unwrap_or(0)
             - steps.iter().map(|s| s.batch).min().unwrap_or(0)
             + 1;
         let canary = steps.iter().filter(|s| s.batch == steps[0].batch).count();
-        let _ = write!(out, "{}", stage.title());
+        out.put(stage.title());
         if batches > 1 {
-            let _ = write!(out, ": {batches} batches, {} first", count(canary, "host"));
+            out.put(format_args!(
+                ": {batches} batches, {} first",
+                count(canary, "host")
+            ));
         }
-        out.push('\n');
+        out.end();
         stage_lines(&mut out, &steps, &drift, style);
-        out.push('\n');
+        out.end();
     }
     report(&mut out, plan, style);
     if plan.steps.is_empty() && plan.report.iter().all(is_quiet) && plan.drift.is_empty() {
-        let _ = writeln!(
-            out,
-            "Nothing to do: {} as the spec says.\n",
+        out.line(format_args!(
+            "Nothing to do: {} as the spec says.",
             match plan.nodes {
                 1 => "1 node is".to_owned(),
                 n => format!("{n} nodes are"),
             }
-        );
+        ));
+        out.end();
     }
-    out.push_str(&summary(plan));
-    out.push('\n');
+    out.put(summary(plan));
+    out.end();
     out
 }
 
@@ -182,12 +187,12 @@ fn fields_of<'a>(drift: Option<&&'a Drift>) -> &'a [FieldChange] {
 }
 
 fn stage_lines(
-    out: &mut String,
+    out: &mut Text,
     steps: &[&Step],
     drift: &BTreeMap<&ResourceId, &Drift>,
     style: Style,
 ) {
-    type Key = (Sign, String, Vec<(String, String, String)>);
+    type Key = (Sign, String, Vec<(String, String, String)>, String);
     let mut groups: Vec<(Key, Vec<&Step>)> = Vec::new();
     let mut index: BTreeMap<Key, usize> = BTreeMap::new();
     for step in steps {
@@ -202,18 +207,21 @@ fn stage_lines(
                 )
             })
             .collect();
-        let mut key = (step.sign, generic(&step.summary, node), fields);
-        if style.verbose {
-            // Unfolded: every resource is a group of its own.
-            key.1.push_str(&format!("\0{node}"));
-        }
+        // Unfolded, every resource is a group of its own.
+        let alone = if style.verbose { node } else { "" };
+        let key = (
+            step.sign,
+            generic(&step.summary, node),
+            fields,
+            alone.to_owned(),
+        );
         let at = *index.entry(key.clone()).or_insert_with(|| {
             groups.push((key, Vec::new()));
             groups.len() - 1
         });
         groups[at].1.push(step);
     }
-    for ((sign, summary, fields), steps) in groups {
+    for ((sign, summary, fields, _), steps) in groups {
         let sign = sign_of(sign);
         // One node is told by its name.
         let told = |text: &str| match steps.as_slice() {
@@ -230,17 +238,21 @@ fn stage_lines(
         } else {
             String::new()
         };
-        let summary = told(summary.split('\0').next().unwrap_or_default());
+        let summary = told(&summary);
         let line = format!("  {sign} agent/{}{many}  {summary}", compress(&nodes));
-        let _ = writeln!(out, "{}", style.paint(sign, &line));
+        out.line_in(style.paint(sign), line);
         for (field, old, new) in fields {
-            let _ = writeln!(out, "      {field}: {} → {}", told(&old), told(&new));
+            out.line(format_args!(
+                "      {field}: {} → {}",
+                told(&old),
+                told(&new)
+            ));
         }
         if style.verbose {
             for step in &steps {
                 for field in fields_of(drift.get(&step.resource)) {
                     for line in field.diff.iter().flat_map(|d| d.lines()) {
-                        let _ = writeln!(out, "        {line}");
+                        out.line(format_args!("        {line}"));
                     }
                 }
             }
@@ -269,7 +281,7 @@ fn together(about: &[String]) -> String {
     }
 }
 
-fn report(out: &mut String, plan: &Plan, style: Style) {
+fn report(out: &mut Text, plan: &Plan, style: Style) {
     // Equal reasons are one line, with the nodes that they hold for.
     let mut blocked: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -364,33 +376,32 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
         }
     }
     let before = out.len();
-    let put = |out: &mut String, sign: char, about: &[String], text: &str| {
+    let put = |out: &mut Text, sign: char, about: &[String], text: &str| {
         let line = format!("  {sign} {}  {text}", together(about));
-        let _ = writeln!(out, "{}", style.paint(sign, &line));
+        out.line_in(style.paint(sign), line);
     };
     for (text, nodes) in &alarms {
         put(out, '!', nodes, &format!("alarm: {text}"));
     }
     for ((why, hint), nodes) in &blocked {
         put(out, '!', nodes, &format!("blocked: {why}"));
-        let _ = writeln!(out, "      next: {hint}");
+        out.line(format_args!("      next: {hint}"));
     }
     for ((sign, text, cure), about) in &found {
         let line = format!("  {sign} {}  {text}", together(about));
-        let _ = writeln!(out, "{}", style.paint(*sign, &line));
-        let _ = writeln!(out, "      next: {cure}");
+        out.line_in(style.paint(*sign), line);
+        out.line(format_args!("      next: {cure}"));
     }
     for (about, why) in &plain {
         let line = format!("  ? {about}  unknown: {why}");
-        let _ = writeln!(out, "{}", style.paint('?', &line));
+        out.line_in(style.paint('?'), line);
     }
     if !plan.extra.is_empty() {
         let names: Vec<String> = plan.extra.iter().map(ToString::to_string).collect();
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "    extra: {}  in the framework's rows, not in the spec; left alone",
             together(&names)
-        );
+        ));
     }
     for (why, nodes) in &unknown {
         put(out, '?', nodes, &format!("unknown: {why}"));
@@ -405,14 +416,14 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
         put(out, ' ', nodes, &format!("note: {text}"));
     }
     for what in &unchecked {
-        let _ = writeln!(out, "    not checked by gates: {what}");
+        out.line(format_args!("    not checked by gates: {what}"));
     }
     endpoints(out, plan, style);
     for what in &not_yet {
-        let _ = writeln!(out, "    not managed yet: {what}");
+        out.line(format_args!("    not managed yet: {what}"));
     }
     if out.len() > before {
-        out.push('\n');
+        out.end();
     }
 }
 
@@ -420,7 +431,7 @@ fn report(out: &mut String, plan: &Plan, style: Style) {
 const NAMED: usize = 3;
 
 /// The servants that lose endpoints for a while, those alike together.
-fn endpoints(out: &mut String, plan: &Plan, style: Style) {
+fn endpoints(out: &mut Text, plan: &Plan, style: Style) {
     let mut alike: BTreeMap<(usize, usize, &[String]), Vec<&str>> = BTreeMap::new();
     for low in &plan.endpoints {
         alike
@@ -437,12 +448,11 @@ fn endpoints(out: &mut String, plan: &Plan, style: Style) {
             .collect::<Vec<_>>()
             .join(", ");
         if servants.len() > named {
-            let _ = write!(names, " and {} more", servants.len() - named);
+            names.push_str(&format!(" and {} more", servants.len() - named));
         }
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "    endpoints: {least} of {has} left of {names} during {}",
             together(during)
-        );
+        ));
     }
 }

@@ -39,7 +39,7 @@ fn sound(w: &World) -> Plan {
 }
 
 fn text(plan: &Plan) -> String {
-    render::text(plan, render::Style::default())
+    render::text(plan, render::Style::default()).to_string()
 }
 
 fn blocked(plan: &Plan) -> Vec<&Blocked> {

@@ -16,7 +16,7 @@ fn text(world: &World, verbose: bool) -> String {
         verbose,
         color: false,
     };
-    render::text(&world.plan(), style)
+    render::text(&world.plan(), style).to_string()
 }
 
 /// One of everything that a small cluster may show.
