@@ -1,11 +1,14 @@
 //! Diagnostics as text, in the form that rustc made known.
 //!
-//! Widths of characters, tabs, control characters and long lines are the business of
-//! `annotate-snippets`; this module only hands it one source line per place.
+//! Widths of characters, tabs and long lines are the business of `annotate-snippets`; this module only
+//! hands it one source line per place. The spec may come from anybody: what a terminal would obey, or
+//! nobody would see, is made visible before.
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::diag::{Diagnostic, Severity, Span};
+use tarsops_model::display;
+
+use crate::diag::{Diagnostic, Label, Severity, Span};
 
 /// Longer lines are cut around the caret.
 const WIDTH: usize = 140;
@@ -24,6 +27,25 @@ fn floor(line: &str, mut at: usize) -> usize {
         at -= 1;
     }
     at
+}
+
+/// The place with a line that is harmless; the caret stays where it was.
+fn harmless(span: &Span) -> Span {
+    // A tab is no harm here, and people know a line by its depth.
+    let shown = |text: &str| {
+        let parts: Vec<_> = text.split('\t').map(display::line).collect();
+        parts.join("\t")
+    };
+    let covered = range(span);
+    let before = shown(&span.source[..covered.start]);
+    let marked = shown(&span.source[covered.clone()]);
+    let after = shown(&span.source[covered.end..]);
+    Span {
+        source: format!("{before}{marked}{after}"),
+        offset: before.len(),
+        length: marked.len(),
+        ..*span
+    }
 }
 
 /// The line with its file's name, which is said apart where the line is cut or hides something,
@@ -47,6 +69,23 @@ fn elements<'a>(
 
 /// Renders one diagnostic.
 pub(crate) fn render(d: &Diagnostic, color: bool) -> String {
+    let said = |text: &str| display::line(text).into_owned();
+    let d = &Diagnostic {
+        severity: d.severity,
+        code: d.code,
+        message: said(&d.message),
+        file: said(&d.file),
+        span: harmless(&d.span),
+        related: d
+            .related
+            .iter()
+            .map(|label| Label {
+                message: said(&label.message),
+                span: harmless(&label.span),
+            })
+            .collect(),
+        help: d.help.as_deref().map(said),
+    };
     let level = match d.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,

@@ -159,7 +159,7 @@ proptest! {
 
     #[test]
     fn any_place_can_be_printed(
-        line in prop_oneof!["\\PC{0,60}", "[\\t 日本🦀e\u{301}\\x00-\\x1f]{0,60}", "[a-z \\t日]{1500}"],
+        line in prop_oneof!["\\PC{0,60}", "[a\\t\u{202e}\u{200b}\u{e0041}\u{2028}\x00-\x1f\x7f-\u{9f}]{0,60}", "[\\t 日本🦀e\u{301}\\x00-\\x1f]{0,60}", "[a-z \\t日]{1500}"],
         offset in 0usize..2000,
         length in 0usize..2000,
         number in 1usize..100_000,
@@ -180,7 +180,11 @@ proptest! {
             ],
             help: Some(line.clone()),
         };
-        prop_assert!(!d.render(color).is_empty());
+        let shown = d.render(color);
+        prop_assert!(!shown.is_empty());
+        // The colours of the renderer, and nothing else that a terminal obeys.
+        let plain = tarsops_model::display::Text::with_colours(&shown);
+        prop_assert_eq!(&*plain, &shown);
     }
 }
 
