@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::display;
 use tarsops_model::names::{AbsPath, RunId};
 use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
 use tarsops_transport::quote;
@@ -250,18 +251,8 @@ fn plain(word: Option<&str>) -> String {
     let word = word.unwrap_or("-");
     base64::engine::general_purpose::STANDARD
         .decode(word)
-        .map(|b| harmless(&String::from_utf8_lossy(&b)))
+        .map(|b| display::block(&String::from_utf8_lossy(&b)).into_owned())
         .unwrap_or_default()
-}
-
-/// What a host said, without what a terminal would obey.
-fn harmless(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\t' => c,
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    };
-    text.chars().map(shown).collect()
 }
 
 /// Reads the answer of the waiting script; `None` if it is not whole.

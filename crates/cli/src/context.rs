@@ -1,15 +1,15 @@
 //! What commands share: the spec, the lock file, the way to the hosts, one look at all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tarsops_apply::execute::install_path;
 use tarsops_model::desired::{Desired, Rpc};
+use tarsops_model::display::Text;
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
@@ -28,6 +28,8 @@ use tarsops_transport::ssh::{NewHostKeys, SshConnector};
 use crate::args::{Color, Global, Look};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output;
+pub use crate::output::{print, publish, say};
 use crate::packages::Store;
 use crate::progress::Bar;
 use crate::secrets;
@@ -45,7 +47,7 @@ pub struct Loaded {
     /// Its folder.
     pub dir: PathBuf,
     /// Warnings, ready to print.
-    pub warnings: String,
+    pub warnings: Text,
 }
 
 /// Whether to colour text that goes to `terminal`.
@@ -61,44 +63,8 @@ pub fn colored(global: &Global, terminal: bool) -> bool {
 pub fn style(global: &Global) -> Style {
     Style {
         verbose: global.verbose > 0,
-        color: colored(global, std::io::stdout().is_terminal()),
+        color: colored(global, output::is_terminal()),
     }
-}
-
-/// Writes a line of progress to standard error.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// Whether a result was lost on its way to standard output.
-static LOST: AtomicBool = AtomicBool::new(false);
-
-/// Whether a result was lost on its way to standard output, as on a full disk.
-pub fn is_output_lost() -> bool {
-    LOST.load(Ordering::Relaxed)
-}
-
-/// Writes a result to standard output. A reader that went away is no error; a full disk is one, and
-/// what is under way goes on all the same.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
-        && e.kind() != std::io::ErrorKind::BrokenPipe
-        && !LOST.swap(true, Ordering::Relaxed)
-    {
-        say(&format!(
-            "error: could not write to standard output\n  because: {e}"
-        ));
-    }
-}
-
-/// Prints a document for machines and a text for people, each where it was asked for.
-pub fn publish(global: &Global, json: &str, text: &str) -> Result<()> {
-    if let Some(path) = &global.json_into {
-        write_private(path, json)?;
-    }
-    print(if global.json { json } else { text });
-    Ok(())
 }
 
 /// Replaces a file that only its owner may read.
@@ -142,7 +108,7 @@ pub fn load(global: &Global) -> Result<Loaded> {
         dir: dir.clone(),
         home: std::env::home_dir(),
     };
-    let color = colored(global, std::io::stderr().is_terminal());
+    let color = colored(global, output::is_progress_terminal());
     let parsed = tarsops_spec::parse(&text, &path.display().to_string())
         .map_err(|d| Failure::invalid(&d, color))?;
     let (desired, warnings) = parsed
@@ -152,7 +118,7 @@ pub fn load(global: &Global) -> Result<Loaded> {
         parsed,
         desired,
         dir,
-        warnings: warnings.render(color),
+        warnings: Text::with_colours(&warnings.render(color)),
     })
 }
 

@@ -1,6 +1,6 @@
 //! How a command fails: an exit code, a sentence for each layer, and a next step.
 
-use std::fmt::Write as _;
+use tarsops_model::display::Text;
 
 use crate::exit;
 
@@ -16,7 +16,7 @@ pub struct Failure {
     /// What to do next.
     pub hint: Option<String>,
     /// Text that was rendered already and stands for the layers.
-    pub rendered: Option<String>,
+    pub rendered: Option<Text>,
     /// What is wrong with the spec, for machines.
     pub diagnostics: Option<Box<serde_json::Value>>,
     /// Whether the document for machines is out already.
@@ -76,10 +76,8 @@ impl Failure {
     /// A spec with mistakes (exit code 3).
     #[must_use]
     pub fn invalid(found: &tarsops_spec::Diagnostics, color: bool) -> Self {
-        let mut text = found.render(color);
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
+        let mut text = Text::with_colours(&found.render(color)).trim_end();
+        text.end();
         let places = found
             .iter()
             .map(|d| format!("{}:{}: {}", d.file, d.span.line, d.message));
@@ -92,7 +90,7 @@ impl Failure {
 
     /// A failure whose text is ready.
     #[must_use]
-    pub const fn rendered(code: u8, text: String) -> Self {
+    pub const fn rendered(code: u8, text: Text) -> Self {
         Self {
             code,
             layers: vec![],
@@ -106,26 +104,26 @@ impl Failure {
 
     /// The failure as people read it.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Text {
         if let Some(text) = &self.rendered {
             return text.clone();
         }
-        let mut out = String::new();
+        let mut out = Text::new();
         for (depth, layer) in self.layers.iter().enumerate() {
-            let _ = match depth {
-                0 => writeln!(out, "error: {layer}"),
-                _ => writeln!(out, "{}because: {layer}", "  ".repeat(depth)),
-            };
+            match depth {
+                0 => out.line(format_args!("error: {layer}")),
+                _ => out.line(format_args!("{}because: {layer}", "  ".repeat(depth))),
+            }
         }
         const SHOWN: usize = 10;
         for item in self.items.iter().take(SHOWN) {
-            let _ = writeln!(out, "  {item}");
+            out.line(format_args!("  {item}"));
         }
         if let Some(more) = self.items.len().checked_sub(SHOWN).filter(|n| *n > 0) {
-            let _ = writeln!(out, "  and {more} more");
+            out.line(format_args!("  and {more} more"));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(out, "next: {hint}");
+            out.line(format_args!("next: {hint}"));
         }
         out
     }

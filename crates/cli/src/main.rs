@@ -14,13 +14,13 @@ mod console;
 mod context;
 mod exit;
 mod failure;
+mod output;
 mod packages;
 mod progress;
 mod publisher;
 mod secrets;
 mod watcher;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -31,6 +31,7 @@ use crate::failure::{Failure, Result};
 fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
     tarsops_sandbox::standin::maybe_run();
+    output::guard_panics();
     // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -40,25 +41,23 @@ fn main() -> ExitCode {
             } else {
                 exit::OK
             };
-            let _ = e.print();
+            output::usage(&e);
             return ExitCode::from(code);
         }
     };
     logging(&cli);
     let json = cli.global.json;
     match run(cli) {
-        Ok(code) if context::is_output_lost() && code <= exit::PENDING => {
-            ExitCode::from(exit::ERROR)
-        }
+        Ok(code) if output::is_lost() && code <= exit::PENDING => ExitCode::from(exit::ERROR),
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let _ = std::io::stderr().write_all(failure.text().as_bytes());
+            output::say(failure.text().trim_end());
             if json && !failure.published && failure.code != exit::USAGE {
                 let document = serde_json::json!({
                     "format": "tarsops.error/1", "exit_code": failure.code,
                     "error": failure.layers, "about": failure.items, "next": failure.hint,
                 });
-                let _ = writeln!(std::io::stdout(), "{document:#}");
+                output::print_json(&format!("{document:#}\n"));
             }
             ExitCode::from(failure.code)
         }
@@ -76,7 +75,9 @@ fn logging(cli: &Cli) {
     let filter = EnvFilter::try_from_env("TARSOPS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(output::Log {
+            json: cli.global.log_json,
+        })
         .with_target(false);
     if cli.global.log_json {
         builder.json().init();

@@ -1,16 +1,16 @@
 //! Progress: bars on a terminal, plain lines in a log, always on standard error.
 
-use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tarsops_apply::execute::{Observer, Progress};
 use tarsops_apply::step::Verdict;
+use tarsops_model::display;
 use tarsops_plan::plan::Stage;
 use tarsops_probe::Seen;
 
-use crate::context::say;
+use crate::output::{is_progress_terminal, say};
 
 /// Progress of a look at many hosts; silent in a log.
 pub struct Bar(Option<ProgressBar>);
@@ -18,7 +18,7 @@ pub struct Bar(Option<ProgressBar>);
 impl Bar {
     /// A bar on a terminal, nothing elsewhere.
     pub fn new(what: &'static str) -> Self {
-        if !std::io::stderr().is_terminal() {
+        if !is_progress_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::new(0);
@@ -67,7 +67,7 @@ pub struct Teller {
 impl Teller {
     /// A teller for a plan of so many steps.
     pub fn new(steps: usize, verbose: bool) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = is_progress_terminal().then(|| {
             let bar = ProgressBar::new(steps as u64);
             let template = "  {bar:30} {pos}/{len}  {elapsed}  {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
@@ -101,7 +101,7 @@ impl Teller {
 
     fn show_busy(&self) {
         if let (Some(bar), Ok(busy)) = (&self.bar, self.busy.lock()) {
-            bar.set_message(busy.join("  "));
+            bar.set_message(display::line(&busy.join("  ")).into_owned());
         }
     }
 }

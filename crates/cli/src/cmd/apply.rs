@@ -1,6 +1,6 @@
 //! `apply`: plan, show, ask, change, verify.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::context::{
 };
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
 
@@ -212,12 +213,8 @@ pub fn ask(plan: &Plan) -> Result<()> {
         (n, false) => format!("{n} hosts"),
         (n, true) => format!("{n} hosts and the database"),
     };
-    let mut err = std::io::stderr();
-    let _ = write!(err, "Change {what}? Only `yes` is taken: ");
-    let _ = err.flush();
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    if read.is_ok() && line.trim() == "yes" {
+    let said = output::ask(&format!("Change {what}? Only `yes` is taken: "));
+    if said.is_some_and(|line| line.trim() == "yes") {
         return Ok(());
     }
     Err(Failure::new("not confirmed; nothing was changed"))

@@ -1,8 +1,7 @@
 //! `check`: the preflight alone. Looks at hosts, servants and the database, changes nothing, and
 //! says of each thing that can be wrong whether it is.
 
-use std::fmt::Write as _;
-
+use tarsops_model::display::{Colour, Text};
 use tarsops_plan::findings::check::{Check, Result as Outcome, checks};
 use tarsops_plan::report::Line;
 use tarsops_plan::{Plan, PlanInput};
@@ -11,6 +10,7 @@ use crate::args::{Global, Look};
 use crate::context::{Context, colored, publish};
 use crate::exit;
 use crate::failure::Result;
+use crate::output::is_terminal;
 use crate::progress::Bar;
 
 /// Looks, and prints the table.
@@ -40,7 +40,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
             "resource": r, "why": why, "next": next,
         })).collect::<Vec<_>>(),
     });
-    let color = colored(global, std::io::IsTerminal::is_terminal(&std::io::stdout()));
+    let color = colored(global, is_terminal());
     publish(
         global,
         &format!("{document:#}\n"),
@@ -79,64 +79,57 @@ fn code(table: &[Check], guards: &[(String, String, String)]) -> u8 {
     exit::worst(&codes)
 }
 
-fn paint(result: Outcome, color: bool) -> String {
-    let word = format!("{:<8}", result.word());
-    let code = match result {
-        Outcome::Ok => "32",
-        Outcome::Skipped => return word,
-        Outcome::Warning | Outcome::Drift => "33",
-        Outcome::Unknown => "35",
-        Outcome::Blocked => "31",
+/// Begins a line: what was looked at, and in its colour how it is.
+fn head(out: &mut Text, check: &str, result: Outcome, color: bool) {
+    let colour = match result {
+        Outcome::Ok => Some(Colour::Green),
+        Outcome::Skipped => None,
+        Outcome::Warning | Outcome::Drift => Some(Colour::Yellow),
+        Outcome::Unknown => Some(Colour::Magenta),
+        Outcome::Blocked => Some(Colour::Red),
     };
-    if color {
-        format!("\x1b[{code}m{word}\x1b[0m")
-    } else {
-        word
-    }
+    out.put(format_args!("{check:<22}"));
+    let word = format!("{:<8}", result.word());
+    out.put_in(colour.filter(|_| color), word);
+    out.put("  ");
 }
 
-fn text(table: &[Check], guards: &[(String, String, String)], color: bool) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "{:<22}{:<10}ABOUT", "CHECK", "RESULT");
+fn text(table: &[Check], guards: &[(String, String, String)], color: bool) -> Text {
+    let mut out = Text::new();
+    out.line(format_args!("{:<22}{:<10}ABOUT", "CHECK", "RESULT"));
     let mut told: &str = "";
     for check in table {
-        let head = format!("{:<22}{}  ", check.check, paint(check.result, color));
+        head(&mut out, &check.check, check.result, color);
         if check.findings.is_empty() {
             // One source that is silent leaves many things unknown.
             let again = check.result == Outcome::Unknown && check.text == told;
-            let _ = writeln!(
-                out,
-                "{head}{}",
-                if again { "as above" } else { &check.text }
-            );
+            out.line(if again { "as above" } else { &check.text });
             told = &check.text;
             continue;
         }
         for (number, found) in check.findings.iter().enumerate() {
-            let lead = if number == 0 {
-                head.clone()
-            } else {
-                " ".repeat(32)
-            };
-            let _ = writeln!(out, "{lead}{}: {}", found.resource, found.text);
-            let _ = writeln!(out, "{:32}next: {}", "", found.cure);
+            if number > 0 {
+                out.put(" ".repeat(32));
+            }
+            out.line(format_args!("{}: {}", found.resource, found.text));
+            out.line(format_args!("{:32}next: {}", "", found.cure));
         }
     }
     for (resource, why, next) in guards {
-        let head = format!("{:<22}{}  ", "guard", paint(Outcome::Blocked, color));
-        let _ = writeln!(out, "{head}{resource}: {why}");
-        let _ = writeln!(out, "{:32}next: {next}", "");
+        head(&mut out, "guard", Outcome::Blocked, color);
+        out.line(format_args!("{resource}: {why}"));
+        out.line(format_args!("{:32}next: {next}", ""));
     }
     let count = |wanted: Outcome| table.iter().filter(|c| c.result == wanted).count();
-    let _ = writeln!(
-        out,
-        "\nCheck: {} ok, {} drift, {} blocked, {} warning, {} unknown, {} skipped.",
+    out.end();
+    out.line(format_args!(
+        "Check: {} ok, {} drift, {} blocked, {} warning, {} unknown, {} skipped.",
         count(Outcome::Ok),
         count(Outcome::Drift),
         count(Outcome::Blocked) + guards.len(),
         count(Outcome::Warning),
         count(Outcome::Unknown),
         count(Outcome::Skipped)
-    );
+    ));
     out
 }

@@ -11,6 +11,6 @@ use crate::failure::Result;
 pub fn run(shell: clap_complete::Shell) -> Result {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "tarsops", &mut out);
-    print(&String::from_utf8_lossy(&out));
+    print(&*String::from_utf8_lossy(&out));
     Ok(exit::OK)
 }

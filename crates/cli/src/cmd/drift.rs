@@ -1,5 +1,6 @@
 //! `drift`: does the cluster differ from the spec? Made for cron: quiet when it does not.
 
+use tarsops_model::display::Text;
 use tarsops_model::inventory::Facts;
 use tarsops_model::observed::Observed;
 use tarsops_plan::render;
@@ -43,10 +44,11 @@ pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
         Ok(format!("{document:#}\n"))
     };
     if let Some(lease) = busy {
-        let text = format!(
-            "an apply is under way: {} (run {}); what differs now may be about to change\n",
+        let mut text = Text::new();
+        text.line(format_args!(
+            "an apply is under way: {} (run {}); what differs now may be about to change",
             lease.holder, lease.run
-        );
+        ));
         if global.json || global.json_into.is_some() {
             publish(global, &json()?, &text)?;
         } else {

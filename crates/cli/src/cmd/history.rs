@@ -1,9 +1,9 @@
 //! `history`: the runs that the hosts remember.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use tarsops_apply::history::{Memory, Remembered, ask};
+use tarsops_model::display::Text;
 use tarsops_model::names::RunId;
 use tarsops_plan::names::compress;
 
@@ -41,7 +41,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     });
-    let mut text = String::new();
+    let mut text = Text::new();
     for (id, changes) in picked.iter().rev() {
         if run.is_some() {
             whole(&mut text, id, changes)
@@ -50,10 +50,10 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
         }
     }
     if picked.is_empty() {
-        text.push_str(if memory.faults.is_empty() {
-            "the hosts remember no run\n"
+        text.line(if memory.faults.is_empty() {
+            "the hosts remember no run"
         } else {
-            "no host that answered remembers a run\n"
+            "no host that answered remembers a run"
         });
     }
     publish(global, &format!("{document:#}\n"), &text)?;
@@ -97,22 +97,21 @@ fn word(change: &Remembered) -> &str {
     }
 }
 
-fn line(out: &mut String, id: &RunId, changes: &[Remembered]) {
+fn line(out: &mut Text, id: &RunId, changes: &[Remembered]) {
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
     for change in changes {
         *verdicts.entry(word(change)).or_default() += 1;
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(v, n)| format!("{n} {v}")).collect();
     let holder = changes.iter().find_map(Remembered::holder).unwrap_or("?");
-    let _ = writeln!(
-        out,
+    out.line(format_args!(
         "{id}  {}  {}  by {holder}",
         when(id),
         verdicts.join(", ")
-    );
+    ));
 }
 
-fn whole(out: &mut String, id: &RunId, changes: &[Remembered]) {
+fn whole(out: &mut Text, id: &RunId, changes: &[Remembered]) {
     line(out, id, changes);
     let mut groups: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
@@ -128,6 +127,9 @@ fn whole(out: &mut String, id: &RunId, changes: &[Remembered]) {
             .push(change.node.to_string());
     }
     for ((summary, verdict), nodes) in groups {
-        let _ = writeln!(out, "  {}  {summary}  → {verdict}", compress(&nodes));
+        out.line(format_args!(
+            "  {}  {summary}  → {verdict}",
+            compress(&nodes)
+        ));
     }
 }

@@ -1,12 +1,12 @@
 //! `package`: pin and show release packages.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::display::Text;
 use tarsops_model::version::Version;
 use tarsops_package::lock::Known;
 use tarsops_package::{Limits, LockFile, assemble, read_archive};
@@ -130,7 +130,7 @@ fn ls(global: &Global) -> Result {
                 .hint("make it with `tarsops package lock`"),
         );
     };
-    let mut text = String::new();
+    let mut text = Text::new();
     for pin in lock.pins() {
         let wanted = loaded
             .desired
@@ -142,8 +142,7 @@ fn ls(global: &Global) -> Result {
             Some(_) => "  (not in the packages folder)",
             None => "",
         };
-        let _ = writeln!(
-            text,
+        text.line(format_args!(
             "{} {:<17} {:<8} {:>9} KiB  {}  {}{}{there}",
             if wanted { "*" } else { " " },
             pin.component,
@@ -151,15 +150,17 @@ fn ls(global: &Global) -> Result {
             pin.binary_size >> 10,
             pin.binary.short(),
             pin.source,
-            if managed { "" } else { "  (not managed yet)" },
-        );
+            if managed { "" } else { "  (not managed yet)" }
+        ));
     }
     for (version, all) in lock.templates() {
-        let _ = writeln!(text, "  templates         {version:<8} {:>13}", all.len());
+        text.line(format_args!(
+            "  templates         {version:<8} {:>13}",
+            all.len()
+        ));
     }
     for known in lock.known() {
-        let _ = writeln!(
-            text,
+        text.line(format_args!(
             "  {:<17} {:<8} {:>13}  {}  taught{}",
             known.component,
             known.version,
@@ -169,8 +170,8 @@ fn ls(global: &Global) -> Result {
                 String::new()
             } else {
                 format!(": {}", known.note)
-            },
-        );
+            }
+        ));
     }
     publish(global, &list_json(lock)?, &text)?;
     Ok(exit::OK)

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::display;
 use tarsops_model::version::Version;
 use tarsops_plan::Plan;
 use tarsops_plan::action::{Action, Content};
@@ -30,7 +31,7 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     explain_silence(&report);
     let json = document(&plan)?;
     if let Some(path) = out {
-        write_private(path, &json)?;
+        write_private(path, &display::json(&json))?;
         say(&format!(
             "saved to {}; carry it out with `tarsops apply {0}`",
             path.display()

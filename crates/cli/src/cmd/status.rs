@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use tarsops_model::component::Component;
+use tarsops_model::display::{self, Text};
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
 use tarsops_plan::PlanInput;
@@ -105,7 +106,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
             .map_err(|e| Failure::new("could not write the inventory").because(&e))?,
     });
     let mut shown = table(&rows);
-    shown.push_str(&truth_table(&truth));
+    shown.append(&truth_table(&truth));
     publish(global, &format!("{document:#}\n"), &shown)?;
     super::plan::explain_silence(&report);
     context.close().await;
@@ -113,8 +114,8 @@ pub async fn run(global: &Global, look: &Look) -> Result {
 }
 
 /// What every source says of every resource.
-fn truth_table(all: &[Truth]) -> String {
-    let mut out = String::new();
+fn truth_table(all: &[Truth]) -> Text {
+    let mut out = Text::new();
     if all.is_empty() {
         return out;
     }
@@ -123,34 +124,39 @@ fn truth_table(all: &[Truth]) -> String {
         .map(|t| t.resource.to_string().len())
         .max()
         .unwrap_or(0);
-    let _ = writeln!(out, "\n{:width$}  WHAT EACH SOURCE SAYS", "RESOURCE");
+    out.end();
+    out.line(format_args!("{:width$}  WHAT EACH SOURCE SAYS", "RESOURCE"));
     for one in all {
         let words: Vec<String> = one.words.iter().map(|(s, w)| format!("{s}: {w}")).collect();
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "{:width$}  {}",
             one.resource.to_string(),
             words.join(" | ")
-        );
+        ));
     }
     out
 }
 
-fn table(rows: &[[String; 6]]) -> String {
+fn table(rows: &[[String; 6]]) -> Text {
     let head = ["NODE", "ROLE", "STATE", "VERSION", "NODEID", "PROCESS"];
     let mut widths: [usize; 6] = head.map(str::len);
-    for row in rows {
+    // As wide as what is shown.
+    let rows: Vec<[String; 6]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| display::line(cell).into_owned()))
+        .collect();
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut out = String::new();
+    let mut out = Text::new();
     let mut line = |cells: [&str; 6]| {
         let mut text = String::new();
         for (cell, width) in cells.iter().zip(widths) {
             let _ = write!(text, "{cell:width$}  ");
         }
-        let _ = writeln!(out, "{}", text.trim_end());
+        out.line(text.trim_end());
     };
     line(head);
     for row in rows {

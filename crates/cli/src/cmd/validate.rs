@@ -7,9 +7,10 @@ use crate::args::Global;
 use crate::context::{Loaded, colored, load, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::is_progress_terminal;
 use crate::packages::{NEEDED, lock_path, read_lock};
-use std::io::IsTerminal as _;
 use tarsops_model::desired::PackageSource;
+use tarsops_model::display::Text;
 
 /// Checks it.
 pub fn run(global: &Global) -> Result {
@@ -36,13 +37,14 @@ pub fn run(global: &Global) -> Result {
         "format": "tarsops.validate/1", "valid": true, "cluster": loaded.desired.cluster,
         "nodes": nodes, "spec_digest": loaded.desired.spec_digest,
     });
-    let text = format!(
-        "{} is right: cluster {}, {} node{}\n",
+    let mut text = Text::new();
+    text.line(format_args!(
+        "{} is right: cluster {}, {} node{}",
         global.file.display(),
         loaded.desired.cluster,
         nodes,
         if nodes == 1 { "" } else { "s" }
-    );
+    ));
     publish(global, &format!("{document:#}\n"), &text)?;
     Ok(exit::OK)
 }
@@ -96,7 +98,7 @@ pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
         .parsed
         .check_packages(&loaded.desired, &available, &NEEDED);
     if lacking.has_errors() {
-        let color = colored(global, std::io::stderr().is_terminal());
+        let color = colored(global, is_progress_terminal());
         return Err(Failure::invalid(&lacking, color));
     }
     Ok(())

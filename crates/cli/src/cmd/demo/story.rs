@@ -3,11 +3,12 @@
 //! Every command's exit code is checked. What must stay true: a change is made once; only looks are
 //! repeated, where the framework has to follow by itself first.
 
-use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use tarsops_model::display::Text;
 use tarsops_sandbox::cluster::{Cluster, ClusterError};
 
 use super::embedded::{self, Tables, VERSIONS};
@@ -16,6 +17,7 @@ use crate::args::Global;
 use crate::context::{colored, print};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::is_terminal;
 
 /// How long the framework may take to follow: far more than it needs, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -111,9 +113,9 @@ impl Story {
                     print("(lines that say ok or skipped are left out here)\n");
                 }
                 for line in lines {
-                    print(&format!("{line}\n"));
+                    print(Text::with_colours(&format!("{line}\n")));
                 }
-                print(&String::from_utf8_lossy(&output.stderr));
+                print(Text::with_colours(&String::from_utf8_lossy(&output.stderr)));
                 return Self::ended(words, output.status, expected);
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -172,7 +174,7 @@ pub fn tell(global: &Global) -> Result {
         folder: Some(folder),
     };
     let cluster = &guarded.cluster;
-    let color = if colored(global, std::io::stdout().is_terminal()) {
+    let color = if colored(global, is_terminal()) {
         "always"
     } else {
         "never"

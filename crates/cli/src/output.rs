@@ -1,0 +1,202 @@
+//! The one place that writes to a terminal, a pipe or a log.
+//!
+//! Nothing else in this program does (a test looks), so that no text from outside gets there as it
+//! came: see [`tarsops_model::display`]. A result goes to standard output, progress and traces to
+//! standard error.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tarsops_model::display::{self, Text};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::args::Global;
+use crate::context::write_private;
+use crate::failure::Result;
+
+/// What can be written: plain text, which is made harmless whole, or [`Text`], which is so already and
+/// may have colours and lines.
+pub trait Shown {
+    /// As a result, with the ends of lines that it has.
+    fn as_block(&self) -> Cow<'_, str>;
+    /// As progress: plain text is one line.
+    fn as_line(&self) -> Cow<'_, str>;
+}
+
+impl Shown for str {
+    fn as_block(&self) -> Cow<'_, str> {
+        display::block(self)
+    }
+    fn as_line(&self) -> Cow<'_, str> {
+        match display::line(self) {
+            Cow::Borrowed(text) => display::cut(text, display::LINE),
+            Cow::Owned(text) => Cow::Owned(display::cut(&text, display::LINE).into_owned()),
+        }
+    }
+}
+
+impl Shown for String {
+    fn as_block(&self) -> Cow<'_, str> {
+        self.as_str().as_block()
+    }
+    fn as_line(&self) -> Cow<'_, str> {
+        self.as_str().as_line()
+    }
+}
+
+impl Shown for Text {
+    fn as_block(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self)
+    }
+    fn as_line(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl<T: Shown + ?Sized> Shown for &T {
+    fn as_block(&self) -> Cow<'_, str> {
+        (*self).as_block()
+    }
+    fn as_line(&self) -> Cow<'_, str> {
+        (*self).as_line()
+    }
+}
+
+/// Whether results go to a terminal.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether progress goes to a terminal.
+pub fn is_progress_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Writes a line of progress to standard error.
+pub fn say(text: impl Shown) {
+    let _ = writeln!(io::stderr(), "{}", text.as_line());
+}
+
+/// Asks on standard error, and gives the line that was typed.
+pub fn ask(question: &str) -> Option<String> {
+    let mut err = io::stderr();
+    let _ = write!(err, "{}", question.as_line());
+    let _ = err.flush();
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).ok().map(|_| line)
+}
+
+/// Whether a result was lost on its way to standard output.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether a result was lost on its way to standard output, as on a full disk.
+pub fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+fn write(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && e.kind() != io::ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        say("error: could not write to standard output");
+        say(format!("  because: {e}"));
+    }
+}
+
+/// Writes a result to standard output. A reader that went away is no error; a full disk is one, and
+/// what is under way goes on all the same.
+pub fn print(text: impl Shown) {
+    write(&text.as_block());
+}
+
+/// Writes a document for machines to standard output.
+pub fn print_json(document: &str) {
+    write(&display::json(document));
+}
+
+/// Prints a document for machines and a text for people, each where it was asked for.
+pub fn publish(global: &Global, json: &str, text: impl Shown) -> Result<()> {
+    if let Some(path) = &global.json_into {
+        write_private(path, &display::json(json))?;
+    }
+    if global.json {
+        print_json(json);
+    } else {
+        print(text);
+    }
+    Ok(())
+}
+
+/// Writes what the reader of the command line has to say. Help is our own text and may have its
+/// colours; an error repeats what was typed.
+pub fn usage(error: &clap::Error) {
+    if error.use_stderr() {
+        say(Text::from(error.render().to_string().as_str()).trim_end());
+    } else {
+        let _ = error.print();
+    }
+}
+
+/// What a panic says may hold data as well.
+pub fn guard_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        let mut text = Text::from(panic.to_string().as_str());
+        if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            text.end();
+            text.block(&trace.to_string());
+        }
+        say(text);
+    }));
+}
+
+/// Where traces go: each is one line.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// Whether they are JSON.
+    pub json: bool,
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A trace comes whole: the subscriber writes each at once.
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let shown = if self.json {
+            display::json(text)
+        } else {
+            text.as_line()
+        };
+        writeln!(io::stderr(), "{shown}")?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_made_harmless_and_text_is_so_already() {
+        assert_eq!("a\nb\x1b[2J".as_block(), "a\nb\\u{1b}[2J");
+        assert_eq!("a\nb\x1b[2J".as_line(), "a\\nb\\u{1b}[2J");
+        let mut text = Text::new();
+        text.line_in(Some(display::Colour::Red), "a\u{202e}");
+        assert_eq!(text.as_line(), "\x1b[31ma\\u{202e}\x1b[0m\n");
+        assert_eq!((&&text).as_block(), text.as_line());
+    }
+}
