@@ -54,4 +54,4 @@ pub mod servers;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;
-pub use planner::plan as make_plan;
+pub use planner::{plan as make_plan, plan_only};

@@ -432,6 +432,7 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
         nodes: steps.len(),
         on: vec![],
         without_console: false,
+        rolls_back: None,
         summary,
         drift: vec![],
         extra: vec![],
