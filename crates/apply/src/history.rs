@@ -1,19 +1,20 @@
 //! What the hosts remember of runs, so that a machine that never saw a run can tell of it and take
 //! it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId, StepName};
+use tarsops_plan::claims::{self, Misfit, Place};
 use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Connect, Fault, FaultKind};
 
 use crate::execute::install_path;
-use crate::scripts;
+use crate::scripts::{self, Told};
 
 /// One change as its host remembers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +24,13 @@ pub struct Remembered {
     /// The run.
     pub run: RunId,
     /// The step's folder on the host.
-    pub step: String,
-    /// What it meant to do; none if this tarsops cannot read it.
+    pub step: StepName,
+    /// What it meant to do; none if this tarsops cannot read it, or does not believe it.
     pub intent: Option<Intent>,
     /// The same of a step on the database, which the master remembers.
     pub database: Option<DatabaseIntent>,
+    /// Why it is not believed: what a host remembers counts for that host only.
+    pub misfit: Option<Misfit>,
     /// The verdict's word, or `unfinished`, or `damaged` where it is none.
     pub verdict: String,
     /// The verdict's line.
@@ -74,6 +77,8 @@ pub struct Memory {
     pub runs: BTreeMap<RunId, Vec<Remembered>>,
     /// Hosts that could not be asked.
     pub faults: Vec<(NodeName, Fault)>,
+    /// Hosts with records whose folder is called as no run or step is; they count for nothing.
+    pub strange: BTreeSet<NodeName>,
 }
 
 /// Asks `nodes` for the newest `limit` runs that each remembers.
@@ -93,8 +98,13 @@ pub async fn ask(
     while let Some((node, answer)) = answers.next().await {
         match answer {
             Ok(list) => {
-                for item in list {
-                    memory.runs.entry(item.run.clone()).or_default().push(item);
+                for told in list {
+                    match believed(node, told, desired) {
+                        Some(item) => memory.runs.entry(item.run.clone()).or_default().push(item),
+                        None => {
+                            memory.strange.insert(node.clone());
+                        }
+                    }
                 }
             }
             Err(fault) => memory.faults.push((node.clone(), fault)),
@@ -112,25 +122,45 @@ async fn one(
     desired: &Desired,
     node: &NodeName,
     limit: usize,
-) -> Result<Vec<Remembered>, Fault> {
+) -> Result<Vec<Told>, Fault> {
     let remote = connect.connect(node).await?;
     let script = scripts::history(&install_path(desired, node), limit);
     let output = remote.script(&script, Duration::from_secs(30)).await?;
-    let told = scripts::read_history(&output.stdout)
-        .ok_or_else(|| Fault::new(FaultKind::Garbled, "its answer cannot be read"))?;
-    Ok(told
-        .into_iter()
-        .filter_map(|t| {
-            Some(Remembered {
-                node: node.clone(),
-                run: RunId::new(t.run).ok()?,
-                step: t.step,
-                intent: serde_json::from_str(&t.intent).ok(),
-                database: serde_json::from_str(&t.intent).ok(),
-                verdict: t.verdict,
-                text: t.text,
-                gate: t.gate,
-            })
-        })
-        .collect())
+    scripts::read_history(&output.stdout)
+        .ok_or_else(|| Fault::new(FaultKind::Garbled, "its answer cannot be read"))
+}
+
+/// What is believed of what `node` said; none where its folder is called as no run or step is.
+fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Remembered> {
+    let run = RunId::new(told.run).ok()?;
+    let step = StepName::new(told.step).ok()?;
+    let place = Place {
+        node,
+        run: &run,
+        step: &step,
+    };
+    let mut intent: Option<Intent> = serde_json::from_str(&told.intent).ok();
+    let mut database: Option<DatabaseIntent> = serde_json::from_str(&told.intent).ok();
+    let misfit = match (&intent, &database) {
+        (Some(intent), _) => claims::fits(intent, place, desired).err(),
+        (None, Some(database)) => claims::fits_database(database, place, desired).err(),
+        (None, None) => None,
+    };
+    if misfit.is_some() || intent.is_some() {
+        database = None;
+    }
+    if misfit.is_some() {
+        intent = None;
+    }
+    Some(Remembered {
+        node: node.clone(),
+        run,
+        step,
+        intent,
+        database,
+        misfit,
+        verdict: told.verdict,
+        text: told.text,
+        gate: told.gate,
+    })
 }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_plan::action::{Action, AgentChange, NewServers};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
@@ -224,7 +224,7 @@ pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Res
 /// look after it. Its own rows it writes itself.
 pub(crate) async fn put_back(
     run: &Run<'_>,
-    from: &(RunId, String),
+    from: &(RunId, StepName),
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let master = &run.desired.master;

@@ -9,7 +9,7 @@ use tarsops_model::desired::Policy;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName};
+use tarsops_model::names::{AbsPath, NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, AgentChange, CrontabChange, Folder};
@@ -50,16 +50,8 @@ pub trait Payloads: Send + Sync {
 
 /// A name for a folder on the host.
 #[must_use]
-pub fn folder_name(step: &str) -> String {
-    step.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "._-".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect()
+pub fn folder_name(step: &str) -> StepName {
+    StepName::of(step)
 }
 
 pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {

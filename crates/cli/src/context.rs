@@ -400,7 +400,7 @@ impl Context {
     }
 }
 
-/// A run id that is newer than every run that a host has seen.
+/// A run id that is newer than every run that a host has seen, but for runs from the future.
 pub fn new_run(report: &Report, master: Option<&RunId>) -> RunId {
     use std::hash::{BuildHasher as _, Hasher as _};
     use tarsops_model::inventory::Facts;
@@ -410,10 +410,13 @@ pub fn new_run(report: &Report, master: Option<&RunId>) -> RunId {
         .resources
         .values()
         .filter_map(|o| match o {
-            Observed::Present(Facts::Host(h)) => h.fence.as_ref().map(RunId::sequence),
+            Observed::Present(Facts::Host(h)) => h.fence.as_ref(),
             _ => None,
         })
-        .chain(master.map(RunId::sequence))
+        .chain(master)
+        // One host's fence from the future would make every later run refused elsewhere.
+        .filter(|run| run.is_by(now()))
+        .map(RunId::sequence)
         .max()
         .unwrap_or(0);
     let clock = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);

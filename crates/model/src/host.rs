@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Component, Role};
 use crate::digest::Digest;
 use crate::framework::NodeLabels;
-use crate::names::{HostAddress, InvalidName, NodeName, RunId, UserName};
+use crate::names::{HostAddress, InvalidName, NodeName, RunId, StepName, UserName};
 use crate::observed::Observed;
 
 /// What the spec wants of a node as a whole.
@@ -152,7 +152,7 @@ pub struct Unfinished {
     /// The run that began it.
     pub run: RunId,
     /// The step within the run.
-    pub step: String,
+    pub step: StepName,
     /// Whether a process still works on it.
     pub alive: bool,
 }

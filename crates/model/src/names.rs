@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// Why a string is not a valid name; the text is one lowercase clause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not a valid {what}: {why}")]
@@ -149,6 +151,25 @@ fn absolute_path(value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The longest name of a step's folder.
+const STEP_NAME: usize = 160;
+
+fn step_name(value: &str) -> Result<(), &'static str> {
+    plain(value, STEP_NAME, &['.', '-', '_'])?;
+    if value.starts_with('.') {
+        return Err("it starts with a dot");
+    }
+    if value.contains("..") {
+        return Err("it has two dots in a row");
+    }
+    Ok(())
+}
+
+name_type!(
+    /// The name of a step as a folder on a host. It is one plain part of a path, so that a name that
+    /// a host or a file says cannot lead out of the folder of its run.
+    StepName, "step name", step_name
+);
 name_type!(
     /// A Tars node name: what `tarsnode --nodeid` says and what the registry knows.
     NodeName, "node name", node_name
@@ -177,6 +198,41 @@ impl AbsPath {
     /// [`InvalidName`] if the result is no valid path.
     pub fn join(&self, rest: &str) -> Result<Self, InvalidName> {
         Self::new(format!("{}/{rest}", self.0))
+    }
+}
+
+impl StepName {
+    /// The name of the folder of the step `id`: the same id always has the same one.
+    #[must_use]
+    pub fn of(id: &str) -> Self {
+        let mut name = String::with_capacity(id.len());
+        for c in id.chars() {
+            let dot = c == '.' && (name.is_empty() || name.ends_with('.'));
+            let dash = c == '-' && name.is_empty();
+            if (c.is_ascii_alphanumeric() || "._-".contains(c)) && !dot && !dash {
+                name.push(c);
+            } else {
+                name.push('_');
+            }
+        }
+        if name.len() > STEP_NAME {
+            // Two long ids must not share a folder.
+            let digest = Digest::of(id.as_bytes()).to_string();
+            name.truncate(STEP_NAME - 17);
+            name.push('_');
+            name.push_str(&digest[..16]);
+        }
+        if name.is_empty() {
+            name.push('_');
+        }
+        Self(name)
+    }
+}
+
+impl std::ops::Deref for StepName {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -303,6 +359,15 @@ impl RunId {
         }
     }
 
+    /// Whether a clock that says `now`, in seconds since 1970, may have come so far: clocks of control
+    /// machines differ, but not by more than ten minutes.
+    #[must_use]
+    pub fn is_by(&self, now: i64) -> bool {
+        const APART: u64 = 10 * 60;
+        let now = u64::try_from(now).unwrap_or(0);
+        self.sequence() <= now.saturating_add(APART).saturating_mul(1000)
+    }
+
     /// The sequence number: milliseconds since 1970 unless clocks disagreed.
     #[must_use]
     pub fn sequence(&self) -> u64 {
@@ -377,6 +442,33 @@ mod tests {
             assert!(AbsPath::new(s).is_err(), "{s:?} was accepted");
         }
         assert!(UserName::new("0day").is_err());
+    }
+
+    #[test]
+    fn a_step_name_is_one_plain_part_of_a_path() {
+        for s in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "a..b",
+            ".a",
+            "-a",
+            "a b",
+            "a\nb",
+            "a\u{202e}b",
+            "/etc",
+        ] {
+            assert!(StepName::new(s).is_err(), "{s:?} was accepted");
+            let made = StepName::of(s);
+            assert_eq!(StepName::new(made.as_str()), Ok(made), "{s:?}");
+        }
+        let long = |last: &str| StepName::of(&format!("{}{last}", "x".repeat(900)));
+        assert!(StepName::new(long("a").as_str()).is_ok());
+        assert_ne!(long("a"), long("b"));
+        let name = StepName::of("tarsnode.change@10.97.0.12");
+        assert_eq!(name.as_str(), "tarsnode.change_10.97.0.12");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tarsops_conf::merge::Edit;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
-use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, UserName};
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
@@ -26,7 +26,7 @@ pub enum Action {
         /// Whose change.
         run: RunId,
         /// Which change.
-        step: String,
+        step: StepName,
     },
     /// Change a component on a host by one self-finishing script: tarsnode, or a registry that
     /// comes or goes.
@@ -70,7 +70,7 @@ pub enum Action {
         /// The run that kept the row.
         run: RunId,
         /// The step that kept it.
-        step: String,
+        step: StepName,
         /// sha256 of the text that the run left, which must be there still; none for no such row.
         now: Option<Digest>,
         /// sha256 of the text that is put back; none if the row goes.
@@ -343,7 +343,7 @@ pub enum Content {
         /// The run that kept it.
         run: RunId,
         /// The step that kept it.
-        step: String,
+        step: StepName,
         /// Its number there.
         index: usize,
     },
@@ -422,7 +422,7 @@ pub struct AgentChange {
     pub machine_id: String,
     /// For a restore of a removal: where the folder was moved to, by which change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder_from: Option<(RunId, String)>,
+    pub folder_from: Option<(RunId, StepName)>,
     /// The registry that comes or goes with the component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Endpoint>,
@@ -435,7 +435,7 @@ pub struct AgentChange {
     pub settle: Option<u64>,
     /// For a restore of owners: the change that kept them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owners_from: Option<(RunId, String)>,
+    pub owners_from: Option<(RunId, StepName)>,
     /// For a way back: the run that it takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_back: Option<RunId>,
@@ -531,7 +531,7 @@ pub struct CrontabBefore {
     /// The run that kept it.
     pub run: RunId,
     /// The step that kept it.
-    pub step: String,
+    pub step: StepName,
     /// Its digest; `None` if there was no crontab.
     pub digest: Option<Digest>,
 }

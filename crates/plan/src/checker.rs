@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod expansion;
+mod rollback;
 mod rows;
 mod tables;
 
@@ -37,6 +38,10 @@ pub struct Violation {
 /// # Errors
 /// Every violation that was found.
 pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
+    if let Some(run) = &plan.rolls_back {
+        let found = rollback::check(plan, run, input);
+        return if found.is_empty() { Ok(()) } else { Err(found) };
+    }
     let mut found = shape(plan, input.desired, input.scope);
     endpoints::check(plan, input, &mut found);
     for step in &plan.steps {
@@ -87,7 +92,10 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
 /// Every violation that was found.
 pub fn check_document(plan: &Plan, desired: &Desired) -> Result<(), Vec<Violation>> {
     let found = match Scope::parse(&plan.on, desired) {
-        Ok(scope) => shape(plan, desired, &scope),
+        Ok(scope) => match &plan.rolls_back {
+            Some(run) => rollback::shape(plan, run, desired, &scope),
+            None => shape(plan, desired, &scope),
+        },
         Err(e) => vec![violation("on", e.to_string())],
     };
     if found.is_empty() { Ok(()) } else { Err(found) }
@@ -179,6 +187,9 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                 }
             }
             Action::ChangeAgent(change) => {
+                if puts_back(change) {
+                    found.push(violation(&step.id, "it puts back what a run has kept"));
+                }
                 if change.component == Component::Tarsnode {
                     agent(&step.id, node, change, desired, &mut found);
                 } else if expansion::is_of_expansion(change) {
@@ -204,6 +215,18 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
     batches(plan, desired, &mut found);
     expansion::order(plan, &mut found);
     found
+}
+
+/// Whether anything of a change is a rollback's.
+fn puts_back(change: &AgentChange) -> bool {
+    let before = |f: &crate::action::FileChange| matches!(f.content, Content::Before { .. });
+    let crontab = change.crontab.as_ref();
+    change.takes_back.is_some()
+        || change.lenient
+        || change.folder_from.is_some()
+        || change.owners_from.is_some()
+        || change.files.iter().any(before)
+        || crontab.is_some_and(|c| c.back.is_some())
 }
 
 /// Whether the step may touch its node at all, and stands in the stage of its action.

@@ -129,6 +129,100 @@ pub fn component_removal_edit(text: &str, tars_path: &str, name: &str) -> Option
     (!remove.is_empty()).then_some(CrontabEdit { remove, add: None })
 }
 
+/// Whether a line runs a component's own monitor and nothing else. Its schedule is the operator's
+/// choice, and so is the shell and where the output goes.
+#[must_use]
+pub fn is_plain_monitor(line: &str, tars_path: &str, name: &str) -> bool {
+    let monitor = format!("{tars_path}/{name}/util/monitor.sh");
+    let words: Vec<&str> = line.split([' ', '\t']).filter(|w| !w.is_empty()).collect();
+    let reboot = words.first().is_some_and(|w| w.starts_with('@'));
+    let times = if reboot { 1 } else { 5 };
+    let (Some(when), Some(mut rest)) = (words.get(..times), words.get(times..)) else {
+        return false;
+    };
+    let time = |w: &&str| {
+        w.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "@*/,-".contains(c))
+    };
+    if !when.iter().all(time) {
+        return false;
+    }
+    if let Some(("sh" | "bash" | "/bin/sh" | "/bin/bash", after)) =
+        rest.split_first().map(|(w, r)| (*w, r))
+    {
+        rest = after;
+    }
+    let away = |w: &&str| {
+        [
+            ">",
+            "1>",
+            "2>",
+            "&>",
+            "/dev/null",
+            ">/dev/null",
+            "1>/dev/null",
+            "2>/dev/null",
+            "&>/dev/null",
+            "2>&1",
+        ]
+        .contains(w)
+    };
+    rest.first() == Some(&monitor.as_str()) && rest.iter().skip(1).all(away)
+}
+
+/// The crontabs from which `edit` may have led to `now`, with its own lines as they were; none where
+/// it cannot have led there.
+#[must_use]
+pub fn before_edit(now: Option<&str>, edit: &CrontabEdit) -> Vec<Option<String>> {
+    let now = now.unwrap_or_default();
+    let mut lines: Vec<&str> = now.split_inclusive('\n').collect();
+    if let Some(line) = &edit.add {
+        let last = lines.pop().map(|l| l.trim_end_matches('\n'));
+        if last != Some(line.as_str()) {
+            return vec![];
+        }
+    }
+    let mut lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
+    let mut removed: Vec<&(usize, String)> = edit.remove.iter().collect();
+    removed.sort();
+    for (number, line) in removed {
+        if *number > lines.len() {
+            return vec![];
+        }
+        lines.insert(*number, format!("{line}\n"));
+    }
+    let text = lines.concat();
+    // The last line may have had no end.
+    let open = text.strip_suffix('\n').map(str::to_owned);
+    let all = [Some(text), open].into_iter().flatten();
+    all.map(|t| (!t.is_empty()).then_some(t)).collect()
+}
+
+/// The crontabs that differ from `now` only in lines of this tool for a component: its monitor comes,
+/// or some of its lines go.
+#[must_use]
+pub fn near(now: Option<&str>, tars_path: &str, name: &str) -> Vec<Option<String>> {
+    let text = now.unwrap_or_default();
+    let own: Vec<(usize, String)> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_plain_monitor(line, tars_path, name))
+        .map(|(number, line)| (number, line.to_owned()))
+        .collect();
+    let add = CrontabEdit {
+        remove: vec![],
+        add: Some(component_monitor_line(tars_path, name)),
+    };
+    let mut edits = vec![add];
+    for keep in [0, 1] {
+        edits.push(CrontabEdit {
+            remove: own.iter().skip(keep).cloned().collect(),
+            add: None,
+        });
+    }
+    edits.iter().map(|edit| apply(now, edit)).collect()
+}
+
 /// Lines of a crontab with one of the paths among the words of their command.
 fn lines_that_run<'a>(
     text: &'a str,

@@ -14,7 +14,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Answer, NodeLabels, NodeRow, Rows, TemplateRow, parent_of};
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::{Facts, Inventory};
-use tarsops_model::names::{Endpoint, NodeName, RunId};
+use tarsops_model::names::{Endpoint, NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
@@ -30,12 +30,18 @@ use servers::{add_servers, edit_row, registry_alive, remove_servers, start_serve
 #[derive(Debug, Clone, Default)]
 pub struct Images {
     texts: BTreeMap<Digest, String>,
-    folders: BTreeMap<(RunId, String), AgentFacts>,
+    folders: BTreeMap<(RunId, StepName), AgentFacts>,
 }
 
 impl Images {
     /// Keeps what `change`, made by `step` of `run`, is about to replace.
-    pub fn keep(&mut self, inventory: &Inventory, run: &RunId, step: &str, change: &AgentChange) {
+    pub fn keep(
+        &mut self,
+        inventory: &Inventory,
+        run: &RunId,
+        step: &StepName,
+        change: &AgentChange,
+    ) {
         if let Observed::Present(host) = inventory.host(&change.node)
             && let Observed::Present(text) = &host.crontab
         {

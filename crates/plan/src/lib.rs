@@ -18,6 +18,7 @@
 //! | [`plan`] | the plan as a document |
 //! | [`report`] | typed reasons for what the plan does not do |
 //! | [`checker`] | an independent look at a whole plan |
+//! | [`claims`] | whether what a host remembers of a run fits that host |
 //! | [`restore`] | the way back from an earlier change |
 //! | [`back`] | which of those are made at the same time |
 //! | [`memory`] | the same for the database |
@@ -30,6 +31,7 @@ pub mod assess;
 pub mod back;
 mod basic;
 pub mod checker;
+pub mod claims;
 pub mod condition;
 pub mod crontab;
 pub mod database;
@@ -54,4 +56,4 @@ pub mod servers;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;
-pub use planner::plan as make_plan;
+pub use planner::{plan as make_plan, plan_only};

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tarsops_model::digest::Digest;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{ClusterName, RunId};
+use tarsops_model::names::{ClusterName, RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
@@ -59,7 +59,7 @@ pub struct DatabaseIntent {
     /// The run.
     pub run: RunId,
     /// The step's folder on the master.
-    pub step: String,
+    pub step: StepName,
     /// Who ran it.
     pub holder: String,
     /// Digest of the spec that it served.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::digest::Digest;
-use tarsops_model::names::ClusterName;
+use tarsops_model::names::{ClusterName, RunId};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Undo};
@@ -183,6 +183,9 @@ pub struct Plan {
     /// Whether what needs a management platform that does not answer waits (`--without-console`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_console: bool,
+    /// The run that it rolls back; none where it brings the cluster to the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<RunId>,
     /// Counts.
     pub summary: Summary,
     /// What differs.

@@ -30,6 +30,17 @@ use crate::{expansion, registries, servers};
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
+    make(input, None)
+}
+
+/// As [`plan`], with no other steps than those of `only`. What must not be done without the others is
+/// held back, as ever.
+#[must_use]
+pub fn plan_only(input: &PlanInput<'_>, only: &BTreeSet<String>) -> Plan {
+    make(input, Some(only))
+}
+
+fn make(input: &PlanInput<'_>, only: Option<&BTreeSet<String>>) -> Plan {
     let mut draft = Draft {
         endpoints: Endpoints::of(input),
         gap: input.desired.policy.registry_gap,
@@ -55,6 +66,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     }
     draft.database(input);
     draft.findings(input);
+    if let Some(only) = only {
+        draft.keep(only);
+    }
     let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
     let held = gates::hold_back(input, core, &mut draft.agents);
     draft.report.extend(held);
@@ -188,6 +202,12 @@ impl Draft {
                     kind: DriftKind::Unknown { why: vec![unknown] },
                 }),
             }
+            return;
+        }
+        if let Some(why) = fence_ahead(input, node, facts) {
+            let line = self.maintenance(input, spec, &resource, &why.to_string());
+            let line = line.unwrap_or(Line::Blocked { resource, why });
+            self.report.push(line);
             return;
         }
         if facts.clock_skew.abs() > 2 {
@@ -583,6 +603,7 @@ impl Draft {
                 .count(),
             on: input.scope.words(),
             without_console: input.scope.without_console,
+            rolls_back: None,
             summary,
             drift: self.drift,
             extra: findings::extra(input),
@@ -601,6 +622,35 @@ fn maintenance_over(resource: ResourceId, until: Option<jiff::civil::Date>) -> L
         resource,
         why: Blocked::MaintenanceOver { until },
     }
+}
+
+/// Why a host must not be changed, whatever is planned for it: it is not the node's, or that cannot be
+/// told, or its fence is from the future.
+#[must_use]
+pub fn stranger(input: &PlanInput<'_>, node: &NodeName) -> Option<String> {
+    let spec = input.desired.host(node)?;
+    let facts = match input.inventory.host(node) {
+        Observed::Present(facts) => facts,
+        other => return Some(other.unknown().unwrap_or("it is not there").to_owned()),
+    };
+    let known = identity(node, spec, facts, &machines(input));
+    let other = known.map(|why| why.map_or_else(|unknown| unknown, |blocked| blocked.to_string()));
+    other.or_else(|| fence_ahead(input, node, facts).map(|blocked| blocked.to_string()))
+}
+
+/// A fence that is later than our clock and some minutes: every run of today would be older.
+fn fence_ahead(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Option<Blocked> {
+    let fence = facts.fence.as_ref()?;
+    if fence.is_by(input.now) {
+        return None;
+    }
+    let tars = input.desired.agent(node).map(|a| a.tars_path.as_str());
+    let install = tars.and_then(|path| path.strip_suffix("/tars"));
+    let install = install.unwrap_or(input.desired.install_path.as_str());
+    Some(Blocked::FenceAhead {
+        run: fence.clone(),
+        path: format!("{install}/.tarsops/fence"),
+    })
 }
 
 /// The identity guard: a mistyped address must not give one machine another's nodeid. `None` if the

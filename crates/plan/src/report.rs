@@ -141,6 +141,13 @@ pub enum Blocked {
         /// That run.
         run: RunId,
     },
+    /// The newest run that the host has seen is from the future, so that it refuses those of today.
+    FenceAhead {
+        /// That run.
+        run: RunId,
+        /// Where the host keeps it.
+        path: String,
+    },
     /// A file cannot be brought to the spec without losing what is in it.
     Unreadable {
         /// Which file.
@@ -315,6 +322,9 @@ impl Blocked {
                 "move them away, or say `stop_servers: true` in the node's override".to_owned()
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
+            Self::FenceAhead { path, .. } => {
+                format!("remove {path} there once no other run is under way")
+            }
             Self::Unreadable { .. } => "repair or remove it by hand".to_owned(),
             Self::StillAnswers { .. } => "wait until nobody has answered for a minute; `state: absent` removes it from a machine that lives".to_owned(),
             Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
@@ -449,6 +459,16 @@ impl fmt::Display for Blocked {
                 write!(f, "it still runs {}", servers.join(", "))
             }
             Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
+            Self::FenceAhead { run, .. } => {
+                let when = i64::try_from(run.sequence()).ok();
+                let when = when.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+                let when = when.map(|t| t.strftime("%Y-%m-%d %H:%M UTC").to_string());
+                write!(
+                    f,
+                    "its fence is from the future, {}",
+                    when.as_deref().unwrap_or(run.as_str())
+                )
+            }
             Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
             Self::StillAnswers { why } => write!(f, "it shall be gone, and {why}"),
             Self::LastRegistry { why } => write!(f, "it is left as it is: {why}"),

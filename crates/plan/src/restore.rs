@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
-use tarsops_model::names::{ClusterName, NodeName, RunId};
+use tarsops_model::names::{ClusterName, NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 
 use crate::action::{
@@ -34,7 +34,7 @@ pub struct Intent {
     /// The run.
     pub run: RunId,
     /// The step within the run.
-    pub step: String,
+    pub step: StepName,
     /// Who ran it.
     pub holder: String,
     /// Digest of the spec that it served.
@@ -74,6 +74,9 @@ pub enum NoWayBack {
     /// A change has not ended there.
     #[error("a change of run {0} has not ended there; apply ends it")]
     Unfinished(RunId),
+    /// The crontab that would be put back has other lines than this tool's.
+    #[error("the crontab that the run found there does not follow from the one that is there now")]
+    ForeignCrontab,
     /// A fact is unknown.
     #[error("{0}")]
     Unknown(String),
@@ -310,7 +313,7 @@ fn expect_binary(
 fn file_back(
     file: &FileChange,
     index: usize,
-    kept: &(RunId, String),
+    kept: &(RunId, StepName),
     node: &NodeName,
     inventory: &Inventory,
 ) -> Result<FileChange, NoWayBack> {
@@ -355,7 +358,7 @@ fn component_of(path: &str) -> Component {
 fn crontab_back(
     done: &AgentChange,
     after: Option<Digest>,
-    kept: &(RunId, String),
+    kept: &(RunId, StepName),
     host: &HostFacts,
 ) -> Result<CrontabChange, NoWayBack> {
     let now = match &host.crontab {
@@ -368,6 +371,28 @@ fn crontab_back(
         return Err(NoWayBack::Moved("the crontab".to_owned()));
     }
     let before = done.crontab.as_ref().and_then(|c| c.before);
+    // The host keeps the text, and could keep any: what comes must follow from what is there now.
+    let text = match &host.crontab {
+        Observed::Present(text) => Some(crontab::without_guard(text)).filter(|t| !t.is_empty()),
+        _ => None,
+    };
+    let known = match &done.crontab {
+        Some(change) if change.back.is_none() => {
+            crontab::before_edit(text.as_deref(), &change.edit)
+        }
+        Some(_) => crontab::near(
+            text.as_deref(),
+            done.tars_path.as_str(),
+            done.component.name(),
+        ),
+        None => vec![],
+    };
+    let known = known
+        .iter()
+        .map(|t| t.as_ref().map(|t| Digest::of(t.as_bytes())));
+    if !known.chain([now]).any(|digest| digest == before) {
+        return Err(NoWayBack::ForeignCrontab);
+    }
     Ok(CrontabChange {
         before: now,
         edit: crontab::CrontabEdit::default(),

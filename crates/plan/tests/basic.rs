@@ -138,7 +138,7 @@ fn intent_of(w: &World, step: &Step, change: AgentChange) -> restore::Intent {
         format: restore::FORMAT.to_owned(),
         cluster: w.desired.cluster.clone(),
         run: tarsops_model::names::RunId::from_parts(1, 1),
-        step: "x".to_owned(),
+        step: tarsops_model::names::StepName::of("x"),
         holder: "me".to_owned(),
         spec_digest: w.desired.spec_digest,
         started_at: 0,

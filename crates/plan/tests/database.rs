@@ -372,7 +372,7 @@ fn intent(step: &Step) -> Option<DatabaseIntent> {
         format: FORMAT.to_owned(),
         cluster: "prod".parse().unwrap(),
         run: run_id(9),
-        step: step.id.clone(),
+        step: tarsops_model::names::StepName::of(&step.id),
         holder: "test".to_owned(),
         spec_digest: Digest::of(b"spec"),
         started_at: 0,

@@ -14,7 +14,7 @@ use support::*;
 use tarsops_model::component::{Component, Role};
 use tarsops_model::framework::Answer;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::Endpoint;
+use tarsops_model::names::{Endpoint, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Content, Folder, NewRow, NewServers, Table, Undo};
@@ -649,7 +649,7 @@ proptest! {
         for step in &steps[..length] {
             let mut intent = None;
             if let Action::ChangeAgent(change) = &step.action {
-                images.keep(&now.inventory, &run_id(9), &step.id, change);
+                images.keep(&now.inventory, &run_id(9), &StepName::of(&step.id), change);
                 let host = now.inventory.host(&change.node).present().copied().unwrap().clone();
                 let after = change.crontab.as_ref().map(|c| {
                     let text = host.crontab.present().map(|t| crontab::without_guard(t));
@@ -660,7 +660,7 @@ proptest! {
                     format: FORMAT.to_owned(),
                     cluster: world.desired.cluster.clone(),
                     run: run_id(9),
-                    step: step.id.clone(),
+                    step: StepName::of(&step.id),
                     holder: "test".to_owned(),
                     spec_digest: world.desired.spec_digest,
                     started_at: NOW,

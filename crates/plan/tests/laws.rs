@@ -18,7 +18,7 @@ use support::framework::{PASSWORD, WORDS, babel, hush, speaking};
 use support::*;
 use tarsops_model::agent::TextFact;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Folder, Undo};
@@ -94,7 +94,7 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
         format: FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
         run: run_id(9),
-        step: step.id.clone(),
+        step: StepName::of(&step.id),
         holder: "test".to_owned(),
         spec_digest: world.desired.spec_digest,
         started_at: NOW,
@@ -405,7 +405,7 @@ proptest! {
         for step in &plan.steps[..length] {
             if let (Some(intent), Action::ChangeAgent(change)) = (intent(&now, step), &step.action) {
                 let run: RunId = intent.run.clone();
-                images.keep(&now.inventory, &run, &step.id, change);
+                images.keep(&now.inventory, &run, &intent.step, change);
                 if step.undo == Undo::Restore {
                     done.push(intent);
                 }

@@ -13,7 +13,7 @@ use tarsops_model::agent::{
 use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::host::{HostFacts, LeaseFacts, Unfinished};
-use tarsops_model::names::RunId;
+use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
 
@@ -217,8 +217,13 @@ impl<'a> State<'a> {
             "current" => {
                 self.host.unfinished = Some(Unfinished {
                     run: RunId::new(word(1)?).ok()?,
-                    step: word(2)?.to_owned(),
-                    alive: word(3)? == "1",
+                    // It becomes a part of a path that is entered as root.
+                    step: StepName::new(word(2)?).ok()?,
+                    alive: match word(3)? {
+                        "0" => false,
+                        "1" => true,
+                        _ => return None,
+                    },
                 });
             }
             "lease" => self.host.lease = lease(word(1)?, &decode_text(word(2)?)?),

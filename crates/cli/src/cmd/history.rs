@@ -25,6 +25,9 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     for (node, fault) in &memory.faults {
         say(&format!("{node}: {fault}"));
     }
+    for node in &memory.strange {
+        say(&format!("{node}: {STRANGE}"));
+    }
     let picked: BTreeMap<&RunId, &Vec<Remembered>> = match run {
         None => memory.runs.iter().rev().take(limit).collect(),
         Some(name) => vec![find(&memory, name)?].into_iter().collect(),
@@ -35,6 +38,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
             "run": id,
             "changes": changes.iter().map(|c| serde_json::json!({
                 "node": c.node, "step": c.step, "verdict": c.verdict, "text": c.text, "gate": c.gate,
+                "does_not_fit": c.misfit.as_ref().map(ToString::to_string),
                 "summary": c.summary(), "holder": c.holder(),
                 "started_at": c.started_at(), "spec_digest": c.spec_digest(),
                 "database": c.database.as_ref().map(|i| &i.deed),
@@ -66,6 +70,10 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     Ok(code)
 }
 
+/// What is said of a host with such records.
+pub const STRANGE: &str =
+    "it has records under names that no run or step has; they are not looked at";
+
 /// The run with this id, or with an id that begins so.
 pub fn find<'a>(memory: &'a Memory, name: &str) -> Result<(&'a RunId, &'a Vec<Remembered>)> {
     let mut fits = memory
@@ -91,6 +99,9 @@ fn when(id: &RunId) -> String {
 
 /// How a change ended, in a word: what the gate said counts for more than the host's own verdict.
 fn word(change: &Remembered) -> &str {
+    if change.misfit.is_some() {
+        return "does not fit";
+    }
     match change.gate.split_once(':') {
         Some((word, _)) => word,
         None => &change.verdict,
@@ -117,6 +128,10 @@ fn whole(out: &mut Text, id: &RunId, changes: &[Remembered]) {
     for change in changes {
         let summary = change.summary().unwrap_or(&change.step).to_owned();
         let verdict = match (change.gate.as_str(), change.text.as_str()) {
+            _ if change.misfit.is_some() => {
+                let why = change.misfit.iter().map(ToString::to_string);
+                format!("does not fit: {}", why.collect::<String>())
+            }
             ("", "" | "done") => change.verdict.clone(),
             ("", text) => format!("{}: {text}", change.verdict),
             (gate, _) => format!("{} on the host, and then {gate}", change.verdict),

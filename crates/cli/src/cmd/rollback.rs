@@ -14,15 +14,16 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::Catalog;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Folder, Undo};
-use tarsops_plan::back;
 use tarsops_plan::condition::digest_at;
 use tarsops_plan::database::backup;
 use tarsops_plan::input::PlanInput;
 use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
+use tarsops_plan::planner::stranger;
 use tarsops_plan::render;
 use tarsops_plan::restore::{Intent, Known, way_back};
 use tarsops_plan::servers::binary_path;
+use tarsops_plan::{back, checker};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
@@ -79,6 +80,9 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     for (node, fault) in &memory.faults {
         say(&format!("{node}: {fault}"));
     }
+    for node in &memory.strange {
+        say(&format!("{node}: {}", super::history::STRANGE));
+    }
     let (id, changes) = match run {
         Some(name) => super::history::find(&memory, name)?,
         None => newest(&memory).ok_or_else(|| {
@@ -111,10 +115,15 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     };
     let meant = changes
         .iter()
-        .filter(|c| counts(&c.verdict) || cut(c) || published(c));
+        .filter(|c| counts(&c.verdict) || cut(c) || published(c) || c.misfit.is_some());
     let mut newest_first: Vec<_> = meant.collect();
     newest_first.sort_by_key(|c| std::cmp::Reverse(rank(c.intent.as_ref())));
     for change in newest_first {
+        // Nothing is planned from a record that says more than its own host can know.
+        if let Some(why) = &change.misfit {
+            refused.push(format!("{}: its record does not fit: {why}", change.node));
+            continue;
+        }
         if let (Some(intent), true) = (&change.database, change.verdict != "damaged") {
             if let Deed::Column { table, column } = &intent.deed {
                 say(&format!(
@@ -147,6 +156,10 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
                 "{}: {} was started by that run, and is left running",
                 change.node, intent.change.component
             ));
+            continue;
+        }
+        if let Some(why) = stranger(&context.input(&report), &change.node) {
+            refused.push(format!("{}: {why}", change.node));
             continue;
         }
         let known = Known {
@@ -202,6 +215,15 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         .code(exit::BLOCKED)
         .hint("put those hosts right, or narrow with --on")
         .about(refused));
+    }
+    plan.rolls_back = Some(id.clone());
+    if let Err(found) = checker::check(&plan, &context.input(&report)) {
+        return Err(Failure::new(format!(
+            "the rollback of run {id} does not pass the check; nothing was changed"
+        ))
+        .code(exit::BLOCKED)
+        .hint("see `tarsops history`: what a host remembers may not be what was done there")
+        .about(found));
     }
     plan.nodes = plan
         .steps
@@ -432,6 +454,7 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
         nodes: steps.len(),
         on: vec![],
         without_console: false,
+        rolls_back: None,
         summary,
         drift: vec![],
         extra: vec![],

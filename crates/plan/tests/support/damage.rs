@@ -157,7 +157,7 @@ fn on_host(host: &mut HostFacts, kind: u8, monitor: &str) {
         21 | 22 => {
             host.unfinished = Some(Unfinished {
                 run: run_id(5),
-                step: "tarsnode.change".to_owned(),
+                step: StepName::of("tarsnode.change"),
                 alive: kind == 21,
             });
         }

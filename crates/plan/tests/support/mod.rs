@@ -25,7 +25,7 @@ use tarsops_model::desired::{Count, Desired, PackageSource, Policy, Rebuild, Res
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Host, HostFacts, NodeState, Unfinished};
 use tarsops_model::inventory::{Facts, Inventory};
-use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, UserName};
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
 use tarsops_model::resource::ResourceId;
@@ -417,7 +417,7 @@ impl World {
     pub fn leave_unfinished(&mut self, i: usize, alive: bool) {
         self.host(i).unfinished = Some(Unfinished {
             run: run_id(5),
-            step: "tarsnode.change".to_owned(),
+            step: StepName::of("tarsnode.change"),
             alive,
         });
     }

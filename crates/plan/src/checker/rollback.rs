@@ -1,0 +1,189 @@
+//! Whether a plan rolls one run back and does nothing else: what comes was kept by that run on the
+//! same host, and lands where the spec has that host's component.
+
+use std::collections::BTreeSet;
+
+use tarsops_model::component::Component;
+use tarsops_model::desired::Desired;
+use tarsops_model::host::NodeState;
+use tarsops_model::names::{Endpoint, NodeName, RunId};
+
+use super::{Violation, tables, violation};
+use crate::action::{Action, AgentChange, Content, Folder};
+use crate::claims;
+use crate::condition::{Condition, Truth};
+use crate::crontab::CrontabEdit;
+use crate::database;
+use crate::input::{PlanInput, Scope};
+use crate::plan::{Plan, Sign, Step};
+use crate::planner;
+
+/// Looks at a rollback as it was made.
+pub(super) fn check(plan: &Plan, run: &RunId, input: &PlanInput<'_>) -> Vec<Violation> {
+    let mut found = shape(plan, run, input.desired, input.scope);
+    if database::backup(input.inventory).is_some() {
+        tables::backed_up(plan, &mut found);
+    }
+    for step in &plan.steps {
+        let Some(node) = step.resource.node() else {
+            continue;
+        };
+        if let Some(why) = planner::stranger(input, node) {
+            found.push(violation(&step.id, why));
+        }
+        for condition in &step.pre {
+            // The rest is compared when its turn comes: what is rolled back before it changes it.
+            let now = matches!(
+                condition,
+                Condition::Machine { .. } | Condition::Unfinished { .. } | Condition::File { .. }
+            );
+            if let (true, Truth::Fails(why)) = (now, condition.eval(node, input.inventory)) {
+                found.push(violation(
+                    &step.id,
+                    format!("its precondition does not hold: {why}"),
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// What must be so whatever was seen.
+pub(super) fn shape(plan: &Plan, run: &RunId, desired: &Desired, scope: &Scope) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut last = 0;
+    for step in &plan.steps {
+        if !seen.insert(&step.id) {
+            found.push(violation(&step.id, "the plan has it twice"));
+        }
+        if step.batch < last {
+            found.push(violation(&step.id, "it stands after a later batch"));
+        }
+        last = step.batch;
+        match &step.action {
+            Action::Backup { .. } => tables::shape(step, desired, &Scope::default(), &mut found),
+            Action::RestoreTemplate { run: from, .. } => {
+                tables::shape(step, desired, &Scope::default(), &mut found);
+                if from != run {
+                    found.push(violation(&step.id, "it takes what another run kept"));
+                }
+            }
+            Action::ChangeAgent(change) => host(step, change, run, desired, scope, &mut found),
+            _ => found.push(violation(&step.id, "it does not roll anything back")),
+        }
+    }
+    batches(plan, desired, &mut found);
+    found
+}
+
+fn batches(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
+    let total = plan.steps.len();
+    let parallel = desired.policy.max_parallel.of(total).max(1);
+    for batch in plan.steps.chunk_by(|a, b| a.batch == b.batch) {
+        let nodes: BTreeSet<&NodeName> = batch.iter().filter_map(|s| s.resource.node()).collect();
+        let hosts = batch.iter().filter(|s| s.resource.node().is_some()).count();
+        let number = format!("batch {}", batch[0].batch);
+        if hosts > parallel || hosts != nodes.len() {
+            found.push(violation(
+                &number,
+                format!("it changes {hosts} hosts at once, or one of them twice, and the spec allows {parallel}"),
+            ));
+        }
+    }
+    for gate in &plan.gates {
+        if gate.settle < desired.policy.settle {
+            found.push(violation(
+                &gate.id,
+                format!(
+                    "it waits {} s, which is less than the spec says",
+                    gate.settle
+                ),
+            ));
+        }
+    }
+}
+
+fn host(
+    step: &Step,
+    change: &AgentChange,
+    run: &RunId,
+    desired: &Desired,
+    scope: &Scope,
+    found: &mut Vec<Violation>,
+) {
+    let mut say = |what: &str| found.push(violation(&step.id, what));
+    let node = &change.node;
+    if step.resource != change.resource() {
+        say("its action is on another node or component");
+    }
+    if !scope.has_node(node) {
+        say("its node is not among those that were asked for");
+    }
+    let Some(host) = desired.host(node) else {
+        return say("the spec has no such node");
+    };
+    if matches!(host.state, NodeState::Maintenance { .. } | NodeState::Gone) {
+        say("its node must not be changed");
+    }
+    if change.takes_back.as_ref() != Some(run) {
+        say("it rolls another run back, or none");
+    }
+    let agent = desired.agent(node);
+    let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
+    let user = agent.map_or(&desired.run_user, |a| &a.run_user);
+    if change.tars_path.as_str() != tars || change.run_user != *user {
+        say("it works in another folder or as another user than the spec's");
+    }
+    let at = Endpoint::at(host.ip, Component::Tarsregistry.servants()[0].1);
+    let registry = (change.component == Component::Tarsregistry).then_some(at);
+    if change.nodeid != *node || change.ip != host.ip || change.registry != registry {
+        say("it gives the host another nodeid, address or registry than the spec's");
+    }
+    let more = change.make_user || change.own || change.stop_servers || change.labels.is_some();
+    if more || change.publish.is_some() || !change.lenient {
+        say("it does more than to put back what was there");
+    }
+    let kept = |from: &(RunId, tarsops_model::names::StepName)| from.0 == *run;
+    let folders = [&change.folder_from, &change.owners_from];
+    if !folders.into_iter().flatten().all(kept)
+        || change.folder_from.is_some() != (change.folder == Folder::Create)
+    {
+        say("it takes what another run kept");
+    }
+    let signs = match change.folder {
+        Folder::Create => step.sign == Sign::Add,
+        Folder::Remove => step.sign == Sign::Remove,
+        Folder::Keep => true,
+    };
+    if !signs || change.folder != Folder::Keep && !change.files.is_empty() {
+        say("its sign is not that of its action");
+    }
+    for file in &change.files {
+        let kept = match &file.content {
+            Content::Before { run: from, .. } => from == run,
+            Content::None => true,
+            Content::Package { .. } | Content::Text(_) => false,
+        };
+        let modes = [Some(file.mode), file.before_mode];
+        let plain = modes.into_iter().flatten().all(|mode| mode & !0o777 == 0);
+        if !kept || !plain || !claims::is_own_file(change.component, &file.path) {
+            say("it writes a file that is not its component's, or that the run did not keep");
+        }
+    }
+    if let Some(crontab) = &change.crontab {
+        let kept = crontab.back.as_ref().is_some_and(|back| back.run == *run);
+        if !kept || crontab.edit != CrontabEdit::default() {
+            say("it writes a crontab that the run did not keep");
+        }
+    }
+    if let Err(why) = claims::fits_rows(change, host.ip) {
+        say(&format!("a row does not fit: {why}"));
+    }
+    let machine = Condition::Machine {
+        id: change.machine_id.clone(),
+    };
+    if !step.pre.contains(&machine) || !step.pre.contains(&Condition::Unfinished { run: None }) {
+        say("it does not make sure of the machine, or of the host's rest");
+    }
+}

@@ -1,0 +1,258 @@
+//! What a host remembers counts for that host only, whatever stands in its record.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::*;
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{RunId, StepName};
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::{Action, AgentChange};
+use tarsops_plan::claims::{Field, Place, fits, is_own_file};
+use tarsops_plan::crontab;
+use tarsops_plan::plan::Sign;
+use tarsops_plan::report::{Blocked, Line};
+use tarsops_plan::restore::{FORMAT, Intent, without_content};
+
+/// Hosts of which two have an older program, a script that cannot be run and no monitor in cron.
+fn outdated() -> World {
+    let mut world = World::new(4);
+    for i in [2, 3] {
+        world.file(i).digest = binary("3.0.16");
+        world.process(i).exe = Observed::Present(binary("3.0.16"));
+        let script = world.script(i, "start.sh");
+        script.mode = 0o600;
+        world.host(i).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
+    }
+    world
+}
+
+/// A record of the first step of a plan that changes a host.
+fn record(world: &World) -> Intent {
+    let plan = world.plan();
+    let (step, change): (_, &AgentChange) = plan
+        .steps
+        .iter()
+        .find_map(|s| match &s.action {
+            Action::ChangeAgent(change) => Some((s, &**change)),
+            _ => None,
+        })
+        .unwrap();
+    Intent {
+        format: FORMAT.to_owned(),
+        cluster: world.desired.cluster.clone(),
+        run: run_id(9),
+        step: StepName::of(&step.id),
+        holder: "me@here".to_owned(),
+        spec_digest: world.desired.spec_digest,
+        started_at: NOW,
+        sign: step.sign,
+        change: without_content(change),
+        crontab_after: None,
+    }
+}
+
+fn field(intent: &Intent, of: &Intent, world: &World) -> Option<Field> {
+    let place = Place {
+        node: &of.change.node,
+        run: &of.run,
+        step: &of.step,
+    };
+    fits(intent, place, &world.desired).err().map(|e| e.field)
+}
+
+/// Alters a record.
+type Forge<'a> = &'a dyn Fn(&mut Intent);
+
+/// Every path of a document.
+fn paths(value: &Value, at: &str, out: &mut Vec<String>) {
+    out.push(at.to_owned());
+    match value {
+        Value::Object(all) => {
+            for (key, value) in all {
+                paths(value, &format!("{at}/{}", key.replace('/', "~1")), out);
+            }
+        }
+        Value::Array(all) => {
+            for (index, value) in all.iter().enumerate() {
+                paths(value, &format!("{at}/{index}"), out);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn hostile(other: &str) -> Vec<Value> {
+    vec![
+        json!("../../../tars/tarsnode/util"),
+        json!("tarsnode/util/../../../etc/passwd"),
+        json!("/etc/cron.d/x"),
+        json!("tarsnode/util/change.sh"),
+        json!("tarsregistry/bin/tarsregistry"),
+        json!(other),
+        json!("root"),
+        json!("/tmp/x"),
+        json!("10.9.9.9"),
+        json!("a\nb"),
+        json!("\u{202e}\u{1b}[2J"),
+        json!("x".repeat(100_000)),
+        json!("* * * * * id >/tmp/x"),
+        json!("1796006775354-f57302"),
+        json!(0o6755),
+        json!(u64::MAX),
+        json!(-1),
+        json!(null),
+        json!(true),
+        json!([]),
+        json!({}),
+    ]
+}
+
+#[test]
+fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path() {
+    let world = outdated();
+    let honest = record(&world);
+    assert_eq!(field(&honest, &honest, &world), None);
+    let other = world.node(3).to_string();
+    let document = serde_json::to_value(&honest).unwrap();
+    let mut all = Vec::new();
+    paths(&document, "", &mut all);
+    let mut read = 0;
+    for path in &all {
+        for value in hostile(&other) {
+            let mut changed = document.clone();
+            *changed.pointer_mut(path).unwrap() = value;
+            let Ok(forged) = serde_json::from_value::<Intent>(changed) else {
+                continue;
+            };
+            read += 1;
+            if field(&forged, &honest, &world).is_some() {
+                continue;
+            }
+            let (a, b) = (&forged.change, &honest.change);
+            assert_eq!(
+                (&forged.cluster, &forged.run, &forged.step),
+                (&honest.cluster, &honest.run, &honest.step),
+                "{path}"
+            );
+            assert_eq!(
+                (
+                    &a.node,
+                    &a.nodeid,
+                    &a.ip,
+                    &a.run_user,
+                    &a.tars_path,
+                    &a.registry
+                ),
+                (
+                    &b.node,
+                    &b.nodeid,
+                    &b.ip,
+                    &b.run_user,
+                    &b.tars_path,
+                    &b.registry
+                ),
+                "{path}"
+            );
+            for file in &a.files {
+                assert!(is_own_file(a.component, &file.path), "{path}");
+                assert_eq!(file.mode & !0o777, 0, "{path}");
+            }
+            if let Some(line) = a.crontab.as_ref().and_then(|c| c.edit.add.as_ref()) {
+                assert_eq!(*line, crontab::monitor_line(a.tars_path.as_str()), "{path}");
+            }
+        }
+    }
+    assert!(read > 100, "only {read} forged records could be read");
+}
+
+#[test]
+fn the_field_that_does_not_fit_is_named() {
+    let world = outdated();
+    let honest = record(&world);
+    let other = world.node(3);
+    let cases: [(Field, Forge<'_>); 12] = [
+        (Field::Format, &|i| i.format = "tarsops.intent/2".to_owned()),
+        (Field::Cluster, &|i| i.cluster = "other".parse().unwrap()),
+        (Field::Run, &|i| i.run = run_id(10)),
+        (Field::Step, &|i| i.step = StepName::of("x")),
+        (Field::Node, &|i| i.change.node = other.clone()),
+        (Field::Nodeid, &|i| i.change.nodeid = other.clone()),
+        (Field::Ip, &|i| i.change.ip = "10.9.9.9".parse().unwrap()),
+        (Field::TarsPath, &|i| {
+            i.change.tars_path = "/tmp/x".parse().unwrap()
+        }),
+        (Field::RunUser, &|i| {
+            i.change.run_user = "root".parse().unwrap()
+        }),
+        (Field::Sign, &|i| i.sign = Sign::Add),
+        (Field::File, &|i| {
+            i.change.files[0].path = "tarsnode/util/change.sh".to_owned()
+        }),
+        (Field::Mode, &|i| i.change.files[0].mode = 0o6755),
+    ];
+    for (wanted, forge) in cases {
+        let mut forged = honest.clone();
+        forge(&mut forged);
+        assert_eq!(field(&forged, &honest, &world), Some(wanted));
+    }
+}
+
+#[test]
+fn a_crontab_comes_back_only_as_it_follows_from_the_one_that_is_there() {
+    let tars = "/usr/local/app/tars";
+    let line = crontab::monitor_line(tars);
+    let edit = crontab::CrontabEdit {
+        remove: vec![],
+        add: Some(line.clone()),
+    };
+    let before = "0 4 * * * /opt/backup\n";
+    let after = crontab::apply(Some(before), &edit).unwrap();
+    let known = crontab::before_edit(Some(&after), &edit);
+    assert!(known.contains(&Some(before.to_owned())));
+    let planted = Digest::of(b"* * * * * id >/tmp/x\n");
+    let digests = known.iter().flatten().map(|t| Digest::of(t.as_bytes()));
+    assert!(!digests.into_iter().any(|d| d == planted));
+    assert!(crontab::is_plain_monitor(&line, tars, "tarsnode"));
+    for other in [
+        format!("{line}; id"),
+        format!("{line} $(id)"),
+        format!("* * * * * id {tars}/tarsnode/util/monitor.sh"),
+        "* * * * * id >/tmp/x".to_owned(),
+    ] {
+        assert!(
+            !crontab::is_plain_monitor(&other, tars, "tarsnode"),
+            "{other}"
+        );
+    }
+}
+
+#[test]
+fn a_fence_from_the_future_blocks_its_own_host_alone() {
+    let mut world = outdated();
+    let now = u64::try_from(NOW).unwrap() * 1000;
+    world.host(2).fence = Some(RunId::from_parts(now + 9 * 60_000, 1));
+    assert_eq!(world.plan().summary.blocked, 0);
+    world.host(2).fence = Some(RunId::from_parts(9_999_999_999_999, 1));
+    let plan = world.plan();
+    assert_eq!(plan.summary.blocked, 1);
+    let blocked = plan.report.iter().find_map(|line| match line {
+        Line::Blocked {
+            resource,
+            why: why @ Blocked::FenceAhead { .. },
+        } => Some((resource, why)),
+        _ => None,
+    });
+    let (resource, why) = blocked.unwrap();
+    assert_eq!(resource.node(), Some(&world.node(2)));
+    assert!(why.to_string().contains("from the future"), "{why}");
+    assert!(why.hint().contains(".tarsops/fence"), "{}", why.hint());
+    assert!(
+        plan.steps
+            .iter()
+            .all(|s| s.resource.node() != Some(&world.node(2)))
+    );
+    assert!(!plan.steps.is_empty(), "the others go on");
+}
