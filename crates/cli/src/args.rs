@@ -80,7 +80,8 @@ pub struct Look {
     /// refused still. Compare the fingerprints first.
     #[arg(long)]
     pub accept_new_host_keys: bool,
-    /// Run the programs that hand out secrets of the spec (`{command: …}`).
+    /// Run programs that the spec names: those that hand out secrets (`{command: …}`), and what the
+    /// file in `ssh.config` may start.
     #[arg(long)]
     pub allow_commands: bool,
     /// Do what needs no management platform while that does not answer; the rest waits. Without this

@@ -19,7 +19,8 @@ pub async fn checks(desired: &Desired, allow_commands: bool) -> Vec<Check> {
     let Some(web) = desired.web() else {
         return all(Outcome::Skipped, "the spec has no `web`");
     };
-    let client = match secrets::resolve(&web.ticket, allow_commands).await {
+    let hidden = secrets::variables(desired);
+    let client = match secrets::resolve(&web.ticket, allow_commands, &hidden).await {
         Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
         Err(why) => Err(format!("the ticket of the console: {why}")),
     };

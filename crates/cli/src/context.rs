@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tarsops_transport::Connect;
 use tarsops_transport::console::Console;
 use tarsops_transport::mysql::Access;
 use tarsops_transport::rpc::Way;
-use tarsops_transport::ssh::{NewHostKeys, SshConnector};
+use tarsops_transport::ssh::{self, NewHostKeys, SshConnector};
 
 use crate::args::{Color, Global, Look};
 use crate::exit;
@@ -69,23 +69,23 @@ pub fn style(global: &Global) -> Style {
 
 /// Replaces a file that only its owner may read.
 pub fn write_private(path: &Path, text: &str) -> Result<()> {
-    let tmp = path.with_extension(format!("tmp{}", std::process::id()));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    // A name that nobody can predict, made new: whoever may write in the folder cannot lay a link
+    // in its place.
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new();
-        let mut file = file
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&tmp)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".tarsops-")
+            .permissions(std::fs::Permissions::from_mode(0o600))
+            .tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&tmp, path)
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
     };
-    write().map_err(|e| {
-        let _ = std::fs::remove_file(&tmp);
-        Failure::new(format!("could not write {}", path.display())).because(&e)
-    })
+    write().map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))
 }
 
 /// Reads the spec.
@@ -177,8 +177,10 @@ impl Context {
         } else {
             NewHostKeys::Refuse
         };
+        harmless_ssh_config(&loaded.desired, look.allow_commands)?;
         let connector = SshConnector::new(loaded.desired.access.clone(), new_keys)
-            .map_err(|e| Failure::new("could not prepare SSH").because(&e))?;
+            .map_err(|e| Failure::new("could not prepare SSH").because(&e))?
+            .hiding(secrets::variables(&loaded.desired));
         Ok(Self {
             loaded,
             store,
@@ -225,8 +227,9 @@ impl Context {
     /// The management platform; none if the spec names none, an error if it cannot be asked.
     pub async fn console(&self) -> Option<std::result::Result<Console, String>> {
         let web = self.desired().web()?;
+        let hidden = secrets::variables(self.desired());
         Some(
-            match secrets::resolve(&web.ticket, self.allow_commands).await {
+            match secrets::resolve(&web.ticket, self.allow_commands, &hidden).await {
                 Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
                 Err(why) => Err(format!("the ticket of the console: {why}")),
             },
@@ -308,7 +311,9 @@ impl Context {
     /// had.
     pub async fn database(&self) -> Option<std::result::Result<Access, String>> {
         let database = self.desired().database()?;
-        let password = match secrets::resolve(&database.password, self.allow_commands).await {
+        let hidden = secrets::variables(self.desired());
+        let password = secrets::resolve(&database.password, self.allow_commands, &hidden);
+        let password = match password.await {
             Ok(password) => password,
             Err(why) => return Some(Err(format!("the password of the database: {why}"))),
         };
@@ -398,6 +403,40 @@ impl Context {
     pub async fn close(&self) {
         self.connector.close().await;
     }
+}
+
+/// Refuses an `ssh.config` of the spec that does more than choose how hosts are reached, unless
+/// programs that the spec names may run.
+fn harmless_ssh_config(desired: &Desired, allow_commands: bool) -> Result<()> {
+    let files: BTreeSet<&PathBuf> = desired
+        .access
+        .values()
+        .filter_map(|a| a.config.as_ref())
+        .collect();
+    for file in files {
+        if allow_commands {
+            // OpenSSH says nothing of a file that is not there.
+            std::fs::File::open(file).map_err(|e| {
+                Failure::new(format!("could not read `ssh.config`, {}", file.display()))
+                    .because(&e)
+                    .hint("name a file that you may read, or leave the key out")
+            })?;
+            continue;
+        }
+        ssh::scan(file, std::env::home_dir().as_deref()).map_err(|e| {
+            Failure::new("the configuration in `ssh.config` cannot be used")
+                .because(&e)
+                .hint(match e {
+                    ssh::ConfigRefusal::Unreadable { .. } => {
+                        "name files that you may read, or leave the key out"
+                    }
+                    ssh::ConfigRefusal::Line { .. } => {
+                        "remove the line; if you trust all of that file, run with --allow-commands; your own ~/.ssh/config may say anything"
+                    }
+                })
+        })?;
+    }
+    Ok(())
 }
 
 /// A run id that is newer than every run that a host has seen, but for runs from the future.

@@ -16,6 +16,7 @@ mod exit;
 mod failure;
 mod output;
 mod packages;
+mod privacy;
 mod progress;
 mod publisher;
 mod secrets;
@@ -27,6 +28,7 @@ use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
+use crate::privacy::{finishing, until_signal};
 
 fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
@@ -45,6 +47,13 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // The embedded cluster of a demonstration is not ours alone.
+    if !matches!(
+        cli.command,
+        Command::Demo { .. } | Command::SandboxServe { .. }
+    ) {
+        privacy::begin();
+    }
     logging(&cli);
     let json = cli.global.json;
     match run(cli) {
@@ -99,26 +108,36 @@ fn run(cli: Cli) -> Result {
         Command::Schema => cmd::schema::run(),
         Command::Completions { shell } => cmd::completions::run(shell),
         Command::Plan { look, out } => {
-            runtime.block_on(cmd::plan::run(&global, &look, out.as_deref()))
+            runtime.block_on(until_signal(cmd::plan::run(&global, &look, out.as_deref())))
         }
         Command::Drift { look, strict } => {
-            runtime.block_on(cmd::drift::run(&global, &look, strict))
+            runtime.block_on(until_signal(cmd::drift::run(&global, &look, strict)))
         }
-        Command::Check { look } => runtime.block_on(cmd::check::run(&global, &look)),
-        Command::Status { look } => runtime.block_on(cmd::status::run(&global, &look)),
-        Command::Apply { plan, look, yes } => {
-            runtime.block_on(cmd::apply::run(&global, &look, plan.as_deref(), yes))
+        Command::Check { look } => runtime.block_on(until_signal(cmd::check::run(&global, &look))),
+        Command::Status { look } => {
+            runtime.block_on(until_signal(cmd::status::run(&global, &look)))
         }
-        Command::History { look, run, limit } => runtime.block_on(cmd::history::run(
+        Command::Apply { plan, look, yes } => runtime.block_on(finishing(cmd::apply::run(
+            &global,
+            &look,
+            plan.as_deref(),
+            yes,
+        ))),
+        Command::History { look, run, limit } => runtime.block_on(until_signal(cmd::history::run(
             &global,
             &look,
             run.as_deref(),
             usize::from(limit),
-        )),
-        Command::Rollback { run, look, yes } => {
-            runtime.block_on(cmd::rollback::run(&global, &look, run.as_deref(), yes))
+        ))),
+        Command::Rollback { run, look, yes } => runtime.block_on(finishing(cmd::rollback::run(
+            &global,
+            &look,
+            run.as_deref(),
+            yes,
+        ))),
+        Command::Package { command } => {
+            runtime.block_on(until_signal(cmd::package::run(&global, command)))
         }
-        Command::Package { command } => runtime.block_on(cmd::package::run(&global, command)),
         Command::Demo { command } => cmd::demo::run(&global, command),
         Command::SandboxServe { dir } => tarsops_sandbox::cluster::serve(&dir)
             .map(|()| exit::OK)

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -106,6 +107,7 @@ impl Store {
         let lock = read_lock(&lock_path)?;
         let spool = tempfile::Builder::new()
             .prefix("tarsops-spool-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|e| Failure::new("could not make a temporary folder").because(&e))?;
         let mut store = Self {
@@ -442,7 +444,6 @@ impl Store {
             .render()
             .map_err(|e| Failure::new("could not write the lock file").because(&e))?;
         write_private(&self.lock_path, &text)?;
-        use std::os::unix::fs::PermissionsExt as _;
         // It belongs into Git and holds no secret.
         std::fs::set_permissions(&self.lock_path, std::fs::Permissions::from_mode(0o644))
             .map_err(|e| Failure::new("could not set the mode of the lock file").because(&e))

@@ -6,21 +6,26 @@
 //! us; one that outlives a killed tarsops ends after [`PERSIST_SECS`] of idleness.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
-use std::num::NonZeroUsize;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
+use openssh::{ForwardType, Session, Socket, Stdio};
 use tarsops_model::digest::Digest;
 use tarsops_model::host::{Become, SshAccess};
 use tarsops_model::names::{Endpoint, NodeName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
+
+mod config;
+mod scan;
+
+pub use scan::{ConfigRefusal, scan};
+
+use config::client_config;
 
 use crate::remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};
 
@@ -53,6 +58,8 @@ pub struct SshConnector {
     sockets: AtomicU32,
     /// Taken while a connection to the node is being made.
     turns: Mutex<HashMap<NodeName, Arc<Mutex<()>>>>,
+    /// Variables of the environment that `ssh` does not see.
+    hidden: Vec<String>,
 }
 
 /// One connected host.
@@ -85,8 +92,10 @@ impl SshConnector {
             })
             .find(|p| p.is_dir() && rustix::fs::access(p, rustix::fs::Access::WRITE_OK).is_ok())
             .unwrap_or_else(std::env::temp_dir);
+        // Ours alone, whatever the umask says.
         let dir = tempfile::Builder::new()
             .prefix("tarsops-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir_in(&base)
             .map_err(|e| {
                 local(format!(
@@ -103,7 +112,15 @@ impl SshConnector {
             keep,
             sockets: AtomicU32::new(0),
             turns: Mutex::default(),
+            hidden: Vec::new(),
         })
+    }
+
+    /// Keeps these variables of our environment from `ssh`, and from whatever that starts.
+    #[must_use]
+    pub fn hiding(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.hidden.extend(names);
+        self
     }
 
     /// Ends every kept connection.
@@ -143,27 +160,20 @@ impl SshConnector {
 
     /// The generated client configuration for one access; equal ones share a file.
     fn config_for(&self, access: &SshAccess) -> Result<PathBuf, Fault> {
-        let text = client_config(access, self.new_keys, std::env::home_dir().as_deref());
-        let path = self
-            .dir
-            .path()
-            .join(format!("c{}", &Digest::of(text.as_bytes()).short()));
-        if !path.exists() {
-            let tmp = path.with_extension(format!("{:?}", std::thread::current().id()));
-            let write = || -> std::io::Result<()> {
-                let mut file = std::fs::OpenOptions::new();
-                let mut file = file
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&tmp)?;
+        let home = std::env::home_dir();
+        let write = || -> std::io::Result<PathBuf> {
+            let text = client_config(access, self.new_keys, home.as_deref(), self.dir.path())?;
+            let name = format!("c{}", Digest::of(text.as_bytes()).short());
+            let path = self.dir.path().join(name);
+            if !path.exists() {
+                // The folder is ours alone; whole or not at all, as others may come for it now.
+                let mut file = tempfile::NamedTempFile::new_in(self.dir.path())?;
                 std::io::Write::write_all(&mut file, text.as_bytes())?;
-                std::fs::rename(&tmp, &path)
-            };
-            write().map_err(|e| local(format!("could not write {}: {e}", path.display())))?;
-        }
-        Ok(path)
+                file.persist(&path)?;
+            }
+            Ok(path)
+        };
+        write().map_err(|e| local(format!("could not write the configuration for ssh: {e}")))
     }
 
     async fn open(&self, node: &NodeName) -> Result<SshHost, Fault> {
@@ -172,50 +182,24 @@ impl SshConnector {
             .get(node)
             .ok_or_else(|| local(format!("the spec has no way to reach {node}")))?;
         let config = self.config_for(access)?;
-        let control = self
-            .dir
-            .path()
-            .join(Digest::of(node.as_str().as_bytes()).short());
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&control)
-            .map_err(|e| local(format!("could not make {}: {e}", control.display())))?;
-        let timeout = Duration::from_secs(u64::from(access.connect_timeout));
-        let mut builder = SessionBuilder::default();
-        builder
-            .control_directory(&control)
-            .control_persist(ControlPersist::IdleFor(
-                NonZeroUsize::new(PERSIST_SECS).unwrap_or(NonZeroUsize::MIN),
-            ))
-            .connect_timeout(timeout)
-            .server_alive_interval(Duration::from_secs(5))
-            .config_file(&config)
-            .known_hosts_check(match self.new_keys {
-                NewHostKeys::Refuse => KnownHosts::Strict,
-                NewHostKeys::Accept => KnownHosts::Add,
-            });
-        if let Some(user) = &access.user {
-            builder.user(user.to_string());
-        }
-        if let Some(port) = access.port {
-            builder.port(port);
-        }
-        if let Some(identity) = &access.identity {
-            builder.keyfile(identity);
-        }
-        if let Some(jump) = &access.jump {
-            builder.jump_hosts([jump.to_string()]);
-        }
         tracing::debug!(node = %node, address = %access.address, "connect");
         // OpenSSH counts its own time-out anew for a jump host, so ours is the longer one.
+        let timeout = Duration::from_secs(u64::from(access.connect_timeout));
         let patience = timeout * 2 + Duration::from_secs(2);
-        match tokio::time::timeout(patience, builder.connect_mux(access.address.as_str())).await {
+        let started = self.master(&config, access);
+        match tokio::time::timeout(patience, started).await {
             Err(_) => Err(Fault::new(
                 FaultKind::TimedOut,
                 format!("{} did not finish an SSH handshake in time", access.address),
             )),
-            Ok(Err(e)) => Err(connect_fault(&e, access)),
+            Ok(Err(e)) => Err(match e {
+                Unstarted::Program(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    local("the program ssh is not on this machine (package openssh-client)")
+                }
+                Unstarted::Program(e) => local(format!("the program ssh cannot be started: {e}")),
+                Unstarted::Folder(e) => local(format!("could not make a folder for a socket: {e}")),
+                Unstarted::Said(words) => connect_fault(&words, access),
+            }),
             Ok(Ok(session)) => Ok(SshHost {
                 session,
                 r#become: access.r#become,
@@ -223,38 +207,65 @@ impl SshConnector {
             }),
         }
     }
+
+    /// Starts `ssh` as a master in the background, as [`SessionBuilder`](openssh::SessionBuilder)
+    /// would, which gives it all of our environment. Whatever can stand in the configuration does:
+    /// there alone paths are written so that OpenSSH reads them as they are.
+    async fn master(&self, config: &Path, access: &SshAccess) -> Result<Session, Unstarted> {
+        let dir = tempfile::Builder::new()
+            .prefix("m")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(self.dir.path())
+            .map_err(Unstarted::Folder)?;
+        let log = dir.path().join("log");
+        let mut ssh = tokio::process::Command::new("ssh");
+        ssh.arg("-F").arg(config).arg("-E").arg(&log);
+        ssh.arg("-S").arg(dir.path().join("master"));
+        ssh.args(["-M", "-f", "-N"]);
+        ssh.arg("-o").arg(format!("ControlPersist={PERSIST_SECS}s"));
+        if let Some(port) = access.port {
+            ssh.arg("-p").arg(port.to_string());
+        }
+        if let Some(user) = &access.user {
+            ssh.arg("-l").arg(user.as_str());
+        }
+        if let Some(jump) = &access.jump {
+            ssh.arg("-J").arg(jump.to_string());
+        }
+        ssh.arg("--").arg(access.address.as_str());
+        for name in &self.hidden {
+            ssh.env_remove(name);
+        }
+        // It goes to the background as soon as it is logged in.
+        let ended = ssh
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .status()
+            .await
+            .map_err(Unstarted::Program)?;
+        if ended.success() {
+            return Ok(Session::new_native_mux(dir));
+        }
+        let mut words = Vec::new();
+        if let Ok(file) = tokio::fs::File::open(&log).await {
+            let _ = file.take(MAX_STDERR as u64).read_to_end(&mut words).await;
+        }
+        Err(Unstarted::Said(
+            String::from_utf8_lossy(&words).into_owned(),
+        ))
+    }
 }
 
-/// The text of the client configuration that stands before the user's own.
-fn client_config(access: &SshAccess, new_keys: NewHostKeys, home: Option<&Path>) -> String {
-    let mut out =
-        String::from("Host *\n  BatchMode yes\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n");
-    let strict = match new_keys {
-        NewHostKeys::Refuse => "yes",
-        NewHostKeys::Accept => "accept-new",
-    };
-    let _ = writeln!(out, "  StrictHostKeyChecking {strict}");
-    let _ = writeln!(out, "  ConnectTimeout {}", access.connect_timeout);
-    if let Some(path) = &access.known_hosts {
-        let _ = writeln!(out, "  UserKnownHostsFile \"{}\"", path.display());
-        let _ = writeln!(out, "  GlobalKnownHostsFile none");
-    }
-    if let Some(path) = &access.identity {
-        let _ = writeln!(out, "  IdentityFile \"{}\"", path.display());
-        let _ = writeln!(out, "  IdentitiesOnly yes");
-    }
-    match &access.config {
-        Some(path) => {
-            let _ = writeln!(out, "  Include \"{}\"", path.display());
-        }
-        None => {
-            if let Some(home) = home {
-                let _ = writeln!(out, "  Include \"{}\"", home.join(".ssh/config").display());
-            }
-            let _ = writeln!(out, "  Include /etc/ssh/ssh_config");
-        }
-    }
-    out
+/// Why there is no master.
+enum Unstarted {
+    /// No folder for its socket.
+    Folder(std::io::Error),
+    /// No process.
+    Program(std::io::Error),
+    /// It ended with these words.
+    Said(String),
 }
 
 fn local(text: impl Into<String>) -> Fault {
@@ -262,14 +273,7 @@ fn local(text: impl Into<String>) -> Fault {
 }
 
 /// What OpenSSH said, without our own prefix and line ends, and which kind of failure it is.
-fn connect_fault(error: &openssh::Error, access: &SshAccess) -> Fault {
-    use std::error::Error as _;
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(c) = cause {
-        text = c.to_string();
-        cause = c.source();
-    }
+fn connect_fault(text: &str, access: &SshAccess) -> Fault {
     let low = text.to_lowercase();
     let kind = if low.contains("host key verification failed")
         || low.contains("remote host identification has changed")
@@ -289,8 +293,6 @@ fn connect_fault(error: &openssh::Error, access: &SshAccess) -> Fault {
         || low.contains("network is unreachable")
     {
         FaultKind::Unreachable
-    } else if matches!(error, openssh::Error::Master(_)) && low.contains("no such file") {
-        return local("the program ssh is not on this machine (package openssh-client)");
     } else {
         FaultKind::Disconnected
     };
@@ -300,6 +302,7 @@ fn connect_fault(error: &openssh::Error, access: &SshAccess) -> Fault {
         .filter(|l| !l.is_empty() && !l.chars().all(|c| c == '@'))
         .collect();
     let said = said.last().copied().unwrap_or("no word");
+    let said = said.strip_prefix("ssh: ").unwrap_or(said);
     let port = access
         .port
         .map_or_else(String::new, |p| format!(" port {p}"));
@@ -591,16 +594,6 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_stands_before_the_users_own_configuration() {
-        let text = client_config(&access(), NewHostKeys::Refuse, Some(Path::new("/home/me")));
-        let ours = text.find("StrictHostKeyChecking yes").unwrap();
-        let theirs = text.find("Include \"/home/me/.ssh/config\"").unwrap();
-        assert!(ours < theirs);
-        assert!(text.contains("UserKnownHostsFile \"/k/known hosts\""));
-        assert!(!text.contains("StrictHostKeyChecking no"));
-    }
-
-    #[test]
     fn what_openssh_says_is_told_apart() {
         let cases = [
             ("Host key verification failed.", FaultKind::HostKey),
@@ -623,8 +616,7 @@ mod tests {
             ),
         ];
         for (said, kind) in cases {
-            let error = openssh::Error::Connect(std::io::Error::other(said));
-            assert_eq!(connect_fault(&error, &access()).kind, kind, "{said}");
+            assert_eq!(connect_fault(said, &access()).kind, kind, "{said}");
         }
     }
 }
