@@ -256,7 +256,7 @@ pub async fn carry_out(
             LeaseError::Failed(_) => failure,
         }
     })?;
-    say(&format!("run {id}"));
+    say(format!("run {id}"));
     let teller = Teller::new(plan.steps.len(), global.verbose > 0);
     let clock = now;
     let journal = Journal::create(&state_folder(desired), id.as_str());
@@ -365,7 +365,7 @@ async fn finish(
         })
         .collect();
     for s in &outcome.stages {
-        say(&format!(
+        say(format!(
             "{}: {} step{} in {:.1} s, {:.1} s beyond settling",
             s.stage.title(),
             s.steps,

@@ -44,7 +44,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     publish(
         global,
         &format!("{document:#}\n"),
-        &text(&table, &guards, color),
+        text(&table, &guards, color),
     )?;
     super::plan::explain_silence(&report);
     context.close().await;

@@ -31,7 +31,7 @@ pub fn run(global: &Global, command: Option<DemoCommand>) -> Result {
             let made = embedded::up(&dir, usize::from(nodes), Duration::from_secs(60))?;
             let spec = made.cluster.dir().join("cluster.yaml");
             lock(&spec)?;
-            say(&made.line());
+            say(made.line());
             let document = serde_json::json!({
                 "format": "tarsops.demo/1", "spec": spec, "tables": made.tables.word(),
                 "web": made.console.as_ref().map(|c| &c.url),
@@ -39,13 +39,13 @@ pub fn run(global: &Global, command: Option<DemoCommand>) -> Result {
             publish(
                 global,
                 &format!("{document:#}\n"),
-                &format!("{}\n", spec.display()),
+                format!("{}\n", spec.display()),
             )?;
             Ok(exit::OK)
         }
         Some(DemoCommand::Down { dir }) => {
             down(&dir)?;
-            say(&format!("{} is gone", dir.display()));
+            say(format!("{} is gone", dir.display()));
             Ok(exit::OK)
         }
     }

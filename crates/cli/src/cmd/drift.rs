@@ -62,7 +62,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
     }
     if !global.json && code != exit::OK {
         super::plan::explain_silence(&report);
-        print(&render::text(&plan, style(global)));
+        print(render::text(&plan, style(global)));
         if remembered {
             say(
                 "digests of unchanged files were remembered from an earlier look (--rehash reads them anew)",

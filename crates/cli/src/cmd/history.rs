@@ -23,10 +23,10 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     )
     .await;
     for (node, fault) in &memory.faults {
-        say(&format!("{node}: {fault}"));
+        say(format!("{node}: {fault}"));
     }
     for node in &memory.strange {
-        say(&format!("{node}: {STRANGE}"));
+        say(format!("{node}: {STRANGE}"));
     }
     let picked: BTreeMap<&RunId, &Vec<Remembered>> = match run {
         None => memory.runs.iter().rev().take(limit).collect(),

@@ -35,13 +35,13 @@ pub fn run(global: &Global, path: &Path, name: &str) -> Result {
     file.write_all(text.as_bytes())
         .map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))?;
     if global.json {
-        print(&format!(
+        print(format!(
             "{:#}\n",
             serde_json::json!({"format": "tarsops.init/1", "path": path})
         ));
     } else {
-        say(&format!("wrote {}", path.display()));
-        say(&format!(
+        say(format!("wrote {}", path.display()));
+        say(format!(
             "next: edit it, then `tarsops validate -f {0}` and `tarsops package lock -f {0}`",
             path.display()
         ));

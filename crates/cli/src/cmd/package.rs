@@ -91,7 +91,7 @@ async fn lock(global: &Global, look: &Look) -> Result {
     let mut whole = context.store.lock.clone().unwrap_or_default();
     let replaced = whole.merge(fresh);
     for old in &replaced {
-        say(&format!(
+        say(format!(
             "warning: {} {} was pinned with the binary {} and is now another one",
             old.component,
             old.version,

@@ -32,12 +32,12 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     let json = document(&plan)?;
     if let Some(path) = out {
         write_private(path, &display::json(&json))?;
-        say(&format!(
+        say(format!(
             "saved to {}; carry it out with `tarsops apply {0}`",
             path.display()
         ));
     }
-    publish(global, &json, &render::text(&plan, style(global)))?;
+    publish(global, &json, render::text(&plan, style(global)))?;
     lock_hint(&context, &plan);
     context.close().await;
     Ok(exit::of_plan(&plan))
@@ -132,7 +132,7 @@ fn check_payloads(context: &Context, plan: &Plan) -> Result<()> {
     }
     for (component, version, path, digest) in payloads(plan) {
         if !context.store.prepare(component, version, path, &digest)? {
-            say(&format!(
+            say(format!(
                 "hint: the package of {component} {version} is not on this machine; apply needs it"
             ));
         }
@@ -150,7 +150,7 @@ pub fn explain_silence(report: &Report) {
         }
     }
     for hint in hints {
-        say(&format!("hint: {hint}"));
+        say(format!("hint: {hint}"));
     }
 }
 
@@ -161,7 +161,7 @@ pub fn lock_hint(context: &Context, plan: &Plan) {
         _ => false,
     });
     if context.store.lock.is_none() && (unknown || plan.is_blocked()) {
-        say(&format!(
+        say(format!(
             "hint: there is no {}; make it with `tarsops package lock`",
             context.store.lock_path.display()
         ));

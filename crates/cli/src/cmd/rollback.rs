@@ -78,10 +78,10 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
     let context = Context::open(global, look)?;
     let memory = ask(&*context.connector, context.desired(), &context.nodes(), 20).await;
     for (node, fault) in &memory.faults {
-        say(&format!("{node}: {fault}"));
+        say(format!("{node}: {fault}"));
     }
     for node in &memory.strange {
-        say(&format!("{node}: {}", super::history::STRANGE));
+        say(format!("{node}: {}", super::history::STRANGE));
     }
     let (id, changes) = match run {
         Some(name) => super::history::find(&memory, name)?,
@@ -126,7 +126,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         }
         if let (Some(intent), true) = (&change.database, change.verdict != "damaged") {
             if let Deed::Column { table, column } = &intent.deed {
-                say(&format!(
+                say(format!(
                     "{}: the column {column} of {table} stays; nothing reads it before the new version",
                     change.node
                 ));
@@ -152,7 +152,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
             continue;
         };
         if intent.stays() {
-            say(&format!(
+            say(format!(
                 "{}: {} was started by that run, and is left running",
                 change.node, intent.change.component
             ));
@@ -237,9 +237,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         print(&text)
     }
     if plan.is_empty() {
-        say(&format!(
-            "run {id} changed nothing that could be taken back"
-        ));
+        say(format!("run {id} changed nothing that could be taken back"));
         return Ok(exit::OK);
     }
     if !yes {

@@ -6,6 +6,6 @@ use crate::failure::Result;
 
 /// Prints it.
 pub fn run() -> Result {
-    print(&tarsops_spec::json_schema_text());
+    print(tarsops_spec::json_schema_text());
     Ok(exit::OK)
 }

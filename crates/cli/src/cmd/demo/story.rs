@@ -47,12 +47,12 @@ struct Story {
 impl Story {
     fn chapter(&mut self, title: &str) {
         self.chapter += 1;
-        print(&format!("\n== {}. {title}\n", self.chapter));
+        print(format!("\n== {}. {title}\n", self.chapter));
     }
 
     /// Runs a command as a person would, and makes sure that it ends as it should.
     fn run(&self, words: &[&str], expected: u8) -> Result<()> {
-        print(&format!("\n$ tarsops {}\n", words.join(" ")));
+        print(format!("\n$ tarsops {}\n", words.join(" ")));
         let status = tarsops(&self.spec)?
             .args(words)
             .status()
@@ -63,7 +63,7 @@ impl Story {
     /// [`Story::run`] without the plan, which was shown a moment ago or is like one that was.
     fn briefly(&self, words: &[&str], expected: u8) -> Result<()> {
         let failed = |e: &std::io::Error| Failure::new("could not run tarsops").because(e);
-        print(&format!("\n$ tarsops {}\n", words.join(" ")));
+        print(format!("\n$ tarsops {}\n", words.join(" ")));
         let mut child = tarsops(&self.spec)?
             .args(["--color", "never"])
             .args(words)
@@ -74,13 +74,13 @@ impl Story {
         // Nothing is written to the other one that would not fit into it.
         if let Some(told) = child.stderr.take() {
             for line in BufReader::new(told).lines().map_while(std::io::Result::ok) {
-                print(&format!("{line}\n"));
+                print(format!("{line}\n"));
             }
         }
         let output = child.wait_with_output().map_err(|e| failed(&e))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let end = text.find("Plan: ").map_or("", |at| &text[at..]);
-        print(&format!("(the plan itself is left out here)\n{end}"));
+        print(format!("(the plan itself is left out here)\n{end}"));
         Self::ended(words, output.status, expected)
     }
 
@@ -106,7 +106,7 @@ impl Story {
                 .output()
                 .map_err(|e| Failure::new("could not run tarsops").because(&e))?;
             if output.status.code() == Some(i32::from(expected)) || Instant::now() > until {
-                print(&format!("\n$ tarsops {}\n", words.join(" ")));
+                print(format!("\n$ tarsops {}\n", words.join(" ")));
                 let text = String::from_utf8_lossy(&output.stdout);
                 let lines: Vec<&str> = text.lines().filter(|line| shown(line)).collect();
                 if lines.len() < text.lines().count() {
@@ -124,7 +124,7 @@ impl Story {
 
     fn ended(words: &[&str], status: std::process::ExitStatus, expected: u8) -> Result<()> {
         let code = status.code().unwrap_or(-1);
-        print(&format!("(exit code {code})\n"));
+        print(format!("(exit code {code})\n"));
         if code == i32::from(expected) {
             return Ok(());
         }
@@ -138,7 +138,7 @@ impl Story {
     }
 
     fn edit(&self, from: &str, to: &str) -> Result<()> {
-        print(&format!("\n$ sed -i 's/{from}/{to}/' cluster.yaml\n"));
+        print(format!("\n$ sed -i 's/{from}/{to}/' cluster.yaml\n"));
         self.change(&self.spec.clone(), from, to)
     }
 
@@ -187,8 +187,8 @@ pub fn tell(global: &Global) -> Result {
 
     story
         .chapter("five hosts, a framework on two of them, and a spec that says what they shall be");
-    print(&format!("{about}\n\n"));
-    print(&std::fs::read_to_string(&story.spec).unwrap_or_default());
+    print(format!("{about}\n\n"));
+    print(std::fs::read_to_string(&story.spec).unwrap_or_default());
     story.run(&["validate"], exit::OK)?;
     story.run(&["package", "lock"], exit::OK)?;
 
@@ -238,7 +238,7 @@ pub fn tell(global: &Global) -> Result {
     story.look(&["drift"], exit::OK)?;
     story.run(&["history"], exit::OK)?;
 
-    print(&format!(
+    print(format!(
         "\nThe demonstration took {:.0} s; its cluster is removed. Try your own: tarsops demo up --dir DIR\n",
         began.elapsed().as_secs_f32()
     ));
@@ -255,14 +255,14 @@ fn lost(story: &mut Story, cluster: &Cluster, rows: bool) -> Result<()> {
     } else {
         "somebody stops the second registry"
     });
-    print(&format!(
+    print(format!(
         "\n# in the platform: stop tars.tarsregistry on {registry}\n"
     ));
     cluster
         .stop_component(registry, "tarsregistry")
         .map_err(|e| harm(&e))?;
     if rows {
-        print(&format!(
+        print(format!(
             "# in the database: DELETE FROM t_node_info WHERE node_name = '{node}'\n"
         ));
         cluster.delete_node_row(node).map_err(|e| harm(&e))?;
@@ -283,7 +283,7 @@ fn by_hand(story: &mut Story, cluster: &Cluster, older: Option<&str>) -> Result<
         "somebody copies the master's start script to another node"
     });
     let script = other.install_path.join("tars/tarsnode/util/execute.sh");
-    print(&format!(
+    print(format!(
         "\n# on {}: util/execute.sh now says --nodeid={}\n",
         other.name, master.name
     ));
@@ -291,7 +291,7 @@ fn by_hand(story: &mut Story, cluster: &Cluster, older: Option<&str>) -> Result<
     let nodeid = |name: &str| format!("--nodeid=\"{name}\"");
     story.change(&script, &nodeid(&other.name), &nodeid(&master.name))?;
     if let Some(version) = older {
-        print(&format!(
+        print(format!(
             "# on {}: {SERVICE}/bin/{SERVICE} is that of {version} again\n",
             master.name
         ));
