@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::journal::{Event, Journal};
 use crate::lease::Lease;
+pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
 
 /// What is told while a plan is carried out.
@@ -282,10 +283,9 @@ pub enum Unedited {
 }
 
 impl Run<'_> {
-    /// The install path on a node.
-    #[must_use]
-    pub fn install_path(&self, node: &NodeName) -> AbsPath {
-        install_path(self.desired, node)
+    /// Where tarsops works on a node.
+    pub(crate) fn place(&self, node: &NodeName) -> Place {
+        place(self.desired, node)
     }
 
     pub(crate) fn look_options(
@@ -294,7 +294,8 @@ impl Run<'_> {
         component: Option<Component>,
     ) -> tarsops_probe::Options {
         tarsops_probe::Options {
-            install_path: self.install_path(node),
+            install_path: install_path(self.desired, node),
+            cluster: self.desired.cluster.clone(),
             run_user: self.desired.run_user.clone(),
             rehash: true,
             parallel: 1,
@@ -307,7 +308,16 @@ impl Run<'_> {
     }
 }
 
-/// The folder that holds `tars/` and `.tarsops/` on a node.
+/// Where tarsops works on a node.
+#[must_use]
+pub fn place(desired: &Desired, node: &NodeName) -> Place {
+    Place {
+        install_path: install_path(desired, node),
+        cluster: desired.cluster.clone(),
+    }
+}
+
+/// The folder that holds `tars/` on a node.
 #[must_use]
 pub fn install_path(desired: &Desired, node: &NodeName) -> AbsPath {
     desired

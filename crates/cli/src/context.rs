@@ -382,6 +382,7 @@ impl Context {
             let looks = wave.iter().map(|(_, nodes)| {
                 let options = Options {
                     install_path: install_path(self.desired(), &nodes[0]),
+                    cluster: self.desired().cluster.clone(),
                     run_user: self.desired().run_user.clone(),
                     rehash: self.rehash,
                     parallel: share,
