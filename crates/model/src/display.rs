@@ -56,6 +56,15 @@ const fn is_ignorable(c: char) -> bool {
 }
 
 fn shown(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    replaced(text, stays, |c, out| out.extend(c.escape_default()))
+}
+
+/// The text with `escape` in the place of each character that is neither harmless nor stays.
+fn replaced(
+    text: &str,
+    stays: impl Fn(char) -> bool,
+    escape: impl Fn(char, &mut String),
+) -> Cow<'_, str> {
     let good = |c: char| is_harmless(c) || stays(c);
     let Some(first) = text.find(|c| !good(c)) else {
         return Cow::Borrowed(text);
@@ -66,7 +75,7 @@ fn shown(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
         if good(c) {
             out.push(c);
         } else {
-            out.extend(c.escape_default());
+            escape(c, &mut out);
         }
     }
     Cow::Owned(out)
@@ -149,22 +158,12 @@ pub fn markdown(text: &str) -> String {
 /// becomes `\u`. Characters other than blanks stand only within texts there, so nothing else changes.
 #[must_use]
 pub fn json(document: &str) -> Cow<'_, str> {
-    let good = |c: char| is_harmless(c) || matches!(c, '\n' | '\t' | '\r');
-    let Some(first) = document.find(|c| !good(c)) else {
-        return Cow::Borrowed(document);
-    };
-    let mut out = String::with_capacity(document.len() + 16);
-    out.push_str(&document[..first]);
-    for c in document[first..].chars() {
-        if good(c) {
-            out.push(c);
-            continue;
-        }
+    let blank = |c| matches!(c, '\n' | '\t' | '\r');
+    replaced(document, blank, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
             out.push_str(&format!("\\u{unit:04x}"));
         }
-    }
-    Cow::Owned(out)
+    })
 }
 
 /// The colours that we use.
