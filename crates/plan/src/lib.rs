@@ -56,4 +56,4 @@ pub mod servers;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;
-pub use planner::{plan as make_plan, plan_only};
+pub use planner::plan as make_plan;

@@ -30,17 +30,6 @@ use crate::{expansion, registries, servers};
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    make(input, None)
-}
-
-/// As [`plan`], with no other steps than those of `only`. What must not be done without the others is
-/// held back, as ever.
-#[must_use]
-pub fn plan_only(input: &PlanInput<'_>, only: &BTreeSet<String>) -> Plan {
-    make(input, Some(only))
-}
-
-fn make(input: &PlanInput<'_>, only: Option<&BTreeSet<String>>) -> Plan {
     let mut draft = Draft {
         endpoints: Endpoints::of(input),
         gap: input.desired.policy.registry_gap,
@@ -66,9 +55,6 @@ fn make(input: &PlanInput<'_>, only: Option<&BTreeSet<String>>) -> Plan {
     }
     draft.database(input);
     draft.findings(input);
-    if let Some(only) = only {
-        draft.keep(only);
-    }
     let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
     let held = gates::hold_back(input, core, &mut draft.agents);
     draft.report.extend(held);

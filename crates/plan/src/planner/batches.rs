@@ -1,6 +1,6 @@
 //! The stages one after the other, each cut into a canary and batches with a gate after each.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Policy};
@@ -45,29 +45,6 @@ impl Draft {
         }
         self.report.extend(lines);
         self.endpoints = endpoints;
-    }
-
-    /// Takes out every step but those that are meant.
-    pub(super) fn keep(&mut self, only: &BTreeSet<String>) {
-        let plain = [
-            &mut self.recover,
-            &mut self.expansion,
-            &mut self.deploys,
-            &mut self.basic,
-            &mut self.registries,
-            &mut self.admin,
-            &mut self.core,
-            &mut self.registry_removals,
-            &mut self.rows,
-            &mut self.schema,
-            &mut self.templates,
-        ];
-        for list in plain {
-            list.retain(|step| only.contains(&step.id));
-        }
-        for list in [&mut self.agents, &mut self.removals] {
-            list.retain(|(_, step)| only.contains(&step.id));
-        }
     }
 
     pub(super) fn recover(&mut self) {
