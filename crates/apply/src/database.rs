@@ -193,15 +193,15 @@ async fn write_down(
         ))
     };
     let text = serde_json::to_string(&intent).map_err(|e| failed(e.to_string()))?;
-    let install = run.install_path(&run.desired.master);
-    let script = records::write(&install, &run.id, &intent.step, &text, verdict);
+    let place = run.place(&run.desired.master);
+    let script = records::write(&place, &run.id, &intent.step, &text, verdict);
     tell(run, &script, "kept").await.map_err(failed).map(drop)
 }
 
 /// Takes away what a step wrote down that changed nothing.
 async fn take_away(run: &Run<'_>, step: &Step) {
-    let install = run.install_path(&run.desired.master);
-    let script = records::take_away(&install, &run.id, &folder_name(&step.id));
+    let place = run.place(&run.desired.master);
+    let script = records::take_away(&place, &run.id, &folder_name(&step.id));
     let _ = tell(run, &script, "gone").await;
 }
 
@@ -344,10 +344,10 @@ async fn keep(run: &Run<'_>, step: &Step, name: &str, now: &TemplateText) -> Res
         profile: now.text.expose().to_owned(),
     };
     let text = serde_json::to_string(&kept).map_err(|e| failed(e.to_string()))?;
-    let install = run.install_path(&run.desired.master);
+    let place = run.place(&run.desired.master);
     let file = records::row_name(&run.id, &folder_name(&step.id));
-    let script = scripts::keep_rows(&install, &file, &text);
-    tell(run, &script, "kept").await.map_err(failed).map(drop)
+    let script = scripts::keep_rows(&place, &file, &text);
+    tell(run, &script, "kept ").await.map_err(failed).map(drop)
 }
 
 /// The row as a run found it.
@@ -355,8 +355,8 @@ async fn kept(run: &Run<'_>, from: &RunId, step: &str) -> Result<TemplateText, V
     let failed = |why: String| {
         Verdict::NotStarted(format!("what run {from} kept of it cannot be had: {why}"))
     };
-    let install = run.install_path(&run.desired.master);
-    let script = scripts::kept_rows(&install, &records::row_name(from, step));
+    let place = run.place(&run.desired.master);
+    let script = scripts::kept_rows(&place, &records::row_name(from, step));
     let remote = master(run).await.map_err(failed)?;
     let output = remote
         .script(&script, SCRIPT)
@@ -391,9 +391,9 @@ async fn backup(
         .backup(databases, &file, tool.as_ref(), patience(run))
         .await
         .map_err(|e| failed(e.to_string()))?;
-    let install = run.install_path(&run.desired.master);
+    let place = run.place(&run.desired.master);
     let payload = Payload {
-        head: format!("{install}\n{}\n{}\n", dump.digest, dump.size),
+        head: place.upload_head(&dump.digest, dump.size),
         file: file.clone(),
         size: dump.size,
     };
@@ -404,11 +404,11 @@ async fn backup(
     let brought = bring(run, &payload).await;
     let _ = std::fs::remove_file(&file);
     brought.map_err(failed)?;
-    let script = records::keep_dump(&install, &dump.digest, KEEP_DUMPS);
+    let script = records::keep_dump(&place, &dump.digest, KEEP_DUMPS);
     let path = match tell(run, &script, "kept ").await {
         Ok(path) => path,
         Err(why) => {
-            let _ = tell(run, &records::drop_dump(&install, &dump.digest), "gone").await;
+            let _ = tell(run, &records::drop_dump(&place, &dump.digest), "gone").await;
             return Err(failed(why));
         }
     };
@@ -444,7 +444,7 @@ async fn backup(
 async fn bring(run: &Run<'_>, payload: &Payload) -> Result<(), String> {
     let remote = master(run).await?;
     let deadline = patience(run).max(Duration::from_secs(60));
-    match remote.upload(scripts::UPLOAD, payload, deadline).await {
+    match remote.upload(&scripts::upload(), payload, deadline).await {
         Ok(output) => scripts::read_upload(&output.stdout),
         Err(fault) => {
             run.connect.forget(&run.desired.master).await;

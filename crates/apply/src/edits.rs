@@ -79,8 +79,8 @@ pub(crate) async fn make_back(
     if change.rows.is_empty() {
         return;
     }
-    let install = run.install_path(node);
-    let mark = records::mark_owed(&install, change.component, &back_key(run));
+    let place = run.place(node);
+    let mark = records::mark_owed(&place, change.component, &back_key(run));
     end.owed = Some(change.component);
     if let Err(why) = tell(run, node, &mark).await {
         end.log.push(format!(
@@ -116,7 +116,7 @@ pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEn
     } else {
         Unmark::Until(&run.id)
     };
-    let script = records::unmark(&run.install_path(node), component, which);
+    let script = records::unmark(&run.place(node), component, which);
     if let Err(why) = tell(run, node, &script).await {
         end.log.push(format!(
             "{node} still says that {component} is to be started anew, so the next apply restarts it: {why}"
@@ -284,8 +284,8 @@ async fn owe(
         ))
     };
     let text = serde_json::to_string(&intent).map_err(|e| failed(e.to_string()))?;
-    let install = run.install_path(node);
-    let script = records::owe(&install, &run.id, &intent.step, &text, change.component);
+    let place = run.place(node);
+    let script = records::owe(&place, &run.id, &intent.step, &text, change.component);
     let remote = reach(run, node).await?;
     let output = remote
         .script(&script, NOTE)

@@ -10,7 +10,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, OnFailure, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId};
+use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_plan::action::{Action, NewServers, RowEdit, Undo};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::memory;
@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::journal::{Event, Journal};
 use crate::lease::Lease;
+pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
 
 /// What is told while a plan is carried out.
@@ -282,10 +283,9 @@ pub enum Unedited {
 }
 
 impl Run<'_> {
-    /// The install path on a node.
-    #[must_use]
-    pub fn install_path(&self, node: &NodeName) -> AbsPath {
-        install_path(self.desired, node)
+    /// Where tarsops works on a node.
+    pub(crate) fn place(&self, node: &NodeName) -> Place {
+        place(self.desired, node)
     }
 
     pub(crate) fn look_options(
@@ -294,7 +294,8 @@ impl Run<'_> {
         component: Option<Component>,
     ) -> tarsops_probe::Options {
         tarsops_probe::Options {
-            install_path: self.install_path(node),
+            install_path: self.desired.install_path_on(node),
+            cluster: self.desired.cluster.clone(),
             run_user: self.desired.run_user.clone(),
             rehash: true,
             parallel: 1,
@@ -307,19 +308,13 @@ impl Run<'_> {
     }
 }
 
-/// The folder that holds `tars/` and `.tarsops/` on a node.
+/// Where tarsops works on a node.
 #[must_use]
-pub fn install_path(desired: &Desired, node: &NodeName) -> AbsPath {
-    desired
-        .agent(node)
-        .and_then(|a| {
-            a.tars_path
-                .as_str()
-                .strip_suffix("/tars")
-                .map(str::to_owned)
-        })
-        .and_then(|p| AbsPath::new(p).ok())
-        .unwrap_or_else(|| desired.install_path.clone())
+pub fn place(desired: &Desired, node: &NodeName) -> Place {
+    Place {
+        install_path: desired.install_path_on(node),
+        cluster: desired.cluster.clone(),
+    }
 }
 
 /// The time that a stage took.

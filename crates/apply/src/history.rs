@@ -13,7 +13,7 @@ use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Connect, Fault, FaultKind};
 
-use crate::execute::install_path;
+use crate::execute::place;
 use crate::scripts::{self, Told};
 
 /// One change as its host remembers it.
@@ -124,7 +124,7 @@ async fn one(
     limit: usize,
 ) -> Result<Vec<Told>, Fault> {
     let remote = connect.connect(node).await?;
-    let script = scripts::history(&install_path(desired, node), limit);
+    let script = scripts::history(&place(desired, node), limit);
     let output = remote.script(&script, Duration::from_secs(30)).await?;
     scripts::read_history(&output.stdout)
         .ok_or_else(|| Fault::new(FaultKind::Garbled, "its answer cannot be read"))

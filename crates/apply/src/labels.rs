@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName};
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::AgentChange;
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_transport::Remote;
 
 use crate::execute::Run;
-use crate::scripts;
+use crate::scripts::{self, Place};
 use crate::step::{StepEnd, Verdict};
 
 /// How long a host may take for a small file.
@@ -27,10 +27,10 @@ const REGISTRATION: Duration = Duration::from_secs(8);
 /// Keeps the labels on the host.
 pub(crate) async fn keep(
     remote: &dyn Remote,
-    install: &AbsPath,
+    place: &Place,
     labels: &NodeLabels,
 ) -> Result<(), String> {
-    let script = scripts::keep_labels(install, Some(&labels.to_text()));
+    let script = scripts::keep_labels(place, Some(&labels.to_text()));
     confirmed(remote, &script)
         .await
         .map_err(|why| format!("its label and group could not be kept on the host: {why}"))
@@ -55,7 +55,7 @@ pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, 
         Verdict::RolledBack(_) => put_back_when_registered(run, node, labels, end).await,
         Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_) => {
             if let Ok(remote) = run.connect.connect(node).await {
-                let script = scripts::keep_labels(&run.install_path(node), None);
+                let script = scripts::keep_labels(&run.place(node), None);
                 let _ = confirmed(&*remote, &script).await;
             }
         }
@@ -149,7 +149,7 @@ pub(crate) async fn put_back(
         .connect(node)
         .await
         .map_err(|e| failed(e.text))?;
-    let install = run.install_path(node);
-    let forgotten = confirmed(&*remote, &scripts::keep_labels(&install, None)).await;
+    let place = run.place(node);
+    let forgotten = confirmed(&*remote, &scripts::keep_labels(&place, None)).await;
     forgotten.map_err(failed)
 }

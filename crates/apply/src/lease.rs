@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_transport::{Connect, Fault};
 use tokio::sync::watch;
 
-use crate::scripts::{self, LeaseMode};
+use crate::scripts::{self, LeaseMode, Place};
 
 /// Time after which a silent holder has lost the lease.
 pub const TTL: Duration = Duration::from_secs(45);
@@ -57,8 +57,8 @@ pub enum LeaseError {
 pub struct LeaseSpec {
     /// The node on which it lies.
     pub master: NodeName,
-    /// The install path there.
-    pub install_path: AbsPath,
+    /// Where tarsops works there.
+    pub place: Place,
     /// Our run.
     pub run: RunId,
     /// `user@host pid N`.
@@ -87,7 +87,7 @@ async fn exchange(
     mode: LeaseMode,
 ) -> Result<(), LeaseError> {
     let script = scripts::lease(
-        &spec.install_path,
+        &spec.place,
         &spec.run,
         &spec.holder,
         TTL.as_secs(),

@@ -34,4 +34,5 @@ mod talk;
 pub mod verdict;
 
 pub use execute::{Outcome, Run, execute};
+pub use scripts::send_binary;
 pub use step::{Payloads, StepEnd, Verdict};

@@ -400,7 +400,7 @@ async fn keep(
     names: Option<Renamed>,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    let install = &run.install_path(node);
+    let place = &run.place(node);
     let change = &AgentChange {
         names,
         ..change.clone()
@@ -408,10 +408,14 @@ async fn keep(
     let intent = intent_of(run, step, change, None);
     let text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
-    let path = format!("{}/{}", change.tars_path, file.path);
-    let owed = Some(change.component).filter(|_| !change.rows.is_empty());
-    let program = (path.as_str(), file.before);
-    let script = records::keep_program(install, &run.id, &intent.step, &text, program, owed);
+    let program = records::Program {
+        component: change.component,
+        path: &file.path,
+        before: file.before,
+        run_user: &change.run_user,
+        marked: !change.rows.is_empty(),
+    };
+    let script = records::keep_program(place, &run.id, &intent.step, &text, &program);
     let remote = reach(run, node).await?;
     let output = remote
         .script(&script, NOTE)
@@ -560,7 +564,7 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         _ => None,
     };
     let script = records::conclude(
-        &run.install_path(&end.node),
+        &run.place(&end.node),
         &run.id,
         &intent.step,
         (word, &text.replace('\n', " ")),

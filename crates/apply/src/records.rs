@@ -3,16 +3,14 @@
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, RunId};
+use tarsops_model::names::{RunId, UserName};
 use tarsops_transport::quote;
+
+use crate::scripts::Place;
 
 /// The file of a row as a step found it.
 pub(crate) fn row_name(run: &RunId, step: &str) -> String {
     format!("{run}.{step}.json")
-}
-
-fn folder(install: &AbsPath) -> String {
-    format!("{}/.tarsops", quote(install.as_str()))
 }
 
 /// Takes away all but the newest runs below `$B`.
@@ -26,17 +24,17 @@ fn prune() -> String {
 
 /// Writes an intent, and its verdict where there is one; the newest runs stay. Prints `kept`.
 pub(crate) fn write(
-    install: &AbsPath,
+    place: &Place,
     run: &RunId,
     step: &str,
     intent: &str,
     verdict: Option<&str>,
 ) -> String {
     let mut out = format!(
-        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\nmkdir -p \"$d\"\n\
-         put() {{ printf '%s' \"$2\" >\"$d/$1.tmp\"\n{{ sync \"$d/$1.tmp\" 2>/dev/null || sync; }}\n\
+        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\nmkdir -p \"$d\"\n\
+         put() {{ printf '%s' \"$2\" >\"$d/$1.tmp\"\nflush \"$d/$1.tmp\"\n\
          mv -f \"$d/$1.tmp\" \"$d/$1\"; }}\nput intent {intent}\n",
-        base = folder(install),
+        begin = place.begin(),
         intent = quote(intent),
     );
     if let Some(verdict) = verdict {
@@ -47,38 +45,58 @@ pub(crate) fn write(
     out
 }
 
-/// Keeps a program and the intent to have it published over. The copy is one: tarsnode may write
-/// into the file. A component whose rows change with it is marked to owe a restart until this is seen
-/// to end. Prints `kept`; `moved …` or `refused …` if it must not go on.
+/// The program that a publication is about to replace.
+pub(crate) struct Program<'a> {
+    /// Of which component.
+    pub(crate) component: Component,
+    /// Its path below the framework's folder.
+    pub(crate) path: &'a str,
+    /// sha256 of it; none where there is none.
+    pub(crate) before: Option<Digest>,
+    /// Whose the framework's folder is.
+    pub(crate) run_user: &'a UserName,
+    /// Whether its rows change with it: then it is marked to need a restart until this is seen to end.
+    pub(crate) marked: bool,
+}
+
+/// Saves a program and the intent to have it published over. It is a copy, as tarsnode may write into
+/// the file. Prints `kept`; `moved …` or `refused …` if it must not go on.
 pub(crate) fn keep_program(
-    install: &AbsPath,
+    place: &Place,
     run: &RunId,
     step: &str,
     intent: &str,
-    (path, before): (&str, Option<Digest>),
-    owed: Option<Component>,
+    program: &Program<'_>,
 ) -> String {
-    let owed = owed.map_or_else(String::new, |component| mark(component, run.as_str()));
-    let before = before.map_or_else(|| "absent".to_owned(), |d| d.to_string());
+    let component = program.component;
+    let mark = if program.marked {
+        mark(component, run.as_str())
+    } else {
+        String::new()
+    };
+    let before = program
+        .before
+        .map_or_else(|| "absent".to_owned(), |d| d.to_string());
     let (refuse, been) = fence(run);
+    let install = quote(place.install_path.as_str());
     format!(
-        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\nf={path}\n\
-         sha() {{ if command -v sha256sum >/dev/null 2>&1; then sha256sum <\"$1\" | cut -d' ' -f1\n\
-         elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r <\"$1\" | cut -d' ' -f1\n\
-         else busybox sha256sum <\"$1\" | cut -d' ' -f1; fi; }}\n\
-         {refuse}\
-         now=absent\n[ ! -f \"$f\" ] || now=$(sha \"$f\")\n\
-         if [ \"$now\" != {before} ]; then echo \"moved $f changed since it was looked at\"; exit 0; fi\n\
-         mkdir -p \"$d/before\"\n\
-         if [ \"$now\" != absent ]; then cp -p \"$f\" \"$d/before/1\"\n\
-         [ \"$(sha \"$d/before/1\")\" = {before} ]\n\
-         stat -c '%a %u:%g' \"$f\" >\"$d/before/1.meta\"\n\
-         {{ sync \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\" 2>/dev/null || sync; }}; fi\n\
+        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\nf={path}\n{refuse}\
+         cd {install}\n\
+         tree_rights {install} {user} tars tars/{component} tars/{component}/bin\n\
+         if [ -n \"$AS_WHY\" ]; then echo \"refused $AS_WHY, so root does not read there\"; exit 0; fi\n\
+         mkdir -p \"$d/before\"\nnow=absent\n\
+         if [ -f \"$f\" ]; then\n\
+         if [ -z \"$AS_UID\" ]; then cat \"$f\"; else as_user 300 cat \"$f\"; fi | head -c $SIZE_LIMIT >\"$d/before/1\"\n\
+         now=$(sha \"$d/before/1\")\n\
+         m=$(stat -c '%a %u:%g' \"$f\")\nprintf '%s\\n' \"$m\" >\"$d/before/1.meta\"\nfi\n\
+         if [ \"$now\" != {before} ]; then rm -rf \"$d\"; echo \"moved $f changed since it was looked at\"; exit 0; fi\n\
+         if [ \"$now\" != absent ]; then flush \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\"; fi\n\
          {been}\
          printf '%s' {intent} >\"$d/intent.tmp\"\n\
-         {{ sync \"$d/intent.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n{owed}echo kept\n",
-        base = folder(install),
-        path = quote(path),
+         flush \"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n{mark}echo kept\n",
+        begin = place.begin(),
+        path = quote(&format!("tars/{}", program.path)),
+        user = quote(program.run_user.as_str()),
         intent = quote(intent),
     )
 }
@@ -99,7 +117,7 @@ fn fence(run: &RunId) -> (String, String) {
 /// Keeps the intent to have a component start anew, and a mark that it owes that. Prints `kept`, or
 /// `refused …` if it must not go on.
 pub(crate) fn owe(
-    install: &AbsPath,
+    place: &Place,
     run: &RunId,
     step: &str,
     intent: &str,
@@ -107,10 +125,10 @@ pub(crate) fn owe(
 ) -> String {
     let (refuse, been) = fence(run);
     format!(
-        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n{refuse}mkdir -p \"$d\"\n{been}\
+        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\n{refuse}mkdir -p \"$d\"\n{been}\
          printf '%s' {intent} >\"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n\
-         {{ sync \"$d/intent\" \"$d\" 2>/dev/null || sync; }}\n{mark}echo kept\n",
-        base = folder(install),
+         flush \"$d/intent\" \"$d\"\n{mark}echo kept\n",
+        begin = place.begin(),
         intent = quote(intent),
         mark = mark(component, run.as_str()),
     )
@@ -120,7 +138,7 @@ pub(crate) fn owe(
 /// `RUN.…`. Each has its own line.
 fn mark(component: Component, key: &str) -> String {
     format!(
-        "m=$B/restart.{component}\nprintf '%s\\n' {key} >>\"$m\" || {{ [ -s \"$m\" ] || rm -f \"$m\"; exit 1; }}\n{{ sync \"$m\" \"$B\" 2>/dev/null || sync; }}\n"
+        "m=$B/restart.{component}\nprintf '%s\\n' {key} >>\"$m\" || {{ [ -s \"$m\" ] || rm -f \"$m\"; exit 1; }}\nflush \"$m\" \"$B\"\n"
     )
 }
 
@@ -151,26 +169,26 @@ fn unmark_lines(component: Component, which: Unmark<'_>) -> String {
 }
 
 /// Marks a component whose rows are about to change. Prints `kept`.
-pub(crate) fn mark_owed(install: &AbsPath, component: Component, key: &str) -> String {
+pub(crate) fn mark_owed(place: &Place, component: Component, key: &str) -> String {
     format!(
-        "umask 077\nset -e\nB={base}\nmkdir -p \"$B\"\n{mark}echo kept\n",
-        base = folder(install),
+        "{begin}umask 077\nset -e\n{mark}echo kept\n",
+        begin = place.begin(),
         mark = mark(component, key)
     )
 }
 
 /// Takes a mark away, or the part of it that is settled. Prints `kept`.
-pub(crate) fn unmark(install: &AbsPath, component: Component, which: Unmark<'_>) -> String {
+pub(crate) fn unmark(place: &Place, component: Component, which: Unmark<'_>) -> String {
     format!(
-        "umask 077\nset -e\nB={base}\n{lines}echo kept\n",
-        base = folder(install),
+        "{begin}umask 077\nset -e\n{lines}echo kept\n",
+        begin = place.begin(),
         lines = unmark_lines(component, which)
     )
 }
 
 /// Writes down how a publication ended. Prints `kept`.
 pub(crate) fn conclude(
-    install: &AbsPath,
+    place: &Place,
     run: &RunId,
     step: &str,
     (word, text): (&str, &str),
@@ -182,12 +200,12 @@ pub(crate) fn conclude(
         unmark_lines(component, which)
     });
     format!(
-        "umask 077\nset -e\nB={base}\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n{owed}\
+        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n{owed}\
          printf '%s\\n%s\\n' {word} {text} >\"$d/verdict.tmp\"\n\
-         {{ sync \"$d/verdict.tmp\" 2>/dev/null || sync; }}\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
+         flush \"$d/verdict.tmp\"\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
          printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
          {holder} {summary} >>\"$B/audit.log\"\n{prune}echo kept\n",
-        base = folder(install),
+        begin = place.begin(),
         prune = prune(),
         text = quote(text),
         holder = quote(holder),
@@ -197,31 +215,31 @@ pub(crate) fn conclude(
 
 /// Writes beside a change's verdict what the run made of it after the host was content. Prints
 /// `kept`.
-pub(crate) fn note_gate(install: &AbsPath, run: &RunId, step: &str, words: &str) -> String {
+pub(crate) fn note_gate(place: &Place, run: &RunId, step: &str, words: &str) -> String {
     format!(
-        "umask 077\nset -e\nd={base}/runs/{run}/{step}\n[ -d \"$d\" ]\n\
+        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n\
          printf '%s' {words} >\"$d/gate.tmp\"\nmv -f \"$d/gate.tmp\" \"$d/gate\"\necho kept\n",
-        base = folder(install),
+        begin = place.begin(),
         words = quote(words),
     )
 }
 
 /// Takes intent and row of a step away that changed nothing. Prints `gone`.
-pub(crate) fn take_away(install: &AbsPath, run: &RunId, step: &str) -> String {
+pub(crate) fn take_away(place: &Place, run: &RunId, step: &str) -> String {
     format!(
-        "B={base}\nrm -rf \"$B/runs/{run}/{step}\"\nrmdir \"$B/runs/{run}\" 2>/dev/null\n\
+        "{begin}rm -rf \"$B/runs/{run}/{step}\"\nrmdir \"$B/runs/{run}\" 2>/dev/null\n\
          rm -f \"$B/rows/{row}\" \"$B/rows/{row}.tmp\"\nrmdir \"$B/rows\" 2>/dev/null\necho gone\n",
-        base = folder(install),
+        begin = place.begin(),
         row = row_name(run, step),
     )
 }
 
 /// Moves a dump from the stage to its place, under the next number, with its digest beside it; keeps
 /// the newest `keep`. What was moved is read once more. Prints `kept` and the path.
-pub(crate) fn keep_dump(install: &AbsPath, digest: &Digest, keep: usize) -> String {
+pub(crate) fn keep_dump(place: &Place, digest: &Digest, keep: usize) -> String {
     let keep = keep + 1;
     format!(
-        "umask 077\nset -e\nB={base}\nS=$B/stage/{digest}\nd=$B/backups\nmkdir -p \"$d\"\n\
+        "{begin}umask 077\nset -e\nS=$B/stage/{digest}\nd=$B/backups\nmkdir -p \"$d\"\n\
          numbers() {{ ls \"$d\" | sed -n 's/^0*\\([0-9][0-9]*\\)\\.sql\\.gz$/\\1/p' | sort -n; }}\n\
          n=$(numbers | tail -n 1)\nf=$(printf '%04d.sql.gz' $((${{n:-0}} + 1)))\n\
          if command -v gzip >/dev/null 2>&1; then gzip -t <\"$S\"; fi\n\
@@ -229,19 +247,19 @@ pub(crate) fn keep_dump(install: &AbsPath, digest: &Digest, keep: usize) -> Stri
          echo \"$d/$f cannot be written: is there room on its disk?\" >&2; exit 1; }}\n\
          chmod 600 \"$S\"\nprintf '%s  %s\\n' {digest} \"$f\" >\"$d/$f.sha256\" || cannot\n\
          mv \"$S\" \"$d/$f\" || cannot\n\
-         {{ sync \"$d/$f\" 2>/dev/null || sync; }}\n\
+         flush \"$d/$f\"\n\
          numbers | sort -rn | tail -n +{keep} | while read -r o; do\n\
          o=$(printf '%04d.sql.gz' \"$o\")\nrm -f \"$d/$o\" \"$d/$o.sha256\"\ndone\n\
          echo \"kept $d/$f\"\n",
-        base = folder(install),
+        begin = place.begin(),
     )
 }
 
 /// Takes a dump away that could not be kept. Prints `gone`.
-pub(crate) fn drop_dump(install: &AbsPath, digest: &Digest) -> String {
-    let base = folder(install);
+pub(crate) fn drop_dump(place: &Place, digest: &Digest) -> String {
+    let begin = place.begin();
     format!(
-        "B={base}\nrm -f \"$B/stage/{digest}\" \"$B/stage/{digest}\".part.*\n\
+        "{begin}rm -f \"$B/stage/{digest}\" \"$B/stage/{digest}\".part.*\n\
          rmdir \"$B/backups\" 2>/dev/null\necho gone\n"
     )
 }
@@ -252,9 +270,25 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
     use std::process::Command;
+    use tarsops_model::names::{AbsPath, ClusterName};
+
+    /// A host whose install path is `dir`, and the folder of our own files there.
+    fn place_in(dir: &Path) -> (Place, std::path::PathBuf) {
+        let place = Place {
+            install_path: AbsPath::new(dir.to_str().unwrap()).unwrap(),
+            cluster: ClusterName::new("test").unwrap(),
+        };
+        (place, dir.join(".tarsops"))
+    }
 
     fn run(script: &str) -> String {
-        let out = Command::new("sh").arg("-c").arg(script).output().unwrap();
+        // As root the folder is told, so that no test writes below /var/lib.
+        let install = script.lines().find_map(|l| l.strip_prefix("state_folder "));
+        let install = install.unwrap().split(' ').next().unwrap();
+        let state = format!("{}/.tarsops", install.trim_matches('\''));
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).env("TARSOPS_STATE", state);
+        let out = shell.output().unwrap();
         format!(
             "{}{}",
             String::from_utf8_lossy(&out.stdout),
@@ -282,8 +316,7 @@ mod tests {
     #[test]
     fn dumps_are_numbered_private_and_the_newest_ten_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let install = AbsPath::new(dir.path().join("app").to_str().unwrap()).unwrap();
-        let base = Path::new(install.as_str()).join(".tarsops");
+        let (place, base) = place_in(&dir.path().join("app"));
         std::fs::create_dir_all(base.join("stage")).unwrap();
         for number in 1..=12 {
             let text = format!("dump {number}");
@@ -294,7 +327,7 @@ mod tests {
                 .stdout;
             let digest = Digest::of(&packed);
             std::fs::write(base.join("stage").join(digest.to_string()), packed).unwrap();
-            let said = run(&keep_dump(&install, &digest, 10));
+            let said = run(&keep_dump(&place, &digest, 10));
             let path = base.join(format!("backups/{number:04}.sql.gz"));
             assert_eq!(said, format!("kept {}\n", path.display()));
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -310,8 +343,8 @@ mod tests {
         // What is no dump does not get there.
         let digest = Digest::of(b"x");
         std::fs::write(base.join("stage").join(digest.to_string()), "x").unwrap();
-        assert!(!run(&keep_dump(&install, &digest, 10)).contains("kept"));
-        assert_eq!(run(&drop_dump(&install, &digest)), "gone\n");
+        assert!(!run(&keep_dump(&place, &digest, 10)).contains("kept"));
+        assert_eq!(run(&drop_dump(&place, &digest)), "gone\n");
         assert!(names(&base.join("stage")).is_empty());
         assert_eq!(names(&base.join("backups")), left);
     }
@@ -319,16 +352,16 @@ mod tests {
     #[test]
     fn a_mark_stays_until_everything_that_it_stands_for_is_settled() {
         let dir = tempfile::tempdir().unwrap();
-        let install = AbsPath::new(dir.path().to_str().unwrap()).unwrap();
+        let (place, base) = place_in(dir.path());
         let stat = Component::Tarsstat;
-        let mark = dir.path().join(".tarsops/restart.tarsstat");
+        let mark = base.join("restart.tarsstat");
         let says = || std::fs::read_to_string(&mark).ok();
-        let marks = |key: &str| assert_eq!(run(&mark_owed(&install, stat, key)), "kept\n");
-        let unmarks = |which| assert_eq!(run(&unmark(&install, stat, which)), "kept\n");
+        let marks = |key: &str| assert_eq!(run(&mark_owed(&place, stat, key)), "kept\n");
+        let unmarks = |which| assert_eq!(run(&unmark(&place, stat, which)), "kept\n");
         let (old, new) = (id(3), id(20));
         let back = format!("{old}.back");
         // Nothing is there to take away.
-        std::fs::create_dir(dir.path().join(".tarsops")).unwrap();
+        std::fs::create_dir(&base).unwrap();
         unmarks(Unmark::Until(&new));
         // One that changed nothing takes its own away, and an older one's stays.
         marks(old.as_str());
@@ -349,35 +382,35 @@ mod tests {
         std::fs::write(&mark, "").unwrap();
         unmarks(Unmark::Until(&new));
         assert_eq!(says(), None);
-        assert_eq!(names(&dir.path().join(".tarsops")), [""; 0]);
+        assert_eq!(names(&base), [""; 0]);
     }
 
     #[test]
     fn records_are_written_whole_and_taken_away_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let install = AbsPath::new(dir.path().to_str().unwrap()).unwrap();
-        let base = dir.path().join(".tarsops");
+        let (place, base) = place_in(dir.path());
         let text = "{\"a\": \"it's $HOME `x` \\\\n\"}";
-        assert_eq!(run(&write(&install, &id(1), "s", text, None)), "kept\n");
+        assert_eq!(run(&write(&place, &id(1), "s", text, None)), "kept\n");
         let step = base.join(format!("runs/{}/s", id(1)));
         assert_eq!(names(&step), ["intent"]);
         assert_eq!(std::fs::read_to_string(step.join("intent")).unwrap(), text);
         assert_eq!(
-            run(&write(&install, &id(1), "s", text, Some("done"))),
+            run(&write(&place, &id(1), "s", text, Some("done"))),
             "kept\n"
         );
         assert_eq!(
             std::fs::read_to_string(step.join("verdict")).unwrap(),
             "ok\ndone\n"
         );
-        let rows = crate::scripts::keep_rows(&install, &row_name(&id(1), "s"), "secret");
-        assert_eq!(run(&rows), "kept\n");
-        assert_eq!(run(&take_away(&install, &id(1), "s")), "gone\n");
+        let name = row_name(&id(1), "s");
+        let rows = crate::scripts::keep_rows(&place, &name, "secret");
+        assert_eq!(run(&rows), format!("kept {}/rows/{name}\n", base.display()));
+        assert_eq!(run(&take_away(&place, &id(1), "s")), "gone\n");
         assert!(names(&base.join("runs")).is_empty());
         assert!(!base.join("rows").exists());
         // The newest runs stay.
         for n in 1..=12 {
-            run(&write(&install, &id(n), "s", text, Some("done")));
+            run(&write(&place, &id(n), "s", text, Some("done")));
         }
         assert_eq!(names(&base.join("runs")).len(), 10);
         assert!(!base.join(format!("runs/{}", id(2))).exists());

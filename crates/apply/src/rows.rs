@@ -177,7 +177,7 @@ async fn written(run: &Run<'_>, change: &AgentChange) -> Result<Option<NewServer
         format!("rows.add@{}", change.node),
     ];
     for step in steps {
-        let script = scripts::kept_rows(&run.install_path(master), &note_of(of, &step));
+        let script = scripts::kept_rows(&run.place(master), &note_of(of, &step));
         let output = remote
             .script(&script, PATIENCE)
             .await
@@ -239,7 +239,7 @@ pub(crate) async fn put_back(
         .await
         .map_err(|e| failed(format!("the master {master}: {e}")))?;
     let name = format!("{}.{}.sql", from.0, folder_name(&from.1));
-    let script = scripts::kept_rows(&run.install_path(master), &name);
+    let script = scripts::kept_rows(&run.place(master), &name);
     let output = remote
         .script(&script, PATIENCE)
         .await
@@ -305,21 +305,19 @@ async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Resu
         .connect(master)
         .await
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
-    let install = run.install_path(master);
-    let script = scripts::keep_rows(&install, name, image);
+    let place = run.place(master);
+    let script = scripts::keep_rows(&place, name, image);
     let output = remote
         .script(&script, PATIENCE)
         .await
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    if said.trim() != "kept" {
+    let Some(path) = said.trim().strip_prefix("kept ") else {
         let why = output.stderr.lines().last().unwrap_or("it said nothing");
         return Err(Verdict::NotStarted(format!(
             "the rows could not be written down on the master: {why}"
         )));
-    }
-    end.log.push(format!(
-        "the rows lie on {master} in {install}/.tarsops/rows/{name}"
-    ));
+    };
+    end.log.push(format!("the rows lie on {master} in {path}"));
     Ok(())
 }

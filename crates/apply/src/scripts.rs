@@ -6,12 +6,14 @@ use base64::Engine as _;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
-use tarsops_model::names::{AbsPath, RunId};
+use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
 use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
-use tarsops_transport::quote;
+use tarsops_transport::{PRELUDE, quote};
 
-/// The fixed command that receives a payload; it holds no single quote.
-pub(crate) const UPLOAD: &str = include_str!("host/upload.sh");
+/// The fixed command that receives a payload, behind [`PRELUDE`]; it holds no single quote.
+const UPLOAD: &str = include_str!("host/upload.sh");
+/// What is done to files below the framework's folder, behind [`PRELUDE`].
+const TREE: &str = include_str!("host/tree.sh");
 const CHANGE: &str = include_str!("host/change.sh");
 const GUARD: &str = include_str!("host/guard.sh");
 const LAUNCH: &str = include_str!("host/launch.sh");
@@ -25,9 +27,51 @@ const STOP_TICKS: u32 = 25;
 /// Seconds for which the old state may take to be healthy again.
 const UNDO_DEADLINE: u64 = 60;
 
+/// Where tarsops works on a host: its scripts find their own folder there by these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The folder that holds `tars/`.
+    pub install_path: AbsPath,
+    /// The cluster: what is saved on a host belongs to one.
+    pub cluster: ClusterName,
+}
+
+impl Place {
+    /// The lines that stand before a payload that is sent.
+    pub(crate) fn upload_head(&self, digest: &Digest, size: u64) -> String {
+        format!(
+            "{}\n{}\n{digest}\n{size}\n",
+            self.install_path, self.cluster
+        )
+    }
+
+    /// The prelude with `B`, the folder of our own files, made where it is missing. The script that
+    /// follows ends without a word on standard output where that folder cannot be trusted.
+    pub(crate) fn begin(&self) -> String {
+        let (install, cluster) = (
+            quote(self.install_path.as_str()),
+            quote(self.cluster.as_str()),
+        );
+        format!(
+            "{PRELUDE}state_folder {install} {cluster}\nmake_state {install} || {{ echo \"$STATE_WHY\" >&2; exit 1; }}\n"
+        )
+    }
+}
+
+/// The command that receives a payload.
+pub(crate) fn upload() -> String {
+    format!("{PRELUDE}{UPLOAD}")
+}
+
+/// Where a change puts a folder that it removes, relative to the install path: beside the others, as
+/// only within one file system a folder is moved in one step.
+fn away(run: &RunId, step: &str) -> String {
+    format!("tars/.tarsops/{run}.{step}")
+}
+
 /// Everything that a host needs for one change.
 pub(crate) struct Launch<'a> {
-    pub(crate) install_path: &'a AbsPath,
+    pub(crate) place: &'a Place,
     pub(crate) run: &'a RunId,
     pub(crate) step: &'a str,
     pub(crate) change: &'a AgentChange,
@@ -89,7 +133,7 @@ fn word(digest: Option<Digest>) -> String {
 fn env(launch: &Launch<'_>) -> String {
     let c = launch.change;
     let mut out = String::new();
-    let install = launch.install_path.as_str();
+    let install = launch.place.install_path.as_str();
     set(&mut out, "T_INSTALL", install);
     set(&mut out, "T_TARS_PARENT", install);
     set(&mut out, "T_TARS", c.tars_path.as_str());
@@ -141,21 +185,10 @@ fn env(launch: &Launch<'_>) -> String {
         Folder::Remove => "remove",
     };
     set(&mut out, "T_FOLDER", folder);
-    let kept = |run: &RunId, step: &str| format!("{install}/.tarsops/runs/{run}/{step}/before");
-    set(
-        &mut out,
-        "T_AWAY",
-        &format!("{}/folder", kept(launch.run, launch.step)),
-    );
-    let back = c
-        .folder_from
-        .as_ref()
-        .map(|(r, s)| format!("{}/folder", kept(r, s)));
+    set(&mut out, "T_AWAY", &away(launch.run, launch.step));
+    let back = c.folder_from.as_ref().map(|(r, s)| away(r, s));
     set(&mut out, "T_BACK_FROM", &back.unwrap_or_default());
-    let owners = c
-        .owners_from
-        .as_ref()
-        .map(|(r, s)| format!("{}/owners", kept(r, s)));
+    let owners = c.owners_from.as_ref().map(|(r, s)| format!("{r}/{s}"));
     set(&mut out, "T_OWNERS_FROM", &owners.unwrap_or_default());
     let before = c.crontab.as_ref().and_then(|c| c.before);
     set(&mut out, "T_CRON_BEFORE", &word(before));
@@ -184,11 +217,12 @@ fn files(change: &AgentChange) -> String {
 
 /// The script that puts a change on its host, starts it and waits for its verdict.
 pub(crate) fn launch(launch: &Launch<'_>) -> String {
-    let mut out = waiting(launch.install_path, launch.run, launch.step, Mode::Start);
+    let mut out = waiting(launch.place, launch.run, launch.step, Mode::Start);
     set(&mut out, "L_ENV", &env(launch));
     set(&mut out, "L_FILES", &files(launch.change));
     set(&mut out, "L_INTENT", launch.intent);
     set(&mut out, "L_CHANGE", CHANGE);
+    set(&mut out, "L_TREE", &tree());
     set(&mut out, "L_GUARD", GUARD);
     out.push_str("L_TEXTS() {\n:\n");
     let mut texts: Vec<&str> = Vec::new();
@@ -218,9 +252,15 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
     out
 }
 
-fn waiting(install: &AbsPath, run: &RunId, step: &str, mode: Mode) -> String {
-    let mut out = String::new();
-    set(&mut out, "L_INSTALL", install.as_str());
+/// The script that works below the framework's folder, as it lies beside a change.
+fn tree() -> String {
+    format!("{PRELUDE}{TREE}")
+}
+
+fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> String {
+    let mut out = String::from(PRELUDE);
+    set(&mut out, "L_INSTALL", place.install_path.as_str());
+    set(&mut out, "L_CLUSTER", place.cluster.as_str());
     set(&mut out, "L_RUN", run.as_str());
     set(&mut out, "L_STEP", step);
     set(&mut out, "L_MODE", mode.word());
@@ -228,8 +268,8 @@ fn waiting(install: &AbsPath, run: &RunId, step: &str, mode: Mode) -> String {
 }
 
 /// The script that waits for the verdict of a change, or has the host end it.
-pub(crate) fn wait(install: &AbsPath, run: &RunId, step: &str, mode: Mode) -> String {
-    let mut out = waiting(install, run, step, mode);
+pub(crate) fn wait(place: &Place, run: &RunId, step: &str, mode: Mode) -> String {
+    let mut out = waiting(place, run, step, mode);
     out.push_str(LAUNCH);
     out
 }
@@ -293,15 +333,16 @@ pub(crate) enum LeaseMode {
 
 /// The lease script for the master.
 pub(crate) fn lease(
-    install: &AbsPath,
+    place: &Place,
     run: &RunId,
     holder: &str,
     ttl: u64,
     spec: &Digest,
     mode: LeaseMode,
 ) -> String {
-    let mut out = String::new();
-    set(&mut out, "E_INSTALL", install.as_str());
+    let mut out = String::from(PRELUDE);
+    set(&mut out, "E_INSTALL", place.install_path.as_str());
+    set(&mut out, "E_CLUSTER", place.cluster.as_str());
     set(&mut out, "E_RUN", run.as_str());
     set(&mut out, "E_HOLDER", holder);
     set(&mut out, "E_TTL", &ttl.to_string());
@@ -327,10 +368,27 @@ pub(crate) fn read_lease(stdout: &[u8]) -> Option<(String, Vec<String>)> {
     Some((word, words.map(|w| plain(Some(w))).collect()))
 }
 
+/// The script that prints a component's installed binary. Root reads it with the rights of whoever can
+/// put files there, so that a link leads no further than that user can read.
+#[must_use]
+pub fn send_binary(place: &Place, run_user: &UserName, component: Component) -> String {
+    let (install, folder) = (quote(place.install_path.as_str()), component.name());
+    format!(
+        "{PRELUDE}state_folder {install} {cluster}\ncd {install} || exit 1\n\
+         tree_rights {install} {user} tars tars/{folder} tars/{folder}/bin\n\
+         [ -z \"$AS_WHY\" ] || {{ echo \"$AS_WHY\" >&2; exit 1; }}\n\
+         if [ -z \"$AS_UID\" ]; then cat tars/{folder}/bin/{folder}\n\
+         else as_user 600 cat tars/{folder}/bin/{folder}\nfi\n",
+        cluster = quote(place.cluster.as_str()),
+        user = quote(run_user.as_str()),
+    )
+}
+
 /// The script that tells what a host remembers of runs.
-pub(crate) fn history(install: &AbsPath, limit: usize) -> String {
-    let mut out = String::new();
-    set(&mut out, "H_INSTALL", install.as_str());
+pub(crate) fn history(place: &Place, limit: usize) -> String {
+    let mut out = String::from(PRELUDE);
+    set(&mut out, "H_INSTALL", place.install_path.as_str());
+    set(&mut out, "H_CLUSTER", place.cluster.as_str());
     set(&mut out, "H_LIMIT", &limit.to_string());
     out.push_str(HISTORY);
     out
@@ -391,39 +449,41 @@ pub(crate) fn read_upload(stdout: &[u8]) -> Result<(), String> {
 mod host;
 
 /// Writes rows that are about to be deleted into a file of their own, for its owner only. Prints
-/// `kept`.
+/// `kept PATH`.
 #[must_use]
-pub(crate) fn keep_rows(install: &AbsPath, name: &str, rows: &str) -> String {
+pub(crate) fn keep_rows(place: &Place, name: &str, rows: &str) -> String {
     format!(
-        "umask 077\nset -e\nd={base}/.tarsops/rows\nmkdir -p \"$d\"\n\
+        "{begin}umask 077\nset -e\nd=$B/rows\nmkdir -p \"$d\"\n\
          cannot() {{ rm -f \"$d/{name}.tmp\"\n\
          echo \"$d/{name} cannot be written: is there room on its disk?\" >&2; exit 1; }}\n\
-         printf '%s' {rows} >\"$d/{name}.tmp\" || cannot\nsync \"$d/{name}.tmp\" 2>/dev/null || sync\n\
-         mv -f \"$d/{name}.tmp\" \"$d/{name}\" || cannot\necho kept\n",
-        base = quote(install.as_str()),
+         printf '%s' {rows} >\"$d/{name}.tmp\" || cannot\nflush \"$d/{name}.tmp\"\n\
+         mv -f \"$d/{name}.tmp\" \"$d/{name}\" || cannot\necho \"kept $d/{name}\"\n",
+        begin = place.begin(),
         rows = quote(rows),
     )
 }
 
 /// Prints rows that were written down; nothing where there are none.
 #[must_use]
-pub(crate) fn kept_rows(install: &AbsPath, name: &str) -> String {
-    let base = quote(install.as_str());
-    format!("f={base}/.tarsops/rows/{name}\n[ ! -e \"$f\" ] || cat \"$f\"\n")
+pub(crate) fn kept_rows(place: &Place, name: &str) -> String {
+    format!(
+        "{}f=$B/rows/{name}\n[ ! -e \"$f\" ] || cat \"$f\"\n",
+        place.begin()
+    )
 }
 
 /// Keeps labels of the node's row, or forgets them. Prints `kept`.
 #[must_use]
-pub(crate) fn keep_labels(install: &AbsPath, labels: Option<&str>) -> String {
-    let base = quote(install.as_str());
+pub(crate) fn keep_labels(place: &Place, labels: Option<&str>) -> String {
+    let begin = place.begin();
     match labels {
         Some(text) => format!(
-            "umask 077\nset -e\nd={base}/.tarsops\nmkdir -p \"$d\"\n\
-             printf '%s' {text} >\"$d/labels.tmp\"\nsync \"$d/labels.tmp\" 2>/dev/null || sync\n\
-             mv -f \"$d/labels.tmp\" \"$d/labels\"\necho kept\n",
+            "{begin}umask 077\nset -e\n\
+             printf '%s' {text} >\"$B/labels.tmp\"\nflush \"$B/labels.tmp\"\n\
+             mv -f \"$B/labels.tmp\" \"$B/labels\"\necho kept\n",
             text = quote(text)
         ),
-        None => format!("set -e\nrm -f {base}/.tarsops/labels\necho kept\n"),
+        None => format!("{begin}set -e\nrm -f \"$B/labels\"\necho kept\n"),
     }
 }
 
@@ -433,7 +493,7 @@ mod tests {
 
     #[test]
     fn the_upload_command_fits_between_single_quotes() {
-        assert!(!UPLOAD.contains('\''));
+        assert!(!upload().contains('\''));
     }
 
     #[test]
@@ -463,7 +523,7 @@ mod tests {
 
     #[test]
     fn no_script_asks_for_a_rebuild() {
-        for script in [CHANGE, GUARD, LAUNCH, LEASE, HISTORY, UPLOAD] {
+        for script in [PRELUDE, CHANGE, TREE, GUARD, LAUNCH, LEASE, HISTORY, UPLOAD] {
             assert!(!script.to_lowercase().contains("rebuild"));
         }
     }

@@ -9,7 +9,7 @@ use tarsops_model::desired::Policy;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName, StepName};
+use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, AgentChange, CrontabChange, Folder};
@@ -24,7 +24,7 @@ use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Watched, follow, pass_gate};
 use crate::labels;
 use crate::records;
-use crate::scripts::{self, CrontabAfter, Launch, Mode};
+use crate::scripts::{self, CrontabAfter, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 
@@ -140,8 +140,8 @@ async fn note_gate(run: &Run<'_>, end: &StepEnd) {
         return;
     };
     let words = format!("{}: {why}", end.verdict.word());
-    let install = run.install_path(&end.node);
-    let script = records::note_gate(&install, &run.id, &intent.step, &words);
+    let place = run.place(&end.node);
+    let script = records::note_gate(&place, &run.id, &intent.step, &words);
     if let Ok(remote) = run.connect.connect(&end.node).await {
         let _ = remote.script(&script, NOTE).await;
     }
@@ -212,7 +212,7 @@ async fn walk(
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    let install = run.install_path(node);
+    let place = run.place(node);
     match &step.action {
         Action::Recover {
             run: left,
@@ -224,13 +224,13 @@ async fn walk(
                 node,
                 what: &step.summary,
             });
-            let script = scripts::wait(&install, left, name, Mode::Recover);
+            let script = scripts::wait(&place, left, name, Mode::Recover);
             let said = converse(
                 run,
                 remote,
                 node,
                 &script,
-                &install,
+                &place,
                 left,
                 name,
                 Mode::Recover,
@@ -255,7 +255,7 @@ async fn walk(
             let began = Instant::now();
             let watched = Watched::default();
             if let Some(labels) = &labels {
-                labels::keep(&*remote, &install, labels)
+                labels::keep(&*remote, &place, labels)
                     .await
                     .map_err(Verdict::NotStarted)?;
             }
@@ -292,7 +292,7 @@ async fn walk(
                     end.restarted = true;
                     Ok(())
                 } else {
-                    act(run, step, node, change, remote, &seen, &install, end).await
+                    act(run, step, node, change, remote, &seen, &place, end).await
                 }
             };
             if change.folder == Folder::Remove && registry.is_some() {
@@ -408,15 +408,23 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
     let Action::ChangeAgent(change) = action else {
         return true;
     };
+    // While everything belongs to the run user, nothing was given back to anybody else.
+    let given_back = change.owners_from.is_none()
+        || seen
+            .agent(node)
+            .present()
+            .and_then(|agent| agent.folder.present())
+            .is_some_and(|f| !f.strangers.is_empty() || f.owner != change.run_user.as_str());
     !change.lenient
-        || change.files.iter().all(|file| {
-            match tarsops_plan::condition::digest_at(seen, node, &file.path) {
-                Observed::Present(digest) => Some(digest) == file.after,
-                Observed::Absent => file.after.is_none(),
-                // Not looked at: the host itself compares.
-                Observed::Unknown(_) => true,
-            }
-        })
+        || given_back
+            && change.files.iter().all(|file| {
+                match tarsops_plan::condition::digest_at(seen, node, &file.path) {
+                    Observed::Present(digest) => Some(digest) == file.after,
+                    Observed::Absent => file.after.is_none(),
+                    // Not looked at: the host itself compares.
+                    Observed::Unknown(_) => true,
+                }
+            })
 }
 
 /// Sees from here what the host has seen of its own end.
@@ -534,7 +542,7 @@ async fn act(
     change: &AgentChange,
     remote: Arc<dyn Remote>,
     seen: &Inventory,
-    install: &AbsPath,
+    place: &Place,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let Observed::Present(host) = seen.host(node) else {
@@ -551,7 +559,7 @@ async fn act(
     let name = intent.step.clone();
     let intent_text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
-    upload(run, node, change, host, &*remote, install).await?;
+    upload(run, node, change, host, &*remote, place).await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -561,7 +569,7 @@ async fn act(
         what: &step.summary,
     });
     let script = scripts::launch(&Launch {
-        install_path: install,
+        place,
         run: &run.id,
         step: &name,
         change,
@@ -578,7 +586,7 @@ async fn act(
         remote,
         node,
         &script,
-        install,
+        place,
         &run.id,
         &name,
         Mode::Start,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tarsops_model::host::HostFacts;
-use tarsops_model::names::{AbsPath, NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::action::{AgentChange, Content};
 use tarsops_transport::{Fault, FaultKind, Payload, Remote};
 
 use crate::execute::{Progress, Run};
-use crate::scripts::{self, Mode, Said};
+use crate::scripts::{self, Mode, Place, Said};
 use crate::verdict::{StepEnd, Verdict};
 
 /// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
@@ -23,7 +23,7 @@ pub(crate) async fn upload(
     change: &AgentChange,
     host: &HostFacts,
     remote: &dyn Remote,
-    install: &AbsPath,
+    place: &Place,
 ) -> Result<(), Verdict> {
     for file in &change.files {
         let (
@@ -48,12 +48,12 @@ pub(crate) async fn upload(
         run.progress
             .event(&Progress::Uploading { node, bytes: *size });
         let payload = Payload {
-            head: format!("{install}\n{digest}\n{size}\n"),
+            head: place.upload_head(&digest, *size),
             file: local,
             size: *size,
         };
         let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
-        let output = match remote.upload(scripts::UPLOAD, &payload, deadline).await {
+        let output = match remote.upload(&scripts::upload(), &payload, deadline).await {
             Ok(output) => output,
             Err(fault) => {
                 run.connect.forget(node).await;
@@ -80,7 +80,7 @@ pub(crate) async fn converse(
     remote: Arc<dyn Remote>,
     node: &NodeName,
     first: &str,
-    install: &AbsPath,
+    place: &Place,
     id: &RunId,
     name: &str,
     mode: Mode,
@@ -110,6 +110,10 @@ pub(crate) async fn converse(
                 }
                 mode = Mode::Recover;
             }
+            // It waits only because the lease was lost before the host had heard of the change.
+            Ok(Said::Verdict { word, text, .. }) if mode == Mode::Wait && word == "unknown" => {
+                return Err(Verdict::NoLease(text));
+            }
             Ok(said) => return Ok(said),
             Err(fault) => {
                 run.connect.forget(node).await;
@@ -136,12 +140,12 @@ pub(crate) async fn converse(
             }
         };
         if mode == Mode::Recover {
-            script = scripts::wait(install, id, name, Mode::Recover);
+            script = scripts::wait(place, id, name, Mode::Recover);
         }
         // A launch may be repeated only while we may still act.
         if mode == Mode::Start && run.lease.check().is_err() {
             mode = Mode::Wait;
-            script = scripts::wait(install, id, name, Mode::Wait);
+            script = scripts::wait(place, id, name, Mode::Wait);
         }
     }
 }
@@ -169,7 +173,7 @@ pub(crate) fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
                 "moved" => Err(Verdict::Moved(text)),
                 "failed" => Err(Verdict::LeftFailed(text)),
                 "stuck" => Err(Verdict::Stuck(text)),
-                "refused" if end.intent.is_none() => Ok(()),
+                "refused" | "unknown" if end.intent.is_none() => Ok(()),
                 _ => Err(Verdict::Refused(text)),
             }
         }

@@ -13,7 +13,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{Cluster, Machine};
-use tarsops_model::names::{AbsPath, UserName};
+use tarsops_model::names::{AbsPath, ClusterName, UserName};
 use tarsops_probe::{Look, probe_script};
 
 const HOSTS: u8 = 20;
@@ -83,6 +83,8 @@ fn main() -> ExitCode {
     let script = probe_script(&Look {
         nonce: "bench".to_owned(),
         install_path: AbsPath::new(support::INSTALL).unwrap(),
+        cluster: ClusterName::new("test").unwrap(),
+        seconds: 30,
         run_user: UserName::new("tars").unwrap(),
         rehash: false,
         servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),

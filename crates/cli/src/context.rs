@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tarsops_apply::execute::install_path;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::display::Text;
 use tarsops_model::framework::FrameworkFacts;
@@ -337,7 +336,7 @@ impl Context {
         let mut groups: BTreeMap<String, Vec<NodeName>> = BTreeMap::new();
         for node in nodes {
             groups
-                .entry(install_path(self.desired(), node).to_string())
+                .entry(self.desired().install_path_on(node).to_string())
                 .or_default()
                 .push(node.clone());
         }
@@ -352,7 +351,8 @@ impl Context {
             let wave: Vec<_> = groups.drain(..groups.len().min(parallel)).collect();
             let looks = wave.iter().map(|(_, nodes)| {
                 let options = Options {
-                    install_path: install_path(self.desired(), &nodes[0]),
+                    install_path: self.desired().install_path_on(&nodes[0]),
+                    cluster: self.desired().cluster.clone(),
                     run_user: self.desired().run_user.clone(),
                     rehash: self.rehash,
                     parallel: share,

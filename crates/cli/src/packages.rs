@@ -15,7 +15,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use sha2::Digest as _;
-use tarsops_apply::Payloads;
+use tarsops_apply::execute::place;
+use tarsops_apply::{Payloads, send_binary};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, PackageSource};
 use tarsops_model::digest::Digest;
@@ -29,7 +30,7 @@ use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
 use tarsops_package::{
     Found, Limits, LockFile, assemble, extract_file, read_archive_keeping, read_whole_tree,
 };
-use tarsops_transport::{Connect as _, quote};
+use tarsops_transport::Connect as _;
 
 use crate::context::{Context, Loaded, write_private};
 use crate::exit;
@@ -689,10 +690,11 @@ fn text_file(path: String, mode: u32, text: &str) -> PackageFile {
 /// Fetches the binary of a `node:` source, once, with its digest checked.
 pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest) -> Result<()> {
     let to = context.store.spool().join(digest.to_string());
-    let install = tarsops_apply::execute::install_path(context.desired(), node);
-    let script = format!(
-        "F={}\ncat <\"$F\"\n",
-        quote(&format!("{install}/tars/tarsnode/bin/tarsnode"))
+    let desired = context.desired();
+    let script = send_binary(
+        &place(desired, node),
+        &desired.run_user,
+        Component::Tarsnode,
     );
     let failed = |e: &dyn std::error::Error| {
         Failure::new(format!("could not copy the binary from node {node}")).because(e)

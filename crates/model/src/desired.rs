@@ -269,7 +269,7 @@ pub struct Desired {
     pub spec_digest: Digest,
     /// The guard over the database.
     pub rebuild: Rebuild,
-    /// Folder that holds `tars/` and `.tarsops/` on every host.
+    /// Folder that holds `tars/` on every host, and tarsops' own files where it does not act as root.
     pub install_path: AbsPath,
     /// User that the framework runs as.
     pub run_user: UserName,
@@ -375,6 +375,25 @@ impl Desired {
     #[must_use]
     pub fn tars_path(&self) -> String {
         format!("{}/tars", self.install_path)
+    }
+
+    /// The folder that holds `tars/` on a node.
+    #[must_use]
+    pub fn install_path_on(&self, node: &NodeName) -> AbsPath {
+        self.agent(node)
+            .and_then(|agent| agent.tars_path.as_str().strip_suffix("/tars"))
+            .and_then(|path| AbsPath::new(path.to_owned()).ok())
+            .unwrap_or_else(|| self.install_path.clone())
+    }
+
+    /// The folder of tarsops' own files on a node. Root has it where no other user can write.
+    #[must_use]
+    pub fn state_folder_on(&self, node: &NodeName, as_root: bool) -> String {
+        if as_root {
+            format!("/var/lib/tarsops/{}", self.cluster)
+        } else {
+            format!("{}/.tarsops", self.install_path_on(node))
+        }
     }
 }
 

@@ -197,9 +197,10 @@ pub struct HostFacts {
     pub is_root: bool,
     /// Whether the run user exists.
     pub run_user: Observed<()>,
-    /// Free bytes on the file system of the install path.
+    /// Free bytes on the file system of the install path, or of tarsops' own files if those are fewer.
     pub disk_free: Observed<u64>,
-    /// Whether the install path, or its nearest existing parent, can be written.
+    /// Whether the install path, or its nearest existing parent, can be written, and so can the folder of
+    /// tarsops' own files.
     pub writable: Observed<bool>,
     /// Programs that were looked for, and whether they are there.
     pub tools: BTreeMap<String, bool>,
@@ -229,7 +230,15 @@ pub struct HostFacts {
     /// Components whose rows a run has changed that was cut off before it restarted them.
     #[serde(default)]
     pub restarts: BTreeSet<Component>,
-    /// Whether digests were remembered from an earlier look rather than read anew.
+    /// Why the folder of tarsops' own files there is neither read nor used: others can write on the way
+    /// to it.
+    #[serde(default)]
+    pub unsafe_state: Option<String>,
+    /// Processes of other users that call themselves by the path of a component of the framework: the
+    /// user of each, by pid.
+    #[serde(default)]
+    pub impostors: BTreeMap<u32, String>,
+    /// Whether digests were remembered from an earlier look rather than read again.
     pub digests_remembered: bool,
 }
 

@@ -190,7 +190,7 @@ impl Draft {
             }
             return;
         }
-        if let Some(why) = fence_ahead(input, node, facts) {
+        if let Some(why) = distrusted(input, node, facts) {
             let line = self.maintenance(input, spec, &resource, &why.to_string());
             let line = line.unwrap_or(Line::Blocked { resource, why });
             self.report.push(line);
@@ -621,7 +621,15 @@ pub fn stranger(input: &PlanInput<'_>, node: &NodeName) -> Option<String> {
     };
     let known = identity(node, spec, facts, &machines(input));
     let other = known.map(|why| why.map_or_else(|unknown| unknown, |blocked| blocked.to_string()));
-    other.or_else(|| fence_ahead(input, node, facts).map(|blocked| blocked.to_string()))
+    other.or_else(|| distrusted(input, node, facts).map(|blocked| blocked.to_string()))
+}
+
+/// Why tarsops' own files on a host cannot be used, if they cannot.
+fn distrusted(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Option<Blocked> {
+    let unsafe_folder = facts.unsafe_state.clone();
+    unsafe_folder
+        .map(|why| Blocked::UnsafeFolder { why })
+        .or_else(|| fence_ahead(input, node, facts))
 }
 
 /// A fence that is later than our clock and some minutes: every run of today would be older.
@@ -630,12 +638,12 @@ fn fence_ahead(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Opt
     if fence.is_by(input.now) {
         return None;
     }
-    let tars = input.desired.agent(node).map(|a| a.tars_path.as_str());
-    let install = tars.and_then(|path| path.strip_suffix("/tars"));
-    let install = install.unwrap_or(input.desired.install_path.as_str());
     Some(Blocked::FenceAhead {
         run: fence.clone(),
-        path: format!("{install}/.tarsops/fence"),
+        path: format!(
+            "{}/fence",
+            input.desired.state_folder_on(node, facts.is_root)
+        ),
     })
 }
 

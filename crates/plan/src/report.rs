@@ -141,6 +141,11 @@ pub enum Blocked {
         /// That run.
         run: RunId,
     },
+    /// Others can write on the way to the folder of tarsops' own files there.
+    UnsafeFolder {
+        /// Which part of the way, and who.
+        why: String,
+    },
     /// The newest run that the host has seen is from the future, so that it refuses those of today.
     FenceAhead {
         /// That run.
@@ -322,6 +327,9 @@ impl Blocked {
                 "move them away, or say `stop_servers: true` in the node's override".to_owned()
             }
             Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
+            Self::UnsafeFolder { .. } => {
+                "let only root, or only whom tarsops logs in as, write there".to_owned()
+            }
             Self::FenceAhead { path, .. } => {
                 format!("remove {path} there once no other run is under way")
             }
@@ -459,6 +467,7 @@ impl fmt::Display for Blocked {
                 write!(f, "it still runs {}", servers.join(", "))
             }
             Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
+            Self::UnsafeFolder { why } => write!(f, "{why}, so tarsops keeps nothing there"),
             Self::FenceAhead { run, .. } => {
                 let when = i64::try_from(run.sequence()).ok();
                 let when = when.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());

@@ -248,7 +248,7 @@ fn a_fence_from_the_future_blocks_its_own_host_alone() {
     let (resource, why) = blocked.unwrap();
     assert_eq!(resource.node(), Some(&world.node(2)));
     assert!(why.to_string().contains("from the future"), "{why}");
-    assert!(why.hint().contains(".tarsops/fence"), "{}", why.hint());
+    assert!(why.hint().contains("/var/lib/tarsops/"), "{}", why.hint());
     assert!(
         plan.steps
             .iter()

@@ -38,7 +38,7 @@ fn where_all_agree_nothing_is_found() {
 #[test]
 fn each_contradiction_has_its_name() {
     type Damage = fn(&mut World);
-    let cases: [(Name, Grade, Damage); 20] = [
+    let cases: [(Name, Grade, Damage); 21] = [
         (Name::ForeignDatabase, Grade::Blocked, |w| {
             *list(&mut rows(w).registries) = vec![registry("10.9.9.9:17890", "active", 1)];
         }),
@@ -113,6 +113,9 @@ fn each_contradiction_has_its_name() {
             w.inventory.resources.insert(id, Observed::Absent);
             let host = support::damage::host_of(w, &node).unwrap();
             host.ports = Observed::Present([19386].into());
+        }),
+        (Name::Impostor, Grade::Warning, |w| {
+            w.host(1).impostors.insert(77, "uid 65534".to_owned());
         }),
         (Name::DeadLocator, Grade::Drift, |w| {
             let text = &mut support::damage::agent_of(w, &"10.0.0.3".parse().unwrap())

@@ -145,6 +145,8 @@ impl<'a> State<'a> {
                 labels: None,
                 restarts: BTreeSet::new(),
                 ports: not_told(),
+                unsafe_state: None,
+                impostors: BTreeMap::new(),
                 digests_remembered: false,
             },
             present: None,
@@ -212,6 +214,13 @@ impl<'a> State<'a> {
                     }
                     _ => Observed::Unknown(decode_text(word(3)?)?),
                 };
+            }
+            "base" if word(1)? == "untrusted" => {
+                self.host.unsafe_state = Some(decode_text(word(2)?)?);
+            }
+            "impostor" => {
+                let (pid, uid) = (word(1)?.parse().ok()?, word(2)?.parse::<u32>().ok()?);
+                self.host.impostors.insert(pid, format!("uid {uid}"));
             }
             "fence" => self.host.fence = RunId::new(word(1)?).ok(),
             "current" => {

@@ -20,7 +20,7 @@ use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, NodeName, UserName};
+use tarsops_model::names::{AbsPath, ClusterName, NodeName, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
 use tarsops_transport::{Connect, Fault, FaultKind, Remote};
@@ -28,8 +28,10 @@ use tarsops_transport::{Connect, Fault, FaultKind, Remote};
 /// How to look.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder that holds `tars/` and `.tarsops/`.
+    /// Folder that holds `tars/`.
     pub install_path: AbsPath,
+    /// The cluster, whose own folder on a host is looked at.
+    pub cluster: ClusterName,
     /// User that the framework runs as.
     pub run_user: UserName,
     /// Whether digests are read anew rather than remembered.
@@ -104,6 +106,8 @@ pub async fn look(
     let script = probe_script(&Look {
         nonce: nonce.clone(),
         install_path: options.install_path.clone(),
+        cluster: options.cluster.clone(),
+        seconds: options.deadline.as_secs().max(1),
         run_user: options.run_user.clone(),
         rehash: options.rehash,
         servers: options.servers.clone(),

@@ -1,66 +1,30 @@
 # Looks at one host and prints one framed answer. It changes nothing but the remembered digests.
-# Sent on standard input of `sh -s`; variables P_* stand before it, quoted. Runs on dash, bash and
-# busybox. No path of a component's binary may stand on a command line here: the framework's
-# start.sh kills every process that has it among its arguments.
+# Sent on standard input of `sh -s`; variables P_* stand before it, quoted, P_TREE among them: the text
+# of tree.sh. Runs on dash, bash and busybox. No path of a component's binary may stand on a command line
+# here: the framework's start.sh kills every process that has it among its arguments.
+#
+# Whose rights: root reads below the framework's folder only where only root can put names; otherwise
+# that part of the look runs with the rights of the user who can. Processes count by whose they are.
 #
 # Answer: `tarsops-probe/1 <nonce>`, then lines `key word …`, last `end <number of lines>`.
 # Free text is base64 in one word, `-` where it is empty.
 
 say() { printf '%s\n' "$*"; P_LINES=$((P_LINES + 1)); }
-has() { command -v "$1" >/dev/null 2>&1; }
-
-# One line of base64 of standard input. P_WHOLE: whether base64 can do that by itself.
-enc() {
-  if [ "$P_WHOLE" = 1 ]; then base64 -w0
-  elif has base64; then base64 | tr -d '\n'
-  elif has openssl; then openssl base64 -A
-  else od -An -v -tx1 | tr -d ' \n' | sed 's/^/hex:/'
-  fi
+eval "$P_TREE"
+# What a process runs is read with the rights of its own user.
+hash_it() {
+  if [ "$S_UID" != 0 ] || [ "$O_UID" = 0 ]; then sha "$1"
+  else ( [ "$AS_UID" = "$O_UID" ] || AS_HOW=; AS_UID=$O_UID AS_GID=$O_UID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
+sha \"\$0\"" "$1" ); fi
 }
-text() { # text KEY FILE: content, mode and owner of a small file, or why not
-  if [ ! -e "$2" ] && [ ! -h "$2" ]; then
-    if [ -x "${2%/*}" ]; then say "$1 absent"; else say "$1 unknown no-access"; fi
-    return
-  fi
-  if [ ! -f "$2" ]; then say "$1 unknown not-a-file"; return; fi
-  if [ ! -r "$2" ]; then say "$1 unknown no-access"; return; fi
-  t_stat=$(stat -L -c '%a %U %s' "$2" 2>/dev/null) || t_stat=
-  set -- "$1" "$2" $t_stat
-  if [ $# -ne 5 ]; then say "$1 unknown no-stat"; return; fi
-  if [ "$5" -gt 1048576 ]; then say "$1 unknown too-large"; return; fi
-  t_body=$(enc <"$2")
-  say "$1 text $3 $4 ${t_body:--}"
-}
-hash_now() { # sha256 of a file, with the fastest tool there is
-  if has openssl; then h_d=$(openssl dgst -sha256 -r "$1" 2>/dev/null); printf '%s\n' "${h_d%% *}"
-  elif has sha256sum; then sha256sum "$1" 2>/dev/null | cut -d' ' -f1
-  elif has shasum; then shasum -a 256 "$1" 2>/dev/null | cut -d' ' -f1
-  elif has busybox; then busybox sha256sum "$1" 2>/dev/null | cut -d' ' -f1
-  fi
-}
-# Digest of a file, remembered under its identity. The same inode is read once per look.
-digest() { # digest FILE → $D
-  D=; d_key=$(stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
-  [ -n "$d_key" ] || return 1
-  d_file=$1
-  # Its words, joined by underscores.
-  set -f; d_ifs=$IFS; set -- $d_key; IFS=_; d_key="$*"; IFS=$d_ifs; set +f
-  set -- "$d_file"
-  case "$P_SEEN" in *"|$d_key="*) D=${P_SEEN##*"|$d_key="}; D=${D%%|*}; return 0 ;; esac
-  if [ "$P_REHASH" = 0 ] && [ -r "$P_MEMO" ]; then
-    while read -r d_k d_v; do
-      if [ "$d_k" = "$d_key" ]; then D=$d_v; P_REMEMBERED=1; fi
-    done <"$P_MEMO"
-  fi
-  if [ -z "$D" ]; then
-    D=$(hash_now "$1")
-    [ -n "$D" ] || return 1
-    P_FRESH="$P_FRESH$d_key $D
-"
-  fi
-  P_SEEN="$P_SEEN|$d_key=$D|"
-  P_KEEP="$P_KEEP$d_key $D
-"
+exe_digest() { # exe_digest PID: D, `-` where it cannot be had
+  digest "/proc/$1/exe" || { D=-; return; }
+  case "$D_NEWS" in
+    used) P_REMEMBERED=1 P_KEEP="$P_KEEP$D_KEY $D
+" ;;
+    fresh) P_FRESH=1 P_KEEP="$P_KEEP$D_KEY $D
+" ;;
+  esac
 }
 
 # Whether a process has another root than we, so far as that can be told: a container on this host may
@@ -77,28 +41,28 @@ owner() { # owner PID → $p_who, nothing where it is gone
 
 probe() {
   P_LINES=0 P_SEEN='' P_FRESH='' P_KEEP='' P_REMEMBERED=0
-  LC_ALL=C; export LC_ALL
-  PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   P_WHOLE=0; [ "$(printf x | base64 -w0 2>/dev/null)" != eA== ] || P_WHOLE=1
-  P_TARS=$P_INSTALL/tars P_BASE=$P_INSTALL/.tarsops
+  P_TARS=$P_INSTALL/tars
+  state_folder "$P_INSTALL" "$P_CLUSTER"
+  P_BASE=${S_OLD:-$B}
   P_MEMO=$P_BASE/digests
   say "tarsops-probe/1 $P_NONCE"
   say "clock $(date +%s)"
-  p_uid=$(id -u)
+  p_uid=$S_UID
   p_user=$(id -un 2>/dev/null || printf '%s\n' "$p_uid")
   p_root=0; [ "$p_uid" = 0 ] && p_root=1
-  p_known=0; id -u "$P_RUN_USER" >/dev/null 2>&1 && p_known=1
+  p_known=0; p_run_uid=$(id -u "$P_RUN_USER" 2>/dev/null) && p_known=1
   say "user $p_user $p_root"
-  say "hostname $(uname -n | enc)"
+  say "hostname $(uname -n | enc_all)"
   p_mid=${TARSOPS_MACHINE_ID:-/etc/machine-id}
   [ -r "$p_mid" ] || p_mid=/var/lib/dbus/machine-id
   if [ -r "$p_mid" ]; then read -r p_id <"$p_mid"; say "machine-id ${p_id:--}"; else say "machine-id -"; fi
   p_id=; [ -r /proc/sys/kernel/random/boot_id ] && read -r p_id </proc/sys/kernel/random/boot_id
   say "boot-id ${p_id:--}"
-  if has ip && p_out=$(ip -o addr show 2>/dev/null); then say "interfaces ip $(printf '%s\n' "$p_out" | enc)"
-  elif has ifconfig && p_out=$(ifconfig -a 2>/dev/null); then say "interfaces ifconfig $(printf '%s\n' "$p_out" | enc)"
-  elif has hostname && p_out=$(hostname -I 2>/dev/null); then say "interfaces hostname $(printf '%s\n' "$p_out" | enc)"
-  elif [ -r /proc/net/fib_trie ]; then say "interfaces fib $(grep -B1 'host LOCAL' /proc/net/fib_trie | enc)"
+  if has ip && p_out=$(ip -o addr show 2>/dev/null); then say "interfaces ip $(printf '%s\n' "$p_out" | enc_all)"
+  elif has ifconfig && p_out=$(ifconfig -a 2>/dev/null); then say "interfaces ifconfig $(printf '%s\n' "$p_out" | enc_all)"
+  elif has hostname && p_out=$(hostname -I 2>/dev/null); then say "interfaces hostname $(printf '%s\n' "$p_out" | enc_all)"
+  elif [ -r /proc/net/fib_trie ]; then say "interfaces fib $(grep -B1 'host LOCAL' /proc/net/fib_trie | enc_all)"
   else say "interfaces none -"
   fi
   for p_t in crontab flock setsid sudo su runuser useradd ss pgrep sha256sum openssl base64 stat find sync; do
@@ -108,10 +72,14 @@ probe() {
   say "run-user $p_known"
   p_dir=$P_INSTALL
   while [ ! -d "$p_dir" ] && [ -n "$p_dir" ]; do p_dir=${p_dir%/*}; done
-  p_free=$(df -Pk "${p_dir:-/}" 2>/dev/null | sed -n '2p' | { read -r _ _ _ p_a _; printf '%s' "${p_a:--}"; })
+  p_own=$P_BASE
+  while [ ! -d "$p_own" ] && [ -n "$p_own" ]; do p_own=${p_own%/*}; done
+  # Of the framework's disk and the one with our own files the fuller one counts.
+  p_free=$(df -Pk "${p_dir:-/}" "${p_own:-/}" 2>/dev/null | { p_min=-; read -r _
+    while read -r _ _ _ p_a _; do if [ "$p_min" = - ] || [ "$p_a" -lt "$p_min" ]; then p_min=$p_a; fi; done; printf '%s' "$p_min"; })
   say "disk ${p_free:--}"
   # -w asks access(2), which tells a read-only file system too.
-  if [ -w "${p_dir:-/}" ]; then say "writable 1"; else say "writable 0"; fi
+  if [ -w "${p_dir:-/}" ] && [ -w "${p_own:-/}" ]; then say "writable 1"; else say "writable 0"; fi
 
   if ! has crontab; then say "crontab unknown no-crontab-program -"
   else
@@ -124,18 +92,20 @@ probe() {
     p_rc=${p_cron##*x}; p_cron=${p_cron%x*}
     if [ "$p_rc" = 0 ]; then
       # Read again without the warnings of standard error, so that the text is exact.
-      if [ "$p_user" = "$P_RUN_USER" ]; then p_b=$(crontab -l 2>/dev/null | enc); else p_b=$(crontab -u "$P_RUN_USER" -l 2>/dev/null | enc); fi
+      if [ "$p_user" = "$P_RUN_USER" ]; then p_b=$(crontab -l 2>/dev/null | enc_all); else p_b=$(crontab -u "$P_RUN_USER" -l 2>/dev/null | enc_all); fi
       say "crontab text ${p_b:--}"
     else
       case "$p_cron" in
         *[Nn]'o crontab'* | *"can't open"*'No such file'*) say "crontab absent" ;;
-        *) say "crontab unknown error $(printf '%s' "$p_cron" | tail -n 1 | enc)" ;;
+        *) say "crontab unknown error $(printf '%s' "$p_cron" | tail -n 1 | enc_all)" ;;
       esac
     fi
   fi
 
   # What tarsops left here.
-  if [ -d "$P_BASE" ]; then
+  # What others could have written there is not read.
+  if [ -d "$P_BASE" ] && ! trusted "$P_BASE"; then p_own=$P_BASE; P_BASE= P_MEMO=; say "base untrusted $(printf '%s\n' "$UNSAFE, on the way to $p_own" | enc_all)"
+  elif [ -d "$P_BASE" ]; then
     if [ -r "$P_BASE" ] && [ -x "$P_BASE" ]; then
       say "base 1"
       [ -r "$P_BASE/fence" ] && read -r p_f <"$P_BASE/fence" && say "fence $p_f"
@@ -145,10 +115,10 @@ probe() {
         if has flock && ! flock -n "$P_BASE/lock" true 2>/dev/null; then p_alive=1; fi
         say "current $p_r $p_s $p_alive"
       fi
-      if [ -r "$P_BASE/lease" ]; then say "lease $(date +%s) $(enc <"$P_BASE/lease")"; fi
-      [ -r "$P_BASE/labels" ] && say "labels $(enc <"$P_BASE/labels")"
+      if [ -r "$P_BASE/lease" ]; then say "lease $(date +%s) $(enc_all <"$P_BASE/lease")"; fi
+      [ -r "$P_BASE/labels" ] && say "labels $(enc_all <"$P_BASE/labels")"
       for p_f in "$P_BASE"/restart.*; do
-        [ -f "$p_f" ] && say "restart $(printf '%s' "${p_f##*/restart.}" | enc)"
+        [ -f "$p_f" ] && say "restart $(printf '%s' "${p_f##*/restart.}" | enc_all)"
       done
       for p_f in "$P_BASE"/stage/*; do
         case "${p_f##*/}" in *[!0-9a-f]*) ;; *) [ -f "$p_f" ] && say "staged ${p_f##*/}" ;; esac
@@ -158,54 +128,45 @@ probe() {
   else say "base 0"
   fi
 
-  # Which components are installed so that they can be started.
-  if [ -d "$P_TARS" ] && [ ! -x "$P_TARS" ]; then say "installed unknown -"
-  else
-    p_there=$(for p_f in "$P_TARS"/*/util/start.sh; do
-      [ -f "$p_f" ] || continue
-      p_f=${p_f%/util/start.sh}; printf '%s\n' "${p_f##*/}"
-    done | enc)
-    say "installed list ${p_there:--}"
+  # Files below the framework's folder.
+  P_MEMO_TEXT=
+  [ -z "$P_MEMO" ] || [ ! -r "$P_MEMO" ] || P_MEMO_TEXT="
+$(head -c 65536 "$P_MEMO")
+"
+  P_KNOWN=$p_known
+  p_uids="0 $p_uid $p_run_uid"
+  if [ -d "$P_INSTALL" ] && cd "$P_INSTALL" 2>/dev/null; then
+    set -- tars
+    for p_c in tarsnode $P_SERVERS; do set -- "$@" "tars/$p_c" "tars/$p_c/bin"; done
+    tree_rights "$P_INSTALL" "$P_RUN_USER" "$@" tars/tarsnode/conf tars/tarsnode/util tars/tarsnode/data
+    p_uids="$p_uids $r_owner"
+    # Where anybody can write, the rights of nobody in particular are enough to read.
+    [ -z "$AS_WHY" ] || AS_UID=65534 AS_GID=65534
+    if [ -z "$AS_UID" ]; then p_below=$(look_below)
+    else
+      export P_INSTALL P_RUN_USER P_KNOWN P_SERVERS P_REHASH P_MEMO_TEXT
+      p_below=$(as_user "$P_SECONDS" sh -c "$P_PRELUDE
+$P_TREE
+look_below" | head -c 8388608)
+    fi
+  else p_below=$(cd / && look_below)
   fi
-
-  # The component's folder.
-  if [ ! -e "$P_TARS/tarsnode" ]; then
-    p_up=$P_TARS; while [ ! -e "$p_up" ] && [ -n "$p_up" ]; do p_up=${p_up%/*}; done
-    if [ -d "${p_up:-/}" ] && [ -x "${p_up:-/}" ]; then say "agent absent"; else say "agent unknown"; fi
-  elif ! cd "$P_TARS/tarsnode" 2>/dev/null; then say "agent unknown"
-  else
-    say "agent present"
-    p_o=$(stat -c '%U %a' . 2>/dev/null); say "folder ${p_o:-- -}"
-    if [ $p_known = 1 ] && has find; then
-      ( cd .. && find . -maxdepth 0 ! -user "$P_RUN_USER"
-        cd tarsnode && find . bin conf util data -maxdepth 1 ! -user "$P_RUN_USER" 2>/dev/null | sed 's|^\./||' | sort -u | sed 's|^|tarsnode/|' ) 2>/dev/null |
-        sort -u | head -n 20 | enc | { IFS= read -r p_l || :; printf 'strangers %s\n' "${p_l:--}"; }
-      P_LINES=$((P_LINES + 1))
-    else say "strangers unknown"
-    fi
-    if [ -f bin/tarsnode ]; then
-      p_o=$(stat -L -c '%s %a %U' bin/tarsnode 2>/dev/null)
-      if [ -r bin/tarsnode ] && digest bin/tarsnode; then say "binary file $D $p_o"; else say "binary unknown no-access"; fi
-    elif [ -x . ] && { [ ! -e bin ] || [ -x bin ]; }; then say "binary absent"
-    else say "binary unknown no-access"
-    fi
-    text conf conf/tars.tarsnode.config.conf
-    for p_f in start.sh stop.sh execute.sh monitor.sh; do text "util $p_f" "util/$p_f"; done
-    if [ -f data/tars.tarsnode/conf/tars.tarsnode.config.conf ]; then say "generated 1"; else say "generated 0"; fi
-  fi
-
-  # The files of the other components that were asked for.
-  for p_c in $P_SERVERS; do
-    if [ ! -e "$P_TARS/$p_c" ]; then
-      if [ -x "$P_TARS" ] || [ ! -e "$P_TARS" ]; then say "server $p_c absent"; else say "server $p_c unknown"; fi
-    elif [ -f "$P_TARS/$p_c/bin/$p_c" ]; then
-      cd "$P_TARS/$p_c" 2>/dev/null || { say "server $p_c unknown"; continue; }
-      p_o=$(stat -L -c '%s %a %U' "bin/$p_c" 2>/dev/null)
-      if [ -r "bin/$p_c" ] && digest "bin/$p_c"; then say "server $p_c file $D $p_o"; else say "server $p_c unknown"; fi
-    elif [ -x "$P_TARS/$p_c" ] && { [ ! -e "$P_TARS/$p_c/bin" ] || [ -x "$P_TARS/$p_c/bin" ]; }; then say "server $p_c none"
-    else say "server $p_c unknown"
-    fi
-  done
+  p_whole=0 p_touched=0
+  while IFS= read -r p_line; do
+    # Only what such a look can say is passed on: who gave the rights could write anything here.
+    case "$p_line" in
+      'installed '* | 'agent '* | 'folder '* | 'strangers '* | 'binary '* | 'conf '* | 'util '* | 'generated '* | 'server '*) say "$p_line" ;;
+      'used '*) P_REMEMBERED=1; p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line
+"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" ;;
+      'fresh '*) p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line
+"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" P_FRESH=1 ;;
+      touched) p_touched=1 ;;
+      tree-end) p_whole=1 ;;
+    esac
+  done <<P_END
+$p_below
+P_END
+  if [ $p_whole = 0 ]; then say "agent unknown"; say "installed unknown -"; fi
 
   # Processes. The patterns go in on standard input, never as arguments.
   if [ -r /proc/self/cmdline ]; then
@@ -220,9 +181,11 @@ probe() {
     p_asked=
     for p_p in $p_pids $(printf '%s\n' "$p_own" | sed 's|/.*||'); do p_asked="$p_asked /proc/$p_p/root/ /proc/$p_p"; done
     p_stats=; [ -z "$p_asked" ] || p_stats=$(stat -L -c '%n %d:%i %U' $p_asked 2>/dev/null)
+    UIDS=$p_uids
     for p_p in $p_pids; do
       [ "$p_p" = "$$" ] && continue
-      p_cmd=$(enc <"/proc/$p_p/cmdline" 2>/dev/null)
+      ours "$p_p" || { [ -z "$O_OTHER" ] || say "impostor $p_p $O_OTHER"; continue; }
+      p_cmd=$(enc_all <"/proc/$p_p/cmdline" 2>/dev/null)
       [ -n "$p_cmd" ] || continue
       foreign "$p_p" && continue
       owner "$p_p"
@@ -230,34 +193,35 @@ probe() {
       D=-
       case "$p_exe" in
         "$P_TARS/tarsnode/data/"*) ;;
-        "$P_TARS/tarsnode/"*) digest "/proc/$p_p/exe" || D=- ;;
+        "$P_TARS/tarsnode/"*) exe_digest "$p_p" ;;
       esac
-      p_exe=${p_exe:+$(printf '%s\n' "$p_exe" | enc)}
+      p_exe=${p_exe:+$(printf '%s\n' "$p_exe" | enc_all)}
       say "process $p_p ${p_who:-?} ${D:--} ${p_exe:--} $p_cmd"
     done
     # Executables of the framework's components that run, from this root only.
     p_exes=$(printf '%s\n' "$p_own" |
       while read -r p_e _ p_path; do
-        [ -n "$p_e" ] || continue
+        [ -n "$p_e" ] && ours "${p_e%/exe}" || continue
         foreign "${p_e%/exe}" || printf '%s\n' "$p_path"
-      done | sort -u | enc)
+      done | sort -u | enc_all)
     say "exes $p_root ${p_exes:--}"
     for p_c in $P_SERVERS; do
       case "$p_own" in *"-> $P_TARS/$p_c/bin/$p_c"*) ;; *) continue ;; esac
       for p_p in $(printf '%s\n' "$p_own" | grep -F -e "-> $P_TARS/$p_c/bin/$p_c" | sed 's|/exe .*||'); do
         p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null)
         [ "${p_exe% (deleted)}" = "$P_TARS/$p_c/bin/$p_c" ] || continue
+        ours "$p_p" || continue
         foreign "$p_p" && continue
         owner "$p_p"
-        digest "/proc/$p_p/exe" || D=-
-        say "server-process $p_c $p_p ${p_who:-?} ${D:--} $(printf '%s' "$p_exe" | enc)"
+        exe_digest "$p_p"
+        say "server-process $p_c $p_p ${p_who:-?} ${D:--} $(printf '%s' "$p_exe" | enc_all)"
       done
     done
     if [ $p_root = 1 ] || [ -d /proc/1 ]; then say "processes all"; else say "processes some"; fi
   else say "processes none"
   fi
   if [ -r /proc/net/tcp ]; then
-    say "listen $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A 0' | sed 's/^ *[0-9]*: //; s/ .*//' | sort -u | enc)"
+    say "listen $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep ' 0A 0' | sed 's/^ *[0-9]*: //; s/ .*//' | sort -u | enc_all)"
   else say "listen -"
   fi
 
@@ -266,9 +230,8 @@ probe() {
   # could change again without its times changing, so it is not remembered.
   if [ -n "$P_FRESH" ] && [ -d "$P_BASE" ] && [ -w "$P_BASE" ]; then
     p_tmp=$P_BASE/digests.$$
-    if printf '%s' "$P_KEEP" >"$p_tmp" 2>/dev/null; then
-      p_new=$(find "$P_TARS"/*/bin -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || p_new=x
-      if [ -z "$p_new" ]; then mv -f "$p_tmp" "$P_MEMO" 2>/dev/null || rm -f "$p_tmp"; else rm -f "$p_tmp"; fi
+    if ( umask 077; printf '%s' "$P_KEEP" >"$p_tmp" ) 2>/dev/null; then
+      if [ $p_touched = 0 ]; then mv -f "$p_tmp" "$P_MEMO" 2>/dev/null || rm -f "$p_tmp"; else rm -f "$p_tmp"; fi
     else rm -f "$p_tmp" 2>/dev/null
     fi
   fi

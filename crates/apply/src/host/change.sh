@@ -1,10 +1,11 @@
 # Changes one component on this host, from the old state to the new one or back, by itself.
-# Lies in .tarsops/runs/<run>/<step>/change.sh beside the data it works on and runs detached from
+# Lies in <our folder>/runs/<run>/<step>/change.sh beside the data it works on and runs detached from
 # whoever started it. `change.sh act` begins; `change.sh recover` ends what a dead `act` left.
 #
 #   env       T_* variables, quoted          files    what to replace (see below)
 #   stage/    payloads by sha256             before/  what was there, by line number of `files`
 #   phase     how far it came                verdict  word, then one line for people
+#   tree.sh   what is done below the framework's folder, behind what all scripts share
 #
 # A line of `files`: mode before after path, where before and after are sha256 or `absent` and the
 # path is relative to the framework's folder. What must stay true: `phase` says `acting` and is on
@@ -13,23 +14,33 @@
 # off anywhere and done again. No path of a binary stands on a command line (start.sh would kill
 # us): all work is relative.
 #
+# Whose rights: what lies below the framework's folder may belong to a user who is less than we are, and
+# who may put links or other files there at any moment. Root works there only where every folder on the
+# way is its own; otherwise tree.sh does the work with that user's rights (see `tree`).
+#
 # Who ends it if it dies: from before `current` is there until after it is gone a guard line in the
 # crontab calls `recover` each minute. A verdict comes before that tidying, so a verdict may be read
 # a moment before the lock is free, and `recover` of a change with a verdict only tidies.
 
 set -u
-LC_ALL=C; export LC_ALL
-PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 S_DIR=${0%/*}
+TREE_SOURCED=1
+. "$S_DIR/tree.sh"
 . "$S_DIR/env"
-B=$T_INSTALL/.tarsops
+B=${S_DIR%/runs/*}
 NL='
 '
+# The install path: root makes it only where nobody else could be meant by it.
+if [ ! -d "$T_TARS_PARENT" ]; then
+  S_UID=$(id -u)
+  if [ "$S_UID" != 0 ] || trusted "$T_TARS_PARENT"; then mkdir -p "$T_TARS_PARENT" 2>/dev/null
+  else AS_UID=$UNSAFE_UID AS_GID=$UNSAFE_UID; as_user 60 mkdir -p "$T_TARS_PARENT" 2>/dev/null
+  fi
+fi
 cd "$T_TARS_PARENT" || exit 1
 
 note() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*"; }
-has() { command -v "$1" >/dev/null 2>&1; }
 nap() { sleep "${1:-0.2}" 2>/dev/null || sleep 1; }
 clock() { # NOW: hundredths of a second since boot, which nobody can set
   read -r c_up c_rest </proc/uptime
@@ -39,8 +50,6 @@ line_of() { # line_of FILE: its first line in LINE, nothing where there is none
   LINE=; [ -r "$1" ] || return 0
   read -r LINE <"$1" || :
 }
-# Puts files, or the entries of a folder, on disk; an old sync(1) takes no names and syncs it all.
-flush() { sync "$@" 2>/dev/null || sync; }
 put_word() { # put_word FILE TEXT: replaces a small file in one step, on disk afterwards
   for p_try in 1 2 3; do
     { printf '%s\n' "$2" >"$1.new"; } 2>/dev/null && flush "$1.new" && mv -f "$1.new" "$1" && flush "${1%/*}" && return 0
@@ -48,15 +57,6 @@ put_word() { # put_word FILE TEXT: replaces a small file in one step, on disk af
   done
   return 1
 }
-sha() { # with the fastest tool there is; one that is there and does not work is passed over
-  if has openssl && s_d=$(openssl dgst -sha256 -r <"$1" 2>/dev/null); then echo "${s_d%% *}"
-  elif has sha256sum; then sha256sum <"$1" | cut -d' ' -f1
-  elif has busybox; then busybox sha256sum <"$1" | cut -d' ' -f1
-  else shasum -a 256 <"$1" | cut -d' ' -f1
-  fi
-}
-sha_or_absent() { if [ -f "$1" ]; then sha "$1"; elif [ -e "$1" ] || [ -h "$1" ]; then echo not-a-file; else echo absent; fi; }
-
 # ---- crontab -------------------------------------------------------------------------------
 # The guard stands first: settings further down (SHELL=, PATH=) are not for it.
 GUARD="* * * * * sh $B/guard.sh >/dev/null 2>&1 # tarsops-guard"
@@ -79,7 +79,8 @@ cron_get() { # cron_get own|user: C_TEXT; status 1 where there is none, 2 where 
 cron_said() { WHY="$1: $(cat "$S_DIR/cron.err" 2>/dev/null)"; }
 # The text on standard output, without any guard or without ours.
 cron_bare() { printf '%s' "$C_TEXT" | sed '/# tarsops-guard$/d'; }
-cron_less() { printf '%s' "$C_TEXT" | sed "\\| $B/guard\\.sh .*# tarsops-guard\$|d"; }
+# The guard of an earlier version lay below the install path.
+cron_less() { printf '%s' "$C_TEXT" | sed "\\| $B/guard\\.sh .*# tarsops-guard\$|d; \\| $T_INSTALL/\.tarsops/guard\\.sh .*# tarsops-guard\$|d"; }
 cron_keep() { # cron_keep FILE: the run user's crontab without guards; 1 for none, 2 for not known
   cron_get user || return $?
   cron_bare >"$1" || return 2
@@ -113,7 +114,7 @@ guard_off() {
   GUARDED=0
   cron_get own && g_there=0 || g_there=$?
   [ $g_there != 2 ] || return 1
-  case "$C_TEXT" in *" $B/guard.sh "*) ;; *) return 0 ;; esac
+  case "$C_TEXT" in *" $B/guard.sh "* | *" $T_INSTALL/.tarsops/guard.sh "*) ;; *) return 0 ;; esac
   cron_less >"$S_DIR/cron.put" || return 1
   # An empty crontab, rather than none, where there was one.
   if [ -s "$S_DIR/cron.put" ] || { [ "$K_CRON" = 1 ] && [ "$SAME_CRON/$OUTCOME/$T_CRON_AFTER" != 1/new/absent ]; }
@@ -134,32 +135,46 @@ born() { # pid and time of birth, which no later process has
 }
 # It is looked many times while a process ends and another one starts, and a look must be quicker than
 # a monitor: each program that is started for it counts.
-pids() { # PIDS: processes of the component, P_ARGS: the last one's words. The pattern goes in on standard input.
-  PIDS= P_ARGS= p_seen=' '
+pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P_UID its user
+  PIDS= P_ARGS= P_UID= p_seen=' '
   for p_line in $(
-    printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
     ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/"
+    # Only root sees what others run.
+    [ $ROOT = 1 ] || printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
   ); do
     # Of a line of ls the word with the link counts.
     case "$p_line" in /proc/[0-9]*/cmdline | /proc/[0-9]*/exe) ;; *) continue ;; esac
     p=${p_line#/proc/}; p=${p%%/*}
     case "$p_seen" in *" $p "*) continue ;; esac
     p_seen="$p_seen$p "
-    [ "$p" != "$$" ] || continue
+    [ "$p" != "$$" ] && ours "$p" || continue
+    p_uid=$O_UID
     p_args=$({ tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null)
     # `--monitor` and the version flags are questions, not the service.
     case "$p_args$NL" in *"$NL"--monitor"$NL"* | *"$NL"--version"$NL"* | *"$NL"--nodeversion"$NL"* | *"$NL"--tarsversion"$NL"*) continue ;; esac
     p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
-    case "${p_args%%"$NL"*}|${p_exe% (deleted)}" in
-      "$T_BIN|"* | *"|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args ;;
+    case "${p_exe% (deleted)}|$ROOT/$p_uid|${p_args%%"$NL"*}" in
+      # Without root's rights root's word is taken for what root runs.
+      "$T_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
     esac
+  done
+}
+# A signal is sent with the rights of the process's own user: by then the number may be another's.
+signal() { # signal SIGNAL PID…
+  k_name=$1; shift
+  for k_p in "$@"; do
+    ours "$k_p" || continue
+    if [ "$ROOT/$O_UID" = "1/$O_UID" ] && [ "$O_UID" != 0 ]; then
+      ( use "$O_UID" "$O_UID"; as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null )
+    else kill "-$k_name" "$k_p" 2>/dev/null
+    fi
   done
 }
 # Servers that it runs, told by the data folder on their command lines.
 server_pids() {
   PIDS=
   for p in $(printf '%s\n' "$T_TARS/$T_COMP/data/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null | sed 's|^/proc/||; s|/.*||'); do
-    [ "$p" != "$$" ] && same_root "$p" && PIDS="$PIDS $p"
+    [ "$p" != "$$" ] && ours "$p" && same_root "$p" && PIDS="$PIDS $p"
   done
 }
 stop_all() { stop pids; }
@@ -168,8 +183,8 @@ stop() { # stop pids|server_pids: asks each once to end, then ends it
   while "$1"; [ -n "$PIDS" ]; do
     clock
     if [ $NOW -gt $((w_end + 1000)) ]; then return 1
-    elif [ $NOW -gt $w_end ]; then kill -9 $PIDS 2>/dev/null
-    elif [ "$PIDS" != "$w_told" ]; then kill $PIDS 2>/dev/null; w_told=$PIDS
+    elif [ $NOW -gt $w_end ]; then signal KILL $PIDS
+    elif [ "$PIDS" != "$w_told" ]; then signal TERM $PIDS; w_told=$PIDS
     fi
     nap $w_nap; w_nap=0.1
   done
@@ -192,11 +207,15 @@ start_it() {
   note "start $T_COMP as $T_USER"
   # In the background, as a start script that never returns must not keep us; it inherits neither
   # the lock nor our locale, and no signal that we ignore.
+  # Where the run user is less than we are, it is the run user who opens the file for the errors: what
+  # is started keeps that open.
   ( unset LC_ALL
-    if [ $ROOT = 0 ] || [ "$T_USER" = root ]; then exec sh "$T_TARS/$T_COMP/util/start.sh"
-    elif has runuser; then exec runuser -u "$T_USER" -- sh "$T_TARS/$T_COMP/util/start.sh"
-    else exec su -s /bin/sh -c "exec sh '$T_TARS/$T_COMP/util/start.sh'" "$T_USER"
-    fi ) </dev/null >/dev/null 2>"$S_DIR/start.err" 9>&- &
+    set -- sh "$T_TARS/$T_COMP/util/start.sh"
+    if [ $ROOT = 0 ] || [ "$T_UID" = 0 ]; then exec "$@" 2>"$S_DIR/start.err"; fi
+    set -- sh -c 'exec 2>"$0" || exec 2>/dev/null; exec "$@"' "$START_ERR" "$@"
+    if has runuser; then exec runuser -u "$T_USER" -- "$@"
+    else exec su -s /bin/sh "$T_USER" -c 'exec "$@"' sh "$@"
+    fi ) </dev/null >/dev/null 2>/dev/null 9>&- &
   s_pid=$!
   clock; s_end=$((NOW + 2000))
   while { read -r s_line <"/proc/$s_pid/stat"; } 2>/dev/null; do
@@ -236,8 +255,7 @@ unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID,
     h_n=
     case "$NL$P_ARGS" in *"$NL--nodeid="*) h_n=${P_ARGS##*"$NL--nodeid="}; h_n=${h_n%%"$NL"*} ;; esac
     [ "$h_n" = "$1" ] || { WHY="$T_COMP runs with nodeid ${h_n:-none}, not $1"; return 0; }
-    h_u=$(stat -c %U "/proc/$H_PID" 2>/dev/null)
-    [ "$h_u" = "$T_USER" ] || { WHY="$T_COMP runs as $h_u, not $T_USER"; return 0; }
+    [ "$P_UID" = "$T_UID" ] || { WHY="$T_COMP runs as $(id -un "$P_UID" 2>/dev/null || echo "uid $P_UID"), not $T_USER"; return 0; }
   fi
   listens || { WHY="$T_COMP (pid $H_PID) does not listen on its port"; return 0; }
   return 1
@@ -258,7 +276,7 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
     fi
     if [ "$NOW" -ge $h_end ]; then
       note "not healthy: $WHY"
-      tail -n 3 "$S_DIR/start.err" 2>/dev/null
+      start_errors 3
       return 1
     fi
     nap $h_nap
@@ -266,28 +284,126 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 }
 
 # ---- files ---------------------------------------------------------------------------------
-into_place() { # into_place PATH: what lies beside it becomes it
-  flush "tars/$1.tarsops-new" && mv -f "tars/$1.tarsops-new" "tars/$1"
+# Whose rights are enough: P_* in the framework's folder itself, C_* below the component's folder; empty
+# where they are ours. UIDS are the users whose processes count.
+rights() {
+  T_UID=$(id -u "$T_USER" 2>/dev/null) || T_UID=
+  tree_rights "$T_TARS_PARENT" "$T_USER" tars
+  P_UID_=$AS_UID P_GID=$AS_GID RIGHTS_WHY=$AS_WHY r_first=$r_owner
+  tree_rights "$T_TARS_PARENT" "$T_USER" tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util" "tars/$T_COMP/data" tars/app_log
+  C_UID=$AS_UID C_GID=$AS_GID RIGHTS_WHY=${AS_WHY:-$RIGHTS_WHY}
+  [ -z "$C_UID" ] || RIGHTS_WHY=
+  UIDS="0 $S_UID $T_UID $r_first $r_owner"
+  # Files that root writes where nobody else can belong to the run user.
+  OWNER=; [ $ROOT = 0 ] || [ -n "$C_UID" ] || [ -z "$T_UID" ] || OWNER=$T_USER:
+  START_ERR=tars/$T_COMP/.tarsops-start.err
+  [ $ROOT = 1 ] && [ "$T_UID" != 0 ] || START_ERR=$S_DIR/start.err
 }
-make_folder() { mkdir -p "$1" && { [ $ROOT = 0 ] || chown "$T_USER:" "$1"; }; }
-place() { # place SOURCE MODE PATH: a copy of SOURCE under PATH, whole or not at all
-  case "$3" in */*) [ -d "tars/${3%/*}" ] || make_folder "tars/${3%/*}" || return 1 ;; esac
-  rm -f "tars/$3.tarsops-new" && cp "$1" "tars/$3.tarsops-new" && chmod "$2" "tars/$3.tarsops-new" &&
-    { [ $ROOT = 0 ] || chown "$T_USER:" "tars/$3.tarsops-new"; } && into_place "$3" && return 0
-  rm -f "tars/$3.tarsops-new"
-  return 1
+use() { [ "$AS_UID" = "$1" ] || AS_HOW=; AS_UID=$1 AS_GID=$2; }
+tree() { # tree OPERATION WORD…, of tree.sh: below the component's folder
+  if [ -z "$C_UID" ]; then tree_"$@"; else use "$C_UID" "$C_GID"; as_user 600 sh -s "$@" <"$S_DIR/tree.sh"; fi
 }
-own_all() {
-  [ $ROOT = 1 ] || return 0
-  chown "$T_USER:" tars && chown -R "$T_USER:" "tars/$T_COMP" || return 1
-  [ ! -d tars/app_log ] || chown -R "$T_USER:" tars/app_log
+beside() { # beside OPERATION WORD…: in the framework's folder
+  if [ -z "$P_UID_" ]; then tree_"$@"; else use "$P_UID_" "$P_GID"; as_user 600 sh -s "$@" <"$S_DIR/tree.sh"; fi
 }
-give_back() { # give_back LIST: owners as they were; names that are gone are nobody's loss
-  [ $ROOT = 1 ] || return 0
-  g_bad=0
-  while read -r g_who g_path; do
-    [ ! -e "$g_path" ] && [ ! -h "$g_path" ] || chown -h "$g_who" "$g_path" || g_bad=1
-  done <"$1"
+start_errors() { if [ "$START_ERR" = "$S_DIR/start.err" ]; then tail -n "$1" "$START_ERR" 2>/dev/null; else tree tail "$1" "$START_ERR" | head -c 2000; fi; }
+# A folder whose content another user can change is emptied with that user's rights; root takes only the
+# empty folder out of its own.
+wipe() { # wipe FOLDER
+  [ -e "$1" ] || [ -h "$1" ] || return 0
+  tree wipe "$1" || return 1
+  [ ! -e "$1" ] || { [ -z "$P_UID_" ] && rmdir "$1"; }
+}
+
+# ---- owners --------------------------------------------------------------------------------
+# Root changes owners only below folders that are all its own at that moment. So it takes the folders
+# first, from the outside in, then changes owners, and then gives the folders to whom they are for, from
+# the inside out. No name is written down: what is to be known again is known by its inode.
+tops() { # TOPS: the folders that are meant, as words
+  TOPS="tars/$T_COMP"; [ ! -d tars/app_log ] || [ -h tars/app_log ] || TOPS="$TOPS tars/app_log"
+}
+freeze() { # freeze RECORD
+  # An install path that is not root's is taken as well, if nobody can put another in its place.
+  F_PARENT=
+  if ! trusted "$T_TARS_PARENT"; then
+    WHY="$UNSAFE: owners below it cannot be changed safely"
+    trusted "${T_TARS_PARENT%/*}" && [ ! -h "$T_TARS_PARENT" ] || return 1
+    F_PARENT=. WHY=
+  fi
+  F_RECORD=$1; export F_RECORD
+  [ -e "$1" ] || : >"$1" || return 1
+  rm -f "$1.failed"
+  tops
+  for f_top in $F_PARENT tars $TOPS; do
+    [ ! -h "$f_top" ] || { WHY="$f_top is a symbolic link"; return 1; }
+    case "$f_top" in . | tars) f_deep="-maxdepth 0" ;; *) f_deep= ;; esac
+    find "$f_top" $f_deep -xdev -type d -exec sh -c '
+      for d; do
+        s=$(stat -c "%i %u:%g %a" "$d") && { grep -q "^${s%% *} " "$F_RECORD" || printf "%s\n" "$s" >>"$F_RECORD"; } && chown -h 0 "$d" || : >"$F_RECORD.failed"
+        case "${s##* }" in *[2367]? | *[2367]) chmod go-w "$d" || : >"$F_RECORD.failed" ;; esac
+      done' sh {} \;
+  done
+  flush "$1"
+  [ ! -e "$1.failed" ] || { WHY="could not take the folders of $T_COMP for the change of owners"; return 1; }
+}
+thaw() { # thaw RECORD [OWNER]: to those who had them, or to OWNER; what was made meanwhile to the run user
+  F_RECORD=$1 F_OWNER=${2:-} F_NEW=$T_USER:; export F_RECORD F_OWNER F_NEW
+  rm -f "$1.failed"
+  tops
+  for f_top in $TOPS tars $F_PARENT; do
+    case "$f_top" in . | tars) f_deep="-maxdepth 0" ;; *) f_deep= ;; esac
+    [ "$f_top" != . ] || F_OWNER=
+    find "$f_top" $f_deep -xdev -depth -type d -exec sh -c '
+      for d; do
+        i=$(stat -c "%i %a" "$d") || continue
+        s=$(grep "^${i% *} " "$F_RECORD") || s=
+        o=${s#* }; o=${o% *}; [ -n "$s" ] || o=$F_NEW
+        [ -z "$F_OWNER" ] || o=$F_OWNER
+        [ -z "$s" ] || [ "${s##* }" = "${i#* }" ] || chmod "${s##* }" "$d" || : >"$F_RECORD.failed"
+        chown -h "$o" "$d" || : >"$F_RECORD.failed"
+      done' sh {} \;
+  done
+  [ ! -e "$1.failed" ] || { WHY="could not give the folders of $T_COMP back"; return 1; }
+}
+record_owners() { # what is in no folder's record: other files, by inode, and the files of this change by name
+  o_uid=$(id -u "$T_USER") && o_gid=$(id -g "$T_USER") || return 1
+  find $TOPS -xdev ! -type d \( ! -user "$o_uid" -o ! -group "$o_gid" \) -exec stat -c '%i %u:%g' {} + >"$S_DIR/before/inodes" || return 1
+  : >"$S_DIR/before/named" || return 1
+  while read -r f_mode f_before f_after f_path; do
+    [ "$f_before" = absent ] || [ -h "tars/$f_path" ] || printf '%s %s\n' "$(stat -c '%u:%g' "tars/$f_path")" "$f_path" >>"$S_DIR/before/named" || return 1
+  done <"$S_DIR/files"
+  flush "$S_DIR/before/inodes" "$S_DIR/before/named"
+}
+own_all() { # everything of the component belongs to the run user
+  [ $ROOT = 1 ] && [ -d "tars/$T_COMP" ] || return 0
+  tops
+  if [ -z "$( { find tars -maxdepth 0 ! -user "$T_UID"; find $TOPS -xdev \( ! -user "$T_UID" -o ! -group "$(id -g "$T_USER")" \); } 2>&1 | head -c 1)" ]; then
+    : >"$S_DIR/before/folders"; return
+  fi
+  freeze "$S_DIR/before/folders" && record_owners || return 1
+  # A file with another name elsewhere is more than a file of the component.
+  find $TOPS -xdev ! -type d \( ! -user "$o_uid" -o ! -group "$o_gid" \) \( -type l -o -links 1 \) -exec chown -h "$T_USER:" {} + || return 1
+  thaw "$S_DIR/before/folders" "$T_USER:" || return 1
+  rights
+}
+give_back() { # give_back FOLDER: owners as its records say; what is gone is nobody's loss
+  [ $ROOT = 1 ] && [ -s "$1/folders" ] && [ -d "tars/$T_COMP" ] || return 0
+  g_bad=0 g_from=$1
+  freeze "$S_DIR/before/folders" || return 1
+  [ ! -f "$g_from/named" ] || while read -r g_who g_path; do
+    [ -f "tars/$g_path" ] || continue
+    [ -h "tars/$g_path" ] || [ "$(stat -c '%h' "tars/$g_path")" != 1 ] || chown -h "$g_who" "tars/$g_path" || g_bad=1
+  done <"$g_from/named"
+  for g_who in $(cut -d' ' -f2 "$g_from/inodes" 2>/dev/null | sort -u); do
+    set --
+    for g_inode in $(grep " $g_who\$" "$g_from/inodes" | cut -d' ' -f1); do
+      set -- "$@" ${1:+-o} -inum "$g_inode"
+      [ $# -lt 600 ] || { find $TOPS -xdev ! -type d \( -type l -o -links 1 \) \( "$@" \) -exec chown -h "$g_who" {} + || g_bad=1; set --; }
+    done
+    [ $# = 0 ] || find $TOPS -xdev ! -type d \( -type l -o -links 1 \) \( "$@" \) -exec chown -h "$g_who" {} + || g_bad=1
+  done
+  thaw "$g_from/folders" || g_bad=1
+  rights
   return $g_bad
 }
 
@@ -297,54 +413,65 @@ check_unmoved() {
     line_of "${TARSOPS_MACHINE_ID:-/etc/machine-id}"
     [ "$LINE" = "$T_MACHINE_ID" ] || { WHY="this is another machine than the one that was looked at"; return 1; }
   fi
-  while read -r f_mode f_before f_after f_path; do
-    [ ! -h "tars/$f_path" ] || { WHY="$f_path is a symbolic link, which is not replaced"; return 2; }
-    f_now=$(sha_or_absent "tars/$f_path")
+  # What is about to be given to the run user may be written by others until then.
+  [ -z "$RIGHTS_WHY" ] || [ "$T_OWN" = 1 ] || { WHY="$RIGHTS_WHY, so root does not work there: take that right away (chmod go-w), or have the folder belong to $T_USER"; return 2; }
+  look || { WHY="could not look at the files of $T_COMP"; return 2; }
+  n=0
+  while read -r f_mode f_before f_after f_path <&3 && read -r f_now f_can f_owner <&4; do
+    case "$f_now" in
+      link) WHY="$f_path is a symbolic link, which is not replaced"; return 2 ;;
+      unreadable) WHY="$f_path cannot be read by $T_USER, whose folder it lies in: give it to $T_USER"; return 2 ;;
+      too-large) WHY="$f_path is larger than any program of the framework"; return 2 ;;
+    esac
     [ "$f_now" = "$f_before" ] || { WHY="$f_path changed since it was looked at"; return 1; }
+    [ "$f_can" = 1 ] || [ "$T_OWN" = 1 ] || [ "$T_FOLDER" != keep ] || { WHY="the folder of $f_path cannot be written by $T_USER, who owns what is above it: give it to $T_USER"; return 2; }
     [ "$f_after" = absent ] || [ "$f_after" = "$f_before" ] || staged "$f_after" "content of $f_path" || return 1
-  done <"$S_DIR/files" || return $?
+    n=$((n + 1))
+  done 3<"$S_DIR/files" 4<"$S_DIR/now"
+  [ $n = $LOOKED ] || { WHY="could not look at all files of $T_COMP"; return 2; }
   if [ "$T_CRON_AFTER" != keep ]; then
     f_now=$(cron_sha)
     [ "$f_now" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_USER changed since it was looked at"; return 1; }
     [ "$T_CRON_AFTER" = absent ] || staged "$T_CRON_AFTER" crontab || return 1
   fi
   if [ "$T_FOLDER" != keep ]; then
-    if [ -e "tars/$T_COMP" ]; then f_now=present; else f_now=absent; fi
+    if [ -e "tars/$T_COMP" ] || [ -h "tars/$T_COMP" ]; then f_now=present; else f_now=absent; fi
     [ "$T_FOLDER/$f_now" = remove/present ] || [ "$T_FOLDER/$f_now" = create/absent ] ||
       { WHY="the folder of $T_COMP is $f_now"; return 1; }
-    # Folders are moved whole, which only a rename does.
-    if [ "$T_FOLDER" = remove ] || [ -n "$T_BACK_FROM" ]; then
-      [ "$T_FOLDER" = remove ] || [ -d "$T_BACK_FROM" ] || { WHY="the folder that was kept is not there any more"; return 1; }
-      [ "$(stat -L -c %d tars)" = "$(stat -c %d "$B")" ] ||
-        { WHY="$T_TARS lies on another file system than $B: a folder cannot be moved between them in one step"; return 2; }
+    if [ -n "$T_BACK_FROM" ] && { [ ! -d "$T_BACK_FROM" ] || [ -h "$T_BACK_FROM" ]; }; then
+      WHY="the folder that was saved is not at $T_TARS_PARENT/$T_BACK_FROM"; return 1
     fi
   fi
-  [ -z "$T_OWNERS_FROM" ] || [ -r "$T_OWNERS_FROM" ] || { WHY="the list of owners is not there any more"; return 1; }
+  [ -z "$T_OWNERS_FROM" ] || [ -r "$B/runs/$T_OWNERS_FROM/before/folders" ] || { WHY="the list of owners is not there any more"; return 1; }
+}
+look() { # the files of this change as they are now, in `now`
+  set --
+  while read -r f_mode f_before f_after f_path; do set -- "$@" "tars/$f_path"; done <"$S_DIR/files"
+  LOOKED=$#
+  [ $# -gt 0 ] || { : >"$S_DIR/now"; return; }
+  tree look "$@" | head -c 65536 >"$S_DIR/now"
 }
 staged() { # staged SHA WHAT: a damaged one goes, so that the next try sends it again
-  [ "$(sha_or_absent "$B/stage/$1")" != "$1" ] || return 0
+  [ "$(sha "$B/stage/$1" 2>/dev/null)" != "$1" ] || return 0
   rm -f "$B/stage/$1"
   WHY="the staged $2 is missing or damaged"
   return 1
 }
 keep_before() {
-  # What an earlier, cut-off start of this change left must not be written through: it may be a
-  # link to the living file.
+  # What an earlier, cut-off start of this change left is not added to.
   rm -rf "$S_DIR/before" && mkdir "$S_DIR/before" || return 1
   n=0
-  while read -r f_mode f_before f_after f_path; do
+  while read -r f_mode f_before f_after f_path <&3 && read -r f_now f_can f_was f_owner <&4; do
     n=$((n + 1))
     [ "$f_before" != absent ] || continue
-    stat -c '%a %u:%g' "tars/$f_path" >"$S_DIR/before/$n.meta" || return 1
+    # No bit that would lend rights is ever restored.
+    case "$f_was" in [0-7] | [0-7][0-7] | [0-7][0-7][0-7]) ;; [0-7]*) f_was=${f_was#${f_was%???}} ;; *) return 1 ;; esac
+    printf '%s %s\n' "$f_was" "$f_owner" >"$S_DIR/before/$n.meta" || return 1
     [ "$f_before" != "$f_after" ] || continue
-    # Own files are never written in place, so a link keeps the old content at no cost. The
-    # component writes its configuration itself: that is copied.
-    case "$f_path" in
-      */bin/*) ln "tars/$f_path" "$S_DIR/before/$n" 2>/dev/null || cp -p "tars/$f_path" "$S_DIR/before/$n" || return 1 ;;
-      *) cp -p "tars/$f_path" "$S_DIR/before/$n" || return 1
-        [ "$(sha "$S_DIR/before/$n")" = "$f_before" ] || return 1 ;;
-    esac
-  done <"$S_DIR/files" || return 1
+    tree save "tars/$f_path" | head -c $SIZE_LIMIT >"$S_DIR/before/$n" || return 1
+    [ "$(sha "$S_DIR/before/$n")" = "$f_before" ] || return 1
+  done 3<"$S_DIR/files" 4<"$S_DIR/now" || return 1
+  [ $n = $LOOKED ] || return 1
   K_CRON=0
   if has crontab; then
     if [ "$T_CRON_AFTER" != keep ]; then
@@ -358,7 +485,6 @@ keep_before() {
     fi
     cron_get own && K_CRON=1 || [ $? = 1 ] || return 1
   fi
-  if [ "$T_OWN" = 1 ] || [ -n "$T_OWNERS_FROM" ]; then keep_owners || return 1; fi
   pids; K_RUNS=0 K_PROC=
   if [ -n "$PIDS" ]; then K_RUNS=1 K_PROC=$(born "${PIDS##* }"); fi
   if L_IP=- L_PORT=$T_PORT_BEFORE; unhealthy any; then K_HEALTHY=0
@@ -370,37 +496,24 @@ keep_before() {
   [ ! -d tars ] || K_TARS=1
   [ ! -e tars/app_log ] || K_LOG=1
   printf '%s\n' "K_CRON=$K_CRON K_RUNS=$K_RUNS K_PROC=$K_PROC K_HEALTHY=$K_HEALTHY K_TARS=$K_TARS K_LOG=$K_LOG" >"$S_DIR/before/facts" || return 1
-  # Room that a full disk cannot take: freed for the way back.
+  # Room that a full disk cannot take, freed for the rollback.
   dd if=/dev/zero of="$S_DIR/before/ballast" bs=1024 count=256 2>/dev/null || return 1
   flush "$S_DIR"/before/* "$S_DIR/before" "$S_DIR"
 }
-keep_owners() {
-  [ -d "tars/$T_COMP" ] || return 0
-  set -- tars "tars/$T_COMP"; [ ! -d tars/app_log ] || set -- "$@" tars/app_log
-  stat -c '%u:%g %n' "$@" >"$S_DIR/before/owners" || return 1
-  shift
-  o_uid=$(id -u "$T_USER" 2>/dev/null) && o_gid=$(id -g "$T_USER" 2>/dev/null) || o_uid= o_gid=
-  # Files come and go under a running agent; that one has gone is no failure.
-  if [ -n "$o_uid" ]; then find "$@" \( ! -user "$o_uid" -o ! -group "$o_gid" \) -exec stat -c '%u:%g %n' {} + >>"$S_DIR/before/owners" 2>/dev/null
-  else find "$@" -exec stat -c '%u:%g %n' {} + >>"$S_DIR/before/owners" 2>/dev/null
-  fi
-  return 0
-}
-
 replace_all() { # replace_all conf: configuration only; '': the rest, and configuration if nothing restarts
   while read -r f_mode f_before f_after f_path; do
     case "$f_path" in
       */conf/*) [ "$1" = conf ] || [ "$T_RESTART" = 0 ] || continue ;;
       *) [ "$1" = '' ] || continue ;;
     esac
-    if [ "$f_after" = absent ]; then rm -f "tars/$f_path"
-    elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; chmod "$f_mode" "tars/$f_path"
+    if [ "$f_after" = absent ]; then tree drop "tars/$f_path"
+    elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; tree mode "$f_mode" "tars/$f_path"
     else
       note "replace $f_path"
-      place "$B/stage/$f_after" "$f_mode" "$f_path" || {
-        # What has failed need not be kept: it makes room on a full disk, once nobody runs it.
+      tree put "$f_mode" "tars/$f_path" $OWNER 3<"$B/stage/$f_after" || {
+        # What has failed need not be saved: it makes room on a full disk, once nobody runs it.
         [ "$T_ON_FAILURE/$T_RESTART" = caller/1 ] && note "once more, in its place" && stop_all &&
-          rm -f "tars/$f_path" && place "$B/stage/$f_after" "$f_mode" "$f_path"
+          tree tidy "tars/$T_COMP" && tree drop "tars/$f_path" && tree put "$f_mode" "tars/$f_path" $OWNER 3<"$B/stage/$f_after"
       }
     fi || { WHY="could not replace $f_path"; return 1; }
   done <"$S_DIR/files"
@@ -409,37 +522,52 @@ act() {
   if [ "$T_MAKE_USER" = 1 ] && ! id -u "$T_USER" >/dev/null 2>&1; then
     note "make user $T_USER"
     if has useradd; then useradd -r -m -s /bin/sh "$T_USER"; else adduser -D "$T_USER"; fi || { WHY="could not make user $T_USER"; return 1; }
+    rights
   fi
   if [ "$T_FOLDER" = remove ]; then
     cron_change || return 1
     note "stop $T_COMP"
     stop_all || { WHY="$T_COMP does not stop"; return 1; }
     if [ "$T_STOP_SERVERS" = 1 ]; then note "stop its servers"; stop server_pids || { WHY="its servers do not stop"; return 1; }; fi
-    mv "tars/$T_COMP" "$T_AWAY" || { WHY="could not move the folder of $T_COMP away"; return 1; }
+    beside move "tars/$T_COMP" "$T_AWAY" || { WHY="could not move the folder of $T_COMP to $T_TARS_PARENT/$T_AWAY"; return 1; }
     stop_all || { WHY="$T_COMP does not stop"; return 1; }
     [ ! -e "tars/$T_COMP" ] || { WHY="the folder of $T_COMP came back"; return 1; }
-    flush tars "$S_DIR/before"
+    beside flush tars "${T_AWAY%/*}"
     return 0
   fi
   if [ "$T_FOLDER" = create ] && [ -n "$T_BACK_FROM" ]; then
-    mv "$T_BACK_FROM" "tars/$T_COMP" || { WHY="could not move the folder of $T_COMP back"; return 1; }
-    flush tars
+    beside move "$T_BACK_FROM" "tars/$T_COMP" || { WHY="could not move the folder of $T_COMP back"; return 1; }
+    beside flush tars
+    rights
   elif [ "$T_FOLDER" = create ]; then
-    mkdir -p "tars/$T_COMP/data" tars/app_log || { WHY="could not make the folder of $T_COMP"; return 1; }
+    make_folders || { WHY="could not make the folder of $T_COMP"; return 1; }
   fi
+  # The framework's disk may be another one than ours.
+  if [ "$T_FOLDER" = keep ] && [ -d "tars/$T_COMP" ]; then tree ballast "tars/$T_COMP" || { WHY="no space left in the folder of $T_COMP, or it is read-only"; return 1; }; fi
+  # First the folder is the run user's, then the run user's rights do the rest.
+  if [ "$T_OWN" = 1 ]; then own_all || { WHY="could not give the folder to $T_USER${WHY:+: $WHY}"; return 1; }; fi
   replace_all '' || return 1
-  if [ -n "$T_OWNERS_FROM" ]; then give_back "$T_OWNERS_FROM" || { WHY="could not give the folder back to its owners"; return 1; }; fi
-  if [ "$T_OWN" = 1 ]; then own_all || { WHY="could not give the folder to $T_USER"; return 1; }; fi
-  flush tars "tars/$T_COMP" "tars/$T_COMP"/*/
+  if [ -n "$T_OWNERS_FROM" ]; then
+    { freeze "$S_DIR/before/folders" && record_owners && give_back "$B/runs/$T_OWNERS_FROM/before"; } || { WHY="could not give the folder back to its owners${WHY:+: $WHY}"; return 1; }
+  fi
+  tree flush_all tars "tars/$T_COMP"
   if [ "$T_RESTART" = 1 ]; then
     note "stop $T_COMP"
     # A running tarsnode writes its configuration from memory and would undo an edit made under it.
     halt_and replace_all conf || return 1
     # What need not be healthy afterwards is what is left of a removed one: stopped for good.
-    [ "$T_HEALTH" = 0 ] || start_it || { WHY="start.sh of $T_COMP failed: $(tail -n 1 "$S_DIR/start.err" 2>/dev/null)"; return 1; }
+    [ "$T_HEALTH" = 0 ] || start_it || { WHY="start.sh of $T_COMP failed: $(start_errors 1)"; return 1; }
   fi
   if [ "$T_HEALTH" = 1 ]; then healthy "$T_NODEID" "$T_SETTLE" "$T_DEADLINE" || return 1; fi
   cron_change || return 1
+}
+make_folders() { # those of a component that is not there
+  beside folder tars $OWNER || return 1
+  # Where only root can write, the run user's folder is made by root; then it is the run user's.
+  [ -n "$P_UID_" ] || rights
+  beside folder "tars/$T_COMP" $OWNER && { [ -d tars/app_log ] || beside folder tars/app_log $OWNER; } || return 1
+  rights
+  tree folder "tars/$T_COMP/data" $OWNER
 }
 cron_change() {
   [ "$T_CRON_AFTER" != keep ] || return 0
@@ -450,61 +578,61 @@ cron_change() {
     { cron_said "could not write the crontab of $T_USER"; return 1; }
 }
 
-# ---- the way back --------------------------------------------------------------------------
+# ---- rollback ------------------------------------------------------------------------------
 bad() { WHY=$1; u_bad=1; note "$1"; return 1; }
 restore() { # restore conf|rest: those files as they were
   n=0
   while read -r f_mode f_before f_after f_path; do
     n=$((n + 1))
     case "$f_path" in */conf/*) [ "$1" = conf ] || continue ;; *) [ "$1" = rest ] || continue ;; esac
-    [ ! -e "tars/$f_path.tarsops-new" ] || rm -f "tars/$f_path.tarsops-new"
     [ "$T_FOLDER" = keep ] || continue
     if [ "$f_before" = absent ]; then
-      [ ! -e "tars/$f_path" ] || rm -f "tars/$f_path" || bad "could not remove $f_path"
+      tree drop "tars/$f_path.tarsops-new" && tree drop "tars/$f_path" || bad "could not remove $f_path"
       continue
     fi
-    if [ "$(sha_or_absent "tars/$f_path")" != "$f_before" ]; then
-      restore_one "$n" "$f_path" || { bad "could not put $f_path back"; continue; }
-    fi
     line_of "$S_DIR/before/$n.meta"
-    if [ "$(stat -c '%a %u:%g' "tars/$f_path" 2>/dev/null)" != "$LINE" ]; then
-      { [ $ROOT = 0 ] || chown "${LINE#* }" "tars/$f_path"; } && chmod "${LINE% *}" "tars/$f_path" || bad "could not put the mode of $f_path back"
+    r_mode=${LINE% *} r_who=${LINE#* }
+    # Only root can give a file to others, and does so only where nobody else can write.
+    [ $ROOT = 1 ] && [ -z "$C_UID" ] || r_who=-
+    if [ -f "$S_DIR/before/$n" ]; then tree restore "$f_before" "$r_mode" "$r_who" "tars/$f_path" 3<"$S_DIR/before/$n" || bad "could not put $f_path back"
+    else tree mode "$r_mode" "tars/$f_path" || bad "could not put the mode of $f_path back"
     fi
   done <"$S_DIR/files"
   return 0
 }
-restore_one() {
-  [ -f "$S_DIR/before/$1" ] || return 1
-  case "$2" in
-    */bin/*) ln "$S_DIR/before/$1" "tars/$2.tarsops-new" 2>/dev/null || cp -p "$S_DIR/before/$1" "tars/$2.tarsops-new" ;;
-    *) cp -p "$S_DIR/before/$1" "tars/$2.tarsops-new" ;;
-  esac && into_place "$2"
-}
 undo() {
   u_bad=0 WHY= L_IP=- L_PORT=$T_PORT_BEFORE
+  # A change of owners that was cut off is ended first, so that the run user's rights can do the rest.
+  if [ -s "$S_DIR/before/folders" ]; then
+    { freeze "$S_DIR/before/folders" && thaw "$S_DIR/before/folders" "$T_USER:"; } || u_bad=1
+    rights
+  fi
   case "$T_FOLDER" in
-    remove) # Whatever was made under its name meanwhile is not it, and is kept aside.
+    remove) # Whatever was made under its name meanwhile is not it, and is saved beside it.
       if [ -d "$T_AWAY" ]; then
-        if [ -e "tars/$T_COMP" ]; then rm -rf "$S_DIR/came-back"; mv "tars/$T_COMP" "$S_DIR/came-back" || bad "the folder of $T_COMP is in the way"; fi
-        mv "$T_AWAY" "tars/$T_COMP" || bad "could not move the folder of $T_COMP back"
+        if [ -e "tars/$T_COMP" ]; then beside wipe "$T_AWAY.came-back"; beside move "tars/$T_COMP" "$T_AWAY.came-back" || bad "the folder of $T_COMP is in the way"; fi
+        beside move "$T_AWAY" "tars/$T_COMP" || bad "could not move the folder of $T_COMP back"
+        beside unfold "${T_AWAY%/*}"
+        rights
       fi ;;
     create)
       stop_all || bad "$T_COMP does not stop"
       if [ -n "$T_BACK_FROM" ]; then
-        [ -e "$T_BACK_FROM" ] || mv "tars/$T_COMP" "$T_BACK_FROM" || bad "could not move the folder of $T_COMP away again"
+        [ -e "$T_BACK_FROM" ] || beside move "tars/$T_COMP" "$T_BACK_FROM" || bad "could not move the folder of $T_COMP away again"
       else
-        rm -rf "tars/$T_COMP" || bad "could not remove the folder of $T_COMP"
         # Its log says why it failed.
-        if [ "$K_LOG" = 0 ] && [ -e tars/app_log ]; then rm -rf "$S_DIR/app_log"; mv tars/app_log "$S_DIR/app_log" || rm -rf tars/app_log || bad "could not remove app_log"; fi
-        [ "$K_TARS" = 1 ] || [ ! -d tars ] || rmdir tars || bad "could not remove the folder of the framework"
+        if [ "$K_LOG" = 0 ] && [ -e tars/app_log ]; then tree logs tars/app_log | head -c 65536 >"$S_DIR/app_log"; wipe tars/app_log || bad "could not remove app_log"; fi
+        wipe "tars/$T_COMP" || bad "could not remove the folder of $T_COMP"
+        if [ "$K_TARS" = 0 ] && [ -d tars ]; then
+          trusted "$T_TARS_PARENT" && rmdir tars 2>/dev/null || beside wipe tars || bad "could not remove the folder of the framework"
+        fi
       fi
-      # A start that was under way may have come true meanwhile.
+  # A start that was under way may have come true meanwhile.
       stop_all || bad "$T_COMP does not stop" ;;
   esac
   restore rest
-  if [ -f "$S_DIR/before/owners" ]; then give_back "$S_DIR/before/owners" || bad "could not give the folder back to its owners"; fi
   undo_crontab
-  flush tars "tars/$T_COMP" "tars/$T_COMP"/*/ 2>/dev/null
+  [ ! -d "tars/$T_COMP" ] || tree flush_all tars "tars/$T_COMP" 2>/dev/null
   [ -d "tars/$T_COMP" ] && [ "$T_FOLDER" != create ] || { [ $u_bad = 0 ]; return; }
   pids
   if [ "$K_RUNS" = 0 ]; then
@@ -516,6 +644,8 @@ undo() {
   else
     halt_and restore conf && start_it || u_bad=1
   fi
+  # Owners come last: until then the run user's rights do the work.
+  give_back "$S_DIR/before" || bad "could not give the folder back to its owners"
   # An old state that was unhealthy before is not made worse by a failed start of it.
   if [ "$K_HEALTHY" = 1 ]; then healthy any 2 "$T_UNDO_DEADLINE" || u_bad=1; fi
   [ $u_bad = 0 ]
@@ -535,7 +665,8 @@ finish() { # finish WORD TEXT: the verdict, then the tidying that `recover` can 
   grep -qF "	$T_RUN	$T_STEP	$1	" "$B/audit.log" 2>/dev/null ||
     printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$T_RUN" "$T_STEP" "$1" "$T_HOLDER" "$T_SUMMARY" >>"$B/audit.log"
   flush "$B/audit.log"
-  rm -f "$S_DIR/before/ballast"
+  rm -f "$S_DIR/before/ballast" "$S_DIR/now"
+  [ "$1" = stuck ] || tree tidy "tars/$T_COMP"
   # Without a verdict the guard stays, and tries again in a minute.
   put_word "$S_DIR/verdict" "$1$NL$2" || { note "could not write the verdict: $1"; return 1; }
   note "verdict: $1"
@@ -560,14 +691,22 @@ refuse() { # refuse [WORD] TEXT: nothing was changed
 # The digest of what was just installed, so that the next look need not read it again.
 remember() {
   r_f=tars/$T_COMP/bin/$T_COMP
+  [ ! -h "$r_f" ] || return 0
   r_d=$(while read -r f_mode f_before f_after f_path; do [ "$f_path" = "$T_COMP/bin/$T_COMP" ] && echo "$f_after"; done <"$S_DIR/files")
   case "$r_d" in '' | absent) return 0 ;; esac
-  r_key=$(stat -L -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
+  r_key=$(stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
   [ -n "$r_key" ] && printf '%s %s\n' "$r_key" "$r_d" >"$B/digests.new" && mv -f "$B/digests.new" "$B/digests"
 }
 prune() { # the newest runs are kept for `history` and `rollback`; payloads that no run took go
   ls "$B/runs" | sort -r | tail -n +$((T_KEEP + 1)) | while read -r p_run; do
-    case "$p_run" in *[!0-9a-f-]* | '') ;; *) rm -rf "$B/runs/$p_run" ;; esac
+    case "$p_run" in *[!0-9a-f-]* | '') continue ;; esac
+    # Folders that it removed lie beside the framework's; they go with what could bring them back.
+    for p_away in "$B/runs/$p_run"/*; do
+      p_away=tars/.tarsops/$p_run.${p_away##*/}
+      [ -d "$p_away" ] && [ ! -h "$p_away" ] || continue
+      ( tree_rights "$T_TARS_PARENT" "$T_USER" tars tars/.tarsops "$p_away"; C_UID=$AS_UID C_GID=$AS_GID AS_HOW=; wipe "$p_away" )
+    done
+    rm -rf "$B/runs/$p_run"
   done
   find "$B/stage" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
 }
@@ -580,6 +719,7 @@ back_or_stuck() { # a failed change: put the old one back, or leave it as the po
   u_why=$WHY
   note "put the old state back: $u_why"
   rm -f "$S_DIR/before/ballast"
+  tree free "tars/$T_COMP"
   put_word "$S_DIR/phase" undoing || :
   # Each part of it may be done again, so one failure is not the end.
   if undo || { nap; undo; } || { nap; undo; }; then finish rolled-back "$u_why"
@@ -605,11 +745,14 @@ take_lock() { # take_lock act|recover; sets nothing if it must not go on
   done
 }
 main() {
+  AS_UID= AS_HOW= LOOKED=0
   GUARDED=0 OUTCOME=old WHY= H_PID= PIDS= C_TEXT=
   K_CRON=0 K_RUNS=0 K_PROC= K_HEALTHY=0 K_TARS=1 K_LOG=1
-  m_me=$(id -un) && m_uid=$(id -u) && ROOT_ID=$(stat -L -c '%d:%i' /) || exit 1
+  m_me=$(id -un) && S_UID=$(id -u) && ROOT_ID=$(stat -L -c '%d:%i' /) || exit 1
+  trusted "$S_DIR" || { note "$UNSAFE: nothing there is run"; exit 1; }
   ROOT=0 SAME_CRON=1
-  [ "$m_uid" != 0 ] || ROOT=1
+  [ "$S_UID" != 0 ] || ROOT=1
+  rights
   [ $ROOT = 0 ] || [ "$m_me" = "$T_USER" ] || SAME_CRON=0
   T_BIN=$T_TARS/$T_COMP/bin/$T_COMP L_IP=$T_IP L_PORT=$T_PORT
   take_lock "$1"

@@ -1,11 +1,13 @@
-# Tells which runs this host remembers. Sent on standard input; H_INSTALL and H_LIMIT before it.
+# Tells which runs this host remembers. Sent on standard input; H_INSTALL, H_CLUSTER and H_LIMIT before it.
 # Answer: `tarsops-history/1`, per change `change run step base64-intent verdict base64-text
 # base64-gate` (newest run first), last `end`. The gate is what the run made of a change with which
 # the host was content.
-enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else openssl base64 -A; fi; }
 history() {
-  B=$H_INSTALL/.tarsops
+  state_folder "$H_INSTALL" "$H_CLUSTER"
+  B=${S_OLD:-$B}
   echo tarsops-history/1
+  # What others could have written there is not read.
+  if [ -d "$B" ] && ! trusted "$B"; then echo end; return; fi
   if [ -d "$B" ] && [ ! -x "$B" ]; then echo "no-access"; fi
   for h_run in $(ls "$B/runs" 2>/dev/null | sort -r | head -n "$H_LIMIT"); do
     for h_dir in "$B/runs/$h_run"/*/; do

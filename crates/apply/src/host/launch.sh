@@ -1,7 +1,7 @@
 # Puts a change beside its data on the host, starts it detached and waits for its verdict.
 # Sent on standard input of `sh -s`; variables stand before it, quoted:
-#   L_INSTALL L_RUN L_STEP  where                 L_ENV L_FILES L_INTENT  data of the change
-#   L_CHANGE L_GUARD        the scripts           L_TEXTS() stages small texts
+#   L_INSTALL L_CLUSTER L_RUN L_STEP  where       L_ENV L_FILES L_INTENT  data of the change
+#   L_CHANGE L_TREE L_GUARD the scripts           L_TEXTS() stages small texts
 #   L_LINKS()               stages before-images of earlier changes
 #   L_MODE                  start | wait | recover
 # Starting twice is harmless, even at the same time: files are put in place whole, and the change
@@ -10,10 +10,9 @@
 # Answer: `tarsops-change/1`, `verdict word base64`, `log base64`; or `lost` where nobody works on
 # it and no verdict came.
 
-enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else openssl base64 -A; fi; }
-flush() { sync "$@" 2>/dev/null || sync; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
-fail() { printf 'tarsops-change/1\nverdict refused %s\nlog -\nend\n' "$(printf '%s' "$1" | enc)"; exit 0; }
+fail() { end_as refused "$1"; }
+end_as() { printf 'tarsops-change/1\nverdict %s %s\nlog -\nend\n' "$1" "$(printf '%s' "$2" | enc)"; exit 0; }
 keep() { # keep FILE TEXT: names of their own, as a second launch may be at it
   printf '%s' "$2" >"$1.new.$$" && mv -f "$1.new.$$" "$1" && return 0
   rm -f "$1.new.$$"
@@ -33,22 +32,21 @@ first_of() { FIRST=; [ ! -r "$1" ] || IFS= read -r FIRST <"$1" || :; }
 # Whether somebody works on the host; a lock that cannot be opened is held by nobody.
 busy() { [ -e "$B/lock" ] && { flock -n "$B/lock" true 2>/dev/null; [ $? = 1 ]; }; }
 launch() {
-  PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  B=$L_INSTALL/.tarsops D=$L_INSTALL/.tarsops/runs/$L_RUN/$L_STEP
+  state_folder "$L_INSTALL" "$L_CLUSTER"
+  D=$B/runs/$L_RUN/$L_STEP
+  make_state "$L_INSTALL" || fail "$STATE_WHY"
   if [ "$L_MODE" = start ] && [ ! -f "$D/verdict" ] && [ ! -f "$D/change.sh" ]; then
     command -v setsid >/dev/null 2>&1 && command -v flock >/dev/null 2>&1 || fail "the host lacks setsid or flock (package util-linux)"
-    umask 022
-    [ -d "$L_INSTALL" ] || mkdir -p "$L_INSTALL" 2>/dev/null || fail "could not make $L_INSTALL: read-only, or no right to"
     umask 077
     mkdir -p "$D" "$B/stage" 2>/dev/null || fail "could not make $D: no space left, read-only, or no right to"
     L_TEXTS
     L_LINKS
     # The change itself comes last: it is there only with all that it needs.
     { keep "$D/env" "$L_ENV" && keep "$D/files" "$L_FILES" && keep "$D/intent" "$L_INTENT" &&
-      keep "$B/guard.sh" "$L_GUARD" && keep "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || fail "could not write below $B: no space left or read-only"
-    flush "$D/change.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh" "$D" "${D%/*}" "$B/runs" "$B" "$L_INSTALL"
+      keep "$B/guard.sh" "$L_GUARD" && keep "$D/tree.sh" "$L_TREE" && keep "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || fail "could not write below $B: no space left or read-only"
+    flush "$D/change.sh" "$D/tree.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh" "$D" "${D%/*}" "$B/runs" "$B" "${B%/*}"
   fi
-  [ -f "$D/change.sh" ] || fail "the host knows no change $L_RUN/$L_STEP"
+  [ -f "$D/change.sh" ] || end_as unknown "the host knows no change $L_RUN/$L_STEP"
   # What is stuck is tried again when somebody asks for it.
   first_of "$D/verdict"
   [ "$L_MODE/$FIRST" != recover/stuck ] || busy || mv -f "$D/verdict" "$D/verdict.stuck"

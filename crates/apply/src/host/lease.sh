@@ -1,12 +1,10 @@
 # The cluster's lease, on the master. Sent on standard input; variables before it, quoted:
-#   E_INSTALL E_RUN E_HOLDER E_TTL E_SPEC   E_MODE acquire | renew | release
+#   E_INSTALL E_CLUSTER E_RUN E_HOLDER E_TTL E_SPEC   E_MODE acquire | renew | release
 # Time is the master's own. One controller at a time reads and writes it, under a lock.
 #
 # Answer: `tarsops-lease/1 word base64…`: ok, held (holder, run, age, ttl), lost, failed (why).
 
-enc() { if command -v base64 >/dev/null 2>&1; then base64 | tr -d '\n'; else openssl base64 -A; fi; }
 answer() { a_w=$1; shift; for a_t in "$@"; do a_w="$a_w $(printf '%s' "$a_t" | enc)"; done; printf 'tarsops-lease/1 %s\n' "$a_w"; exit 0; }
-flush() { sync "$@" 2>/dev/null || sync; }
 nap() { sleep 0.2 2>/dev/null || sleep 1; }
 write_lease() { # write_lease RUN HOLDER TTL SPEC
   { printf 'run=%s\nholder=%s\nbeat=%s\nttl=%s\nspec=%s\n' "$1" "$2" "$l_now" "$3" "$4" >"$B/lease.new"; } 2>/dev/null &&
@@ -18,14 +16,11 @@ number() { # number TEXT: it, or 0 where it is none that a shell can count with
   case "$1" in '' | *[!0-9]* | 0* | ????????????????*) echo 0 ;; *) echo "$1" ;; esac
 }
 lease() {
-  PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  B=$E_INSTALL/.tarsops
+  state_folder "$E_INSTALL" "$E_CLUSTER"
   no_room="could not write $B/lease: no space left or read-only"
   umask 077
-  if [ "$E_MODE" = acquire ]; then
-    [ -d "$E_INSTALL" ] || ( umask 022; mkdir -p "$E_INSTALL" ) 2>/dev/null || answer failed "could not make $E_INSTALL: read-only, or no right to"
-    mkdir -p "$B" 2>/dev/null || answer failed "could not make $B: no space left, read-only, or no right to"
-  fi
+  [ "$E_MODE" != acquire ] || make_state "$E_INSTALL" || answer failed "$STATE_WHY"
+  trusted "$B" || answer failed "$UNSAFE, so $B cannot be used"
   command -v flock >/dev/null 2>&1 || answer failed "the master has no flock (package util-linux)"
   # `exec` would end us without an answer.
   { true >>"$B/lease.lock"; } 2>/dev/null || answer failed "could not open $B/lease.lock"

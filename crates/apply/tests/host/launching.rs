@@ -48,8 +48,8 @@ fn two_launches_at_once_are_one_change() {
     for _ in 0..5 {
         let world = World::new(Kind::Upgrade, "dash");
         world.stage();
-        let (install, run) = (world.install(), RunId::from_parts(1, 1));
-        let text = launch(&world.launch_of(&install, &run, 0));
+        let (place, run) = (world.place(), RunId::from_parts(1, 1));
+        let text = launch(&world.launch_of(&place, &run, 0));
         let both = [start(&world, &text), start(&world, &text)];
         for child in both {
             let said = said(child);
@@ -64,18 +64,18 @@ fn two_launches_at_once_are_one_change() {
 fn a_launch_that_is_broken_off_is_waited_for_by_another() {
     let world = World::new(Kind::Upgrade, "dash");
     world.stage();
-    let (install, run) = (world.install(), RunId::from_parts(1, 1));
+    let (place, run) = (world.place(), RunId::from_parts(1, 1));
     // It settles for long enough to be waited for.
-    let mut first = start(&world, &launch(&world.launch_of(&install, &run, 2)));
+    let mut first = start(&world, &launch(&world.launch_of(&place, &run, 2)));
     std::thread::sleep(Duration::from_millis(700));
     first.kill().unwrap();
     first.wait().unwrap();
-    let second = said(start(&world, &wait(&install, &run, "change", Mode::Wait)));
+    let second = said(start(&world, &wait(&place, &run, "change", Mode::Wait)));
     assert_eq!(word(&second), "ok", "{second:?}");
     assert_eq!(world.sound(), Ok(Kept::New));
     assert_eq!(audited(&world), 1);
     // And launched once more, it is only told again.
-    let third = said(start(&world, &launch(&world.launch_of(&install, &run, 2))));
+    let third = said(start(&world, &launch(&world.launch_of(&place, &run, 2))));
     assert_eq!(word(&third), "ok");
     assert_eq!(audited(&world), 1);
 }
@@ -83,22 +83,16 @@ fn a_launch_that_is_broken_off_is_waited_for_by_another() {
 #[test]
 fn an_older_run_is_refused_after_a_newer_one() {
     let world = World::new(Kind::Upgrade, "dash");
-    let (install, newer, older) = (
-        world.install(),
+    let (place, newer, older) = (
+        world.place(),
         RunId::from_parts(9, 1),
         RunId::from_parts(3, 1),
     );
     world.stage();
-    let ok = said(start(
-        &world,
-        &launch(&world.launch_of(&install, &newer, 0)),
-    ));
+    let ok = said(start(&world, &launch(&world.launch_of(&place, &newer, 0))));
     assert_eq!(word(&ok), "ok", "{ok:?}");
     world.stage();
-    let late = said(start(
-        &world,
-        &launch(&world.launch_of(&install, &older, 0)),
-    ));
+    let late = said(start(&world, &launch(&world.launch_of(&place, &older, 0))));
     assert_eq!(word(&late), "refused", "{late:?}");
     assert_eq!(world.sound(), Ok(Kept::New));
 }
@@ -106,12 +100,12 @@ fn an_older_run_is_refused_after_a_newer_one() {
 #[test]
 fn damaged_records_are_told_and_not_passed_over() {
     let world = World::new(Kind::Upgrade, "dash");
-    let (install, run) = (world.install(), RunId::from_parts(1, 1));
+    let (place, run) = (world.place(), RunId::from_parts(1, 1));
     world.stage();
-    let ok = said(start(&world, &launch(&world.launch_of(&install, &run, 0))));
+    let ok = said(start(&world, &launch(&world.launch_of(&place, &run, 0))));
     assert_eq!(word(&ok), "ok", "{ok:?}");
     let told = || {
-        let child = start(&world, &history(&install, 10));
+        let child = start(&world, &history(&place, 10));
         let output = child.wait_with_output().unwrap();
         let all = read_history(&output.stdout).unwrap();
         all.into_iter().map(|t| t.verdict).collect::<Vec<_>>()
@@ -125,10 +119,7 @@ fn damaged_records_are_told_and_not_passed_over() {
     // A damaged fence is no newer run: it is named, and nothing is changed.
     std::fs::write(world.path("app/.tarsops/fence"), b"\xff\x1b junk").unwrap();
     let newer = RunId::from_parts(2, 1);
-    let refused = said(start(
-        &world,
-        &launch(&world.launch_of(&install, &newer, 0)),
-    ));
+    let refused = said(start(&world, &launch(&world.launch_of(&place, &newer, 0))));
     let Said::Verdict { word, text, .. } = refused else {
         panic!("lost");
     };

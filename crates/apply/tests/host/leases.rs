@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, RunId};
+use tarsops_model::names::{AbsPath, ClusterName, RunId};
 
-use super::super::{LeaseMode, lease, read_lease};
+use super::super::{LeaseMode, Place, lease, read_lease};
 
 struct Master(tempfile::TempDir);
 
@@ -21,10 +21,13 @@ impl Master {
     }
 
     fn start(&self, shell: &str, n: u64, ttl: u64, mode: LeaseMode) -> Child {
-        let install = AbsPath::new(self.0.path().join("app").to_str().unwrap()).unwrap();
+        let place = Place {
+            install_path: AbsPath::new(self.0.path().join("app").to_str().unwrap()).unwrap(),
+            cluster: ClusterName::new("test").unwrap(),
+        };
         let run = RunId::from_parts(n, 1);
         let text = lease(
-            &install,
+            &place,
             &run,
             &format!("holder {n}"),
             ttl,
@@ -35,6 +38,7 @@ impl Master {
         let mut child = Command::new(words.next().unwrap())
             .args(words)
             .arg("-s")
+            .env("TARSOPS_STATE", self.0.path().join("app/.tarsops"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, NodeName, RunId, UserName};
+use tarsops_model::names::{AbsPath, ClusterName, NodeName, RunId, UserName};
 use tarsops_plan::action::{AgentChange, Content, CrontabChange, FileChange, Folder};
 use tarsops_plan::crontab::{self, CrontabEdit};
 
-use super::super::{CHANGE, CrontabAfter, GUARD, Launch, env, files};
+use super::super::{CHANGE, CrontabAfter, GUARD, Launch, Place, env, files, tree};
 
 /// Longer than any of these changes takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -229,8 +229,11 @@ impl World {
         self.root.path().join(name)
     }
 
-    pub(crate) fn install(&self) -> AbsPath {
-        AbsPath::new(self.path("app").to_str().unwrap()).unwrap()
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            install_path: AbsPath::new(self.path("app").to_str().unwrap()).unwrap(),
+            cluster: ClusterName::new("test").unwrap(),
+        }
     }
 
     fn start_agent(&self) {
@@ -253,6 +256,7 @@ impl World {
         command
             .env("PATH", format!("{}:{path}", self.path("shims").display()))
             .env("HOST", self.root.path())
+            .env("TARSOPS_STATE", self.path("app/.tarsops"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -261,12 +265,12 @@ impl World {
 
     pub(crate) fn launch_of<'a>(
         &'a self,
-        install: &'a AbsPath,
+        place: &'a Place,
         run: &'a RunId,
         settle: u64,
     ) -> Launch<'a> {
         Launch {
-            install_path: install,
+            place,
             run,
             step: "change",
             change: &self.change,
@@ -294,12 +298,13 @@ impl World {
     /// Lays the change out as the launching script does; the folder of it.
     pub(crate) fn lay_out(&self, run: &RunId, script: &str) -> PathBuf {
         self.stage();
-        let install = self.install();
-        let launch = self.launch_of(&install, run, 0);
+        let place = self.place();
+        let launch = self.launch_of(&place, run, 0);
         let folder = self.path(&format!("app/.tarsops/runs/{run}/change"));
         write(&folder.join("env"), 0o600, env(&launch).as_bytes());
         write(&folder.join("files"), 0o600, files(&self.change).as_bytes());
         write(&folder.join("intent"), 0o600, b"{}");
+        write(&folder.join("tree.sh"), 0o600, tree().as_bytes());
         write(&folder.join("change.sh"), 0o600, script.as_bytes());
         write(&self.path("app/.tarsops/guard.sh"), 0o600, GUARD.as_bytes());
         folder
@@ -392,6 +397,10 @@ impl World {
         fn walk(folder: &Path, base: &Path, out: &mut BTreeMap<String, (u32, Digest)>) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();
+                // What a removal has put aside.
+                if path.ends_with("tars/.tarsops") {
+                    continue;
+                }
                 if path.is_dir() {
                     walk(&path, base, out);
                 } else {

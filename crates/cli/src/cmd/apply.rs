@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use tarsops_apply::execute::{Interrupt, Run, execute, install_path};
+use tarsops_apply::execute::{Interrupt, Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
@@ -237,7 +237,7 @@ pub async fn carry_out(
         Arc::clone(&connect),
         LeaseSpec {
             master: desired.master.clone(),
-            install_path: install_path(desired, &desired.master),
+            place: place(desired, &desired.master),
             run: id.clone(),
             holder: holder.clone(),
             spec: desired.spec_digest,

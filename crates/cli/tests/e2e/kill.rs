@@ -29,7 +29,7 @@ fn ask(cluster: &Cluster, machine: &Machine, version: &str) {
 /// Waits until a change is under way on a host.
 fn until_acting(host: &Host) {
     wait_until("the change begins", MINUTE, || {
-        host.has(&format!("{INSTALL}/.tarsops/current"))
+        host.has(&format!("{STATE}/current"))
     });
 }
 
@@ -45,10 +45,7 @@ fn up_again(cluster: &Cluster) {
 /// Another machine converges, whatever was left.
 fn another_converges(cluster: &Cluster, machine: &Machine, version: &str) {
     // How a dead holder's lease runs out is another test; here it would only take time.
-    cluster
-        .host(1)
-        .sh(&format!("rm -f {INSTALL}/.tarsops/lease"))
-        .unwrap();
+    cluster.host(1).sh(&format!("rm -f {STATE}/lease")).unwrap();
     let other = machine.another(cluster);
     other.converge();
     for host in &cluster.hosts {
@@ -178,7 +175,7 @@ fn the_change_and_tarsops_die() {
     drop(run);
     let host = cluster.host(2);
     wait_until("cron ends the change", Duration::from_secs(90), || {
-        !host.has(&format!("{INSTALL}/.tarsops/current"))
+        !host.has(&format!("{STATE}/current"))
     });
     host.assert_runs("10.77.1.2", "tars", &healthy("3.0.17"));
     another_converges(&cluster, &machine, "3.0.18");
@@ -217,7 +214,7 @@ fn ctrl_c_once() {
     cluster
         .host(1)
         .assert_runs("10.77.1.1", "tars", &healthy("3.0.17"));
-    let lease = format!("{INSTALL}/.tarsops/lease");
+    let lease = format!("{STATE}/lease");
     assert!(!cluster.host(1).has(&lease), "the lease is given back");
     another_converges(&cluster, &machine, "3.0.18");
 }

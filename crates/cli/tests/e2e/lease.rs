@@ -7,13 +7,13 @@ use crate::support::*;
 /// One line for each change that began on a host: its run.
 fn runs(host: &Host) -> Vec<String> {
     let text = host
-        .sh(&format!("ls {INSTALL}/.tarsops/runs 2>/dev/null || :"))
+        .sh(&format!("ls {STATE}/runs 2>/dev/null || :"))
         .unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
 fn held(cluster: &Cluster) -> bool {
-    cluster.host(1).has(&format!("{INSTALL}/.tarsops/lease"))
+    cluster.host(1).has(&format!("{STATE}/lease"))
 }
 
 fn slow(cluster: &Cluster, machine: &Machine) {

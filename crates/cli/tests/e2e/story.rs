@@ -182,9 +182,7 @@ fn an_upgrade_that_fails_stops_at_the_canary() {
     let failed = machine.tarsops(["apply", "-y"]);
     failed.exits(8).complains("rolled back").complains("    | ");
     let acted = |host: &Host| {
-        let runs = host
-            .sh(&format!("ls {INSTALL}/.tarsops/runs | wc -l"))
-            .unwrap();
+        let runs = host.sh(&format!("ls {STATE}/runs | wc -l")).unwrap();
         runs.trim().parse::<u32>().unwrap() > 1
     };
     let touched: Vec<&str> = cluster

@@ -38,6 +38,8 @@ pub use spec::Spec;
 
 /// Where the framework lies on every host.
 pub const INSTALL: &str = "/usr/local/app";
+/// Where tarsops keeps its own files on a host on which it acts as root.
+pub const STATE: &str = "/var/lib/tarsops/test";
 /// The agent's configuration on every host.
 pub const CONF: &str = "/usr/local/app/tars/tarsnode/conf/tars.tarsnode.config.conf";
 /// The agent's binary on every host.

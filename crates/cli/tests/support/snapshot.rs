@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use tarsops_sandbox::hosts::Host;
 
-use super::{BINARY, CONF, INSTALL};
+use super::{BINARY, CONF, INSTALL, STATE};
 
 /// Files whose content or times changed since a snapshot, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub trait HostExt {
     fn snapshot(&self) -> Snapshot;
     /// Mode, owner and sha256 of every file of the framework, without data and logs.
     fn state(&self) -> Snapshot;
+    /// What a script prints of files, one `NAME|WORDS` a line.
+    fn files(&self, script: &str) -> Snapshot;
     /// All processes but the kernel's and those that ask.
     fn processes(&self) -> Vec<Process>;
     /// Every running agent.
@@ -112,6 +114,10 @@ impl HostExt for Host {
              echo \"$f|$(stat -c '%a %U:%G' \"$f\") $d\"; done"
         );
         Snapshot(lines_of(self, &script, '|'))
+    }
+
+    fn files(&self, script: &str) -> Snapshot {
+        Snapshot(lines_of(self, script, '|'))
     }
 
     fn processes(&self) -> Vec<Process> {
@@ -212,9 +218,9 @@ impl HostExt for Host {
 
     #[track_caller]
     fn assert_tidy(&self) {
-        let base = format!("{INSTALL}/.tarsops");
+        let base = STATE;
         let name = self.name();
-        if !self.has(&base) {
+        if !self.has(base) {
             return;
         }
         assert!(!self.has(&format!("{base}/current")), "{name}: current");
@@ -230,7 +236,7 @@ impl HostExt for Host {
         let busy: Vec<_> = self
             .processes()
             .into_iter()
-            .filter(|p| p.command.contains(".tarsops/"))
+            .filter(|p| p.command.contains("/change.sh "))
             .collect();
         assert!(busy.is_empty(), "{name}: {busy:?}");
         let left = format!("find {INSTALL}/tars -name '*.tarsops-new' 2>/dev/null || :");

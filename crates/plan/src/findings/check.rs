@@ -202,7 +202,9 @@ fn seen(input: &PlanInput<'_>) -> Observed<()> {
 fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
     let Some(framework) = &input.inventory.framework else {
         return match name {
-            Name::NodeidTwice | Name::PortTaken => seen(input),
+            Name::NodeidTwice | Name::PortTaken | Name::Impostor | Name::UnsafeFolder => {
+                seen(input)
+            }
             _ => Observed::Absent,
         };
     };
@@ -261,7 +263,7 @@ fn source(name: Name, input: &PlanInput<'_>) -> Observed<()> {
         silent.map_or(Observed::Present(()), Observed::Unknown)
     };
     match name {
-        Name::NodeidTwice | Name::PortTaken => seen(input),
+        Name::NodeidTwice | Name::PortTaken | Name::Impostor | Name::UnsafeFolder => seen(input),
         Name::RegistrySilent | Name::DeadLocator => rpc(true),
         Name::ServantSilent => rpc(false),
         Name::ConnectionLost => match (rows(), framework.admin.as_ref().map(|_| ())) {

@@ -67,6 +67,10 @@ pub enum Name {
     PortTaken,
     /// The installer's account is open with its default password.
     DefaultPassword,
+    /// Another user's process calls itself by the path of a component.
+    Impostor,
+    /// Others can write on the way to the folder of tarsops' own files on a host.
+    UnsafeFolder,
     /// A locator names no registry that lives.
     DeadLocator,
     /// A locator does not name what the database lists, and should by itself.
@@ -75,7 +79,7 @@ pub enum Name {
 
 impl Name {
     /// All names, in the order in which `check` shows them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ForeignDatabase,
         Self::NoDatabase,
         Self::DatabaseReadOnly,
@@ -97,6 +101,8 @@ impl Name {
         Self::AdaptersDiffer,
         Self::AdaptersExtra,
         Self::PortTaken,
+        Self::Impostor,
+        Self::UnsafeFolder,
         Self::ClockSkew,
     ];
 
@@ -123,6 +129,8 @@ impl Name {
             Self::AdaptersExtra => "adapters-extra",
             Self::ClockSkew => "clock-skew",
             Self::PortTaken => "port-taken",
+            Self::Impostor => "impostor",
+            Self::UnsafeFolder => "unsafe-folder",
             Self::DefaultPassword => "default-password",
             Self::DeadLocator => "dead-locator",
             Self::LocatorBehind => "locator-behind",
@@ -152,6 +160,8 @@ impl Name {
             Self::AdaptersExtra => "basic services have no other adapters",
             Self::ClockSkew => "clocks agree within 2 s",
             Self::PortTaken => "no port of the spec is taken",
+            Self::Impostor => "no other user's process has the name of a component",
+            Self::UnsafeFolder => "nobody else can write to tarsops' own files on the hosts",
             Self::DefaultPassword => "the installer's default password is closed",
             Self::DeadLocator => "every locator names a living registry",
             Self::LocatorBehind => "every locator names what the database lists",

@@ -35,6 +35,7 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
             agent: present(input.inventory.agent(node)),
         };
         one.ports(out);
+        one.other_users(out);
         one.locator(out);
         if let Some(framework) = &input.inventory.framework {
             one.registration(framework, out);
@@ -142,6 +143,30 @@ impl One<'_> {
                 all.iter()
                     .any(|p| p.nodeid.as_deref() == Some(self.node.as_str()))
             })
+    }
+
+    /// What other users of the host do, or could do.
+    fn other_users(&self, out: &mut Vec<Finding>) {
+        let Some(host) = self.host else { return };
+        if let Some(why) = &host.unsafe_state {
+            out.push(self.finding(
+                Name::UnsafeFolder,
+                Grade::Warning,
+                why.as_str(),
+                "let only root, or only whom tarsops logs in as, write there; nothing is changed until then",
+                vec![("host".into(), why.clone())],
+            ));
+        }
+        for (pid, who) in &host.impostors {
+            out.push(self.finding(
+                Name::Impostor,
+                Grade::Warning,
+                format!("process {pid} of another user ({who}) has the path of a component among its words"),
+                "end it if it is not meant: tarsops leaves it alone, but the framework's own start.sh and \
+                 stop.sh go by words and try to end it",
+                vec![("host".into(), format!("pid {pid}, {who}"))],
+            ));
+        }
     }
 
     fn ports(&self, out: &mut Vec<Finding>) {

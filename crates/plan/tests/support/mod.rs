@@ -517,6 +517,8 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
         labels: None,
         restarts: BTreeSet::new(),
         ports: Observed::Present(BTreeSet::new()),
+        unsafe_state: None,
+        impostors: BTreeMap::new(),
         digests_remembered: false,
     }
 }

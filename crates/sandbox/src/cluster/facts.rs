@@ -153,6 +153,8 @@ impl HostFacts {
             ("SHELL", "/bin/sh".to_owned()),
             ("TARSOPS_HOST", self.name.clone()),
             ("TARSOPS_MACHINE_ID", text(&self.machine_id)),
+            // The hosts of one machine share its /var/lib.
+            ("TARSOPS_STATE", text(&self.install_path.join(".tarsops"))),
             (super::procs::MARK, text(&self.root)),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -1,0 +1,77 @@
+# What is done to files below the framework's folder. `change.sh` sources this and runs it itself where
+# only root, or only whoever acts, can put names there; otherwise `sh -s OPERATION WORD…` runs it with
+# the rights of the user who can. The current folder is the install path and every path is relative to
+# it. Content comes in on descriptor 3.
+
+# One line for each path: its digest or what it is instead, whether its folder can be written, its
+# mode, its owner.
+tree_look() { # tree_look PATH…
+  for l_path in "$@"; do
+    l_dir=$l_path
+    while l_dir=${l_dir%/*}; [ ! -d "$l_dir" ]; do case "$l_dir" in */*) ;; *) l_dir=.; break ;; esac; done
+    l_can=0; [ ! -w "$l_dir" ] || l_can=1
+    l_stat=- l_word=absent
+    if [ -h "$l_path" ]; then l_word=link
+    elif [ -e "$l_path" ]; then
+      l_stat=$(stat -c '%a %u:%g %s' "$l_path" 2>/dev/null) || l_stat='- - 0'
+      if [ ! -f "$l_path" ]; then l_word=not-a-file
+      elif [ "${l_stat##* }" -gt "$SIZE_LIMIT" ]; then l_word=too-large
+      else l_word=$(sha "$l_path" 2>/dev/null) && [ -n "$l_word" ] || l_word=unreadable
+      fi
+      l_stat=${l_stat% *}
+    fi
+    echo "$l_word $l_can $l_stat"
+  done
+}
+tree_save() { cat "$1"; }
+into_place() { # into_place PATH: what lies beside it becomes it
+  flush "$1.tarsops-new" && mv -f "$1.tarsops-new" "$1"
+}
+# The file that a process was started from stays the same file when it is restored, so that the process
+# still runs what is installed: it is held under another name.
+tree_put() { # tree_put MODE PATH [OWNER]: descriptor 3 under PATH, whole or not at all
+  case "$2" in */bin/*) [ ! -f "$2" ] || ln -f "$2" "$2.tarsops-old" 2>/dev/null ;; esac
+  case "$2" in */*) [ -d "${2%/*}" ] || tree_folder "${2%/*}" "${3:-}" || return 1 ;; esac
+  rm -f "$2.tarsops-new" && cat <&3 >"$2.tarsops-new" && chmod "$1" "$2.tarsops-new" &&
+    { [ -z "${3:-}" ] || chown "$3" "$2.tarsops-new"; } && into_place "$2" && return 0
+  rm -f "$2.tarsops-new"
+  return 1
+}
+# What is there in the mode and of the owner that it should have is left alone.
+tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PATH where it is something else
+  rm -f "$4.tarsops-new"
+  if [ -h "$4" ] || [ ! -f "$4" ] || [ "$(sha "$4")" != "$1" ]; then
+    if [ -f "$4.tarsops-old" ] && [ ! -h "$4.tarsops-old" ] && [ "$(sha "$4.tarsops-old")" = "$1" ]; then
+      mv -f "$4.tarsops-old" "$4" || return 1
+    else
+      cat <&3 >"$4.tarsops-new" && chmod "$2" "$4.tarsops-new" && into_place "$4" || { rm -f "$4.tarsops-new"; return 1; }
+    fi
+  fi
+  [ "$3" = - ] || [ "$(stat -c '%u:%g' "$4")" = "$3" ] || chown "$3" "$4" || return 1
+  [ "$(stat -c %a "$4")" = "$2" ] || chmod "$2" "$4"
+}
+tree_folder() { # tree_folder PATH [OWNER]: it, and what is missing above it
+  mkdir -p "$1" && { [ -z "${2:-}" ] || chown "$2" "$1"; }
+}
+tree_mode() { chmod "$1" "$2"; }
+tree_drop() { [ ! -e "$1" ] && [ ! -h "$1" ] || rm -f "$1"; }
+tree_move() { # tree_move FROM TO
+  [ ! -h "$1" ] && [ ! -e "$2" ] && [ ! -h "$2" ] && mkdir -p "${2%/*}" && mv "$1" "$2"
+}
+# A folder that only its own user can empty stays, empty, for whoever may take it out of its own.
+tree_wipe() { [ ! -e "$1" ] && [ ! -h "$1" ] || rm -rf "$1" 2>/dev/null || [ -z "$(ls -A "$1")" ]; }
+tree_flush() { flush "$@"; }
+tree_flush_all() { flush "$@" "$2"/*/; }
+tree_unfold() { rmdir "$1" 2>/dev/null || :; }
+# Room that a full disk cannot take, freed for the rollback.
+tree_ballast() { dd if=/dev/zero of="$1/.tarsops-ballast" bs=1024 count=256 2>/dev/null && flush "$1/.tarsops-ballast"; }
+tree_free() { rm -f "$1/.tarsops-ballast"; }
+tree_tidy() { # tree_tidy FOLDER: what a change needed only while it was under way
+  [ ! -d "$1" ] || rm -f "$1/.tarsops-ballast" "$1/.tarsops-start.err" "$1"/bin/*.tarsops-old
+}
+tree_tail() { tail -n "$1" "$2" 2>/dev/null; }
+tree_logs() { # tree_logs FOLDER: the ends of the newest files below it
+  find "$1" -type f -exec tail -c 4096 {} \; 2>/dev/null
+}
+
+[ -n "${TREE_SOURCED:-}" ] || tree_"$@"

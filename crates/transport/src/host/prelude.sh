@@ -1,0 +1,182 @@
+# What every script on a host begins with: where tarsops keeps its own files there, whether a path
+# can be trusted, and how to act with the rights of a lesser user. It holds no single quote, as one
+# script travels between them.
+#
+# Root works on a path only if every folder on the way belongs to root and nobody else can put names
+# into it. Everything else is done with the rights of the user who could put names there.
+
+LC_ALL=C; export LC_ALL
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+has() { command -v "$1" >/dev/null 2>&1; }
+# Puts files, or the entries of a folder, on disk; an old sync(1) takes no names and syncs it all.
+flush() { sync "$@" 2>/dev/null || sync; }
+enc() { if has base64; then base64 | tr -d "\n"; else openssl base64 -A; fi; }
+
+# Sets B, the folder of our own files on this host, and S_UID. Root has it where only root can write.
+# Another user has it below the install path; root never runs what lies there. Until root has made its
+# folder, what an earlier version left below the install path is read there, if only root can write to it.
+state_folder() { # state_folder INSTALL CLUSTER
+  S_UID=$(id -u) S_OLD=
+  if [ "$S_UID" != 0 ]; then B=$1/.tarsops
+  else
+    B=${TARSOPS_STATE:-/var/lib/tarsops/$2}
+    [ -d "$B" ] || [ ! -d "$1/.tarsops" ] || ! trusted "$1/.tarsops" || S_OLD=$1/.tarsops
+  fi
+}
+# Whether each existing folder on the way to PATH, PATH included, belongs to root or to us, and nobody
+# else can rename what lies in it. UNSAFE says what is wrong, UNSAFE_UID who owns it.
+trusted() { # trusted PATH
+  t_path=$1 t_turns=0
+  while :; do
+    # All folders on the way, the outermost first, which is also the order in which ls names them.
+    t_rest=${t_path#/} t_at=
+    set -- /
+    while [ -n "$t_rest" ]; do
+      t_at=$t_at/${t_rest%%/*}
+      case "$t_rest" in */*) t_rest=${t_rest#*/} ;; *) t_rest= ;; esac
+      set -- "$@" "$t_at"
+    done
+    t_all=$(ls -ldn "$@" 2>/dev/null)
+    t_link=
+    while read -r t_mode t_n t_uid t_gid t_more; do
+      [ -n "$t_mode" ] || continue
+      UNSAFE_UID=$t_uid
+      if [ "$t_uid" != 0 ] && [ "$t_uid" != "$S_UID" ]; then UNSAFE="$1 belongs to another user (uid $t_uid)"; return 1; fi
+      case "$t_mode" in
+        l*) t_link=$1; break ;;
+        d????????[tT]*) ;;
+        # Behind an access control list the group bits say what anybody in it may.
+        d????w??[!w]?+*) UNSAFE="$1 can be written by others"; return 1 ;;
+        d????w??[!w]*)
+          if [ "$t_gid" != 0 ] && { [ "$t_uid" = 0 ] || [ "$t_gid" != "$(id -g)" ]; }; then UNSAFE="$1 can be written by its group (gid $t_gid)"; return 1; fi ;;
+        d???????w*) UNSAFE="$1 can be written by everybody"; return 1 ;;
+        d*) ;;
+        *) UNSAFE="$1 is no folder"; return 1 ;;
+      esac
+      shift
+    done <<T_END
+$t_all
+T_END
+    [ -n "$t_link" ] || return 0
+    # A link of a trusted owner in a trusted folder: what it leads to must be trusted as well.
+    t_turns=$((t_turns + 1))
+    [ $t_turns -lt 9 ] || { UNSAFE="$t_link leads through too many links"; return 1; }
+    t_to=$(readlink "$t_link") || { UNSAFE="$t_link cannot be read"; return 1; }
+    case "$t_to" in /*) ;; *) t_to=${t_link%/*}/$t_to ;; esac
+    t_path=$t_to${t_path#"$t_link"}
+  done
+}
+# Makes B where it is missing, with what an earlier version left, and checks it. STATE_WHY says what is
+# wrong.
+make_state() { # make_state INSTALL
+  STATE_WHY=
+  if [ "$S_UID" != 0 ] && [ ! -d "$1" ]; then
+    ( umask 022; mkdir -p "$1" ) 2>/dev/null || { STATE_WHY="could not make $1: read-only, or no right to"; return 1; }
+  fi
+  trusted "$B" || { STATE_WHY="$UNSAFE, so $B cannot be used: nobody but root, or whoever acts here, may be able to write on the way to it"; return 1; }
+  [ -d "$B" ] && return 0
+  ( umask 077
+    if [ -z "$S_OLD" ]; then mkdir -p "$B"
+    elif [ -e "$S_OLD/current" ]; then exit 2
+    else
+      # Data moves; no script of an earlier version is ever run.
+      mkdir -p "${B%/*}" && rm -rf "$B.moving" && cp -Rp "$S_OLD" "$B.moving" && rm -f "$B.moving/guard.sh" "$B.moving"/runs/*/*/change.sh &&
+        mv "$B.moving" "$B" && rm -rf "$S_OLD"
+    fi ) 2>/dev/null
+  case $? in
+    0) ;;
+    2) STATE_WHY="a change of an earlier version of tarsops has not ended there ($S_OLD/current); that version ends it within a minute, or by apply"; return 1 ;;
+    *) STATE_WHY="could not make $B: no space left, read-only, or no right to"; return 1 ;;
+  esac
+  S_OLD=
+  trusted "$B" || { STATE_WHY="$UNSAFE, so $B cannot be used"; return 1; }
+}
+
+# Sets AS_UID and AS_GID to the user whose rights are enough below the folder of the framework, empty where
+# only root can put names into these folders. AS_WHY is set where somebody else can and it cannot be
+# said who.
+tree_rights() { # tree_rights INSTALL USER FOLDER…
+  AS_UID= AS_GID= AS_WHY= r_owner= r_gid=
+  [ "$S_UID" = 0 ] || return 0
+  r_base=$1 r_user=$2
+  if ! trusted "$1"; then
+    if [ "$UNSAFE_UID" = 0 ]; then AS_WHY=$UNSAFE; else r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; fi
+  fi
+  shift 2
+  r_all=$(ls -ldnL "$@" 2>/dev/null)
+  while read -r r_mode r_n r_uid r_g r_more; do
+    [ -n "$r_mode" ] || continue
+    if [ "$r_uid" != 0 ]; then r_owner=$r_uid r_gid=$r_g
+    else
+      case "$r_mode" in
+        ?????w??[!w]?+* | ????????w*) AS_WHY="a folder below $1 can be written by others" ;;
+        ?????w*) [ "$r_g" = 0 ] || AS_WHY="a folder below $1 can be written by the group $r_g" ;;
+      esac
+    fi
+  done <<R_END
+$r_all
+R_END
+  for r_dir in "$@"; do
+    [ ! -h "$r_dir" ] || trusted "$r_base/$r_dir" || { [ "$UNSAFE_UID" = 0 ] && AS_WHY=$UNSAFE || r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; }
+  done
+  [ -n "$r_owner$AS_WHY" ] || return 0
+  r_uid=$(id -u "$r_user" 2>/dev/null) || r_uid=
+  if [ -n "$r_uid" ] && [ "$r_uid" != 0 ]; then AS_UID=$r_uid AS_GID=$(id -g "$r_user") AS_WHY=
+  elif [ -n "$r_owner" ]; then AS_UID=$r_owner AS_GID=$r_gid AS_WHY=
+  fi
+}
+# Runs a program with the rights of AS_UID. It gets our standard streams and no other descriptor, and
+# its time is bounded by us, as whoever has that uid can stop it. 126: there is no program to do that.
+as_user() { # as_user SECONDS PROGRAM WORD…
+  u_limit=$1; shift
+  [ -n "${AS_HOW:-}" ] || find_rights
+  case "$AS_HOW" in
+    setpriv) set -- setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- "$@" ;;
+    runuser) set -- runuser -u "$AS_NAME" -- "$@" ;;
+    su) set -- su -s /bin/sh "$AS_NAME" -c "exec \"\$@\"" sh "$@" ;;
+    *) echo "the host has no setpriv, runuser or su that works for uid $AS_UID" >&2; return 126 ;;
+  esac
+  [ -z "$AS_BOUND" ] || set -- $AS_BOUND "$u_limit" "$@"
+  "$@" 7>&- 8>&- 9>&-
+}
+# By a try, as a program may be there and not know what is asked of it.
+find_rights() {
+  # A small id(1) takes names only.
+  AS_NAME=$(id -un "$AS_UID" 2>/dev/null) || AS_NAME=$(sed -n "s/^\([^:]*\):[^:]*:$AS_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
+  AS_BOUND=; if timeout -s KILL 9 true 2>/dev/null; then AS_BOUND="timeout -s KILL"; fi
+  AS_GROUPS=--clear-groups; [ -z "$AS_NAME" ] || AS_GROUPS=--init-groups
+  if setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
+  elif [ -z "$AS_NAME" ]; then AS_HOW=none
+  elif runuser -u "$AS_NAME" -- true 2>/dev/null; then AS_HOW=runuser
+  elif su -s /bin/sh "$AS_NAME" -c true 2>/dev/null; then AS_HOW=su
+  else AS_HOW=none
+  fi
+}
+
+# A process counts by whose it is and where it lives; what it calls itself proves nothing.
+ours() { # ours PID: of one of UIDS, and of no container. O_UID is whose; O_OTHER if it is somebody else
+  O_UID= O_OTHER=
+  { while read -r o_key o_first o_second o_rest; do
+    case "$o_key" in
+      Uid:)
+        case " $UIDS " in *" $o_second "*) ;; *) O_OTHER=$o_second; return 1 ;; esac
+        case " $UIDS " in *" $o_first "*) O_UID=$o_second ;; *) O_OTHER=$o_first; return 1 ;; esac ;;
+      # Its numbers in the namespaces of processes that hold it: one, where it is in ours.
+      NSpid:) [ -z "$o_second" ] || { O_UID=; return 1; } ;;
+    esac
+  done <"/proc/$1/status"; } 2>/dev/null
+  [ -n "$O_UID" ]
+}
+
+# sha256 of a file, with the fastest tool there is; one that is there and does not work is passed over.
+sha() { # sha FILE
+  if has openssl && s_d=$(openssl dgst -sha256 -r <"$1" 2>/dev/null); then echo "${s_d%% *}"
+  elif has sha256sum && s_d=$(sha256sum <"$1" 2>/dev/null); then echo "${s_d%% *}"
+  elif has busybox && s_d=$(busybox sha256sum <"$1" 2>/dev/null); then echo "${s_d%% *}"
+  elif s_d=$(shasum -a 256 <"$1" 2>/dev/null); then echo "${s_d%% *}"
+  else return 1
+  fi
+}
+# Files beyond this many bytes are not read: no program of the framework is that large, and a sparse
+# file of any size costs its owner nothing.
+SIZE_LIMIT=1073741824
