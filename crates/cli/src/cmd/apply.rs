@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use tarsops_apply::execute::{Interrupt, Run, execute, install_path};
+use tarsops_apply::execute::{Run, execute, install_path};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
@@ -22,6 +22,7 @@ use crate::context::{
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::privacy::Stops;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
 
@@ -29,7 +30,13 @@ use crate::publisher::Publisher;
 const ROUNDS: usize = 3;
 
 /// Brings the cluster to the spec, or carries out a saved plan.
-pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) -> Result {
+pub async fn run(
+    global: &Global,
+    look: &Look,
+    saved: Option<&Path>,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
     let loaded = load(global)?;
     let saved = saved
         .map(|path| read_saved(&loaded.desired, path))
@@ -52,8 +59,6 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
     };
     let mut context = Context::opened(global, loaded, look)?;
     super::validate::without_package(global, &context.loaded)?;
-    let interrupt = Arc::new(Interrupt::default());
-    watch_interrupts(&interrupt);
     let mut whole = Outcome::default();
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
@@ -74,10 +79,10 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
         }
         refuse_silence(&context, silent, &report)?;
         if round == 0 && !yes {
-            ask(&plan)?;
+            ask(&plan).await?;
         }
         super::plan::fetch_payloads(&context, &plan).await?;
-        let outcome = carry_out(global, &context, &plan, &report, silent, &interrupt).await?;
+        let outcome = carry_out(global, &context, &plan, &report, silent, stops).await?;
         let recovered = plan
             .steps
             .iter()
@@ -91,7 +96,7 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
     }
     let left = match last {
         Some(plan) => plan,
-        None if interrupt.is_pressed() => return finish(global, &context, &whole, None).await,
+        None if stops.is_pressed() => return finish(global, &context, &whole, None).await,
         None => {
             context.rehash = false;
             let report = context.look(&Bar::new("verifying")).await;
@@ -117,21 +122,6 @@ fn show(global: &Global, plan: &Plan) {
     } else {
         print(&text)
     }
-}
-
-/// Counts Ctrl-C.
-pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
-    let interrupt = Arc::clone(interrupt);
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if interrupt.is_pressed() {
-                say("stopping at once; hosts and the framework end by themselves what was begun");
-            } else {
-                say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
-            }
-            interrupt.press();
-        }
-    });
 }
 
 fn read_saved(desired: &Desired, path: &Path) -> Result<Plan> {
@@ -195,7 +185,7 @@ fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<(
 }
 
 /// Asks on the terminal; only `yes` goes on.
-pub fn ask(plan: &Plan) -> Result<()> {
+pub async fn ask(plan: &Plan) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new("nobody can be asked here")
             .code(exit::USAGE)
@@ -213,7 +203,7 @@ pub fn ask(plan: &Plan) -> Result<()> {
         (n, false) => format!("{n} hosts"),
         (n, true) => format!("{n} hosts and the database"),
     };
-    let said = output::ask(&format!("Change {what}? Only `yes` is taken: "));
+    let said = output::ask(&format!("Change {what}? Only `yes` is taken: ")).await;
     if said.is_some_and(|line| line.trim() == "yes") {
         return Ok(());
     }
@@ -227,8 +217,9 @@ pub async fn carry_out(
     plan: &Plan,
     report: &Report,
     silent: usize,
-    interrupt: &Interrupt,
+    stops: &Stops,
 ) -> Result<Outcome> {
+    let interrupt = stops.count();
     let desired = context.desired();
     let id = new_run(report, None);
     let holder = holder();

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
 
-use tarsops_apply::execute::Interrupt;
 use tarsops_apply::history::{Memory, Remembered, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Rpc;
@@ -30,6 +28,7 @@ use crate::args::{Global, Look};
 use crate::context::{Context, print, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::privacy::Stops;
 use crate::progress::Bar;
 
 /// The newest run, but for ways back that did not come about: what they were to take back is meant.
@@ -74,7 +73,13 @@ fn may_be_torn(
 }
 
 /// Takes a run back.
-pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> Result {
+pub async fn run(
+    global: &Global,
+    look: &Look,
+    run: Option<&str>,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
     let context = Context::open(global, look)?;
     let memory = ask(&*context.connector, context.desired(), &context.nodes(), 20).await;
     for (node, fault) in &memory.faults {
@@ -241,19 +246,11 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         return Ok(exit::OK);
     }
     if !yes {
-        super::apply::ask(&plan)?;
+        super::apply::ask(&plan).await?;
     }
-    let interrupt = Arc::new(Interrupt::default());
-    super::apply::watch_interrupts(&interrupt);
-    let outcome = super::apply::carry_out(
-        global,
-        &context,
-        &plan,
-        &report,
-        memory.faults.len(),
-        &interrupt,
-    )
-    .await?;
+    let outcome =
+        super::apply::carry_out(global, &context, &plan, &report, memory.faults.len(), stops)
+            .await?;
     let code = exit::of_run(&outcome, None);
     let document = serde_json::json!({
         "format": "tarsops.rollback/1", "run": id, "exit_code": code,
