@@ -19,6 +19,7 @@ mod packages;
 mod privacy;
 mod progress;
 mod publisher;
+mod saved;
 mod secrets;
 mod watcher;
 
@@ -126,11 +127,14 @@ fn run(cli: Cli) -> Result {
             run.as_deref(),
             usize::from(limit),
         ))),
-        Command::Rollback { run, look, yes } => {
-            runtime.block_on(finishing(async |stops: &Stops| {
-                cmd::rollback::run(&global, &look, run.as_deref(), yes, stops).await
-            }))
-        }
+        Command::Rollback {
+            run,
+            look,
+            out,
+            yes,
+        } => runtime.block_on(finishing(async |stops: &Stops| {
+            cmd::rollback::run(&global, &look, run.as_deref(), out.as_deref(), yes, stops).await
+        })),
         Command::Package { command } => {
             runtime.block_on(until_signal(cmd::package::run(&global, command)))
         }

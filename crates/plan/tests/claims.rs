@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use support::json::{hostile, paths};
 use support::*;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{RunId, StepName};
@@ -66,50 +66,6 @@ fn field(intent: &Intent, of: &Intent, world: &World) -> Option<Field> {
 /// Alters a record.
 type Forge<'a> = &'a dyn Fn(&mut Intent);
 
-/// Every path of a document.
-fn paths(value: &Value, at: &str, out: &mut Vec<String>) {
-    out.push(at.to_owned());
-    match value {
-        Value::Object(all) => {
-            for (key, value) in all {
-                paths(value, &format!("{at}/{}", key.replace('/', "~1")), out);
-            }
-        }
-        Value::Array(all) => {
-            for (index, value) in all.iter().enumerate() {
-                paths(value, &format!("{at}/{index}"), out);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn hostile(other: &str) -> Vec<Value> {
-    vec![
-        json!("../../../tars/tarsnode/util"),
-        json!("tarsnode/util/../../../etc/passwd"),
-        json!("/etc/cron.d/x"),
-        json!("tarsnode/util/change.sh"),
-        json!("tarsregistry/bin/tarsregistry"),
-        json!(other),
-        json!("root"),
-        json!("/tmp/x"),
-        json!("10.9.9.9"),
-        json!("a\nb"),
-        json!("\u{202e}\u{1b}[2J"),
-        json!("x".repeat(100_000)),
-        json!("* * * * * id >/tmp/x"),
-        json!("1796006775354-f57302"),
-        json!(0o6755),
-        json!(u64::MAX),
-        json!(-1),
-        json!(null),
-        json!(true),
-        json!([]),
-        json!({}),
-    ]
-}
-
 #[test]
 fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path() {
     let world = outdated();
@@ -117,10 +73,8 @@ fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path()
     assert_eq!(field(&honest, &honest, &world), None);
     let other = world.node(3).to_string();
     let document = serde_json::to_value(&honest).unwrap();
-    let mut all = Vec::new();
-    paths(&document, "", &mut all);
     let mut read = 0;
-    for path in &all {
+    for path in &paths(&document) {
         for value in hostile(&other) {
             let mut changed = document.clone();
             *changed.pointer_mut(path).unwrap() = value;

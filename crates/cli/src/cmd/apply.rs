@@ -1,5 +1,6 @@
 //! `apply`: plan, show, ask, change, verify.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use tarsops_apply::execute::{Run, execute, install_path};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
-use tarsops_model::desired::Desired;
 use tarsops_model::host::NodeState;
+use tarsops_model::names::NodeName;
 use tarsops_plan::action::Action;
-use tarsops_plan::{Plan, checker, render};
+use tarsops_plan::{Plan, render};
 use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
@@ -25,11 +26,12 @@ use crate::output;
 use crate::privacy::Stops;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
+use crate::saved::Saved;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
 
-/// Brings the cluster to the spec, or carries out a saved plan.
+/// Brings the cluster to the spec, or does those steps towards it that a saved plan has.
 pub async fn run(
     global: &Global,
     look: &Look,
@@ -39,50 +41,41 @@ pub async fn run(
 ) -> Result {
     let loaded = load(global)?;
     let saved = saved
-        .map(|path| read_saved(&loaded.desired, path))
+        .map(|path| Saved::read(&loaded.desired, path))
         .transpose()?;
-    let look = match &saved {
-        Some(_) if !look.on.is_empty() => {
-            return Err(Failure::new("--on does not narrow a saved plan")
-                .code(exit::USAGE)
-                .hint(
-                    "leave it out, as the plan keeps what it was made for; or plan again with --on",
-                ));
-        }
-        // What it was made for is what is looked at, and what is judged at the end.
-        Some(plan) => &Look {
-            on: plan.on.clone(),
-            without_console: look.without_console || plan.without_console,
-            ..look.clone()
-        },
-        None => look,
-    };
     let mut context = Context::opened(global, loaded, look)?;
+    if let Some(saved) = &saved {
+        saved.fits(&context)?;
+        if let Some(run) = saved.rolls_back() {
+            return super::rollback::run_saved(global, &context, run, saved, yes, stops).await;
+        }
+    }
     super::validate::without_package(global, &context.loaded)?;
     let mut whole = Outcome::default();
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
         let report = context.look(&Bar::new("looking at")).await;
-        let plan = match &saved {
-            Some(plan) => plan.clone(),
-            None => super::plan::make(&mut context, &report).await?,
-        };
+        let mut plan = super::plan::make(&mut context, &report).await?;
         super::plan::explain_silence(&report);
+        let silent = silent_hosts(&context, &report);
+        if let Some(saved) = &saved {
+            refuse_silence(&context, &silent, &report)?;
+            plan = saved.narrow(&plan, &context.input(&report), &silent)?;
+        }
         if round == 0 || !plan.is_empty() {
             show(global, &plan);
         }
-        let silent = silent_hosts(&context, &report);
         if plan.is_empty() {
             super::plan::lock_hint(&context, &plan);
             last = Some(plan);
             break;
         }
-        refuse_silence(&context, silent, &report)?;
+        refuse_silence(&context, &silent, &report)?;
         if round == 0 && !yes {
             ask(&plan).await?;
         }
         super::plan::fetch_payloads(&context, &plan).await?;
-        let outcome = carry_out(global, &context, &plan, &report, silent, stops).await?;
+        let outcome = carry_out(global, &context, &plan, &report, silent.len(), stops).await?;
         let recovered = plan
             .steps
             .iter()
@@ -124,48 +117,23 @@ fn show(global: &Global, plan: &Plan) {
     }
 }
 
-fn read_saved(desired: &Desired, path: &Path) -> Result<Plan> {
-    let unread = |e: &dyn std::error::Error| {
-        Failure::new(format!("could not read the plan {}", path.display()))
-            .because(e)
-            .hint("name a file that `tarsops plan -o FILE` wrote")
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| unread(&e))?;
-    let plan = Plan::from_json(&text).map_err(|e| unread(&e))?;
-    if plan.spec_digest != desired.spec_digest || plan.cluster != desired.cluster {
-        return Err(Failure::new("the saved plan was made for another spec")
-            .code(exit::STALE)
-            .hint("plan again with the spec as it is now"));
-    }
-    checker::check_document(&plan, desired).map_err(|found| {
-        Failure::new("the saved plan does not pass the check; nothing was changed")
-            .code(exit::BLOCKED)
-            .hint("plan again, and leave the file as it is")
-            .about(found)
-    })?;
-    if checker::asks_for_rebuild(&text) {
-        return Err(Failure::new(
-            "the saved plan asks for a rebuild of the database, which tarsops never does",
-        )
-        .code(exit::BLOCKED));
-    }
-    Ok(plan)
-}
-
 /// Hosts that should be there and did not answer.
-fn silent_hosts(context: &Context, report: &Report) -> usize {
+pub fn silent_hosts(context: &Context, report: &Report) -> BTreeSet<NodeName> {
     report
         .faults
         .iter()
-        .filter(|(node, _)| {
+        .map(|(node, _)| node)
+        .filter(|node| {
             context.desired().host(node).is_some_and(|h| {
                 !matches!(h.state, NodeState::Maintenance { .. } | NodeState::Gone)
             })
         })
-        .count()
+        .cloned()
+        .collect()
 }
 
-fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<()> {
+fn refuse_silence(context: &Context, silent: &BTreeSet<NodeName>, report: &Report) -> Result<()> {
+    let silent = silent.len();
     let desired = context.desired();
     let allowed = desired.policy.max_unreachable.of(desired.hosts().count());
     if silent <= allowed {

@@ -31,16 +31,22 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     explain_silence(&report);
     let json = document(&plan)?;
     if let Some(path) = out {
-        write_private(path, &display::json(&json))?;
-        say(format!(
-            "saved to {}; carry it out with `tarsops apply {0}`",
-            path.display()
-        ));
+        save(path, &json)?;
     }
     publish(global, &json, render::text(&plan, style(global)))?;
     lock_hint(&context, &plan);
     context.close().await;
     Ok(exit::of_plan(&plan))
+}
+
+/// Writes the document of a plan to a file, for `apply FILE`.
+pub fn save(path: &Path, json: &str) -> Result<()> {
+    write_private(path, &display::json(json))?;
+    say(format!(
+        "saved to {}; carry it out with `tarsops apply {0}`",
+        path.display()
+    ));
+    Ok(())
 }
 
 /// The plan as a document.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tarsops_sandbox::database::Rights;
 
-use crate::support::wait_until;
+use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};
 
 const REGISTRY: &str = "tars.tarsregistry";
@@ -250,20 +250,23 @@ fn what_somebody_changed_since_is_left(world: &mut World) {
         .exits(6)
         .tells("the template tars.framework-db has changed since that run");
     assert_eq!(digest(world, REGISTRY), before);
-    // A plan that was saved before somebody wrote a template stops at it.
+    // A plan that was saved before somebody wrote a template is stale, and one that was made before
+    // stops at it.
     for name in [REGISTRY, LOG, DB] {
         write(world, name, &installed(world, name));
     }
     world.tarsops(["plan", "-o", "saved.plan"]).exits(2);
+    let asked = until_asked(&world.command(&["apply", "saved.plan"]));
     write(
         world,
         DB,
         &installed(world, DB).replace("</db>", "x=1\n</db>"),
     );
+    asked.types("yes\n").exits(5).tells("has another text");
     world
         .tarsops(["apply", "saved.plan", "-y"])
         .exits(5)
-        .tells("has another text");
+        .tells("action.before");
     assert!(has(world, DB, "charset=DEBUG"));
     for name in [REGISTRY, LOG, DB] {
         write(world, name, &installed(world, name));
