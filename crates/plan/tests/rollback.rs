@@ -207,7 +207,7 @@ fn what_is_wrong_with_a_rollback_is_named() {
         ("or that the run did not keep", &|p, _| {
             first(p).files[0].content = Content::Text("#!/bin/sh\n".to_owned());
         }),
-        ("or that the run did not keep", &|p, _| {
+        ("its mode of a file is `4755 of", &|p, _| {
             first(p).files[0].mode = 0o4755;
         }),
         ("it writes a crontab that the run did not keep", &|p, _| {
@@ -217,7 +217,7 @@ fn what_is_wrong_with_a_rollback_is_named() {
         ("it writes a crontab that the run did not keep", &|p, _| {
             first(p).crontab.as_mut().unwrap().edit.add = Some("* * * * * id".to_owned());
         }),
-        ("it works in another folder or as another user", &|p, _| {
+        ("its run user is `root`, and it must be `tars`", &|p, _| {
             first(p).run_user = "root".parse().unwrap();
         }),
         ("its action is on another node or component", &|p, w| {
