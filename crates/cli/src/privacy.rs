@@ -52,7 +52,12 @@ impl Stops {
         &self.counted
     }
 
-    /// Whether a signal came since something is changed.
+    /// Nothing is changed any more: the next signal ends the command at once.
+    pub fn let_go(&self) {
+        self.acting.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a signal came while something was changed.
     pub fn is_pressed(&self) -> bool {
         self.counted.is_pressed()
     }

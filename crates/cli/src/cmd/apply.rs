@@ -248,6 +248,7 @@ pub async fn carry_out(
     match outcome {
         Some(outcome) => {
             lease.release().await;
+            stops.let_go();
             Ok(outcome)
         }
         None => Err(Failure::new("stopped at once")
