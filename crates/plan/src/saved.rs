@@ -6,7 +6,7 @@
 //! executed, shown as what will be done, or used to make the plan, but for the run that a rollback is
 //! about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -180,6 +180,8 @@ impl SavedPlan {
         now: &Plan,
         silent: &BTreeSet<NodeName>,
     ) -> Result<Narrowed, Vec<Refusal>> {
+        let planned: BTreeMap<&str, &Step> = now.steps.iter().map(|s| (s.id.as_str(), s)).collect();
+        let mut reports = None;
         let mut refused = Vec::new();
         let mut wanted: BTreeSet<&str> = BTreeSet::new();
         let mut skipped = Vec::new();
@@ -192,8 +194,7 @@ impl SavedPlan {
                 });
                 continue;
             };
-            let planned = now.steps.iter().any(|s| s.id == id);
-            if !planned && is_on(step, silent) {
+            if !planned.contains_key(id) && is_on(step, silent) {
                 skipped.push(cut(id));
             } else {
                 named.push((id, step));
@@ -203,9 +204,13 @@ impl SavedPlan {
             let mut refuse = |why| {
                 refused.push(Refusal { step: cut(id), why });
             };
-            let Some(planned) = now.steps.iter().find(|s| s.id == id) else {
+            let Some(planned) = planned.get(id) else {
+                let reports = reports.get_or_insert_with(|| reported(now));
+                let resource = step.get("resource").and_then(Value::as_str);
+                let why = resource.map(|r| reports.get(r).cloned());
+                let unseen = now.rolls_back.is_none().then(|| NOTHING.to_owned());
                 refuse(Reason::Missing {
-                    why: reported(now, step),
+                    why: why.and_then(|why| why.or(unseen)),
                 });
                 continue;
             };
@@ -261,30 +266,27 @@ fn is_of_order(field: &str) -> bool {
     field == "batch" || field.starts_with("needs")
 }
 
-/// What a plan says of the resource of a step that it does not have.
-fn reported(plan: &Plan, step: &Value) -> Option<String> {
-    let resource = step.get("resource").and_then(Value::as_str)?;
-    let line = plan.report.iter().find_map(|line| match line {
-        Line::Blocked { resource: of, why } if of.to_string() == resource => Some(why.to_string()),
-        Line::Waiting { resource: of, why } | Line::Ignored { resource: of, why }
-            if of.to_string() == resource =>
-        {
-            Some(why.clone())
+/// What is said of a resource of which a plan says nothing.
+const NOTHING: &str = "nothing that can be seen differs there";
+
+/// Why a plan does nothing with resources that it does not change, by their names.
+fn reported(plan: &Plan) -> BTreeMap<String, String> {
+    let drift = plan.drift.iter().map(|d| {
+        let why = match &d.kind {
+            DriftKind::Unknown { why } => why.join("; "),
+            _ => "it differs, and no step changes it now".to_owned(),
+        };
+        (d.resource.to_string(), why)
+    });
+    let lines = plan.report.iter().filter_map(|line| match line {
+        Line::Blocked { resource, why } => Some((resource.to_string(), why.to_string())),
+        Line::Waiting { resource, why } | Line::Ignored { resource, why } => {
+            Some((resource.to_string(), why.clone()))
         }
         _ => None,
     });
-    let drift = || {
-        let mut all = plan.drift.iter();
-        let drift = all.find(|d| d.resource.to_string() == resource);
-        match drift.map(|d| &d.kind) {
-            Some(DriftKind::Unknown { why }) => Some(why.join("; ")),
-            None if plan.rolls_back.is_none() => {
-                Some("nothing that can be seen differs there".to_owned())
-            }
-            _ => None,
-        }
-    };
-    line.or_else(drift)
+    // What stands in the report is the better reason.
+    drift.chain(lines).collect()
 }
 
 /// All fields in which a step of a file differs from the one that is planned now.

@@ -305,7 +305,7 @@ fn narrows(world: &World, mask: u64) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_part_of_a_plan_is_a_plan(world in worlds(), speaking in babel(), new in lacking(), mask in any::<u64>()) {
