@@ -117,6 +117,7 @@ pub async fn run_saved(
     yes: bool,
     stops: &Stops,
 ) -> Result {
+    say(format!("the saved plan is a rollback of run {run}"));
     let mut prepared = prepare(context, Some(run.as_str())).await?;
     let silent = super::apply::silent_hosts(context, &prepared.report);
     let input = context.input(&prepared.report);

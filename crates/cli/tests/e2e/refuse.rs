@@ -279,6 +279,57 @@ fn a_package_that_is_not_the_pinned_one() {
     unchanged(&cluster, &states);
 }
 
+/// A lock file pins what is there, and brings nothing.
+#[test]
+fn a_lock_file_that_was_edited() {
+    let (cluster, machine, states) = asked();
+    let honest = machine.read("cluster.yaml.lock");
+    let steps = |ran: &Ran| ran.json("tarsops.plan/1")["steps"].clone();
+    let before = steps(machine.tarsops(["plan", "--json"]).exits(2));
+    let at = honest.find("version: 3.0.18").unwrap();
+    let entry = honest[..at].rfind("- component").unwrap();
+    // It is the last one.
+    let end = at + honest[at..].find("\nknown:").unwrap() + 1;
+    assert!(!honest[at..end].contains("\n- "), "{honest}");
+    let pin = &honest[entry..end];
+    let with = |pin: &str| format!("{}{pin}{}", &honest[..entry], &honest[end..]);
+    let binary = healthy("3.0.18");
+    assert!(pin.contains(&binary), "{pin}");
+    for (edited, told) in [
+        (pin.replace(&binary, &"0".repeat(64)), "pinned"),
+        (
+            pin.replace("source: ", "source: ../"),
+            "no place in the packages folder",
+        ),
+        (
+            pin.replace("source: ", "source: /etc/"),
+            "no place in the packages folder",
+        ),
+        (
+            pin.replace("source: ", "source: node:10.77.1.1 #"),
+            "a node, which its layout is not",
+        ),
+        (
+            pin.replace("  version", "  run: id\n  version"),
+            "unknown field `run`",
+        ),
+        (format!("{pin}{pin}"), "twice"),
+    ] {
+        machine.write("cluster.yaml.lock", with(&edited));
+        let ran = machine.tarsops(["apply", "-y"]);
+        assert_eq!(ran.code, 1, "{told}: {}", ran.err);
+        ran.tells(told);
+        unchanged(&cluster, &states);
+    }
+    // What the spec does not ask for is no source of anything.
+    let more = pin
+        .replace("3.0.18", "3.0.99")
+        .replace(&binary, &"1".repeat(64));
+    machine.write("cluster.yaml.lock", with(&format!("{pin}{more}")));
+    let after = steps(machine.tarsops(["plan", "--json"]).exits(2));
+    assert_eq!(after, before);
+}
+
 /// A binary that nobody knows is not replaced until somebody says what it is.
 #[test]
 fn a_binary_that_nobody_knows() {
