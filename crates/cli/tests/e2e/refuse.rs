@@ -244,6 +244,11 @@ fn a_rollback_that_was_saved() {
     let ran = machine.tarsops(["apply", "-y", "edited.json"]);
     ran.exits(1).tells("no host remembers a run");
     unchanged(&cluster, &states);
+    let on = cluster.hosts[0].ip().to_string();
+    let one = machine.tarsops(["rollback", "-o", "one.json", "--on", &on]);
+    one.exits(2).says("1 to change");
+    let ran = machine.tarsops(["apply", "-y", "one.json"]);
+    ran.exits(64).tells(&format!("made with --on {on}"));
     machine
         .tarsops(["apply", "-y", "back.json"])
         .exits(0)
