@@ -118,7 +118,8 @@ pub enum Command {
     },
     /// Do it: plan, show, ask, change, verify.
     Apply {
-        /// A saved plan to carry out exactly.
+        /// A saved plan: of what is planned now, do the steps that it has, and refuse it if it has
+        /// others.
         plan: Option<PathBuf>,
         /// How to look.
         #[command(flatten)]
@@ -166,6 +167,9 @@ pub enum Command {
         /// How to look.
         #[command(flatten)]
         look: Look,
+        /// Save the plan of the rollback, for `apply FILE`, and change nothing.
+        #[arg(short, long, value_name = "FILE", conflicts_with = "yes")]
+        out: Option<PathBuf>,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,

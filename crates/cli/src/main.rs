@@ -19,6 +19,7 @@ mod packages;
 mod privacy;
 mod progress;
 mod publisher;
+mod saved;
 mod secrets;
 mod watcher;
 
@@ -28,7 +29,7 @@ use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
-use crate::privacy::{finishing, until_signal};
+use crate::privacy::{Stops, finishing, until_signal};
 
 fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
@@ -117,24 +118,23 @@ fn run(cli: Cli) -> Result {
         Command::Status { look } => {
             runtime.block_on(until_signal(cmd::status::run(&global, &look)))
         }
-        Command::Apply { plan, look, yes } => runtime.block_on(finishing(cmd::apply::run(
-            &global,
-            &look,
-            plan.as_deref(),
-            yes,
-        ))),
+        Command::Apply { plan, look, yes } => runtime.block_on(finishing(async |stops: &Stops| {
+            cmd::apply::run(&global, &look, plan.as_deref(), yes, stops).await
+        })),
         Command::History { look, run, limit } => runtime.block_on(until_signal(cmd::history::run(
             &global,
             &look,
             run.as_deref(),
             usize::from(limit),
         ))),
-        Command::Rollback { run, look, yes } => runtime.block_on(finishing(cmd::rollback::run(
-            &global,
-            &look,
-            run.as_deref(),
+        Command::Rollback {
+            run,
+            look,
+            out,
             yes,
-        ))),
+        } => runtime.block_on(finishing(async |stops: &Stops| {
+            cmd::rollback::run(&global, &look, run.as_deref(), out.as_deref(), yes, stops).await
+        })),
         Command::Package { command } => {
             runtime.block_on(until_signal(cmd::package::run(&global, command)))
         }

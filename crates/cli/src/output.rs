@@ -78,13 +78,19 @@ pub fn say(text: impl Shown) {
     let _ = writeln!(io::stderr(), "{}", text.as_line());
 }
 
-/// Asks on standard error, and gives the line that was typed.
-pub fn ask(question: &str) -> Option<String> {
+/// Asks on standard error, and gives the line that was typed. While it waits a signal can end us.
+pub async fn ask(question: &str) -> Option<String> {
     let mut err = io::stderr();
     let _ = write!(err, "{}", question.as_line());
     let _ = err.flush();
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).ok().map(|_| line)
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    // A thread of its own, which nobody waits for: reading a terminal cannot be given up.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line).ok();
+        let _ = answer.send(read.map(|_| line));
+    });
+    answered.await.ok().flatten()
 }
 
 /// Whether a result was lost on its way to standard output.

@@ -97,7 +97,7 @@ pub fn read_lock(path: &Path) -> Result<Option<LockFile>> {
     LockFile::parse(&text).map(Some).map_err(|e| {
         Failure::new(format!("could not read the lock file {}", path.display()))
             .because(&e)
-            .hint("restore it from Git, or make it anew with `tarsops package lock`")
+            .hint("restore it from Git, or remove it and run `tarsops package lock`")
     })
 }
 
@@ -401,6 +401,33 @@ impl Store {
         Ok(())
     }
 
+    /// Compares the templates that the lock file has of a release with those of its package. A template
+    /// is the one thing whose content is in the lock file: what its package does not ship is not written.
+    pub fn verify_templates(&self, release: Version) -> Result<()> {
+        let mut shipped = BTreeMap::new();
+        self.read_release(release, &[], false, &mut shipped)?;
+        let lock = self.lock.as_ref();
+        let locked = lock.and_then(|l| l.templates().get(&release));
+        if shipped.is_empty() {
+            return Err(Failure::new(format!(
+                "the templates of {release} cannot be compared with its package, which is not on this \
+                 machine; nothing was changed"
+            ))
+            .hint("put the deploy tree of that release where the spec's `framework.packages` says"));
+        }
+        let differ = locked.into_iter().flatten();
+        let differ = differ.filter(|(name, text)| shipped.get(*name) != Some(*text));
+        let names: Vec<&String> = differ.map(|(name, _)| name).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "templates of {release} in the lock file are not those of its package; nothing was changed"
+        ))
+        .hint("if the package is meant, run `tarsops package lock` and commit the lock file")
+        .about(names))
+    }
+
     /// Makes a file that came from elsewhere available under its digest.
     pub fn take_file(&self, digest: Digest, path: PathBuf) {
         if let Ok(mut spooled) = self.spooled.lock() {
@@ -443,6 +470,8 @@ impl Store {
     pub fn write_lock(&self, lock: &LockFile) -> Result<()> {
         let text = lock
             .render()
+            // What could not be read again is not written.
+            .and_then(|text| LockFile::parse(&text).map(|_| text))
             .map_err(|e| Failure::new("could not write the lock file").because(&e))?;
         write_private(&self.lock_path, &text)?;
         // It belongs into Git and holds no secret.

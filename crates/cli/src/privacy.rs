@@ -2,12 +2,15 @@
 //! our eyes only, and no temporary folders that outlive a signal.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use tarsops_apply::execute::Interrupt;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::say;
 
 /// At the start of the program, before anything secret is read.
 pub fn begin() {
@@ -34,46 +37,72 @@ pub async fn until_signal(work: impl Future<Output = Result>) -> Result {
     }
 }
 
-/// Runs `work`, which watches for Ctrl-C once it changes something, and then ends in good order. Other
-/// signals that ask us to end count as that; before it watches they end it at once, as above.
-pub async fn finishing(work: impl Future<Output = Result>) -> Result {
-    let mut signals = Signals::new_but_interrupt()?;
+/// Signals that ask a command to end which changes something. Until it begins with that, the first one
+/// ends it at once; from then on they are counted, and it ends in good order.
+#[derive(Default)]
+pub struct Stops {
+    counted: Interrupt,
+    acting: AtomicBool,
+}
+
+impl Stops {
+    /// From now on something is changed. Gives what counts the signals.
+    pub fn count(&self) -> &Interrupt {
+        self.acting.store(true, Ordering::SeqCst);
+        &self.counted
+    }
+
+    /// Nothing is changed any more: the next signal ends the command at once.
+    pub fn let_go(&self) {
+        self.acting.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a signal came while something was changed.
+    pub fn is_pressed(&self) -> bool {
+        self.counted.is_pressed()
+    }
+
+    /// Takes one signal; whether the command ends at once.
+    fn take(&self) -> bool {
+        if !self.acting.load(Ordering::SeqCst) {
+            return true;
+        }
+        if self.counted.is_pressed() {
+            say("stopping at once; hosts and the framework end by themselves what was begun");
+        } else {
+            say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
+        }
+        self.counted.press();
+        false
+    }
+}
+
+/// Runs `work`, which changes something, until its end or the first signal before it begins with that.
+/// What it holds is dropped then, as above.
+pub async fn finishing(work: impl AsyncFnOnce(&Stops) -> Result) -> Result {
+    // Before the work makes its first temporary folder.
+    let mut signals = Signals::new()?;
+    let stops = Stops::default();
+    let work = work(&stops);
     tokio::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
             () = signals.next() => {
-                if !is_interrupt_watched() {
+                if stops.take() {
                     return Ok(exit::INTERRUPTED);
                 }
-                let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::INT);
             }
         }
     }
-}
-
-/// Whether Ctrl-C does something else than to end this process, as the kernel says.
-fn is_interrupt_watched() -> bool {
-    const CAUGHT: &str = "SigCgt:";
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(CAUGHT))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & (1 << (Signal::INT.as_raw() - 1)) != 0)
 }
 
 struct Signals(Vec<tokio::signal::unix::Signal>);
 
 impl Signals {
     fn new() -> Result<Self> {
-        let mut all = Self::new_but_interrupt()?;
-        all.add(SignalKind::interrupt())?;
-        Ok(all)
-    }
-
-    fn new_but_interrupt() -> Result<Self> {
         let mut all = Self(Vec::new());
+        all.add(SignalKind::interrupt())?;
         all.add(SignalKind::terminate())?;
         all.add(SignalKind::hangup())?;
         Ok(all)

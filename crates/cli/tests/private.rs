@@ -28,6 +28,9 @@ impl Place {
              nodes: [{{name: 10.99.0.1, roles: [master], address: 127.0.0.1}}]\n"
         );
         std::fs::write(place.at("cluster.yaml"), spec).unwrap();
+        // It is there, and nobody gets so far as to read it.
+        std::fs::create_dir_all(place.at("packages")).unwrap();
+        std::fs::write(place.at("packages/framework.tgz"), "").unwrap();
         for folder in ["bin", "tmp", "home"] {
             std::fs::create_dir(place.at(folder)).unwrap();
         }
@@ -163,7 +166,11 @@ fn a_configuration_beside_the_spec_runs_nothing_unless_it_may() {
 
 #[test]
 fn temporary_folders_are_ours_alone_and_gone_after_a_signal() {
-    for (command, signal) in [("status", "TERM"), ("status", "HUP"), ("status", "INT")] {
+    let commands = [
+        "plan", "drift", "check", "status", "apply", "history", "rollback",
+    ];
+    let signals = ["TERM", "HUP", "INT"];
+    for (command, signal) in commands.into_iter().flat_map(|c| signals.map(|s| (c, s))) {
         let place = Place::new(
             "",
             "echo \"$3\" >config.tmp; mv config.tmp config; sleep 30",

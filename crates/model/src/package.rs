@@ -26,6 +26,7 @@ pub enum Layout {
 
 /// One pinned component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PackagePin {
     /// Which component.
     pub component: Component,

@@ -15,6 +15,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::package::{Layout, PackageFile};
 use tarsops_model::version::Version;
 
+use crate::lock::is_template;
 use crate::refusal::{Limits, PackageError};
 
 /// The file of a deploy tree that says its version.
@@ -113,7 +114,7 @@ pub(crate) fn template_name(name: &str) -> Option<&str> {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {
         ["framework", "sql", "template", name] | [_, "framework", "sql", "template", name]
-            if !name.starts_with('.') =>
+            if is_template(name) =>
         {
             Some(name)
         }

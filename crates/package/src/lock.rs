@@ -3,13 +3,23 @@
 //! It is written by `tarsops package lock` and `tarsops package add`, kept in the repository beside
 //! the spec, and read by every plan. What must stay true: the same pins always give the same bytes,
 //! and a file of a newer format is never read by half nor written over.
+//!
+//! It is one of the files that whoever sends a change can edit, so it can pin and never add: it holds
+//! nothing that this version does not know, its entries say where in the packages folder to look and no
+//! place outside, and those that the spec does not ask for only let binaries be recognised that run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tarsops_model::component::Component;
+use tarsops_model::desired::{Desired, PackageSource};
 use tarsops_model::digest::Digest;
-use tarsops_model::package::{Catalog, PackageContents, PackagePin};
+use tarsops_model::display;
+use tarsops_model::names::NodeName;
+use tarsops_model::package::{Catalog, Layout, PackageContents, PackagePin};
 use tarsops_model::version::Version;
 
 /// The name of the format, before its number.
@@ -63,9 +73,50 @@ pub enum LockError {
         /// The release.
         version: Version,
     },
+    /// A pin that no package leads to.
+    #[error("the pin of {component} {version} has the source `{}`, which is {why}", shown(.source_name))]
+    Source {
+        /// The component.
+        component: Component,
+        /// The version.
+        version: Version,
+        /// What it says.
+        source_name: String,
+        /// What is wrong with it, in one clause.
+        why: &'static str,
+    },
+    /// A pin with the digest of an archive and not its size, or an archive where its layout has none.
+    #[error("the pin of {component} {version} does not fit its layout: {why}")]
+    Archive {
+        /// The component.
+        component: Component,
+        /// The version.
+        version: Version,
+        /// What is wrong, in one clause.
+        why: &'static str,
+    },
+    /// A template that no release of the framework has.
+    #[error("`{}` of {version} is no name of a framework template", shown(.name))]
+    TemplateName {
+        /// The template.
+        name: String,
+        /// The release.
+        version: Version,
+    },
+    /// A text that no template has.
+    #[error("the text {digest} belongs to no template")]
+    Orphan {
+        /// The digest that it stands under.
+        digest: Digest,
+    },
     /// The lock file could not be written as text.
     #[error("the lock file could not be written")]
     Render(#[source] serde_yaml::Error),
+}
+
+/// A text of the file in a message, cut.
+fn shown(text: &str) -> String {
+    display::cut(text, 120).into_owned()
 }
 
 fn at(line: Option<usize>) -> String {
@@ -134,11 +185,115 @@ struct Body {
     #[serde(default)]
     known: Vec<Known>,
     /// By release, the digest of each template's text.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    templates: BTreeMap<Version, BTreeMap<String, Digest>>,
+    #[serde(default, skip_serializing_if = "Once::is_empty")]
+    templates: Once<Version, Once<String, Digest>>,
     /// The texts, each once: most stay the same from release to release.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    texts: BTreeMap<Digest, String>,
+    #[serde(default, skip_serializing_if = "Once::is_empty")]
+    texts: Once<Digest, String>,
+}
+
+/// A map of which a file names each key once: of two values a reader would see the one and we the other.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Once<K, V>(BTreeMap<K, V>);
+
+impl<K, V> Once<K, V> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K, V> Default for Once<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, K, V> Deserialize<'de> for Once<K, V>
+where
+    K: Deserialize<'de> + Ord + fmt::Display,
+    V: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys<K, V>(PhantomData<(K, V)>);
+        impl<'de, K, V> Visitor<'de> for Keys<K, V>
+        where
+            K: Deserialize<'de> + Ord + fmt::Display,
+            V: Deserialize<'de>,
+        {
+            type Value = Once<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut out = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<K, V>()? {
+                    if out.contains_key(&key) {
+                        let key = shown(&key.to_string());
+                        return Err(A::Error::custom(format!("`{key}` stands there twice")));
+                    }
+                    out.insert(key, value);
+                }
+                Ok(Once(out))
+            }
+        }
+        deserializer.deserialize_map(Keys(PhantomData))
+    }
+}
+
+/// What is wrong with a source, if anything.
+fn wrong_source(pin: &PackagePin) -> Option<&'static str> {
+    let node = pin.source.strip_prefix("node:");
+    let part = |p: &str| !p.is_empty() && p != "." && p != "..";
+    let odd = |c: char| c.is_control() || c == '\\' || !display::is_harmless(c);
+    match (pin.layout, node) {
+        (Layout::Node, None) => Some("no `node:` and a name"),
+        (Layout::Node, Some(node)) => NodeName::new(node)
+            .is_err()
+            .then_some("no `node:` and a name"),
+        (_, Some(_)) => Some("a node, which its layout is not"),
+        (_, None) if pin.source == "." => None,
+        (_, None) if pin.source.starts_with('/') => Some("no place in the packages folder"),
+        (_, None) if !pin.source.split('/').all(part) => Some("no place in the packages folder"),
+        (_, None) if pin.source.contains(odd) => Some("no name of a file"),
+        (_, None) => None,
+    }
+}
+
+/// What is wrong with the archive of a pin, if anything.
+const fn wrong_archive(pin: &PackagePin) -> Option<&'static str> {
+    match (pin.layout, &pin.archive, pin.archive_size) {
+        (_, Some(_), None) | (_, None, Some(_)) => {
+            Some("the digest and the size of an archive belong together")
+        }
+        (Layout::Node, Some(_), _) => Some("a node holds no archive"),
+        (Layout::Component | Layout::Binary | Layout::Bundle, None, _) => Some("it has no archive"),
+        _ => None,
+    }
+}
+
+/// Whether the framework has templates of such names (`deploy/framework/sql/template`).
+pub(crate) fn is_template(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    name.len() <= 128
+        && name.chars().all(plain)
+        && name.strip_prefix("tars.").is_some_and(|r| !r.is_empty())
+}
+
+/// A pin that is not from where the spec takes packages.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{component} {version} is pinned from `{}`, and the spec takes packages from {wanted}", shown(.source_name))]
+pub struct Elsewhere {
+    /// The component.
+    pub component: Component,
+    /// The version.
+    pub version: Version,
+    /// Where the lock file says that the package came from.
+    pub source_name: String,
+    /// Where the spec says that packages come from, in a few words.
+    pub wanted: String,
 }
 
 impl LockFile {
@@ -165,18 +320,41 @@ impl LockFile {
             known: body.known.into_iter().collect(),
             templates: BTreeMap::new(),
         };
-        for (version, names) in body.templates {
-            for (name, digest) in names {
-                let text = body.texts.get(&digest);
+        let mut used = BTreeSet::new();
+        for (version, names) in body.templates.0 {
+            for (name, digest) in names.0 {
+                let text = body.texts.0.get(&digest);
                 let Some(text) = text.filter(|t| Digest::of(t.as_bytes()) == digest) else {
                     return Err(LockError::Template { name, version });
                 };
+                if !is_template(&name) {
+                    return Err(LockError::TemplateName { name, version });
+                }
+                used.insert(digest);
                 let mine = lock.templates.entry(version).or_default();
                 mine.insert(name, text.clone());
             }
         }
+        if let Some(digest) = body.texts.0.into_keys().find(|d| !used.contains(d)) {
+            return Err(LockError::Orphan { digest });
+        }
         for pin in body.packages {
             let (component, version) = (pin.component, pin.version);
+            if let Some(why) = wrong_source(&pin) {
+                return Err(LockError::Source {
+                    component,
+                    version,
+                    source_name: pin.source,
+                    why,
+                });
+            }
+            if let Some(why) = wrong_archive(&pin) {
+                return Err(LockError::Archive {
+                    component,
+                    version,
+                    why,
+                });
+            }
             if lock.insert(pin).is_some() {
                 return Err(LockError::Twice { component, version });
             }
@@ -193,19 +371,51 @@ impl LockFile {
             format: format!("{FORMAT}{NUMBER}"),
             packages: self.pins.values().cloned().collect(),
             known: self.known.iter().cloned().collect(),
-            templates: BTreeMap::new(),
-            texts: BTreeMap::new(),
+            templates: Once::default(),
+            texts: Once::default(),
         };
         for (version, all) in &self.templates {
             for (name, text) in all {
                 let digest = Digest::of(text.as_bytes());
-                let mine = body.templates.entry(*version).or_default();
-                mine.insert(name.clone(), digest);
-                body.texts.insert(digest, text.clone());
+                let mine = body.templates.0.entry(*version).or_default();
+                mine.0.insert(name.clone(), digest);
+                body.texts.0.insert(digest, text.clone());
             }
         }
         let body = serde_yaml::to_string(&body).map_err(LockError::Render)?;
         Ok(format!("{HEADER}{body}"))
+    }
+
+    /// Whether the pins that the spec asks for are from where it takes packages. The others only let
+    /// binaries be recognised that run, so where they came from does not matter any more.
+    ///
+    /// # Errors
+    /// Every pin that is from elsewhere.
+    pub fn fits(&self, desired: &Desired) -> Result<(), Vec<Elsewhere>> {
+        let asked = |pin: &&PackagePin| desired.versions.contains(&(pin.component, pin.version));
+        let elsewhere = |pin: &PackagePin| match &desired.packages {
+            PackageSource::Folder(_) => pin.layout == Layout::Node,
+            // Of what else is pinned a node has no package.
+            PackageSource::Node(node) => {
+                (pin.component == Component::Tarsnode || pin.layout == Layout::Node)
+                    && pin.source != format!("node:{node}")
+            }
+        };
+        let found: Vec<Elsewhere> = self
+            .pins()
+            .filter(asked)
+            .filter(|pin| elsewhere(pin))
+            .map(|pin| Elsewhere {
+                component: pin.component,
+                version: pin.version,
+                source_name: pin.source.clone(),
+                wanted: match &desired.packages {
+                    PackageSource::Folder(_) => "a folder".to_owned(),
+                    PackageSource::Node(node) => format!("node:{node}"),
+                },
+            })
+            .collect();
+        if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
     /// All pins, ordered by component and version.

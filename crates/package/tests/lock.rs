@@ -9,8 +9,10 @@
 mod support;
 
 use proptest::prelude::*;
+use serde_json::json;
 use support::component;
 use tarsops_model::component::Component;
+use tarsops_model::desired::{Desired, PackageSource, Policy, Rebuild, Rpc};
 use tarsops_model::digest::Digest;
 use tarsops_model::package::{Layout, PackageContents, PackagePin};
 use tarsops_package::lock::{Known, LockError, LockFile, verify};
@@ -156,11 +158,212 @@ fn the_catalog_knows_pins_and_taught_digests() {
     assert!(versions(b"unknown").is_empty());
 }
 
+/// A lock file with one of each kind of entry.
+fn whole() -> LockFile {
+    let mut lock = lock();
+    let version = "3.0.17".parse().unwrap();
+    let text = "<tars>\n</tars>\n".to_owned();
+    lock.set_templates(version, [("tars.default".to_owned(), text)].into());
+    lock
+}
+
+/// What the lock file lets a plan do, at most: the spec asks for 3.0.17.
+fn may(lock: &LockFile) -> (Vec<&PackagePin>, Vec<Known>) {
+    let asked = lock.pin(NODE, "3.0.17".parse().unwrap());
+    (asked.into_iter().collect(), lock.known().cloned().collect())
+}
+
+#[test]
+fn a_lock_file_that_is_altered_anywhere_names_no_place_outside_and_nothing_unknown() {
+    let text = whole().render().unwrap();
+    let honest: serde_json::Value = yaml(&text);
+    let hostile = [
+        json!("../../../etc/passwd"),
+        json!("/etc/cron.d/x"),
+        json!("node:10.9.9.9"),
+        json!("a/../b"),
+        json!("a//b"),
+        json!("tars.x; DROP TABLE t"),
+        json!("\u{202e}\u{1b}[2J"),
+        json!("A".repeat(64)),
+        json!("0".repeat(64)),
+        json!("z".repeat(64)),
+        json!("tarsregistry"),
+        json!(u64::MAX),
+        json!(-1),
+        json!(null),
+        json!([]),
+        json!({}),
+    ];
+    let (mut tried, mut read) = (0, 0);
+    for path in paths(&honest) {
+        for value in &hostile {
+            let mut changed = honest.clone();
+            *changed.pointer_mut(&path).unwrap() = value.clone();
+            tried += 1;
+            let Ok(lock) = LockFile::parse(&changed.to_string()) else {
+                continue;
+            };
+            read += 1;
+            for pin in lock.pins() {
+                assert_ne!(pin.layout, Layout::Node, "{path} {value}");
+                assert!(
+                    ["tarsnode.tgz", "tarsnode"].contains(&pin.source.as_str())
+                        || path.ends_with("/source"),
+                    "{path} {value}"
+                );
+                assert!(!pin.source.contains(".."), "{path} {value}");
+                assert!(!pin.source.starts_with('/'), "{path} {value}");
+            }
+            for (version, all) in lock.templates() {
+                for (name, text) in all {
+                    assert!(name.starts_with("tars."), "{path} {value}");
+                    // No text comes in without its digest.
+                    assert_eq!(text, "<tars>\n</tars>\n", "{path} {value} {version}");
+                }
+            }
+            // Nothing is asked for that was not, and nothing recognised under one more name.
+            let (pins, known) = may(&lock);
+            assert!(pins.len() <= 1 && known.len() <= 1, "{path} {value}");
+        }
+    }
+    assert!(tried > 500 && read > 40, "{tried} {read}");
+    // And every object takes the fields that it has and no other.
+    for path in paths(&honest) {
+        let mut changed = honest.clone();
+        let Some(object) = changed.pointer_mut(&path).unwrap().as_object_mut() else {
+            continue;
+        };
+        object.insert("more".to_owned(), json!("x"));
+        let error = LockFile::parse(&changed.to_string()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("the lock file is not valid"),
+            "{path}: {error}"
+        );
+    }
+}
+
+fn yaml(text: &str) -> serde_json::Value {
+    serde_yaml::from_str(text).unwrap()
+}
+
+fn paths(value: &serde_json::Value) -> Vec<String> {
+    let inner: Vec<(String, &serde_json::Value)> = match value {
+        serde_json::Value::Object(all) => {
+            all.iter().map(|(k, v)| (k.replace('/', "~1"), v)).collect()
+        }
+        serde_json::Value::Array(all) => all
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (i.to_string(), v))
+            .collect(),
+        _ => vec![],
+    };
+    let below = inner.into_iter().flat_map(|(key, value)| {
+        let below = paths(value).into_iter();
+        below.map(move |path| format!("/{key}{path}"))
+    });
+    std::iter::once(String::new()).chain(below).collect()
+}
+
+/// A spec that asks for tarsnode 3.0.17 and takes packages from there.
+fn asks_for(packages: PackageSource) -> Desired {
+    Desired {
+        cluster: "prod".parse().unwrap(),
+        spec_digest: Digest::of(b"spec"),
+        rebuild: Rebuild::Never,
+        install_path: "/usr/local/app".parse().unwrap(),
+        run_user: "tars".parse().unwrap(),
+        resources: [].into(),
+        access: [].into(),
+        registries: [].into(),
+        master: "10.0.0.1".parse().unwrap(),
+        packages,
+        versions: [(NODE, "3.0.17".parse().unwrap())].into(),
+        policy: Policy::default(),
+        rpc: Rpc::Direct,
+        parallel: 1,
+    }
+}
+
+#[test]
+fn what_the_spec_asks_for_is_pinned_from_where_it_takes_packages() {
+    let folder = asks_for(PackageSource::Folder("packages/{version}".to_owned()));
+    let node = |name: &str| asks_for(PackageSource::Node(name.parse().unwrap()));
+    let from_node = |version: &str| {
+        let mut lock = lock();
+        let mut pin = lock.pin(NODE, version.parse().unwrap()).unwrap().clone();
+        pin.layout = Layout::Node;
+        pin.source = "node:10.0.0.1".to_owned();
+        (pin.archive, pin.archive_size) = (None, None);
+        lock.insert(pin);
+        LockFile::parse(&lock.render().unwrap()).unwrap()
+    };
+    let told = |lock: &LockFile, desired: &Desired| {
+        let found = lock.fits(desired).unwrap_err();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        found.join("; ")
+    };
+    assert_eq!(lock().fits(&folder), Ok(()));
+    assert_eq!(from_node("3.0.17").fits(&node("10.0.0.1")), Ok(()));
+    // Nobody takes packages of what is not asked for.
+    assert_eq!(from_node("3.0.9").fits(&folder), Ok(()));
+    assert_eq!(
+        told(&from_node("3.0.17"), &folder),
+        "tarsnode 3.0.17 is pinned from `node:10.0.0.1`, and the spec takes packages from a folder"
+    );
+    assert_eq!(
+        told(&from_node("3.0.17"), &node("10.0.0.2")),
+        "tarsnode 3.0.17 is pinned from `node:10.0.0.1`, and the spec takes packages from node:10.0.0.2"
+    );
+    assert!(told(&lock(), &node("10.0.0.1")).contains("pinned from `tarsnode.tgz`"));
+}
+
+#[test]
+fn what_an_entry_says_is_compared_with_itself() {
+    let text = whole().render().unwrap();
+    let with = |from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        LockFile::parse(&changed).unwrap_err()
+    };
+    let source = |error: &LockError| matches!(error, LockError::Source { .. });
+    for to in [
+        "source: ../tarsnode.tgz",
+        "source: /tarsnode.tgz",
+        "source: node:10.0.0.1",
+        "source: ''",
+    ] {
+        let error = with("source: tarsnode.tgz", to);
+        assert!(source(&error), "{error}");
+    }
+    let error = with("source: tarsnode.tgz", "source: ../tarsnode.tgz");
+    assert_eq!(
+        error.to_string(),
+        "the pin of tarsnode 3.0.9 has the source `../tarsnode.tgz`, which is no place in the packages folder"
+    );
+    assert!(source(&with("layout: component", "layout: node")));
+    let error = with("  archive_size: ", "  archive_size: null #");
+    assert!(matches!(error, LockError::Archive { .. }), "{error}");
+    let error = with("tars.default:", "default:");
+    assert!(matches!(error, LockError::TemplateName { .. }), "{error}");
+    let digest = Digest::of(b"x");
+    let error = with("texts:\n", &format!("texts:\n  {digest}: x\n"));
+    assert!(matches!(error, LockError::Orphan { .. }), "{error}");
+    let line = text.lines().find(|l| l.contains("tars.default:")).unwrap();
+    let error = with(line, &format!("{line}\n{line}"));
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        cause.contains("`tars.default` stands there twice"),
+        "{cause}"
+    );
+}
+
 proptest! {
     /// Digests may look like numbers, sources like anything.
     #[test]
     fn every_lock_file_is_read_back(
-        digits in "[0-9]{64}|[0-9]{20}e[0-9]{43}|[0-9a-f]{64}", source in "\\PC{0,12}",
+        digits in "[0-9]{64}|[0-9]{20}e[0-9]{43}|[0-9a-f]{64}", source in "[a-zA-Z0-9ünï #:'\"&*!?{}%@-]{1,12}\\.tgz",
         note in "[ -~\n:#'\"]{0,16}", size in any::<u64>(), archive in any::<bool>(),
     ) {
         let digest: Digest = digits.parse().unwrap();
@@ -168,7 +371,7 @@ proptest! {
         lock.insert(PackagePin {
             component: NODE,
             version: "3.0.17".parse().unwrap(),
-            layout: Layout::Node,
+            layout: Layout::Deploy,
             source,
             archive: archive.then_some(digest),
             archive_size: archive.then_some(size),
@@ -180,6 +383,21 @@ proptest! {
         lock.teach(Known { component: NODE, version, binary: digest, note });
         let text = lock.render().unwrap();
         prop_assert_eq!(LockFile::parse(&text).unwrap(), lock);
+    }
+
+    #[test]
+    fn no_source_leads_out_of_the_packages_folder(source in "[./a:\\\\]{1,8}|node:[a./ ]{0,4}|\\PC{0,12}") {
+        let mut lock = LockFile::default();
+        let mut pin = contents("3.0.17", b"new").pin;
+        pin.source.clone_from(&source);
+        lock.insert(pin);
+        if LockFile::parse(&lock.render().unwrap()).is_ok() {
+            let inside = std::path::Path::new("/p").join(&source);
+            let plain = |c: std::path::Component<'_>| matches!(c, std::path::Component::Normal(_));
+            prop_assert!(inside.strip_prefix("/p").unwrap().components().all(plain), "{source}");
+            prop_assert!(source == "." || !source.split('/').any(|p| p == "." || p.is_empty()));
+            prop_assert!(!source.starts_with("node:"));
+        }
     }
 
     #[test]

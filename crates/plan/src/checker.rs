@@ -1,7 +1,7 @@
 //! An independent look at a whole plan before anything is done.
 //!
 //! It shares no decision with the planner: it takes the plan as a document and asks of it what must
-//! be true of every plan, whoever made it. A saved plan that somebody edited goes through it too.
+//! be true of every plan, whoever made it. What a saved plan leaves of a plan goes through it, too.
 
 mod endpoints;
 mod expansion;
@@ -86,7 +86,7 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-/// Looks at a plan without an inventory, such as one that was read from a file.
+/// Looks at a plan without an inventory: at what must be so whatever was seen.
 ///
 /// # Errors
 /// Every violation that was found.

@@ -166,35 +166,16 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
     same(Field::Cluster, &intent.cluster, &desired.cluster)?;
     same(Field::Run, &intent.run, place.run)?;
     same(Field::Step, &intent.step, place.step)?;
-    same(Field::Node, &change.node, place.node)?;
-    let Some(host) = desired.host(place.node) else {
-        return Err(misfit(Field::Node, place.node, "the spec has no such node"));
-    };
+    fits_host(change, place.node, desired)?;
     must(
         is_step_of(&intent.step, change.component, place.node),
         Field::Step,
         &intent.step,
         "no step of that component on that node is called so",
     )?;
-    same(Field::Nodeid, &change.nodeid, place.node)?;
-    same(Field::Ip, &change.ip, &host.ip)?;
-    let agent = desired.agent(place.node);
-    let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
-    same(Field::TarsPath, &change.tars_path.as_str(), &tars.as_str())?;
-    let user = agent.map_or(&desired.run_user, |a| &a.run_user);
-    same(Field::RunUser, &change.run_user, user)?;
     // Whatever the rows of a servant said is a port to go back to, also one that no release has.
     for port in [change.port, change.port_before].into_iter().flatten() {
         must(port != 0, Field::Port, port, "nothing listens there")?;
-    }
-    let registry = (change.component == Component::Tarsregistry).then(|| endpoint_at(host.ip));
-    if change.registry != registry {
-        let says = change.registry.as_ref().map(ToString::to_string);
-        return Err(misfit(
-            Field::Registry,
-            says.unwrap_or_else(|| "none".to_owned()),
-            "it must be the node's own, for tarsregistry, and none for the others",
-        ));
     }
     let signs = match change.folder {
         Folder::Create => intent.sign == Sign::Add,
@@ -213,8 +194,7 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
     for file in &change.files {
         fits_file(file, change)?;
     }
-    fits_crontab(change, &tars)?;
-    fits_rows(change, host.ip)?;
+    fits_crontab(change)?;
     if let Some(names) = &change.names {
         for name in [&names.from, &names.to] {
             must(
@@ -224,6 +204,49 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
                 "no package is called so",
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Whether a change works on `node` as the spec has that node: its name, address, folder, user and
+/// registry, and its own rows. It serves records and rollbacks alike.
+pub(crate) fn fits_host(
+    change: &AgentChange,
+    node: &NodeName,
+    desired: &Desired,
+) -> Result<(), Misfit> {
+    same(Field::Node, &change.node, node)?;
+    let Some(host) = desired.host(node) else {
+        return Err(misfit(Field::Node, node, "the spec has no such node"));
+    };
+    same(Field::Nodeid, &change.nodeid, node)?;
+    same(Field::Ip, &change.ip, &host.ip)?;
+    let agent = desired.agent(node);
+    let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
+    same(Field::TarsPath, &change.tars_path.as_str(), &tars.as_str())?;
+    let user = agent.map_or(&desired.run_user, |a| &a.run_user);
+    same(Field::RunUser, &change.run_user, user)?;
+    let registry = (change.component == Component::Tarsregistry).then(|| endpoint_at(host.ip));
+    if change.registry != registry {
+        let says = change.registry.as_ref().map(ToString::to_string);
+        return Err(misfit(
+            Field::Registry,
+            says.unwrap_or_else(|| "none".to_owned()),
+            "it must be the node's own, for tarsregistry, and none for the others",
+        ));
+    }
+    fits_rows(change, host.ip)
+}
+
+/// Whether a file gets no more than permission bits.
+pub(crate) fn fits_modes(file: &FileChange) -> Result<(), Misfit> {
+    for mode in [Some(file.mode), file.before_mode].into_iter().flatten() {
+        must(
+            mode & !0o777 == 0,
+            Field::Mode,
+            format_args!("{mode:o} of {}", file.path),
+            "it has more than permission bits",
+        )?;
     }
     Ok(())
 }
@@ -287,14 +310,7 @@ fn fits_file(file: &FileChange, change: &AgentChange) -> Result<(), Misfit> {
         &file.path,
         "it is none of that component's that this tool changes",
     )?;
-    for mode in [Some(file.mode), file.before_mode].into_iter().flatten() {
-        must(
-            mode & !0o777 == 0,
-            Field::Mode,
-            format_args!("{mode:o} of {}", file.path),
-            "it has more than permission bits",
-        )?;
-    }
+    fits_modes(file)?;
     must(
         file.content == Content::None,
         Field::File,
@@ -303,10 +319,11 @@ fn fits_file(file: &FileChange, change: &AgentChange) -> Result<(), Misfit> {
     )
 }
 
-fn fits_crontab(change: &AgentChange, tars: &str) -> Result<(), Misfit> {
+fn fits_crontab(change: &AgentChange) -> Result<(), Misfit> {
     let Some(crontab) = &change.crontab else {
         return Ok(());
     };
+    let tars = change.tars_path.as_str();
     let name = change.component.name();
     if let Some(line) = &crontab.edit.add {
         same(
@@ -327,7 +344,7 @@ fn fits_crontab(change: &AgentChange, tars: &str) -> Result<(), Misfit> {
 }
 
 /// Whether rows that change are those of the change's own server.
-pub(crate) fn fits_rows(change: &AgentChange, ip: std::net::IpAddr) -> Result<(), Misfit> {
+fn fits_rows(change: &AgentChange, ip: std::net::IpAddr) -> Result<(), Misfit> {
     let mut rows = change.rows.iter();
     rows.try_for_each(|edit| fits_row(edit, change, ip))
 }

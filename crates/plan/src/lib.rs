@@ -16,6 +16,7 @@
 //! | [`condition`] | predicates as data over observed facts |
 //! | [`planner`] | the stages, top to bottom: the policy |
 //! | [`plan`] | the plan as a document |
+//! | [`saved`] | a plan from a file, which narrows the one that is made now |
 //! | [`report`] | typed reasons for what the plan does not do |
 //! | [`checker`] | an independent look at a whole plan |
 //! | [`claims`] | whether what a host remembers of a run fits that host |
@@ -52,6 +53,7 @@ pub mod report;
 pub mod restore;
 mod room;
 pub mod rows;
+pub mod saved;
 pub mod servers;
 
 pub use input::{PlanInput, Scope};

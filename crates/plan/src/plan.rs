@@ -164,6 +164,24 @@ pub struct Summary {
     pub unknown: usize,
 }
 
+impl Summary {
+    /// What these steps touch; nothing of it is blocked or unknown.
+    #[must_use]
+    pub fn of(steps: &[Step]) -> Self {
+        let mut summary = Self::default();
+        for step in steps {
+            match (&step.action, step.sign) {
+                // It changes nothing of the cluster.
+                (Action::Backup { .. }, _) => {}
+                (Action::Recover { .. }, _) | (_, Sign::Change) => summary.change += 1,
+                (_, Sign::Add) => summary.add += 1,
+                (_, Sign::Remove) => summary.remove += 1,
+            }
+        }
+        summary
+    }
+}
+
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -246,31 +264,4 @@ impl Plan {
             s
         })
     }
-
-    /// Reads a saved plan.
-    ///
-    /// # Errors
-    /// [`ReadError`] says whether it is no plan, or one of a newer format.
-    pub fn from_json(text: &str) -> Result<Self, ReadError> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: String,
-        }
-        let head: Head = serde_json::from_str(text).map_err(ReadError::NoPlan)?;
-        if head.format != FORMAT {
-            return Err(ReadError::Format(head.format));
-        }
-        serde_json::from_str(text).map_err(ReadError::NoPlan)
-    }
-}
-
-/// Why a saved plan could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// It is no JSON document of the right shape.
-    #[error("it is not a saved plan")]
-    NoPlan(#[source] serde_json::Error),
-    /// It has another format name or number.
-    #[error("its format is `{0}`, and this tarsops reads `{FORMAT}`")]
-    Format(String),
 }

@@ -551,16 +551,7 @@ impl Draft {
     fn finish(mut self, input: &PlanInput<'_>) -> Plan {
         self.report.sort();
         self.report.dedup();
-        let mut summary = Summary::default();
-        for step in &self.steps {
-            match (&step.action, step.sign) {
-                // It changes nothing of the cluster.
-                (Action::Backup { .. }, _) => {}
-                (Action::Recover { .. }, _) | (_, Sign::Change) => summary.change += 1,
-                (_, Sign::Add) => summary.add += 1,
-                (_, Sign::Remove) => summary.remove += 1,
-            }
-        }
+        let mut summary = Summary::of(&self.steps);
         let blocked: BTreeSet<&ResourceId> = self
             .report
             .iter()

@@ -4,14 +4,17 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use support::json::{hostile, paths};
 use support::*;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES};
 use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, AgentChange};
-use tarsops_plan::claims::{Field, Place, fits, is_own_file};
+use tarsops_plan::claims::{Field, Place, fits, fits_database, is_own_file};
 use tarsops_plan::crontab;
+use tarsops_plan::memory::{self, DatabaseIntent, Deed};
 use tarsops_plan::plan::Sign;
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::restore::{FORMAT, Intent, without_content};
@@ -66,50 +69,6 @@ fn field(intent: &Intent, of: &Intent, world: &World) -> Option<Field> {
 /// Alters a record.
 type Forge<'a> = &'a dyn Fn(&mut Intent);
 
-/// Every path of a document.
-fn paths(value: &Value, at: &str, out: &mut Vec<String>) {
-    out.push(at.to_owned());
-    match value {
-        Value::Object(all) => {
-            for (key, value) in all {
-                paths(value, &format!("{at}/{}", key.replace('/', "~1")), out);
-            }
-        }
-        Value::Array(all) => {
-            for (index, value) in all.iter().enumerate() {
-                paths(value, &format!("{at}/{index}"), out);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn hostile(other: &str) -> Vec<Value> {
-    vec![
-        json!("../../../tars/tarsnode/util"),
-        json!("tarsnode/util/../../../etc/passwd"),
-        json!("/etc/cron.d/x"),
-        json!("tarsnode/util/change.sh"),
-        json!("tarsregistry/bin/tarsregistry"),
-        json!(other),
-        json!("root"),
-        json!("/tmp/x"),
-        json!("10.9.9.9"),
-        json!("a\nb"),
-        json!("\u{202e}\u{1b}[2J"),
-        json!("x".repeat(100_000)),
-        json!("* * * * * id >/tmp/x"),
-        json!("1796006775354-f57302"),
-        json!(0o6755),
-        json!(u64::MAX),
-        json!(-1),
-        json!(null),
-        json!(true),
-        json!([]),
-        json!({}),
-    ]
-}
-
 #[test]
 fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path() {
     let world = outdated();
@@ -117,10 +76,8 @@ fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path()
     assert_eq!(field(&honest, &honest, &world), None);
     let other = world.node(3).to_string();
     let document = serde_json::to_value(&honest).unwrap();
-    let mut all = Vec::new();
-    paths(&document, "", &mut all);
     let mut read = 0;
-    for path in &all {
+    for path in &paths(&document) {
         for value in hostile(&other) {
             let mut changed = document.clone();
             *changed.pointer_mut(path).unwrap() = value;
@@ -197,6 +154,198 @@ fn the_field_that_does_not_fit_is_named() {
         let mut forged = honest.clone();
         forge(&mut forged);
         assert_eq!(field(&forged, &honest, &world), Some(wanted));
+    }
+}
+
+/// What the master remembers of each kind of step on the database.
+fn of_database(world: &World) -> [DatabaseIntent; 3] {
+    let column = &ADDITIONS[0];
+    let deeds = [
+        (
+            Deed::Backup {
+                databases: vec!["db_tars".to_owned()],
+                file: "/usr/local/app/.tarsops/backups/1.sql.gz".to_owned(),
+                digest: Digest::of(b"dump"),
+            },
+            ResourceId::Schema,
+            "database.backup".to_owned(),
+        ),
+        (
+            Deed::Column {
+                table: column.table.to_owned(),
+                column: column.column.to_owned(),
+            },
+            ResourceId::Schema,
+            format!("schema.add@{}.{}", column.table, column.column),
+        ),
+        (
+            Deed::Template {
+                name: "tars.tarsregistry".to_owned(),
+                before: Some(Digest::of(b"before")),
+                after: Some(Digest::of(b"after")),
+            },
+            ResourceId::Template("tars.tarsregistry".to_owned()),
+            "template.merge@tars.tarsregistry".to_owned(),
+        ),
+    ];
+    deeds.map(|(deed, resource, id)| DatabaseIntent {
+        format: memory::FORMAT.to_owned(),
+        cluster: world.desired.cluster.clone(),
+        run: run_id(9),
+        step: StepName::of(&id),
+        holder: "me@here".to_owned(),
+        spec_digest: world.desired.spec_digest,
+        started_at: NOW,
+        sign: Sign::Change,
+        summary: "what it does".to_owned(),
+        resource,
+        deed,
+    })
+}
+
+/// What does not fit of a record that lies where `of` lies.
+fn database_field(intent: &DatabaseIntent, of: &DatabaseIntent, world: &World) -> Option<Field> {
+    let place = Place {
+        node: &world.desired.master,
+        run: &of.run,
+        step: &of.step,
+    };
+    let misfit = fits_database(intent, place, &world.desired).err()?;
+    let text = misfit.to_string();
+    assert!(text.len() < 1000, "{text}");
+    Some(misfit.field)
+}
+
+#[test]
+fn a_record_of_the_database_that_is_altered_anywhere_names_nothing_else_of_it() {
+    let world = outdated();
+    for honest in of_database(&world) {
+        assert_eq!(database_field(&honest, &honest, &world), None);
+        let document = serde_json::to_value(&honest).unwrap();
+        let (mut read, mut believed) = (0, 0);
+        for path in paths(&document) {
+            for value in hostile("10.0.0.4") {
+                let mut changed = document.clone();
+                *changed.pointer_mut(&path).unwrap() = value;
+                let Ok(forged) = serde_json::from_value::<DatabaseIntent>(changed) else {
+                    continue;
+                };
+                read += 1;
+                if database_field(&forged, &honest, &world).is_some() {
+                    continue;
+                }
+                believed += 1;
+                assert_eq!(
+                    (&forged.cluster, &forged.run, &forged.step, &forged.resource),
+                    (&honest.cluster, &honest.run, &honest.step, &honest.resource),
+                    "{path}"
+                );
+                match (&forged.deed, &honest.deed) {
+                    (
+                        Deed::Backup {
+                            databases, file, ..
+                        },
+                        _,
+                    ) => {
+                        assert!(
+                            databases
+                                .iter()
+                                .all(|d| KEPT_DATABASES.contains(&d.as_str()))
+                        );
+                        assert!(file.starts_with('/') && file.ends_with(".sql.gz"), "{path}");
+                    }
+                    (Deed::Template { name, .. }, Deed::Template { name: honest, .. }) => {
+                        assert_eq!(name, honest, "{path}");
+                    }
+                    (forged, honest) => assert_eq!(forged, honest, "{path}"),
+                }
+            }
+        }
+        // Its holder and its summary are free texts.
+        assert!(read > 30 && believed > 20, "{read} {believed}");
+    }
+}
+
+#[test]
+fn the_field_of_a_record_of_the_database_is_named() {
+    let world = outdated();
+    let [backup, column, template] = of_database(&world);
+    let forged = |honest: &DatabaseIntent, forge: &dyn Fn(&mut DatabaseIntent)| {
+        let mut forged = honest.clone();
+        forge(&mut forged);
+        database_field(&forged, honest, &world)
+    };
+    let deed = |deed: Deed| move |i: &mut DatabaseIntent| i.deed = deed.clone();
+    let dump = |databases: &[&str], file: &str| {
+        deed(Deed::Backup {
+            databases: databases.iter().map(|d| (*d).to_owned()).collect(),
+            file: file.to_owned(),
+            digest: Digest::of(b"dump"),
+        })
+    };
+    let other = |table: &str, column: &str| {
+        deed(Deed::Column {
+            table: table.to_owned(),
+            column: column.to_owned(),
+        })
+    };
+    let named = |name: &str| {
+        deed(Deed::Template {
+            name: name.to_owned(),
+            before: None,
+            after: None,
+        })
+    };
+    type Forge<'a> = &'a dyn Fn(&mut DatabaseIntent);
+    let cases: [(Field, &DatabaseIntent, Forge<'_>); 15] = [
+        (Field::Format, &backup, &|i| {
+            FORMAT.clone_into(&mut i.format)
+        }),
+        (Field::Cluster, &backup, &|i| {
+            i.cluster = "other".parse().unwrap()
+        }),
+        (Field::Run, &backup, &|i| i.run = run_id(10)),
+        (Field::Step, &backup, &|i| i.step = StepName::of("x")),
+        (Field::Backup, &backup, &dump(&["mysql"], "/x/1.sql.gz")),
+        (Field::Backup, &backup, &dump(&["db_tars"], "1.sql.gz")),
+        (Field::Backup, &backup, &dump(&["db_tars"], "/etc/shadow")),
+        (Field::Column, &column, &other("t_server_conf", "password")),
+        (
+            Field::Column,
+            &column,
+            &other("mysql.user", ADDITIONS[0].column),
+        ),
+        (Field::Template, &template, &named("mine.template")),
+        (Field::Template, &template, &named("tars.x'; DROP TABLE t")),
+        (Field::Resource, &template, &named("tars.tarslog")),
+        (Field::Resource, &column, &|i| i.resource = ResourceId::Web),
+        // What another step did.
+        (
+            Field::Step,
+            &backup,
+            &other(ADDITIONS[0].table, ADDITIONS[0].column),
+        ),
+        (Field::Resource, &backup, &named("tars.tarsregistry")),
+    ];
+    for (number, (wanted, honest, forge)) in cases.into_iter().enumerate() {
+        assert_eq!(forged(honest, forge), Some(wanted), "case {number}");
+    }
+    // Nobody but the master can know of the database.
+    let place = Place {
+        node: &world.node(2),
+        run: &backup.run,
+        step: &backup.step,
+    };
+    let misfit = fits_database(&backup, place, &world.desired).unwrap_err();
+    assert_eq!(misfit.field, Field::Node);
+    // What rolls a template back may be rolled back.
+    for id in [
+        "rollback.template@tars.tarsregistry",
+        "template.merge@tars.tarsregistry.back",
+    ] {
+        let mut again = template.clone();
+        again.step = StepName::of(id);
+        assert_eq!(database_field(&again, &again, &world), None);
     }
 }
 

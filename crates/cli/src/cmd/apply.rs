@@ -1,17 +1,18 @@
 //! `apply`: plan, show, ask, change, verify.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use tarsops_apply::execute::{Interrupt, Run, execute, place};
+use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
-use tarsops_model::desired::Desired;
 use tarsops_model::host::NodeState;
+use tarsops_model::names::NodeName;
 use tarsops_plan::action::Action;
-use tarsops_plan::{Plan, checker, render};
+use tarsops_plan::{Plan, render};
 use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
@@ -22,62 +23,59 @@ use crate::context::{
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::privacy::Stops;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
+use crate::saved::Saved;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
 
-/// Brings the cluster to the spec, or carries out a saved plan.
-pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) -> Result {
+/// Brings the cluster to the spec, or does those steps towards it that a saved plan has.
+pub async fn run(
+    global: &Global,
+    look: &Look,
+    saved: Option<&Path>,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
     let loaded = load(global)?;
     let saved = saved
-        .map(|path| read_saved(&loaded.desired, path))
+        .map(|path| Saved::read(&loaded.desired, path))
         .transpose()?;
-    let look = match &saved {
-        Some(_) if !look.on.is_empty() => {
-            return Err(Failure::new("--on does not narrow a saved plan")
-                .code(exit::USAGE)
-                .hint(
-                    "leave it out, as the plan keeps what it was made for; or plan again with --on",
-                ));
-        }
-        // What it was made for is what is looked at, and what is judged at the end.
-        Some(plan) => &Look {
-            on: plan.on.clone(),
-            without_console: look.without_console || plan.without_console,
-            ..look.clone()
-        },
-        None => look,
-    };
     let mut context = Context::opened(global, loaded, look)?;
+    if let Some(saved) = &saved {
+        saved.fits(&context)?;
+        if let Some(run) = saved.rolls_back() {
+            return super::rollback::run_saved(global, &context, run, saved, yes, stops).await;
+        }
+    }
     super::validate::without_package(global, &context.loaded)?;
-    let interrupt = Arc::new(Interrupt::default());
-    watch_interrupts(&interrupt);
     let mut whole = Outcome::default();
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
         let report = context.look(&Bar::new("looking at")).await;
-        let plan = match &saved {
-            Some(plan) => plan.clone(),
-            None => super::plan::make(&mut context, &report).await?,
-        };
+        let mut plan = super::plan::make(&mut context, &report).await?;
         super::plan::explain_silence(&report);
+        let silent = silent_hosts(&context, &report);
+        if let Some(saved) = &saved {
+            refuse_silence(&context, &silent, &report)?;
+            plan = saved.narrow(&plan, &context.input(&report), &silent)?;
+        }
         if round == 0 || !plan.is_empty() {
             show(global, &plan);
         }
-        let silent = silent_hosts(&context, &report);
         if plan.is_empty() {
             super::plan::lock_hint(&context, &plan);
             last = Some(plan);
             break;
         }
-        refuse_silence(&context, silent, &report)?;
+        refuse_silence(&context, &silent, &report)?;
         if round == 0 && !yes {
-            ask(&plan)?;
+            ask(&plan).await?;
         }
         super::plan::fetch_payloads(&context, &plan).await?;
-        let outcome = carry_out(global, &context, &plan, &report, silent, &interrupt).await?;
+        let outcome = carry_out(global, &context, &plan, &report, silent.len(), stops).await?;
         let recovered = plan
             .steps
             .iter()
@@ -91,7 +89,7 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
     }
     let left = match last {
         Some(plan) => plan,
-        None if interrupt.is_pressed() => return finish(global, &context, &whole, None).await,
+        None if stops.is_pressed() => return finish(global, &context, &whole, None).await,
         None => {
             context.rehash = false;
             let report = context.look(&Bar::new("verifying")).await;
@@ -119,63 +117,23 @@ fn show(global: &Global, plan: &Plan) {
     }
 }
 
-/// Counts Ctrl-C.
-pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
-    let interrupt = Arc::clone(interrupt);
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if interrupt.is_pressed() {
-                say("stopping at once; hosts and the framework end by themselves what was begun");
-            } else {
-                say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
-            }
-            interrupt.press();
-        }
-    });
-}
-
-fn read_saved(desired: &Desired, path: &Path) -> Result<Plan> {
-    let unread = |e: &dyn std::error::Error| {
-        Failure::new(format!("could not read the plan {}", path.display()))
-            .because(e)
-            .hint("name a file that `tarsops plan -o FILE` wrote")
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| unread(&e))?;
-    let plan = Plan::from_json(&text).map_err(|e| unread(&e))?;
-    if plan.spec_digest != desired.spec_digest || plan.cluster != desired.cluster {
-        return Err(Failure::new("the saved plan was made for another spec")
-            .code(exit::STALE)
-            .hint("plan again with the spec as it is now"));
-    }
-    checker::check_document(&plan, desired).map_err(|found| {
-        Failure::new("the saved plan does not pass the check; nothing was changed")
-            .code(exit::BLOCKED)
-            .hint("plan again, and leave the file as it is")
-            .about(found)
-    })?;
-    if checker::asks_for_rebuild(&text) {
-        return Err(Failure::new(
-            "the saved plan asks for a rebuild of the database, which tarsops never does",
-        )
-        .code(exit::BLOCKED));
-    }
-    Ok(plan)
-}
-
 /// Hosts that should be there and did not answer.
-fn silent_hosts(context: &Context, report: &Report) -> usize {
+pub fn silent_hosts(context: &Context, report: &Report) -> BTreeSet<NodeName> {
     report
         .faults
         .iter()
-        .filter(|(node, _)| {
+        .map(|(node, _)| node)
+        .filter(|node| {
             context.desired().host(node).is_some_and(|h| {
                 !matches!(h.state, NodeState::Maintenance { .. } | NodeState::Gone)
             })
         })
-        .count()
+        .cloned()
+        .collect()
 }
 
-fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<()> {
+fn refuse_silence(context: &Context, silent: &BTreeSet<NodeName>, report: &Report) -> Result<()> {
+    let silent = silent.len();
     let desired = context.desired();
     let allowed = desired.policy.max_unreachable.of(desired.hosts().count());
     if silent <= allowed {
@@ -195,7 +153,7 @@ fn refuse_silence(context: &Context, silent: usize, report: &Report) -> Result<(
 }
 
 /// Asks on the terminal; only `yes` goes on.
-pub fn ask(plan: &Plan) -> Result<()> {
+pub async fn ask(plan: &Plan) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new("nobody can be asked here")
             .code(exit::USAGE)
@@ -213,7 +171,7 @@ pub fn ask(plan: &Plan) -> Result<()> {
         (n, false) => format!("{n} hosts"),
         (n, true) => format!("{n} hosts and the database"),
     };
-    let said = output::ask(&format!("Change {what}? Only `yes` is taken: "));
+    let said = output::ask(&format!("Change {what}? Only `yes` is taken: ")).await;
     if said.is_some_and(|line| line.trim() == "yes") {
         return Ok(());
     }
@@ -227,8 +185,9 @@ pub async fn carry_out(
     plan: &Plan,
     report: &Report,
     silent: usize,
-    interrupt: &Interrupt,
+    stops: &Stops,
 ) -> Result<Outcome> {
+    let interrupt = stops.count();
     let desired = context.desired();
     let id = new_run(report, None);
     let holder = holder();
@@ -289,6 +248,7 @@ pub async fn carry_out(
     match outcome {
         Some(outcome) => {
             lease.release().await;
+            stops.let_go();
             Ok(outcome)
         }
         None => Err(Failure::new("stopped at once")

@@ -31,16 +31,22 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     explain_silence(&report);
     let json = document(&plan)?;
     if let Some(path) = out {
-        write_private(path, &display::json(&json))?;
-        say(format!(
-            "saved to {}; carry it out with `tarsops apply {0}`",
-            path.display()
-        ));
+        save(path, &json)?;
     }
     publish(global, &json, render::text(&plan, style(global)))?;
     lock_hint(&context, &plan);
     context.close().await;
     Ok(exit::of_plan(&plan))
+}
+
+/// Writes the document of a plan to a file, for `apply FILE`.
+pub fn save(path: &Path, json: &str) -> Result<()> {
+    write_private(path, &display::json(json))?;
+    say(format!(
+        "saved to {}; carry it out with `tarsops apply {0}`",
+        path.display()
+    ));
+    Ok(())
 }
 
 /// The plan as a document.
@@ -107,9 +113,22 @@ fn payloads(plan: &Plan) -> BTreeSet<(Component, Version, &str, Digest)> {
     wanted
 }
 
-/// Brings the payloads of a plan to this machine, each once, and checks them against their pins
-/// before anything is changed.
+/// Releases of which a plan writes templates.
+fn releases(plan: &Plan) -> BTreeSet<Version> {
+    let of = |action: &Action| match action {
+        Action::MergeTemplate(change) => Some(change.release),
+        Action::AddTemplate(new) => Some(new.release),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(|s| of(&s.action)).collect()
+}
+
+/// Brings the payloads of a plan to this machine, each once, and checks them and the templates against
+/// their pins before anything is changed.
 pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
+    for release in releases(plan) {
+        context.store.verify_templates(release)?;
+    }
     let node = context.store.node_source().cloned();
     for (component, version, path, digest) in payloads(plan) {
         if let Some(node) = &node {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
+use std::path::Path;
 
-use tarsops_apply::execute::Interrupt;
 use tarsops_apply::history::{Memory, Remembered, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Rpc;
@@ -30,7 +29,9 @@ use crate::args::{Global, Look};
 use crate::context::{Context, print, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::privacy::Stops;
 use crate::progress::Bar;
+use crate::saved::Saved;
 
 /// The newest run, but for ways back that did not come about: what they were to take back is meant.
 fn newest(memory: &Memory) -> Option<(&RunId, &Vec<Remembered>)> {
@@ -73,9 +74,60 @@ fn may_be_torn(
     change.verdict != "ok" && !known && !later.flat_map(|(_, all)| all).any(same)
 }
 
-/// Takes a run back.
-pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> Result {
+/// A rollback that is ready to be carried out.
+struct Prepared {
+    /// The run that it rolls back.
+    run: RunId,
+    /// Its steps.
+    plan: Plan,
+    /// What was seen.
+    report: Report,
+    /// How many hosts did not say what they remember.
+    silent: usize,
+}
+
+/// Takes a run back, or saves the plan that does.
+pub async fn run(
+    global: &Global,
+    look: &Look,
+    run: Option<&str>,
+    out: Option<&Path>,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
     let context = Context::open(global, look)?;
+    let prepared = prepare(&context, run).await?;
+    let Some(path) = out else {
+        return carry_out(global, &context, &prepared, yes, stops).await;
+    };
+    let json = super::plan::document(&prepared.plan)?;
+    super::plan::save(path, &json)?;
+    publish(global, &json, render::text(&prepared.plan, style(global)))?;
+    context.close().await;
+    Ok(exit::of_plan(&prepared.plan))
+}
+
+/// Takes a run back by those steps that a saved plan has. They are planned again from what the hosts
+/// remember.
+pub async fn run_saved(
+    global: &Global,
+    context: &Context,
+    run: &RunId,
+    saved: &Saved,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
+    say(format!("the saved plan is a rollback of run {run}"));
+    let mut prepared = prepare(context, Some(run.as_str())).await?;
+    let silent = super::apply::silent_hosts(context, &prepared.report);
+    let input = context.input(&prepared.report);
+    prepared.plan = saved.narrow(&prepared.plan, &input, &silent)?;
+    count_nodes(&mut prepared.plan);
+    carry_out(global, context, &prepared, yes, stops).await
+}
+
+/// Plans the rollback of a run, or of the newest one, from what the hosts remember.
+async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     let memory = ask(&*context.connector, context.desired(), &context.nodes(), 20).await;
     for (node, fault) in &memory.faults {
         say(format!("{node}: {fault}"));
@@ -225,12 +277,37 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         .hint("see `tarsops history`: what a host remembers may not be what was done there")
         .about(found));
     }
-    plan.nodes = plan
-        .steps
-        .iter()
-        .filter(|s| s.resource.node().is_some())
-        .count();
-    let text = render::text(&plan, style(global));
+    count_nodes(&mut plan);
+    let silent = memory.faults.len();
+    Ok(Prepared {
+        run: id,
+        plan,
+        report,
+        silent,
+    })
+}
+
+/// Counts the nodes that the steps of a rollback work on.
+fn count_nodes(plan: &mut Plan) {
+    let of_node = plan.steps.iter().filter(|s| s.resource.node().is_some());
+    plan.nodes = of_node.count();
+}
+
+/// Shows the plan, asks, and carries it out.
+async fn carry_out(
+    global: &Global,
+    context: &Context,
+    prepared: &Prepared,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
+    let Prepared {
+        run: id,
+        plan,
+        report,
+        silent,
+    } = prepared;
+    let text = render::text(plan, style(global));
     if global.json {
         say(text.trim_end())
     } else {
@@ -241,19 +318,9 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, yes: bool) -> 
         return Ok(exit::OK);
     }
     if !yes {
-        super::apply::ask(&plan)?;
+        super::apply::ask(plan).await?;
     }
-    let interrupt = Arc::new(Interrupt::default());
-    super::apply::watch_interrupts(&interrupt);
-    let outcome = super::apply::carry_out(
-        global,
-        &context,
-        &plan,
-        &report,
-        memory.faults.len(),
-        &interrupt,
-    )
-    .await?;
+    let outcome = super::apply::carry_out(global, context, plan, report, *silent, stops).await?;
     let code = exit::of_run(&outcome, None);
     let document = serde_json::json!({
         "format": "tarsops.rollback/1", "run": id, "exit_code": code,
@@ -316,13 +383,9 @@ fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
     for mut step in tables {
         batch += 1;
         step.batch = batch;
-        match step.sign {
-            Sign::Add => plan.summary.add += 1,
-            Sign::Change => plan.summary.change += 1,
-            Sign::Remove => plan.summary.remove += 1,
-        }
         plan.steps.push(step);
     }
+    plan.summary = Summary::of(&plan.steps);
     if let Some((step, _)) = backup(&report.inventory) {
         plan.steps.insert(0, step);
     }
@@ -423,18 +486,12 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
     batches.extend(alone.iter().map(one));
     let mut steps: Vec<Step> = Vec::new();
     let mut gates: Vec<Gate> = Vec::new();
-    let mut summary = Summary::default();
     for (index, mut chunk) in batches.into_iter().enumerate() {
         let batch = u32::try_from(index + 1).unwrap_or(u32::MAX);
         let needs: Vec<String> = gates.last().map(|g| g.id.clone()).into_iter().collect();
         for step in &mut chunk {
             step.batch = batch;
             step.needs.clone_from(&needs);
-            match step.sign {
-                Sign::Add => summary.add += 1,
-                Sign::Change => summary.change += 1,
-                Sign::Remove => summary.remove += 1,
-            }
         }
         gates.push(Gate {
             id: format!("gate/{batch}"),
@@ -450,10 +507,10 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
         spec_digest: desired.spec_digest,
         observed_at: crate::context::now(),
         nodes: steps.len(),
-        on: vec![],
-        without_console: false,
+        on: input.scope.words(),
+        without_console: input.scope.without_console,
         rolls_back: None,
-        summary,
+        summary: Summary::of(&steps),
         drift: vec![],
         extra: vec![],
         steps,

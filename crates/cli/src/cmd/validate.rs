@@ -49,10 +49,16 @@ pub fn run(global: &Global) -> Result {
     Ok(exit::OK)
 }
 
-/// A version without a package is an error of the spec, shown where it is written.
+/// A version without a package is an error of the spec, shown where it is written; a pin that is not
+/// from where the spec takes packages is one of the lock file.
 pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
     let mut available: BTreeSet<_> = BTreeSet::new();
     if let Some(lock) = read_lock(&lock_path(&global.file))? {
+        lock.fits(&loaded.desired).map_err(|elsewhere| {
+            Failure::new("the lock file does not fit the spec")
+                .about(elsewhere)
+                .hint("run `tarsops package lock` and commit the lock file")
+        })?;
         available.extend(lock.pins().map(|p| (p.component, p.version)));
     }
     match &loaded.desired.packages {

@@ -1,5 +1,9 @@
 //! What is refused, with nothing changed.
 
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
 use crate::support::*;
 
 /// A converged cluster of two that is asked for 3.0.18, with all that a change could touch.
@@ -28,7 +32,10 @@ fn a_plan_whose_facts_have_moved() {
         host.sh(&format!("chmod 755 {BINARY} && mv {BINARY} {BINARY}.x && cp {BINARY}.x {BINARY} && rm {BINARY}.x && echo >> {BINARY}")).unwrap();
     }
     let states: Vec<_> = cluster.hosts.iter().map(HostExt::state).collect();
-    machine.tarsops(["apply", "-y", "p.json"]).exits(5);
+    machine
+        .tarsops(["apply", "-y", "p.json"])
+        .exits(5)
+        .tells("it is not planned now: ");
     unchanged(&cluster, &states);
 }
 
@@ -47,34 +54,214 @@ fn a_plan_for_another_spec() {
     unchanged(&cluster, &states);
 }
 
+/// Whoever can write the file can have less done, and nothing else.
 #[test]
 fn a_plan_that_was_edited() {
     let (cluster, machine, states) = asked();
     machine.tarsops(["plan", "-o", "p.json"]).exits(2);
     let text = machine.read("p.json");
-    for (from, to) in [
-        ("/usr/local/app/tars", "/usr/local/app/other"),
-        ("tarsnode/bin/tarsnode", "../../etc/passwd"),
-        ("bin/tarsnode", "../../../../../etc/passwd"),
-    ] {
-        if !text.contains(from) {
-            continue;
+    let honest: Value = serde_json::from_str(&text).unwrap();
+    let first = honest["steps"][0]["id"].as_str().unwrap();
+    let script = "#!/bin/sh\nid >/tmp/own\n";
+    let digest = "0".repeat(64);
+    let file = |path: &str, mode: u32| json!({"path": path, "mode": mode, "before": null, "after": digest, "content": {"text": script}});
+    let recover = json!({
+        "id": "recover@10.77.1.2", "stage": "recover", "batch": 0, "needs": [],
+        "resource": "agent/10.77.1.2", "sign": "change", "summary": "end it",
+        "action": {"do": "recover", "node": "10.77.1.2", "run": "1796006775354-f57302", "step": "x"},
+        "pre": [], "post": [{"is": "stopped"}], "undo": {"undo": "restore"},
+    });
+    // A place in the document, what stands there then, and what is said of it.
+    let edits: [(&str, Value, &str); 9] = [
+        (
+            "/steps/0/action/files/0/path",
+            json!("../../etc/cron.d/x"),
+            "action.files[0].path",
+        ),
+        (
+            "/steps/0/action/files/0/after",
+            json!(digest),
+            "action.files[0].after",
+        ),
+        (
+            "/steps/0/action/files/0/mode",
+            json!(0o6755),
+            "action.files[0].mode",
+        ),
+        (
+            "/steps/0/action/files/1",
+            file("tarsnode/util/change.sh", 0o755),
+            "action.files[1]",
+        ),
+        (
+            "/steps/0/action/crontab",
+            json!({"before": null, "edit": {"remove": [], "add": "* * * * * id"}}),
+            "action.crontab",
+        ),
+        ("/steps/0/action/run_user", json!("root"), "action.run_user"),
+        (
+            "/steps/0/action/tars_path",
+            json!("/usr/local/app/other"),
+            "action.tars_path",
+        ),
+        ("/steps/0/pre", json!([]), "pre[0]"),
+        (
+            "/steps/0",
+            recover,
+            "step recover@10.77.1.2: it is not planned now",
+        ),
+    ];
+    for (place, value, told) in edits {
+        let mut changed = honest.clone();
+        match changed.pointer_mut(place) {
+            Some(at) => *at = value,
+            None => {
+                let files = changed["steps"][0]["action"]["files"].as_array_mut();
+                files.unwrap().push(value);
+            }
         }
-        machine.write("p.json", text.replace(from, to));
+        machine.write("p.json", changed.to_string());
         let ran = machine.tarsops(["apply", "-y", "p.json"]);
-        assert!(
-            [1, 6].contains(&ran.code),
-            "{from}: {}\n{}",
-            ran.code,
-            ran.err
-        );
+        ran.exits(5).tells(told).tells("nothing was changed");
+        if !told.starts_with("step ") {
+            ran.tells(&format!("step {first}: "));
+        }
+        unchanged(&cluster, &states);
     }
+    // What is no step of the plan is not read at all, and what was not saved so is no plan.
+    let mut twice = honest.clone();
+    let steps = twice["steps"].as_array_mut().unwrap();
+    steps.push(steps[0].clone());
+    machine.write("p.json", twice.to_string());
+    let ran = machine.tarsops(["apply", "-y", "p.json"]);
+    ran.exits(6).tells("twice");
     machine.write("p.json", &text[..text.len() / 2]);
-    machine
-        .tarsops(["apply", "-y", "p.json"])
-        .exits(1)
-        .tells("p.json");
+    let ran = machine.tarsops(["apply", "-y", "p.json"]);
+    ran.exits(1).tells("p.json");
     unchanged(&cluster, &states);
+}
+
+/// The second host waits for the first one: a file that leaves that out is refused, one that ends
+/// with it is done.
+#[test]
+fn a_plan_of_which_steps_were_taken_out() {
+    let (cluster, machine, states) = asked();
+    machine.tarsops(["plan", "-o", "p.json"]).exits(2);
+    let honest: Value = serde_json::from_str(&machine.read("p.json")).unwrap();
+    let ids: Vec<&str> = honest["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["id"].as_str().unwrap())
+        .collect();
+    let mut last = honest.clone();
+    last["steps"].as_array_mut().unwrap().remove(0);
+    machine.write("last.json", last.to_string());
+    machine
+        .tarsops(["apply", "-y", "last.json"])
+        .exits(5)
+        .tells(&format!("step {}: {} comes before it now", ids[1], ids[0]));
+    unchanged(&cluster, &states);
+    // Counts and reports of a file are not shown, and its gates not waited for.
+    let mut first = honest.clone();
+    first["steps"].as_array_mut().unwrap().truncate(1);
+    first["summary"] = json!({"add": 7, "change": 7, "remove": 7, "blocked": 0, "unknown": 0});
+    first["gates"] = json!([]);
+    machine.write("first.json", first.to_string());
+    machine
+        .tarsops(["apply", "-y", "first.json"])
+        .exits(4)
+        .says("Plan: 0 to add, 1 to change, 0 to remove")
+        .says("1 done")
+        .complains(&format!(
+            "not carried out, as they are planned now and not in the file: {}",
+            ids[1]
+        ));
+    let changed = |(host, state): (&Host, &Snapshot)| !state.changes(&host.state()).is_empty();
+    let hosts = cluster.hosts.iter().zip(&states);
+    assert_eq!(hosts.filter(|(h, s)| changed((h, s))).count(), 1);
+}
+
+/// Ctrl-C is an answer, too, and leaves nothing behind.
+#[test]
+fn a_question_that_is_not_answered() {
+    let (cluster, machine, states) = asked();
+    for (keys, code) in [("\u{3}", 130), ("no\n", 1)] {
+        for command in [["apply"], ["rollback"]] {
+            until_asked(&machine.command(command))
+                .types(keys)
+                .exits(code);
+            assert_eq!(std::fs::read_dir(machine.tmp()).unwrap().count(), 0);
+        }
+    }
+    unchanged(&cluster, &states);
+}
+
+/// A rollback is saved, planned again from what the hosts remember, and narrowed in the same way.
+#[test]
+fn a_rollback_that_was_saved() {
+    let (cluster, machine, _) = asked();
+    machine.tarsops(["apply", "-y"]).exits(0);
+    let states: Vec<_> = cluster.hosts.iter().map(HostExt::state).collect();
+    machine
+        .tarsops(["rollback", "-o", "back.json"])
+        .exits(2)
+        .says("Plan: 0 to add, 2 to change")
+        .complains("tarsops apply back.json");
+    let mode = std::fs::metadata(machine.repo("back.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    machine
+        .tarsops(["rollback", "-y", "-o", "x.json"])
+        .exits(64);
+    unchanged(&cluster, &states);
+    let honest: Value = serde_json::from_str(&machine.read("back.json")).unwrap();
+    let edits = [
+        (
+            "/steps/0/action/files/0/path",
+            json!("tarsnode/util/change.sh"),
+            "action.files[0].path",
+        ),
+        (
+            "/steps/0/action/files/0/content/before/index",
+            json!(7),
+            "content.before.index",
+        ),
+        ("/steps/0/action/run_user", json!("root"), "action.run_user"),
+    ];
+    for (place, value, told) in edits {
+        let mut changed = honest.clone();
+        *changed.pointer_mut(place).unwrap() = value;
+        machine.write("edited.json", changed.to_string());
+        let ran = machine.tarsops(["apply", "-y", "edited.json"]);
+        ran.exits(5).tells(told).tells("nothing was changed");
+    }
+    let mut unknown = honest.clone();
+    unknown["rolls_back"] = json!("1796006775354-f57302");
+    machine.write("edited.json", unknown.to_string());
+    let ran = machine.tarsops(["apply", "-y", "edited.json"]);
+    ran.exits(1).tells("no host remembers a run");
+    unchanged(&cluster, &states);
+    let on = cluster.hosts[0].ip().to_string();
+    let one = machine.tarsops(["rollback", "-o", "one.json", "--on", &on]);
+    one.exits(2).says("1 to change");
+    let ran = machine.tarsops(["apply", "-y", "one.json"]);
+    ran.exits(64).tells(&format!("made with --on {on}"));
+    machine
+        .tarsops(["apply", "-y", "back.json"])
+        .exits(0)
+        .says("2 of 2 hosts are where they were");
+    for host in &cluster.hosts {
+        host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.17"));
+        host.assert_tidy();
+    }
+    // It is planned from what is there now, and that has moved on.
+    machine
+        .tarsops(["apply", "-y", "back.json"])
+        .exits(6)
+        .tells("has changed since that run");
 }
 
 #[test]
@@ -95,6 +282,57 @@ fn a_package_that_is_not_the_pinned_one() {
         .exits(1)
         .tells("not on this machine");
     unchanged(&cluster, &states);
+}
+
+/// A lock file pins what is there, and brings nothing.
+#[test]
+fn a_lock_file_that_was_edited() {
+    let (cluster, machine, states) = asked();
+    let honest = machine.read("cluster.yaml.lock");
+    let steps = |ran: &Ran| ran.json("tarsops.plan/1")["steps"].clone();
+    let before = steps(machine.tarsops(["plan", "--json"]).exits(2));
+    let at = honest.find("version: 3.0.18").unwrap();
+    let entry = honest[..at].rfind("- component").unwrap();
+    // It is the last one.
+    let end = at + honest[at..].find("\nknown:").unwrap() + 1;
+    assert!(!honest[at..end].contains("\n- "), "{honest}");
+    let pin = &honest[entry..end];
+    let with = |pin: &str| format!("{}{pin}{}", &honest[..entry], &honest[end..]);
+    let binary = healthy("3.0.18");
+    assert!(pin.contains(&binary), "{pin}");
+    for (edited, told) in [
+        (pin.replace(&binary, &"0".repeat(64)), "pinned"),
+        (
+            pin.replace("source: ", "source: ../"),
+            "no place in the packages folder",
+        ),
+        (
+            pin.replace("source: ", "source: /etc/"),
+            "no place in the packages folder",
+        ),
+        (
+            pin.replace("source: ", "source: node:10.77.1.1 #"),
+            "a node, which its layout is not",
+        ),
+        (
+            pin.replace("  version", "  run: id\n  version"),
+            "unknown field `run`",
+        ),
+        (format!("{pin}{pin}"), "twice"),
+    ] {
+        machine.write("cluster.yaml.lock", with(&edited));
+        let ran = machine.tarsops(["apply", "-y"]);
+        assert_eq!(ran.code, 1, "{told}: {}", ran.err);
+        ran.tells(told);
+        unchanged(&cluster, &states);
+    }
+    // What the spec does not ask for is no source of anything.
+    let more = pin
+        .replace("3.0.18", "3.0.99")
+        .replace(&binary, &"1".repeat(64));
+    machine.write("cluster.yaml.lock", with(&format!("{pin}{more}")));
+    let after = steps(machine.tarsops(["plan", "--json"]).exits(2));
+    assert_eq!(after, before);
 }
 
 /// A binary that nobody knows is not replaced until somebody says what it is.

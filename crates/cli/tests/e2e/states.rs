@@ -124,6 +124,20 @@ fn a_package_from_a_living_node() {
     spec.packages = "node:10.77.1.1".to_owned();
     other.spec(&spec);
     other.lock();
+    // Nobody but the spec says where packages come from.
+    let honest = other.read("cluster.yaml.lock");
+    for edited in [
+        honest.replace("node:10.77.1.1", "node:10.77.1.2"),
+        honest.replace("node:10.77.1.1", "node:10.9.9.9"),
+    ] {
+        other.write("cluster.yaml.lock", edited);
+        for command in [&["validate"][..], &["plan"], &["apply", "-y"]] {
+            let ran = other.tarsops(command);
+            ran.exits(1)
+                .tells("and the spec takes packages from node:10.77.1.1");
+        }
+    }
+    other.write("cluster.yaml.lock", honest);
     other.converge();
     for host in &cluster.hosts {
         host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.17"));

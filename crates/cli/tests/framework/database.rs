@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tarsops_sandbox::database::Rights;
 
-use crate::support::wait_until;
+use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};
 
 const REGISTRY: &str = "tars.tarsregistry";
@@ -164,6 +164,7 @@ fn a_conflict_holds_up_its_template_alone(world: &mut World) {
     assert_eq!(mode & 0o777, 0o600);
     let text = std::fs::read_to_string(&saved).unwrap();
     assert!(text.contains("nodeTimeout") && !text.contains("framework-pass"));
+    a_lock_file_brings_no_template_of_its_own(world);
     let before = digest(world, LOG);
     let applied = world.tarsops(["apply", "saved.plan", "-y"]);
     applied.exits(6).tells("the dump lies on");
@@ -185,6 +186,35 @@ fn a_conflict_holds_up_its_template_alone(world: &mut World) {
     write(world, LOG, &log.replace("level=INFO", "level=ERROR"));
     world.tarsops(["apply", "-y"]).exits(0).says("no changes");
     world.is_well();
+}
+
+/// A text that somebody wrote into the lock file, with its digest, is planned, and not written: the
+/// package does not ship it.
+fn a_lock_file_brings_no_template_of_its_own(world: &World) {
+    let path = world.dir().join("cluster.yaml.lock");
+    let honest = std::fs::read_to_string(&path).unwrap();
+    let text = &shipped(NEW)[0].1;
+    let sum = |text: &str| tarsops_model::digest::Digest::of(text.as_bytes()).to_string();
+    let other = text.replace("nodeTimeout = 300", "nodeTimeout = 301");
+    let forged = honest
+        .replace("nodeTimeout = 300", "nodeTimeout = 301")
+        .replace(&sum(text), &sum(&other));
+    assert_ne!(forged, honest);
+    std::fs::write(&path, forged).unwrap();
+    let before = digest(world, REGISTRY);
+    world.tarsops(["plan"]).exits(6).says("250 → 301");
+    world
+        .tarsops(["apply", "-y"])
+        .exits(1)
+        .tells("templates of 3.0.18 in the lock file are not those of its package; nothing was changed")
+        .tells(REGISTRY);
+    // A plan that was saved with the honest one is stale, and names what differs.
+    world
+        .tarsops(["apply", "saved.plan", "-y"])
+        .exits(5)
+        .tells(&format!("step template.merge@{REGISTRY}"));
+    assert_eq!(digest(world, REGISTRY), before);
+    std::fs::write(&path, honest).unwrap();
 }
 
 fn the_dump_is_whole_and_told_of(world: &World) {
@@ -250,20 +280,23 @@ fn what_somebody_changed_since_is_left(world: &mut World) {
         .exits(6)
         .tells("the template tars.framework-db has changed since that run");
     assert_eq!(digest(world, REGISTRY), before);
-    // A plan that was saved before somebody wrote a template stops at it.
+    // A plan that was saved before somebody wrote a template is stale, and one that was made before
+    // stops at it.
     for name in [REGISTRY, LOG, DB] {
         write(world, name, &installed(world, name));
     }
     world.tarsops(["plan", "-o", "saved.plan"]).exits(2);
+    let asked = until_asked(&world.command(&["apply", "saved.plan"]));
     write(
         world,
         DB,
         &installed(world, DB).replace("</db>", "x=1\n</db>"),
     );
+    asked.types("yes\n").exits(5).tells("has another text");
     world
         .tarsops(["apply", "saved.plan", "-y"])
         .exits(5)
-        .tells("has another text");
+        .tells("action.before");
     assert!(has(world, DB, "charset=DEBUG"));
     for name in [REGISTRY, LOG, DB] {
         write(world, name, &installed(world, name));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
 
-use crate::support::wait_until;
+use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};
 
 /// One cluster for all: making one is what takes the time.
@@ -59,11 +59,11 @@ fn what_a_registration_loses_is_put_back(world: &mut World) {
     world.is_well();
     // And what somebody has set since the plan was made is not undone by it.
     world.respec(|s| s.version = NEW);
-    world.tarsops(["plan", "-o", "saved.plan"]).exits(2);
+    let asked = until_asked(&world.command(&["apply"]));
     world.sql(&format!(
         "UPDATE db_tars.t_node_info SET label = 'later', group_id = 9 WHERE node_name = '{node}'"
     ));
-    world.tarsops(["apply", "saved.plan", "-y"]).exits(0);
+    asked.types("yes\n").exits(0);
     assert_eq!(world.sql(&labels), "later\t9\n");
     // A run that was cut off between the restart and here has left them on the host.
     let file = world.tars(4).parent().unwrap().join(".tarsops/labels");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tarsops_sandbox::standin::lies::{self, Lie};
 
-use crate::support::wait_until;
+use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, NEWER, OLD, PATIENCE, World};
 
 /// Columns of the adapter of a servant on host 1.
@@ -166,9 +166,9 @@ fn a_program_and_its_rows_go_together(world: &mut World) {
 /// Somebody takes the port between the plan and the restart; the server listens at another.
 fn what_does_not_come_up_has_its_rows_again(world: &mut World, wrong: &str) {
     world.respec(|s| s.deadline = "6s");
-    world.tarsops(["plan", "--out", "rows.plan"]).exits(2);
+    let asked = until_asked(&world.command(&["apply"]));
     let held = TcpListener::bind((world.ip(1), 18293)).unwrap();
-    let applied = world.tarsops(["apply", "rows.plan", "-y"]);
+    let applied = asked.types("yes\n");
     applied.exits(8).says("tarsstat");
     assert_eq!(adapter(world, STAT, "endpoint"), wrong);
     assert!(generated(world, "tarsstat").contains(wrong));

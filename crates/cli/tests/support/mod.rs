@@ -12,6 +12,7 @@
     reason = "a test binary uses a part of it"
 )]
 
+mod asked;
 pub mod failures;
 pub mod framework;
 mod packages;
@@ -31,6 +32,7 @@ use serde_json::Value;
 pub use tarsops_sandbox::hosts::{Host, HostOptions, Network, SmallDisk, require_or_fail};
 pub use tarsops_sandbox::standin::{Behaviour, Identity};
 
+pub use asked::until_asked;
 pub use packages::{Layout, program, stand_in, standin_digest};
 pub use running::{Running, Signal};
 pub use snapshot::{Agent, HostExt, Process, Snapshot};

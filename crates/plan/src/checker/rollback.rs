@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::{Endpoint, NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId};
 
 use super::{Violation, tables, violation};
 use crate::action::{Action, AgentChange, Content, Folder};
@@ -129,16 +128,9 @@ fn host(
     if change.takes_back.as_ref() != Some(run) {
         say("it rolls another run back, or none");
     }
-    let agent = desired.agent(node);
-    let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
-    let user = agent.map_or(&desired.run_user, |a| &a.run_user);
-    if change.tars_path.as_str() != tars || change.run_user != *user {
-        say("it works in another folder or as another user than the spec's");
-    }
-    let at = Endpoint::at(host.ip, Component::Tarsregistry.servants()[0].1);
-    let registry = (change.component == Component::Tarsregistry).then_some(at);
-    if change.nodeid != *node || change.ip != host.ip || change.registry != registry {
-        say("it gives the host another nodeid, address or registry than the spec's");
+    // What a record must fit, and this was made from one.
+    if let Err(why) = claims::fits_host(change, node, desired) {
+        say(&why.to_string());
     }
     let more = change.make_user || change.own || change.stop_servers || change.labels.is_some();
     if more || change.publish.is_some() || !change.lenient {
@@ -165,10 +157,11 @@ fn host(
             Content::None => true,
             Content::Package { .. } | Content::Text(_) => false,
         };
-        let modes = [Some(file.mode), file.before_mode];
-        let plain = modes.into_iter().flatten().all(|mode| mode & !0o777 == 0);
-        if !kept || !plain || !claims::is_own_file(change.component, &file.path) {
+        if !kept || !claims::is_own_file(change.component, &file.path) {
             say("it writes a file that is not its component's, or that the run did not keep");
+        }
+        if let Err(why) = claims::fits_modes(file) {
+            say(&why.to_string());
         }
     }
     if let Some(crontab) = &change.crontab {
@@ -176,9 +169,6 @@ fn host(
         if !kept || crontab.edit != CrontabEdit::default() {
             say("it writes a crontab that the run did not keep");
         }
-    }
-    if let Err(why) = claims::fits_rows(change, host.ip) {
-        say(&format!("a row does not fit: {why}"));
     }
     let machine = Condition::Machine {
         id: change.machine_id.clone(),

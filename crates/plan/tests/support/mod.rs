@@ -13,6 +13,7 @@ pub mod core;
 pub mod damage;
 pub mod expansion;
 pub mod framework;
+pub mod json;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

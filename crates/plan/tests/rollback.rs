@@ -1,0 +1,323 @@
+//! A rollback plan puts back what one run has kept, where the spec has it, and nothing else: the checker
+//! takes nobody's word for it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use support::json::{hostile, paths};
+use support::*;
+use tarsops_model::names::{NodeName, RunId, StepName};
+use tarsops_model::observed::Observed;
+use tarsops_plan::action::{Action, Content, Folder, Undo};
+use tarsops_plan::checker::{self, Violation};
+use tarsops_plan::claims::is_own_file;
+use tarsops_plan::condition::Condition;
+use tarsops_plan::crontab::CrontabEdit;
+use tarsops_plan::effect;
+use tarsops_plan::plan::{Gate, Plan, Stage, Step};
+use tarsops_plan::restore::{FORMAT, Intent, Known, way_back, without_content};
+use tarsops_plan::saved::SavedPlan;
+
+/// Four hosts of which a run has just brought two to the spec: program, script and crontab.
+fn brought() -> (World, Vec<Intent>) {
+    let mut world = World::new(4);
+    for i in [2, 3] {
+        world.file(i).digest = binary("3.0.16");
+        world.process(i).exe = Observed::Present(binary("3.0.16"));
+        world.script(i, "start.sh").mode = 0o600;
+        world.host(i).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
+    }
+    let plan = world.plan();
+    let mut intents = Vec::new();
+    for step in &plan.steps {
+        let change = change(step);
+        let edit = &change.crontab.as_ref().unwrap().edit;
+        let node = step.resource.node().unwrap().clone();
+        let before = match world.inventory.host(&node) {
+            Observed::Present(host) => host.crontab.present().cloned(),
+            _ => None,
+        };
+        let after = tarsops_plan::crontab::apply(before.as_deref(), edit);
+        intents.push(Intent {
+            format: FORMAT.to_owned(),
+            cluster: world.desired.cluster.clone(),
+            run: run_id(9),
+            step: StepName::of(&step.id),
+            holder: "me@here".to_owned(),
+            spec_digest: world.desired.spec_digest,
+            started_at: NOW,
+            sign: step.sign,
+            change: without_content(change),
+            crontab_after: Some(after.map(|t| tarsops_model::digest::Digest::of(t.as_bytes()))),
+        });
+        effect::apply(&mut world.inventory, &step.action);
+    }
+    assert_eq!(intents.len(), 2);
+    (world, intents)
+}
+
+/// The rollback of that run, one host after the other.
+fn rollback(world: &World, intents: &[Intent]) -> Plan {
+    let known = Known {
+        asks: true,
+        failed: false,
+    };
+    let mut plan = world.plan();
+    assert!(plan.is_empty());
+    plan.rolls_back = Some(run_id(9));
+    for (number, intent) in (1..).zip(intents) {
+        let prepared = way_back(intent, &world.inventory, known).unwrap();
+        let before = plan.gates.last().map(|g| g.id.clone());
+        let step = Step {
+            id: format!("rollback@{}", intent.change.node),
+            stage: Stage::Agents,
+            batch: number,
+            needs: before.into_iter().collect(),
+            resource: intent.change.resource(),
+            sign: intent.sign,
+            summary: prepared.change.summary.clone(),
+            action: Action::ChangeAgent(Box::new(prepared.change)),
+            pre: prepared.pre,
+            post: prepared.post,
+            undo: Undo::Restore,
+        };
+        plan.gates.push(Gate {
+            id: format!("gate/{number}"),
+            needs: vec![step.id.clone()],
+            settle: world.desired.policy.settle,
+        });
+        plan.steps.push(step);
+    }
+    plan
+}
+
+fn check(plan: &Plan, world: &World) -> Result<(), Vec<Violation>> {
+    checker::check(plan, &world.input())
+}
+
+#[test]
+fn a_rollback_that_is_altered_anywhere_puts_back_what_the_run_kept_or_is_refused() {
+    let (world, intents) = brought();
+    let honest = rollback(&world, &intents);
+    assert_eq!(check(&honest, &world), Ok(()));
+    let document = serde_json::to_value(&honest).unwrap();
+    let other = world.node(1).to_string();
+    let (mut read, mut passed) = (0, 0);
+    for path in paths(&document) {
+        for value in hostile(&other) {
+            let mut changed = document.clone();
+            *changed.pointer_mut(&path).unwrap() = value.clone();
+            let Ok(forged) = serde_json::from_value::<Plan>(changed) else {
+                continue;
+            };
+            // Without that it is a plan of another kind, which puts nothing back.
+            let Some(run) = forged.rolls_back.clone() else {
+                assert!(check(&forged, &world).is_err(), "{path}");
+                continue;
+            };
+            read += 1;
+            if check(&forged, &world).is_err() {
+                continue;
+            }
+            passed += 1;
+            let at = format!("{path} {value}");
+            assert!(forged.steps.len() <= honest.steps.len(), "{at}");
+            for step in &forged.steps {
+                let Action::ChangeAgent(change) = &step.action else {
+                    panic!("{at}");
+                };
+                let node = &change.node;
+                let mut all = honest.steps.iter().map(support::change);
+                let mine = all
+                    .find(|c| c.node == *node)
+                    .unwrap_or_else(|| panic!("{at}"));
+                assert_eq!(step.resource, mine.resource(), "{at}");
+                assert_eq!(change.takes_back, Some(run.clone()), "{at}");
+                assert_eq!(
+                    (
+                        &change.tars_path,
+                        &change.run_user,
+                        &change.nodeid,
+                        change.ip
+                    ),
+                    (&mine.tars_path, &mine.run_user, &mine.nodeid, mine.ip),
+                    "{at}"
+                );
+                assert!(
+                    !change.make_user && !change.own && !change.stop_servers,
+                    "{at}"
+                );
+                for file in &change.files {
+                    assert!(is_own_file(change.component, &file.path), "{at}");
+                    assert_eq!(file.mode & !0o777, 0, "{at}");
+                    let kept = match &file.content {
+                        Content::Before { run: from, .. } => *from == run,
+                        other => *other == Content::None,
+                    };
+                    assert!(kept, "{at}");
+                }
+                if let Some(crontab) = &change.crontab {
+                    assert_eq!(crontab.edit, CrontabEdit::default(), "{at}");
+                    assert_eq!(crontab.back.as_ref().unwrap().run, run, "{at}");
+                }
+                let machine = Condition::Machine {
+                    id: mine.machine_id.clone(),
+                };
+                assert!(step.pre.contains(&machine), "{at}");
+                assert!(
+                    step.pre.contains(&Condition::Unfinished { run: None }),
+                    "{at}"
+                );
+            }
+        }
+    }
+    assert!(read > 400 && passed > 50, "{read} {passed}");
+}
+
+/// Alters a rollback.
+type Forge<'a> = &'a dyn Fn(&mut Plan, &World);
+
+/// The change of its first step.
+fn first(plan: &mut Plan) -> &mut tarsops_plan::action::AgentChange {
+    match &mut plan.steps[0].action {
+        Action::ChangeAgent(change) => change,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_rollback_is_named() {
+    let (world, intents) = brought();
+    let honest = rollback(&world, &intents);
+    let cases: [(&str, Forge<'_>); 16] = [
+        ("the plan has it twice", &|p, _| {
+            let again = p.steps[0].clone();
+            p.steps.push(again);
+        }),
+        ("it stands after a later batch", &|p, _| p.steps.reverse()),
+        ("it rolls another run back, or none", &|p, _| {
+            first(p).takes_back = Some(run_id(8));
+        }),
+        ("it writes a file that is not its component's", &|p, _| {
+            first(p).files[0].path = "tarsnode/util/change.sh".to_owned();
+        }),
+        ("or that the run did not keep", &|p, _| {
+            first(p).files[0].content = Content::Text("#!/bin/sh\n".to_owned());
+        }),
+        ("its mode of a file is `4755 of", &|p, _| {
+            first(p).files[0].mode = 0o4755;
+        }),
+        ("it writes a crontab that the run did not keep", &|p, _| {
+            let crontab = first(p).crontab.as_mut().unwrap();
+            crontab.back.as_mut().unwrap().run = run_id(8);
+        }),
+        ("it writes a crontab that the run did not keep", &|p, _| {
+            first(p).crontab.as_mut().unwrap().edit.add = Some("* * * * * id".to_owned());
+        }),
+        ("its run user is `root`, and it must be `tars`", &|p, _| {
+            first(p).run_user = "root".parse().unwrap();
+        }),
+        ("its action is on another node or component", &|p, w| {
+            first(p).node = w.node(1);
+        }),
+        ("it does more than to put back what was there", &|p, _| {
+            first(p).lenient = false;
+        }),
+        ("it takes what another run kept", &|p, _| {
+            first(p).folder_from = Some((run_id(8), StepName::of("x")));
+        }),
+        ("its sign is not that of its action", &|p, _| {
+            first(p).folder = Folder::Remove;
+        }),
+        ("it does not make sure of the machine", &|p, _| {
+            p.steps[0].pre.clear();
+        }),
+        ("less than the spec says", &|p, w| {
+            p.gates[0].settle = w.desired.policy.settle - 1;
+        }),
+        ("it does not roll anything back", &|p, _| {
+            p.steps[0].action = Action::Recover {
+                node: p.steps[1].resource.node().unwrap().clone(),
+                run: run_id(9),
+                step: StepName::of("x"),
+            };
+        }),
+    ];
+    for (wanted, forge) in cases {
+        let mut forged = honest.clone();
+        forge(&mut forged, &world);
+        let found = check(&forged, &world).expect_err(wanted);
+        assert!(
+            found.iter().any(|v| v.what.contains(wanted)),
+            "{wanted}: {found:?}"
+        );
+    }
+    // What the spec does not let be changed, and what is another machine now.
+    let mut other = world.clone();
+    other.spec(2).state = tarsops_model::host::NodeState::Gone;
+    assert!(
+        check(&honest, &other).unwrap_err()[0]
+            .what
+            .contains("must not be changed")
+    );
+    let mut other = world.clone();
+    other.host(2).machine_id = Observed::Present("another".to_owned());
+    let found = check(&honest, &other).unwrap_err();
+    assert!(
+        found
+            .iter()
+            .any(|v| v.what.contains("its precondition does not hold")),
+        "{found:?}"
+    );
+    // More hosts at once than the spec allows.
+    let mut wide = world.clone();
+    wide.desired.policy.max_parallel = tarsops_model::desired::Count::Number(1);
+    let mut both = honest.clone();
+    both.steps[1].batch = 1;
+    assert_eq!(check(&both, &world), Ok(()));
+    assert!(
+        check(&both, &wide).unwrap_err()[0]
+            .what
+            .contains("hosts at once")
+    );
+}
+
+#[test]
+fn a_saved_rollback_narrows_the_one_that_is_planned_now() {
+    let (world, intents) = brought();
+    let now = rollback(&world, &intents);
+    let none = BTreeSet::<NodeName>::new();
+    let narrow = |document: &Value| {
+        let saved = SavedPlan::from_json(&document.to_string()).unwrap();
+        assert_eq!(saved.rolls_back, Some(run_id(9)));
+        saved.narrow(&now, &none)
+    };
+    let document = serde_json::to_value(&now).unwrap();
+    assert_eq!(narrow(&document).unwrap().plan, now);
+    let mut first = document.clone();
+    first["steps"].as_array_mut().unwrap().pop();
+    let narrowed = narrow(&first).unwrap().plan;
+    assert_eq!(narrowed.steps, now.steps[..1]);
+    assert_eq!(check(&narrowed, &world), Ok(()));
+    let mut last = document.clone();
+    last["steps"].as_array_mut().unwrap().remove(0);
+    assert!(narrow(&last).is_err());
+    for path in paths(&document) {
+        if !path.starts_with("/steps/") {
+            continue;
+        }
+        for value in [
+            json!(null),
+            json!("x"),
+            json!(RunId::from_parts(7, 7).to_string()),
+        ] {
+            let mut changed = document.clone();
+            *changed.pointer_mut(&path).unwrap() = value.clone();
+            let same = changed == document;
+            assert_eq!(narrow(&changed).is_ok(), same, "{path} {value}");
+        }
+    }
+}
