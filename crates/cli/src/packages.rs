@@ -703,7 +703,12 @@ pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest)
         .await
         .map_err(|e| failed(&e))?;
     remote
-        .download(&script, &to, Duration::from_secs(600))
+        .download(
+            &script,
+            &to,
+            Limits::default().max_file,
+            Duration::from_secs(600),
+        )
         .await
         .map_err(|e| failed(&e))?;
     let found = digest_of(&to).map_err(|e| failed(&e))?;

@@ -14,4 +14,4 @@ pub mod ssh;
 
 pub use tarsops_wire::interface::QUERY;
 
-pub use remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};
+pub use remote::{Bounds, Connect, Excess, Fault, FaultKind, Output, Payload, Remote, quote};
