@@ -76,7 +76,12 @@ pub async fn run(global: &Global, look: &Look, saved: Option<&Path>, yes: bool) 
         if round == 0 && !yes {
             ask(&plan)?;
         }
-        super::plan::fetch_payloads(&context, &plan).await?;
+        tokio::select! {
+            fetched = super::plan::fetch_payloads(&context, &plan) => fetched?,
+            () = pressed(&interrupt) => {
+                return Err(Failure::new("interrupted before the plan was carried out").code(exit::INTERRUPTED));
+            }
+        }
         let outcome = carry_out(global, &context, &plan, &report, silent, &interrupt).await?;
         let recovered = plan
             .steps
@@ -132,6 +137,13 @@ pub fn watch_interrupts(interrupt: &Arc<Interrupt>) {
             interrupt.press();
         }
     });
+}
+
+/// Resolves once Ctrl-C was pressed. What may take minutes and changes nothing ends then.
+async fn pressed(interrupt: &Interrupt) {
+    while !interrupt.is_pressed() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 fn read_saved(desired: &Desired, path: &Path) -> Result<Plan> {
