@@ -577,7 +577,7 @@ fn what_specs_and_lock_files_say_is_shown_and_obeyed_by_nobody() {
     let note = LOCK.replace("running before adoption: \"gw-1\"", "mark\u{202e}\u{200b}");
     assert_ne!(note, LOCK);
     std::fs::write(place.at("cluster.yaml.lock"), note).unwrap();
-    assert!(harmless(&place, &["package", "list"]));
+    assert!(harmless(&place, &["package", "ls"]));
 }
 
 #[test]
