@@ -106,7 +106,7 @@ fn name(host: usize) -> NodeName {
 
 /// What a word encodes, where it does.
 fn decoded(word: &str) -> Option<String> {
-    let encoded = word.len() > 3 && word.len() % 4 == 0;
+    let encoded = word.len() > 3 && word.len().is_multiple_of(4);
     let bytes = STANDARD.decode(word).ok().filter(|_| encoded)?;
     String::from_utf8(bytes).ok()
 }
@@ -449,7 +449,7 @@ fn no_word_of_an_answer_reaches_beyond_its_host() {
             variants.push(vec![lines[number].clone(), lines[number].clone()]);
             for variant in variants {
                 count += 1;
-                if count % every != 0 {
+                if !usize::is_multiple_of(count, every) {
                     continue;
                 }
                 let mut answer = lines.clone();
