@@ -38,6 +38,10 @@ fixtures:
 docs:
     UPDATE_DOCS=1 cargo test --locked -p tarsops-cli --test docs
 
+# The bill of materials of a release: target/tarsops.cdx.json. Needs cargo-cyclonedx.
+sbom:
+    .ci/sbom
+
 # What the planner, a warm plan, and asking the framework cost; the last two need root, as they make
 # hosts, and the last one mariadbd.
 bench:

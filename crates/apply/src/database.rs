@@ -18,7 +18,7 @@ use tarsops_plan::action::Action;
 use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT};
 use tarsops_plan::plan::Step;
 use tarsops_transport::mysql::{Access, NewText, TemplateText, Tool, WriteError};
-use tarsops_transport::{FaultKind, Payload, Remote};
+use tarsops_transport::{Bounds, FaultKind, Payload, Remote};
 
 use crate::execute::{Progress, Run};
 use crate::journal::Event;
@@ -359,7 +359,7 @@ async fn kept(run: &Run<'_>, from: &RunId, step: &str) -> Result<TemplateText, V
     let script = scripts::kept_rows(&place, &records::row_name(from, step));
     let remote = master(run).await.map_err(failed)?;
     let output = remote
-        .script(&script, SCRIPT)
+        .ask(&script, Bounds::new(Bounds::RECORDS, SCRIPT))
         .await
         .map_err(|e| failed(e.to_string()))?;
     // An error of the reader may quote what it read.

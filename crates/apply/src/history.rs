@@ -11,10 +11,14 @@ use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_plan::claims::{self, Misfit, Place};
 use tarsops_plan::memory::DatabaseIntent;
 use tarsops_plan::restore::Intent;
-use tarsops_transport::{Connect, Fault, FaultKind};
+use tarsops_transport::{Bounds, Connect, Fault, FaultKind};
 
+use crate::bounds::HistoryError;
 use crate::execute::place;
 use crate::scripts::{self, Told};
+
+/// How long a host may take to tell what it remembers.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One change as its host remembers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,9 +129,16 @@ async fn one(
 ) -> Result<Vec<Told>, Fault> {
     let remote = connect.connect(node).await?;
     let script = scripts::history(&place(desired, node), limit);
-    let output = remote.script(&script, Duration::from_secs(30)).await?;
-    scripts::read_history(&output.stdout)
-        .ok_or_else(|| Fault::new(FaultKind::Garbled, "its answer cannot be read"))
+    let output = remote
+        .ask(&script, Bounds::new(Bounds::RECORDS, PATIENCE))
+        .await?;
+    scripts::read_history(&output.stdout).map_err(|why| {
+        let kind = match why {
+            HistoryError::NotWhole => FaultKind::Garbled,
+            HistoryError::Changes | HistoryError::Intent { .. } => FaultKind::TooMuch,
+        };
+        Fault::new(kind, why.to_string())
+    })
 }
 
 /// What is believed of what `node` said; none where its folder is called as no run or step is.

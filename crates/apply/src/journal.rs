@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tarsops_model::display;
 
 /// Format name and number; the first line of a journal names it.
 pub const FORMAT: &str = "tarsops.journal/1";
@@ -171,11 +172,15 @@ impl Journal {
     /// Writes one line and waits until it is on disk.
     pub fn write(&mut self, event: &Event) {
         let Some(file) = &mut self.file else { return };
-        let Ok(mut line) = serde_json::to_vec(event) else {
+        let Ok(line) = serde_json::to_string(event) else {
             return;
         };
-        line.push(b'\n');
-        if let Err(e) = file.write_all(&line).and_then(|()| file.sync_data()) {
+        // People read it with `cat`, and hosts have words in it.
+        let line = format!("{}\n", display::json(&line));
+        if let Err(e) = file
+            .write_all(line.as_bytes())
+            .and_then(|()| file.sync_data())
+        {
             tracing::warn!("the journal cannot be written any more: {e}");
             self.file = None;
         }
@@ -199,6 +204,22 @@ mod tests {
             step().prop_map(|step| Event::UndoStarted { step }),
             step().prop_map(|step| Event::UndoFinished { step }),
         ]
+    }
+
+    #[test]
+    fn what_a_host_said_is_data_in_a_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), "r");
+        let why = "\u{1b}[2J\u{9b}\u{202e}\u{200b}\n{\"event\":\"started\"}";
+        let event = Event::Failed {
+            step: "s".into(),
+            why: why.into(),
+        };
+        journal.write(&event);
+        let text = std::fs::read_to_string(journal.path()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.trim_end().chars().all(display::is_harmless), "{text}");
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
     }
 
     proptest! {

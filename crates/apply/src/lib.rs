@@ -14,6 +14,7 @@
 //! | [`verdict`] | how a step ended |
 //! | [`history`] | what the hosts remember of runs |
 
+mod bounds;
 mod database;
 mod edits;
 pub mod execute;

@@ -10,6 +10,7 @@ use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_plan::action::{Action, AgentChange, NewServers};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
+use tarsops_transport::Bounds;
 
 use crate::execute::{Progress, Run};
 use crate::scripts;
@@ -179,7 +180,7 @@ async fn written(run: &Run<'_>, change: &AgentChange) -> Result<Option<NewServer
     for step in steps {
         let script = scripts::kept_rows(&run.place(master), &note_of(of, &step));
         let output = remote
-            .script(&script, PATIENCE)
+            .ask(&script, Bounds::new(Bounds::RECORDS, PATIENCE))
             .await
             .map_err(|e| format!("the master {master}: {e}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -241,7 +242,7 @@ pub(crate) async fn put_back(
     let name = format!("{}.{}.sql", from.0, folder_name(&from.1));
     let script = scripts::kept_rows(&run.place(master), &name);
     let output = remote
-        .script(&script, PATIENCE)
+        .ask(&script, Bounds::new(Bounds::RECORDS, PATIENCE))
         .await
         .map_err(|e| failed(format!("the master {master}: {e}")))?;
     if output.stdout.is_empty() {

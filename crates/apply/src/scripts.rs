@@ -10,6 +10,8 @@ use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
 use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
 use tarsops_transport::{PRELUDE, quote};
 
+use crate::bounds::{self, HistoryError};
+
 /// The fixed command that receives a payload, behind [`PRELUDE`]; it holds no single quote.
 const UPLOAD: &str = include_str!("host/upload.sh");
 /// What is done to files below the framework's folder, behind [`PRELUDE`].
@@ -369,16 +371,25 @@ pub(crate) fn read_lease(stdout: &[u8]) -> Option<(String, Vec<String>)> {
 }
 
 /// The script that prints a component's installed binary. Root reads it with the rights of whoever can
-/// put files there, so that a link leads no further than that user can read.
+/// put files there, so that a link leads no further than that user can read. A host that goes on after
+/// we have left does so for `seconds` at most.
 #[must_use]
-pub fn send_binary(place: &Place, run_user: &UserName, component: Component) -> String {
+pub fn send_binary(
+    place: &Place,
+    run_user: &UserName,
+    component: Component,
+    seconds: u64,
+) -> String {
     let (install, folder) = (quote(place.install_path.as_str()), component.name());
     format!(
         "{PRELUDE}state_folder {install} {cluster}\ncd {install} || exit 1\n\
          tree_rights {install} {user} tars tars/{folder} tars/{folder}/bin\n\
          [ -z \"$AS_WHY\" ] || {{ echo \"$AS_WHY\" >&2; exit 1; }}\n\
-         if [ -z \"$AS_UID\" ]; then cat tars/{folder}/bin/{folder}\n\
-         else as_user 600 cat tars/{folder}/bin/{folder}\nfi\n",
+         f=tars/{folder}/bin/{folder}\n\
+         [ -f \"$f\" ] || {{ echo \"it is not a regular file\" >&2; exit 3; }}\n\
+         if [ -n \"$AS_UID\" ]; then as_user {seconds} cat \"$f\"\n\
+         elif timeout 1 true 2>/dev/null; then exec timeout {seconds} cat \"$f\"\n\
+         else exec cat \"$f\"\nfi\n",
         cluster = quote(place.cluster.as_str()),
         user = quote(run_user.as_str()),
     )
@@ -404,29 +415,44 @@ pub(crate) struct Told {
     pub(crate) gate: String,
 }
 
-/// Reads the answer of the history script; `None` if it is not whole.
-pub(crate) fn read_history(stdout: &[u8]) -> Option<Vec<Told>> {
+/// Reads the answer of the history script.
+///
+/// # Errors
+/// A [`HistoryError`] if it is not whole, or says more than is read.
+pub(crate) fn read_history(stdout: &[u8]) -> Result<Vec<Told>, HistoryError> {
     let text = String::from_utf8_lossy(stdout);
     let mut out = Vec::new();
     let mut lines = text.lines().skip_while(|l| *l != "tarsops-history/1");
-    lines.next()?;
+    lines.next().ok_or(HistoryError::NotWhole)?;
     for line in lines {
         if line == "end" {
-            return Some(out);
+            return Ok(out);
         }
-        let words: Vec<&str> = line.split(' ').collect();
+        // A line of blanks alone would cost sixteen times its size.
+        let words: Vec<&str> = line.splitn(8, ' ').collect();
         if let ["change", run, step, intent, verdict, text, gate] = words.as_slice() {
+            if run.len().max(step.len()).max(verdict.len()) > bounds::NAME {
+                return Err(HistoryError::NotWhole);
+            }
+            if intent.len() / 4 * 3 > bounds::INTENT {
+                let (run, step) = ((*run).to_owned(), (*step).to_owned());
+                return Err(HistoryError::Intent { run, step });
+            }
+            if out.len() == bounds::CHANGES {
+                return Err(HistoryError::Changes);
+            }
+            let sentence = |word| display::cut(&plain(Some(word)), bounds::SENTENCE).into_owned();
             out.push(Told {
                 run: (*run).to_owned(),
                 step: (*step).to_owned(),
                 intent: plain(Some(intent)),
                 verdict: (*verdict).to_owned(),
-                text: plain(Some(text)),
-                gate: plain(Some(gate)),
+                text: sentence(text),
+                gate: sentence(gate),
             });
         }
     }
-    None
+    Err(HistoryError::NotWhole)
 }
 
 /// What the upload script said: `Ok`, or why not.
@@ -519,6 +545,47 @@ mod tests {
             panic!("no verdict");
         };
         assert!(!text.contains(['\u{1b}', '\r', '\u{1d}']), "{text:?}");
+    }
+
+    #[test]
+    fn what_a_host_remembers_has_limits() {
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let answer = |lines: &str| format!("tarsops-history/1\n{lines}end\n");
+        let change = |run: &str, intent: &str, text: &str| {
+            let (intent, text) = (encode(intent), encode(text));
+            format!("change {run} step {intent} ok {text} -\n")
+        };
+        let read = |lines: &str| read_history(answer(lines).as_bytes());
+        let failure = |lines: &str| read(lines).map(|all| all.len()).unwrap_err();
+
+        let most = change("r", "{}", "x").repeat(bounds::CHANGES);
+        assert_eq!(read(&most).unwrap().len(), bounds::CHANGES);
+        let more = format!("{most}{}", change("r", "{}", "x"));
+        assert_eq!(failure(&more), HistoryError::Changes);
+
+        assert!(read(&change("r", &"x".repeat(bounds::INTENT - 3), "x")).is_ok());
+        let large = failure(&change("r7", &"x".repeat(bounds::INTENT + 3), "x"));
+        assert_eq!(
+            large.to_string(),
+            "the record of step step of run r7 is larger than 512 KiB"
+        );
+
+        let long = read(&change("r", "{}", &"x".repeat(10 * bounds::SENTENCE))).unwrap();
+        assert!(long[0].text.len() < bounds::SENTENCE + 100);
+        assert!(long[0].text.ends_with("more bytes)"), "{}", long[0].text);
+
+        let name = "r".repeat(bounds::NAME + 1);
+        assert_eq!(failure(&change(&name, "{}", "x")), HistoryError::NotWhole);
+        // Many words are no change, and are passed over as other lines that we do not know.
+        assert!(
+            read(&format!("change{}\n", " ".repeat(1 << 20)))
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            read_history(b"tarsops-history/1\n").map(|a| a.len()),
+            Err(HistoryError::NotWhole)
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
 use tarsops_package::{
     Found, Limits, LockFile, assemble, extract_file, read_archive_keeping, read_whole_tree,
 };
-use tarsops_transport::Connect as _;
+use tarsops_transport::{Connect as _, FaultKind};
 
 use crate::context::{Context, Loaded, write_private};
 use crate::exit;
@@ -435,6 +435,13 @@ impl Store {
         }
     }
 
+    /// Whether a file is available under its digest already.
+    fn has_file(&self, digest: &Digest) -> bool {
+        self.spooled
+            .lock()
+            .is_ok_and(|spooled| spooled.contains_key(digest))
+    }
+
     /// Takes a file of a pinned package out of its source and checks it, as an apply will; false
     /// where the source is not on this machine.
     pub fn prepare(
@@ -716,15 +723,44 @@ fn text_file(path: String, mode: u32, text: &str) -> PackageFile {
     }
 }
 
-/// Fetches the binary of a `node:` source, once, with its digest checked.
-pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest) -> Result<()> {
-    let to = context.store.spool().join(digest.to_string());
+/// Seconds that the binary of a `node:` source may take to come.
+const FETCH_SECS: u64 = 600;
+
+/// Bytes that a binary of this digest may have: as many as the lock file says, else as many as one
+/// in a package may.
+fn largest(
+    lock: Option<&LockFile>,
+    component: Component,
+    version: Version,
+    digest: &Digest,
+) -> u64 {
+    lock.and_then(|lock| lock.pin(component, version))
+        .filter(|pin| pin.binary == *digest)
+        .map_or_else(|| Limits::default().max_file, |pin| pin.binary_size)
+}
+
+/// Fetches the binary of a `node:` source, once, with its digest checked. What is not the pinned one
+/// does not stay.
+pub async fn fetch_from_node(
+    context: &Context,
+    node: &NodeName,
+    component: Component,
+    version: Version,
+    digest: Digest,
+) -> Result<()> {
+    let store = &context.store;
+    if store.has_file(&digest) {
+        return Ok(());
+    }
+    let to = store.spool().join(digest.to_string());
     let desired = context.desired();
     let script = send_binary(
         &place(desired, node),
         &desired.run_user,
-        Component::Tarsnode,
+        component,
+        FETCH_SECS,
     );
+    let most = largest(store.lock.as_ref(), component, version, &digest);
     let failed = |e: &dyn std::error::Error| {
         Failure::new(format!("could not copy the binary from node {node}")).because(e)
     };
@@ -732,19 +768,40 @@ pub async fn fetch_from_node(context: &Context, node: &NodeName, digest: Digest)
         .connector
         .connect(node)
         .await
-        .map_err(|e| failed(&e))?;
-    remote
-        .download(&script, &to, Duration::from_secs(600))
-        .await
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| failed(&e).hint(e.kind.hint()))?;
+    let output = remote
+        .download(&script, &to, most, Duration::from_secs(FETCH_SECS))
+        .await;
+    let output = match output {
+        Ok(output) => output,
+        Err(fault) => {
+            // A connection that broke is not used again; with it goes what the host still runs.
+            context.connector.forget(node).await;
+            let failure = failed(&fault).code(exit::INCOMPLETE);
+            return Err(match fault.kind {
+                FaultKind::TooMuch => failure.hint(
+                    "the file on the node is larger than the pinned one; see what it is, or run `tarsops package lock` and commit the lock file if it is meant",
+                ),
+                kind => failure.hint(kind.hint()),
+            });
+        }
+    };
+    if output.status != Some(0) {
+        let said = output.stderr.lines().last().unwrap_or("it did not say why");
+        return Err(failed(&io::Error::other(said.to_owned()))
+            .code(exit::INCOMPLETE)
+            .hint("see whether the file can be read there"));
+    }
     let found = digest_of(&to).map_err(|e| failed(&e))?;
     if found != digest {
+        // The folder goes with this process; what is wrong need not stay that long.
+        let _ = std::fs::remove_file(&to);
         return Err(Failure::new(format!(
-            "the binary on node {node} is not the one that was pinned"
+            "the binary on node {node} is not the one that was pinned: its sha256 is {found}, not {digest}"
         ))
         .hint("if it is meant, run `tarsops package lock` and commit the lock file"));
     }
-    context.store.take_file(digest, to);
+    store.take_file(digest, to);
     Ok(())
 }
 

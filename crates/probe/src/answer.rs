@@ -16,8 +16,12 @@ use tarsops_model::host::{HostFacts, LeaseFacts, Unfinished};
 use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
+use tarsops_transport::FaultKind;
 
 use crate::Options;
+use crate::limits::{
+    ADDRESSES, ARGUMENTS, CRONTAB, FILE, LIST, LISTENERS, NAME, NAMES, PATH, PROCESSES,
+};
 use crate::network::{Listener, addresses, listeners};
 
 /// Why an answer could not be read.
@@ -29,9 +33,36 @@ pub enum AnswerError {
     /// The last line did not come, or lines are missing.
     #[error("it is cut off")]
     CutOff,
+    /// A part of it is larger than is read.
+    #[error("it says more than {} KiB of its {what}", .most >> 10)]
+    TooLong {
+        /// Which part.
+        what: &'static str,
+        /// Bytes that are read.
+        most: usize,
+    },
+    /// It has more of a kind than is read.
+    #[error("it names more than {most} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// So many are read.
+        most: usize,
+    },
     /// A line is not as the script writes it.
     #[error("the line `{}` is not understood", .0.chars().take(80).collect::<String>().escape_debug())]
     Line(String),
+}
+
+impl AnswerError {
+    /// What kind of failure of the host it is.
+    #[must_use]
+    pub const fn kind(&self) -> FaultKind {
+        match self {
+            Self::TooLong { .. } | Self::TooMany { .. } => FaultKind::TooMuch,
+            Self::NoBeginning | Self::CutOff | Self::Line(_) => FaultKind::Garbled,
+        }
+    }
 }
 
 type Servers = BTreeMap<Component, Observed<ServerFacts>>;
@@ -44,6 +75,7 @@ pub(crate) fn read(
     options: &Options,
     now: i64,
 ) -> Result<Answer, AnswerError> {
+    // Banners before it may be of any kind; what the script writes is ASCII.
     let text = String::from_utf8_lossy(stdout);
     let first = format!("tarsops-probe/1 {nonce}");
     let mut lines = text.lines().skip_while(|l| *l != first);
@@ -57,9 +89,11 @@ pub(crate) fn read(
                 Err(AnswerError::CutOff)
             };
         }
-        state
-            .line(line)
-            .ok_or_else(|| AnswerError::Line(line.chars().take(60).collect()))?;
+        if state.line(line).is_none() {
+            return Err(state
+                .excess
+                .unwrap_or_else(|| AnswerError::Line(line.chars().take(60).collect())));
+        }
     }
     Err(AnswerError::CutOff)
 }
@@ -79,8 +113,12 @@ fn decode(word: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(word).ok()
 }
 
-fn decode_text(word: &str) -> Option<String> {
-    decode(word).map(|b| String::from_utf8_lossy(&b).trim_end().to_owned())
+/// Bytes that a word stands for, or a few more.
+fn decoded_size(word: &str) -> usize {
+    match word.strip_prefix("hex:") {
+        Some(hex) => hex.len() / 2,
+        None => (word.len() / 4 * 3).saturating_sub(2),
+    }
 }
 
 fn mode(word: &str) -> Option<u32> {
@@ -98,6 +136,8 @@ struct RawProcess {
 
 struct State<'a> {
     options: &'a Options,
+    /// Why a line was refused, where it was for its size.
+    excess: Option<AnswerError>,
     now: i64,
     host: HostFacts,
     present: Option<bool>,
@@ -114,6 +154,9 @@ struct State<'a> {
     server_processes: BTreeMap<Component, Vec<ProcessFact>>,
 }
 
+/// The agent's scripts that a look reports.
+const SCRIPTS: [&str; 4] = ["start.sh", "stop.sh", "execute.sh", "monitor.sh"];
+
 fn not_told<T>() -> Observed<T> {
     Observed::Unknown("the host did not tell".to_owned())
 }
@@ -122,6 +165,7 @@ impl<'a> State<'a> {
     fn new(options: &'a Options, now: i64) -> Self {
         Self {
             options,
+            excess: None,
             now,
             host: HostFacts {
                 machine_id: not_told(),
@@ -164,29 +208,68 @@ impl<'a> State<'a> {
         }
     }
 
+    /// What a word stands for, as bytes.
+    fn bytes(&mut self, what: &'static str, word: &str, most: usize) -> Option<Vec<u8>> {
+        if decoded_size(word) > most {
+            self.excess = Some(AnswerError::TooLong { what, most });
+            return None;
+        }
+        decode(word)
+    }
+
+    /// What a word stands for, as a text without blanks at its end.
+    fn text(&mut self, what: &'static str, word: &str, most: usize) -> Option<String> {
+        let bytes = self.bytes(what, word, most)?;
+        Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    }
+
+    /// Whether so many are no more than are read.
+    fn fits(&mut self, what: &'static str, count: usize, most: usize) -> Option<()> {
+        if count > most {
+            self.excess = Some(AnswerError::TooMany { what, most });
+            return None;
+        }
+        Some(())
+    }
+
+    /// What a word lists, a line each.
+    fn list(&mut self, what: &'static str, word: &str, most: usize) -> Option<String> {
+        let text = self.text(what, word, LIST)?;
+        self.fits(what, text.lines().count(), most)?;
+        Some(text)
+    }
+
     /// Takes one line; `None` if it is not as the script writes it. Lines with a first word that we
     /// do not know are passed over: a newer script may say more.
     fn line(&mut self, line: &str) -> Option<()> {
-        let words: Vec<&str> = line.split(' ').collect();
+        // No line has more words; one of blanks alone would cost sixteen times its size.
+        let words: Vec<&str> = line.splitn(10, ' ').collect();
         let word = |i: usize| words.get(i).copied();
+        let name = |i: usize| word(i).filter(|w| w.len() <= NAME);
         match *words.first()? {
-            "clock" => self.host.clock_skew = word(1)?.parse::<i64>().ok()? - self.now,
+            "clock" => {
+                self.host.clock_skew = word(1)?.parse::<i64>().ok()?.checked_sub(self.now)?
+            }
             "user" => {
-                self.host.user = word(1)?.to_owned();
+                self.host.user = name(1)?.to_owned();
                 self.host.is_root = word(2)? == "1";
             }
-            "hostname" => self.host.hostname = decode_text(word(1)?)?,
-            "machine-id" => self.host.machine_id = told(word(1)?, "it has no /etc/machine-id"),
-            "boot-id" => self.host.boot_id = told(word(1)?, "it has no boot id"),
+            "hostname" => self.host.hostname = self.text("name", word(1)?, PATH)?,
+            "machine-id" => self.host.machine_id = told(name(1)?, "it has no /etc/machine-id"),
+            "boot-id" => self.host.boot_id = told(name(1)?, "it has no boot id"),
             "interfaces" => {
                 self.host.interfaces = if word(1)? == "none" {
                     Observed::Unknown("no program there tells the addresses".to_owned())
                 } else {
-                    Observed::Present(addresses(&decode_text(word(2)?)?))
+                    let text = self.text("network interfaces", word(2)?, LIST)?;
+                    let all = addresses(&text);
+                    self.fits("network addresses", all.len(), ADDRESSES)?;
+                    Observed::Present(all)
                 };
             }
             "tool" => {
-                self.host.tools.insert(word(1)?.to_owned(), word(2)? == "1");
+                self.host.tools.insert(name(1)?.to_owned(), word(2)? == "1");
+                self.fits("tools", self.host.tools.len(), NAMES)?;
             }
             "run-user" => {
                 self.host.run_user = if word(1)? == "1" {
@@ -205,6 +288,9 @@ impl<'a> State<'a> {
             "crontab" => {
                 self.host.crontab = match word(1)? {
                     "absent" => Observed::Absent,
+                    "text" if decoded_size(word(2)?) > CRONTAB => {
+                        Observed::Unknown(format!("it is larger than {} KiB", CRONTAB >> 10))
+                    }
                     "text" => match String::from_utf8(decode(word(2)?)?) {
                         Ok(text) => Observed::Present(text),
                         Err(_) => Observed::Unknown("it is no UTF-8 text".to_owned()),
@@ -212,22 +298,24 @@ impl<'a> State<'a> {
                     "unknown" if word(2)? == "no-crontab-program" => {
                         Observed::Unknown("the host has no crontab program".to_owned())
                     }
-                    _ => Observed::Unknown(decode_text(word(3)?)?),
+                    _ => {
+                        Observed::Unknown(self.text("failure to show a crontab", word(3)?, PATH)?)
+                    }
                 };
             }
             "base" if word(1)? == "untrusted" => {
-                self.host.unsafe_state = Some(decode_text(word(2)?)?);
+                self.host.unsafe_state = Some(self.text("folder", word(2)?, PATH)?);
             }
             "impostor" => {
                 let (pid, uid) = (word(1)?.parse().ok()?, word(2)?.parse::<u32>().ok()?);
                 self.host.impostors.insert(pid, format!("uid {uid}"));
             }
-            "fence" => self.host.fence = RunId::new(word(1)?).ok(),
+            "fence" => self.host.fence = RunId::new(name(1)?).ok(),
             "current" => {
                 self.host.unfinished = Some(Unfinished {
-                    run: RunId::new(word(1)?).ok()?,
+                    run: RunId::new(name(1)?).ok()?,
                     // It becomes a part of a path that is entered as root.
-                    step: StepName::new(word(2)?).ok()?,
+                    step: StepName::new(name(2)?).ok()?,
                     alive: match word(3)? {
                         "0" => false,
                         "1" => true,
@@ -235,12 +323,12 @@ impl<'a> State<'a> {
                     },
                 });
             }
-            "lease" => self.host.lease = lease(word(1)?, &decode_text(word(2)?)?),
+            "lease" => self.host.lease = lease(name(1)?, &self.text("lease", word(2)?, PATH)?),
             "labels" => {
-                self.host.labels = NodeLabels::from_text(&decode_text(word(1)?)?);
+                self.host.labels = NodeLabels::from_text(&self.text("labels", word(1)?, PATH)?);
             }
             "restart" => {
-                let text = decode_text(word(1)?)?;
+                let text = self.text("pending restarts", word(1)?, PATH)?;
                 let named = text
                     .lines()
                     .filter_map(|name| name.parse::<Component>().ok());
@@ -249,6 +337,7 @@ impl<'a> State<'a> {
             "staged" => {
                 if let Ok(digest) = word(1)?.parse() {
                     self.host.staged.insert(digest);
+                    self.fits("staged files", self.host.staged.len(), NAMES)?;
                 }
             }
             "agent" => {
@@ -259,13 +348,16 @@ impl<'a> State<'a> {
                 };
             }
             "folder" => {
-                self.folder = mode(word(2)?).map(|m| (word(1).unwrap_or("?").to_owned(), m));
+                let owner = name(1)?.to_owned();
+                self.folder = mode(word(2)?).map(|m| (owner, m));
             }
             "strangers" => {
                 self.strangers = match word(1)? {
                     "unknown" => Observed::Unknown("the run user does not exist".to_owned()),
                     body => {
-                        Observed::Present(decode_text(body)?.lines().map(str::to_owned).collect())
+                        let text = self.list("files of other users", body, NAMES)?;
+                        let names = text.lines().map(|l| l.strip_prefix("./").unwrap_or(l));
+                        Observed::Present(names.map(str::to_owned).collect())
                     }
                 };
             }
@@ -275,7 +367,7 @@ impl<'a> State<'a> {
                         digest: word(2)?.parse().ok()?,
                         size: word(3)?.parse().ok()?,
                         mode: mode(word(4)?)?,
-                        owner: word(5)?.to_owned(),
+                        owner: name(5)?.to_owned(),
                     }),
                     "absent" => Observed::Absent,
                     _ => Observed::Unknown("the file cannot be read".to_owned()),
@@ -290,7 +382,7 @@ impl<'a> State<'a> {
                             digest: word(3)?.parse().ok()?,
                             size: word(4)?.parse().ok()?,
                             mode: mode(word(5)?)?,
-                            owner: word(6)?.to_owned(),
+                            owner: name(6)?.to_owned(),
                         })),
                         _ => Observed::Unknown("its folder cannot be read".to_owned()),
                     };
@@ -299,10 +391,10 @@ impl<'a> State<'a> {
             }
             "server-process" => {
                 if let Ok(component) = word(1)?.parse() {
-                    let exe = decode_text(word(5)?)?;
+                    let exe = self.text("executable of a process", word(5)?, PATH)?;
                     let process = ProcessFact {
                         pid: word(2)?.parse().ok()?,
-                        user: word(3)?.to_owned(),
+                        user: name(3)?.to_owned(),
                         exe: match word(4)?.parse() {
                             Ok(digest) => Observed::Present(digest),
                             Err(_) => Observed::Unknown("its executable cannot be read".to_owned()),
@@ -311,30 +403,34 @@ impl<'a> State<'a> {
                         nodeid: None,
                         config: None,
                     };
-                    self.server_processes
-                        .entry(component)
-                        .or_default()
-                        .push(process);
+                    let all = self.server_processes.entry(component).or_default();
+                    all.push(process);
+                    let count = all.len();
+                    self.fits("processes of one component", count, PROCESSES)?;
                 }
             }
             "conf" => self.conf = text_fact(&words[1..])?,
             "util" => {
-                self.util
-                    .insert(word(1)?.to_owned(), text_fact(&words[2..])?);
+                // Names of files go into paths, so that none but those that were asked for count.
+                if let Some(script) = SCRIPTS.iter().find(|s| Some(**s) == word(1)) {
+                    self.util
+                        .insert((*script).to_owned(), text_fact(&words[2..])?);
+                }
             }
             "generated" => self.generated = word(1)? == "1",
             "process" => {
-                let exe = String::from_utf8_lossy(&decode(word(4)?)?)
-                    .trim_end()
-                    .to_owned();
-                let args = decode(word(5)?)?
+                let exe = self.text("executable of a process", word(4)?, PATH)?;
+                let args = self
+                    .bytes("arguments of a process", word(5)?, LIST)?
                     .split(|b| *b == 0)
+                    .take(ARGUMENTS)
                     .map(|a| String::from_utf8_lossy(a).into_owned())
                     .collect();
+                self.fits("processes", self.processes.len() + 1, PROCESSES)?;
                 self.processes.push(RawProcess {
                     pid: word(1)?.parse().ok()?,
-                    user: word(2)?.to_owned(),
-                    digest: (word(3)? != "-").then(|| word(3).unwrap_or_default().to_owned()),
+                    user: name(2)?.to_owned(),
+                    digest: (name(3)? != "-").then(|| name(3).unwrap_or_default().to_owned()),
                     exe,
                     args,
                 });
@@ -347,7 +443,7 @@ impl<'a> State<'a> {
                 };
             }
             "exes" => {
-                let text = decode_text(word(2)?)?;
+                let text = self.list("executables", word(2)?, NAMES)?;
                 let tars = format!("{}/", self.tars());
                 let names = text
                     .lines()
@@ -367,14 +463,14 @@ impl<'a> State<'a> {
             }
             "installed" => {
                 self.host.installed = if word(1)? == "list" {
-                    let names = decode_text(word(2)?)?;
+                    let names = self.list("components", word(2)?, NAMES)?;
                     Observed::Present(names.lines().map(str::to_owned).collect())
                 } else {
                     Observed::Unknown("the framework's folder cannot be read".to_owned())
                 };
             }
             "listen" => {
-                let text = decode_text(word(1)?)?;
+                let text = self.list("listeners", word(1)?, LISTENERS)?;
                 self.listening = (word(1)? != "-" || !text.is_empty()).then(|| listeners(&text));
             }
             "remembered" => self.host.digests_remembered = word(1)? == "1",
@@ -505,7 +601,7 @@ impl<'a> State<'a> {
                         .iter()
                         .rev()
                         .find_map(|a| a.strip_prefix(name))
-                        .map(str::to_owned)
+                        .map(|value| value.chars().take(NAME).collect())
                 };
                 ProcessFact {
                     pid: p.pid,
@@ -535,6 +631,7 @@ impl<'a> State<'a> {
                     .chain(&p.args)
                     .find_map(|a| a.find(&data).and_then(|at| a.get(at + data.len()..)))
                     .and_then(|rest| rest.split('/').next())
+                    .filter(|name| name.len() <= NAME)
                     .filter(|name| name.contains('.') && !name.starts_with("tars."))
                     .map(str::to_owned)
             })
@@ -578,20 +675,25 @@ fn told(word: &str, why: &str) -> Observed<String> {
 fn text_fact(words: &[&str]) -> Option<Observed<TextFact>> {
     Some(match *words.first()? {
         "absent" => Observed::Absent,
+        "text" if decoded_size(words.get(3)?) > FILE => too_large(),
         "text" => match String::from_utf8(decode(words.get(3)?)?) {
             Ok(text) => Observed::Present(TextFact {
                 text,
                 mode: mode(words.get(1)?)?,
-                owner: (*words.get(2)?).to_owned(),
+                owner: words.get(2).filter(|w| w.len() <= NAME)?.to_string(),
             }),
             Err(_) => Observed::Unknown("it is no UTF-8 text".to_owned()),
         },
-        _ => Observed::Unknown(match *words.get(1)? {
-            "too-large" => "it is larger than 1 MiB".to_owned(),
-            "not-a-file" => "it is not a regular file".to_owned(),
-            _ => "it cannot be read".to_owned(),
-        }),
+        _ => match *words.get(1)? {
+            "too-large" => too_large(),
+            "not-a-file" => Observed::Unknown("it is not a regular file".to_owned()),
+            _ => Observed::Unknown("it cannot be read".to_owned()),
+        },
     })
+}
+
+fn too_large() -> Observed<TextFact> {
+    Observed::Unknown(format!("it is larger than {} KiB", FILE >> 10))
 }
 
 fn lease(host_clock: &str, text: &str) -> Option<LeaseFacts> {
@@ -604,4 +706,159 @@ fn lease(host_clock: &str, text: &str) -> Option<LeaseFacts> {
         age: clock.saturating_sub(beat),
         ttl: field("ttl=")?.parse().ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            cluster: "prod".parse().unwrap(),
+            install_path: "/usr/local/app".parse().unwrap(),
+            run_user: "tars".parse().unwrap(),
+            rehash: false,
+            parallel: 1,
+            deadline: std::time::Duration::from_secs(1),
+            servers: vec![],
+        }
+    }
+
+    fn answer(lines: &[String]) -> Result<Answer, AnswerError> {
+        let mut text = "tarsops-probe/1 n\n".to_owned();
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push_str(&format!("end {}\n", lines.len() + 1));
+        read(text.as_bytes(), "n", &options(), 0)
+    }
+
+    fn encoded(text: &str) -> String {
+        STANDARD.encode(text)
+    }
+
+    /// Lines of a kind of which one more than `most` is refused.
+    fn many(what: &str, most: usize, line: impl Fn(usize) -> String) {
+        let lines: Vec<String> = (0..=most).map(line).collect();
+        assert!(answer(&lines[..most]).is_ok(), "{what}");
+        let why = answer(&lines).unwrap_err();
+        assert!(
+            matches!(why, AnswerError::TooMany { most: m, .. } if m == most),
+            "{what}: {why}"
+        );
+        assert_eq!(why.kind(), FaultKind::TooMuch);
+        assert!(why.to_string().contains(&most.to_string()), "{why}");
+    }
+
+    /// A list in one word of which one more than `most` is refused.
+    fn long_list(before: &str, most: usize, entry: impl Fn(usize) -> String) {
+        let list = |n: usize| (0..n).map(|i| entry(i) + "\n").collect::<String>();
+        let line = |n| vec![format!("{before} {}", encoded(&list(n)))];
+        assert!(answer(&line(most)).is_ok(), "{before}");
+        let why = answer(&line(most + 1)).unwrap_err();
+        assert!(
+            matches!(why, AnswerError::TooMany { most: m, .. } if m == most),
+            "{before}: {why}"
+        );
+    }
+
+    #[test]
+    fn lists_have_a_length() {
+        many("processes", PROCESSES, |i| {
+            format!("process {i} tars - - {}", encoded("x"))
+        });
+        many("processes of one component", PROCESSES, |i| {
+            format!("server-process tarsconfig {i} tars - {}", encoded("x"))
+        });
+        many("tools", NAMES, |i| format!("tool t{i} 1"));
+        many("staged files", NAMES, |i| format!("staged {i:064x}"));
+        long_list("installed list", NAMES, |i| i.to_string());
+        long_list("exes 1", NAMES, |i| i.to_string());
+        long_list("strangers", NAMES, |i| i.to_string());
+        long_list("listen", LISTENERS, |i| format!("{i:08X}:0016"));
+        long_list("interfaces ip", ADDRESSES, |i| {
+            std::net::Ipv4Addr::from(u32::try_from(i).unwrap()).to_string()
+        });
+    }
+
+    #[test]
+    fn words_have_a_length() {
+        let long = |before: &str, most: usize, after: &str| {
+            let word = encoded(&"x".repeat(most + 3));
+            let why = answer(&[format!("{before} {word}{after}")]).unwrap_err();
+            assert!(
+                matches!(why, AnswerError::TooLong { most: m, .. } if m == most),
+                "{before}: {why}"
+            );
+            assert_eq!(why.kind(), FaultKind::TooMuch);
+        };
+        long("hostname", PATH, "");
+        long("crontab unknown error", PATH, "");
+        long("lease 1", PATH, "");
+        long("labels", PATH, "");
+        long("restart", PATH, "");
+        long("interfaces ip", LIST, "");
+        long("listen", LIST, "");
+        long("exes 1", LIST, "");
+        long("installed list", LIST, "");
+        long("strangers", LIST, "");
+        long("process 1 tars -", PATH, " eA==");
+        long("process 1 tars - eA==", LIST, "");
+        long("server-process tarsconfig 1 tars -", PATH, "");
+        let name = "x".repeat(NAME + 1);
+        for line in [
+            format!("user {name} 1"),
+            format!("machine-id {name}"),
+            format!("boot-id {name}"),
+            format!("tool {name} 1"),
+            format!("folder {name} 755"),
+            format!("process 1 {name} - eA== eA=="),
+            format!("conf text 644 {name} eA=="),
+        ] {
+            let read = answer(std::slice::from_ref(&line));
+            assert!(matches!(read, Err(AnswerError::Line(_))), "{line:.20}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_is_unknown_and_the_host_is_not() {
+        let present = "agent present".to_owned();
+        let crontab = |n| format!("crontab text {}", encoded(&"x".repeat(n)));
+        let conf = |n| format!("conf text 644 root {}", encoded(&"x".repeat(n)));
+        let (host, agent, _) = answer(&[present.clone(), crontab(CRONTAB), conf(FILE)]).unwrap();
+        assert!(host.crontab.present().is_some());
+        assert!(agent.present().unwrap().conf.present().is_some());
+        let (host, agent, _) = answer(&[present, crontab(CRONTAB + 3), conf(FILE + 3)]).unwrap();
+        assert_eq!(host.crontab.unknown(), Some("it is larger than 256 KiB"));
+        let conf = &agent.present().unwrap().conf;
+        assert_eq!(conf.unknown(), Some("it is larger than 64 KiB"));
+    }
+
+    #[test]
+    fn names_of_scripts_are_those_that_were_asked_for() {
+        let lines = [
+            "agent present".to_owned(),
+            "util ../../../etc/x text 644 root eA==".to_owned(),
+            "util start.sh text 644 root eA==".to_owned(),
+        ];
+        let (_, agent, _) = answer(&lines).unwrap();
+        let names: Vec<&String> = agent.present().unwrap().util.keys().collect();
+        assert_eq!(names, ["start.sh"]);
+    }
+
+    #[test]
+    fn no_clock_and_no_line_of_blanks_is_the_end_of_us() {
+        assert!(answer(&[format!("clock {}", i64::MAX)]).is_ok());
+        let early = read(
+            format!("tarsops-probe/1 n\nclock {}\nend 2\n", i64::MIN).as_bytes(),
+            "n",
+            &options(),
+            1,
+        );
+        assert!(matches!(early, Err(AnswerError::Line(_))));
+        assert!(answer(&[" ".repeat(1 << 20)]).is_ok());
+    }
 }

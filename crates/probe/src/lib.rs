@@ -5,6 +5,7 @@
 //! not answer is an entry like any other.
 
 mod answer;
+mod limits;
 mod network;
 mod script;
 pub mod truth;
@@ -23,7 +24,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, ClusterName, NodeName, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
-use tarsops_transport::{Connect, Fault, FaultKind, Remote};
+use tarsops_transport::{Bounds, Connect, Fault, FaultKind, Remote};
 
 /// How to look.
 #[derive(Debug, Clone)]
@@ -112,12 +113,14 @@ pub async fn look(
         rehash: options.rehash,
         servers: options.servers.clone(),
     });
-    let output = remote.script(&script, options.deadline).await?;
+    let output = remote
+        .ask(&script, Bounds::new(Bounds::LOOK, options.deadline))
+        .await?;
     let (host, agent, servers) = answer::read(&output.stdout, &nonce, options, now).map_err(|e| {
         tracing::debug!(node = %node, stderr = %output.stderr, status = ?output.status, "no probe answer");
         let said = output.stderr.lines().last().unwrap_or_default();
         let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
-        Fault::new(FaultKind::Garbled, format!("its answer cannot be read: {e}{said}"))
+        Fault::new(e.kind(), format!("its answer cannot be read: {e}{said}"))
     })?;
     let mut host = host;
     host.clock_skew = skew_within(host.clock_skew, began.elapsed());

@@ -51,7 +51,8 @@ probe() {
   p_uid=$S_UID
   p_user=$(id -un 2>/dev/null || printf '%s\n' "$p_uid")
   p_root=0; [ "$p_uid" = 0 ] && p_root=1
-  p_known=0; p_run_uid=$(id -u "$P_RUN_USER" 2>/dev/null) && p_known=1
+  look_up "$P_RUN_USER"
+  p_known=0 p_run_uid=$ID_UID; [ -z "$ID_UID" ] || p_known=1
   say "user $p_user $p_root"
   say "hostname $(uname -n | enc_all)"
   p_mid=${TARSOPS_MACHINE_ID:-/etc/machine-id}
@@ -144,7 +145,7 @@ $(head -c 65536 "$P_MEMO")
     [ -z "$AS_WHY" ] || AS_UID=65534 AS_GID=65534
     if [ -z "$AS_UID" ]; then p_below=$(look_below)
     else
-      export P_INSTALL P_RUN_USER P_KNOWN P_SERVERS P_REHASH P_MEMO_TEXT
+      export P_WHOLE P_INSTALL P_RUN_USER P_KNOWN P_SERVERS P_REHASH P_MEMO_TEXT
       p_below=$(as_user "$P_SECONDS" sh -c "$P_PRELUDE
 $P_TREE
 look_below" | head -c 8388608)

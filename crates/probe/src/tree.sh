@@ -1,11 +1,11 @@
 # The part of a look that reads below the framework's folder. It runs with the rights of whoever can put
 # files there, so that no link leads further than that user can read. The current folder is the install
-# path. P_MEMO_TEXT are remembered digests, one `KEY DIGEST` a line.
+# path. P_WHOLE says whether base64 can make one line by itself. P_MEMO_TEXT are remembered digests, one `KEY DIGEST` a line.
 #
 # Answer: lines of the look's answer; `fresh KEY DIGEST` for a digest that was read now, `used KEY DIGEST`
 # for one that was remembered; last `tree-end`.
 
-# One line of base64 of standard input. P_WHOLE: whether base64 can do that by itself.
+# One line of base64 of standard input.
 enc_all() {
   if [ "$P_WHOLE" = 1 ]; then base64 -w0
   elif has base64; then base64 | tr -d '\n'
@@ -13,19 +13,24 @@ enc_all() {
   else od -An -v -tx1 | tr -d ' \n' | sed 's/^/hex:/'
   fi
 }
-text() { # text KEY FILE: content, mode and owner of a small file, or why not
+text() { # text KEY FILE: content, mode and owner of a small file, or why not; T_STATS knows it
   if [ ! -e "$2" ] && [ ! -h "$2" ]; then
     if [ -x "${2%/*}" ]; then echo "$1 absent"; else echo "$1 unknown no-access"; fi
     return
   fi
   if [ ! -f "$2" ]; then echo "$1 unknown not-a-file"; return; fi
   if [ ! -r "$2" ]; then echo "$1 unknown no-access"; return; fi
-  t_stat=$(stat -L -c '%a %U %s' "$2" 2>/dev/null) || t_stat=
+  t_stat=
+  case "$T_STATS" in *"
+$2 "*) t_stat=${T_STATS##*"
+$2 "}; t_stat=${t_stat%%"
+"*} ;; esac
   set -- "$1" "$2" $t_stat
   if [ $# -ne 5 ]; then echo "$1 unknown no-stat"; return; fi
   if [ "$5" -gt 1048576 ]; then echo "$1 unknown too-large"; return; fi
-  t_body=$(head -c 1048577 <"$2" | enc_all)
-  echo "$1 text $3 $4 ${t_body:--}"
+  if [ "$5" = 0 ]; then echo "$1 text $3 $4 -"; return; fi
+  # What grows meanwhile makes the answer longer, which whoever reads it bounds.
+  printf '%s text %s %s ' "$1" "$3" "$4"; enc_all <"$2"; echo
 }
 # Digest of a file, remembered under its identity. The same inode is read once per look.
 digest() { # digest FILE: D, and in D_NEWS `fresh` or `used` with its key in D_KEY; D_WHY where there is none
@@ -60,7 +65,6 @@ note_digest() { # note_digest FILE: as digest, and says what is to be remembered
 
 look_below() {
   P_SEEN=
-  P_WHOLE=0; [ "$(printf x | base64 -w0 2>/dev/null)" != eA== ] || P_WHOLE=1
   # Which components are installed so that they can be started.
   if [ -d tars ] && [ ! -x tars ]; then echo "installed unknown -"
   else
@@ -80,9 +84,11 @@ look_below() {
     echo "agent present"
     p_o=$(stat -c '%U %a' . 2>/dev/null); echo "folder ${p_o:-- -}"
     if [ "$P_KNOWN" = 1 ] && has find; then
-      ( cd .. && find . -maxdepth 0 ! -user "$P_RUN_USER"
-        cd tarsnode && find . bin conf util data -maxdepth 1 ! -user "$P_RUN_USER" 2>/dev/null | sed 's|^\./||' | sort -u | sed 's|^|tarsnode/|' ) 2>/dev/null |
-        sort -u | head -n 20 | enc_all | { IFS= read -r p_l || :; printf 'strangers %s\n' "${p_l:--}"; }
+      # The folder of all components, and two levels of the agent's.
+      p_l=$(cd .. && find . -path './*' ! -path ./tarsnode ! -path './tarsnode/*' -prune -o -path './tarsnode/*/*/*' -prune -o \
+        -path './tarsnode/*/*' ! -path './tarsnode/bin/*' ! -path './tarsnode/conf/*' ! -path './tarsnode/util/*' ! -path './tarsnode/data/*' -prune -o \
+        ! -user "$P_RUN_USER" -print 2>/dev/null | sort | head -n 20 | enc_all)
+      echo "strangers ${p_l:--}"
     else echo "strangers unknown"
     fi
     if [ -f bin/tarsnode ]; then
@@ -91,6 +97,9 @@ look_below() {
     elif [ -x . ] && { [ ! -e bin ] || [ -x bin ]; }; then echo "binary absent"
     else echo "binary unknown no-access"
     fi
+    T_STATS="
+$(stat -L -c '%n %a %U %s' conf/tars.tarsnode.config.conf util/start.sh util/stop.sh util/execute.sh util/monitor.sh 2>/dev/null)
+"
     text conf conf/tars.tarsnode.config.conf
     for p_f in start.sh stop.sh execute.sh monitor.sh; do text "util $p_f" "util/$p_f"; done
     if [ -f data/tars.tarsnode/conf/tars.tarsnode.config.conf ]; then echo "generated 1"; else echo "generated 0"; fi

@@ -17,4 +17,4 @@ pub use tarsops_wire::interface::QUERY;
 /// What every script for a host begins with.
 pub const PRELUDE: &str = include_str!("host/prelude.sh");
 
-pub use remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};
+pub use remote::{Bounds, Connect, Excess, Fault, FaultKind, Output, Payload, Remote, quote};

@@ -27,6 +27,8 @@ pub enum FaultKind {
     Disconnected,
     /// It answered something that we do not understand.
     Garbled,
+    /// It sent more than is read; see [`Excess`].
+    TooMuch,
     /// Something on the control machine: no `ssh`, no temporary folder, …
     Local,
 }
@@ -46,6 +48,9 @@ impl FaultKind {
             Self::Unreachable => "check the address in the spec",
             Self::Disconnected => "run the same command again: it goes on where the host stands",
             Self::Garbled => "run with -v to see what it said",
+            Self::TooMuch => {
+                "a healthy host sends a tenth of that: look at what it holds, or leave it out with --on"
+            }
             Self::Local => "see the message",
         }
     }
@@ -87,6 +92,64 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// What one answer of a host may cost us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of standard output that are read at most.
+    pub bytes: usize,
+    /// Ends of lines in it, at most.
+    pub lines: usize,
+    /// How long it may take to its end.
+    pub time: Duration,
+}
+
+impl Bounds {
+    /// Bytes of an answer that only confirms: one word, and the few lines of a log.
+    pub const CONFIRMATION: usize = 256 << 10;
+    /// Bytes of a look at a host. One with 100 servers, 200 network interfaces and 500 listeners
+    /// sends about a tenth of that.
+    pub const LOOK: usize = 1 << 20;
+    /// Bytes of records: what a host remembers of ten runs, or saved rows of the database.
+    pub const RECORDS: usize = 4 << 20;
+    /// Lines of any answer. A look has some fifty, as texts of several lines travel in one word.
+    pub const LINES: usize = 1 << 14;
+
+    /// At most `bytes` within `time`.
+    #[must_use]
+    pub const fn new(bytes: usize, time: Duration) -> Self {
+        Self {
+            bytes,
+            lines: Self::LINES,
+            time,
+        }
+    }
+}
+
+/// A host sent more than is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// More than so many bytes.
+    #[error("it answered more than {}", size(*.0))]
+    Bytes(u64),
+    /// More than so many lines.
+    #[error("it answered more than {0} lines")]
+    Lines(usize),
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9999 => format!("{bytes} bytes"),
+        10_000..=9_999_999 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+impl From<Excess> for Fault {
+    fn from(excess: Excess) -> Self {
+        Self::new(FaultKind::TooMuch, excess.to_string())
+    }
+}
+
 /// What a script left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
@@ -114,18 +177,27 @@ pub trait Remote: Send + Sync {
     /// Runs `script` with `sh -s`, with the rights that the spec gives, and waits for its end.
     ///
     /// # Errors
-    /// A [`Fault`] if the host could not be used, or did not end within `deadline`.
+    /// A [`Fault`] if the host could not be used, or did not keep within `bounds`.
+    fn ask<'a>(&'a self, script: &'a str, bounds: Bounds) -> BoxFuture<'a, Result<Output, Fault>>;
+
+    /// As [`Remote::ask`], of a script that only confirms what it did: its answer is at most
+    /// [`Bounds::CONFIRMATION`].
+    ///
+    /// # Errors
+    /// As for [`Remote::ask`].
     fn script<'a>(
         &'a self,
         script: &'a str,
         deadline: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>>;
+    ) -> BoxFuture<'a, Result<Output, Fault>> {
+        self.ask(script, Bounds::new(Bounds::CONFIRMATION, deadline))
+    }
 
     /// Runs the fixed one-line `command` with `sh -c` and streams `payload` to it. The command must
-    /// hold no single quote.
+    /// hold no single quote. Its answer is at most [`Bounds::CONFIRMATION`].
     ///
     /// # Errors
-    /// As for [`Remote::script`], or if the payload's file cannot be read.
+    /// As for [`Remote::ask`], or if the payload's file cannot be read.
     fn upload<'a>(
         &'a self,
         command: &'a str,
@@ -133,14 +205,17 @@ pub trait Remote: Send + Sync {
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>>;
 
-    /// Runs `script` as [`Remote::script`] does and writes its standard output to the new file `to`.
+    /// Runs `script` as [`Remote::ask`] does and writes its standard output to the new file `to`, at
+    /// most `most` bytes. Unless it ends with status 0 there is no such file afterwards, also where
+    /// the future is dropped.
     ///
     /// # Errors
-    /// As for [`Remote::script`], or if `to` cannot be written.
+    /// As for [`Remote::ask`], or if `to` cannot be written.
     fn download<'a>(
         &'a self,
         script: &'a str,
         to: &'a Path,
+        most: u64,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>>;
 }

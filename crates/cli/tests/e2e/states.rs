@@ -1,5 +1,7 @@
 //! Nodes that are to be absent, in maintenance or gone; packages from a living node.
 
+use std::time::Duration;
+
 use crate::support::*;
 
 fn override_of(cluster: &Cluster, machine: &Machine, line: &str) {
@@ -154,4 +156,78 @@ fn a_package_from_a_living_node() {
         );
     }
     other.in_sync();
+}
+
+/// A source node whose file never ends, or is another one, or does not come: what had come is removed,
+/// no process goes on there, and nothing is changed.
+#[test]
+fn a_source_node_sends_no_more_than_the_pinned_binary() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    machine
+        .tarsops(["apply", "-y", "--on", "10.77.1.1"])
+        .tells("10.77.1.1");
+    let source = cluster.host(1);
+    let other = cluster.bare_machine();
+    let mut spec = cluster.spec();
+    spec.packages = "node:10.77.1.1".to_owned();
+    other.spec(&spec);
+    other.lock();
+    let cat = |sends: &str| {
+        let script = format!(
+            "#!/bin/sh\n[ \"$(readlink -f /proc/self/fd/0)\" = {BINARY} ] || exec /bin/cat \"$@\"\n{sends}\n"
+        );
+        source.write("/usr/local/bin/cat", &script).unwrap();
+        source.sh("chmod 755 /usr/local/bin/cat").unwrap();
+    };
+    let running = |what: &str| source.sh(&format!("pgrep -fx '{what}' || :")).unwrap();
+    let untouched = || {
+        assert!(!cluster.host(2).has(BINARY));
+        assert_eq!(std::fs::read_dir(other.tmp()).unwrap().count(), 0);
+    };
+
+    cat("exec yes tarsops-endless");
+    let ran = other.tarsops(["apply", "-y"]);
+    ran.exits(4)
+        .complains("could not copy the binary from node 10.77.1.1")
+        .complains("it answered more than")
+        .complains("larger than the pinned one");
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
+    untouched();
+    wait_until("the endless file ends", Duration::from_secs(10), || {
+        running("yes tarsops-endless").is_empty()
+    });
+
+    cat("echo another one");
+    other
+        .tarsops(["apply", "-y"])
+        .exits(1)
+        .complains("is not the one that was pinned: its sha256 is");
+    untouched();
+
+    cat("echo no space >&2; exit 1");
+    other
+        .tarsops(["apply", "-y"])
+        .exits(4)
+        .complains("no space");
+    untouched();
+
+    // A signal removes what has come.
+    cat("echo begun; exec sleep 4711");
+    let mut run = other.start(["apply", "-y"]);
+    let spooled = || {
+        let folders = std::fs::read_dir(other.tmp()).unwrap().flatten();
+        folders
+            .filter_map(|f| std::fs::read_dir(f.path()).ok())
+            .flatten()
+            .count()
+    };
+    wait_until("the file begins", Duration::from_secs(30), || spooled() > 0);
+    assert!(!run.is_over());
+    run.signal(Signal::Int);
+    run.ends_within(Duration::from_secs(10)).exits(130);
+    untouched();
+    // It writes nothing that could fail, so its own clock ends it: as `timeout 600` shows.
+    assert!(!running("timeout 600 sh -c .*").is_empty());
+    source.sh("pkill -fx 'sleep 4711'").unwrap();
 }

@@ -92,6 +92,11 @@ make_state() { # make_state INSTALL
   trusted "$B" || { STATE_WHY="$UNSAFE, so $B cannot be used"; return 1; }
 }
 
+# Numbers of a user in ID_UID and ID_GID, both empty where there is none of that name.
+look_up() { # look_up NAME
+  ID_NAME=$1 ID_UID=$(id "$1" 2>/dev/null) ID_GID=
+  case "$ID_UID" in uid=*gid=*) ID_GID=${ID_UID#*gid=}; ID_GID=${ID_GID%%[!0-9]*} ID_UID=${ID_UID#uid=}; ID_UID=${ID_UID%%[!0-9]*} ;; *) ID_UID= ;; esac
+}
 # Sets AS_UID and AS_GID to the user whose rights are enough below the folder of the framework, empty where
 # only root can put names into these folders. AS_WHY is set where somebody else can and it cannot be
 # said who.
@@ -120,8 +125,8 @@ R_END
     [ ! -h "$r_dir" ] || trusted "$r_base/$r_dir" || { [ "$UNSAFE_UID" = 0 ] && AS_WHY=$UNSAFE || r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; }
   done
   [ -n "$r_owner$AS_WHY" ] || return 0
-  r_uid=$(id -u "$r_user" 2>/dev/null) || r_uid=
-  if [ -n "$r_uid" ] && [ "$r_uid" != 0 ]; then AS_UID=$r_uid AS_GID=$(id -g "$r_user") AS_WHY=
+  [ "${ID_NAME:-}" = "$r_user" ] || look_up "$r_user"
+  if [ -n "$ID_UID" ] && [ "$ID_UID" != 0 ]; then AS_UID=$ID_UID AS_GID=$ID_GID AS_WHY=
   elif [ -n "$r_owner" ]; then AS_UID=$r_owner AS_GID=$r_gid AS_WHY=
   fi
 }
@@ -142,9 +147,13 @@ as_user() { # as_user SECONDS PROGRAM WORD…
 # By a try, as a program may be there and not know what is asked of it.
 find_rights() {
   # A small id(1) takes names only.
-  AS_NAME=$(id -un "$AS_UID" 2>/dev/null) || AS_NAME=$(sed -n "s/^\([^:]*\):[^:]*:$AS_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
-  AS_BOUND=; if timeout -s KILL 9 true 2>/dev/null; then AS_BOUND="timeout -s KILL"; fi
+  if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME
+  else AS_NAME=$(id -un "$AS_UID" 2>/dev/null) || AS_NAME=$(sed -n "s/^\([^:]*\):[^:]*:$AS_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
+  fi
+  AS_BOUND="timeout -s KILL"
   AS_GROUPS=--clear-groups; [ -z "$AS_NAME" ] || AS_GROUPS=--init-groups
+  if $AS_BOUND 9 setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv; return; fi
+  timeout -s KILL 9 true 2>/dev/null || AS_BOUND=
   if setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
   elif [ -z "$AS_NAME" ]; then AS_HOW=none
   elif runuser -u "$AS_NAME" -- true 2>/dev/null; then AS_HOW=runuser
