@@ -2,8 +2,9 @@
 //!
 //! The database's own program makes it where this machine has one and it can reach the database; else
 //! it is read from one snapshot here. Whoever wrote it, it is read again to its end before it counts.
-//! The password goes to the program in a file for our eyes only, never on a command line or in the
-//! environment. A dump that was not finished leaves no file.
+//! The program connects through the same relay as we do, so it needs no TLS of its own. The password
+//! goes to it in a file for our eyes only, never on a command line or in the environment. A dump that was
+//! not finished leaves no file.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
@@ -18,12 +19,11 @@ use flate2::write::GzEncoder;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 use sha2::Digest as _;
-use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError};
+use super::{Access, DatabaseError, relay};
 
 /// What the last line of a whole dump says, whoever wrote it.
 const END: &str = "-- Dump completed";
@@ -120,7 +120,7 @@ impl Access {
     ) -> Result<Dump, BackupError> {
         let until = Instant::now() + deadline;
         let late = || DatabaseError::TimedOut(self.address.clone());
-        let (mut conn, tls) = self.connect(deadline).await?;
+        let (mut conn, _) = self.connect_for_a_dump(deadline).await?;
         let (mut meant, mut left_out) = (Vec::new(), Vec::new());
         for name in databases {
             let seen: Option<u64> = tokio::time::timeout_at(
@@ -143,12 +143,9 @@ impl Access {
                 left_out.push(name.clone());
             }
         }
-        // How a program proves who is at the other end differs; where the spec asks for that, the
-        // connection is ours.
-        let tool = tool.filter(|_| matches!(self.tls, Tls::Prefer | Tls::Off));
         let by = match tool {
             None => self.by_us(&mut conn, &meant, to, until).await?,
-            Some(tool) => match self.by_tool(tool, tls, &meant, to, until).await? {
+            Some(tool) => match self.by_tool(tool, &meant, to, until).await? {
                 Ok(by) => by,
                 Err(NoTool(why)) => {
                     let by = self.by_us(&mut conn, &meant, to, until).await?;
@@ -170,7 +167,7 @@ impl Access {
     }
 
     /// What the program reads in place of a command line: where, as whom, and how.
-    fn tool_options(&self, host: &str, port: u16, tls: bool) -> String {
+    fn tool_options(&self, socket: &Path) -> String {
         let quoted = |text: &str| {
             let mut out = String::from("\"");
             for c in text.chars() {
@@ -187,16 +184,12 @@ impl Access {
             out
         };
         // What only one of the two families of programs knows is no error to the other.
-        let tls = if tls {
-            "loose-ssl-mode=REQUIRED\nloose-ssl=1\nloose-ssl-verify-server-cert=0\n"
-        } else {
-            "loose-ssl-mode=DISABLED\nloose-skip-ssl\n"
-        };
         format!(
-            "[client]\nprotocol=tcp\nhost={}\nport={port}\nuser={}\npassword={}\n{tls}\
-             default-character-set=utf8mb4\n\
+            "[client]\nprotocol=socket\nsocket={}\nuser={}\npassword={}\n\
+             loose-ssl-mode=DISABLED\nloose-skip-ssl\nloose-skip-ssl-verify-server-cert\n\
+             loose-skip-local-infile\ndefault-character-set=utf8mb4\n\
              [mysqldump]\nloose-column-statistics=0\nloose-set-gtid-purged=OFF\n",
-            quoted(host),
+            quoted(&socket.to_string_lossy()),
             quoted(&self.user),
             quoted(self.password.expose()),
         )
@@ -205,18 +198,18 @@ impl Access {
     async fn by_tool(
         &self,
         tool: &Tool,
-        tls: bool,
         databases: &[String],
         to: &Path,
         until: Instant,
     ) -> Result<Result<String, NoTool>, BackupError> {
         let no = |why: String| Ok(Err(NoTool(format!("{} {why}", tool.name()))));
-        let (host, port) = self.entrance().await?;
+        let left = until.saturating_duration_since(Instant::now());
+        let mut entrance = relay::open(self, left, None).await?;
         let folder = to.parent().unwrap_or(Path::new("."));
         let mut options = tempfile::Builder::new()
             .prefix("dump-options-")
             .tempfile_in(folder)?;
-        options.write_all(self.tool_options(&host, port, tls).as_bytes())?;
+        options.write_all(self.tool_options(&entrance.socket).as_bytes())?;
         options.flush()?;
         let mut defaults = std::ffi::OsString::from("--defaults-file=");
         defaults.push(options.path());
@@ -278,6 +271,12 @@ impl Access {
         out.finish()?;
         if status.success() {
             return Ok(Ok(tool.name()));
+        }
+        // A server that we do not trust is not asked again in another way. A program that never came to
+        // the socket leaves the relay waiting.
+        let outcome = tokio::time::timeout(Duration::from_secs(1), entrance.outcome()).await;
+        if let Ok(Err(Some(refused))) = outcome {
+            return Err(refused.into());
         }
         let last = said.lines().rfind(|l| !l.trim().is_empty());
         no(format!(

@@ -77,7 +77,7 @@ impl Access {
     ) -> Result<Option<TemplateText>, DatabaseError> {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
-        let found = tokio::time::timeout_at(until, read(&mut conn, name, ""))
+        let found = tokio::time::timeout_at(until, read(&mut *conn, name, ""))
             .await
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
