@@ -523,6 +523,51 @@ async fn the_program_that_dumps_gives_nothing_away_either() {
 }
 
 #[tokio::test]
+async fn the_program_that_dumps_gets_the_password_and_nothing_else_that_is_secret() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (dir, database) = filled(Schema::Installed);
+    let seen = tempfile::tempdir().unwrap();
+    let program = seen.path().join("dump");
+    let script = "#!/bin/sh\ncd \"${0%/*}\"\nenv >env\nreadlink /proc/self/fd/0 >name\n\
+                  stat -Lc %a /proc/self/fd/0 >mode\ntr '\\0' ' ' </proc/$$/cmdline >words\n\
+                  ls -a DIR >files\ncat /dev/stdin >options\nexit 1\n";
+    let script = script.replace("DIR", &dir.path().to_string_lossy());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let file = dir.path().join("dump.gz");
+    let made = access(&database)
+        .backup(
+            &["db_tars".to_owned()],
+            &file,
+            Some(&Tool::at(&program)),
+            WAIT,
+        )
+        .await
+        .unwrap();
+    assert!(
+        made.by.starts_with("tarsops, as dump failed"),
+        "{}",
+        made.by
+    );
+    let read = |name: &str| std::fs::read_to_string(seen.path().join(name)).unwrap();
+    assert!(read("options").contains("password=\"hunter2 'quoted\\\\\""));
+    assert!(read("name").starts_with("/memfd:"), "{}", read("name"));
+    assert_eq!(read("mode"), "400\n");
+    assert!(!read("words").contains("hunter2") && read("words").contains("--single-transaction"));
+    assert!(!read("files").contains("options"), "{}", read("files"));
+    // Variables of the shell itself aside.
+    let named: Vec<String> = read("env")
+        .lines()
+        .filter_map(|l| l.split_once('=').map(|(name, _)| name.to_owned()))
+        .filter(|name| !["PWD", "OLDPWD", "SHLVL", "_", "LANG", "TZ"].contains(&name.as_str()))
+        .filter(|name| !name.starts_with("LC_"))
+        .collect();
+    assert_eq!(named, ["PATH"]);
+    // This process has more.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+}
+
+#[tokio::test]
 async fn a_real_server_with_a_new_key_is_refused_until_its_line_is_removed() {
     let options = MariaDbOptions {
         tls: true,

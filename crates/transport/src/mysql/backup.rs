@@ -3,11 +3,12 @@
 //! The database's own program makes it where this machine has one and it can reach the database; else
 //! it is read from one snapshot here. Whoever wrote it, it is read again to its end before it counts.
 //! The program connects through the same relay as we do, so it needs no TLS of its own. The password
-//! goes to it in a file for our eyes only, never on a command line or in the environment. A dump that was
-//! not finished leaves no file.
+//! goes to it in a file without a name, never on a command line, in the environment or on a disk. A dump
+//! that was not finished leaves no file.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -205,17 +206,11 @@ impl Access {
         let no = |why: String| Ok(Err(NoTool(format!("{} {why}", tool.name()))));
         let left = until.saturating_duration_since(Instant::now());
         let mut entrance = relay::open(self, left, None).await?;
-        let folder = to.parent().unwrap_or(Path::new("."));
-        let mut options = tempfile::Builder::new()
-            .prefix("dump-options-")
-            .tempfile_in(folder)?;
-        options.write_all(self.tool_options(&entrance.socket).as_bytes())?;
-        options.flush()?;
-        let mut defaults = std::ffi::OsString::from("--defaults-file=");
-        defaults.push(options.path());
+        let options = nameless(self.tool_options(&entrance.socket).as_bytes())?;
         let mut command = tokio::process::Command::new(&tool.0);
         command
-            .arg(defaults)
+            // The file is its standard input: no other program that is started meanwhile gets it.
+            .arg("--defaults-file=/dev/stdin")
             .args([
                 "--single-transaction",
                 "--quick",
@@ -227,9 +222,9 @@ impl Access {
                 "--databases",
             ])
             .args(databases)
-            .env_remove("MYSQL_PWD")
-            .env_remove("MYSQL_HOST")
-            .stdin(Stdio::null())
+            .env_clear()
+            .envs(harmless_environment())
+            .stdin(Stdio::from(options))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -307,6 +302,29 @@ impl Access {
             }
         }
     }
+}
+
+/// A file in memory that has no name anywhere, readable for our user only.
+fn nameless(content: &[u8]) -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, Mode, SealFlags};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("options", flags)?);
+    // The programs pass over a file that everybody may write.
+    rustix::fs::fchmod(&file, Mode::RUSR)?;
+    file.write_all(content)?;
+    file.seek(io::SeekFrom::Start(0))?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file)
+}
+
+/// What the program may know of our environment: where programs are, language and time zone. Not
+/// `HOME`, where MySQL's programs look for further options.
+fn harmless_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        ["PATH", "LANG", "TZ"].contains(&&*name) || name.starts_with("LC_")
+    })
 }
 
 enum Failed {
