@@ -10,6 +10,7 @@
 //! else.
 
 mod backup;
+mod bounded;
 mod change;
 mod edit;
 mod frames;
@@ -24,6 +25,7 @@ mod rows;
 mod templates;
 
 pub use backup::{BackupError, Dump, Tool};
+pub use bounded::{BYTES, ROWS};
 pub use change::Which;
 pub use edit::{Edited, Edition};
 pub use insert::{Insertion, NewValue};
@@ -79,8 +81,9 @@ fn is_full(e: &mysql_async::ServerError) -> bool {
 
 /// After how many idle seconds the client library takes a connection for lost; ours never idle.
 const IDLE: usize = 28_800;
-/// How many bytes one question may be answered with, on the wire.
-const ANSWER: u64 = 512 << 20;
+/// How many bytes one question may be answered with, on the wire: as much as is kept of one
+/// ([`BYTES`]), and as much again.
+const ANSWER: u64 = 2 * BYTES as u64;
 
 /// How long the server waits for locks at most, in seconds, so that the server does not go on after us.
 fn lock_wait(deadline: Duration) -> u64 {
@@ -278,6 +281,18 @@ pub enum DatabaseError {
         /// What it does.
         why: String,
     },
+    /// Its answer is larger than it may be.
+    #[error(
+        "the database {at} says too much: its answer about {about} has more than {limit}; see what fills it"
+    )]
+    TooMuch {
+        /// Where.
+        at: Endpoint,
+        /// What it was asked for.
+        about: String,
+        /// How much it may say.
+        limit: String,
+    },
     /// The certificate by which it is to prove itself cannot be read here.
     #[error("the authority's certificate {} for the database {at} cannot be read: {why}", .ca.display())]
     NoAuthority {
@@ -375,6 +390,17 @@ impl Access {
             Error::Server(e) if HELD.contains(&e.code) => DatabaseError::Held {
                 at,
                 why: e.message.clone(),
+            },
+            Error::Other(other) => match other.downcast_ref::<bounded::TooMuch>() {
+                Some(much) => DatabaseError::TooMuch {
+                    at,
+                    about: much.about.clone(),
+                    limit: much.limit.clone(),
+                },
+                None => DatabaseError::Failed {
+                    at,
+                    why: other.to_string(),
+                },
             },
             // What the client library itself says of packets.
             Error::Io(IoError::Io(e)) if e.kind() == io::ErrorKind::Other => {
@@ -510,14 +536,15 @@ impl Access {
                 .await?;
             type Word = Option<String>;
             type Server = (String, String, Word, Word, Word);
-            let servers: Result<Vec<Server>, mysql_async::Error> = conn
-                .exec(
-                    "SELECT CAST(application AS CHAR), CAST(server_name AS CHAR), \
+            let servers: Result<Vec<Server>, mysql_async::Error> = bounded::exec(
+                &mut *conn,
+                "the servers of a node",
+                "SELECT CAST(application AS CHAR), CAST(server_name AS CHAR), \
                      CAST(setting_state AS CHAR), CAST(present_state AS CHAR), \
                      CAST(patch_version AS CHAR) FROM db_tars.t_server_conf WHERE node_name = ?",
-                    (node.as_str(),),
-                )
-                .await;
+                (node.as_str(),),
+            )
+            .await;
             let servers = match servers {
                 Ok(all) => Observed::Present(all),
                 Err(mysql_async::Error::Server(e)) => Observed::Unknown(e.message),
@@ -562,7 +589,10 @@ impl Access {
         deadline: Duration,
     ) -> Result<Vec<RegistryRow>, DatabaseError> {
         let (mut conn, _) = self.connect(deadline).await?;
-        let reading = conn.query::<(String, String, Option<String>, Option<i64>), _>(
+        type Row = (String, String, Option<String>, Option<i64>);
+        let reading = bounded::query::<Row>(
+            &mut *conn,
+            "registries",
             "SELECT CAST(locator_id AS CHAR), CAST(servant AS CHAR), CAST(present_state AS CHAR), \
              CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
              FROM db_tars.t_registry_info",
@@ -629,8 +659,8 @@ async fn is_read_only(conn: &mut Conn) -> Observed<bool> {
 /// Which of the framework's databases exist. One that is not listed is absent only for a user who
 /// may see them all.
 async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, mysql_async::Error> {
-    let listed: BTreeSet<String> = conn
-        .query::<String, _>("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
+    let listed = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";
+    let listed: BTreeSet<String> = bounded::query::<String>(conn, "databases", listed)
         .await?
         .into_iter()
         .collect();

@@ -372,6 +372,54 @@ async fn no_server_gets_a_file() {
 }
 
 #[tokio::test]
+async fn rows_without_end_are_not_kept() {
+    // Rows of 1 MiB in four columns.
+    let mut row = vec![1, b'a', 1, b'b', 0xfd, 0, 0, 16];
+    row.resize(row.len() + (16 << 16), b'x');
+    row.push(0xfb);
+    let length = u32::try_from(row.len()).unwrap().to_le_bytes();
+    let mut bytes = Vec::new();
+    for number in 0..=255_u8 {
+        bytes.extend_from_slice(&[length[0], length[1], length[2], number.wrapping_add(7)]);
+        bytes.extend_from_slice(&row);
+    }
+    let server = answering(bytes, Some(4), usize::MAX).await;
+    let error = registries(&server).await;
+    let DatabaseError::TooMuch { about, limit, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((about.as_str(), limit.as_str()), ("registries", "256 MiB"));
+}
+
+#[tokio::test]
+async fn too_many_rows_are_not_kept() {
+    let mut bytes = Vec::new();
+    for number in 0..=255_u8 {
+        bytes.extend_from_slice(&[
+            6,
+            0,
+            0,
+            number.wrapping_add(7),
+            1,
+            b'a',
+            1,
+            b'b',
+            0xfb,
+            0xfb,
+        ]);
+    }
+    let server = answering(bytes, Some(4), usize::MAX).await;
+    let error = registries(&server).await;
+    let DatabaseError::TooMuch { about, limit, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        (about.as_str(), limit.as_str()),
+        ("registries", "1000000 rows")
+    );
+}
+
+#[tokio::test]
 async fn a_giant_packet_is_refused_by_its_head() {
     let mut parts = Vec::new();
     for number in 7..12 {

@@ -24,7 +24,7 @@ use tarsops_model::digest::Digest;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError, relay};
+use super::{Access, DatabaseError, bounded, relay};
 
 /// What the last line of a whole dump says, whoever wrote it.
 const END: &str = "-- Dump completed";
@@ -394,13 +394,14 @@ async fn write_dump(conn: &mut Conn, databases: &[String], out: &mut Gz) -> Resu
             .await?;
         let made = made.map_or_else(|| format!("CREATE DATABASE {quoted}"), |m| m.1);
         out.write_all(format!("\n{made};\nUSE {quoted};\n").as_bytes())?;
-        let tables: Vec<(String, String)> = conn
-            .exec(
-                "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR) \
-                 FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? ORDER BY 1",
-                (database,),
-            )
-            .await?;
+        let tables: Vec<(String, String)> = bounded::exec(
+            conn,
+            "tables",
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR) \
+             FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? ORDER BY 1",
+            (database,),
+        )
+        .await?;
         for (table, _) in tables.iter().filter(|t| t.1 == "BASE TABLE") {
             write_table(conn, database, table, out).await?;
         }

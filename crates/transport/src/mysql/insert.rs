@@ -243,9 +243,9 @@ pub(super) async fn columns(
     conn: &mut Conn,
     table: &str,
 ) -> Result<BTreeSet<String>, mysql_async::Error> {
-    let found: Vec<Row> = conn
-        .query(format!("SHOW COLUMNS FROM db_tars.{table}"))
-        .await?;
+    let about = format!("the columns of {table}");
+    let statement = format!("SHOW COLUMNS FROM db_tars.{table}");
+    let found: Vec<Row> = super::bounded::query(conn, &about, &statement).await?;
     Ok(found
         .into_iter()
         .filter_map(|mut row| row.take::<String, _>(0))
