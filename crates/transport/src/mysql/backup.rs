@@ -210,7 +210,7 @@ impl Access {
         let mut command = tokio::process::Command::new(&tool.0);
         command
             // The file is its standard input: no other program that is started meanwhile gets it.
-            .arg("--defaults-file=/dev/stdin")
+            .arg("--defaults-file=/dev/fd/0")
             .args([
                 "--single-transaction",
                 "--quick",

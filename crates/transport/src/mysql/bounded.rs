@@ -20,7 +20,7 @@ pub(super) struct TooMuch {
 }
 
 impl TooMuch {
-    fn new(about: &str, limit: impl Into<String>) -> Error {
+    fn error(about: &str, limit: impl Into<String>) -> Error {
         Error::Other(Box::new(Self {
             about: about.to_owned(),
             limit: limit.into(),
@@ -69,11 +69,11 @@ async fn collect<T: FromRow + Send + 'static, P: Protocol>(
     while let Some(row) = result.next().await? {
         bytes = bytes.saturating_add(size(&row));
         if out.len() >= limits.rows {
-            return Err(TooMuch::new(about, format!("{} rows", limits.rows)));
+            return Err(TooMuch::error(about, format!("{} rows", limits.rows)));
         }
         if bytes > limits.bytes {
             let limit = format!("{} MiB", limits.bytes >> 20);
-            return Err(TooMuch::new(about, limit));
+            return Err(TooMuch::error(about, limit));
         }
         let row = mysql_async::from_row_opt(row)
             .map_err(|FromRowError(row)| DriverError::FromRow { row })?;
