@@ -91,7 +91,7 @@ pub enum Rpc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tls {
-    /// Where the server offers it.
+    /// Where the server offers it, and always once it did.
     #[default]
     Prefer,
     /// Always.

@@ -81,8 +81,8 @@ fn is_full(e: &mysql_async::ServerError) -> bool {
 
 /// After how many idle seconds the client library takes a connection for lost; ours never idle.
 const IDLE: usize = 28_800;
-/// How many bytes one question may be answered with, on the wire: as much as is kept of one
-/// ([`BYTES`]), and as much again.
+/// How many bytes one question may be answered with, on the wire: twice what its values may have
+/// ([`BYTES`]).
 const ANSWER: u64 = 2 * BYTES as u64;
 
 /// How long the server waits for locks at most, in seconds, so that the server does not go on after us.
@@ -253,10 +253,12 @@ pub enum DatabaseError {
         offered: Digest,
     },
     /// The keys of known servers cannot be relied on.
-    #[error("the keys of known databases cannot be used")]
-    Known(#[from] KnownError),
+    #[error("the keys of known databases cannot be used: {0}")]
+    Known(KnownError),
     /// It does not prove who it is.
-    #[error("the database {at} does not prove who it is: {why}")]
+    #[error(
+        "the database {at} does not prove who it is: {why}; see its certificate, and `database.ca` if the spec has it"
+    )]
     NoProof {
         /// Where.
         at: Endpoint,
@@ -349,6 +351,12 @@ pub enum DatabaseError {
         /// Its words.
         why: String,
     },
+}
+
+impl From<KnownError> for DatabaseError {
+    fn from(error: KnownError) -> Self {
+        Self::Known(error)
+    }
 }
 
 impl Access {

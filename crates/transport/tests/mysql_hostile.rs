@@ -312,6 +312,50 @@ async fn an_authority_and_a_key_of_the_spec_must_both_be_right() {
     assert_eq!(protection(&access).await.unwrap(), Protection::Authority);
 }
 
+#[tokio::test]
+async fn a_server_that_wants_no_connection_has_its_words_reported() {
+    let server = Hostile::start(|_, mut talk| async move {
+        talk.say(b"\xff\x10\x04Too many connections").await;
+        talk.hear_all().await;
+    })
+    .await;
+    let error = protection(&to(&server.at, Tls::Require, None))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("Too many connections"),
+        "{error}"
+    );
+    assert!(server.heard().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_of_keys_that_cannot_be_relied_on_is_named() {
+    let (_, tls) = certified();
+    let server = Hostile::start(move |_, talk| {
+        let tls = tls.clone();
+        async move {
+            talk.begin_tls(NATIVE, &tls).await;
+        }
+    })
+    .await;
+    let memory = tempfile::tempdir().unwrap();
+    let access = to(&server.at, Tls::Prefer, Some(memory.path()));
+    std::fs::create_dir(memory.path().join("state")).unwrap();
+    let file = memory.path().join("state/known");
+    std::fs::write(&file, "no key\n").unwrap();
+    let error = protection(&access).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Known(_)), "{error:?}");
+    let says = format!("{} line 1 is damaged", file.display());
+    assert!(error.to_string().contains(&says), "{error}");
+    // A key that cannot be written down is not taken, either.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(file.with_extension("lock")).unwrap();
+    let error = protection(&access).await.unwrap_err();
+    assert!(matches!(error, DatabaseError::Known(_)), "{error:?}");
+    assert!(!server.has_heard(b"ops"));
+}
+
 /// A server that lets everybody in and answers the first question with `answer`, again and again.
 async fn answering(answer: Vec<u8>, head: Option<u8>, times: usize) -> Hostile {
     let answer = Arc::new(answer);

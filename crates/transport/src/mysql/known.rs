@@ -22,14 +22,14 @@ const HEAD: &str = "# Database servers that tarsops has met: address, node of th
 #[derive(Debug, thiserror::Error)]
 pub enum KnownError {
     /// The operating system refused something.
-    #[error("{} cannot be {what}: {source}", .file.display())]
+    #[error("{} cannot be {what}: {why}", .file.display())]
     Io {
         /// The file.
         file: PathBuf,
         /// What was tried.
         what: &'static str,
         /// What the system said.
-        source: io::Error,
+        why: String,
     },
     /// Somebody else could have written it.
     #[error(
@@ -77,10 +77,10 @@ impl KnownServers {
     }
 
     fn io(&self, what: &'static str) -> impl Fn(io::Error) -> KnownError + '_ {
-        move |source| KnownError::Io {
+        move |error| KnownError::Io {
             file: self.0.clone(),
             what,
-            source,
+            why: error.to_string(),
         }
     }
 
