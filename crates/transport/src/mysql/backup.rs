@@ -205,7 +205,9 @@ impl Access {
     ) -> Result<Result<String, NoTool>, BackupError> {
         let no = |why: String| Ok(Err(NoTool(format!("{} {why}", tool.name()))));
         let left = until.saturating_duration_since(Instant::now());
-        let mut entrance = relay::open(self, left, None).await?;
+        let entrance = tokio::time::timeout_at(until, relay::open(self, left, None)).await;
+        let late = || DatabaseError::TimedOut(self.address.clone());
+        let mut entrance = entrance.map_err(|_| late())??;
         let options = nameless(self.tool_options(&entrance.socket).as_bytes())?;
         let mut command = tokio::process::Command::new(&tool.0);
         command

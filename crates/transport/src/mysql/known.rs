@@ -149,6 +149,11 @@ impl KnownServers {
         if meta.uid() != ours || meta.mode() & 0o022 != 0 {
             return Err(KnownError::NotOurs(self.0.clone()));
         }
+        // Half a file would be written again as a whole one.
+        if meta.len() > LARGEST {
+            let why = format!("it has more than {LARGEST} bytes");
+            return Err(self.io("read")(io::Error::other(why)));
+        }
         let mut text = String::new();
         file.take(LARGEST)
             .read_to_string(&mut text)
@@ -223,6 +228,10 @@ mod tests {
                 "{error}"
             );
         }
+        let large = "#".repeat(usize::try_from(LARGEST).unwrap() + 1);
+        std::fs::write(known.file(), large).unwrap();
+        let error = known.add("db:3306 -", &Digest::of(b"1")).unwrap_err();
+        assert!(matches!(error, KnownError::Io { .. }), "{error}");
         std::fs::write(known.file(), text).unwrap();
         std::fs::set_permissions(known.file(), Permissions::from_mode(0o620)).unwrap();
         let error = known.find("db:3306 -").unwrap_err();
