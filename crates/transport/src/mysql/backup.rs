@@ -109,7 +109,13 @@ impl Access {
         if made.is_err() {
             let _ = std::fs::remove_file(to);
         }
-        made
+        // The system's own words do not say whose disk is full.
+        made.map_err(|error| match error {
+            BackupError::Local(e) => {
+                BackupError::Local(io::Error::new(e.kind(), format!("{}: {e}", to.display())))
+            }
+            other => other,
+        })
     }
 
     async fn try_backup(
