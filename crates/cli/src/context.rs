@@ -20,7 +20,7 @@ use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Parsed};
 use tarsops_transport::Connect;
 use tarsops_transport::console::Console;
-use tarsops_transport::mysql::Access;
+use tarsops_transport::mysql::{Access, KnownServers};
 use tarsops_transport::rpc::Way;
 use tarsops_transport::ssh::{self, NewHostKeys, SshConnector};
 
@@ -319,6 +319,8 @@ impl Context {
         Some(Ok(Access {
             address: database.address.clone(),
             tls: database.tls.clone(),
+            fingerprint: database.fingerprint,
+            known: known_databases(self.desired()),
             way: match &database.via {
                 None => Way::Direct,
                 Some(node) => Way::Through {
@@ -492,10 +494,21 @@ fn account() -> String {
 
 /// Where this machine keeps its journals.
 pub fn state_folder(desired: &Desired) -> PathBuf {
-    let base = std::env::var_os("XDG_STATE_HOME")
+    let base = own_state().unwrap_or_else(std::env::temp_dir);
+    base.join("tarsops").join(desired.cluster.as_str())
+}
+
+/// Where this user keeps the keys of the cluster's database servers. None without a home: a folder that
+/// everybody can write to is no place for what we trust.
+fn known_databases(desired: &Desired) -> Option<KnownServers> {
+    let folder = own_state()?.join("tarsops").join(desired.cluster.as_str());
+    Some(KnownServers::at(folder.join("known_databases")))
+}
+
+/// Our user's folder for state, if there is one.
+fn own_state() -> Option<PathBuf> {
+    std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
         .filter(|p| p.is_absolute())
         .or_else(|| std::env::home_dir().map(|h| h.join(".local/state")))
-        .unwrap_or_else(std::env::temp_dir);
-    base.join("tarsops").join(desired.cluster.as_str())
 }

@@ -205,7 +205,7 @@ pub enum Tls {
     /// Where the server offers it.
     #[default]
     Prefer,
-    /// Always; who is at the other end is not proven.
+    /// Always.
     Require,
     /// Always, and the server's certificate comes from this authority.
     Verify {
@@ -231,6 +231,9 @@ pub struct Database {
     /// Whether and how the connection is encrypted.
     #[serde(default)]
     pub tls: Tls,
+    /// Digest of the server's public key, if the spec has it.
+    #[serde(default)]
+    pub fingerprint: Option<Digest>,
 }
 
 /// The management platform, as the spec names it.

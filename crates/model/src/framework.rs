@@ -362,13 +362,51 @@ impl Rows {
     }
 }
 
+/// What protects a connection to the database from whoever is in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protection {
+    /// TLS; the server's certificate comes from the authority of the spec.
+    Authority,
+    /// TLS; the server has the key of the spec.
+    Fingerprint,
+    /// TLS; the server has the key that it had before.
+    Known,
+    /// TLS; the server was met for the first time, and its key is remembered.
+    FirstUse,
+    /// Nothing: the connection is not encrypted.
+    None,
+}
+
+impl Protection {
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authority => "encrypted; its certificate comes from `database.ca`",
+            Self::Fingerprint => "encrypted; its key is `database.fingerprint`",
+            Self::Known => "encrypted; its key is pinned and did not change",
+            Self::FirstUse => {
+                "encrypted; its key is pinned from this use on, and nothing proves it so far"
+            }
+            Self::None => "not encrypted",
+        })
+    }
+}
+
 /// What was seen of the framework's database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFacts {
     /// What the server calls itself.
     pub server: String,
-    /// Whether the connection was encrypted by TLS.
-    pub tls: bool,
+    /// What protects the connection; unknown where that was not asked.
+    pub protection: Observed<Protection>,
     /// Its clock minus the control machine's, in seconds.
     pub clock_skew: i64,
     /// Whether the server takes no changes from ordinary accounts (`read_only`), as a replica does.

@@ -542,7 +542,7 @@ fn no_rows() -> Rows {
 fn partly(rows: Rows) -> DatabaseFacts {
     DatabaseFacts {
         server: String::new(),
-        tls: false,
+        protection: not_asked(),
         clock_skew: 0,
         read_only: not_asked(),
         databases: BTreeMap::new(),

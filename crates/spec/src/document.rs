@@ -91,7 +91,7 @@ pub enum Rpc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tls {
-    /// Where the server offers it.
+    /// Where the server offers it, and always once it did.
     #[default]
     Prefer,
     /// Always.
@@ -236,9 +236,13 @@ pub struct Database {
     #[schemars(example = &"prefer")]
     pub tls: Tls,
     /// File on this machine with the authority that the server's certificate must come from;
-    /// relative to this file, `~/` is your home. Left out: the certificate is not checked.
+    /// relative to this file, `~/` is your home. Left out: the server's key is pinned on first use.
     #[schemars(with = "Option<leaf::LocalPath>", example = &"./db-ca.pem")]
     pub ca: Option<String>,
+    /// The server's public key, by its sha256; the connection is always encrypted then. For machines
+    /// that remember nothing between runs. Left out: the key is pinned on first use.
+    #[schemars(with = "Option<leaf::Fingerprint>", example = &"sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8d")]
+    pub fingerprint: Option<String>,
 }
 
 /// Where a secret comes from: exactly one of `env`, `file` and `command`. The secret itself never

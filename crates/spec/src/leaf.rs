@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use tarsops_model::digest::Digest;
 use tarsops_model::host::JumpHost;
 use tarsops_model::names::{
     AbsPath, ClusterName, Endpoint, HostAddress, InvalidName, NodeName as Name, UserName,
@@ -65,6 +66,11 @@ macro_rules! leaves {
             check: $check,
         }),*];
     };
+}
+
+/// The digest that a fingerprint says.
+pub(crate) fn fingerprint(text: &str) -> Option<Digest> {
+    text.strip_prefix("sha256:")?.parse().ok()
 }
 
 /// The kind that a `$ref` of the schema names.
@@ -155,6 +161,12 @@ leaves! {
             } else {
                 Ok(())
             }
+        };
+    Fingerprint, "a key's fingerprint such as sha256:5e88…", r"^sha256:[0-9a-fA-F]{64}$", ["sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8d"],
+        "write `sha256:` and the 64 hexadecimal digits of the digest of the server's public key",
+        Rule::WrongType, |s| match fingerprint(s) {
+            Some(_) => Ok(()),
+            None => Err((Rule::InvalidFingerprint, format!("`{s}` is not the fingerprint of a key"))),
         };
     Template, "a template's name", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", ["tars.tarsstat"],
         "write the name as the framework has it: letters, digits, `.`, `-` and `_`",

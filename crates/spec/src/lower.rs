@@ -22,6 +22,7 @@ use tarsops_model::version::Version;
 
 use crate::diag::{Diagnostic, Diagnostics, Label};
 use crate::document::{self, Jump, PackagesAt, Secret, Spec};
+use crate::leaf;
 use crate::members::{Member, members};
 use crate::rules::Rule;
 use crate::semantics::{self, Facts};
@@ -330,6 +331,7 @@ fn build(
                 (None, document::Tls::Require) => desired::Tls::Require,
                 (None, document::Tls::Off) => desired::Tls::Off,
             },
+            fingerprint: db.fingerprint.as_deref().and_then(leaf::fingerprint),
         };
         resources.insert(ResourceId::Schema, Resource::Schema(database));
     }

@@ -113,6 +113,8 @@ rules! {
     InvalidDate, "invalid-date", Error;
     /// An address of the management platform is none.
     InvalidUrl, "invalid-url", Error;
+    /// A fingerprint of a key has a form of its own.
+    InvalidFingerprint, "invalid-fingerprint", Error;
     /// The place of the packages is not usable.
     InvalidPackages, "invalid-packages", Error;
 
@@ -158,7 +160,7 @@ rules! {
     LeavingNode, "leaving-node", Error;
     /// The database is reached through a node that is not there.
     ViaUnknownNode, "via-unknown-node", Error;
-    /// An authority is named for a connection that is never encrypted.
+    /// An authority or a key is named for a connection that is never encrypted.
     CaWithoutTls, "ca-without-tls", Error;
     /// Packages are copied from a node that is not there.
     PackagesUnknownNode, "packages-unknown-node", Error;

@@ -325,6 +325,18 @@ fn references(check: &mut Check<'_>, nodes: &Nodes<'_, '_>) {
             "leave out `tls`, or `ca`",
         );
     }
+    if let Some(database) = &spec.database
+        && database.fingerprint.is_some()
+        && database.tls == crate::document::Tls::Off
+    {
+        let place = check.place("database/fingerprint");
+        check.say(
+            Rule::CaWithoutTls,
+            &place,
+            "a key is named for a connection that `tls: none` never encrypts",
+            "leave out `tls`, or `fingerprint`",
+        );
+    }
     if let Some(via) = spec.database.as_ref().and_then(|d| d.via.as_ref()) {
         match nodes.get(via) {
             None => {

@@ -7,6 +7,7 @@
 
 pub mod calls;
 pub mod console;
+mod folder;
 pub mod mysql;
 pub mod remote;
 pub mod rpc;

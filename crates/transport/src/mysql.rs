@@ -10,33 +10,45 @@
 //! else.
 
 mod backup;
+mod bounded;
 mod change;
 mod edit;
+mod frames;
 mod insert;
+mod known;
+mod link;
+mod login;
 mod patches;
+mod peer;
+mod relay;
 mod rows;
 mod templates;
 
 pub use backup::{BackupError, Dump, Tool};
+pub use bounded::{BYTES, ROWS};
 pub use change::Which;
 pub use edit::{Edited, Edition};
 pub use insert::{Insertion, NewValue};
+pub use known::{FINGERPRINT, KnownError, KnownServers};
+pub use link::Link;
 pub use patches::{NewPatch, Patched};
 pub use templates::{Decide, NewText, TemplateText, WriteError};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
+use mysql_async::{Conn, Opts, OptsBuilder};
 use tarsops_model::desired::Tls;
-use tarsops_model::framework::{DATABASES, DatabaseFacts, NodeRow, RegistryRow, ServerRow};
+use tarsops_model::digest::Digest;
+use tarsops_model::framework::{
+    DATABASES, DatabaseFacts, NodeRow, Protection, RegistryRow, ServerRow,
+};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
-use tokio::net::{TcpListener, UnixStream};
 use tokio::time::Instant;
 
 use crate::rpc::Way;
@@ -67,6 +79,12 @@ fn is_full(e: &mysql_async::ServerError) -> bool {
     [1021, 1114].contains(&e.code) || e.message.contains("No space left on device")
 }
 
+/// After how many idle seconds the client library takes a connection for lost; ours never idle.
+const IDLE: usize = 28_800;
+/// How many bytes one question may be answered with, on the wire: twice what its values may have
+/// ([`BYTES`]).
+const ANSWER: u64 = 2 * BYTES as u64;
+
 /// How long the server waits for locks at most, in seconds, so that the server does not go on after us.
 fn lock_wait(deadline: Duration) -> u64 {
     (deadline.as_secs() / 2).clamp(1, 10)
@@ -91,9 +109,6 @@ async fn again_after(error: &mysql_async::Error) -> bool {
     }
     again
 }
-
-/// Servers that have offered this process no TLS.
-static PLAIN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// A secret that shows in no message.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,12 +140,43 @@ pub struct Access {
     pub address: Endpoint,
     /// Whether and how the connection is encrypted.
     pub tls: Tls,
+    /// Digest of the server's public key (SPKI), if the spec has it.
+    pub fingerprint: Option<Digest>,
+    /// Where keys of servers are remembered; without it a server that neither the spec's fingerprint
+    /// nor its authority proves is refused TLS.
+    pub known: Option<KnownServers>,
     /// Directly, or through a node.
     pub way: Way,
     /// The user.
     pub user: String,
     /// The user's password.
     pub password: Secret,
+}
+
+/// A server's key that is not the one of the file of known servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Digest of the key that it had.
+    pub known: Digest,
+    /// Digest of the key that it shows.
+    pub offered: Digest,
+    /// The file of known servers.
+    pub file: PathBuf,
+    /// The line of the server there, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for KeyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "it shows sha256:{}, and {} line {} has sha256:{}",
+            self.offered,
+            self.file.display(),
+            self.line,
+            self.known
+        )
+    }
 }
 
 /// Why the database could not be used; one lowercase clause.
@@ -158,8 +204,97 @@ pub enum DatabaseError {
         why: String,
     },
     /// It offers no TLS, and the spec requires it.
-    #[error("the database {0} offers no TLS, which the spec requires")]
+    #[error(
+        "the database {0} offers no TLS, which the spec requires; set up TLS there, or change `database`"
+    )]
     NoTls(Endpoint),
+    /// It offers no TLS, and did before.
+    #[error(
+        "the database {at} offers no TLS and did before ({} line {line}): somebody may be in between; if TLS was switched off there, remove that line", .file.display()
+    )]
+    Downgraded {
+        /// Where.
+        at: Endpoint,
+        /// The file of known servers.
+        file: PathBuf,
+        /// The line of the server there.
+        line: usize,
+    },
+    /// It has another key than before.
+    #[error(
+        "the database {at} has another key than before: {change}; somebody may be in between; if its key was changed, compare the new one on the server and remove that line"
+    )]
+    KeyChanged {
+        /// Where.
+        at: Endpoint,
+        /// Which key it had and which it shows.
+        change: Box<KeyChange>,
+    },
+    /// It has another key than the spec says.
+    #[error(
+        "the database {at} has the key sha256:{offered}, and `database.fingerprint` is sha256:{wanted}; somebody may be in between; if its key was changed, compare the new one on the server and change the spec"
+    )]
+    WrongKey {
+        /// Where.
+        at: Endpoint,
+        /// Digest of the key of the spec.
+        wanted: Digest,
+        /// Digest of the key that it shows.
+        offered: Digest,
+    },
+    /// Its key cannot be remembered.
+    #[error(
+        "the database {at} shows the key sha256:{offered}, which nothing here can remember; compare it on the server and set `database.fingerprint`, or set HOME"
+    )]
+    NoMemory {
+        /// Where.
+        at: Endpoint,
+        /// Digest of the key that it shows.
+        offered: Digest,
+    },
+    /// The keys of known servers cannot be relied on.
+    #[error("the keys of known databases cannot be used: {0}")]
+    Known(KnownError),
+    /// It does not prove who it is.
+    #[error(
+        "the database {at} does not prove who it is: {why}; see its certificate, and `database.ca` if the spec has it"
+    )]
+    NoProof {
+        /// Where.
+        at: Endpoint,
+        /// Why.
+        why: String,
+    },
+    /// It asks for the password in a form that others can read.
+    #[error(
+        "the database {at} asks for the password {how}, which is not given: whoever is in between could read it; set up TLS there, or use an account with mysql_native_password"
+    )]
+    Exposed {
+        /// Where.
+        at: Endpoint,
+        /// In which form.
+        how: String,
+    },
+    /// It does not speak the protocol of a database.
+    #[error("the server at {at} is no database that tarsops knows: it {why}")]
+    Protocol {
+        /// Where.
+        at: Endpoint,
+        /// What it does.
+        why: String,
+    },
+    /// Its answer is larger than it may be.
+    #[error(
+        "the database {at} says too much: its answer about {about} has more than {limit}; see what fills it"
+    )]
+    TooMuch {
+        /// Where.
+        at: Endpoint,
+        /// What it was asked for.
+        about: String,
+        /// How much it may say.
+        limit: String,
+    },
     /// The certificate by which it is to prove itself cannot be read here.
     #[error("the authority's certificate {} for the database {at} cannot be read: {why}", .ca.display())]
     NoAuthority {
@@ -218,68 +353,28 @@ pub enum DatabaseError {
     },
 }
 
+impl From<KnownError> for DatabaseError {
+    fn from(error: KnownError) -> Self {
+        Self::Known(error)
+    }
+}
+
 impl Access {
-    fn options(&self, host: &str, port: u16, tls: bool) -> Opts {
-        let ssl = tls.then(|| match &self.tls {
-            // By the name that the spec has, also where the way there begins on this machine; and by
-            // this authority, not by those that browsers know.
-            Tls::Verify { ca } => SslOpts::default()
-                .with_root_certs(vec![PathBuf::from(ca).into()])
-                .with_disable_built_in_roots(true)
-                .with_danger_tls_hostname_override(Some(self.address.host.to_string())),
-            // Encrypted, and no proof of who is at the other end: what `require` means elsewhere.
-            _ => SslOpts::default()
-                .with_danger_accept_invalid_certs(true)
-                .with_danger_skip_domain_validation(true),
-        });
+    /// To the relay's socket, which alone speaks with the server.
+    fn options(&self, socket: &std::path::Path) -> Opts {
         OptsBuilder::default()
-            .ip_or_hostname(host)
-            .tcp_port(port)
+            .socket(Some(socket.to_string_lossy()))
             .user(Some(&self.user))
             .pass(Some(self.password.expose()))
+            // Otherwise the server would be asked for both, and choose how much we take.
+            .max_allowed_packet(Some(frames::PACKET))
+            .wait_timeout(Some(IDLE))
             .prefer_socket(false)
-            .ssl_opts(ssl)
             .into()
     }
 
-    /// Where a client on this machine connects to.
-    async fn entrance(&self) -> Result<(String, u16), DatabaseError> {
-        let Way::Through { connect, node } = &self.way else {
-            return Ok((self.address.host.to_string(), self.address.port));
-        };
-        let unreachable = |why: String| DatabaseError::Unreachable {
-            at: self.address.clone(),
-            why,
-        };
-        let socket = connect
-            .tunnel(node, &self.address)
-            .await
-            .map_err(|fault| unreachable(format!("via {node}: {fault}")))?;
-        // The server sees a TCP connection, so the client must make one too: over a Unix socket it
-        // would send a password in another form. The entrance lets one in and is gone.
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .map_err(|e| unreachable(format!("no port on this machine: {e}")))?;
-        let port = listener
-            .local_addr()
-            .map_err(|e| unreachable(e.to_string()))?
-            .port();
-        tokio::spawn(async move {
-            let Ok(Ok((mut here, _))) =
-                tokio::time::timeout(Duration::from_secs(10), listener.accept()).await
-            else {
-                return;
-            };
-            drop(listener);
-            if let Ok(mut there) = UnixStream::connect(&socket).await {
-                let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
-            }
-        });
-        Ok(("127.0.0.1".to_owned(), port))
-    }
-
     fn error(&self, error: &mysql_async::Error) -> DatabaseError {
-        use mysql_async::Error;
+        use mysql_async::{Error, IoError};
         let at = self.address.clone();
         match error {
             Error::Server(e) if ACCESS_DENIED.contains(&e.code) => DatabaseError::Denied {
@@ -304,7 +399,27 @@ impl Access {
                 at,
                 why: e.message.clone(),
             },
-            Error::Driver(DriverError::NoClientSslFlagFromServer) => DatabaseError::NoTls(at),
+            Error::Other(other) => match other.downcast_ref::<bounded::TooMuch>() {
+                Some(much) => DatabaseError::TooMuch {
+                    at,
+                    about: much.about.clone(),
+                    limit: much.limit.clone(),
+                },
+                None => DatabaseError::Failed {
+                    at,
+                    why: other.to_string(),
+                },
+            },
+            // What the client library itself says of packets.
+            Error::Io(IoError::Io(e)) if e.kind() == io::ErrorKind::Other => {
+                DatabaseError::Protocol {
+                    at,
+                    why: format!(
+                        "sends what is not taken: {e} (a packet has at most {} MiB)",
+                        frames::PACKET >> 20
+                    ),
+                }
+            }
             Error::Io(e) => DatabaseError::Unreachable {
                 at,
                 why: e.to_string(),
@@ -316,59 +431,43 @@ impl Access {
         }
     }
 
-    fn place(&self) -> String {
-        match &self.way {
-            Way::Direct => self.address.to_string(),
-            Way::Through { node, .. } => format!("{} through {node}", self.address),
-        }
-    }
-
-    fn is_plain(&self) -> bool {
-        let known = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.contains(&self.place())
-    }
-
-    fn remember_plain(&self) {
-        let mut known = PLAIN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(self.place());
-    }
-
-    /// Opens a connection; whether it is encrypted by TLS stands beside it.
+    /// Opens a connection; what protects it stands beside it.
     ///
     /// # Errors
     /// A [`DatabaseError`].
-    pub async fn connect(&self, deadline: Duration) -> Result<(Conn, bool), DatabaseError> {
-        let timed_out = || DatabaseError::TimedOut(self.address.clone());
+    pub async fn connect(&self, deadline: Duration) -> Result<(Link, Protection), DatabaseError> {
+        self.open(deadline, Some(ANSWER)).await
+    }
+
+    /// As [`Self::connect`], with no limit for what one question is answered with.
+    async fn connect_for_a_dump(
+        &self,
+        deadline: Duration,
+    ) -> Result<(Link, Protection), DatabaseError> {
+        self.open(deadline, None).await
+    }
+
+    async fn open(
+        &self,
+        deadline: Duration,
+        answer: Option<u64>,
+    ) -> Result<(Link, Protection), DatabaseError> {
         let open = async {
-            if let Tls::Verify { ca } = &self.tls
-                && let Err(why) = tokio::fs::read(ca).await
-            {
-                return Err(DatabaseError::NoAuthority {
+            let mut entrance = relay::open(self, deadline, answer).await?;
+            let conn = Conn::new(self.options(&entrance.socket)).await;
+            match (conn, entrance.outcome().await) {
+                (_, Err(Some(refused))) => Err(refused),
+                (Ok(conn), Ok(by)) => Ok((Link::new(conn, entrance.relay), by)),
+                (Err(e), Ok(_) | Err(None)) => Err(self.error(&e)),
+                (Ok(_), Err(None)) => Err(DatabaseError::Unreachable {
                     at: self.address.clone(),
-                    ca: ca.clone(),
-                    why: why.to_string(),
-                });
-            }
-            // Asked once: each try leaves a connection without a login in the server's counters.
-            let plain = self.tls == Tls::Prefer && self.is_plain();
-            let first = !matches!(self.tls, Tls::Off) && !plain;
-            let (host, port) = self.entrance().await?;
-            match Conn::new(self.options(&host, port, first)).await {
-                Ok(conn) => Ok((conn, first)),
-                Err(e) => match self.error(&e) {
-                    DatabaseError::NoTls(_) if self.tls == Tls::Prefer => {
-                        self.remember_plain();
-                        let (host, port) = self.entrance().await?;
-                        let conn = Conn::new(self.options(&host, port, false)).await;
-                        conn.map(|c| (c, false)).map_err(|e| self.error(&e))
-                    }
-                    other => Err(other),
-                },
+                    why: "the relay to it ended".to_owned(),
+                }),
             }
         };
         tokio::time::timeout(deadline, open)
             .await
-            .map_err(|_| timed_out())?
+            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
     }
 
     /// Reads everything that tarsops knows of the database. `now` is the control machine's clock in
@@ -384,7 +483,7 @@ impl Access {
         deadline: Duration,
     ) -> Result<DatabaseFacts, DatabaseError> {
         let until = Instant::now() + deadline;
-        let (mut conn, tls) = self.connect(deadline).await?;
+        let (mut conn, by) = self.connect(deadline).await?;
         let reading = async {
             let asked = now();
             let (clock, server): (i64, String) = conn
@@ -403,7 +502,7 @@ impl Access {
             };
             Ok::<_, mysql_async::Error>(DatabaseFacts {
                 server,
-                tls,
+                protection: Observed::Present(by),
                 clock_skew,
                 read_only,
                 databases,
@@ -445,14 +544,15 @@ impl Access {
                 .await?;
             type Word = Option<String>;
             type Server = (String, String, Word, Word, Word);
-            let servers: Result<Vec<Server>, mysql_async::Error> = conn
-                .exec(
-                    "SELECT CAST(application AS CHAR), CAST(server_name AS CHAR), \
+            let servers: Result<Vec<Server>, mysql_async::Error> = bounded::exec(
+                &mut *conn,
+                "the servers of a node",
+                "SELECT CAST(application AS CHAR), CAST(server_name AS CHAR), \
                      CAST(setting_state AS CHAR), CAST(present_state AS CHAR), \
                      CAST(patch_version AS CHAR) FROM db_tars.t_server_conf WHERE node_name = ?",
-                    (node.as_str(),),
-                )
-                .await;
+                (node.as_str(),),
+            )
+            .await;
             let servers = match servers {
                 Ok(all) => Observed::Present(all),
                 Err(mysql_async::Error::Server(e)) => Observed::Unknown(e.message),
@@ -497,7 +597,10 @@ impl Access {
         deadline: Duration,
     ) -> Result<Vec<RegistryRow>, DatabaseError> {
         let (mut conn, _) = self.connect(deadline).await?;
-        let reading = conn.query::<(String, String, Option<String>, Option<i64>), _>(
+        type Row = (String, String, Option<String>, Option<i64>);
+        let reading = bounded::query::<Row>(
+            &mut *conn,
+            "registries",
             "SELECT CAST(locator_id AS CHAR), CAST(servant AS CHAR), CAST(present_state AS CHAR), \
              CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
              FROM db_tars.t_registry_info",
@@ -564,8 +667,8 @@ async fn is_read_only(conn: &mut Conn) -> Observed<bool> {
 /// Which of the framework's databases exist. One that is not listed is absent only for a user who
 /// may see them all.
 async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, mysql_async::Error> {
-    let listed: BTreeSet<String> = conn
-        .query::<String, _>("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
+    let listed = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA";
+    let listed: BTreeSet<String> = bounded::query::<String>(conn, "databases", listed)
         .await?
         .into_iter()
         .collect();
@@ -620,6 +723,8 @@ mod tests {
         let access = Access {
             address: "10.0.0.9:3306".parse().unwrap(),
             tls: Tls::Prefer,
+            fingerprint: None,
+            known: None,
             way: Way::Direct,
             user: "tarsAdmin".to_owned(),
             password: Secret::new("hunter2"),

@@ -78,30 +78,8 @@ impl SshConnector {
         access: BTreeMap<NodeName, SshAccess>,
         new_keys: NewHostKeys,
     ) -> Result<Self, Fault> {
-        // Control sockets must have short names: a socket's path holds about 100 bytes.
-        let base = ["/run/user", "/dev/shm", "/tmp"]
-            .iter()
-            .map(PathBuf::from)
-            .map(|p| {
-                if p.ends_with("user") {
-                    p.join(rustix::process::getuid().as_raw().to_string())
-                } else {
-                    p
-                }
-            })
-            .find(|p| p.is_dir() && rustix::fs::access(p, rustix::fs::Access::WRITE_OK).is_ok())
-            .unwrap_or_else(std::env::temp_dir);
-        // Ours alone, whatever the umask says.
-        let dir = tempfile::Builder::new()
-            .prefix("tarsops-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir_in(&base)
-            .map_err(|e| {
-                local(format!(
-                    "could not make a folder in {}: {e}",
-                    base.display()
-                ))
-            })?;
+        let dir = crate::folder::private("tarsops-")
+            .map_err(|e| local(format!("could not make a folder for sockets: {e}")))?;
         let keep = access.len() <= KEEP;
         Ok(Self {
             access,

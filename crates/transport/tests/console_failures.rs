@@ -135,6 +135,37 @@ async fn a_console_that_says_nothing_is_no_answer_in_time() {
     assert!(!error.is_sure_that_nothing_happened());
 }
 
+/// The head of an answer that comes in parts.
+const PARTS: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[tokio::test]
+async fn an_answer_that_drips_ends_in_time() {
+    let drip = Duration::from_millis(20);
+    // In its head, and in its body.
+    for (head, part) in [
+        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"y"[..]),
+        (PARTS, b"1\r\n \r\n"),
+    ] {
+        let reply = Reply::Endless(head.to_vec(), part.to_vec(), drip);
+        let web = Web::start(vec![reply]).await;
+        let began = Instant::now();
+        let error = client(&web.url, SHORT).web_version().await.unwrap_err();
+        assert!(matches!(error, ConsoleError::NoAnswer { .. }), "{error:?}");
+        assert!(began.elapsed() >= SHORT && began.elapsed() < 10 * SHORT);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_parts_without_end_is_not_taken() {
+    let part = [&b"10000\r\n"[..], &[b' '; 1 << 16], b"\r\n"].concat();
+    let error = failed(Reply::Endless(PARTS.to_vec(), part, Duration::ZERO)).await;
+    assert!(
+        error.to_string().contains("longer than 16777216 bytes"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_refused_connection_is_tried_thrice_for_a_read() {
     // Held, so that nobody else comes to listen there.
@@ -314,6 +345,62 @@ async fn a_redirection_is_not_followed_so_the_ticket_stays() {
         assert_eq!(error, ConsoleError::Redirected { call, to });
     }
     assert!(elsewhere.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_encrypted_console_cannot_send_the_ticket_elsewhere_either() {
+    let (authority, tls) = certified();
+    let elsewhere = Web::start(vec![empty()]).await;
+    let to = format!("Location: {}/pages/server/api/server_list", elsewhere.url);
+    let reply = Reply::of(307, &[&to], b"");
+    let web = Web::start_tls(vec![reply], tls).await;
+    let console = Console::trusting(&web.url, Secret::new(TICKET), &authority).unwrap();
+    let error = console.add_task(&task()).await.unwrap_err();
+    assert!(
+        matches!(error, ConsoleError::Redirected { .. }),
+        "{error:?}"
+    );
+    assert_eq!(web.requests().len(), 1);
+    assert!(elsewhere.requests().is_empty());
+}
+
+/// What the process of the following test is given.
+const CONSOLES: &str = "TARSOPS_TEST_CONSOLES";
+
+#[tokio::test]
+async fn proxies_of_the_environment_get_nothing() {
+    if let Ok(consoles) = std::env::var(CONSOLES) {
+        // The process that has proxies.
+        let (urls, authority) = consoles.split_once('\n').unwrap();
+        for url in urls.split(' ') {
+            let ticket = Secret::new(TICKET);
+            let console = Console::trusting(url, ticket, authority.as_bytes()).unwrap();
+            assert_eq!(console.web_version().await.unwrap().web_version, "3.0.15");
+        }
+        return;
+    }
+    let (authority, tls) = certified();
+    let plain = Web::start(vec![Reply::recorded("web_version")]).await;
+    let encrypted = Web::start_tls(vec![Reply::recorded("web_version")], tls).await;
+    let proxy = Web::start(vec![Reply::recorded("web_version")]).await;
+    let authority = String::from_utf8(authority).unwrap();
+    let consoles = format!("{} {}\n{authority}", plain.url, encrypted.url);
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "proxies_of_the_environment_get_nothing"])
+        .env(CONSOLES, consoles)
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .kill_on_drop(true);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        child.env(name, &proxy.url);
+        child.env(name.to_lowercase(), &proxy.url);
+    }
+    let ended = child.output().await.unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    // It was really asked, and by nobody but the child.
+    assert_eq!((plain.requests().len(), encrypted.requests().len()), (1, 1));
+    assert!(proxy.requests().is_empty());
 }
 
 #[test]

@@ -13,10 +13,10 @@ use support::database::{
 };
 use support::{forward, through};
 use tarsops_model::desired::Tls;
-use tarsops_model::framework::{DATABASES, DatabaseFacts, Rows};
+use tarsops_model::framework::{DATABASES, DatabaseFacts, Protection, Rows};
 use tarsops_model::observed::Observed;
 use tarsops_sandbox::database::{INSTALLER, MariaDbOptions, Rights, Schema};
-use tarsops_transport::mysql::{Access, DatabaseError, Secret};
+use tarsops_transport::mysql::{Access, DatabaseError, KnownServers, Secret};
 
 async fn read(access: &Access) -> Result<DatabaseFacts, DatabaseError> {
     access.read(&clock, false, WAIT).await
@@ -41,7 +41,8 @@ async fn everything_is_read_of_both_schemas_alike() {
         let (_dir, database) = filled(schema);
         let facts = read(&access(&database)).await.unwrap();
         assert!(facts.server.contains("MariaDB"), "{}", facts.server);
-        assert!(!facts.tls && facts.clock_skew.abs() <= 1);
+        assert_eq!(facts.protection, Observed::Present(Protection::None));
+        assert!(facts.clock_skew.abs() <= 1);
         assert_eq!(facts.read_only, Observed::Present(false));
         database.root_sql("SET GLOBAL read_only = 1").unwrap();
         let closed = read(&access(&database)).await.unwrap();
@@ -384,18 +385,14 @@ async fn a_server_that_is_killed_in_the_middle_is_an_error() {
 async fn tls_is_used_where_it_is_offered_and_never_done_without_where_it_is_required() {
     let (_dir, plain) = start();
     plain.account("ops", PASSWORD, Rights::Read).unwrap();
-    for (tls, expected) in [
-        (Tls::Prefer, Some(false)),
-        (Tls::Off, Some(false)),
-        (Tls::Require, None),
-    ] {
+    for (tls, allowed) in [(Tls::Prefer, true), (Tls::Off, true), (Tls::Require, false)] {
         let access = Access {
             tls: tls.clone(),
             ..access(&plain)
         };
-        match (read(&access).await, expected) {
-            (Ok(facts), Some(encrypted)) => assert_eq!(facts.tls, encrypted, "{tls:?}"),
-            (Err(DatabaseError::NoTls(_)), None) => {}
+        match (read(&access).await, allowed) {
+            (Ok(facts), true) => assert_eq!(facts.protection, Observed::Present(Protection::None)),
+            (Err(DatabaseError::NoTls(_)), false) => {}
             (other, _) => panic!("{tls:?}: {other:?}"),
         }
     }
@@ -409,14 +406,20 @@ async fn tls_is_used_where_it_is_offered_and_never_done_without_where_it_is_requ
     offers.account("ops", PASSWORD, Rights::Read).unwrap();
     offers.root_sql("ALTER USER ops@'%' REQUIRE SSL").unwrap();
     let ca = offers.ca().unwrap();
-    for tls in [Tls::Prefer, Tls::Require, Tls::Verify { ca: ca.clone() }] {
+    let memory = tempfile::tempdir().unwrap();
+    for (tls, by) in [
+        (Tls::Prefer, Protection::FirstUse),
+        (Tls::Require, Protection::FirstUse),
+        (Tls::Verify { ca: ca.clone() }, Protection::Authority),
+    ] {
         let facts = read(&Access {
             tls: tls.clone(),
+            known: Some(KnownServers::at(memory.path().join("known"))),
             ..access(&offers)
         })
         .await
         .unwrap();
-        assert!(facts.tls, "{tls:?}");
+        assert_eq!(facts.protection, Observed::Present(by), "{tls:?}");
     }
     let off = read(&Access {
         tls: Tls::Off,
@@ -466,14 +469,19 @@ async fn through_ssh_the_server_is_verified_by_its_own_name() {
     let tunnel = forward(&socket, at(&database));
     let ca = database.ca().unwrap();
     // The way there begins at 127.0.0.1, which the certificate does not name.
-    for tls in [Tls::Verify { ca: ca.clone() }, Tls::Require, Tls::Prefer] {
+    for (tls, by) in [
+        (Tls::Verify { ca: ca.clone() }, Protection::Authority),
+        (Tls::Require, Protection::FirstUse),
+        (Tls::Prefer, Protection::FirstUse),
+    ] {
         let access = Access {
             tls,
+            known: Some(KnownServers::at(dir.path().join("known"))),
             way: through(socket.clone()),
             ..access(&database)
         };
         let facts = read(&access).await.unwrap();
-        assert!(facts.tls);
+        assert_eq!(facts.protection, Observed::Present(by));
         assert_eq!(facts.databases["db_tars"], Observed::Present(()));
     }
     let renamed = Access {

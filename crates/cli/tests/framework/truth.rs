@@ -1,6 +1,6 @@
 //! What the sources say, side by side; and that nothing is concluded from silence.
 
-use tarsops_sandbox::database::Rights;
+use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
 
 use crate::world::{NEW, OLD, PASSWORD, World};
 
@@ -10,6 +10,7 @@ fn nothing_is_concluded_from_silence() {
     let world = &mut World::new(3);
     a_database_that_is_silent_proves_nothing(world);
     a_user_who_may_see_little_proves_little(world);
+    a_database_with_another_key_than_before_proves_nothing(world);
     an_admin_registry_that_is_silent_proves_nothing(world);
 }
 
@@ -24,7 +25,8 @@ fn where_all_agree_every_source_has_its_word() {
     let checked = world.tarsops(["check"]);
     checked
         .exits(0)
-        .says(" 0 drift, 0 blocked, 0 warning, 0 unknown, 3 skipped.");
+        .says("database-connection   warning   not encrypted")
+        .says(" 0 drift, 0 blocked, 1 warning, 0 unknown, 3 skipped.");
     world.tarsops(["drift"]).exits(0).is_quiet();
     let status = world.tarsops(["status"]);
     status.exits(0);
@@ -76,6 +78,35 @@ fn a_database_that_is_silent_proves_nothing(world: &mut World) {
     assert_eq!(world.pids(3, "tarsnode"), before);
     world.respec(|s| s.version = OLD);
     world.database.start_again().unwrap();
+    world.is_well();
+}
+
+fn a_database_with_another_key_than_before_proves_nothing(world: &mut World) {
+    const CHECK: &str = "database-connection";
+    let options = MariaDbOptions {
+        tls: true,
+        ..MariaDbOptions::default()
+    };
+    let other = MariaDb::start(world.dir(), &options).unwrap();
+    other.load(Schema::AfterConsole).unwrap();
+    other.fill().unwrap();
+    other.account("ops", PASSWORD, Rights::All).unwrap();
+    world.respec(|s| s.address = Some(other.address()));
+    let first = world.check(CHECK, "warning", 6);
+    first.says("pinned from this use on");
+    let later = world.check(CHECK, "ok", 6);
+    later.says("is pinned and did not change");
+    let folder = world.dir().join("state/tarsops");
+    let cluster = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
+    let file = cluster.path().join("known_databases");
+    let known = std::fs::read_to_string(&file).unwrap();
+    let (head, _) = known.rsplit_once(':').unwrap();
+    std::fs::write(&file, format!("{head}:{}\n", "0".repeat(64))).unwrap();
+    let changed = world.check(CHECK, "unknown", 4);
+    changed.says("has another key than before").says("line 3");
+    let plan = world.tarsops(["plan"]);
+    plan.exits(4).says("0 to add, 0 to change, 0 to remove");
+    world.respec(|s| s.address = None);
     world.is_well();
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::desired::Rpc;
+use tarsops_model::framework::Protection;
 use tarsops_model::observed::Observed;
 
 use super::{Finding, Grade, Name, findings};
@@ -83,7 +84,45 @@ pub fn checks(input: &PlanInput<'_>) -> Vec<Check> {
         });
     }
     out.push(beyond(input));
+    out.push(connection(input));
     out
+}
+
+/// What protects the connection to the database.
+fn connection(input: &PlanInput<'_>) -> Check {
+    let framework = input.inventory.framework.as_ref();
+    let seen = framework.map_or(Observed::Absent, |f| match &f.database {
+        Observed::Present(facts) => facts.protection.clone(),
+        Observed::Absent => Observed::Absent,
+        Observed::Unknown(why) => Observed::Unknown(why.clone()),
+    });
+    let (result, text) = match seen {
+        Observed::Absent => (Result::Skipped, "the spec names no database".to_owned()),
+        Observed::Unknown(why) => (Result::Unknown, why),
+        Observed::Present(by) => match by {
+            Protection::Authority | Protection::Fingerprint | Protection::Known => {
+                (Result::Ok, by.to_string())
+            }
+            Protection::FirstUse => (
+                Result::Warning,
+                format!(
+                    "{by}: compare it on the server, or set `database.ca` or `database.fingerprint`"
+                ),
+            ),
+            Protection::None => (
+                Result::Warning,
+                format!(
+                    "{by}: whoever is in between can read and change what is said; set up TLS there"
+                ),
+            ),
+        },
+    };
+    Check {
+        check: "database-connection".to_owned(),
+        result,
+        text,
+        findings: vec![],
+    }
 }
 
 /// Nodes that the framework has rows of and the spec does not name: no drift, and worth a look.

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Database, Resource, SecretRef, Server, Tls};
 use tarsops_model::framework::{
-    AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, NodeLabels, NodeRow, RegistryRow,
-    Rows, TemplateRow,
+    AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, NodeLabels, NodeRow, Protection,
+    RegistryRow, Rows, TemplateRow,
 };
 use tarsops_model::host::NodeState;
 use tarsops_model::inventory::Facts;
@@ -55,6 +55,7 @@ pub fn speaking(mut w: World) -> World {
         password: SecretRef::File(PathBuf::from("password")),
         via: None,
         tls: Tls::Prefer,
+        fingerprint: None,
     };
     w.desired
         .resources
@@ -142,7 +143,7 @@ pub fn speaking(mut w: World) -> World {
         }),
         database: Observed::Present(DatabaseFacts {
             server: "11.4".to_owned(),
-            tls: true,
+            protection: Observed::Present(Protection::Authority),
             clock_skew: 0,
             read_only: Observed::Present(false),
             databases: BTreeMap::new(),

@@ -52,6 +52,7 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
     // These need more than one value of the document, the calendar, or other knowledge.
     let beyond = [
         "ca-without-tls",
+        "ca-without-tls--fingerprint",
         "canary-too-large",
         "component-unknown-node",
         "conflicting-roles",

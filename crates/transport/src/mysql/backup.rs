@@ -2,11 +2,13 @@
 //!
 //! The database's own program makes it where this machine has one and it can reach the database; else
 //! it is read from one snapshot here. Whoever wrote it, it is read again to its end before it counts.
-//! The password goes to the program in a file for our eyes only, never on a command line or in the
-//! environment. A dump that was not finished leaves no file.
+//! The program connects through the same relay as we do, so it needs no TLS of its own. The password
+//! goes to it in a file without a name, never on a command line, in the environment or on a disk. A dump
+//! that was not finished leaves no file.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,12 +20,11 @@ use flate2::write::GzEncoder;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 use sha2::Digest as _;
-use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError};
+use super::{Access, DatabaseError, bounded, relay};
 
 /// What the last line of a whole dump says, whoever wrote it.
 const END: &str = "-- Dump completed";
@@ -108,7 +109,13 @@ impl Access {
         if made.is_err() {
             let _ = std::fs::remove_file(to);
         }
-        made
+        // The system's own words do not say whose disk is full.
+        made.map_err(|error| match error {
+            BackupError::Local(e) => {
+                BackupError::Local(io::Error::new(e.kind(), format!("{}: {e}", to.display())))
+            }
+            other => other,
+        })
     }
 
     async fn try_backup(
@@ -120,7 +127,7 @@ impl Access {
     ) -> Result<Dump, BackupError> {
         let until = Instant::now() + deadline;
         let late = || DatabaseError::TimedOut(self.address.clone());
-        let (mut conn, tls) = self.connect(deadline).await?;
+        let (mut conn, _) = self.connect_for_a_dump(deadline).await?;
         let (mut meant, mut left_out) = (Vec::new(), Vec::new());
         for name in databases {
             let seen: Option<u64> = tokio::time::timeout_at(
@@ -143,12 +150,9 @@ impl Access {
                 left_out.push(name.clone());
             }
         }
-        // How a program proves who is at the other end differs; where the spec asks for that, the
-        // connection is ours.
-        let tool = tool.filter(|_| matches!(self.tls, Tls::Prefer | Tls::Off));
         let by = match tool {
             None => self.by_us(&mut conn, &meant, to, until).await?,
-            Some(tool) => match self.by_tool(tool, tls, &meant, to, until).await? {
+            Some(tool) => match self.by_tool(tool, &meant, to, until).await? {
                 Ok(by) => by,
                 Err(NoTool(why)) => {
                     let by = self.by_us(&mut conn, &meant, to, until).await?;
@@ -170,7 +174,7 @@ impl Access {
     }
 
     /// What the program reads in place of a command line: where, as whom, and how.
-    fn tool_options(&self, host: &str, port: u16, tls: bool) -> String {
+    fn tool_options(&self, socket: &Path) -> String {
         let quoted = |text: &str| {
             let mut out = String::from("\"");
             for c in text.chars() {
@@ -187,16 +191,12 @@ impl Access {
             out
         };
         // What only one of the two families of programs knows is no error to the other.
-        let tls = if tls {
-            "loose-ssl-mode=REQUIRED\nloose-ssl=1\nloose-ssl-verify-server-cert=0\n"
-        } else {
-            "loose-ssl-mode=DISABLED\nloose-skip-ssl\n"
-        };
         format!(
-            "[client]\nprotocol=tcp\nhost={}\nport={port}\nuser={}\npassword={}\n{tls}\
-             default-character-set=utf8mb4\n\
+            "[client]\nprotocol=socket\nsocket={}\nuser={}\npassword={}\n\
+             loose-ssl-mode=DISABLED\nloose-skip-ssl\nloose-skip-ssl-verify-server-cert\n\
+             loose-skip-local-infile\ndefault-character-set=utf8mb4\n\
              [mysqldump]\nloose-column-statistics=0\nloose-set-gtid-purged=OFF\n",
-            quoted(host),
+            quoted(&socket.to_string_lossy()),
             quoted(&self.user),
             quoted(self.password.expose()),
         )
@@ -205,24 +205,20 @@ impl Access {
     async fn by_tool(
         &self,
         tool: &Tool,
-        tls: bool,
         databases: &[String],
         to: &Path,
         until: Instant,
     ) -> Result<Result<String, NoTool>, BackupError> {
         let no = |why: String| Ok(Err(NoTool(format!("{} {why}", tool.name()))));
-        let (host, port) = self.entrance().await?;
-        let folder = to.parent().unwrap_or(Path::new("."));
-        let mut options = tempfile::Builder::new()
-            .prefix("dump-options-")
-            .tempfile_in(folder)?;
-        options.write_all(self.tool_options(&host, port, tls).as_bytes())?;
-        options.flush()?;
-        let mut defaults = std::ffi::OsString::from("--defaults-file=");
-        defaults.push(options.path());
+        let left = until.saturating_duration_since(Instant::now());
+        let entrance = tokio::time::timeout_at(until, relay::open(self, left, None)).await;
+        let late = || DatabaseError::TimedOut(self.address.clone());
+        let mut entrance = entrance.map_err(|_| late())??;
+        let options = nameless(self.tool_options(&entrance.socket).as_bytes())?;
         let mut command = tokio::process::Command::new(&tool.0);
         command
-            .arg(defaults)
+            // The file is its standard input: no other program that is started meanwhile gets it.
+            .arg("--defaults-file=/dev/fd/0")
             .args([
                 "--single-transaction",
                 "--quick",
@@ -234,9 +230,9 @@ impl Access {
                 "--databases",
             ])
             .args(databases)
-            .env_remove("MYSQL_PWD")
-            .env_remove("MYSQL_HOST")
-            .stdin(Stdio::null())
+            .env_clear()
+            .envs(harmless_environment())
+            .stdin(Stdio::from(options))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -279,6 +275,12 @@ impl Access {
         if status.success() {
             return Ok(Ok(tool.name()));
         }
+        // A server that we do not trust is not asked again in another way. A program that never came to
+        // the socket leaves the relay waiting.
+        let outcome = tokio::time::timeout(Duration::from_secs(1), entrance.outcome()).await;
+        if let Ok(Err(Some(refused))) = outcome {
+            return Err(refused.into());
+        }
         let last = said.lines().rfind(|l| !l.trim().is_empty());
         no(format!(
             "failed: {}",
@@ -308,6 +310,29 @@ impl Access {
             }
         }
     }
+}
+
+/// A file in memory that has no name anywhere, readable for our user only.
+fn nameless(content: &[u8]) -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, Mode, SealFlags};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("options", flags)?);
+    // The programs pass over a file that everybody may write.
+    rustix::fs::fchmod(&file, Mode::RUSR)?;
+    file.write_all(content)?;
+    file.seek(io::SeekFrom::Start(0))?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file)
+}
+
+/// What the program may know of our environment: where programs are, language and time zone. Not
+/// `HOME`, where MySQL's programs look for further options.
+fn harmless_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        ["PATH", "LANG", "TZ"].contains(&&*name) || name.starts_with("LC_")
+    })
 }
 
 enum Failed {
@@ -377,13 +402,14 @@ async fn write_dump(conn: &mut Conn, databases: &[String], out: &mut Gz) -> Resu
             .await?;
         let made = made.map_or_else(|| format!("CREATE DATABASE {quoted}"), |m| m.1);
         out.write_all(format!("\n{made};\nUSE {quoted};\n").as_bytes())?;
-        let tables: Vec<(String, String)> = conn
-            .exec(
-                "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR) \
-                 FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? ORDER BY 1",
-                (database,),
-            )
-            .await?;
+        let tables: Vec<(String, String)> = bounded::exec(
+            conn,
+            "tables",
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(TABLE_TYPE AS CHAR) \
+             FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? ORDER BY 1",
+            (database,),
+        )
+        .await?;
         for (table, _) in tables.iter().filter(|t| t.1 == "BASE TABLE") {
             write_table(conn, database, table, out).await?;
         }

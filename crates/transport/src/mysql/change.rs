@@ -7,7 +7,7 @@ use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError, bound_waits};
+use super::{Access, DatabaseError, bound_waits, bounded};
 
 /// What the statements of a dump rely on: how texts are encoded, that a backslash is an escape, and
 /// that a 0 is a value.
@@ -257,7 +257,8 @@ async fn rows(conn: &mut Conn, which: &Which, out: &mut String) -> Result<(), my
         which.table,
         which.condition()
     );
-    let found: Vec<Row> = conn.exec(query, which.parameters()).await?;
+    let about = format!("rows of {}", which.table);
+    let found: Vec<Row> = bounded::exec(conn, &about, query, which.parameters()).await?;
     for row in found {
         let names: Vec<String> = row
             .columns_ref()

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError, again_after, bound_waits};
+use super::{Access, DatabaseError, Link, again_after, bound_waits};
 
 /// A value of a new row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Access {
     /// Carries out statements in one transaction; how many rows they changed.
     async fn all(
         &self,
-        mut conn: Conn,
+        mut conn: Link,
         statements: Result<Vec<(String, Vec<Value>)>, String>,
         until: Instant,
     ) -> Result<u64, DatabaseError> {
@@ -243,9 +243,9 @@ pub(super) async fn columns(
     conn: &mut Conn,
     table: &str,
 ) -> Result<BTreeSet<String>, mysql_async::Error> {
-    let found: Vec<Row> = conn
-        .query(format!("SHOW COLUMNS FROM db_tars.{table}"))
-        .await?;
+    let about = format!("the columns of {table}");
+    let statement = format!("SHOW COLUMNS FROM db_tars.{table}");
+    let found: Vec<Row> = super::bounded::query(conn, &about, &statement).await?;
     Ok(found
         .into_iter()
         .filter_map(|mut row| row.take::<String, _>(0))

@@ -12,7 +12,7 @@ use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use super::{Access, DatabaseError, again_after};
+use super::{Access, DatabaseError, again_after, bounded};
 
 /// `ER_NO_SUCH_TABLE`: the management platform, which makes the table, has never started.
 const NO_SUCH_TABLE: u16 = 1146;
@@ -177,7 +177,8 @@ impl Access {
                  AND result NOT LIKE '%viewversion%' ORDER BY id DESC LIMIT {WORDS}"
             );
             let values = (component.name(), node.as_str(), within.as_secs() + 1);
-            let rows: Vec<Row> = match conn.exec(statement, values).await {
+            let about = "notices of a server";
+            let rows: Vec<Row> = match bounded::exec(&mut *conn, about, statement, values).await {
                 Err(mysql_async::Error::Server(e)) if e.code == NO_SUCH_TABLE => Vec::new(),
                 other => other?,
             };

@@ -10,6 +10,8 @@ use tarsops_model::framework::{
 };
 use tarsops_model::observed::Observed;
 
+use super::bounded;
+
 /// A column as it is asked for.
 struct Column {
     name: &'static str,
@@ -51,12 +53,10 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         .await?;
     let mut tables = Tables::new();
-    for (table, column) in conn
-        .query::<(String, String), _>(
-            "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
-             WHERE TABLE_SCHEMA = 'db_tars'",
-        )
-        .await?
+    let columns = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
+                   WHERE TABLE_SCHEMA = 'db_tars'";
+    for (table, column) in
+        bounded::query::<(String, String)>(conn, "columns of db_tars", columns).await?
     {
         tables.entry(table).or_default().insert(column);
     }
@@ -284,7 +284,7 @@ async fn table<T>(
         })
         .collect();
     let query = format!("SELECT {} FROM db_tars.{name}", list.join(", "));
-    let rows: Vec<Row> = match conn.query(query).await {
+    let rows: Vec<Row> = match bounded::query(conn, &format!("rows of {name}"), &query).await {
         Ok(rows) => rows,
         // Denied for this table (1142) or one of its columns (1143).
         Err(mysql_async::Error::Server(e)) if matches!(e.code, 1142 | 1143) => {

@@ -77,7 +77,7 @@ impl Access {
     ) -> Result<Option<TemplateText>, DatabaseError> {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
-        let found = tokio::time::timeout_at(until, read(&mut conn, name, ""))
+        let found = tokio::time::timeout_at(until, read(&mut *conn, name, ""))
             .await
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))?;
@@ -196,7 +196,9 @@ async fn read<C: mysql_async::prelude::Queryable>(
         "SELECT CAST(template_name AS CHAR), CAST(parents_name AS CHAR), CAST(profile AS CHAR) \
          FROM db_tars.t_profile_template WHERE template_name = ?{lock}"
     );
-    let rows: Vec<(String, Option<String>, Option<String>)> = conn.exec(query, (name,)).await?;
+    type Text = Option<String>;
+    let rows: Vec<(String, Text, Text)> =
+        super::bounded::exec(conn, "a template", query, (name,)).await?;
     // Names that differ in their case only are one to the database, and not to Tars.
     Ok(rows
         .into_iter()

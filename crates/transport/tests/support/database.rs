@@ -42,6 +42,8 @@ pub fn access(database: &MariaDb) -> Access {
     Access {
         address: at(database),
         tls: Tls::Prefer,
+        fingerprint: None,
+        known: None,
         way: Way::Direct,
         user: "ops".to_owned(),
         password: Secret::new(PASSWORD),

@@ -7,6 +7,7 @@
 )]
 
 pub mod database;
+pub mod hostile;
 pub mod web;
 
 use std::future::Future;

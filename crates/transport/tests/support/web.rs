@@ -94,6 +94,8 @@ pub fn which_of(application: &str, server_name: &str, node_name: &str) -> Which 
 pub enum Reply {
     /// With these bytes; then the connection ends.
     Bytes(Vec<u8>),
+    /// With these bytes, and then with the others again and again, after a pause each time.
+    Endless(Vec<u8>, Vec<u8>, Duration),
     /// Not at all.
     Silence,
     /// By the end of the connection.
@@ -227,6 +229,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Reply::Bytes(bytes) => {
             let _ = stream.write_all(&bytes).await;
             let _ = stream.shutdown().await;
+        }
+        Reply::Endless(head, part, pause) => {
+            let _ = stream.write_all(&head).await;
+            while stream.write_all(&part).await.is_ok() {
+                let _ = stream.flush().await;
+                tokio::time::sleep(pause).await;
+            }
         }
         Reply::Silence => std::future::pending().await,
         Reply::End => {}

@@ -1,0 +1,313 @@
+//! The packets of a login: which of them give the password to whoever reads along, and the switch
+//! to TLS.
+//!
+//! `mysql_native_password` and the short form of `caching_sha2_password` answer a challenge: who
+//! reads along can try passwords against the answer, and does not see the password. All other forms
+//! need a server that is encrypted.
+
+/// Bits of a server's or client's capabilities.
+const COMPRESS: u32 = 1 << 5;
+const LOCAL_FILES: u32 = 1 << 7;
+const PROTOCOL_41: u32 = 1 << 9;
+const SSL: u32 = 1 << 11;
+const CONNECT_WITH_DB: u32 = 1 << 3;
+const SECURE_CONNECTION: u32 = 1 << 15;
+const PLUGIN_AUTH: u32 = 1 << 19;
+const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
+const ZSTD: u32 = 1 << 26;
+
+/// Length of a request for TLS, and of what a client's answer begins with.
+const REQUEST: usize = 32;
+const VERSION: u8 = 10;
+
+const NATIVE: &[u8] = b"mysql_native_password";
+const CACHING: &[u8] = b"caching_sha2_password";
+/// Proofs over a challenge, whoever reads along.
+const PROOFS: [&[u8]; 2] = [NATIVE, CACHING];
+/// What else is taken over TLS. Not `mysql_clear_password`, `dialog` and `mysql_old_password`.
+const ENCRYPTED: [&[u8]; 3] = [b"sha256_password", b"client_ed25519", b"parsec"];
+/// Lengths of proofs: none for an empty password (or its final zero), SHA-1, SHA-256.
+const PROOF: [usize; 4] = [0, 1, 20, 32];
+
+/// The first packet of a server.
+pub(super) struct Greeting<'a> {
+    payload: &'a [u8],
+    /// Where the lower half of the capabilities is.
+    low: usize,
+    capabilities: u32,
+}
+
+impl<'a> Greeting<'a> {
+    /// # Errors
+    /// It is none; the clause goes on after "greets".
+    pub(super) fn parse(payload: &'a [u8]) -> Result<Self, String> {
+        let short = || "in a form that is not known".to_owned();
+        match payload.first() {
+            Some(&VERSION) => {}
+            Some(other) => return Err(format!("with version {other} of the protocol")),
+            None => return Err("with nothing".to_owned()),
+        }
+        let text = payload.iter().skip(1).position(|b| *b == 0);
+        // The number of the connection, eight bytes of the challenge, a filler.
+        let low = 1 + text.ok_or_else(short)? + 1 + 4 + 8 + 1;
+        let half = |at: usize| -> Option<u32> {
+            let bytes = payload.get(at..at + 2)?;
+            Some(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+        };
+        let (Some(lower), Some(upper)) = (half(low), half(low + 5)) else {
+            return Err(short());
+        };
+        Ok(Self {
+            payload,
+            low,
+            capabilities: lower | upper << 16,
+        })
+    }
+
+    pub(super) const fn offers_tls(&self) -> bool {
+        self.capabilities & SSL != 0
+    }
+
+    /// The greeting without what is the relay's affair (TLS) or would hide packets from it
+    /// (compression), and without files of the client.
+    pub(super) fn for_client(&self) -> Vec<u8> {
+        let mut out = self.payload.to_vec();
+        let kept = self.capabilities & !(SSL | COMPRESS | ZSTD | LOCAL_FILES);
+        let bytes = kept.to_le_bytes();
+        out[self.low..self.low + 2].copy_from_slice(&bytes[..2]);
+        out[self.low + 5..self.low + 7].copy_from_slice(&bytes[2..]);
+        out
+    }
+}
+
+fn capabilities(answer: &[u8]) -> Result<u32, String> {
+    let bytes = answer.get(..REQUEST).ok_or("in too few bytes")?;
+    let all = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if all & PROTOCOL_41 == 0 {
+        return Err("in an old protocol".to_owned());
+    }
+    if all & (COMPRESS | ZSTD) != 0 {
+        return Err("with compression".to_owned());
+    }
+    Ok(all)
+}
+
+/// The request for TLS that goes before the client's `answer`, and the answer as it comes after that.
+///
+/// # Errors
+/// The client's answer is not one that can be encrypted.
+pub(super) fn request_tls(answer: &mut [u8]) -> Result<Vec<u8>, String> {
+    let all = capabilities(answer)? | SSL;
+    answer[..4].copy_from_slice(&all.to_le_bytes());
+    Ok(answer[..REQUEST].to_vec())
+}
+
+/// Whether a client's first `answer` has no password that can be read.
+///
+/// # Errors
+/// How it has.
+pub(super) fn hides_password(answer: &[u8]) -> Result<(), String> {
+    let garbled = || "by a client's answer that is not known".to_owned();
+    let all = capabilities(answer)?;
+    let rest = &answer[REQUEST..];
+    let (_user, rest) = text(rest).ok_or_else(garbled)?;
+    let (proof, rest) = if all & (PLUGIN_AUTH_LENENC | SECURE_CONNECTION) != 0 {
+        // A length of one byte, in both forms: no proof is longer than 250 bytes.
+        let (length, rest) = rest.split_first().ok_or_else(garbled)?;
+        if rest.len() < usize::from(*length) || *length > 250 {
+            return Err(garbled());
+        }
+        rest.split_at(usize::from(*length))
+    } else {
+        text(rest).ok_or_else(garbled)?
+    };
+    is_a_proof(proof)?;
+    let rest = if all & CONNECT_WITH_DB != 0 {
+        text(rest).ok_or_else(garbled)?.1
+    } else {
+        rest
+    };
+    if all & PLUGIN_AUTH == 0 {
+        return Ok(());
+    }
+    let (plugin, _) = text(rest).ok_or_else(garbled)?;
+    if PROOFS.contains(&plugin) {
+        return Ok(());
+    }
+    Err(format!("by {}", String::from_utf8_lossy(plugin)))
+}
+
+/// Whether a client's further answer can be no password that is read as it is.
+///
+/// # Errors
+/// How it can.
+pub(super) fn is_a_proof(answer: &[u8]) -> Result<(), String> {
+    if PROOF.contains(&answer.len()) && (answer.len() != 1 || answer == [0]) {
+        return Ok(());
+    }
+    Err("as a text".to_owned())
+}
+
+/// A text up to its zero byte, and what comes after it.
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|b| *b == 0)?;
+    Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+/// What a packet of the server asks of the client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Another packet comes.
+    Nothing,
+    /// An answer.
+    Answer,
+    /// The login is over.
+    Done,
+}
+
+/// Why a packet of the server is not passed on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It asks for the password; in which form, after "asks for the password".
+    Exposes(String),
+    /// It is none of a login; the clause goes on after the server's name.
+    Garbled(String),
+}
+
+/// What the server's packet asks for. `encrypted` connections may carry more.
+///
+/// # Errors
+/// It asks for the password in a form that we do not give, or for something else.
+pub(super) fn judge(packet: &[u8], encrypted: bool) -> Result<Ask, Refusal> {
+    let exposes = |how: String| Err(Refusal::Exposes(how));
+    match packet {
+        [0x00 | 0xff, ..] => Ok(Ask::Done),
+        [0xfe] => exposes("by mysql_old_password".to_owned()),
+        [0xfe, rest @ ..] => {
+            let Some((plugin, _)) = text(rest) else {
+                let why = "switches to a plugin without a name".to_owned();
+                return Err(Refusal::Garbled(why));
+            };
+            if PROOFS.contains(&plugin) || encrypted && ENCRYPTED.contains(&plugin) {
+                return Ok(Ask::Answer);
+            }
+            exposes(format!("by {}", String::from_utf8_lossy(plugin)))
+        }
+        // The short form of caching_sha2_password went well; the end comes next.
+        [0x01, 0x03] => Ok(Ask::Nothing),
+        [0x01, ..] if encrypted => Ok(Ask::Answer),
+        [0x01, 0x04] => exposes("by the full form of caching_sha2_password".to_owned()),
+        [0x01, ..] => exposes("by a key of its own".to_owned()),
+        _ => Err(Refusal::Garbled(
+            "sends what belongs to no login".to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn greeting(capabilities: u32) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(b"8.4.0\0");
+        out.extend_from_slice(&[1, 0, 0, 0]);
+        out.extend_from_slice(b"12345678\0");
+        let bytes = capabilities.to_le_bytes();
+        out.extend_from_slice(&bytes[..2]);
+        out.extend_from_slice(&[45, 2, 0]);
+        out.extend_from_slice(&bytes[2..]);
+        out.extend_from_slice(&[21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        out.extend_from_slice(b"123456789012\0caching_sha2_password\0");
+        out
+    }
+
+    #[test]
+    fn a_client_sees_no_tls_no_compression_and_no_files() {
+        let all = PROTOCOL_41 | SSL | COMPRESS | ZSTD | LOCAL_FILES | PLUGIN_AUTH;
+        let made = greeting(all);
+        let seen = Greeting::parse(&made).unwrap();
+        assert!(seen.offers_tls());
+        assert_eq!(seen.for_client(), greeting(PROTOCOL_41 | PLUGIN_AUTH));
+        let plain = greeting(PROTOCOL_41);
+        assert!(!Greeting::parse(&plain).unwrap().offers_tls());
+        for cut in 0..22 {
+            assert!(Greeting::parse(&made[..cut]).is_err(), "{cut}");
+        }
+        assert!(Greeting::parse(&[9, 0]).is_err());
+    }
+
+    fn answer(capabilities: u32, proof: &[u8], plugin: &str) -> Vec<u8> {
+        let mut out = capabilities.to_le_bytes().to_vec();
+        out.resize(REQUEST, 0);
+        out.extend_from_slice(b"ops\0");
+        out.push(u8::try_from(proof.len()).unwrap());
+        out.extend_from_slice(proof);
+        out.extend_from_slice(plugin.as_bytes());
+        out.push(0);
+        out
+    }
+
+    #[test]
+    fn a_request_for_tls_is_the_head_of_the_answer() {
+        let mut made = answer(PROTOCOL_41 | SECURE_CONNECTION, b"", "");
+        let request = request_tls(&mut made).unwrap();
+        assert_eq!(request.len(), REQUEST);
+        assert_eq!(request, made[..REQUEST]);
+        let all = capabilities(&made).unwrap();
+        assert_eq!(all & (SSL | PROTOCOL_41), SSL | PROTOCOL_41);
+        assert!(request_tls(&mut [0; 31]).is_err());
+        assert!(request_tls(&mut answer(0, b"", "")).is_err());
+    }
+
+    #[test]
+    fn only_proofs_go_out_in_the_clear() {
+        let all = PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH;
+        hides_password(&answer(all, &[7; 20], "mysql_native_password")).unwrap();
+        hides_password(&answer(all, &[7; 32], "caching_sha2_password")).unwrap();
+        hides_password(&answer(all, b"", "mysql_native_password")).unwrap();
+        for (proof, plugin) in [
+            (&b"hunter2\0"[..], "mysql_native_password"),
+            (&[7; 20], "mysql_clear_password"),
+            (b"", "sha256_password"),
+            (b"a", "mysql_native_password"),
+        ] {
+            assert!(
+                hides_password(&answer(all, proof, plugin)).is_err(),
+                "{plugin}"
+            );
+        }
+        let short = answer(all, &[7; 20], "mysql_native_password");
+        for cut in 0..short.len() {
+            assert!(hides_password(&short[..cut]).is_err(), "{cut}");
+        }
+        assert!(is_a_proof(b"hunter2\0").is_err() && is_a_proof(b"x").is_err());
+    }
+
+    #[test]
+    fn a_server_may_ask_for_more_only_over_tls() {
+        for (packet, plain, encrypted) in [
+            (&b"\x00rest"[..], Some(Ask::Done), Some(Ask::Done)),
+            (b"\xff\x15\x04denied", Some(Ask::Done), Some(Ask::Done)),
+            (b"\x01\x03", Some(Ask::Nothing), Some(Ask::Nothing)),
+            (b"\x01\x04", None, Some(Ask::Answer)),
+            (b"\x01-----BEGIN PUBLIC KEY", None, Some(Ask::Answer)),
+            (b"\xfe", None, None),
+            (b"\xfe mysql_native_password", None, None),
+            (
+                b"\xfemysql_native_password\0salt\0",
+                Some(Ask::Answer),
+                Some(Ask::Answer),
+            ),
+            (b"\xfesha256_password\0salt\0", None, Some(Ask::Answer)),
+            (b"\xfemysql_clear_password\0", None, None),
+            (b"\xfedialog\0\x04Password: ", None, None),
+            (b"\xfemysql_old_password\0salt\0", None, None),
+            (b"\xfb/etc/passwd", None, None),
+            (b"", None, None),
+        ] {
+            assert_eq!(judge(packet, false).ok(), plain, "{packet:?}");
+            assert_eq!(judge(packet, true).ok(), encrypted, "{packet:?}");
+        }
+    }
+}
