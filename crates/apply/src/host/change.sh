@@ -33,14 +33,20 @@ NL='
 '
 # The install path: root makes it only where nobody else could be meant by it.
 if [ ! -d "$T_TARS_PARENT" ]; then
-  S_UID=$(id -u)
+  own_uid
   if [ "$S_UID" != 0 ] || trusted "$T_TARS_PARENT"; then mkdir -p "$T_TARS_PARENT" 2>/dev/null
   else AS_UID=$UNSAFE_UID AS_GID=$UNSAFE_UID; as_user 60 mkdir -p "$T_TARS_PARENT" 2>/dev/null
   fi
 fi
 cd "$T_TARS_PARENT" || exit 1
 
-note() { printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*"; }
+# The time is asked once for all lines of a second.
+N_UP= N_TIME=
+note() {
+  read -r n_up n_rest </proc/uptime
+  [ "${n_up%.*}" = "$N_UP" ] || { N_UP=${n_up%.*}; N_TIME=$(date -u +%H:%M:%S); }
+  printf '%s %s\n' "$N_TIME" "$*"
+}
 nap() { sleep "${1:-0.2}" 2>/dev/null || sleep 1; }
 clock() { # NOW: hundredths of a second since boot, which nobody can set
   read -r c_up c_rest </proc/uptime
@@ -137,14 +143,15 @@ born() { # pid and time of birth, which no later process has
 # a monitor: each program that is started for it counts.
 pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P_UID its user
   PIDS= P_ARGS= P_UID= p_seen=' '
-  for p_line in $(
+  p_lines=$(
     ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/"
     # Only root sees what others run.
     [ $ROOT = 1 ] || printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
-  ); do
-    # Of a line of ls the word with the link counts.
-    case "$p_line" in /proc/[0-9]*/cmdline | /proc/[0-9]*/exe) ;; *) continue ;; esac
-    p=${p_line#/proc/}; p=${p%%/*}
+  )
+  while IFS= read -r p_line; do
+    # A line of ls, `… /proc/PID/exe -> FILE`, or the name of a file below /proc.
+    case "$p_line" in */proc/[0-9]*/cmdline | *" /proc/"[0-9]*"/exe -> "*) ;; *) continue ;; esac
+    p=${p_line#*/proc/}; p=${p%%/*}
     case "$p_seen" in *" $p "*) continue ;; esac
     p_seen="$p_seen$p "
     [ "$p" != "$$" ] && ours "$p" || continue
@@ -152,19 +159,22 @@ pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P
     p_args=$({ tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null)
     # `--monitor` and the version flags are questions, not the service.
     case "$p_args$NL" in *"$NL"--monitor"$NL"* | *"$NL"--version"$NL"* | *"$NL"--nodeversion"$NL"* | *"$NL"--tarsversion"$NL"*) continue ;; esac
-    p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
+    case "$p_line" in *" -> "*) p_exe=${p_line#*"/exe -> "} ;; *) p_exe=$(readlink "/proc/$p/exe" 2>/dev/null) ;; esac
     case "${p_exe% (deleted)}|$ROOT/$p_uid|${p_args%%"$NL"*}" in
       # Without root's rights root's word is taken for what root runs.
       "$T_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
     esac
-  done
+  done <<P_END
+$p_lines
+P_END
 }
 # A signal is sent with the rights of the process's own user: by then the number may be another's.
 signal() { # signal SIGNAL PID…
   k_name=$1; shift
   for k_p in "$@"; do
     ours "$k_p" || continue
-    if [ "$ROOT/$O_UID" = "1/$O_UID" ] && [ "$O_UID" != 0 ]; then
+    if [ "$ROOT" = 1 ] && [ "$O_UID" = "$AS_UID" ] && [ "$O_UID" != 0 ]; then as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null
+    elif [ "$ROOT" = 1 ] && [ "$O_UID" != 0 ]; then
       ( use "$O_UID" "$O_UID"; as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null )
     else kill "-$k_name" "$k_p" 2>/dev/null
     fi
@@ -287,13 +297,14 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 # Whose rights are enough: P_* in the framework's folder itself, C_* below the component's folder; empty
 # where they are ours. UIDS are the users whose processes count.
 rights() {
-  T_UID=$(id -u "$T_USER" 2>/dev/null) || T_UID=
-  tree_rights "$T_TARS_PARENT" "$T_USER" tars
-  P_UID_=$AS_UID P_GID=$AS_GID RIGHTS_WHY=$AS_WHY r_first=$r_owner
+  look_up "$T_USER"
+  T_UID=$ID_UID T_GID=$ID_GID
   tree_rights "$T_TARS_PARENT" "$T_USER" tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util" "tars/$T_COMP/data" tars/app_log
-  C_UID=$AS_UID C_GID=$AS_GID RIGHTS_WHY=${AS_WHY:-$RIGHTS_WHY}
+  C_UID=$AS_UID C_GID=$AS_GID P_UID_=$TOP_UID P_GID=$TOP_GID RIGHTS_WHY=${AS_WHY:-$TOP_WHY}
   [ -z "$C_UID" ] || RIGHTS_WHY=
-  UIDS="0 $S_UID $T_UID $r_first $r_owner"
+  # Once, here, as what a part of a pipeline finds out is lost with it.
+  [ -z "$C_UID" ] || { AS_HOW=; find_rights; }
+  UIDS="0 $S_UID $T_UID $TOP_OWNER $r_owner"
   # Files that root writes where nobody else can belong to the run user.
   OWNER=; [ $ROOT = 0 ] || [ -n "$C_UID" ] || [ -z "$T_UID" ] || OWNER=$T_USER:
   START_ERR=tars/$T_COMP/.tarsops-start.err
@@ -301,7 +312,14 @@ rights() {
 }
 use() { [ "$AS_UID" = "$1" ] || AS_HOW=; AS_UID=$1 AS_GID=$2; }
 tree() { # tree OPERATION WORD…, of tree.sh: below the component's folder
-  if [ -z "$C_UID" ]; then tree_"$@"; else use "$C_UID" "$C_GID"; as_user 600 sh -s "$@" <"$S_DIR/tree.sh"; fi
+  if [ -z "$C_UID" ]; then tree_"$@"; return; fi
+  use "$C_UID" "$C_GID"
+  # What is one program needs no shell around it.
+  case "$1" in
+    save) as_user 600 cat "$2" ;;
+    mode) as_user 600 chmod "$2" "$3" ;;
+    *) as_user 600 sh -s "$@" <"$S_DIR/tree.sh" ;;
+  esac
 }
 beside() { # beside OPERATION WORD…: in the framework's folder
   if [ -z "$P_UID_" ]; then tree_"$@"; else use "$P_UID_" "$P_GID"; as_user 600 sh -s "$@" <"$S_DIR/tree.sh"; fi
@@ -366,7 +384,7 @@ thaw() { # thaw RECORD [OWNER]: to those who had them, or to OWNER; what was mad
   [ ! -e "$1.failed" ] || { WHY="could not give the folders of $T_COMP back"; return 1; }
 }
 record_owners() { # what is in no folder's record: other files, by inode, and the files of this change by name
-  o_uid=$(id -u "$T_USER") && o_gid=$(id -g "$T_USER") || return 1
+  o_uid=$T_UID o_gid=$T_GID
   find $TOPS -xdev ! -type d \( ! -user "$o_uid" -o ! -group "$o_gid" \) -exec stat -c '%i %u:%g' {} + >"$S_DIR/before/inodes" || return 1
   : >"$S_DIR/before/named" || return 1
   while read -r f_mode f_before f_after f_path; do
@@ -376,8 +394,10 @@ record_owners() { # what is in no folder's record: other files, by inode, and th
 }
 own_all() { # everything of the component belongs to the run user
   [ $ROOT = 1 ] && [ -d "tars/$T_COMP" ] || return 0
+  # What was made with the run user's rights is the run user's.
+  if [ "$T_FOLDER$T_BACK_FROM/$K_LOG" = create/0 ] && [ "$C_UID" = "$T_UID" ]; then : >"$S_DIR/before/folders"; return; fi
   tops
-  if [ -z "$( { find tars -maxdepth 0 ! -user "$T_UID"; find $TOPS -xdev \( ! -user "$T_UID" -o ! -group "$(id -g "$T_USER")" \); } 2>&1 | head -c 1)" ]; then
+  if [ -z "$( { find tars -maxdepth 0 ! -user "$T_UID"; find $TOPS -xdev \( ! -user "$T_UID" -o ! -group "$T_GID" \); } 2>&1 | head -c 1)" ]; then
     : >"$S_DIR/before/folders"; return
   fi
   freeze "$S_DIR/before/folders" && record_owners || return 1
@@ -543,7 +563,7 @@ act() {
     make_folders || { WHY="could not make the folder of $T_COMP"; return 1; }
   fi
   # The framework's disk may be another one than ours.
-  if [ "$T_FOLDER" = keep ] && [ -d "tars/$T_COMP" ]; then tree ballast "tars/$T_COMP" || { WHY="no space left in the folder of $T_COMP, or it is read-only"; return 1; }; fi
+  if [ "$T_FOLDER" = keep ] && [ -d "tars/$T_COMP" ] && [ $OTHER_DISK = 1 ]; then tree ballast "tars/$T_COMP" || { WHY="no space left in the folder of $T_COMP, or it is read-only"; return 1; }; fi
   # First the folder is the run user's, then the run user's rights do the rest.
   if [ "$T_OWN" = 1 ]; then own_all || { WHY="could not give the folder to $T_USER${WHY:+: $WHY}"; return 1; }; fi
   replace_all '' || return 1
@@ -565,6 +585,11 @@ make_folders() { # those of a component that is not there
   beside folder tars $OWNER || return 1
   # Where only root can write, the run user's folder is made by root; then it is the run user's.
   [ -n "$P_UID_" ] || rights
+  if [ -n "$P_UID_" ] && [ "$P_UID_" = "$T_UID" ]; then
+    # The run user's rights are enough for all of it.
+    beside folders "tars/$T_COMP/data" tars/app_log || return 1
+    rights; return 0
+  fi
   beside folder "tars/$T_COMP" $OWNER && { [ -d tars/app_log ] || beside folder tars/app_log $OWNER; } || return 1
   rights
   tree folder "tars/$T_COMP/data" $OWNER
@@ -748,12 +773,17 @@ main() {
   AS_UID= AS_HOW= LOOKED=0
   GUARDED=0 OUTCOME=old WHY= H_PID= PIDS= C_TEXT=
   K_CRON=0 K_RUNS=0 K_PROC= K_HEALTHY=0 K_TARS=1 K_LOG=1
-  m_me=$(id -un) && S_UID=$(id -u) && ROOT_ID=$(stat -L -c '%d:%i' /) || exit 1
-  trusted "$S_DIR" || { note "$UNSAFE: nothing there is run"; exit 1; }
+  own_uid
+  m_stats=$(stat -L -c '%d:%i' / "$S_DIR" "tars/$T_COMP" 2>/dev/null)
+  ROOT_ID=${m_stats%%"$NL"*} m_stats=${m_stats#*"$NL"}
+  case "$ROOT_ID" in *:*) ;; *) exit 1 ;; esac
+  # Whether the component lies on another file system than our own files.
+  OTHER_DISK=0 m_tree=${m_stats#*"$NL"}
+  [ "${m_stats%%:*}" = "${m_tree%%:*}" ] || OTHER_DISK=1
   ROOT=0 SAME_CRON=1
   [ "$S_UID" != 0 ] || ROOT=1
   rights
-  [ $ROOT = 0 ] || [ "$m_me" = "$T_USER" ] || SAME_CRON=0
+  [ $ROOT = 0 ] || [ "$S_UID" = "$T_UID" ] || SAME_CRON=0
   T_BIN=$T_TARS/$T_COMP/bin/$T_COMP L_IP=$T_IP L_PORT=$T_PORT
   take_lock "$1"
   line_of "$B/current"

@@ -10,7 +10,7 @@
 # Answer: `tarsops-change/1`, `verdict word base64`, `log base64`; or `lost` where nobody works on
 # it and no verdict came.
 
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
+nap() { sleep "${1:-0.1}" 2>/dev/null || sleep 1; }
 fail() { end_as refused "$1"; }
 end_as() { printf 'tarsops-change/1\nverdict %s %s\nlog -\nend\n' "$1" "$(printf '%s' "$2" | enc)"; exit 0; }
 keep() { # keep FILE TEXT: names of their own, as a second launch may be at it
@@ -56,9 +56,11 @@ launch() {
       recover) setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1 & ;;
     esac
   fi
-  l_idle=0
+  # Each turn costs two processes; a change that takes longer is asked for less often.
+  l_idle=0 l_turns=0
   while [ ! -f "$D/verdict" ]; do
-    nap
+    l_turns=$((l_turns + 1))
+    if [ $l_turns -lt 4 ]; then nap; else nap 0.2; fi
     # A free lock means that nobody works on it; ask for a while, as it may be about to begin.
     if busy; then l_idle=0; else l_idle=$((l_idle + 1)); fi
     [ $l_idle -gt 40 ] || continue

@@ -19,8 +19,9 @@ lease() {
   state_folder "$E_INSTALL" "$E_CLUSTER"
   no_room="could not write $B/lease: no space left or read-only"
   umask 077
-  [ "$E_MODE" != acquire ] || make_state "$E_INSTALL" || answer failed "$STATE_WHY"
-  trusted "$B" || answer failed "$UNSAFE, so $B cannot be used"
+  if [ "$E_MODE" = acquire ]; then make_state "$E_INSTALL" || answer failed "$STATE_WHY"
+  else trusted "$B" || answer failed "$UNSAFE, so $B cannot be used"
+  fi
   command -v flock >/dev/null 2>&1 || answer failed "the master has no flock (package util-linux)"
   # `exec` would end us without an answer.
   { true >>"$B/lease.lock"; } 2>/dev/null || answer failed "could not open $B/lease.lock"

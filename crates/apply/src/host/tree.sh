@@ -32,7 +32,7 @@ into_place() { # into_place PATH: what lies beside it becomes it
 tree_put() { # tree_put MODE PATH [OWNER]: descriptor 3 under PATH, whole or not at all
   case "$2" in */bin/*) [ ! -f "$2" ] || ln -f "$2" "$2.tarsops-old" 2>/dev/null ;; esac
   case "$2" in */*) [ -d "${2%/*}" ] || tree_folder "${2%/*}" "${3:-}" || return 1 ;; esac
-  rm -f "$2.tarsops-new" && cat <&3 >"$2.tarsops-new" && chmod "$1" "$2.tarsops-new" &&
+  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && cat <&3 >"$2.tarsops-new" && chmod "$1" "$2.tarsops-new" &&
     { [ -z "${3:-}" ] || chown "$3" "$2.tarsops-new"; } && into_place "$2" && return 0
   rm -f "$2.tarsops-new"
   return 1
@@ -53,6 +53,7 @@ tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PAT
 tree_folder() { # tree_folder PATH [OWNER]: it, and what is missing above it
   mkdir -p "$1" && { [ -z "${2:-}" ] || chown "$2" "$1"; }
 }
+tree_folders() { mkdir -p "$@"; }
 tree_mode() { chmod "$1" "$2"; }
 tree_drop() { [ ! -e "$1" ] && [ ! -h "$1" ] || rm -f "$1"; }
 tree_move() { # tree_move FROM TO

@@ -12,11 +12,17 @@ has() { command -v "$1" >/dev/null 2>&1; }
 flush() { sync "$@" 2>/dev/null || sync; }
 enc() { if has base64; then base64 | tr -d "\n"; else openssl base64 -A; fi; }
 
+# The number of our user in S_UID. The kernel says it without another process.
+own_uid() {
+  S_UID=
+  { while read -r o_key o_first o_second o_rest; do [ "$o_key" != Uid: ] || { S_UID=$o_second; break; }; done </proc/self/status; } 2>/dev/null
+  [ -n "$S_UID" ] || S_UID=$(id -u)
+}
 # Sets B, the folder of our own files on this host, and S_UID. Root has it where only root can write.
 # Another user has it below the install path; root never runs what lies there. Until root has made its
 # folder, what an earlier version left below the install path is read there, if only root can write to it.
 state_folder() { # state_folder INSTALL CLUSTER
-  S_UID=$(id -u) S_OLD=
+  own_uid; S_OLD=
   if [ "$S_UID" != 0 ]; then B=$1/.tarsops
   else
     B=${TARSOPS_STATE:-/var/lib/tarsops/$2}
@@ -99,14 +105,16 @@ look_up() { # look_up NAME
 }
 # Sets AS_UID and AS_GID to the user whose rights are enough below the folder of the framework, empty where
 # only root can put names into these folders. AS_WHY is set where somebody else can and it cannot be
-# said who.
+# said who. TOP_UID, TOP_GID and TOP_WHY are the same of the first folder alone, TOP_OWNER who owns it if not root.
 tree_rights() { # tree_rights INSTALL USER FOLDER…
-  AS_UID= AS_GID= AS_WHY= r_owner= r_gid=
+  AS_UID= AS_GID= AS_WHY= TOP_UID= TOP_GID= TOP_WHY= TOP_OWNER= r_owner= r_gid= r_top=0
   [ "$S_UID" = 0 ] || return 0
   r_base=$1 r_user=$2
   if ! trusted "$1"; then
     if [ "$UNSAFE_UID" = 0 ]; then AS_WHY=$UNSAFE; else r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; fi
   fi
+  r_first=$3
+  rights_of_top
   shift 2
   r_all=$(ls -ldnL "$@" 2>/dev/null)
   while read -r r_mode r_n r_uid r_g r_more; do
@@ -118,18 +126,23 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
         ?????w*) [ "$r_g" = 0 ] || AS_WHY="a folder below $1 can be written by the group $r_g" ;;
       esac
     fi
+    [ $r_top = 1 ] || { r_top=1; rights_of_top; }
   done <<R_END
 $r_all
 R_END
   for r_dir in "$@"; do
     [ ! -h "$r_dir" ] || trusted "$r_base/$r_dir" || { [ "$UNSAFE_UID" = 0 ] && AS_WHY=$UNSAFE || r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; }
+    [ "$r_dir" != "$r_first" ] || [ ! -h "$r_dir" ] || rights_of_top
   done
   [ -n "$r_owner$AS_WHY" ] || return 0
   [ "${ID_NAME:-}" = "$r_user" ] || look_up "$r_user"
-  if [ -n "$ID_UID" ] && [ "$ID_UID" != 0 ]; then AS_UID=$ID_UID AS_GID=$ID_GID AS_WHY=
+  if [ -n "$ID_UID" ] && [ "$ID_UID" != 0 ]; then
+    AS_UID=$ID_UID AS_GID=$ID_GID AS_WHY=
+    [ -z "$TOP_UID$TOP_WHY" ] || TOP_UID=$ID_UID TOP_GID=$ID_GID TOP_WHY=
   elif [ -n "$r_owner" ]; then AS_UID=$r_owner AS_GID=$r_gid AS_WHY=
   fi
 }
+rights_of_top() { TOP_OWNER=$r_owner TOP_UID=$r_owner TOP_GID=$r_gid TOP_WHY=$AS_WHY; }
 # Runs a program with the rights of AS_UID. It gets our standard streams and no other descriptor, and
 # its time is bounded by us, as whoever has that uid can stop it. 126: there is no program to do that.
 as_user() { # as_user SECONDS PROGRAM WORD…
