@@ -11,14 +11,17 @@
 
 say() { printf '%s\n' "$*"; P_LINES=$((P_LINES + 1)); }
 eval "$P_TREE"
-# What a process runs is read with the rights of its own user.
+# What a process runs is read with the rights of its own user, H_UID.
+H_UID=
 hash_it() {
-  if [ "$S_UID" != 0 ] || [ "$O_UID" = 0 ]; then sha "$1"
-  else ( [ "$AS_UID" = "$O_UID" ] || AS_HOW=; AS_UID=$O_UID AS_GID=$O_UID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
+  if [ "$S_UID" != 0 ] || [ "${H_UID:-0}" = 0 ]; then sha "$1"
+  else ( [ "$AS_UID" = "$H_UID" ] || AS_HOW=; AS_UID=$H_UID AS_GID=$H_UID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
 sha \"\$0\"" "$1" ); fi
 }
 exe_digest() { # exe_digest PID: D, `-` where it cannot be had
-  digest "/proc/$1/exe" || { D=-; return; }
+  H_UID=$O_UID; digest "/proc/$1/exe" || D=-
+  H_UID=
+  [ "$D" != - ] || return 0
   case "$D_NEWS" in
     used) P_REMEMBERED=1 P_KEEP="$P_KEEP$D_KEY $D
 " ;;

@@ -148,7 +148,9 @@ pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P
     # Only root sees what others run.
     [ $ROOT = 1 ] || printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
   )
-  while IFS= read -r p_line; do
+  # A line is one word.
+  p_ifs=$IFS; set -f; IFS=$NL; set -- $p_lines; IFS=$p_ifs; set +f
+  for p_line; do
     # A line of ls, `… /proc/PID/exe -> FILE`, or the name of a file below /proc.
     case "$p_line" in */proc/[0-9]*/cmdline | *" /proc/"[0-9]*"/exe -> "*) ;; *) continue ;; esac
     p=${p_line#*/proc/}; p=${p%%/*}
@@ -164,9 +166,7 @@ pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P
       # Without root's rights root's word is taken for what root runs.
       "$T_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
     esac
-  done <<P_END
-$p_lines
-P_END
+  done
 }
 # A signal is sent with the rights of the process's own user: by then the number may be another's.
 signal() { # signal SIGNAL PID…
@@ -691,7 +691,7 @@ finish() { # finish WORD TEXT: the verdict, then the tidying that `recover` can 
     printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$T_RUN" "$T_STEP" "$1" "$T_HOLDER" "$T_SUMMARY" >>"$B/audit.log"
   flush "$B/audit.log"
   rm -f "$S_DIR/before/ballast" "$S_DIR/now"
-  [ "$1" = stuck ] || tree tidy "tars/$T_COMP"
+  [ "$1" = stuck ] || tree tidy "tars/$T_COMP" || tree tidy "tars/$T_COMP"
   # Without a verdict the guard stays, and tries again in a minute.
   put_word "$S_DIR/verdict" "$1$NL$2" || { note "could not write the verdict: $1"; return 1; }
   note "verdict: $1"

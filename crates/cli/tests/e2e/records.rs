@@ -19,7 +19,7 @@ fn upgraded() -> (Cluster, Machine, String) {
 
 /// The folder of the one step of a run on a host.
 fn folder(host: &Host, run: &str) -> String {
-    let found = host.sh(&format!("echo {INSTALL}/.tarsops/runs/{run}/*"));
+    let found = host.sh(&format!("echo {STATE}/runs/{run}/*"));
     let found = found.unwrap().trim().to_owned();
     assert!(!found.contains(['*', ' ']), "{found}");
     found
@@ -121,7 +121,7 @@ fn records_under_names_that_no_run_has() {
     let second = cluster.host(2);
     let mine = folder(second, &run);
     for name in ["x;id", "zzz..", "1796006775354-f57302/..x"] {
-        let base = format!("{INSTALL}/.tarsops/runs/{name}");
+        let base = format!("{STATE}/runs/{name}");
         second
             .sh(&format!("mkdir -p '{base}' && cp -r {mine} '{base}/'"))
             .unwrap();
