@@ -142,7 +142,7 @@ $(head -c 65536 "$P_MEMO")
   if [ -d "$P_INSTALL" ] && cd "$P_INSTALL" 2>/dev/null; then
     set -- tars
     for p_c in tarsnode $P_SERVERS; do set -- "$@" "tars/$p_c" "tars/$p_c/bin"; done
-    tree_rights "$P_INSTALL" "$P_RUN_USER" "$@" tars/tarsnode/conf tars/tarsnode/util tars/tarsnode/data
+    tree_rights "$P_INSTALL" "$P_RUN_USER" "$@" tars/tarsnode/conf tars/tarsnode/util
     p_uids="$p_uids $r_owner"
     # Where anybody can write, the rights of nobody in particular are enough to read.
     [ -z "$AS_WHY" ] || AS_UID=65534 AS_GID=65534

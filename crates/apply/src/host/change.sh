@@ -294,12 +294,13 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 }
 
 # ---- files ---------------------------------------------------------------------------------
-# Whose rights are enough: P_* in the framework's folder itself, C_* below the component's folder; empty
+# Whose rights are enough (data and logs do not count: a framework that runs as root lets everybody write
+# there, and only the removal of a whole folder touches them): P_* in the framework's folder itself, C_* below the component's folder; empty
 # where they are ours. UIDS are the users whose processes count.
 rights() {
   look_up "$T_USER"
   T_UID=$ID_UID T_GID=$ID_GID
-  tree_rights "$T_TARS_PARENT" "$T_USER" tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util" "tars/$T_COMP/data" tars/app_log
+  tree_rights "$T_TARS_PARENT" "$T_USER" tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util"
   C_UID=$AS_UID C_GID=$AS_GID P_UID_=$TOP_UID P_GID=$TOP_GID RIGHTS_WHY=${AS_WHY:-$TOP_WHY}
   [ -z "$C_UID" ] || RIGHTS_WHY=
   # Once, here, as what a part of a pipeline finds out is lost with it.
@@ -325,6 +326,11 @@ beside() { # beside OPERATION WORD…: in the framework's folder
   if [ -z "$P_UID_" ]; then tree_"$@"; else use "$P_UID_" "$P_GID"; as_user 600 sh -s "$@" <"$S_DIR/tree.sh"; fi
 }
 start_errors() { if [ "$START_ERR" = "$S_DIR/start.err" ]; then tail -n "$1" "$START_ERR" 2>/dev/null; else tree tail "$1" "$START_ERR" | head -c 2000; fi; }
+logs() { # the ends of the logs; root reads them as nobody, as anybody may have put links there
+  if [ $ROOT = 1 ] && [ -z "$C_UID" ]; then ( use 65534 65534; as_user 60 sh -s logs tars/app_log <"$S_DIR/tree.sh" )
+  else tree logs tars/app_log
+  fi
+}
 # A folder whose content another user can change is emptied with that user's rights; root takes only the
 # empty folder out of its own.
 wipe() { # wipe FOLDER
@@ -646,7 +652,7 @@ undo() {
         [ -e "$T_BACK_FROM" ] || beside move "tars/$T_COMP" "$T_BACK_FROM" || bad "could not move the folder of $T_COMP away again"
       else
         # Its log says why it failed.
-        if [ "$K_LOG" = 0 ] && [ -e tars/app_log ]; then tree logs tars/app_log | head -c 65536 >"$S_DIR/app_log"; wipe tars/app_log || bad "could not remove app_log"; fi
+        if [ "$K_LOG" = 0 ] && [ -e tars/app_log ]; then logs | head -c 65536 >"$S_DIR/app_log"; wipe tars/app_log || bad "could not remove app_log"; fi
         wipe "tars/$T_COMP" || bad "could not remove the folder of $T_COMP"
         if [ "$K_TARS" = 0 ] && [ -d tars ]; then
           trusted "$T_TARS_PARENT" && rmdir tars 2>/dev/null || beside wipe tars || bad "could not remove the folder of the framework"

@@ -59,8 +59,9 @@ tree_drop() { [ ! -e "$1" ] && [ ! -h "$1" ] || rm -f "$1"; }
 tree_move() { # tree_move FROM TO
   [ ! -h "$1" ] && [ ! -e "$2" ] && [ ! -h "$2" ] && mkdir -p "${2%/*}" && mv "$1" "$2"
 }
+# Nobody else gets in any more while it is emptied: an rm(1) that goes by names could be led away.
 # A folder that only its own user can empty stays, empty, for whoever may take it out of its own.
-tree_wipe() { [ ! -e "$1" ] && [ ! -h "$1" ] || rm -rf "$1" 2>/dev/null || [ -z "$(ls -A "$1")" ]; }
+tree_wipe() { [ ! -d "$1" ] || [ -h "$1" ] || chmod 700 "$1"; [ ! -e "$1" ] && [ ! -h "$1" ] || rm -rf "$1" 2>/dev/null || [ -z "$(ls -A "$1")" ]; }
 tree_flush() { flush "$@"; }
 tree_flush_all() { flush "$@" "$2"/*/; }
 tree_unfold() { rmdir "$1" 2>/dev/null || :; }

@@ -122,8 +122,8 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
     if [ "$r_uid" != 0 ]; then r_owner=$r_uid r_gid=$r_g
     else
       case "$r_mode" in
-        ?????w??[!w]?+* | ????????w*) AS_WHY="a folder below $1 can be written by others" ;;
-        ?????w*) [ "$r_g" = 0 ] || AS_WHY="a folder below $1 can be written by the group $r_g" ;;
+        ?????w??[!w]?+* | ????????w*) AS_WHY="$r_base/${r_more##* } can be written by everybody" ;;
+        ?????w*) [ "$r_g" = 0 ] || AS_WHY="$r_base/${r_more##* } can be written by the group $r_g" ;;
       esac
     fi
     [ $r_top = 1 ] || { r_top=1; rights_of_top; }
