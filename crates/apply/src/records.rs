@@ -86,7 +86,7 @@ pub(crate) fn keep_program(
          if [ -n \"$AS_WHY\" ]; then echo \"refused $AS_WHY, so root does not read there\"; exit 0; fi\n\
          mkdir -p \"$d/before\"\nnow=absent\n\
          if [ -f \"$f\" ]; then\n\
-         if [ -z \"$AS_UID\" ]; then cat \"$f\"; else as_user 300 cat \"$f\"; fi | head -c $SIZE_LIMIT >\"$d/before/1\"\n\
+         if [ -z \"$AS_UID\" ]; then cat \"$f\"; else as_user 300 cat \"$f\" </dev/null; fi | head -c $SIZE_LIMIT >\"$d/before/1\"\n\
          now=$(sha \"$d/before/1\")\n\
          m=$(stat -c '%a %u:%g' \"$f\")\nprintf '%s\\n' \"$m\" >\"$d/before/1.meta\"\nfi\n\
          if [ \"$now\" != {before} ]; then rm -rf \"$d\"; echo \"moved $f changed since it was looked at\"; exit 0; fi\n\

@@ -387,7 +387,7 @@ pub fn send_binary(
          [ -z \"$AS_WHY\" ] || {{ echo \"$AS_WHY\" >&2; exit 1; }}\n\
          f=tars/{folder}/bin/{folder}\n\
          [ -f \"$f\" ] || {{ echo \"it is not a regular file\" >&2; exit 3; }}\n\
-         if [ -n \"$AS_UID\" ]; then as_user {seconds} cat \"$f\"\n\
+         if [ -n \"$AS_UID\" ]; then as_user {seconds} cat \"$f\" </dev/null\n\
          elif timeout 1 true 2>/dev/null; then exec timeout {seconds} cat \"$f\"\n\
          else exec cat \"$f\"\nfi\n",
         cluster = quote(place.cluster.as_str()),

@@ -15,11 +15,11 @@ eval "$P_TREE"
 H_UID=
 hash_it() {
   if [ "$S_UID" != 0 ] || [ "${H_UID:-0}" = 0 ]; then sha "$1"
-  else ( [ "$AS_UID" = "$H_UID" ] || AS_HOW=; AS_UID=$H_UID AS_GID=$H_UID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
+  else ( [ "$AS_UID" = "$H_UID" ] || AS_HOW=; AS_UID=$H_UID AS_GID=$H_GID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
 sha \"\$0\"" "$1" ); fi
 }
 exe_digest() { # exe_digest PID: D, `-` where it cannot be had
-  H_UID=$O_UID; digest "/proc/$1/exe" || D=-
+  H_UID=$O_UID H_GID=$O_GID; digest "/proc/$1/exe" || D=-
   H_UID=
   [ "$D" != - ] || return 0
   case "$D_NEWS" in

@@ -35,7 +35,7 @@ NL='
 if [ ! -d "$T_TARS_PARENT" ]; then
   own_uid
   if [ "$S_UID" != 0 ] || trusted "$T_TARS_PARENT"; then mkdir -p "$T_TARS_PARENT" 2>/dev/null
-  else AS_UID=$UNSAFE_UID AS_GID=$UNSAFE_UID; as_user 60 mkdir -p "$T_TARS_PARENT" 2>/dev/null
+  else AS_UID=$UNSAFE_UID AS_GID=65534; as_user 60 mkdir -p "$T_TARS_PARENT" 2>/dev/null
   fi
 fi
 cd "$T_TARS_PARENT" || exit 1
@@ -161,7 +161,8 @@ pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P
     p_args=$({ tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null)
     # `--monitor` and the version flags are questions, not the service.
     case "$p_args$NL" in *"$NL"--monitor"$NL"* | *"$NL"--version"$NL"* | *"$NL"--nodeversion"$NL"* | *"$NL"--tarsversion"$NL"*) continue ;; esac
-    case "$p_line" in *" -> "*) p_exe=${p_line#*"/exe -> "} ;; *) p_exe=$(readlink "/proc/$p/exe" 2>/dev/null) ;; esac
+    # A path may have line ends in it, so a line proves nothing: the kernel is asked about this very process.
+    p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
     case "${p_exe% (deleted)}|$ROOT/$p_uid|${p_args%%"$NL"*}" in
       # Without root's rights root's word is taken for what root runs.
       "$T_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
@@ -175,7 +176,7 @@ signal() { # signal SIGNAL PID…
     ours "$k_p" || continue
     if [ "$ROOT" = 1 ] && [ "$O_UID" = "$AS_UID" ] && [ "$O_UID" != 0 ]; then as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null
     elif [ "$ROOT" = 1 ] && [ "$O_UID" != 0 ]; then
-      ( use "$O_UID" "$O_UID"; as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null )
+      ( use "$O_UID" "$O_GID"; as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null )
     else kill "-$k_name" "$k_p" 2>/dev/null
     fi
   done
@@ -211,6 +212,10 @@ halt_and() {
   stop_all || { WHY="$T_COMP does not stop"; return 1; }
 }
 start_it() {
+  if [ $ROOT = 1 ] && [ "$T_UID" = 0 ] && [ -n "$C_UID" ]; then
+    WHY="$T_COMP runs as root, and $(id -un "$C_UID" 2>/dev/null || echo "uid $C_UID") can change it: give its folder to root, or let it run as that user"
+    return 1
+  fi
   # What was published to a plain node has a program and nothing else; its tarsnode starts it.
   if [ "$T_COMP" != tarsnode ] && [ ! -e "tars/$T_COMP/util" ]; then note "its tarsnode starts $T_COMP"; return 0; fi
   [ -f "tars/$T_COMP/util/start.sh" ] || { WHY="there is no util/start.sh to start $T_COMP with"; return 1; }
@@ -311,15 +316,23 @@ rights() {
   START_ERR=tars/$T_COMP/.tarsops-start.err
   [ $ROOT = 1 ] && [ "$T_UID" != 0 ] || START_ERR=$S_DIR/start.err
 }
+# Once owners are being changed, folders may be root's for a while, and what lies in them is still the run
+# user's: root never works there with its own rights.
+rights_of_owned() {
+  rights
+  [ $ROOT = 1 ] && [ -s "$S_DIR/before/folders" ] && [ -z "$C_UID" ] && [ -n "$T_UID" ] && [ "$T_UID" != 0 ] || return 0
+  C_UID=$T_UID C_GID=$T_GID OWNER=
+  use "$C_UID" "$C_GID"; [ -n "$AS_HOW" ] || find_rights
+}
 use() { [ "$AS_UID" = "$1" ] || AS_HOW=; AS_UID=$1 AS_GID=$2; }
 tree() { # tree OPERATION WORD…, of tree.sh: below the component's folder
   if [ -z "$C_UID" ]; then tree_"$@"; return; fi
   use "$C_UID" "$C_GID"
   # What is one program needs no shell around it.
   case "$1" in
-    save) as_user 600 cat "$2" ;;
-    mode) as_user 600 chmod "$2" "$3" ;;
-    *) as_user 600 sh -s "$@" <"$S_DIR/tree.sh" ;;
+    save) as_user 600 cat "$2" </dev/null 3<&- ;;
+    put | restore) as_user 600 sh -s "$@" <"$S_DIR/tree.sh" ;;
+    *) as_user 600 sh -s "$@" <"$S_DIR/tree.sh" 3<&- ;;
   esac
 }
 beside() { # beside OPERATION WORD…: in the framework's folder
@@ -333,8 +346,17 @@ logs() { # the ends of the logs; root reads them as nobody, as anybody may have 
 }
 # A folder whose content another user can change is emptied with that user's rights; root takes only the
 # empty folder out of its own.
+foreign() { [ -n "$(find "$1" -xdev -type d ! -user 0 2>&1 | head -c 1)" ]; }
 wipe() { # wipe FOLDER
   [ -e "$1" ] || [ -h "$1" ] || return 0
+  if [ $ROOT = 1 ] && [ -z "$C_UID" ] && foreign "$1"; then
+    # Root removes below its own folders only: others empty theirs first.
+    if [ -n "$T_UID" ] && [ "$T_UID" != 0 ]; then
+      ( use "$T_UID" "$T_GID"; as_user 600 sh -s wipe "$1" <"$S_DIR/tree.sh" 2>/dev/null )
+      find "$1" -xdev -depth -type d ! -user 0 -exec rmdir {} + 2>/dev/null
+    fi
+    ! foreign "$1" || { note "left $1: others than root have folders in it"; return 1; }
+  fi
   tree wipe "$1" || return 1
   [ ! -e "$1" ] || { [ -z "$P_UID_" ] && rmdir "$1"; }
 }
@@ -366,6 +388,8 @@ freeze() { # freeze RECORD
         s=$(stat -c "%i %u:%g %a" "$d") && { grep -q "^${s%% *} " "$F_RECORD" || printf "%s\n" "$s" >>"$F_RECORD"; } && chown -h 0 "$d" || : >"$F_RECORD.failed"
         case "${s##* }" in *[2367]? | *[2367]) chmod go-w "$d" || : >"$F_RECORD.failed" ;; esac
       done' sh {} \;
+    # What lies in a folder that was not taken is not touched.
+    [ ! -e "$1.failed" ] || break
   done
   flush "$1"
   [ ! -e "$1.failed" ] || { WHY="could not take the folders of $T_COMP for the change of owners"; return 1; }
@@ -394,7 +418,10 @@ record_owners() { # what is in no folder's record: other files, by inode, and th
   find $TOPS -xdev ! -type d \( ! -user "$o_uid" -o ! -group "$o_gid" \) -exec stat -c '%i %u:%g' {} + >"$S_DIR/before/inodes" || return 1
   : >"$S_DIR/before/named" || return 1
   while read -r f_mode f_before f_after f_path; do
-    [ "$f_before" = absent ] || [ -h "tars/$f_path" ] || printf '%s %s\n' "$(stat -c '%u:%g' "tars/$f_path")" "$f_path" >>"$S_DIR/before/named" || return 1
+    [ "$f_before" != absent ] || continue
+    # find(1) goes through no link, as a folder on the way may be one.
+    o_who=$(find "tars/$T_COMP" -xdev -path "tars/$f_path" -type f -exec stat -c '%u:%g' {} +) || return 1
+    [ -z "$o_who" ] || printf '%s %s\n' "$o_who" "$f_path" >>"$S_DIR/before/named" || return 1
   done <"$S_DIR/files"
   flush "$S_DIR/before/inodes" "$S_DIR/before/named"
 }
@@ -417,10 +444,12 @@ give_back() { # give_back FOLDER: owners as its records say; what is gone is nob
   g_bad=0 g_from=$1
   freeze "$S_DIR/before/folders" || return 1
   [ ! -f "$g_from/named" ] || while read -r g_who g_path; do
-    [ -f "tars/$g_path" ] || continue
-    [ -h "tars/$g_path" ] || [ "$(stat -c '%h' "tars/$g_path")" != 1 ] || chown -h "$g_who" "tars/$g_path" || g_bad=1
+    # What the run user could write meanwhile does not become root's.
+    case "$g_who" in 0:*) continue ;; esac
+    find "tars/$T_COMP" -xdev -path "tars/$g_path" -type f -links 1 -exec chown -h "$g_who" {} + || g_bad=1
   done <"$g_from/named"
   for g_who in $(cut -d' ' -f2 "$g_from/inodes" 2>/dev/null | sort -u); do
+    case "$g_who" in 0:*) continue ;; esac
     set --
     for g_inode in $(grep " $g_who\$" "$g_from/inodes" | cut -d' ' -f1); do
       set -- "$@" ${1:+-o} -inum "$g_inode"
@@ -491,7 +520,8 @@ keep_before() {
     n=$((n + 1))
     [ "$f_before" != absent ] || continue
     # No bit that would lend rights is ever restored.
-    case "$f_was" in [0-7] | [0-7][0-7] | [0-7][0-7][0-7]) ;; [0-7]*) f_was=${f_was#${f_was%???}} ;; *) return 1 ;; esac
+    case "$f_was" in *[!0-7]* | '') return 1 ;; [0-7] | [0-7][0-7] | [0-7][0-7][0-7]) ;; *) f_was=${f_was#"${f_was%???}"} ;; esac
+    case "$f_owner" in *[!0-9:]* | :* | *: | *:*:*) return 1 ;; *:*) ;; *) return 1 ;; esac
     printf '%s %s\n' "$f_was" "$f_owner" >"$S_DIR/before/$n.meta" || return 1
     [ "$f_before" != "$f_after" ] || continue
     tree save "tars/$f_path" | head -c $SIZE_LIMIT >"$S_DIR/before/$n" || return 1
@@ -571,7 +601,10 @@ act() {
   # The framework's disk may be another one than ours.
   if [ "$T_FOLDER" = keep ] && [ -d "tars/$T_COMP" ] && [ $OTHER_DISK = 1 ]; then tree ballast "tars/$T_COMP" || { WHY="no space left in the folder of $T_COMP, or it is read-only"; return 1; }; fi
   # First the folder is the run user's, then the run user's rights do the rest.
-  if [ "$T_OWN" = 1 ]; then own_all || { WHY="could not give the folder to $T_USER${WHY:+: $WHY}"; return 1; }; fi
+  if [ "$T_OWN" = 1 ]; then
+    own_all || { WHY="could not give the folder to $T_USER${WHY:+: $WHY}"; return 1; }
+    [ -z "$RIGHTS_WHY" ] || { WHY="$RIGHTS_WHY, so root does not work there"; return 1; }
+  fi
   replace_all '' || return 1
   if [ -n "$T_OWNERS_FROM" ]; then
     { freeze "$S_DIR/before/folders" && record_owners && give_back "$B/runs/$T_OWNERS_FROM/before"; } || { WHY="could not give the folder back to its owners${WHY:+: $WHY}"; return 1; }
@@ -636,7 +669,7 @@ undo() {
   # A change of owners that was cut off is ended first, so that the run user's rights can do the rest.
   if [ -s "$S_DIR/before/folders" ]; then
     { freeze "$S_DIR/before/folders" && thaw "$S_DIR/before/folders" "$T_USER:"; } || u_bad=1
-    rights
+    rights_of_owned
   fi
   case "$T_FOLDER" in
     remove) # Whatever was made under its name meanwhile is not it, and is saved beside it.
@@ -676,7 +709,7 @@ undo() {
     halt_and restore conf && start_it || u_bad=1
   fi
   # Owners come last: until then the run user's rights do the work.
-  give_back "$S_DIR/before" || bad "could not give the folder back to its owners"
+  [ $u_bad = 1 ] || give_back "$S_DIR/before" || bad "could not give the folder back to its owners"
   # An old state that was unhealthy before is not made worse by a failed start of it.
   if [ "$K_HEALTHY" = 1 ]; then healthy any 2 "$T_UNDO_DEADLINE" || u_bad=1; fi
   [ $u_bad = 0 ]
@@ -788,7 +821,7 @@ main() {
   [ "${m_stats%%:*}" = "${m_tree%%:*}" ] || OTHER_DISK=1
   ROOT=0 SAME_CRON=1
   [ "$S_UID" != 0 ] || ROOT=1
-  rights
+  rights_of_owned
   [ $ROOT = 0 ] || [ "$S_UID" = "$T_UID" ] || SAME_CRON=0
   T_BIN=$T_TARS/$T_COMP/bin/$T_COMP L_IP=$T_IP L_PORT=$T_PORT
   take_lock "$1"

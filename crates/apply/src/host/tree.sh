@@ -40,24 +40,29 @@ tree_put() { # tree_put MODE PATH [OWNER]: descriptor 3 under PATH, whole or not
 # What is there in the mode and of the owner that it should have is left alone.
 tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PATH where it is something else
   rm -f "$4.tarsops-new"
-  if [ -h "$4" ] || [ ! -f "$4" ] || [ "$(sha "$4")" != "$1" ]; then
-    if [ -f "$4.tarsops-old" ] && [ ! -h "$4.tarsops-old" ] && [ "$(sha "$4.tarsops-old")" = "$1" ]; then
-      mv -f "$4.tarsops-old" "$4" || return 1
+  # A file of somebody else is never given away: who has it open for writing would keep it.
+  if ! same "$4" "$1" "$3"; then
+    if same "$4.tarsops-old" "$1" "$3"; then mv -f "$4.tarsops-old" "$4" || return 1
     else
-      cat <&3 >"$4.tarsops-new" && chmod "$2" "$4.tarsops-new" && into_place "$4" || { rm -f "$4.tarsops-new"; return 1; }
+      cat <&3 >"$4.tarsops-new" && { [ "$3" = - ] || chown "$3" "$4.tarsops-new"; } && chmod "$2" "$4.tarsops-new" &&
+        into_place "$4" || { rm -f "$4.tarsops-new"; return 1; }
     fi
   fi
-  [ "$3" = - ] || [ "$(stat -c '%u:%g' "$4")" = "$3" ] || chown "$3" "$4" || return 1
-  [ "$(stat -c %a "$4")" = "$2" ] || chmod "$2" "$4"
+  [ "$(stat -c %a "$4")" = "$2" ] || tree_mode "$2" "$4"
 }
-tree_folder() { # tree_folder PATH [OWNER]: it, and what is missing above it
-  mkdir -p "$1" && { [ -z "${2:-}" ] || chown "$2" "$1"; }
+same() { # same PATH DIGEST OWNER|-: whether a file is that one, of that owner
+  [ ! -h "$1" ] && [ -f "$1" ] && { [ "$3" = - ] || [ "$(stat -c '%u:%g' "$1")" = "$3" ]; } && [ "$(sha "$1")" = "$2" ]
+}
+tree_folder() { # tree_folder PATH [OWNER]: it, and what is missing above it; what is there keeps its owner
+  [ ! -d "$1" ] || return 0
+  mkdir -p "$1" && { [ -z "${2:-}" ] || chown -h "$2" "$1"; }
 }
 tree_folders() { mkdir -p "$@"; }
-tree_mode() { chmod "$1" "$2"; }
+# Not through a link, and not of a file that has a name elsewhere.
+tree_mode() { [ ! -h "$2" ] && [ -f "$2" ] && [ "$(stat -c %h "$2")" = 1 ] && chmod "$1" "$2"; }
 tree_drop() { [ ! -e "$1" ] && [ ! -h "$1" ] || rm -f "$1"; }
 tree_move() { # tree_move FROM TO
-  [ ! -h "$1" ] && [ ! -e "$2" ] && [ ! -h "$2" ] && mkdir -p "${2%/*}" && mv "$1" "$2"
+  [ ! -h "$1" ] && [ ! -e "$2" ] && [ ! -h "$2" ] && mkdir -p "${2%/*}" && [ -O "${2%/*}" ] && mv "$1" "$2"
 }
 # Nobody else gets in any more while it is emptied: an rm(1) that goes by names could be led away.
 # A folder that only its own user can empty stays, empty, for whoever may take it out of its own.
@@ -71,7 +76,7 @@ tree_free() { rm -f "$1/.tarsops-ballast"; }
 tree_tidy() { # tree_tidy FOLDER: what a change needed only while it was under way
   [ ! -d "$1" ] || rm -f "$1/.tarsops-ballast" "$1/.tarsops-start.err" "$1"/bin/*.tarsops-old
 }
-tree_tail() { tail -n "$1" "$2" 2>/dev/null; }
+tree_tail() { [ ! -h "$2" ] && [ -f "$2" ] && tail -n "$1" "$2" 2>/dev/null; }
 tree_logs() { # tree_logs FOLDER: the ends of the newest files below it
   find "$1" -type f -exec tail -c 4096 {} \; 2>/dev/null
 }

@@ -124,22 +124,28 @@ fn no_link_of_the_run_user_is_followed() {
         stop_swapping(host);
         codes
     };
+    // The host ends by itself what was in the way of the swapper, within a minute.
+    let settles = || {
+        wait_until("the host converges", Duration::from_secs(150), || {
+            machine.tarsops(["apply", "-y"]).code == 0
+        });
+    };
     let mut codes = Vec::new();
     machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
     codes.extend(swapping(&["apply", "-y"], 3));
-    machine.converge();
+    settles();
     codes.extend(swapping(&["rollback", "-y"], 2));
     machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
-    machine.converge();
+    settles();
     machine.ask_for(&cluster, "3.0.19", Behaviour::CrashAtStart);
     codes.extend(swapping(&["apply", "-y"], 2));
     machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
-    machine.converge();
+    settles();
     // Other owners below it: the change that gives everything to the run user.
     host.sh(&format!("chown -R ops: {INSTALL}/tars/tarsnode/conf"))
         .unwrap();
     codes.extend(swapping(&["apply", "-y"], 2));
-    machine.converge();
+    settles();
     codes.extend(swapping(&["plan"], 3));
     untouched(host, &before);
     // The swapper was in the way of something, or it attacked nothing.

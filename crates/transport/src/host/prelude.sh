@@ -6,6 +6,8 @@
 # into it. Everything else is done with the rights of the user who could put names there.
 
 LC_ALL=C; export LC_ALL
+# No program is taken from wherever we happen to be.
+case ":$PATH:" in *::* | *:[!/]*) PATH=/usr/local/bin ;; esac
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 has() { command -v "$1" >/dev/null 2>&1; }
 # Puts files, or the entries of a folder, on disk; an old sync(1) takes no names and syncs it all.
@@ -42,15 +44,16 @@ trusted() { # trusted PATH
       case "$t_rest" in */*) t_rest=${t_rest#*/} ;; *) t_rest= ;; esac
       set -- "$@" "$t_at"
     done
-    t_all=$(ls -ldn "$@" 2>/dev/null)
-    t_link=
+    t_all=$(ls -ldn "$@" 2>/dev/null) || :
+    t_link= t_sticky=
     while read -r t_mode t_n t_uid t_gid t_more; do
       [ -n "$t_mode" ] || continue
       UNSAFE_UID=$t_uid
       if [ "$t_uid" != 0 ] && [ "$t_uid" != "$S_UID" ]; then UNSAFE="$1 belongs to another user (uid $t_uid)"; return 1; fi
       case "$t_mode" in
         l*) t_link=$1; break ;;
-        d????????[tT]*) ;;
+        # Everybody may make names there, and nobody may change those of others.
+        d???????w[tT]* | d????w???[tT]*) t_sticky=$1; shift; continue ;;
         # Behind an access control list the group bits say what anybody in it may.
         d????w??[!w]?+*) UNSAFE="$1 can be written by others"; return 1 ;;
         d????w??[!w]*)
@@ -59,11 +62,17 @@ trusted() { # trusted PATH
         d*) ;;
         *) UNSAFE="$1 is no folder"; return 1 ;;
       esac
+      t_sticky=
       shift
     done <<T_END
 $t_all
 T_END
-    [ -n "$t_link" ] || return 0
+    if [ -z "$t_link" ]; then
+      [ -n "$t_sticky" ] || return 0
+      # What does not exist there yet may be made by anybody, as may what lies in it.
+      UNSAFE="everybody can put names into $t_sticky" UNSAFE_UID=0
+      return 1
+    fi
     # A link of a trusted owner in a trusted folder: what it leads to must be trusted as well.
     t_turns=$((t_turns + 1))
     [ $t_turns -lt 9 ] || { UNSAFE="$t_link leads through too many links"; return 1; }
@@ -100,7 +109,8 @@ make_state() { # make_state INSTALL
 
 # Numbers of a user in ID_UID and ID_GID, both empty where there is none of that name.
 look_up() { # look_up NAME
-  ID_NAME=$1 ID_UID=$(id "$1" 2>/dev/null) ID_GID=
+  ID_NAME=$1 ID_GID=
+  ID_UID=$(id "$1" 2>/dev/null) || :
   case "$ID_UID" in uid=*gid=*) ID_GID=${ID_UID#*gid=}; ID_GID=${ID_GID%%[!0-9]*} ID_UID=${ID_UID#uid=}; ID_UID=${ID_UID%%[!0-9]*} ;; *) ID_UID= ;; esac
 }
 # Sets AS_UID and AS_GID to the user whose rights are enough below the folder of the framework, empty where
@@ -111,12 +121,12 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
   [ "$S_UID" = 0 ] || return 0
   r_base=$1 r_user=$2
   if ! trusted "$1"; then
-    if [ "$UNSAFE_UID" = 0 ]; then AS_WHY=$UNSAFE; else r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; fi
+    if [ "$UNSAFE_UID" = 0 ]; then AS_WHY=$UNSAFE; else r_owner=$UNSAFE_UID r_gid=65534; fi
   fi
   r_first=$3
   rights_of_top
   shift 2
-  r_all=$(ls -ldnL "$@" 2>/dev/null)
+  r_all=$(ls -ldnL "$@" 2>/dev/null) || :
   while read -r r_mode r_n r_uid r_g r_more; do
     [ -n "$r_mode" ] || continue
     if [ "$r_uid" != 0 ]; then r_owner=$r_uid r_gid=$r_g
@@ -131,7 +141,7 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
 $r_all
 R_END
   for r_dir in "$@"; do
-    [ ! -h "$r_dir" ] || trusted "$r_base/$r_dir" || { [ "$UNSAFE_UID" = 0 ] && AS_WHY=$UNSAFE || r_owner=$UNSAFE_UID r_gid=$UNSAFE_UID; }
+    [ ! -h "$r_dir" ] || trusted "$r_base/$r_dir" || { [ "$UNSAFE_UID" = 0 ] && AS_WHY=$UNSAFE || r_owner=$UNSAFE_UID r_gid=65534; }
     [ "$r_dir" != "$r_first" ] || [ ! -h "$r_dir" ] || rights_of_top
   done
   [ -n "$r_owner$AS_WHY" ] || return 0
@@ -155,7 +165,7 @@ as_user() { # as_user SECONDS PROGRAM WORD…
     *) echo "the host has no setpriv, runuser or su that works for uid $AS_UID" >&2; return 126 ;;
   esac
   [ -z "$AS_BOUND" ] || set -- $AS_BOUND "$u_limit" "$@"
-  "$@" 7>&- 8>&- 9>&-
+  "$@" 4>&- 7>&- 8>&- 9>&-
 }
 # By a try, as a program may be there and not know what is asked of it.
 find_rights() {
@@ -176,13 +186,14 @@ find_rights() {
 }
 
 # A process counts by whose it is and where it lives; what it calls itself proves nothing.
-ours() { # ours PID: of one of UIDS, and of no container. O_UID is whose; O_OTHER if it is somebody else
-  O_UID= O_OTHER=
+ours() { # ours PID: of one of UIDS, and of no container. O_UID and O_GID are whose; O_OTHER if it is somebody else
+  O_UID= O_GID= O_OTHER=
   { while read -r o_key o_first o_second o_rest; do
     case "$o_key" in
       Uid:)
         case " $UIDS " in *" $o_second "*) ;; *) O_OTHER=$o_second; return 1 ;; esac
         case " $UIDS " in *" $o_first "*) O_UID=$o_second ;; *) O_OTHER=$o_first; return 1 ;; esac ;;
+      Gid:) O_GID=$o_first ;;
       # Its numbers in the namespaces of processes that hold it: one, where it is in ours.
       NSpid:) [ -z "$o_second" ] || { O_UID=; return 1; } ;;
     esac
