@@ -414,7 +414,10 @@ const ADAPTER: [&str; 12] = [
     "registry_timestamp",
 ];
 
-fn is_endpoint_on(text: &str, ip: std::net::IpAddr) -> bool {
+/// Whether a text of `t_adapter_conf` is one endpoint at the address of a node, or at all or its local
+/// addresses.
+#[must_use]
+pub fn is_endpoint_on(text: &str, ip: std::net::IpAddr) -> bool {
     let words: Vec<&str> = text.split(' ').filter(|w| !w.is_empty()).collect();
     let at = words.iter().position(|w| *w == "-h");
     let host = at.and_then(|at| words.get(at + 1));
