@@ -484,6 +484,7 @@ async fn bring(run: &Run<'_>, payload: &Payload) -> Result<(), String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

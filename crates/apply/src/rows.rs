@@ -336,6 +336,7 @@ async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Resu
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use tarsops_plan::action::{Cell, Table};
