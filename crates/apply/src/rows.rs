@@ -355,11 +355,11 @@ mod tests {
             .map(|(column, text)| (column.to_owned(), Cell::Text(text.to_owned())))
             .into(),
         };
-        let is_of = |row: NewRow| super::is_of(&row, of, &node);
+        let own = |row: NewRow| is_of(&row, of, &node);
         let (name, node) = (of.name(), node.as_str());
-        assert!(is_of(row("tars", name, node)));
-        assert!(!is_of(row("Shop", name, node)));
-        assert!(!is_of(row("tars", "tarsother", node)));
-        assert!(!is_of(row("tars", name, "10.9.9.9")));
+        assert!(own(row("tars", name, node)));
+        assert!(!own(row("Shop", name, node)));
+        assert!(!own(row("tars", "tarsother", node)));
+        assert!(!own(row("tars", name, "10.9.9.9")));
     }
 }
