@@ -87,6 +87,49 @@ async fn without_tls_the_password_is_not_given_in_any_form_that_can_be_read() {
 }
 
 #[tokio::test]
+async fn nothing_follows_an_error_in_a_login() {
+    let (dir, database) = filled(Schema::Installed);
+    let tool = Tool::find().expect("mariadb-dump comes with the server");
+    let file = dir.path().join("dump.gz");
+    for error in [
+        // A report of progress, which the program that dumps passes over.
+        &b"\xff\xff\xff\x01\x01\x01\x01\0\0\x02hi"[..],
+        b"\xff\x15\x04#28000Access denied",
+    ] {
+        let server = Hostile::start(move |_, mut talk| async move {
+            talk.begin(NATIVE).await;
+            talk.say(error).await;
+            talk.say(b"\xfemysql_clear_password\0").await;
+            if talk.hear().await.is_some() {
+                talk.say(OK).await;
+            }
+            talk.hear_all().await;
+        })
+        .await;
+        let refused = protection(&to(&server.at, Tls::Off, None))
+            .await
+            .unwrap_err();
+        let is_progress = error.starts_with(b"\xff\xff\xff");
+        assert_eq!(
+            matches!(refused, DatabaseError::Protocol { .. }),
+            is_progress,
+            "{refused:?}"
+        );
+        // The first connection is ours, the second the program's.
+        let way = sometimes(at(&database), server.at.clone(), &[1]).await;
+        let access = Access {
+            address: way,
+            ..access(&database)
+        };
+        let made = access
+            .backup(&["db_tars".to_owned()], &file, Some(&tool), WAIT)
+            .await;
+        assert_eq!(made.is_err(), is_progress, "{made:?}");
+        never_heard_the_password(&server);
+    }
+}
+
+#[tokio::test]
 async fn proofs_over_a_challenge_are_given_without_tls() {
     let server = Hostile::start(|number, mut talk| async move {
         talk.begin(CACHING).await;

@@ -161,8 +161,10 @@ pub(super) enum Ask {
     Nothing,
     /// An answer.
     Answer,
-    /// The login is over.
+    /// The login went well.
     Done,
+    /// Nothing: the server lets nobody in, and no packet may follow.
+    Nobody,
 }
 
 /// Why a packet of the server is not passed on.
@@ -181,7 +183,12 @@ pub(super) enum Refusal {
 pub(super) fn judge(packet: &[u8], encrypted: bool) -> Result<Ask, Refusal> {
     let exposes = |how: String| Err(Refusal::Exposes(how));
     match packet {
-        [0x00 | 0xff, ..] => Ok(Ask::Done),
+        [0x00, ..] => Ok(Ask::Done),
+        // MariaDB's report of progress has the form of an error, and clients go on after it.
+        [0xff, 0xff, 0xff, ..] => Err(Refusal::Garbled(
+            "reports progress where there is only a login".to_owned(),
+        )),
+        [0xff, ..] => Ok(Ask::Nobody),
         [0xfe] => exposes("by mysql_old_password".to_owned()),
         [0xfe, rest @ ..] => {
             let Some((plugin, _)) = text(rest) else {
@@ -288,7 +295,8 @@ mod tests {
     fn a_server_may_ask_for_more_only_over_tls() {
         for (packet, plain, encrypted) in [
             (&b"\x00rest"[..], Some(Ask::Done), Some(Ask::Done)),
-            (b"\xff\x15\x04denied", Some(Ask::Done), Some(Ask::Done)),
+            (b"\xff\x15\x04denied", Some(Ask::Nobody), Some(Ask::Nobody)),
+            (b"\xff\xff\xff\x01\x01\x01\x01\0\0\x02hi", None, None),
             (b"\x01\x03", Some(Ask::Nothing), Some(Ask::Nothing)),
             (b"\x01\x04", None, Some(Ask::Answer)),
             (b"\x01-----BEGIN PUBLIC KEY", None, Some(Ask::Answer)),

@@ -153,7 +153,7 @@ async fn reach(access: &Access) -> Result<Box<dyn Stream>, DatabaseError> {
     }
 }
 
-/// A client that is logged in, or was refused by the server.
+/// A client that is logged in.
 struct Session {
     client: UnixStream,
     server: Box<dyn Stream>,
@@ -214,6 +214,8 @@ async fn login(
         match ask {
             login::Ask::Nothing => continue,
             login::Ask::Done => return Ok(Session { client, server, by }),
+            // The client has the server's words. It must hear nothing that could ask it again.
+            login::Ask::Nobody => return Err(End::Client),
             login::Ask::Answer => {}
         }
         let mut answer = read_packet(&mut client, LOGIN_PACKET)
