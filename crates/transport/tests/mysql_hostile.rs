@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::database::{PASSWORD, WAIT, access, at, filled, start_with};
-use support::hostile::{Hostile, OK, SSL, sometimes};
+use support::hostile::{END, Hostile, OK, SSL, sometimes};
 use support::web::certified;
 use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
@@ -528,6 +528,39 @@ async fn columns_without_end_are_refused_before_there_is_room_for_them() {
         let error = registries(&server).await;
         assert!(error.to_string().contains("too many columns"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn columns_without_end_are_refused_behind_the_end_of_an_answer_too() {
+    let mut many = vec![9, 0, 0, 1, 0xfe];
+    many.extend_from_slice(&(1_u64 << 62).to_le_bytes());
+    let many = Arc::new(many);
+    let server = Hostile::start(move |_, mut talk| {
+        let many = Arc::clone(&many);
+        async move {
+            talk.begin(NATIVE).await;
+            talk.say(OK).await;
+            // A statement is prepared first. Behind its one parameter stands what running it will give.
+            if talk.hear().await.is_some() {
+                talk.say(&[0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]).await;
+                talk.column().await;
+                talk.say(END).await;
+                talk.raw(&many).await;
+            }
+            talk.hear_all().await;
+        }
+    })
+    .await;
+    let access = to(&server.at, Tls::Off, None);
+    let work =
+        tokio::spawn(async move { access.node_rows(&"10.0.0.1".parse().unwrap(), WAIT).await });
+    let error = work.await.expect("no panic").unwrap_err();
+    // The connection may be cut before the client asks on.
+    assert!(
+        matches!(error, DatabaseError::Unreachable { .. })
+            || error.to_string().contains("too many columns"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,11 @@ const CONNECT_WITH_DB: u32 = 1 << 3;
 const SECURE_CONNECTION: u32 = 1 << 15;
 const PLUGIN_AUTH: u32 = 1 << 19;
 const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
+const DEPRECATE_EOF: u32 = 1 << 24;
 const ZSTD: u32 = 1 << 26;
+/// What no login through the relay has: files of the client, and ends of answers that look like the
+/// beginnings of others.
+const NEVER: u32 = LOCAL_FILES | DEPRECATE_EOF;
 
 /// Length of a request for TLS, and of what a client's answer begins with.
 const REQUEST: usize = 32;
@@ -69,10 +73,10 @@ impl<'a> Greeting<'a> {
     }
 
     /// The greeting without what is the relay's affair (TLS) or would hide packets from it
-    /// (compression), and without files of the client.
+    /// (compression), and without what is never wanted.
     pub(super) fn for_client(&self) -> Vec<u8> {
         let mut out = self.payload.to_vec();
-        let kept = self.capabilities & !(SSL | COMPRESS | ZSTD | LOCAL_FILES);
+        let kept = self.capabilities & !(SSL | COMPRESS | ZSTD | NEVER);
         let bytes = kept.to_le_bytes();
         out[self.low..self.low + 2].copy_from_slice(&bytes[..2]);
         out[self.low + 5..self.low + 7].copy_from_slice(&bytes[2..]);
@@ -90,6 +94,17 @@ fn capabilities(answer: &[u8]) -> Result<u32, String> {
         return Err("with compression".to_owned());
     }
     Ok(all)
+}
+
+/// Takes out of a client's first `answer` what the greeting did not offer it. Some clients name all that
+/// they can do, and go by the greeting all the same.
+///
+/// # Errors
+/// It is not one that is known.
+pub(super) fn restrict(answer: &mut [u8]) -> Result<(), String> {
+    let all = capabilities(answer)? & !NEVER;
+    answer[..4].copy_from_slice(&all.to_le_bytes());
+    Ok(())
 }
 
 /// The request for TLS that goes before the client's `answer`, and the answer as it comes after that.
@@ -231,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_client_sees_no_tls_no_compression_and_no_files() {
-        let all = PROTOCOL_41 | SSL | COMPRESS | ZSTD | LOCAL_FILES | PLUGIN_AUTH;
+        let all = PROTOCOL_41 | SSL | COMPRESS | ZSTD | NEVER | PLUGIN_AUTH;
         let made = greeting(all);
         let seen = Greeting::parse(&made).unwrap();
         assert!(seen.offers_tls());
@@ -253,6 +268,14 @@ mod tests {
         out.extend_from_slice(plugin.as_bytes());
         out.push(0);
         out
+    }
+
+    #[test]
+    fn what_was_not_offered_is_taken_out_of_an_answer() {
+        let mut made = answer(PROTOCOL_41 | NEVER | PLUGIN_AUTH, b"", "p");
+        restrict(&mut made).unwrap();
+        assert_eq!(made, answer(PROTOCOL_41 | PLUGIN_AUTH, b"", "p"));
+        assert!(restrict(&mut [0; 31]).is_err());
     }
 
     #[test]

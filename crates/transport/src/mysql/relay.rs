@@ -184,12 +184,13 @@ async fn login(
     let mut answer = read_packet(&mut client, LOGIN_PACKET)
         .await
         .map_err(|_| End::Client)?;
+    let garbled = |why: String| protocol(at, format!("has a client that answers {why}"));
+    login::restrict(&mut answer.payload).map_err(garbled)?;
     // By how much the numbers of packets differ on both sides of us.
     let shift: u8;
     let by;
     if encrypt {
-        let request = login::request_tls(&mut answer.payload)
-            .map_err(|why| protocol(at, format!("has a client that answers {why}")))?;
+        let request = login::request_tls(&mut answer.payload).map_err(garbled)?;
         to_server(&mut server, &Packet::new(answer.sequence, request)).await?;
         let peer = Peer::new(access, expected)?;
         let (stream, proven) = peer.prove(server).await?;
