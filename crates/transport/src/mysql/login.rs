@@ -20,6 +20,12 @@ const ZSTD: u32 = 1 << 26;
 /// beginnings of others.
 const NEVER: u32 = LOCAL_FILES | DEPRECATE_EOF;
 
+/// Where MariaDB's own capabilities are, four bytes: after the lower half of a greeting's capabilities, and
+/// in a client's answer. None of them is wanted: reports of progress look like errors, and answers without
+/// their columns need the new form of their ends. Other servers have zeros there.
+const MARIADB: usize = 14;
+const MARIADB_ANSWER: usize = 28;
+
 /// Length of a request for TLS, and of what a client's answer begins with.
 const REQUEST: usize = 32;
 const VERSION: u8 = 10;
@@ -80,6 +86,9 @@ impl<'a> Greeting<'a> {
         let bytes = kept.to_le_bytes();
         out[self.low..self.low + 2].copy_from_slice(&bytes[..2]);
         out[self.low + 5..self.low + 7].copy_from_slice(&bytes[2..]);
+        if let Some(more) = out.get_mut(self.low + MARIADB..self.low + MARIADB + 4) {
+            more.fill(0);
+        }
         out
     }
 }
@@ -104,6 +113,7 @@ fn capabilities(answer: &[u8]) -> Result<u32, String> {
 pub(super) fn restrict(answer: &mut [u8]) -> Result<(), String> {
     let all = capabilities(answer)? & !NEVER;
     answer[..4].copy_from_slice(&all.to_le_bytes());
+    answer[MARIADB_ANSWER..REQUEST].fill(0);
     Ok(())
 }
 
@@ -251,6 +261,13 @@ mod tests {
         let seen = Greeting::parse(&made).unwrap();
         assert!(seen.offers_tls());
         assert_eq!(seen.for_client(), greeting(PROTOCOL_41 | PLUGIN_AUTH));
+        // MariaDB's own.
+        let mut own = made.clone();
+        let at = own.windows(4).position(|w| w == b"1234").unwrap() + 9 + MARIADB;
+        own[at..at + 4].fill(0xff);
+        assert_eq!(own[at + 4..at + 8], *b"1234");
+        let seen = Greeting::parse(&own).unwrap();
+        assert_eq!(seen.for_client(), greeting(PROTOCOL_41 | PLUGIN_AUTH));
         let plain = greeting(PROTOCOL_41);
         assert!(!Greeting::parse(&plain).unwrap().offers_tls());
         for cut in 0..22 {
@@ -273,6 +290,7 @@ mod tests {
     #[test]
     fn what_was_not_offered_is_taken_out_of_an_answer() {
         let mut made = answer(PROTOCOL_41 | NEVER | PLUGIN_AUTH, b"", "p");
+        made[28..32].fill(0xff);
         restrict(&mut made).unwrap();
         assert_eq!(made, answer(PROTOCOL_41 | PLUGIN_AUTH, b"", "p"));
         assert!(restrict(&mut [0; 31]).is_err());
