@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mysql_async::prelude::Queryable as _;
 use support::database::{PASSWORD, WAIT, access, at, filled, start_with};
 use support::hostile::{END, Hostile, OK, SSL, sometimes};
 use support::web::certified;
@@ -84,6 +85,15 @@ async fn without_tls_the_password_is_not_given_in_any_form_that_can_be_read() {
         }
         never_heard_the_password(&server);
     }
+}
+
+#[tokio::test]
+async fn a_question_is_one_statement() {
+    let (_dir, database) = filled(Schema::Installed);
+    let (mut conn, _) = access(&database).connect(WAIT).await.unwrap();
+    conn.query_drop("SELECT 1").await.unwrap();
+    let error = conn.query_drop("SELECT 1; SELECT 2").await.unwrap_err();
+    assert!(error.to_string().contains("syntax"), "{error}");
 }
 
 #[tokio::test]

@@ -12,13 +12,14 @@ const PROTOCOL_41: u32 = 1 << 9;
 const SSL: u32 = 1 << 11;
 const CONNECT_WITH_DB: u32 = 1 << 3;
 const SECURE_CONNECTION: u32 = 1 << 15;
+const MULTI_STATEMENTS: u32 = 1 << 16;
 const PLUGIN_AUTH: u32 = 1 << 19;
 const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
 const DEPRECATE_EOF: u32 = 1 << 24;
 const ZSTD: u32 = 1 << 26;
-/// What no login through the relay has: files of the client, and ends of answers that look like the
-/// beginnings of others.
-const NEVER: u32 = LOCAL_FILES | DEPRECATE_EOF;
+/// What no login through the relay has: files of the client, several statements in one question, and ends
+/// of answers that look like the beginnings of others.
+const NEVER: u32 = LOCAL_FILES | MULTI_STATEMENTS | DEPRECATE_EOF;
 
 /// Where MariaDB's own capabilities are, four bytes: after the lower half of a greeting's capabilities, and
 /// in a client's answer. None of them is wanted: reports of progress look like errors, and answers without
