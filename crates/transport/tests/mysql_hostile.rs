@@ -190,6 +190,41 @@ async fn over_tls_a_server_that_is_known_may_ask_for_the_password_but_not_by_any
 }
 
 #[tokio::test]
+async fn over_tls_the_greeting_does_not_choose_the_password_in_plain_text() {
+    let (dir, database) = filled(Schema::Installed);
+    let tool = Tool::find().expect("mariadb-dump comes with the server");
+    let file = dir.path().join("dump.gz");
+    let (_, tls) = certified();
+    let server = Hostile::start(move |_, talk| {
+        let tls = tls.clone();
+        async move {
+            if let Some((mut talk, _)) = talk.begin_tls("mysql_clear_password", &tls).await {
+                talk.say(OK).await;
+                talk.hear_all().await;
+            }
+        }
+    })
+    .await;
+    // The first connection is ours, the second the program's.
+    let way = sometimes(at(&database), server.at.clone(), &[1]).await;
+    let memory = tempfile::tempdir().unwrap();
+    let access = Access {
+        address: way,
+        known: Some(KnownServers::at(memory.path().join("known"))),
+        ..access(&database)
+    };
+    let error = access
+        .backup(&["db_tars".to_owned()], &file, Some(&tool), WAIT)
+        .await
+        .unwrap_err();
+    assert!(!server.has_heard(PASSWORD.as_bytes()));
+    assert!(
+        matches!(error, BackupError::Database(DatabaseError::Exposed { .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_key_that_changed_is_refused_before_the_login_is_sent() {
     let (_, first) = certified();
     let (_, second) = certified();

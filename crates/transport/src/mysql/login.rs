@@ -128,11 +128,12 @@ pub(super) fn request_tls(answer: &mut [u8]) -> Result<Vec<u8>, String> {
     Ok(answer[..REQUEST].to_vec())
 }
 
-/// Whether a client's first `answer` has no password that can be read.
+/// Whether a client's first `answer` has no password that can be read. `encrypted` connections may carry it
+/// in the forms of some plugins; the greeting, which chooses the plugin, is not encrypted.
 ///
 /// # Errors
 /// How it has.
-pub(super) fn hides_password(answer: &[u8]) -> Result<(), String> {
+pub(super) fn hides_password(answer: &[u8], encrypted: bool) -> Result<(), String> {
     let garbled = || "by a client's answer that is not known".to_owned();
     let all = capabilities(answer)?;
     let rest = &answer[REQUEST..];
@@ -147,17 +148,19 @@ pub(super) fn hides_password(answer: &[u8]) -> Result<(), String> {
     } else {
         text(rest).ok_or_else(garbled)?
     };
-    is_a_proof(proof)?;
     let rest = if all & CONNECT_WITH_DB != 0 {
         text(rest).ok_or_else(garbled)?.1
     } else {
         rest
     };
     if all & PLUGIN_AUTH == 0 {
-        return Ok(());
+        return is_a_proof(proof);
     }
     let (plugin, _) = text(rest).ok_or_else(garbled)?;
     if PROOFS.contains(&plugin) {
+        return is_a_proof(proof);
+    }
+    if encrypted && ENCRYPTED.contains(&plugin) {
         return Ok(());
     }
     Err(format!("by {}", String::from_utf8_lossy(plugin)))
@@ -312,9 +315,9 @@ mod tests {
     #[test]
     fn only_proofs_go_out_in_the_clear() {
         let all = PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH;
-        hides_password(&answer(all, &[7; 20], "mysql_native_password")).unwrap();
-        hides_password(&answer(all, &[7; 32], "caching_sha2_password")).unwrap();
-        hides_password(&answer(all, b"", "mysql_native_password")).unwrap();
+        hides_password(&answer(all, &[7; 20], "mysql_native_password"), false).unwrap();
+        hides_password(&answer(all, &[7; 32], "caching_sha2_password"), false).unwrap();
+        hides_password(&answer(all, b"", "mysql_native_password"), false).unwrap();
         for (proof, plugin) in [
             (&b"hunter2\0"[..], "mysql_native_password"),
             (&[7; 20], "mysql_clear_password"),
@@ -322,13 +325,22 @@ mod tests {
             (b"a", "mysql_native_password"),
         ] {
             assert!(
-                hides_password(&answer(all, proof, plugin)).is_err(),
+                hides_password(&answer(all, proof, plugin), false).is_err(),
                 "{plugin}"
             );
         }
         let short = answer(all, &[7; 20], "mysql_native_password");
         for cut in 0..short.len() {
-            assert!(hides_password(&short[..cut]).is_err(), "{cut}");
+            assert!(hides_password(&short[..cut], false).is_err(), "{cut}");
+        }
+        for plugin in ["mysql_clear_password", "dialog", "mysql_old_password", ""] {
+            let made = answer(all, b"hunter2\0", plugin);
+            assert!(hides_password(&made, true).is_err(), "{plugin}");
+        }
+        for plugin in ENCRYPTED {
+            let made = answer(all, b"hunter2\0", std::str::from_utf8(plugin).unwrap());
+            hides_password(&made, true).unwrap();
+            assert!(hides_password(&made, false).is_err());
         }
         assert!(is_a_proof(b"hunter2\0").is_err() && is_a_proof(b"x").is_err());
     }

@@ -198,10 +198,10 @@ async fn login(
         by = proven;
         shift = 1;
     } else {
-        login::hides_password(&answer.payload).map_err(|how| exposed(at, how))?;
         by = Protection::None;
         shift = 0;
     }
+    login::hides_password(&answer.payload, encrypt).map_err(|how| exposed(at, how))?;
     answer.sequence = answer.sequence.wrapping_add(shift);
     to_server(&mut server, &answer).await?;
     for _ in 0..LOGIN_PACKETS {
