@@ -326,6 +326,60 @@ async fn a_server_that_had_tls_is_not_used_without() {
 }
 
 #[tokio::test]
+async fn a_server_that_the_spec_vouched_for_is_known_without_it_too() {
+    let options = MariaDbOptions {
+        tls: true,
+        ..MariaDbOptions::default()
+    };
+    let (_dir, database) = start_with(options);
+    database.account("ops", PASSWORD, Rights::Read).unwrap();
+    let server = Hostile::start(|_, mut talk| async move {
+        talk.greet(0, NATIVE).await;
+        talk.hear_all().await;
+    })
+    .await;
+    let verify = Tls::Verify {
+        ca: database.ca().unwrap(),
+    };
+    let bare = to(&at(&database), Tls::Prefer, None);
+    let error = protection(&bare).await.unwrap_err();
+    let DatabaseError::NoMemory { offered, .. } = error else {
+        panic!("{error:?}")
+    };
+    for (tls, fingerprint, by) in [
+        (verify, None, Protection::Authority),
+        (Tls::Prefer, Some(offered), Protection::Fingerprint),
+    ] {
+        let memory = tempfile::tempdir().unwrap();
+        let file = memory.path().join("state/known");
+        let way = sometimes(at(&database), server.at.clone(), &[3]).await;
+        // A key that it had before is another one.
+        std::fs::create_dir(memory.path().join("state")).unwrap();
+        let before = format!("{way} - sha256:{}\n", Digest::of(b"another"));
+        std::fs::write(&file, before).unwrap();
+        let prefer = to(&way, Tls::Prefer, Some(memory.path()));
+        let error = protection(&prefer).await.unwrap_err();
+        assert!(
+            matches!(error, DatabaseError::KeyChanged { .. }),
+            "{error:?}"
+        );
+        let vouched = Access {
+            fingerprint,
+            ..to(&way, tls, Some(memory.path()))
+        };
+        assert_eq!(protection(&vouched).await.unwrap(), by);
+        let known = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(known, format!("{way} - sha256:{offered}\n"));
+        assert_eq!(protection(&prefer).await.unwrap(), Protection::Known);
+        let error = protection(&prefer).await.unwrap_err();
+        assert!(
+            matches!(error, DatabaseError::Downgraded { line: 1, .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_the_spec_is_the_only_one_that_is_taken() {
     let (_, tls) = certified();
     let server = Hostile::start(move |_, talk| {
