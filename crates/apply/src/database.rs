@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tarsops_conf::{Document, merge};
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{ADDITIONS, Confidential, DatabaseFacts, FrameworkFacts};
+use tarsops_model::framework::{ADDITIONS, Confidential, DatabaseFacts, FrameworkFacts, parent_of};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::RunId;
 use tarsops_model::observed::Observed;
@@ -315,14 +315,17 @@ async fn new_text(
         (Action::RestoreTemplate { before: None, .. }, Some(_)) => Ok(NewText::Delete),
         (
             Action::RestoreTemplate {
-                run: from, step, ..
+                name,
+                run: from,
+                step,
+                ..
             },
             now,
         ) => {
-            let kept = kept(run, from, step).await?;
+            let kept = kept(run, name, from, step).await?;
             Ok(match now {
                 Some(_) => NewText::Write(kept.text),
-                None => NewText::Insert(kept),
+                None => comes_back(name, kept)?,
             })
         }
         _ => Err(cannot("its row has come or gone")),
@@ -351,7 +354,12 @@ async fn keep(run: &Run<'_>, step: &Step, name: &str, now: &TemplateText) -> Res
 }
 
 /// The row as a run found it.
-async fn kept(run: &Run<'_>, from: &RunId, step: &str) -> Result<TemplateText, Verdict> {
+async fn kept(
+    run: &Run<'_>,
+    name: &str,
+    from: &RunId,
+    step: &str,
+) -> Result<TemplateText, Verdict> {
     let failed = |why: String| {
         Verdict::NotStarted(format!("what run {from} kept of it cannot be had: {why}"))
     };
@@ -368,10 +376,26 @@ async fn kept(run: &Run<'_>, from: &RunId, step: &str) -> Result<TemplateText, V
     if kept.format != KEPT {
         return Err(failed("a newer tarsops wrote it".to_owned()));
     }
+    if kept.template_name != name {
+        return Err(failed("it is another template's".to_owned()));
+    }
     Ok(TemplateText {
         parent: kept.parents_name,
         text: Confidential::new(kept.profile),
     })
+}
+
+/// A template that comes back, below the parent that the framework gives it. What was kept is in no
+/// digest but for its text, and whatever a parent says holds for its servers too.
+fn comes_back(name: &str, kept: TemplateText) -> Result<NewText, Verdict> {
+    let parent = parent_of(name);
+    if kept.parent == parent {
+        return Ok(NewText::Insert(kept));
+    }
+    Err(Verdict::NotStarted(format!(
+        "the kept row of {name} has another parent than {parent}, which the framework gives it; \
+         compare the row in `rows/` on the master, and put it back by hand"
+    )))
 }
 
 /// Dumps the databases and brings the dump to the master.
@@ -455,6 +479,26 @@ async fn bring(run: &Run<'_>, payload: &Payload) -> Result<(), String> {
                     fault.text
                 ),
             })
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_row_gives_a_template_no_other_parent() {
+        let kept = |parent: &str| TemplateText {
+            parent: parent.to_owned(),
+            text: Confidential::new("<tars>\n</tars>\n".to_owned()),
+        };
+        let own = parent_of("tars.tarsstat");
+        assert!(comes_back("tars.tarsstat", kept(own)).is_ok());
+        for other in ["tars.mine", "tars.default", ""] {
+            let refused = comes_back("tars.tarsstat", kept(other)).err().unwrap();
+            assert!(refused.why().unwrap().contains(own));
         }
     }
 }

@@ -216,11 +216,17 @@ pub trait Watch: Send + Sync {
     /// One lowercase clause.
     fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
 
-    /// Puts rows of servers back that were written down before they were deleted; how many.
+    /// Puts the rows of `component` on `node` back that were written down before they were deleted;
+    /// how many. What was written down is a claim: no row of others is written.
     ///
     /// # Errors
     /// One lowercase clause.
-    fn put_back<'a>(&'a self, dump: &'a str) -> BoxFuture<'a, Result<u64, String>>;
+    fn put_back<'a>(
+        &'a self,
+        dump: &'a str,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Result<u64, String>>;
 
     /// Deletes the rows; how many there were.
     ///

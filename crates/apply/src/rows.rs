@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId, StepName};
-use tarsops_plan::action::{Action, AgentChange, NewServers};
+use tarsops_plan::action::{Action, AgentChange, NewRow, NewServers};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_transport::Bounds;
@@ -188,13 +189,21 @@ async fn written(run: &Run<'_>, change: &AgentChange) -> Result<Option<NewServer
             continue;
         };
         let mut new: NewServers = serde_json::from_str(note).map_err(|e| e.to_string())?;
+        // The note is a claim: rows of others stay, whatever it says.
         new.rows
-            .retain(|row| row.text("server_name") == Some(change.component.name()));
+            .retain(|row| is_of(row, change.component, &change.node));
         if !new.rows.is_empty() && new.node == change.node {
             return Ok(Some(new));
         }
     }
     Ok(None)
+}
+
+/// Whether a row is of that component on that node.
+fn is_of(row: &NewRow, component: Component, node: &NodeName) -> bool {
+    row.text("application") == Some("tars")
+        && row.text("server_name") == Some(component.name())
+        && row.text("node_name") == Some(node.as_str())
 }
 
 /// Deletes the rows of a registry that its host has just stopped, and waits until no locator names
@@ -225,6 +234,7 @@ pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Res
 /// look after it. Its own rows it writes itself.
 pub(crate) async fn put_back(
     run: &Run<'_>,
+    change: &AgentChange,
     from: &(RunId, StepName),
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
@@ -250,7 +260,9 @@ pub(crate) async fn put_back(
         return Ok(());
     }
     let dump = String::from_utf8_lossy(&output.stdout);
-    let count = run.watch.put_back(&dump).await.map_err(failed)?;
+    let (node, component) = (&change.node, change.component);
+    let count = run.watch.put_back(&dump, node, component).await;
+    let count = count.map_err(failed)?;
     end.log.push(format!("{count} rows of its server are back"));
     Ok(())
 }
@@ -321,4 +333,33 @@ async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Resu
     };
     end.log.push(format!("the rows lie on {master} in {path}"));
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use tarsops_plan::action::{Cell, Table};
+
+    #[test]
+    fn a_note_speaks_for_its_own_server_on_its_own_node() {
+        let of = Component::Tarslog;
+        let node = NodeName::new("10.0.0.2").unwrap();
+        let row = |application: &str, server: &str, node: &str| NewRow {
+            table: Table::TServerConf,
+            columns: [
+                ("application", application),
+                ("server_name", server),
+                ("node_name", node),
+            ]
+            .map(|(column, text)| (column.to_owned(), Cell::Text(text.to_owned())))
+            .into(),
+        };
+        let own = |row: NewRow| is_of(&row, of, &node);
+        let (name, node) = (of.name(), node.as_str());
+        assert!(own(row("tars", name, node)));
+        assert!(!own(row("Shop", name, node)));
+        assert!(!own(row("tars", "tarsother", node)));
+        assert!(!own(row("tars", name, "10.9.9.9")));
+    }
 }

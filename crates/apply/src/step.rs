@@ -318,7 +318,7 @@ async fn walk(
                     crate::rows::take_out_of_run(run, change, end).await?;
                 }
                 if let (Some(_), Some(from)) = (registry, &change.folder_from) {
-                    crate::rows::put_back(run, from, end).await?;
+                    crate::rows::put_back(run, change, from, end).await?;
                 }
                 return Ok(verdict);
             }

@@ -726,7 +726,7 @@ fn text_file(path: String, mode: u32, text: &str) -> PackageFile {
 /// Seconds that the binary of a `node:` source may take to come.
 const FETCH_SECS: u64 = 600;
 
-/// Bytes that a binary of this digest may have: as many as the lock file says, else as many as one
+/// Bytes that a binary of this digest may have: as many as the lock file says, and never more than one
 /// in a package may.
 fn largest(
     lock: Option<&LockFile>,
@@ -734,9 +734,10 @@ fn largest(
     version: Version,
     digest: &Digest,
 ) -> u64 {
+    let most = Limits::default().max_file;
     lock.and_then(|lock| lock.pin(component, version))
         .filter(|pin| pin.binary == *digest)
-        .map_or_else(|| Limits::default().max_file, |pin| pin.binary_size)
+        .map_or(most, |pin| pin.binary_size.min(most))
 }
 
 /// Fetches the binary of a `node:` source, once, with its digest checked. What is not the pinned one
@@ -813,4 +814,33 @@ pub fn wanted(desired: &Desired) -> BTreeSet<(Component, Version)> {
         .filter(|(c, _)| NEEDED.contains(c))
         .copied()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tarsops_model::package::{Layout, PackagePin};
+
+    #[test]
+    fn a_lock_file_makes_no_binary_larger_than_one_may_be() {
+        let (component, version) = (Component::Tarsnode, Version::new(3, 0, 17));
+        let binary = Digest::of(b"binary");
+        let most = Limits::default().max_file;
+        for (says, may) in [(7, 7), (most, most), (most + 1, most), (u64::MAX, most)] {
+            let mut lock = LockFile::default();
+            lock.insert(PackagePin {
+                component,
+                version,
+                layout: Layout::Deploy,
+                source: "node:10.0.0.1".to_owned(),
+                archive: None,
+                archive_size: None,
+                binary,
+                binary_size: says,
+                contents: Digest::of(b"contents"),
+            });
+            assert_eq!(largest(Some(&lock), component, version, &binary), may);
+        }
+        assert_eq!(largest(None, component, version, &binary), most);
+    }
 }

@@ -15,13 +15,20 @@ use crate::output::say;
 /// At the start of the program, before anything secret is read.
 pub fn begin() {
     // Neither can fail for a process and its own lower limit; without them we run on all the same.
-    let _ = rustix::process::setrlimit(
-        Resource::Core,
-        Rlimit {
+    // Where core dumps go to a program (`|` in core_pattern), the kernel passes over a limit of 0, and
+    // makes no dump only at 1. A file of one byte is none: the kernel writes whole pages or nothing.
+    let limit = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
+    };
+    if rustix::process::setrlimit(Resource::Core, limit).is_err() {
+        // The limit that we came with is 0 already, and cannot be raised.
+        let none = Rlimit {
             current: Some(0),
             maximum: Some(0),
-        },
-    );
+        };
+        let _ = rustix::process::setrlimit(Resource::Core, none);
+    }
     // Nor can a process of our own user read our memory or our environment.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

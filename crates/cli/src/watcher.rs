@@ -9,11 +9,12 @@ use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_plan::action::{Action, Cell, Folder, NewServers, RowEdit, Via};
+use tarsops_plan::claims::is_endpoint_on;
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_transport::QUERY;
 use tarsops_transport::calls::Admin;
 use tarsops_transport::console::Console;
-use tarsops_transport::mysql::{Access, Edited, Edition, Insertion, NewValue, Which};
+use tarsops_transport::mysql::{Access, Edited, Edition, Insertion, NewValue, Owner, Which};
 use tarsops_transport::rpc::{RpcClient, Way};
 
 use crate::context::now;
@@ -236,9 +237,21 @@ impl tarsops_apply::execute::Watch for Watcher {
         })
     }
 
-    fn put_back<'a>(&'a self, dump: &'a str) -> BoxFuture<'a, Result<u64, String>> {
+    fn put_back<'a>(
+        &'a self,
+        dump: &'a str,
+        node: &'a NodeName,
+        component: Component,
+    ) -> BoxFuture<'a, Result<u64, String>> {
         Box::pin(async move {
-            let put = self.database()?.put_back(dump, STATEMENT).await;
+            let host = self.desired.host(node);
+            let owner = Owner {
+                server: component.name(),
+                node: node.as_str(),
+                ip: host.ok_or("the spec has no such node")?.ip,
+                is_endpoint: is_endpoint_on,
+            };
+            let put = self.database()?.put_back(dump, &owner, STATEMENT).await;
             put.map_err(|e| e.to_string())
         })
     }

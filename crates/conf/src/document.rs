@@ -23,6 +23,10 @@ use crate::endpoint::EndpointError;
 /// What `TC_Common::trim` takes off lines, keys and values.
 const BLANKS: [char; 4] = [' ', '\r', '\n', '\t'];
 
+/// How deep domains may lie in each other. The framework's own go five deep; texts come from hosts and
+/// databases, and the path of a domain is as long as it is deep.
+pub const DEEPEST: usize = 64;
+
 /// Why a configuration file could not be read or edited. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
@@ -57,6 +61,12 @@ pub enum ConfError {
         line: usize,
         /// The domain.
         name: String,
+    },
+    /// Domains lie in each other deeper than [`DEEPEST`].
+    #[error("line {line}: the domain lies in more than {DEEPEST} others; no tars file is so deep")]
+    TooDeep {
+        /// Where the first one too many is opened.
+        line: usize,
     },
     /// A backslash that starts no escape.
     #[error("line {line}: `{text}` has a backslash that starts no escape (\\\\ \\r \\n \\t \\=)")]
@@ -112,6 +122,7 @@ impl ConfError {
             | Self::MismatchedClose { line, .. }
             | Self::UnexpectedClose { line, .. }
             | Self::UnclosedDomain { line, .. }
+            | Self::TooDeep { line }
             | Self::BadEscape { line, .. }
             | Self::Endpoint { line, .. } => Some(*line),
             Self::ByteOrderMark => Some(1),
@@ -170,7 +181,8 @@ impl Document {
     /// Reads a configuration file. An empty text is an empty document.
     ///
     /// # Errors
-    /// [`ConfError`] with the line, for each text that `TC_Config` refuses.
+    /// [`ConfError`] with the line, for each text that `TC_Config` refuses, and for domains in more
+    /// than [`DEEPEST`] others.
     pub fn parse(text: &str) -> Result<Self, ConfError> {
         if text.starts_with('\u{feff}') {
             return Err(ConfError::ByteOrderMark);
@@ -216,6 +228,9 @@ impl Document {
                     }
                 }
                 continue;
+            }
+            if open.len() >= DEEPEST {
+                return Err(ConfError::TooDeep { line });
             }
             let id = match domains[here].children.get(name) {
                 Some(id) => *id,

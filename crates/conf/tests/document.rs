@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use tarsops_conf::document::DEEPEST;
 use tarsops_conf::{ConfError, Document};
 
 const SERVER: [&str; 3] = ["tars", "application", "server"];
@@ -156,7 +157,8 @@ fn all_lines_of_a_key_are_removed() {
 #[test]
 fn a_megabyte_takes_linear_time() {
     let flat = format!("<a>\n{}</a>\n", "k=v\n".repeat(260_000));
-    let deep = format!("{}{}", "<a>\n".repeat(120_000), "</a>\n".repeat(120_000));
+    let deep = format!("{}{}", "<a>\n".repeat(DEEPEST), "</a>\n".repeat(DEEPEST));
+    let deep = deep.repeat(120_000 / DEEPEST);
     let wide: String = (0..60_000).map(|i| format!("<d{i}>\n</d{i}>\n")).collect();
     let line = format!("k={}", "=\\\\ ".repeat(260_000));
     for text in [flat, deep, wide, line] {
@@ -165,6 +167,7 @@ fn a_megabyte_takes_linear_time() {
             let started = Instant::now();
             let doc = Document::parse(&text).unwrap();
             assert_eq!(doc.to_string(), text);
+            drop(doc.paths());
             drop(doc);
             started.elapsed()
         });
@@ -206,6 +209,19 @@ fn files() -> impl Strategy<Value = String> {
         ("[abc]", prop::collection::vec(inner, 0..6))
             .prop_map(|(n, body)| format!(" <{n}>\n{}</{n}>\n", body.concat()))
     })
+}
+
+#[test]
+fn domains_lie_in_each_other_only_so_deep() {
+    let nested = |depth: usize| "<a>\n".repeat(depth) + &"</a>\n".repeat(depth);
+    let deepest = Document::parse(&nested(DEEPEST)).unwrap();
+    assert_eq!(deepest.paths().len(), DEEPEST);
+    for depth in [DEEPEST + 1, 10_000] {
+        assert_eq!(
+            Document::parse(&nested(depth)).unwrap_err(),
+            ConfError::TooDeep { line: DEEPEST + 1 }
+        );
+    }
 }
 
 proptest! {

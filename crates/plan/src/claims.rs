@@ -235,7 +235,7 @@ pub(crate) fn fits_host(
             "it must be the node's own, for tarsregistry, and none for the others",
         ));
     }
-    fits_rows(change, host.ip)
+    fits_rows(change, host.ip, desired)
 }
 
 /// Whether a file gets no more than permission bits.
@@ -343,8 +343,18 @@ fn fits_crontab(change: &AgentChange) -> Result<(), Misfit> {
     Ok(())
 }
 
-/// Whether rows that change are those of the change's own server.
-fn fits_rows(change: &AgentChange, ip: std::net::IpAddr) -> Result<(), Misfit> {
+/// Whether rows that change are those of the change's own server, which the spec has there. Only a
+/// basic service has its rows changed together with its program.
+fn fits_rows(change: &AgentChange, ip: std::net::IpAddr, desired: &Desired) -> Result<(), Misfit> {
+    if let Some(edit) = change.rows.first() {
+        let placed = desired.server(change.component, &change.node).is_some();
+        must(
+            change.component.is_basic() && placed && desired.database().is_some(),
+            Field::Row,
+            edit.table.name(),
+            "the spec has no basic service there whose rows tarsops changes",
+        )?;
+    }
     let mut rows = change.rows.iter();
     rows.try_for_each(|edit| fits_row(edit, change, ip))
 }
@@ -386,6 +396,15 @@ fn fits_row(edit: &RowEdit, change: &AgentChange, ip: std::net::IpAddr) -> Resul
         must(plain, Field::Row, text, "it is no plain text")?;
         let of_key = edit.of_key(column).is_none_or(|value| value == text);
         must(of_key, Field::Row, text, "its key says otherwise")?;
+        // Whoever asks for a servant is sent to where such a row says.
+        if column == "servant" {
+            must(
+                is_servant_of(change.component, text),
+                Field::Row,
+                text,
+                "it must be a servant of that component",
+            )?;
+        }
         if column == "endpoint" {
             must(
                 is_endpoint_on(text, ip),
@@ -414,7 +433,16 @@ const ADAPTER: [&str; 12] = [
     "registry_timestamp",
 ];
 
-fn is_endpoint_on(text: &str, ip: std::net::IpAddr) -> bool {
+/// Whether a component has that servant, in some release.
+fn is_servant_of(component: Component, servant: &str) -> bool {
+    let mut all = component.servants().iter();
+    all.any(|(own, _)| *own == servant || Component::renamed(own) == Some(servant))
+}
+
+/// Whether a text of `t_adapter_conf` is one endpoint at the address of a node, or at all or its local
+/// addresses.
+#[must_use]
+pub fn is_endpoint_on(text: &str, ip: std::net::IpAddr) -> bool {
     let words: Vec<&str> = text.split(' ').filter(|w| !w.is_empty()).collect();
     let at = words.iter().position(|w| *w == "-h");
     let host = at.and_then(|at| words.get(at + 1));

@@ -196,7 +196,7 @@ impl Draft {
             self.report.push(line);
             return;
         }
-        if facts.clock_skew.abs() > 2 {
+        if facts.clock_skew.saturating_abs() > 2 {
             self.report.push(Line::Note {
                 resource: ResourceId::Host(node.clone()),
                 text: format!(

@@ -9,6 +9,7 @@ use tarsops_model::display::{Colour, Text};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
+use crate::action::{Action, Cell};
 use crate::drift::{Drift, DriftKind, FieldChange};
 use crate::names::compress;
 use crate::plan::{Plan, Sign, Stage, Step};
@@ -84,7 +85,13 @@ pub fn text(plan: &Plan, style: Style) -> Text {
                     step.summary
                 );
                 out.line_in(style.paint(sign_of(step.sign)), line);
-                for field in fields_of(drift.get(&step.resource)) {
+                // What is taken back is no drift, and is shown by the rows themselves.
+                let rows = if plan.rolls_back.is_some() {
+                    rows_of(step)
+                } else {
+                    Vec::new()
+                };
+                for field in fields_of(drift.get(&step.resource)).iter().chain(&rows) {
                     out.line(format_args!(
                         "      {}: {} → {}",
                         field.field, field.old, field.new
@@ -184,6 +191,45 @@ fn fields_of<'a>(drift: Option<&&'a Drift>) -> &'a [FieldChange] {
         Some(DriftKind::Changed { fields }) => fields,
         _ => &[],
     }
+}
+
+/// What a step makes of rows, column by column.
+fn rows_of(step: &Step) -> Vec<FieldChange> {
+    let Action::ChangeAgent(change) = &step.action else {
+        return Vec::new();
+    };
+    let mut fields = Vec::new();
+    for edit in &change.rows {
+        let about = edit
+            .of_key("adapter_name")
+            .unwrap_or_else(|| edit.table.name());
+        let (before, after) = (edit.before.as_deref(), edit.after.as_deref());
+        let said = |cells: Option<&[(String, Cell)]>, column: &str| {
+            let mut all = cells.unwrap_or_default().iter();
+            let cell = all.find_map(|(name, cell)| (name == column).then_some(cell));
+            match cell {
+                Some(Cell::Text(text)) => text.clone(),
+                Some(Cell::Number(number)) => number.to_string(),
+                Some(Cell::Now) => "now".to_owned(),
+                Some(Cell::Null) | None => "none".to_owned(),
+            }
+        };
+        let mut columns: Vec<&str> = Vec::new();
+        for (column, _) in [before, after].into_iter().flatten().flatten() {
+            if !columns.contains(&column.as_str()) {
+                columns.push(column);
+            }
+        }
+        for column in columns {
+            let what = format!("{about} {column}");
+            fields.push(FieldChange::new(
+                &what,
+                said(before, column),
+                said(after, column),
+            ));
+        }
+    }
+    fields
 }
 
 fn stage_lines(

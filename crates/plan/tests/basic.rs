@@ -12,18 +12,19 @@ use support::{World, damage};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Count, Resource, RowSettings, Rpc, SecretRef, Web};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, AgentChange, Cell, Folder, NewServers, Table, Via};
 use tarsops_plan::back::batches;
+use tarsops_plan::claims::{Field, Place, fits};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect;
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::servers::BASIC;
-use tarsops_plan::{checker, restore};
+use tarsops_plan::{checker, render, restore};
 
 /// Registries can be asked, and what is taken back went well.
 const KNOWN: restore::Known = restore::Known {
@@ -138,7 +139,7 @@ fn intent_of(w: &World, step: &Step, change: AgentChange) -> restore::Intent {
         format: restore::FORMAT.to_owned(),
         cluster: w.desired.cluster.clone(),
         run: tarsops_model::names::RunId::from_parts(1, 1),
-        step: tarsops_model::names::StepName::of("x"),
+        step: StepName::of("x"),
         holder: "me".to_owned(),
         spec_digest: w.desired.spec_digest,
         started_at: 0,
@@ -1221,4 +1222,90 @@ fn of_three_endpoints_two_go_back_together() {
         .collect();
     assert_eq!(own.iter().sum::<usize>(), 3);
     assert_eq!(own.iter().max(), Some(&2), "{all:?}");
+}
+
+/// What a host has written down of a step with rows, as it lies there.
+fn record_with_rows(w: &World) -> restore::Intent {
+    let plan = checked(w);
+    let all = plan.steps.iter().find_map(|step| match &step.action {
+        Action::ChangeAgent(c) if !c.rows.is_empty() => Some((step, c)),
+        _ => None,
+    });
+    let (step, change) = all.unwrap();
+    restore::Intent {
+        step: StepName::of(&step.id),
+        ..intent_of(w, step, restore::without_content(change))
+    }
+}
+
+fn misfit(record: &restore::Intent, w: &World) -> Option<Field> {
+    let place = Place {
+        node: &record.change.node,
+        run: &record.run,
+        step: &record.step,
+    };
+    let misfit = fits(record, place, &w.desired).err();
+    misfit.map(|misfit| misfit.field)
+}
+
+#[test]
+fn a_record_brings_rows_of_its_own_services_servants_only() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).endpoint =
+        Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
+    let honest = record_with_rows(&w);
+    assert_eq!(misfit(&honest, &w), None);
+    for servant in ["tars.tarsAdminRegistry.AdminRegObj", "Shop.Cart.Obj", ""] {
+        let mut forged = honest.clone();
+        let row = forged.change.rows[0].before.as_mut().unwrap();
+        row.push(("servant".to_owned(), Cell::Text(servant.to_owned())));
+        assert_eq!(misfit(&forged, &w), Some(Field::Row), "{servant}");
+        let last = forged.change.rows[0].before.as_mut().unwrap().last_mut();
+        last.unwrap().1 = Cell::Text("tars.tarsstat.StatObj".to_owned());
+        assert_eq!(misfit(&forged, &w), None);
+    }
+    // A row of a core component, with its own servant.
+    let mut core = honest.clone();
+    core.change.component = Component::Tarsconfig;
+    core.change.rows[0].key[1].1 = Component::Tarsconfig.name().to_owned();
+    assert_eq!(misfit(&core, &w), Some(Field::Row));
+    // A service that the spec does not have there, or of a database that it does not have.
+    let server = ResourceId::Server(honest.change.component, honest.change.node.clone());
+    for gone in [server, ResourceId::Schema] {
+        let mut less = w.clone();
+        assert!(less.desired.resources.remove(&gone).is_some());
+        assert_eq!(misfit(&honest, &less), Some(Field::Row), "{gone}");
+    }
+}
+
+#[test]
+fn a_service_under_its_old_servant_has_a_record_that_fits() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsquerystat.QueryObj", MASTER).servant =
+        Some("tars.tarsquerystat.NoTarsObj".to_owned());
+    assert_eq!(misfit(&record_with_rows(&w), &w), None);
+}
+
+#[test]
+fn a_rollback_shows_what_it_makes_of_rows() {
+    let mut w = cluster();
+    adapter(&mut w, "tars.tarsstat.StatObj", MASTER).endpoint =
+        Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
+    let mut plan = checked(&w);
+    let record = record_with_rows(&w);
+    let step = plan
+        .steps
+        .iter_mut()
+        .find(|s| StepName::of(&s.id) == record.step);
+    let step = step.unwrap();
+    let mut after = w.clone();
+    effect::apply(&mut after.inventory, &step.action);
+    let back = restore::way_back(&record, &after.inventory, KNOWN).unwrap();
+    step.action = Action::ChangeAgent(Box::new(back.change));
+    plan.drift.clear();
+    plan.rolls_back = Some(record.run.clone());
+    let text = render::text(&plan, render::Style::default()).to_string();
+    let line = "tars.tarsstat.StatObjAdapter endpoint: tcp -h 10.0.0.1 -t 60000 -p 18293 → \
+                tcp -h 10.0.0.1 -t 60000 -p 28293";
+    assert!(text.contains(line), "{text}");
 }

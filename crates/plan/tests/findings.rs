@@ -178,6 +178,17 @@ fn each_contradiction_has_its_name() {
 }
 
 #[test]
+fn clocks_that_say_any_number_are_compared() {
+    for (host, other) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (i64::MIN, 0)] {
+        let mut w = speaking(World::new(4));
+        database(&mut w).clock_skew = other;
+        w.host(2).clock_skew = host;
+        assert!(names(&w).contains(&Name::ClockSkew));
+        assert!(!w.plan().report.is_empty());
+    }
+}
+
+#[test]
 fn nothing_is_concluded_from_silence() {
     let mut w = world(4);
     for row in node_rows(&mut w).values_mut() {

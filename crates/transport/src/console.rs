@@ -292,8 +292,14 @@ impl Console {
                 }
                 _ => None,
             };
+            // A console may ask for more seconds than a clock has.
+            let again = |pause| {
+                Instant::now()
+                    .checked_add(pause)
+                    .is_some_and(|at| at < until)
+            };
             match pause {
-                Some(pause) if Instant::now() + pause < until => {
+                Some(pause) if again(pause) => {
                     tracing::debug!(call = ask.name, ?pause, "{error}; it is asked again");
                     tokio::time::sleep(pause).await;
                 }

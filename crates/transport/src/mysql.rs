@@ -15,6 +15,7 @@ mod change;
 mod edit;
 mod frames;
 mod insert;
+mod kept;
 mod known;
 mod link;
 mod login;
@@ -29,6 +30,7 @@ pub use bounded::{BYTES, ROWS};
 pub use change::Which;
 pub use edit::{Edited, Edition};
 pub use insert::{Insertion, NewValue};
+pub use kept::{KeptError, Owner};
 pub use known::{FINGERPRINT, KnownError, KnownServers};
 pub use link::Link;
 pub use patches::{NewPatch, Patched};
@@ -490,8 +492,7 @@ impl Access {
                 .query_first("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED), VERSION()")
                 .await?
                 .ok_or_else(|| mysql_async::Error::Other("it has no clock".into()))?;
-            // It read its clock at some moment between asking and now.
-            let clock_skew = (clock - now()).max(0) + (clock - asked).min(0);
+            let clock_skew = skew(clock, asked, now());
             let read_only = is_read_only(&mut conn).await;
             let databases = databases(&mut conn).await?;
             let rows = match databases.get("db_tars") {
@@ -701,6 +702,13 @@ async fn databases(conn: &mut Conn) -> Result<BTreeMap<String, Observed<()>>, my
         .collect())
 }
 
+/// How far its clock is ahead, as far as that is proven: it read its clock at some moment between
+/// `asked` and `now`. All in seconds; what it says may be any number.
+fn skew(clock: i64, asked: i64, now: i64) -> i64 {
+    let ahead = clock.saturating_sub(now).max(0);
+    ahead.saturating_add(clock.saturating_sub(asked).min(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -737,5 +745,14 @@ mod tests {
         let said = format!("{0} {0:?}", access.error(&denied));
         assert!(said.contains("does not let tarsAdmin in"), "{said}");
         assert!(!said.contains("hunter2"));
+    }
+
+    #[test]
+    fn any_clock_can_be_compared() {
+        assert_eq!(skew(1005, 1000, 1010), 0);
+        assert_eq!(skew(1013, 1000, 1010), 3);
+        assert_eq!(skew(990, 1000, 1010), -10);
+        assert_eq!(skew(i64::MIN, 1000, 1010), i64::MIN);
+        assert_eq!(skew(i64::MAX, -1000, -990), i64::MAX);
     }
 }

@@ -319,6 +319,14 @@ async fn fewer_requests_are_waited_for_by_a_read_within_its_deadline_and_by_no_c
         assert_eq!(web.requests().len(), 1);
     }
 
+    // More than a clock has.
+    let most = format!("Retry-After: {}", u64::MAX);
+    let limited = Reply::of(429, &[&most], b"request frequency limited");
+    let (web, answer) = read(vec![limited]).await;
+    let error = answer.unwrap_err();
+    assert!(matches!(error, ConsoleError::RateLimited { .. }), "{error}");
+    assert_eq!(web.requests().len(), 1);
+
     // 23 s, as it was recorded, are more than is left.
     let web = Web::start(vec![Reply::recorded("rate_limited")]).await;
     let began = Instant::now();

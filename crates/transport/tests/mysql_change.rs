@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use support::database::{PASSWORD, WAIT, access, filled};
 use tarsops_model::framework::NodeLabels;
 use tarsops_sandbox::database::{MariaDb, Rights, Schema};
-use tarsops_transport::mysql::{Access, Which};
+use tarsops_transport::mysql::{Access, Owner, Which};
 
 /// Runs a dump as an operator would whose client expects another encoding.
 fn restore(database: &MariaDb, dump: &str) {
@@ -219,7 +219,7 @@ async fn a_server_is_retired_deleted_and_put_back_alone() {
         ],
     };
     database
-        .root_sql("INSERT INTO db_tars.t_server_conf (application, server_name, node_name, setting_state, present_state, template_name, profile, server_type, posttime) VALUES ('tars', 'tarsregistry', '10.77.0.2', 'active', 'active', 'tars.tarsregistry', 'a\\nb', 'tars_cpp', NOW()), ('tars', 'tarsconfig', '10.77.0.2', 'active', 'active', 't', '', 'tars_cpp', NOW()) ON DUPLICATE KEY UPDATE setting_state = 'active', present_state = 'active'")
+        .root_sql("INSERT INTO db_tars.t_server_conf (application, server_name, node_name, setting_state, present_state, template_name, profile, server_type, posttime) VALUES ('tars', 'tarsregistry', '10.77.0.2', 'active', 'active', 'tars.tarsregistry', 'a\\nb', 'tars_cpp', NOW()), ('tars', 'tarsconfig', '10.77.0.2', 'active', 'active', 't', '', 'tars_cpp', NOW()) ON DUPLICATE KEY UPDATE setting_state = 'active', present_state = 'active', profile = VALUES(profile)")
         .unwrap();
     let states = || {
         database
@@ -242,9 +242,28 @@ async fn a_server_is_retired_deleted_and_put_back_alone() {
     let text = format!(
         "{dump}DROP DATABASE db_tars;\nINSERT INTO db_tars.t_node_info (node_name) VALUES ('x');\n"
     );
-    assert!(admin.put_back(&text, WAIT).await.unwrap() >= 1);
+    let owner = Owner {
+        server: "tarsregistry",
+        node: "10.77.0.2",
+        ip: [10, 77, 0, 2].into(),
+        is_endpoint: |text, ip| text.contains(&format!("-h {ip} ")),
+    };
+    // A statement behind a row is not run, nor the row.
+    let forged = text.replacen(");\nDROP", "); DROP DATABASE db_tars; SELECT (1);\nDROP", 1);
+    assert_ne!(forged, text);
+    let refused = admin.put_back(&forged, &owner, WAIT).await.unwrap_err();
+    assert!(refused.to_string().contains("no row as tarsops writes it"));
+    let other = Owner {
+        node: "10.77.0.3",
+        ..owner
+    };
+    assert!(admin.put_back(&text, &other, WAIT).await.is_err());
+    assert_eq!(states(), "tarsconfig\tactive\tactive\n");
+    assert!(admin.put_back(&text, &owner, WAIT).await.unwrap() >= 1);
     assert_eq!(states(), both);
-    assert_eq!(admin.put_back(&text, WAIT).await.unwrap(), 0);
+    let profile = "SELECT HEX(profile) FROM db_tars.t_server_conf WHERE node_name = '10.77.0.2' AND server_name = 'tarsregistry'";
+    assert_eq!(database.root_sql(profile).unwrap(), "610A62\n");
+    assert_eq!(admin.put_back(&text, &owner, WAIT).await.unwrap(), 0);
     let strangers = database
         .root_sql("SELECT COUNT(*) FROM db_tars.t_node_info WHERE node_name = 'x'")
         .unwrap();

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mysql_async::prelude::Queryable as _;
 use support::database::{PASSWORD, WAIT, access, at, filled, start_with};
-use support::hostile::{Hostile, OK, SSL, sometimes};
+use support::hostile::{END, Hostile, OK, SSL, sometimes};
 use support::web::certified;
 use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
@@ -87,6 +88,58 @@ async fn without_tls_the_password_is_not_given_in_any_form_that_can_be_read() {
 }
 
 #[tokio::test]
+async fn a_question_is_one_statement() {
+    let (_dir, database) = filled(Schema::Installed);
+    let (mut conn, _) = access(&database).connect(WAIT).await.unwrap();
+    conn.query_drop("SELECT 1").await.unwrap();
+    let error = conn.query_drop("SELECT 1; SELECT 2").await.unwrap_err();
+    assert!(error.to_string().contains("syntax"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_follows_an_error_in_a_login() {
+    let (dir, database) = filled(Schema::Installed);
+    let tool = Tool::find().expect("mariadb-dump comes with the server");
+    let file = dir.path().join("dump.gz");
+    for error in [
+        // A report of progress, which the program that dumps passes over.
+        &b"\xff\xff\xff\x01\x01\x01\x01\0\0\x02hi"[..],
+        b"\xff\x15\x04#28000Access denied",
+    ] {
+        let server = Hostile::start(move |_, mut talk| async move {
+            talk.begin(NATIVE).await;
+            talk.say(error).await;
+            talk.say(b"\xfemysql_clear_password\0").await;
+            if talk.hear().await.is_some() {
+                talk.say(OK).await;
+            }
+            talk.hear_all().await;
+        })
+        .await;
+        let refused = protection(&to(&server.at, Tls::Off, None))
+            .await
+            .unwrap_err();
+        let is_progress = error.starts_with(b"\xff\xff\xff");
+        assert_eq!(
+            matches!(refused, DatabaseError::Protocol { .. }),
+            is_progress,
+            "{refused:?}"
+        );
+        // The first connection is ours, the second the program's.
+        let way = sometimes(at(&database), server.at.clone(), &[1]).await;
+        let access = Access {
+            address: way,
+            ..access(&database)
+        };
+        let made = access
+            .backup(&["db_tars".to_owned()], &file, Some(&tool), WAIT)
+            .await;
+        assert_eq!(made.is_err(), is_progress, "{made:?}");
+        never_heard_the_password(&server);
+    }
+}
+
+#[tokio::test]
 async fn proofs_over_a_challenge_are_given_without_tls() {
     let server = Hostile::start(|number, mut talk| async move {
         talk.begin(CACHING).await;
@@ -134,6 +187,41 @@ async fn over_tls_a_server_that_is_known_may_ask_for_the_password_but_not_by_any
     assert_eq!(protection(&access).await.unwrap(), Protection::FirstUse);
     let error = protection(&access).await.unwrap_err();
     assert!(matches!(error, DatabaseError::Exposed { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn over_tls_the_greeting_does_not_choose_the_password_in_plain_text() {
+    let (dir, database) = filled(Schema::Installed);
+    let tool = Tool::find().expect("mariadb-dump comes with the server");
+    let file = dir.path().join("dump.gz");
+    let (_, tls) = certified();
+    let server = Hostile::start(move |_, talk| {
+        let tls = tls.clone();
+        async move {
+            if let Some((mut talk, _)) = talk.begin_tls("mysql_clear_password", &tls).await {
+                talk.say(OK).await;
+                talk.hear_all().await;
+            }
+        }
+    })
+    .await;
+    // The first connection is ours, the second the program's.
+    let way = sometimes(at(&database), server.at.clone(), &[1]).await;
+    let memory = tempfile::tempdir().unwrap();
+    let access = Access {
+        address: way,
+        known: Some(KnownServers::at(memory.path().join("known"))),
+        ..access(&database)
+    };
+    let error = access
+        .backup(&["db_tars".to_owned()], &file, Some(&tool), WAIT)
+        .await
+        .unwrap_err();
+    assert!(!server.has_heard(PASSWORD.as_bytes()));
+    assert!(
+        matches!(error, BackupError::Database(DatabaseError::Exposed { .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -235,6 +323,60 @@ async fn a_server_that_had_tls_is_not_used_without() {
     let error = protection(&with_key).await.unwrap_err();
     assert!(matches!(error, DatabaseError::NoTls(_)), "{error:?}");
     assert_eq!(server.heard().len(), before);
+}
+
+#[tokio::test]
+async fn a_server_that_the_spec_vouched_for_is_known_without_it_too() {
+    let options = MariaDbOptions {
+        tls: true,
+        ..MariaDbOptions::default()
+    };
+    let (_dir, database) = start_with(options);
+    database.account("ops", PASSWORD, Rights::Read).unwrap();
+    let server = Hostile::start(|_, mut talk| async move {
+        talk.greet(0, NATIVE).await;
+        talk.hear_all().await;
+    })
+    .await;
+    let verify = Tls::Verify {
+        ca: database.ca().unwrap(),
+    };
+    let bare = to(&at(&database), Tls::Prefer, None);
+    let error = protection(&bare).await.unwrap_err();
+    let DatabaseError::NoMemory { offered, .. } = error else {
+        panic!("{error:?}")
+    };
+    for (tls, fingerprint, by) in [
+        (verify, None, Protection::Authority),
+        (Tls::Prefer, Some(offered), Protection::Fingerprint),
+    ] {
+        let memory = tempfile::tempdir().unwrap();
+        let file = memory.path().join("state/known");
+        let way = sometimes(at(&database), server.at.clone(), &[3]).await;
+        // A key that it had before is another one.
+        std::fs::create_dir(memory.path().join("state")).unwrap();
+        let before = format!("{way} - sha256:{}\n", Digest::of(b"another"));
+        std::fs::write(&file, before).unwrap();
+        let prefer = to(&way, Tls::Prefer, Some(memory.path()));
+        let error = protection(&prefer).await.unwrap_err();
+        assert!(
+            matches!(error, DatabaseError::KeyChanged { .. }),
+            "{error:?}"
+        );
+        let vouched = Access {
+            fingerprint,
+            ..to(&way, tls, Some(memory.path()))
+        };
+        assert_eq!(protection(&vouched).await.unwrap(), by);
+        let known = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(known, format!("{way} - sha256:{offered}\n"));
+        assert_eq!(protection(&prefer).await.unwrap(), Protection::Known);
+        let error = protection(&prefer).await.unwrap_err();
+        assert!(
+            matches!(error, DatabaseError::Downgraded { line: 1, .. }),
+            "{error:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -485,6 +627,39 @@ async fn columns_without_end_are_refused_before_there_is_room_for_them() {
         let error = registries(&server).await;
         assert!(error.to_string().contains("too many columns"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn columns_without_end_are_refused_behind_the_end_of_an_answer_too() {
+    let mut many = vec![9, 0, 0, 1, 0xfe];
+    many.extend_from_slice(&(1_u64 << 62).to_le_bytes());
+    let many = Arc::new(many);
+    let server = Hostile::start(move |_, mut talk| {
+        let many = Arc::clone(&many);
+        async move {
+            talk.begin(NATIVE).await;
+            talk.say(OK).await;
+            // A statement is prepared first. Behind its one parameter stands what running it will give.
+            if talk.hear().await.is_some() {
+                talk.say(&[0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]).await;
+                talk.column().await;
+                talk.say(END).await;
+                talk.raw(&many).await;
+            }
+            talk.hear_all().await;
+        }
+    })
+    .await;
+    let access = to(&server.at, Tls::Off, None);
+    let work =
+        tokio::spawn(async move { access.node_rows(&"10.0.0.1".parse().unwrap(), WAIT).await });
+    let error = work.await.expect("no panic").unwrap_err();
+    // The connection may be cut before the client asks on.
+    assert!(
+        matches!(error, DatabaseError::Unreachable { .. })
+            || error.to_string().contains("too many columns"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -77,6 +77,7 @@ fn restore(database: &MariaDb, text: &str) {
     let mut client = Command::new("mariadb")
         .args([
             "--no-defaults",
+            "--sandbox",
             "--user=root",
             "--default-character-set=latin1",
         ])
@@ -125,6 +126,12 @@ async fn a_dump_brings_everything_back_whoever_wrote_it() {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = plain(&file);
+        let first = text.lines().next();
+        assert_eq!(
+            first,
+            Some(r"/*M!999999\- enable the sandbox mode */ "),
+            "{by}"
+        );
         assert!(!text.contains("hunter2") && !text.contains("tars_stat.big"));
         database
             .root_sql("DROP DATABASE db_tars_web; DROP TABLE db_tars.t_node_info; DELETE FROM db_tars.t_server_conf")
@@ -172,6 +179,29 @@ async fn the_program_takes_the_same_way() {
         assert!(plain(&file).contains("t_server_conf"));
     }
     tunnel.abort();
+}
+
+#[tokio::test]
+async fn names_that_a_client_could_take_for_commands_are_not_dumped() {
+    let (dir, database, access) = prepared();
+    let file = dir.path().join("dump.gz");
+    for (make, remove) in [
+        (
+            r"CREATE TABLE db_tars_web.`a\` (id int)",
+            r"DROP TABLE db_tars_web.`a\`",
+        ),
+        (
+            r"CREATE VIEW db_tars_web.plain AS SELECT 1 AS `a\`",
+            "DROP VIEW db_tars_web.plain",
+        ),
+    ] {
+        database.root_sql(make).unwrap();
+        let error = dump(&access, &file, None).await.unwrap_err();
+        assert!(matches!(error, BackupError::Unsafe(_)), "{error}");
+        assert!(!file.exists());
+        database.root_sql(remove).unwrap();
+    }
+    dump(&access, &file, None).await.unwrap();
 }
 
 #[tokio::test]

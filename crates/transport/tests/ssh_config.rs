@@ -25,6 +25,7 @@ fn what_people_write_is_taken() {
         "Host *\n  ExitOnForwardFailure yes\n  LocalForward 18080 localhost:80\n",
         "Match host 10.0.0.1 user ops\n  LogLevel QUIET\nMatch all\n  ForwardAgent yes\n",
         "Host *\n  Ciphers -*cbc*\n  UserKnownHostsFile \"/k/known hosts\"\n",
+        "Host *\n  AddKeysToAgent no\n  IdentityAgent SSH_AUTH_SOCK\n  IdentityAgent \"none\"\n",
         "Include nothing-here\nInclude ~/nor/here\n",
     ] {
         scanned(text).unwrap();
@@ -83,6 +84,17 @@ fn what_could_start_something_is_refused_however_it_is_written() {
         "Include /*/x",
         "Include ~root/x",
         "Include \"/tmp/x\"",
+        "AddKeysToAgent yes",
+        "AddKeysToAgent confirm",
+        "AddKeysToAgent 1h",
+        "IdentityAgent /tmp/socket",
+        "IdentityAgent ~/socket",
+        "IdentityAgent $SSH_AUTH_SOCK",
+        "IdentityAgent ssh_auth_sock",
+        "ControlMaster auto",
+        "ControlPath /tmp/socket",
+        "ControlPersist yes",
+        "VerifyHostKeyDNS yes",
         "SomethingNew yes",
     ] {
         let error = scanned(format!("Host *\n{line}\n")).unwrap_err();

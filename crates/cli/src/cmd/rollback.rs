@@ -1,6 +1,6 @@
 //! `rollback`: every host that a run changed goes to where it was before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::path::Path;
 
@@ -26,7 +26,7 @@ use tarsops_plan::{back, checker};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, print, publish, say, style};
+use crate::context::{Context, now, print, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::privacy::Stops;
@@ -34,7 +34,9 @@ use crate::progress::Bar;
 use crate::saved::Saved;
 
 /// The newest run, but for ways back that did not come about: what they were to take back is meant.
-fn newest(memory: &Memory) -> Option<(&RunId, &Vec<Remembered>)> {
+/// Runs from the future, by a clock that says `now` in seconds since 1970, are not meant either: any
+/// host can make one up.
+fn newest(memory: &Memory, now: i64) -> Option<(&RunId, &Vec<Remembered>)> {
     let failed_back = |c: &Remembered| {
         let back = c
             .intent
@@ -42,8 +44,20 @@ fn newest(memory: &Memory) -> Option<(&RunId, &Vec<Remembered>)> {
             .is_some_and(|i| i.change.takes_back.is_some());
         back && c.verdict != "ok"
     };
-    let mut all = memory.runs.iter().rev();
+    let mut all = memory.runs.iter().rev().filter(|(run, _)| run.is_by(now));
     all.find(|(_, changes)| !changes.iter().all(failed_back))
+}
+
+/// Says which hosts remember runs from the future, of which none is meant by a bare `rollback`.
+fn tell_ahead(memory: &Memory, now: i64) {
+    for (run, changes) in memory.runs.iter().filter(|(run, _)| !run.is_by(now)) {
+        let nodes: BTreeSet<&str> = changes.iter().map(|c| c.node.as_str()).collect();
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        say(format!(
+            "{}: remembers run {run}, which is from the future; it is not meant unless it is named",
+            nodes.join(", ")
+        ));
+    }
 }
 
 /// Whether what lies on the host may be half a program that a publication has left: nobody knows it,
@@ -135,10 +149,16 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     for node in &memory.strange {
         say(format!("{node}: {}", super::history::STRANGE));
     }
+    if run.is_none() {
+        tell_ahead(&memory, now());
+    }
     let (id, changes) = match run {
         Some(name) => super::history::find(&memory, name)?,
-        None => newest(&memory).ok_or_else(|| {
-            if memory.faults.is_empty() {
+        None => newest(&memory, now()).ok_or_else(|| {
+            if memory.runs.keys().any(|run| !run.is_by(now())) {
+                Failure::new("the hosts remember only runs from the future")
+                    .hint("compare the clock of this machine, or give the id of the run, as `tarsops history` shows it")
+            } else if memory.faults.is_empty() {
                 Failure::new("the hosts remember no run").hint("there is nothing to take back")
             } else {
                 Failure::new("no host that answered remembers a run")
@@ -505,7 +525,7 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
         format: FORMAT.to_owned(),
         cluster: desired.cluster.clone(),
         spec_digest: desired.spec_digest,
-        observed_at: crate::context::now(),
+        observed_at: now(),
         nodes: steps.len(),
         on: input.scope.words(),
         without_console: input.scope.without_console,
@@ -516,5 +536,40 @@ fn as_plan(input: &PlanInput<'_>, mut steps: Vec<Step>) -> Plan {
         steps,
         gates,
         report: vec![],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use tarsops_model::names::{NodeName, StepName};
+
+    #[test]
+    fn a_run_from_the_future_is_not_the_newest() {
+        let now = 1_795_176_000;
+        let at = |seconds: u64, chance| RunId::from_parts((1_795_176_000 + seconds) * 1000, chance);
+        let mut memory = Memory::default();
+        let mut remember = |run: &RunId| {
+            let change = Remembered {
+                node: NodeName::new("10.0.0.1").unwrap(),
+                run: run.clone(),
+                step: StepName::of("change@10.0.0.1"),
+                intent: None,
+                database: None,
+                misfit: None,
+                verdict: "ok".to_owned(),
+                text: String::new(),
+                gate: String::new(),
+            };
+            memory.runs.insert(run.clone(), vec![change]);
+            newest(&memory, now).map(|(run, _)| run.clone())
+        };
+        for ahead in [at(601, 1), RunId::from_parts(9_999_999_999_999, 1)] {
+            assert_eq!(remember(&ahead), None);
+        }
+        // Clocks of control machines differ by so much.
+        let honest = at(600, 0);
+        assert_eq!(remember(&honest), Some(honest));
     }
 }

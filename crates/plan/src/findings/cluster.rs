@@ -378,8 +378,9 @@ fn clocks(input: &PlanInput<'_>, framework: &FrameworkFacts, out: &mut Vec<Findi
         let Observed::Present(host) = input.inventory.host(node) else {
             continue;
         };
-        let apart = host.clock_skew - database.clock_skew;
-        if apart.abs() <= CLOCKS {
+        let apart = host.clock_skew.saturating_sub(database.clock_skew);
+        let seconds = apart.saturating_abs();
+        if seconds <= CLOCKS {
             continue;
         }
         let registry = on_registry.contains(node);
@@ -394,11 +395,10 @@ fn clocks(input: &PlanInput<'_>, framework: &FrameworkFacts, out: &mut Vec<Findi
             resource: ResourceId::Host(node.clone()),
             text: if registry {
                 format!(
-                    "its clock is {} s {word} the database's: its registry misses changes",
-                    apart.abs()
+                    "its clock is {seconds} s {word} the database's: its registry misses changes"
                 )
             } else {
-                format!("its clock is {} s {word} the database's", apart.abs())
+                format!("its clock is {seconds} s {word} the database's")
             },
             cure: "set the clocks by one source (chrony, ntpd)".into(),
             sources: vec![

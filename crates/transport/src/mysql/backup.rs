@@ -26,6 +26,21 @@ use tokio::time::Instant;
 
 use super::{Access, DatabaseError, bounded, relay};
 
+/// The first line of a dump. A MariaDB client that knows it does no command of its own from then on, such as
+/// `\!`, which starts a program. To all others it is a comment.
+const SANDBOX: &[u8] = b"/*M!999999\\- enable the sandbox mode */ \n";
+/// Commands of the client that brings a dump back; it looks for them at the beginning of a line.
+const COMMANDS: [&str; 9] = [
+    "connect",
+    "delimiter",
+    "edit",
+    "pager",
+    "prompt",
+    "source",
+    "system",
+    "tee",
+    "\\",
+];
 /// What the last line of a whole dump says, whoever wrote it.
 const END: &str = "-- Dump completed";
 /// Rows are written in statements of about this many bytes.
@@ -84,6 +99,11 @@ pub enum BackupError {
     /// This machine could not write or read it.
     #[error("the dump could not be written on this machine: {0}")]
     Local(#[from] io::Error),
+    /// The server's own text would do more than make a table when the dump is brought back.
+    #[error(
+        "the server describes {0} by more than one plain statement, which a client could take for commands"
+    )]
+    Unsafe(String),
     /// What was written is not a whole dump.
     #[error("the dump is not whole: {0}")]
     NotWhole(String),
@@ -304,6 +324,7 @@ impl Access {
             Err(_) => Err(DatabaseError::TimedOut(self.address.clone()).into()),
             Ok(Err(Failed::Local(e))) => Err(e.into()),
             Ok(Err(Failed::Mysql(e))) => Err(self.error(&e).into()),
+            Ok(Err(Failed::Unsafe(what))) => Err(BackupError::Unsafe(what)),
             Ok(Ok(())) => {
                 out.finish()?;
                 Ok("tarsops".to_owned())
@@ -338,6 +359,7 @@ fn harmless_environment() -> impl Iterator<Item = (OsString, OsString)> {
 enum Failed {
     Mysql(mysql_async::Error),
     Local(io::Error),
+    Unsafe(String),
 }
 
 impl From<mysql_async::Error> for Failed {
@@ -381,6 +403,79 @@ fn name(text: &str) -> String {
     format!("`{}`", text.replace('`', "``"))
 }
 
+/// [`name`], of a text that the server said.
+fn said_name(text: &str) -> Result<String, Failed> {
+    // Old clients take the character behind a backslash out of the quotation, too.
+    if text.contains('\\') || text.chars().any(char::is_control) {
+        let text: String = text.escape_default().take(80).collect();
+        return Err(Failed::Unsafe(format!("a name ({text})")));
+    }
+    Ok(name(text))
+}
+
+/// `made`, as the server said it of `what`, if clients of every kind read it as one statement.
+fn said_statement(made: String, what: &str) -> Result<String, Failed> {
+    if is_one_statement(&made) {
+        return Ok(made);
+    }
+    Err(Failed::Unsafe(what.to_owned()))
+}
+
+/// Whether `text` is one `CREATE` statement for clients of every kind. They do commands of their own where
+/// they see a backslash, a semicolon or certain words outside of quotations. What they see differently is
+/// refused: plain comments with more than words, and backslashes before the end of a quotation.
+fn is_one_statement(text: &str) -> bool {
+    if !text.starts_with("CREATE ") || text.contains('\0') {
+        return false;
+    }
+    let mut quote: Option<char> = None;
+    let mut is_line_start = false;
+    let mut rest = text.char_indices();
+    while let Some((at, c)) = rest.next() {
+        let here = &text[at..];
+        if let Some(end) = quote {
+            match c {
+                // What servers write: no quotation mark behind a backslash, in strings only.
+                '\\' if end == '\'' && !here[1..].starts_with('\'') => {
+                    rest.next();
+                }
+                '\\' => return false,
+                // Twice is once in it: that ends it and begins it again.
+                c if c == end => quote = None,
+                _ => {}
+            }
+            is_line_start = false;
+            continue;
+        }
+        let word = here.trim_start();
+        let begins = |c: &&str| {
+            word.get(..c.len())
+                .is_some_and(|w| w.eq_ignore_ascii_case(c))
+        };
+        if is_line_start && COMMANDS.iter().any(begins) {
+            return false;
+        }
+        is_line_start = c == '\n';
+        match c {
+            '\\' | ';' | '#' => return false,
+            '-' if here.starts_with("--") => return false,
+            '\'' | '"' | '`' => quote = Some(c),
+            // `/*!` is read as if it were no comment.
+            '/' if here.starts_with("/*") && !here.starts_with("/*!") => {
+                let Some((comment, _)) = here.split_once("*/") else {
+                    return false;
+                };
+                if comment.contains(['\'', '"', '`', '\\', ';', '\n']) {
+                    return false;
+                }
+            }
+            c if c.is_control() && c != '\n' && c != '\t' => return false,
+            _ => {}
+        }
+    }
+    quote.is_none()
+}
+
 /// All tables of all databases as of one moment. Tables that know no transactions are read as they
 /// are when their turn comes; the framework has none.
 async fn write_dump(conn: &mut Conn, databases: &[String], out: &mut Gz) -> Result<(), Failed> {
@@ -390,6 +485,7 @@ async fn write_dump(conn: &mut Conn, databases: &[String], out: &mut Gz) -> Resu
         .await?;
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         .await?;
+    out.write_all(SANDBOX)?;
     out.write_all(
         b"-- Dump by tarsops\n\
           SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', \
@@ -401,6 +497,7 @@ async fn write_dump(conn: &mut Conn, databases: &[String], out: &mut Gz) -> Resu
             .query_first(format!("SHOW CREATE DATABASE IF NOT EXISTS {quoted}"))
             .await?;
         let made = made.map_or_else(|| format!("CREATE DATABASE {quoted}"), |m| m.1);
+        let made = said_statement(made, database)?;
         out.write_all(format!("\n{made};\nUSE {quoted};\n").as_bytes())?;
         let tables: Vec<(String, String)> = bounded::exec(
             conn,
@@ -414,12 +511,13 @@ async fn write_dump(conn: &mut Conn, databases: &[String], out: &mut Gz) -> Resu
             write_table(conn, database, table, out).await?;
         }
         for (view, _) in tables.iter().filter(|t| t.1 == "VIEW") {
-            let full = format!("{quoted}.{}", name(view));
+            let short = said_name(view)?;
+            let full = format!("{quoted}.{short}");
             let made: Option<mysql_async::Row> =
                 conn.query_first(format!("SHOW CREATE VIEW {full}")).await?;
             let made: Option<String> = made.and_then(|mut row| row.take(1));
-            let made = made.unwrap_or_default();
-            let text = format!("DROP VIEW IF EXISTS {};\n{made};\n", name(view));
+            let made = said_statement(made.unwrap_or_default(), &full)?;
+            let text = format!("DROP VIEW IF EXISTS {short};\n{made};\n");
             out.write_all(text.as_bytes())?;
         }
     }
@@ -434,18 +532,19 @@ async fn write_table(
     table: &str,
     out: &mut Gz,
 ) -> Result<(), Failed> {
-    let (full, short) = (format!("{}.{}", name(database), name(table)), name(table));
+    let short = said_name(table)?;
+    let full = format!("{}.{short}", name(database));
     let made: Option<(String, String)> = conn
         .query_first(format!("SHOW CREATE TABLE {full}"))
         .await?;
-    let made = made.map_or_else(String::new, |m| m.1);
+    let made = said_statement(made.map_or_else(String::new, |m| m.1), &full)?;
     out.write_all(format!("DROP TABLE IF EXISTS {short};\n{made};\n").as_bytes())?;
     let mut result = conn.query_iter(format!("SELECT * FROM {full}")).await?;
     let names: Vec<String> = result
         .columns_ref()
         .iter()
-        .map(|c| name(&c.name_str()))
-        .collect();
+        .map(|c| said_name(&c.name_str()))
+        .collect::<Result<_, _>>()?;
     let head = format!("INSERT INTO {short} ({}) VALUES\n", names.join(","));
     let mut statement = String::new();
     while let Some(row) = result.next().await? {
@@ -525,6 +624,45 @@ mod tests {
         gz.write_all(text).unwrap();
         gz.finish().unwrap();
         file
+    }
+
+    #[test]
+    fn the_servers_words_are_one_statement() {
+        for text in [
+            "CREATE DATABASE `db_tars` /*!40100 DEFAULT CHARACTER SET utf8mb4 */",
+            "CREATE TABLE `a``b` (\n  `c` varchar(9) DEFAULT 'it''s; # \\\\ \\n' COMMENT '--',\n  KEY `k` (`c`)\n)",
+            "CREATE TABLE `t` (\n  `c` int\n)\n/*!50100 PARTITION BY LIST (`c`) (PARTITION `p` VALUES IN ('a')) */",
+            "CREATE TABLE `t` (\n  `c` blob /*M!100301 COMPRESSED*/\n)",
+            "CREATE VIEW `v` AS select '/*' AS `\"`",
+        ] {
+            assert!(is_one_statement(text), "{text}");
+        }
+        for text in [
+            "",
+            "system id",
+            "\\! id",
+            "CREATE DATABASE x;\n\\! id\n",
+            "CREATE DATABASE x\n\\! id\n",
+            "CREATE DATABASE x\n  Delimiter a",
+            "CREATE DATABASE x\nsource /etc/passwd",
+            "CREATE DATABASE x;",
+            "CREATE DATABASE x COMMENT 'a\\'\n\\! id\n'",
+            "CREATE DATABASE `x\\`\n! id`",
+            "CREATE DATABASE \"x\\\"\n! id\"",
+            "CREATE DATABASE x /* ' */\n\\! id\n/* ' */",
+            "CREATE DATABASE x -- '\n\\! id\n-- '",
+            "CREATE DATABASE x # '\n\\! id\n# '",
+            "CREATE DATABASE x /*! ' */",
+            "CREATE DATABASE x /* open",
+            "CREATE DATABASE `x",
+            "CREATE DATABASE x\0",
+        ] {
+            assert!(!is_one_statement(text), "{text}");
+        }
+        for text in ["a\\", "a\nb", "\0"] {
+            assert!(said_name(text).is_err(), "{text:?}");
+        }
+        assert!(said_name("a`b").is_ok_and(|n| n == "`a``b`"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
+use super::kept::{self, Owner};
 use super::{Access, DatabaseError, bound_waits, bounded};
 
 /// What the statements of a dump rely on: how texts are encoded, that a backslash is an escape, and
@@ -151,13 +152,23 @@ impl Access {
         Ok(count)
     }
 
-    /// Puts rows of servers and adapters back that [`Access::dump`] wrote down, as far as no row has
-    /// taken their place; how many. Other statements of the text are passed over: rows of registries
-    /// and nodes are written by those who stand behind them.
+    /// Puts rows of a server and its adapters back that [`Access::dump`] wrote down, as far as no row
+    /// has taken their place; how many. The text is read, and never run. Other lines of it are passed
+    /// over: rows of registries and nodes are written by those who stand behind them.
     ///
     /// # Errors
-    /// A [`DatabaseError`]; nothing is put back then.
-    pub async fn put_back(&self, dump: &str, deadline: Duration) -> Result<u64, DatabaseError> {
+    /// A [`DatabaseError`]; nothing is put back then. Also for a text in which a row of a server or an
+    /// adapter is not as it is written down, or is not the `owner`'s.
+    pub async fn put_back(
+        &self,
+        dump: &str,
+        owner: &Owner<'_>,
+        deadline: Duration,
+    ) -> Result<u64, DatabaseError> {
+        let rows = kept::rows(dump, owner).map_err(|e| DatabaseError::Failed {
+            at: self.address.clone(),
+            why: e.to_string(),
+        })?;
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
         let writing = async {
@@ -166,8 +177,10 @@ impl Access {
                 .await?;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
             let mut count = 0;
-            for statement in servers_in(dump) {
-                transaction.query_drop(statement).await?;
+            for row in &rows {
+                let (statement, values) = row.statement();
+                let values = Params::Positional(values);
+                transaction.exec_drop(statement, values).await?;
                 count += transaction.affected_rows();
             }
             transaction.commit().await?;
@@ -238,17 +251,6 @@ impl Access {
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(written)
     }
-}
-
-/// The statements of a dump that write a server or an adapter, each of which is one line.
-fn servers_in(dump: &str) -> impl Iterator<Item = String> + '_ {
-    dump.lines().filter_map(|line| {
-        let rest = line.strip_prefix("INSERT INTO ")?;
-        let ours = ["db_tars.t_server_conf (", "db_tars.t_adapter_conf ("];
-        ours.iter()
-            .any(|table| rest.starts_with(table))
-            .then(|| format!("INSERT IGNORE INTO {}", rest.trim_end_matches(';')))
-    })
 }
 
 async fn rows(conn: &mut Conn, which: &Which, out: &mut String) -> Result<(), mysql_async::Error> {

@@ -17,11 +17,15 @@ const HEAD: usize = 4;
 const ERROR: u8 = 0xff;
 /// The first byte of an answer that asks for a file of the client.
 const LOCAL_INFILE: u8 = 0xfb;
-/// The first byte of a number of columns of 24 and of 64 bits; that also begins the end of an answer,
-/// which has at most [`END`] bytes.
-const COLUMNS_24: u8 = 0xfd;
-const COLUMNS_64: u8 = 0xfe;
+/// The first byte of a number of 24 and of 64 bits: of columns, or the length of a row's first value.
+/// The second one also begins the end of an answer, which has at most [`END`] bytes.
+const LONG_24: u8 = 0xfd;
+const LONG_64: u8 = 0xfe;
 const END: usize = 8;
+/// A value whose length needs 24 bits has so many bytes at least.
+const LEAST_24: usize = 1 << 16;
+/// The number of the first packet of an answer. Clients take no other one for it.
+const FIRST: u8 = 1;
 /// `ER_UNKNOWN_ERROR`. Clients do not believe a server that sends a number of their own.
 const REFUSED: u16 = 1105;
 
@@ -153,10 +157,11 @@ impl Frames {
             }
             if self.fresh {
                 self.fresh = false;
-                if asked.swap(false, Ordering::AcqRel) {
+                let is_answer = asked.swap(false, Ordering::AcqRel);
+                if is_answer {
                     self.spent = self.left as u64;
-                    self.answers_with(piece[0])?;
                 }
+                self.begins_with(piece[0], is_answer)?;
                 out.extend_from_slice(&self.head);
             }
             let count = piece.len().min(self.left);
@@ -170,13 +175,18 @@ impl Frames {
         Ok(())
     }
 
-    /// Looks at the first byte of an answer.
-    fn answers_with(&self, first: u8) -> Result<(), Refused> {
+    /// Looks at the first byte of a packet. What a server sends behind the end of an answer comes before
+    /// the next question, and its client takes it for the answer to that. So a number of columns for which
+    /// a client would make room at once is known by its shape, wherever it stands.
+    fn begins_with(&self, first: u8, is_answer: bool) -> Result<(), Refused> {
+        let is_first = is_answer || self.head[3] == FIRST;
         let why = match first {
-            LOCAL_INFILE => "it asks for a file of this machine",
-            // A client makes room for all of them at once.
-            COLUMNS_24 => "its answer has too many columns",
-            COLUMNS_64 if self.left > END => "its answer has too many columns",
+            LOCAL_INFILE if is_answer => "it asks for a file of this machine",
+            // As the length of a value it would stand before 16 MiB at least. No table of the framework has
+            // such a value in its first column; so this is no row.
+            LONG_64 if self.left > END => "its answer has too many columns",
+            // As the length of a value it needs the value behind it.
+            LONG_24 if is_first || self.left < LEAST_24 => "its answer has too many columns",
             _ => return Ok(()),
         };
         Err(self.refused(why.to_owned()))
@@ -259,6 +269,30 @@ mod tests {
             // A row whose first value is NULL begins so, too.
             assert_eq!(passed(&all, size, false), (all.clone(), Ok(())));
         }
+    }
+
+    #[test]
+    fn too_many_columns_are_refused_wherever_they_stand() {
+        let mut row = vec![LONG_24, 0, 0, 1];
+        row.resize(4 + LEAST_24, b'x');
+        let many = [&[LONG_64][..], &(1_u64 << 62).to_le_bytes()].concat();
+        for bad in [
+            many.clone(),
+            [many, vec![b'x'; LEAST_24]].concat(),
+            vec![LONG_24, 0xff, 0xff, 0xff],
+            row.clone(),
+        ] {
+            let before = bytes(&[(5, b"\xfe\0\0\x02\0")]);
+            let all = [&before[..], &bytes(&[(1, &bad)])].concat();
+            for size in [1, 7, all.len()] {
+                let (out, result) = passed(&all, size, false);
+                assert_eq!(out, before, "{size}");
+                assert!(result.unwrap_err().why.contains("too many columns"));
+            }
+        }
+        // The end of an answer, and a row with a long value.
+        let all = bytes(&[(5, &row), (6, b"\xfe\0\0\x02\0")]);
+        assert_eq!(passed(&all, 100, false), (all.clone(), Ok(())));
     }
 
     #[test]

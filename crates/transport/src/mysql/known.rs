@@ -119,13 +119,41 @@ impl KnownServers {
         if let Some(known) = self.find(server)? {
             return Ok(Some(known));
         }
-        let mut text = self.read()?;
-        if text.is_empty() {
-            text.push_str(HEAD);
-        } else if !text.ends_with('\n') {
-            text.push('\n');
+        self.write(server, key, None)?;
+        Ok(None)
+    }
+
+    /// Adds `server` with `key`, in the place of another key that it had.
+    pub(super) fn replace(&self, server: &str, key: &Digest) -> Result<(), KnownError> {
+        let is_known = |known: Option<Known>| known.is_some_and(|known| known.key == *key);
+        if is_known(self.find(server)?) {
+            return Ok(());
         }
-        text.push_str(&format!("{server} {FINGERPRINT}{key}\n"));
+        let folder = self.0.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(self.io("made"))?;
+        let _lock = self.lock()?;
+        let known = self.find(server)?;
+        if is_known(known) {
+            return Ok(());
+        }
+        self.write(server, key, known.map(|known| known.line))
+    }
+
+    /// Writes `server` with `key` into the line with the number `at`, from 1, or into a new one. The file is
+    /// held.
+    fn write(&self, server: &str, key: &Digest, at: Option<usize>) -> Result<(), KnownError> {
+        let folder = self.0.parent().unwrap_or(Path::new("."));
+        let before = self.read()?;
+        let mut lines: Vec<&str> = before.lines().collect();
+        if lines.is_empty() {
+            lines.extend(HEAD.lines());
+        }
+        let entry = format!("{server} {FINGERPRINT}{key}");
+        match at.and_then(|at| lines.get_mut(at - 1)) {
+            Some(line) => *line = &entry,
+            None => lines.push(&entry),
+        }
+        let text = lines.join("\n") + "\n";
         // Readable for its owner only, and never half written under its name.
         let mut new = tempfile::NamedTempFile::new_in(folder).map_err(self.io("written"))?;
         let written = new
@@ -135,7 +163,7 @@ impl KnownServers {
         written.map_err(self.io("written"))?;
         new.persist(&self.0)
             .map_err(|e| self.io("written")(e.error))?;
-        Ok(None)
+        Ok(())
     }
 
     fn read(&self) -> Result<String, KnownError> {
@@ -213,6 +241,21 @@ mod tests {
         assert_eq!(known.find("db:3306 gw").unwrap().unwrap().key, two);
         let mode = std::fs::metadata(known.file()).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_that_is_vouched_for_takes_the_place_of_another() {
+        let (_dir, known) = fresh();
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        known.replace("db:1 -", &one).unwrap();
+        known.add("db:2 -", &one).unwrap();
+        known.replace("db:1 -", &two).unwrap();
+        known.replace("db:1 -", &two).unwrap();
+        let found = |server| known.find(server).unwrap();
+        assert_eq!(found("db:1 -"), Some(Known { key: two, line: 3 }));
+        assert_eq!(found("db:2 -"), Some(Known { key: one, line: 4 }));
+        let text = std::fs::read_to_string(known.file()).unwrap();
+        assert_eq!(text.lines().count(), 4);
     }
 
     #[test]

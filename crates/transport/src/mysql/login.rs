@@ -12,9 +12,20 @@ const PROTOCOL_41: u32 = 1 << 9;
 const SSL: u32 = 1 << 11;
 const CONNECT_WITH_DB: u32 = 1 << 3;
 const SECURE_CONNECTION: u32 = 1 << 15;
+const MULTI_STATEMENTS: u32 = 1 << 16;
 const PLUGIN_AUTH: u32 = 1 << 19;
 const PLUGIN_AUTH_LENENC: u32 = 1 << 21;
+const DEPRECATE_EOF: u32 = 1 << 24;
 const ZSTD: u32 = 1 << 26;
+/// What no login through the relay has: files of the client, several statements in one question, and ends
+/// of answers that look like the beginnings of others.
+const NEVER: u32 = LOCAL_FILES | MULTI_STATEMENTS | DEPRECATE_EOF;
+
+/// Where MariaDB's own capabilities are, four bytes: after the lower half of a greeting's capabilities, and
+/// in a client's answer. None of them is wanted: reports of progress look like errors, and answers without
+/// their columns need the new form of their ends. Other servers have zeros there.
+const MARIADB: usize = 14;
+const MARIADB_ANSWER: usize = 28;
 
 /// Length of a request for TLS, and of what a client's answer begins with.
 const REQUEST: usize = 32;
@@ -69,13 +80,16 @@ impl<'a> Greeting<'a> {
     }
 
     /// The greeting without what is the relay's affair (TLS) or would hide packets from it
-    /// (compression), and without files of the client.
+    /// (compression), and without what is never wanted.
     pub(super) fn for_client(&self) -> Vec<u8> {
         let mut out = self.payload.to_vec();
-        let kept = self.capabilities & !(SSL | COMPRESS | ZSTD | LOCAL_FILES);
+        let kept = self.capabilities & !(SSL | COMPRESS | ZSTD | NEVER);
         let bytes = kept.to_le_bytes();
         out[self.low..self.low + 2].copy_from_slice(&bytes[..2]);
         out[self.low + 5..self.low + 7].copy_from_slice(&bytes[2..]);
+        if let Some(more) = out.get_mut(self.low + MARIADB..self.low + MARIADB + 4) {
+            more.fill(0);
+        }
         out
     }
 }
@@ -92,6 +106,18 @@ fn capabilities(answer: &[u8]) -> Result<u32, String> {
     Ok(all)
 }
 
+/// Takes out of a client's first `answer` what the greeting did not offer it. Some clients name all that
+/// they can do, and go by the greeting all the same.
+///
+/// # Errors
+/// It is not one that is known.
+pub(super) fn restrict(answer: &mut [u8]) -> Result<(), String> {
+    let all = capabilities(answer)? & !NEVER;
+    answer[..4].copy_from_slice(&all.to_le_bytes());
+    answer[MARIADB_ANSWER..REQUEST].fill(0);
+    Ok(())
+}
+
 /// The request for TLS that goes before the client's `answer`, and the answer as it comes after that.
 ///
 /// # Errors
@@ -102,11 +128,12 @@ pub(super) fn request_tls(answer: &mut [u8]) -> Result<Vec<u8>, String> {
     Ok(answer[..REQUEST].to_vec())
 }
 
-/// Whether a client's first `answer` has no password that can be read.
+/// Whether a client's first `answer` has no password that can be read. `encrypted` connections may carry it
+/// in the forms of some plugins; the greeting, which chooses the plugin, is not encrypted.
 ///
 /// # Errors
 /// How it has.
-pub(super) fn hides_password(answer: &[u8]) -> Result<(), String> {
+pub(super) fn hides_password(answer: &[u8], encrypted: bool) -> Result<(), String> {
     let garbled = || "by a client's answer that is not known".to_owned();
     let all = capabilities(answer)?;
     let rest = &answer[REQUEST..];
@@ -121,17 +148,19 @@ pub(super) fn hides_password(answer: &[u8]) -> Result<(), String> {
     } else {
         text(rest).ok_or_else(garbled)?
     };
-    is_a_proof(proof)?;
     let rest = if all & CONNECT_WITH_DB != 0 {
         text(rest).ok_or_else(garbled)?.1
     } else {
         rest
     };
     if all & PLUGIN_AUTH == 0 {
-        return Ok(());
+        return is_a_proof(proof);
     }
     let (plugin, _) = text(rest).ok_or_else(garbled)?;
     if PROOFS.contains(&plugin) {
+        return is_a_proof(proof);
+    }
+    if encrypted && ENCRYPTED.contains(&plugin) {
         return Ok(());
     }
     Err(format!("by {}", String::from_utf8_lossy(plugin)))
@@ -161,8 +190,10 @@ pub(super) enum Ask {
     Nothing,
     /// An answer.
     Answer,
-    /// The login is over.
+    /// The login went well.
     Done,
+    /// Nothing: the server lets nobody in, and no packet may follow.
+    Nobody,
 }
 
 /// Why a packet of the server is not passed on.
@@ -181,7 +212,12 @@ pub(super) enum Refusal {
 pub(super) fn judge(packet: &[u8], encrypted: bool) -> Result<Ask, Refusal> {
     let exposes = |how: String| Err(Refusal::Exposes(how));
     match packet {
-        [0x00 | 0xff, ..] => Ok(Ask::Done),
+        [0x00, ..] => Ok(Ask::Done),
+        // MariaDB's report of progress has the form of an error, and clients go on after it.
+        [0xff, 0xff, 0xff, ..] => Err(Refusal::Garbled(
+            "reports progress where there is only a login".to_owned(),
+        )),
+        [0xff, ..] => Ok(Ask::Nobody),
         [0xfe] => exposes("by mysql_old_password".to_owned()),
         [0xfe, rest @ ..] => {
             let Some((plugin, _)) = text(rest) else {
@@ -224,10 +260,17 @@ mod tests {
 
     #[test]
     fn a_client_sees_no_tls_no_compression_and_no_files() {
-        let all = PROTOCOL_41 | SSL | COMPRESS | ZSTD | LOCAL_FILES | PLUGIN_AUTH;
+        let all = PROTOCOL_41 | SSL | COMPRESS | ZSTD | NEVER | PLUGIN_AUTH;
         let made = greeting(all);
         let seen = Greeting::parse(&made).unwrap();
         assert!(seen.offers_tls());
+        assert_eq!(seen.for_client(), greeting(PROTOCOL_41 | PLUGIN_AUTH));
+        // MariaDB's own.
+        let mut own = made.clone();
+        let at = own.windows(4).position(|w| w == b"1234").unwrap() + 9 + MARIADB;
+        own[at..at + 4].fill(0xff);
+        assert_eq!(own[at + 4..at + 8], *b"1234");
+        let seen = Greeting::parse(&own).unwrap();
         assert_eq!(seen.for_client(), greeting(PROTOCOL_41 | PLUGIN_AUTH));
         let plain = greeting(PROTOCOL_41);
         assert!(!Greeting::parse(&plain).unwrap().offers_tls());
@@ -249,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_offered_is_taken_out_of_an_answer() {
+        let mut made = answer(PROTOCOL_41 | NEVER | PLUGIN_AUTH, b"", "p");
+        made[28..32].fill(0xff);
+        restrict(&mut made).unwrap();
+        assert_eq!(made, answer(PROTOCOL_41 | PLUGIN_AUTH, b"", "p"));
+        assert!(restrict(&mut [0; 31]).is_err());
+    }
+
+    #[test]
     fn a_request_for_tls_is_the_head_of_the_answer() {
         let mut made = answer(PROTOCOL_41 | SECURE_CONNECTION, b"", "");
         let request = request_tls(&mut made).unwrap();
@@ -263,9 +315,9 @@ mod tests {
     #[test]
     fn only_proofs_go_out_in_the_clear() {
         let all = PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH;
-        hides_password(&answer(all, &[7; 20], "mysql_native_password")).unwrap();
-        hides_password(&answer(all, &[7; 32], "caching_sha2_password")).unwrap();
-        hides_password(&answer(all, b"", "mysql_native_password")).unwrap();
+        hides_password(&answer(all, &[7; 20], "mysql_native_password"), false).unwrap();
+        hides_password(&answer(all, &[7; 32], "caching_sha2_password"), false).unwrap();
+        hides_password(&answer(all, b"", "mysql_native_password"), false).unwrap();
         for (proof, plugin) in [
             (&b"hunter2\0"[..], "mysql_native_password"),
             (&[7; 20], "mysql_clear_password"),
@@ -273,13 +325,22 @@ mod tests {
             (b"a", "mysql_native_password"),
         ] {
             assert!(
-                hides_password(&answer(all, proof, plugin)).is_err(),
+                hides_password(&answer(all, proof, plugin), false).is_err(),
                 "{plugin}"
             );
         }
         let short = answer(all, &[7; 20], "mysql_native_password");
         for cut in 0..short.len() {
-            assert!(hides_password(&short[..cut]).is_err(), "{cut}");
+            assert!(hides_password(&short[..cut], false).is_err(), "{cut}");
+        }
+        for plugin in ["mysql_clear_password", "dialog", "mysql_old_password", ""] {
+            let made = answer(all, b"hunter2\0", plugin);
+            assert!(hides_password(&made, true).is_err(), "{plugin}");
+        }
+        for plugin in ENCRYPTED {
+            let made = answer(all, b"hunter2\0", std::str::from_utf8(plugin).unwrap());
+            hides_password(&made, true).unwrap();
+            assert!(hides_password(&made, false).is_err());
         }
         assert!(is_a_proof(b"hunter2\0").is_err() && is_a_proof(b"x").is_err());
     }
@@ -288,7 +349,8 @@ mod tests {
     fn a_server_may_ask_for_more_only_over_tls() {
         for (packet, plain, encrypted) in [
             (&b"\x00rest"[..], Some(Ask::Done), Some(Ask::Done)),
-            (b"\xff\x15\x04denied", Some(Ask::Done), Some(Ask::Done)),
+            (b"\xff\x15\x04denied", Some(Ask::Nobody), Some(Ask::Nobody)),
+            (b"\xff\xff\xff\x01\x01\x01\x01\0\0\x02hi", None, None),
             (b"\x01\x03", Some(Ask::Nothing), Some(Ask::Nothing)),
             (b"\x01\x04", None, Some(Ask::Answer)),
             (b"\x01-----BEGIN PUBLIC KEY", None, Some(Ask::Answer)),

@@ -217,14 +217,36 @@ impl<'a> Peer<'a> {
         }
     }
 
+    /// Remembers a key that the spec vouches for, so that a later spec which does not finds it. Where nothing
+    /// can be remembered, the spec protects this connection all the same.
+    async fn replace(&self, offered: Digest) -> Result<(), DatabaseError> {
+        let Some(servers) = self.access.known.clone() else {
+            return Ok(());
+        };
+        let server = name(self.access);
+        tokio::task::spawn_blocking(move || servers.replace(&server, &offered))
+            .await
+            .map_err(|e| DatabaseError::NoProof {
+                at: self.access.address.clone(),
+                why: e.to_string(),
+            })??;
+        Ok(())
+    }
+
     /// What protects a connection to a server that has proven its key.
     async fn remember(&self, offered: Digest) -> Result<Protection, DatabaseError> {
         let at = || self.access.address.clone();
         let server = name(self.access);
         let met = |file: &PathBuf| (file.clone(), server.clone());
         match &self.expected {
-            Expected::Authority { .. } => Ok(Protection::Authority),
-            Expected::Key(_) => Ok(Protection::Fingerprint),
+            Expected::Authority { .. } => {
+                self.replace(offered).await?;
+                Ok(Protection::Authority)
+            }
+            Expected::Key(_) => {
+                self.replace(offered).await?;
+                Ok(Protection::Fingerprint)
+            }
             Expected::NoMemory => Err(DatabaseError::NoMemory { at: at(), offered }),
             Expected::Known { file, .. } => {
                 let first = MET.lock().unwrap_or_else(PoisonError::into_inner);

@@ -153,7 +153,7 @@ async fn reach(access: &Access) -> Result<Box<dyn Stream>, DatabaseError> {
     }
 }
 
-/// A client that is logged in, or was refused by the server.
+/// A client that is logged in.
 struct Session {
     client: UnixStream,
     server: Box<dyn Stream>,
@@ -184,12 +184,13 @@ async fn login(
     let mut answer = read_packet(&mut client, LOGIN_PACKET)
         .await
         .map_err(|_| End::Client)?;
+    let garbled = |why: String| protocol(at, format!("has a client that answers {why}"));
+    login::restrict(&mut answer.payload).map_err(garbled)?;
     // By how much the numbers of packets differ on both sides of us.
     let shift: u8;
     let by;
     if encrypt {
-        let request = login::request_tls(&mut answer.payload)
-            .map_err(|why| protocol(at, format!("has a client that answers {why}")))?;
+        let request = login::request_tls(&mut answer.payload).map_err(garbled)?;
         to_server(&mut server, &Packet::new(answer.sequence, request)).await?;
         let peer = Peer::new(access, expected)?;
         let (stream, proven) = peer.prove(server).await?;
@@ -197,10 +198,10 @@ async fn login(
         by = proven;
         shift = 1;
     } else {
-        login::hides_password(&answer.payload).map_err(|how| exposed(at, how))?;
         by = Protection::None;
         shift = 0;
     }
+    login::hides_password(&answer.payload, encrypt).map_err(|how| exposed(at, how))?;
     answer.sequence = answer.sequence.wrapping_add(shift);
     to_server(&mut server, &answer).await?;
     for _ in 0..LOGIN_PACKETS {
@@ -214,6 +215,8 @@ async fn login(
         match ask {
             login::Ask::Nothing => continue,
             login::Ask::Done => return Ok(Session { client, server, by }),
+            // The client has the server's words. It must hear nothing that could ask it again.
+            login::Ask::Nobody => return Err(End::Client),
             login::Ask::Answer => {}
         }
         let mut answer = read_packet(&mut client, LOGIN_PACKET)

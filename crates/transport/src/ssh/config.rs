@@ -29,9 +29,10 @@ pub(super) fn client_config(
     let mut out =
         String::from("Host *\n  BatchMode yes\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n");
     // Connections carry our scripts and tunnels, and nothing that a configuration adds: a command on
-    // this machine, an open port (which a second connection would meet), our agent or display.
+    // this machine, an open port (which a second connection would meet), our agent or display, or our
+    // key handed to an agent.
     out.push_str(
-        "  PermitLocalCommand no\n  ClearAllForwardings yes\n  ForwardAgent no\n  ForwardX11 no\n  Tunnel no\n",
+        "  AddKeysToAgent no\n  PermitLocalCommand no\n  ClearAllForwardings yes\n  ForwardAgent no\n  ForwardX11 no\n  Tunnel no\n",
     );
     let strict = match new_keys {
         NewHostKeys::Refuse => "yes",
@@ -155,6 +156,19 @@ mod tests {
         assert!(out.status.success(), "{text}\n{said}");
         let out = String::from_utf8(out.stdout).unwrap();
         out.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn no_configuration_hands_a_key_to_an_agent() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = dir.path().join("spec");
+        std::fs::write(&spec, "AddKeysToAgent yes\n").unwrap();
+        let text = client_config(&access(&spec), NewHostKeys::Refuse, None, dir.path()).unwrap();
+        let found = understood(&text, dir.path());
+        assert!(
+            found.contains(&"addkeystoagent false".to_owned()),
+            "{found:?}"
+        );
     }
 
     #[test]

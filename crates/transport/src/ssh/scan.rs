@@ -21,7 +21,6 @@ const MAX_DEPTH: usize = 8;
 /// Words that only choose among what OpenSSH does by itself, and those that the generated
 /// configuration has switched off before (what is forwarded).
 const HARMLESS: &[&str] = &[
-    "addkeystoagent",
     "addressfamily",
     "batchmode",
     "bindaddress",
@@ -41,9 +40,6 @@ const HARMLESS: &[&str] = &[
     "compression",
     "connectionattempts",
     "connecttimeout",
-    "controlmaster",
-    "controlpath",
-    "controlpersist",
     "escapechar",
     "exitonforwardfailure",
     "dynamicforward",
@@ -62,7 +58,6 @@ const HARMLESS: &[&str] = &[
     "hostkeyalias",
     "hostname",
     "identitiesonly",
-    "identityagent",
     "identityfile",
     "ignoreunknown",
     "ipqos",
@@ -95,12 +90,13 @@ const HARMLESS: &[&str] = &[
     "updatehostkeys",
     "user",
     "userknownhostsfile",
-    "verifyhostkeydns",
     "visualhostkey",
     "warnweakcrypto",
 ];
 /// Words whose harmless value is to be off.
 const OFF_ONLY: &[&str] = &[
+    // Hands the private key, once it is open, to whatever is the agent.
+    "addkeystoagent",
     "enablesshkeysign",
     "gatewayports",
     "gssapidelegatecredentials",
@@ -238,6 +234,15 @@ fn one_line(word: &str, value: &str, home: Option<&Path>) -> Result<Vec<PathBuf>
         return Err("has a quotation mark without its other half");
     }
     match word {
+        // Another socket may be another user's, who would be handed keys or asked to sign.
+        "identityagent" => {
+            let agent = value.trim_matches('"');
+            if agent.eq_ignore_ascii_case("none") || agent == "SSH_AUTH_SOCK" {
+                Ok(Vec::new())
+            } else {
+                Err("names an agent other than `none` and `SSH_AUTH_SOCK`")
+            }
+        }
         "include" => include(value, home),
         "match" => {
             let asked = value.to_ascii_lowercase();

@@ -162,11 +162,16 @@ impl Talk {
     pub async fn head(&mut self, columns: u8) {
         self.say(&[columns]).await;
         for _ in 0..columns {
-            let mut column = b"\x03def\0\0\0\x01x\x01x\x0c".to_vec();
-            column.extend_from_slice(&[45, 0, 255, 255, 255, 0, 253, 0, 0, 0, 0, 0]);
-            self.say(&column).await;
+            self.column().await;
         }
         self.say(END).await;
+    }
+
+    /// One column of text.
+    pub async fn column(&mut self) {
+        let mut column = b"\x03def\0\0\0\x01x\x01x\x0c".to_vec();
+        column.extend_from_slice(&[45, 0, 255, 255, 255, 0, 253, 0, 0, 0, 0, 0]);
+        self.say(&column).await;
     }
 }
 
