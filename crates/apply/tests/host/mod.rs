@@ -11,4 +11,5 @@ mod launching;
 mod leases;
 mod lines;
 mod monitor;
+mod tree;
 mod world;

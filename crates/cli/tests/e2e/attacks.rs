@@ -375,6 +375,30 @@ fn a_process_of_another_user_stops_no_change() {
     host.assert_tidy();
 }
 
+/// The path of a program may have a line end in it, and look like the line of another process.
+#[test]
+fn a_path_that_looks_like_another_process_ends_nobody() {
+    let cluster = Cluster::new(1);
+    let host = cluster.host(1);
+    let machine = cluster.machine();
+    machine.converge();
+    host.sh("(setsid sleep 3601 >/dev/null 2>&1 </dev/null &); until pgrep -fx 'sleep 3601'; do sleep 0.05; done")
+        .unwrap();
+    let pid = host.sh("pgrep -fx 'sleep 3601'").unwrap();
+    as_tars(
+        host,
+        &format!(
+            "p=$(printf '/tmp/a\nq /proc/{}/exe -> {BINARY}') && mkdir -p \"${{p%/*}}\" && cp /bin/sleep \"$p\" && \
+             (setsid \"$p\" 3602 >/dev/null 2>&1 </dev/null &)",
+            pid.trim()
+        ),
+    );
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    machine.converge();
+    machine.tarsops(["rollback", "-y"]).exits(0);
+    assert_eq!(host.sh("pgrep -fx 'sleep 3601' || :").unwrap(), pid);
+}
+
 /// A file of any size costs its owner nothing, and must cost us nothing.
 #[test]
 fn a_sparse_file_is_not_read() {
