@@ -222,12 +222,14 @@ fn a_source_node_sends_no_more_than_the_pinned_binary() {
             .flatten()
             .count()
     };
-    wait_until("the file begins", Duration::from_secs(30), || spooled() > 0);
+    wait_until("the file begins", Duration::from_secs(30), || {
+        spooled() > 0 && !running("sleep 4711").is_empty()
+    });
     assert!(!run.is_over());
     run.signal(Signal::Int);
     run.ends_within(Duration::from_secs(10)).exits(130);
     untouched();
     // It writes nothing that could fail, so its own clock ends it: as `timeout 600` shows.
-    assert!(!running("timeout 600 sh -c .*").is_empty());
+    assert!(!running("timeout -s KILL 600 .*").is_empty());
     source.sh("pkill -fx 'sleep 4711'").unwrap();
 }

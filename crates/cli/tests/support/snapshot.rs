@@ -236,7 +236,7 @@ impl HostExt for Host {
         let busy: Vec<_> = self
             .processes()
             .into_iter()
-            .filter(|p| p.command.contains("/change.sh "))
+            .filter(|p| p.command.starts_with("sh /") && p.command.contains("/change.sh "))
             .collect();
         assert!(busy.is_empty(), "{name}: {busy:?}");
         let left = format!("find {INSTALL}/tars -name '*.tarsops-new' 2>/dev/null || :");
