@@ -83,7 +83,8 @@ pub(crate) fn keep_program(
         "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\nf={path}\n{refuse}\
          cd {install}\n\
          tree_rights {install} {user} tars tars/{component} tars/{component}/bin\n\
-         if [ -n \"$AS_WHY\" ]; then echo \"refused $AS_WHY, so root does not read there\"; exit 0; fi\n\
+         # Where anybody can write, the rights of nobody in particular are enough to read.\n\
+         [ -z \"$AS_WHY\" ] || AS_UID=65534 AS_GID=65534\n\
          mkdir -p \"$d/before\"\nnow=absent\n\
          if [ -f \"$f\" ]; then\n\
          if [ -z \"$AS_UID\" ]; then cat \"$f\"; else as_user 300 cat \"$f\" </dev/null; fi | head -c $SIZE_LIMIT >\"$d/before/1\"\n\

@@ -316,6 +316,16 @@ rights() {
   START_ERR=tars/$T_COMP/.tarsops-start.err
   [ $ROOT = 1 ] && [ "$T_UID" != 0 ] || START_ERR=$S_DIR/start.err
 }
+# Programs that run as root and clear their umask, as those of the framework do, make folders that everybody
+# can write. Root closes its own, from the outside in, before it works there.
+close_folders() {
+  [ $ROOT = 1 ] && [ -n "$RIGHTS_WHY" ] && [ -z "$C_UID" ] && trusted "$T_TARS_PARENT" || return 0
+  note "take the right to write there from others: $RIGHTS_WHY"
+  for c_dir in tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util"; do
+    [ ! -d "$c_dir" ] || [ -h "$c_dir" ] || [ ! -O "$c_dir" ] || chmod go-w "$c_dir" || return 0
+  done
+  rights
+}
 # Once owners are being changed, folders may be root's for a while, and what lies in them is still the run
 # user's: root never works there with its own rights.
 rights_of_owned() {
@@ -886,6 +896,7 @@ begin() {
   fi
   no_room="could not write below $B: no space left or read-only"
   put_word "$B/fence" "$T_RUN" || refuse "$no_room"
+  close_folders
   check_unmoved
   case $? in 0) ;; 1) refuse moved "$WHY" ;; *) refuse "$WHY" ;; esac
   keep_before || {
