@@ -279,7 +279,8 @@ pub(crate) fn is_template(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     name.len() <= 128
         && name.chars().all(plain)
-        && name.strip_prefix("tars.").is_some_and(|r| !r.is_empty())
+        && name.contains('.')
+        && name.split('.').all(|part| !part.is_empty())
 }
 
 /// A pin that is not from where the spec takes packages.
@@ -526,4 +527,20 @@ pub fn verify(pin: &PackagePin, contents: &PackageContents) -> Result<(), Mismat
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod template_names {
+    use super::is_template;
+
+    /// Releases ship templates of other applications as well.
+    #[test]
+    fn those_of_a_release_are_names() {
+        for name in ["tars.tarsconfig", "tars.cpp.default", "DCache.Cache"] {
+            assert!(is_template(name), "{name}");
+        }
+        for name in ["", "tars", "tars.", ".x", "a..b", "a/b.c", "tars.x y"] {
+            assert!(!is_template(name), "{name}");
+        }
+    }
 }
