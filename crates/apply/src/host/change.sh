@@ -299,13 +299,14 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 }
 
 # ---- files ---------------------------------------------------------------------------------
-# Whose rights are enough (data and logs do not count: a framework that runs as root lets everybody write
+# Whose rights are enough in FOLDERS, the outermost first (data and logs do not count: a framework that runs as root lets everybody write
 # there, and only the removal of a whole folder touches them): P_* in the framework's folder itself, C_* below the component's folder; empty
 # where they are ours. UIDS are the users whose processes count.
 rights() {
   look_up "$T_USER"
   T_UID=$ID_UID T_GID=$ID_GID
-  tree_rights "$T_TARS_PARENT" "$T_USER" tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util"
+  FOLDERS="tars tars/$T_COMP tars/$T_COMP/bin tars/$T_COMP/conf tars/$T_COMP/util"
+  tree_rights "$T_TARS_PARENT" "$T_USER" $FOLDERS
   C_UID=$AS_UID C_GID=$AS_GID P_UID_=$TOP_UID P_GID=$TOP_GID RIGHTS_WHY=${AS_WHY:-$TOP_WHY}
   [ -z "$C_UID" ] || RIGHTS_WHY=
   # Once, here, as what a part of a pipeline finds out is lost with it.
@@ -321,7 +322,7 @@ rights() {
 close_folders() {
   [ $ROOT = 1 ] && [ -n "$RIGHTS_WHY" ] && [ -z "$C_UID" ] && trusted "$T_TARS_PARENT" || return 0
   note "take the right to write there from others: $RIGHTS_WHY"
-  for c_dir in tars "tars/$T_COMP" "tars/$T_COMP/bin" "tars/$T_COMP/conf" "tars/$T_COMP/util"; do
+  for c_dir in $FOLDERS; do
     [ ! -d "$c_dir" ] || [ -h "$c_dir" ] || [ ! -O "$c_dir" ] || chmod go-w "$c_dir" || return 0
   done
   rights

@@ -24,18 +24,18 @@ tree_look() { # tree_look PATH…
   done
 }
 tree_save() { cat "$1"; }
-into_place() { # into_place PATH: what lies beside it becomes it
-  flush "$1.tarsops-new" && mv -f "$1.tarsops-new" "$1"
+into_place() { # into_place MODE OWNER|- PATH: descriptor 3 becomes it, whole or not at all
+  cat <&3 >"$3.tarsops-new" && { [ "$2" = - ] || chown "$2" "$3.tarsops-new"; } && chmod "$1" "$3.tarsops-new" &&
+    flush "$3.tarsops-new" && mv -f "$3.tarsops-new" "$3" && return 0
+  rm -f "$3.tarsops-new"
+  return 1
 }
 # The file that a process was started from stays the same file when it is restored, so that the process
 # still runs what is installed: it is held under another name.
 tree_put() { # tree_put MODE PATH [OWNER]: descriptor 3 under PATH, whole or not at all
   case "$2" in */bin/*) [ ! -f "$2" ] || ln -f "$2" "$2.tarsops-old" 2>/dev/null ;; esac
   case "$2" in */*) [ -d "${2%/*}" ] || tree_folder "${2%/*}" "${3:-}" || return 1 ;; esac
-  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && cat <&3 >"$2.tarsops-new" && chmod "$1" "$2.tarsops-new" &&
-    { [ -z "${3:-}" ] || chown "$3" "$2.tarsops-new"; } && into_place "$2" && return 0
-  rm -f "$2.tarsops-new"
-  return 1
+  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && into_place "$1" "${3:--}" "$2"
 }
 # What is there in the mode and of the owner that it should have is left alone.
 tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PATH where it is something else
@@ -43,9 +43,7 @@ tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PAT
   # A file of somebody else is never given away: who has it open for writing would keep it.
   if ! same "$4" "$1" "$3"; then
     if same "$4.tarsops-old" "$1" "$3"; then mv -f "$4.tarsops-old" "$4" || return 1
-    else
-      cat <&3 >"$4.tarsops-new" && { [ "$3" = - ] || chown "$3" "$4.tarsops-new"; } && chmod "$2" "$4.tarsops-new" &&
-        into_place "$4" || { rm -f "$4.tarsops-new"; return 1; }
+    else into_place "$2" "$3" "$4" || return 1
     fi
   fi
   [ "$(stat -c %a "$4")" = "$2" ] || tree_mode "$2" "$4"
