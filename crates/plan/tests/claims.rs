@@ -17,7 +17,7 @@ use tarsops_plan::crontab;
 use tarsops_plan::memory::{self, DatabaseIntent, Deed};
 use tarsops_plan::plan::Sign;
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{FORMAT, Intent, without_content};
+use tarsops_plan::restore::{FORMAT, Intent};
 
 /// Hosts of which two have an older program, a script that cannot be run and no monitor in cron.
 fn outdated() -> World {
@@ -43,18 +43,7 @@ fn record(world: &World) -> Intent {
             _ => None,
         })
         .unwrap();
-    Intent {
-        format: FORMAT.to_owned(),
-        cluster: world.desired.cluster.clone(),
-        run: run_id(9),
-        step: StepName::of(&step.id),
-        holder: "me@here".to_owned(),
-        spec_digest: world.desired.spec_digest,
-        started_at: NOW,
-        sign: step.sign,
-        change: without_content(change),
-        crontab_after: None,
-    }
+    intent_of(world, step, change)
 }
 
 fn field(intent: &Intent, of: &Intent, world: &World) -> Option<Field> {

@@ -18,7 +18,7 @@ use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
 use tarsops_plan::effect;
 use tarsops_plan::plan::{Gate, Plan, Stage, Step};
-use tarsops_plan::restore::{FORMAT, Intent, Known, way_back, without_content};
+use tarsops_plan::restore::{Intent, Known, way_back};
 use tarsops_plan::saved::SavedPlan;
 
 /// Four hosts of which a run has just brought two to the spec: program, script and crontab.
@@ -42,16 +42,8 @@ fn brought() -> (World, Vec<Intent>) {
         };
         let after = tarsops_plan::crontab::apply(before.as_deref(), edit);
         intents.push(Intent {
-            format: FORMAT.to_owned(),
-            cluster: world.desired.cluster.clone(),
-            run: run_id(9),
-            step: StepName::of(&step.id),
-            holder: "me@here".to_owned(),
-            spec_digest: world.desired.spec_digest,
-            started_at: NOW,
-            sign: step.sign,
-            change: without_content(change),
             crontab_after: Some(after.map(|t| tarsops_model::digest::Digest::of(t.as_bytes()))),
+            ..intent_of(&world, step, change)
         });
         effect::apply(&mut world.inventory, &step.action);
     }

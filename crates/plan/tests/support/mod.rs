@@ -545,3 +545,23 @@ pub fn change(step: &Step) -> &AgentChange {
         _ => panic!("{} changes nothing", step.id),
     }
 }
+
+/// What a host remembers of a step of run 9 that changes no crontab.
+pub fn intent_of(
+    world: &World,
+    step: &Step,
+    change: &AgentChange,
+) -> tarsops_plan::restore::Intent {
+    tarsops_plan::restore::Intent {
+        format: tarsops_plan::restore::FORMAT.to_owned(),
+        cluster: world.desired.cluster.clone(),
+        run: run_id(9),
+        step: StepName::of(&step.id),
+        holder: "me@here".to_owned(),
+        spec_digest: world.desired.spec_digest,
+        started_at: NOW,
+        sign: step.sign,
+        change: tarsops_plan::restore::without_content(change),
+        crontab_after: None,
+    }
+}
