@@ -276,6 +276,9 @@ pub struct Desired {
     pub install_path: AbsPath,
     /// User that the framework runs as.
     pub run_user: UserName,
+    /// Whether a framework that all runs as somebody else is started again as the run user.
+    #[serde(default)]
+    pub change_run_user: bool,
     /// Everything that shall exist.
     pub resources: BTreeMap<ResourceId, Resource>,
     /// How SSH reaches each node.

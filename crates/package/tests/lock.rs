@@ -274,6 +274,7 @@ fn asks_for(packages: PackageSource) -> Desired {
         rebuild: Rebuild::Never,
         install_path: "/usr/local/app".parse().unwrap(),
         run_user: "tars".parse().unwrap(),
+        change_run_user: false,
         resources: [].into(),
         access: [].into(),
         registries: [].into(),

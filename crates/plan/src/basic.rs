@@ -224,7 +224,7 @@ pub(crate) fn missing(
     if shipped.is_none() {
         blocked.push(Blocked::NoPackageOf { component, version });
     }
-    blocked.extend(servers::means(input, component, host));
+    blocked.extend(servers::means(input, component, node, host));
     let (against, unseen) = room::room(input, host, shipped.map_or(0, |s| s.size));
     blocked.extend(against);
     unknown.extend(unseen);

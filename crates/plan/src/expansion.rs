@@ -540,7 +540,7 @@ impl<'a> Look<'a> {
         let places = lacking.iter().any(|l| l.files.is_some());
         let starts = lacking.iter().any(|l| l.start);
         if places {
-            for why in servers::means(input, lacking[0].component, self.host) {
+            for why in servers::means(input, lacking[0].component, self.node, self.host) {
                 blocked.push(why);
             }
             let payload: u64 = lacking

@@ -1,6 +1,7 @@
 //! The planner: a plain function, one flat list of stages. Read [`plan`] from top to bottom to know
 //! the policy.
 
+mod adoption;
 mod batches;
 mod coming;
 
@@ -59,6 +60,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let held = gates::hold_back(input, core, &mut draft.agents);
     draft.report.extend(held);
 
+    draft.hold_for_run_user(input);
     draft.hold_for_console(input);
     draft.keep_last_endpoints();
     draft.hold_strangers(input);
@@ -79,6 +81,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.registry_removals(&input.desired.policy);
     draft.forget(&input.desired.policy);
     draft.unchecked(input);
+    draft.fold_missing_rights(input);
     draft.finish(input)
 }
 
@@ -688,6 +691,7 @@ fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step
             node: node.clone(),
             run: left.run.clone(),
             step: left.step.clone(),
+            accept: false,
         },
         pre: vec![Condition::Unfinished {
             run: Some(left.run.clone()),

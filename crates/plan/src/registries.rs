@@ -256,7 +256,7 @@ fn change(
     summary: String,
     work: &mut Work,
 ) -> Option<AgentChange> {
-    let why = servers::means(input, REGISTRY, host);
+    let why = servers::means(input, REGISTRY, node, host);
     if !why.is_empty() {
         let resource = ResourceId::Server(REGISTRY, node.clone());
         work.lines.extend(why.into_iter().map(|why| Line::Blocked {

@@ -106,6 +106,23 @@ pub enum Blocked {
     NoRunUser {
         /// The user.
         user: String,
+        /// Whether a step makes it, which comes too late.
+        #[serde(default)]
+        comes: bool,
+    },
+    /// Every process of the framework runs as somebody else than the spec says.
+    RunsAs {
+        /// As whom.
+        runs_as: String,
+        /// As whom the spec says.
+        wanted: String,
+    },
+    /// The SSH user is neither root nor the run user on any host.
+    NoRights {
+        /// The SSH user.
+        user: String,
+        /// The run user.
+        run_user: String,
     },
     /// Something needs root rights, and the SSH user has none.
     NeedsRoot {
@@ -318,7 +335,18 @@ impl Blocked {
                 "use a deploy tree or a package of the layout X/{bin,conf,util}".to_owned()
             }
             Self::Downgrade { .. } => "say `allow_downgrade: true` if it is meant".to_owned(),
-            Self::NoRunUser { .. } => "make the user, or say `create_run_user: true`".to_owned(),
+            Self::NoRunUser { comes: true, .. } => {
+                "it is made with tarsnode: apply once more after that".to_owned()
+            }
+            Self::NoRunUser { .. } => {
+                "name the user that the framework runs as (`run_user` under `framework`); or make this one, or say `create_run_user: true`".to_owned()
+            }
+            Self::RunsAs { runs_as, .. } => format!(
+                "write `run_user: {runs_as}` under `framework` to adopt the cluster as it is, or `change_run_user: true` to change it"
+            ),
+            Self::NoRights { run_user, .. } => format!(
+                "say `become: sudo` under `ssh`, or connect as root or as {run_user}"
+            ),
             Self::NeedsRoot { .. } => "say `become: sudo`, or connect as root or the run user".to_owned(),
             Self::NoProgram { package, .. } => format!("install the package {package} there"),
             Self::NoSpace { .. } => "make room there".to_owned(),
@@ -451,7 +479,15 @@ impl fmt::Display for Blocked {
                 )
             }
             Self::Downgrade { from, to } => write!(f, "{from} would be replaced by the older {to}"),
-            Self::NoRunUser { user } => write!(f, "the user {user} does not exist there"),
+            Self::NoRunUser { user, .. } => write!(f, "the user {user} does not exist there"),
+            Self::RunsAs { runs_as, wanted } => write!(
+                f,
+                "every process of the framework runs as {runs_as}, and the spec says {wanted}; nothing is restarted as another user unless it is asked for"
+            ),
+            Self::NoRights { user, run_user } => write!(
+                f,
+                "{user} is neither root nor {run_user}, and can change nothing"
+            ),
             Self::NeedsRoot { what } => write!(f, "{what} needs root rights"),
             Self::NoProgram { program, .. } => write!(f, "the host has no program `{program}`"),
             Self::NoSpace { free, needed } => {

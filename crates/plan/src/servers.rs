@@ -317,8 +317,22 @@ pub(crate) fn start_with(start: &mut Step, change: Step) {
 }
 
 /// What the host lacks for a change of `component`.
-pub(crate) fn means(input: &PlanInput<'_>, component: Component, host: &HostFacts) -> Vec<Blocked> {
+pub(crate) fn means(
+    input: &PlanInput<'_>,
+    component: Component,
+    node: &NodeName,
+    host: &HostFacts,
+) -> Vec<Blocked> {
     let mut why: Vec<Blocked> = room::programs(host).collect();
+    // One who is made comes with tarsnode, after the stages of what runs there already.
+    let comes = input.desired.agent(node).is_some_and(|a| a.create_run_user);
+    let runs = host.components.present().is_none_or(|all| !all.is_empty());
+    if host.run_user == Observed::Absent && (runs || !comes) {
+        why.push(Blocked::NoRunUser {
+            user: input.desired.run_user.to_string(),
+            comes,
+        });
+    }
     if !host.is_root && host.user != input.desired.run_user.as_str() {
         why.push(Blocked::NeedsRoot {
             what: format!("working on {component} as {}", host.user),
@@ -356,6 +370,7 @@ pub(crate) fn blank(
         crontab: None,
         tars_path: agent.tars_path.clone(),
         run_user: agent.run_user.clone(),
+        ran_as: None,
         nodeid: node.clone(),
         ip: spec.ip,
         port: None,

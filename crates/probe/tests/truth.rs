@@ -177,6 +177,7 @@ fn desired(ip: &str, registries: &[Endpoint]) -> Desired {
         rebuild: Rebuild::Never,
         install_path: "/usr/local/app".parse().unwrap(),
         run_user: "tars".parse().unwrap(),
+        change_run_user: false,
         resources: [
             (ResourceId::Host(master.clone()), Resource::Host(host)),
             (

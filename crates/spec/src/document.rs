@@ -144,6 +144,11 @@ pub struct Framework {
     #[serde(default)]
     #[schemars(example = true)]
     pub create_run_user: bool,
+    /// Whether a framework whose processes all run as somebody else is restarted as the run user.
+    /// Default: false, which asks for the right `run_user` and changes nothing.
+    #[serde(default)]
+    #[schemars(example = true)]
+    pub change_run_user: bool,
     /// Whether a binary that no lock file knows may be replaced. Default: false, which shows it
     /// and leaves it alone.
     #[serde(default)]

@@ -351,6 +351,7 @@ fn build(
         },
         install_path: framework.install_path.clone(),
         run_user: framework.run_user.clone(),
+        change_run_user: framework.change_run_user,
         resources,
         access,
         registries,

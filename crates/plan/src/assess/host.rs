@@ -33,6 +33,7 @@ impl Work<'_> {
             }
             Observed::Absent => self.block(Blocked::NoRunUser {
                 user: user.to_string(),
+                comes: false,
             }),
             Observed::Unknown(why) => self.unknown.push(format!("the run user: {why}")),
         }
