@@ -304,6 +304,7 @@ impl Run<'_> {
             cluster: self.desired.cluster.clone(),
             run_user: self.desired.run_user.clone(),
             rehash: true,
+            fence: Some(self.id.clone()),
             parallel: 1,
             deadline: self.look_deadline,
             servers: component

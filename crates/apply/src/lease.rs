@@ -21,6 +21,8 @@ pub const TTL: Duration = Duration::from_secs(45);
 pub const BEAT: Duration = Duration::from_secs(10);
 /// Age of the last renewal up to which we may act.
 pub const SAFE: Duration = Duration::from_secs(30);
+/// How long before its end the lease counts as over where a host has to tell by its own clock.
+const MARGIN: Duration = Duration::from_secs(5);
 /// How long one exchange with the master may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -167,6 +169,12 @@ impl Lease {
             beats,
             heart,
         })
+    }
+
+    /// The moment up to which what was sent may begin: some seconds before the lease could be another's.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.beats.borrow().at + (TTL - MARGIN)
     }
 
     /// Whether we may act.

@@ -80,10 +80,27 @@ pub(crate) struct Launch<'a> {
     pub(crate) holder: &'a str,
     pub(crate) intent: &'a str,
     /// The crontab afterwards: nothing to write, none at all, or this text or digest.
-    pub(crate) crontab: CrontabAfter,
+    pub(crate) crontab: &'a CrontabAfter,
     pub(crate) settle: u64,
     pub(crate) deadline: u64,
     pub(crate) stop_on_failure: bool,
+    /// None where the host has no such clock.
+    pub(crate) expires: Option<&'a Expiry>,
+}
+
+/// The moment after which a launch does not begin, in the host's own time, which nobody can set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// Of which boot.
+    pub(crate) boot_id: String,
+    /// Hundredths of a second since that boot.
+    pub(crate) uptime: u64,
+}
+
+impl Expiry {
+    fn words(&self) -> String {
+        format!("{} {}", self.boot_id, self.uptime)
+    }
 }
 
 /// What becomes of the crontab.
@@ -105,8 +122,10 @@ pub(crate) enum Mode {
     Start,
     /// Only wait for its verdict.
     Wait,
-    /// End it, if nobody works on it.
+    /// End it by putting the old state back, if nobody works on it.
     Recover,
+    /// End it with what is there now, if nobody works on it.
+    Accept,
 }
 
 impl Mode {
@@ -115,6 +134,7 @@ impl Mode {
             Self::Start => "start",
             Self::Wait => "wait",
             Self::Recover => "recover",
+            Self::Accept => "accept",
         }
     }
 }
@@ -194,7 +214,7 @@ fn env(launch: &Launch<'_>) -> String {
     set(&mut out, "T_OWNERS_FROM", &owners.unwrap_or_default());
     let before = c.crontab.as_ref().and_then(|c| c.before);
     set(&mut out, "T_CRON_BEFORE", &word(before));
-    let after = match &launch.crontab {
+    let after = match launch.crontab {
         CrontabAfter::Keep => "keep".to_owned(),
         CrontabAfter::None => "absent".to_owned(),
         CrontabAfter::Text(text) => Digest::of(text.as_bytes()).to_string(),
@@ -220,6 +240,8 @@ fn files(change: &AgentChange) -> String {
 /// The script that puts a change on its host, starts it and waits for its verdict.
 pub(crate) fn launch(launch: &Launch<'_>) -> String {
     let mut out = waiting(launch.place, launch.run, launch.step, Mode::Start);
+    let expires = launch.expires.map(Expiry::words);
+    set(&mut out, "L_EXPIRES", &expires.unwrap_or_default());
     set(&mut out, "L_ENV", &env(launch));
     set(&mut out, "L_FILES", &files(launch.change));
     set(&mut out, "L_INTENT", launch.intent);
@@ -233,7 +255,7 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
             texts.push(text);
         }
     }
-    if let CrontabAfter::Text(text) = &launch.crontab {
+    if let CrontabAfter::Text(text) = launch.crontab {
         texts.push(text);
     }
     for text in texts {
@@ -246,7 +268,7 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
             let _ = writeln!(out, "again {after} {}", quote(&path));
         }
     }
-    if let CrontabAfter::Back(digest, path) = &launch.crontab {
+    if let CrontabAfter::Back(digest, path) = launch.crontab {
         let _ = writeln!(out, "again {digest} {}", quote(path));
     }
     out.push_str("}\n");
@@ -266,6 +288,7 @@ fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> String {
     set(&mut out, "L_RUN", run.as_str());
     set(&mut out, "L_STEP", step);
     set(&mut out, "L_MODE", mode.word());
+    set(&mut out, "L_EXPIRES", "");
     out
 }
 

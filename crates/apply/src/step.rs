@@ -24,7 +24,7 @@ use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Watched, follow, pass_gate};
 use crate::labels;
 use crate::records;
-use crate::scripts::{self, CrontabAfter, Launch, Mode, Place};
+use crate::scripts::{self, CrontabAfter, Expiry, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 
@@ -171,6 +171,7 @@ async fn walk(
         _ => None,
     };
     let mut seen = observe(run, &*remote, node, component).await?;
+    let looked = Instant::now();
     let (wanted, local): (Vec<Condition>, Vec<Condition>) = step
         .post
         .iter()
@@ -217,6 +218,7 @@ async fn walk(
         Action::Recover {
             run: left,
             step: name,
+            accept,
             ..
         } => {
             run.progress.event(&Progress::Acting {
@@ -224,16 +226,17 @@ async fn walk(
                 node,
                 what: &step.summary,
             });
-            let script = scripts::wait(&place, left, name, Mode::Recover);
+            let mode = if *accept { Mode::Accept } else { Mode::Recover };
+            let script = scripts::wait(&place, left, name, mode);
             let said = converse(
                 run,
                 remote,
                 node,
-                &script,
+                &|| script.clone(),
                 &place,
                 left,
                 name,
-                Mode::Recover,
+                mode,
             )
             .await?;
             conclude(said, end)?;
@@ -292,7 +295,17 @@ async fn walk(
                     end.restarted = true;
                     Ok(())
                 } else {
-                    act(run, step, node, change, remote, &seen, &place, end).await
+                    act(
+                        run,
+                        step,
+                        node,
+                        change,
+                        remote,
+                        (&seen, looked),
+                        &place,
+                        end,
+                    )
+                    .await
                 }
             };
             if change.folder == Folder::Remove && registry.is_some() {
@@ -414,9 +427,12 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
             .agent(node)
             .present()
             .and_then(|agent| agent.folder.present())
-            .is_some_and(|f| !f.strangers.is_empty() || f.owner != change.run_user.as_str());
+            .is_some_and(|f| !f.strangers.is_empty() || f.owner != change.run_user.as_str())
+        || change.ran_as.is_some();
+    let old_user = change.ran_as.is_none() || runs_as(change, node, seen);
     !change.lenient
         || given_back
+            && old_user
             && change.files.iter().all(|file| {
                 match tarsops_plan::condition::digest_at(seen, node, &file.path) {
                     Observed::Present(digest) => Some(digest) == file.after,
@@ -425,6 +441,18 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
                     Observed::Unknown(_) => true,
                 }
             })
+}
+
+/// Whether all that runs of a component runs as the user of the change.
+fn runs_as(change: &AgentChange, node: &NodeName, seen: &Inventory) -> bool {
+    let agent = seen.agent(node);
+    let server = seen.server(change.component, node);
+    let processes = match change.component {
+        Component::Tarsnode => agent.present().map(|a| &a.processes),
+        _ => server.present().map(|s| &s.processes),
+    };
+    let all = processes.and_then(Observed::present);
+    all.is_some_and(|all| all.iter().all(|p| p.user == change.run_user.as_str()))
 }
 
 /// Sees from here what the host has seen of its own end.
@@ -541,7 +569,7 @@ async fn act(
     node: &NodeName,
     change: &AgentChange,
     remote: Arc<dyn Remote>,
-    seen: &Inventory,
+    (seen, looked): (&Inventory, Instant),
     place: &Place,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
@@ -568,18 +596,22 @@ async fn act(
         node,
         what: &step.summary,
     });
-    let script = scripts::launch(&Launch {
-        place,
-        run: &run.id,
-        step: &name,
-        change,
-        holder: &run.holder,
-        intent: &intent_text,
-        crontab,
-        settle: settle_of(&run.desired.policy, change),
-        deadline: run.desired.policy.deadline,
-        stop_on_failure: run.stop_on_failure,
-    });
+    let launch = |expires: Option<&Expiry>| {
+        scripts::launch(&Launch {
+            place,
+            run: &run.id,
+            step: &name,
+            change,
+            holder: &run.holder,
+            intent: &intent_text,
+            crontab: &crontab,
+            settle: settle_of(&run.desired.policy, change),
+            deadline: run.desired.policy.deadline,
+            stop_on_failure: run.stop_on_failure,
+            expires,
+        })
+    };
+    let script = || launch(expiry(host, looked, run.lease.until()).as_ref());
     end.intent = Some(intent);
     let said = converse(
         run,
@@ -593,6 +625,16 @@ async fn act(
     )
     .await?;
     conclude(said, end)
+}
+
+/// The moment `until` in the time of a host that was looked at before `looked`. Its clock was read some
+/// time before that, so the moment is never later than it says.
+fn expiry(host: &HostFacts, looked: Instant, until: Instant) -> Option<Expiry> {
+    let left = until.saturating_duration_since(looked).as_millis() / 10;
+    Some(Expiry {
+        boot_id: host.boot_id.present()?.clone(),
+        uptime: host.uptime?.checked_add(u64::try_from(left).ok()?)?,
+    })
 }
 
 /// What is written down on a host before `change` is made there.

@@ -79,7 +79,7 @@ pub(crate) async fn converse(
     run: &Run<'_>,
     remote: Arc<dyn Remote>,
     node: &NodeName,
-    first: &str,
+    first: &(dyn Fn() -> String + Sync),
     place: &Place,
     id: &RunId,
     name: &str,
@@ -88,7 +88,7 @@ pub(crate) async fn converse(
     let policy = &run.desired.policy;
     let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
     let until = Instant::now() + patience;
-    let mut script = first.to_owned();
+    let mut script = first();
     let mut mode = mode;
     let mut remote = Some(remote);
     let mut lost = 0u32;
@@ -108,7 +108,9 @@ pub(crate) async fn converse(
                 if lost > 2 {
                     return Ok(Said::Lost { log });
                 }
-                mode = Mode::Recover;
+                if mode != Mode::Accept {
+                    mode = Mode::Recover;
+                }
             }
             // It waits only because the lease was lost before the host had heard of the change.
             Ok(Said::Verdict { word, text, .. }) if mode == Mode::Wait && word == "unknown" => {
@@ -139,13 +141,15 @@ pub(crate) async fn converse(
                 None
             }
         };
-        if mode == Mode::Recover {
-            script = scripts::wait(place, id, name, Mode::Recover);
+        if matches!(mode, Mode::Recover | Mode::Accept) {
+            script = scripts::wait(place, id, name, mode);
         }
         // A launch may be repeated only while we may still act.
         if mode == Mode::Start && run.lease.check().is_err() {
             mode = Mode::Wait;
             script = scripts::wait(place, id, name, Mode::Wait);
+        } else if mode == Mode::Start {
+            script = first();
         }
     }
 }
@@ -170,7 +174,10 @@ pub(crate) fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
                         Err(Verdict::RolledBack(text))
                     }
                 }
+                // What a person has accepted, or a failed change whose tidying was cut off.
+                "failed" if end.intent.is_none() => Ok(()),
                 "moved" => Err(Verdict::Moved(text)),
+                "late" => Err(Verdict::NoLease(text)),
                 "failed" => Err(Verdict::LeftFailed(text)),
                 "stuck" => Err(Verdict::Stuck(text)),
                 "refused" | "unknown" if end.intent.is_none() => Ok(()),

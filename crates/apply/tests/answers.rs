@@ -210,6 +210,7 @@ impl World {
             cluster: "prod".parse().unwrap(),
             run_user: USER.parse().unwrap(),
             rehash: false,
+            fence: None,
             parallel: 1,
             deadline: Duration::from_secs(1),
             servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),

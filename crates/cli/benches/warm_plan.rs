@@ -87,6 +87,7 @@ fn main() -> ExitCode {
         seconds: 30,
         run_user: UserName::new("tars").unwrap(),
         rehash: false,
+        fence: None,
         servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),
     });
     bare_loop(&cluster, &machine, &script);

@@ -127,6 +127,23 @@ pub enum Command {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        /// Do the rest where something is blocked.
+        #[arg(long)]
+        allow_blocked: bool,
+    },
+    /// End a change that is stuck on a node: put the old state back, or accept what runs there now.
+    Recover {
+        /// The node.
+        node: String,
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
+        /// Accept what runs there now, and put nothing back: the next plan starts from it.
+        #[arg(long)]
+        accept: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Tell whether the cluster differs from the spec; quiet when it does not. Made for cron.
     Drift {

@@ -357,6 +357,7 @@ impl Context {
                     cluster: self.desired().cluster.clone(),
                     run_user: self.desired().run_user.clone(),
                     rehash: self.rehash,
+                    fence: None,
                     parallel: share,
                     deadline: self.timeout,
                     servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),

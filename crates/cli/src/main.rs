@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Cli, Command};
+use crate::cmd::apply::Consent;
 use crate::failure::{Failure, Result};
 use crate::privacy::{Stops, finishing, until_signal};
 
@@ -118,8 +119,22 @@ fn run(cli: Cli) -> Result {
         Command::Status { look } => {
             runtime.block_on(until_signal(cmd::status::run(&global, &look)))
         }
-        Command::Apply { plan, look, yes } => runtime.block_on(finishing(async |stops: &Stops| {
-            cmd::apply::run(&global, &look, plan.as_deref(), yes, stops).await
+        Command::Apply {
+            plan,
+            look,
+            yes,
+            allow_blocked,
+        } => runtime.block_on(finishing(async |stops: &Stops| {
+            let consent = Consent { yes, allow_blocked };
+            cmd::apply::run(&global, &look, plan.as_deref(), consent, stops).await
+        })),
+        Command::Recover {
+            node,
+            look,
+            accept,
+            yes,
+        } => runtime.block_on(finishing(async |stops: &Stops| {
+            cmd::recover::run(&global, &look, &node, accept, yes, stops).await
         })),
         Command::History { look, run, limit } => runtime.block_on(until_signal(cmd::history::run(
             &global,

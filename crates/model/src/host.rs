@@ -185,6 +185,9 @@ pub struct HostFacts {
     pub machine_id: Observed<String>,
     /// The kernel's boot id.
     pub boot_id: Observed<String>,
+    /// Hundredths of a second since that boot, at some moment of the look (`/proc/uptime`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<u64>,
     /// The host's own name for itself.
     pub hostname: String,
     /// Addresses on its interfaces.

@@ -27,6 +27,9 @@ pub enum Action {
         run: RunId,
         /// Which change.
         step: StepName,
+        /// Whether it ends with what runs there now, as a person has said, and nothing is put back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        accept: bool,
     },
     /// Change a component on a host by one self-finishing script: tarsnode, or a registry that
     /// comes or goes.
@@ -404,6 +407,9 @@ pub struct AgentChange {
     pub tars_path: AbsPath,
     /// User that it runs as.
     pub run_user: UserName,
+    /// User that it ran as when the change was planned, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_as: Option<UserName>,
     /// `--nodeid` of the healthy process.
     pub nodeid: NodeName,
     /// The address that it listens on.

@@ -166,6 +166,14 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
     same(Field::Cluster, &intent.cluster, &desired.cluster)?;
     same(Field::Run, &intent.run, place.run)?;
     same(Field::Step, &intent.step, place.step)?;
+    let user = desired.agent(place.node).map(|a| &a.run_user);
+    if change.ran_as.is_none() || change.ran_as.as_ref() != user {
+        same(
+            Field::RunUser,
+            &change.run_user,
+            user.unwrap_or(&desired.run_user),
+        )?;
+    }
     fits_host(change, place.node, desired)?;
     must(
         is_step_of(&intent.step, change.component, place.node),
@@ -224,8 +232,6 @@ pub(crate) fn fits_host(
     let agent = desired.agent(node);
     let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
     same(Field::TarsPath, &change.tars_path.as_str(), &tars.as_str())?;
-    let user = agent.map_or(&desired.run_user, |a| &a.run_user);
-    same(Field::RunUser, &change.run_user, user)?;
     let registry = (change.component == Component::Tarsregistry).then(|| endpoint_at(host.ip));
     if change.registry != registry {
         let says = change.registry.as_ref().map(ToString::to_string);

@@ -173,6 +173,8 @@ pub fn way_back(
     files.sort_by_key(|f| f.path == binary);
     let crontab = match &intent.crontab_after {
         None => None,
+        // It wrote the crontab of another user than the one whose was looked at.
+        Some(_) if done.ran_as.is_some() => None,
         Some(after) => Some(crontab_back(done, *after, &kept, host)?),
     };
     let folder = match done.folder {
@@ -198,7 +200,9 @@ pub fn way_back(
         health: runs_after || done.reread,
         crontab,
         tars_path: done.tars_path.clone(),
-        run_user: done.run_user.clone(),
+        // As whoever it ran as before, which the spec may no longer say.
+        run_user: done.ran_as.as_ref().unwrap_or(&done.run_user).clone(),
+        ran_as: done.ran_as.is_some().then(|| done.run_user.clone()),
         nodeid: done.nodeid.clone(),
         ip: done.ip,
         port: done.port_before,

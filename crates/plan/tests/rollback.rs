@@ -235,6 +235,7 @@ fn what_is_wrong_with_a_rollback_is_named() {
                 node: p.steps[1].resource.node().unwrap().clone(),
                 run: run_id(9),
                 step: StepName::of("x"),
+                accept: false,
             };
         }),
     ];

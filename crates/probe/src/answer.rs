@@ -170,6 +170,7 @@ impl<'a> State<'a> {
             host: HostFacts {
                 machine_id: not_told(),
                 boot_id: not_told(),
+                uptime: None,
                 hostname: String::new(),
                 interfaces: not_told(),
                 clock_skew: 0,
@@ -256,6 +257,7 @@ impl<'a> State<'a> {
             }
             "hostname" => self.host.hostname = self.text("name", word(1)?, PATH)?,
             "machine-id" => self.host.machine_id = told(name(1)?, "it has no /etc/machine-id"),
+            "uptime" => self.host.uptime = hundredths(word(1)?),
             "boot-id" => self.host.boot_id = told(name(1)?, "it has no boot id"),
             "interfaces" => {
                 self.host.interfaces = if word(1)? == "none" {
@@ -664,6 +666,17 @@ impl<'a> State<'a> {
     }
 }
 
+/// Hundredths of a second of a number such as `350735.47`; nothing where it is none.
+fn hundredths(word: &str) -> Option<u64> {
+    let (seconds, rest) = word.split_once('.')?;
+    let rest: u64 = rest.parse().ok().filter(|_| rest.len() == 2)?;
+    seconds
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(100)?
+        .checked_add(rest)
+}
+
 fn told(word: &str, why: &str) -> Observed<String> {
     if word == "-" {
         Observed::Unknown(why.to_owned())
@@ -720,6 +733,7 @@ mod tests {
             install_path: "/usr/local/app".parse().unwrap(),
             run_user: "tars".parse().unwrap(),
             rehash: false,
+            fence: None,
             parallel: 1,
             deadline: std::time::Duration::from_secs(1),
             servers: vec![],

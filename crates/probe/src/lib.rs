@@ -21,7 +21,7 @@ use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{AbsPath, ClusterName, NodeName, UserName};
+use tarsops_model::names::{AbsPath, ClusterName, NodeName, RunId, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind, Remote};
@@ -41,6 +41,8 @@ pub struct Options {
     pub parallel: usize,
     /// How long one host may take to answer.
     pub deadline: Duration,
+    /// The run that means to change the hosts, if one does: older ones do not begin there any more.
+    pub fence: Option<RunId>,
     /// Components other than `tarsnode` to look at.
     pub servers: Vec<Component>,
 }
@@ -111,6 +113,7 @@ pub async fn look(
         seconds: options.deadline.as_secs().max(1),
         run_user: options.run_user.clone(),
         rehash: options.rehash,
+        fence: options.fence.clone(),
         servers: options.servers.clone(),
     });
     let output = remote

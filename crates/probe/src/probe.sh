@@ -1,4 +1,5 @@
-# Looks at one host and prints one framed answer. It changes nothing but the remembered digests.
+# Looks at one host and prints one framed answer. It changes nothing but the remembered digests; with
+# P_FENCE, the id of a run that means to change the host, also that host's fence against older runs.
 # Sent on standard input of `sh -s`; variables P_* stand before it, quoted, P_TREE among them: the text
 # of tree.sh. Runs on dash, bash and busybox. No path of a component's binary may stand on a command line
 # here: the framework's start.sh kills every process that has it among its arguments.
@@ -63,6 +64,8 @@ probe() {
   if [ -r "$p_mid" ]; then read -r p_id <"$p_mid"; say "machine-id ${p_id:--}"; else say "machine-id -"; fi
   p_id=; [ -r /proc/sys/kernel/random/boot_id ] && read -r p_id </proc/sys/kernel/random/boot_id
   say "boot-id ${p_id:--}"
+  p_up=; [ -r /proc/uptime ] && read -r p_up p_rest </proc/uptime
+  say "uptime ${p_up:--}"
   if has ip && p_out=$(ip -o addr show 2>/dev/null); then say "interfaces ip $(printf '%s\n' "$p_out" | enc_all)"
   elif has ifconfig && p_out=$(ifconfig -a 2>/dev/null); then say "interfaces ifconfig $(printf '%s\n' "$p_out" | enc_all)"
   elif has hostname && p_out=$(hostname -I 2>/dev/null); then say "interfaces hostname $(printf '%s\n' "$p_out" | enc_all)"
@@ -104,6 +107,17 @@ probe() {
         *) say "crontab unknown error $(printf '%s' "$p_cron" | tail -n 1 | enc_all)" ;;
       esac
     fi
+  fi
+
+  # A run that may change this host says so before it looks, and older ones do not begin here any more.
+  p_f=; [ -z "$P_FENCE" ] || [ ! -r "$B/fence" ] || read -r p_f <"$B/fence" || :
+  if [ "$P_FENCE" != "$p_f" ] && [ -n "$P_FENCE" ] && make_state "$P_INSTALL"; then
+    case "${p_f%%-*}" in *[!0-9]* | ????????????????*) ;; *)
+      if [ "${p_f%%-*}" = "" ] || [ "${p_f%%-*}" -lt "${P_FENCE%%-*}" ]; then
+        { printf '%s\n' "$P_FENCE" >"$B/fence.$$" && mv -f "$B/fence.$$" "$B/fence"; } 2>/dev/null || :
+      fi ;;
+    esac
+    P_BASE=$B P_MEMO=$B/digests
   fi
 
   # What tarsops left here.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use tarsops_model::component::Component;
-use tarsops_model::names::{AbsPath, ClusterName, UserName};
+use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
 use tarsops_transport::{PRELUDE, quote};
 
 /// What the probe script is told.
@@ -21,6 +21,8 @@ pub struct Look {
     pub run_user: UserName,
     /// Whether digests are read anew.
     pub rehash: bool,
+    /// The run that means to change the host, if one does: older ones do not begin there any more.
+    pub fence: Option<RunId>,
     /// Components other than `tarsnode` to look at.
     pub servers: Vec<Component>,
 }
@@ -39,6 +41,8 @@ pub fn probe_script(look: &Look) -> String {
     let _ = writeln!(out, "P_INSTALL={}", quote(look.install_path.as_str()));
     let _ = writeln!(out, "P_RUN_USER={}", quote(look.run_user.as_str()));
     let _ = writeln!(out, "P_REHASH={}", u8::from(look.rehash));
+    let fence = look.fence.as_ref().map_or("", RunId::as_str);
+    let _ = writeln!(out, "P_FENCE={}", quote(fence));
     let servers: Vec<&str> = look.servers.iter().map(|c| c.name()).collect();
     let _ = writeln!(out, "P_SERVERS={}", quote(&servers.join(" ")));
     out.push_str(include_str!("probe.sh"));

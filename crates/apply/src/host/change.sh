@@ -1,6 +1,7 @@
 # Changes one component on this host, from the old state to the new one or back, by itself.
 # Lies in <our folder>/runs/<run>/<step>/change.sh beside the data it works on and runs detached from
-# whoever started it. `change.sh act` begins; `change.sh recover` ends what a dead `act` left.
+# whoever started it. `change.sh act` begins; `change.sh recover` ends what a dead `act` left by putting
+# the old state back; `change.sh accept` ends it with what is there, because a person has said so.
 #
 #   env       T_* variables, quoted          files    what to replace (see below)
 #   stage/    payloads by sha256             before/  what was there, by line number of `files`
@@ -211,26 +212,56 @@ halt_and() {
   done
   stop_all || { WHY="$T_COMP does not stop"; return 1; }
 }
+# As whom start_it starts it, B_UID and B_USER, and whether with the environment that it had before.
+start_new() { B_UID=$T_UID B_USER=$T_USER B_OLD=0; }
+# What ran before the change is started as it ran: by its own user, from files of their own owners.
+start_old() {
+  start_new; B_OLD=1
+  [ -n "$K_UID" ] && [ "$K_UID" != "$T_UID" ] || return 0
+  B_UID=$K_UID
+  B_USER=$(id -un "$K_UID" 2>/dev/null) || B_USER=$(sed -n "s/^\([^:]*\):[^:]*:$K_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
+  [ -n "$B_USER" ] || { bad "$T_COMP ran as uid $K_UID, and there is no user of that number any more"; return 1; }
+  give_back "$S_DIR/before" || { bad "could not give the folder back to its owners${WHY:+: $WHY}"; return 1; }
+  U_GIVEN=1
+}
+# What was the run user's for a while is not run by root, unless it is root's again.
+all_of_root() {
+  [ -z "$(find "tars/$T_COMP/bin" "tars/$T_COMP/util" "tars/$T_COMP/conf" -xdev ! -user 0 2>/dev/null | head -c 1)" ] ||
+    { WHY="$T_COMP ran as root, and files of it have been changed by another user meanwhile: give them to root once you have seen what they are"; return 1; }
+}
+cannot_start_as_root() { WHY="$T_COMP runs as root, and $(id -un "$C_UID" 2>/dev/null || echo "uid $C_UID") can change it: give its folder to root, or let it run as that user"; }
+can_start() { # whether its start script is there, or comes with this change
+  [ "$T_FOLDER" = keep ] && [ ! -f "tars/$T_COMP/util/start.sh" ] || return 0
+  # What was published to a plain node has a program and nothing else; its tarsnode starts it.
+  [ "$T_COMP" = tarsnode ] || [ -e "tars/$T_COMP/util" ] || return 0
+  while read -r f_mode f_before f_after f_path; do
+    case "$f_path/$f_after" in */util/start.sh/absent) ;; */util/start.sh/*) return 0 ;; esac
+  done <"$S_DIR/files"
+  return 1
+}
 start_it() {
-  if [ $ROOT = 1 ] && [ "$T_UID" = 0 ] && [ -n "$C_UID" ]; then
-    WHY="$T_COMP runs as root, and $(id -un "$C_UID" 2>/dev/null || echo "uid $C_UID") can change it: give its folder to root, or let it run as that user"
-    return 1
+  if [ $ROOT = 1 ] && [ "$B_UID" = 0 ] && [ -n "$C_UID" ]; then
+    cannot_start_as_root; return 1
   fi
+  if [ $ROOT = 1 ] && [ "$B_UID" = 0 ] && [ "$B_OLD$T_OWNERS_FROM" != 0 ]; then all_of_root || return 1; fi
   # What was published to a plain node has a program and nothing else; its tarsnode starts it.
   if [ "$T_COMP" != tarsnode ] && [ ! -e "tars/$T_COMP/util" ]; then note "its tarsnode starts $T_COMP"; return 0; fi
   [ -f "tars/$T_COMP/util/start.sh" ] || { WHY="there is no util/start.sh to start $T_COMP with"; return 1; }
-  note "start $T_COMP as $T_USER"
+  note "start $T_COMP as $B_USER"
   # In the background, as a start script that never returns must not keep us; it inherits neither
   # the lock nor our locale, and no signal that we ignore.
+  b_env=/dev/null; [ "$B_OLD" = 0 ] || [ ! -s "$S_DIR/before/environ" ] || ! has xargs || b_env=$S_DIR/before/environ
   # Where the run user is less than we are, it is the run user who opens the file for the errors: what
   # is started keeps that open.
   ( unset LC_ALL
     set -- sh "$T_TARS/$T_COMP/util/start.sh"
-    if [ $ROOT = 0 ] || [ "$T_UID" = 0 ]; then exec "$@" 2>"$S_DIR/start.err"; fi
+    # xargs hands the environment over word by word, whatever is in it.
+    [ "$b_env" = /dev/null ] || set -- xargs -0 sh -c 'exec env -i "$@" sh "$0"' "$2"
+    if [ $ROOT = 0 ] || [ "$B_UID" = 0 ]; then exec "$@" 2>"$S_DIR/start.err"; fi
     set -- sh -c 'exec 2>"$0" || exec 2>/dev/null; exec "$@"' "$START_ERR" "$@"
-    if has runuser; then exec runuser -u "$T_USER" -- "$@"
-    else exec su -s /bin/sh "$T_USER" -c 'exec "$@"' sh "$@"
-    fi ) </dev/null >/dev/null 2>/dev/null 9>&- &
+    if has runuser; then exec runuser -u "$B_USER" -- "$@"
+    else exec su -s /bin/sh "$B_USER" -c 'exec "$@"' sh "$@"
+    fi ) <"$b_env" >/dev/null 2>/dev/null 9>&- &
   s_pid=$!
   clock; s_end=$((NOW + 2000))
   while { read -r s_line <"/proc/$s_pid/stat"; } 2>/dev/null; do
@@ -311,7 +342,7 @@ rights() {
   [ -z "$C_UID" ] || RIGHTS_WHY=
   # Once, here, as what a part of a pipeline finds out is lost with it.
   [ -z "$C_UID" ] || { AS_HOW=; find_rights; }
-  UIDS="0 $S_UID $T_UID $TOP_OWNER $r_owner"
+  UIDS="0 $S_UID $T_UID $TOP_OWNER $r_owner $K_UID"
   # Files that root writes where nobody else can belong to the run user.
   OWNER=; [ $ROOT = 0 ] || [ -n "$C_UID" ] || [ -z "$T_UID" ] || OWNER=$T_USER:
   START_ERR=tars/$T_COMP/.tarsops-start.err
@@ -434,7 +465,42 @@ record_owners() { # what is in no folder's record: other files, by inode, and th
     o_who=$(find "tars/$T_COMP" -xdev -path "tars/$f_path" -type f -exec stat -c '%u:%g' {} +) || return 1
     [ -z "$o_who" ] || printf '%s %s\n' "$o_who" "$f_path" >>"$S_DIR/before/named" || return 1
   done <"$S_DIR/files"
-  flush "$S_DIR/before/inodes" "$S_DIR/before/named"
+  : >"$S_DIR/before/roots" || return 1
+  # What root's files held, so that they can be root's again: the folders are root's by now.
+  for o_file in "tars/$T_COMP"/bin/* "tars/$T_COMP"/util/* "tars/$T_COMP"/conf/*; do
+    [ "$o_uid" != 0 ] && [ -f "$o_file" ] && [ ! -h "$o_file" ] && [ -O "$o_file" ] || continue
+    o_who=$(stat -c '%i %a %u:%g' "$o_file") && printf '%s %s\n' "$o_who" "$(sha "$o_file")" >>"$S_DIR/before/roots" || return 1
+  done
+  flush "$S_DIR/before/inodes" "$S_DIR/before/named" "$S_DIR/before/roots"
+}
+# A file becomes root's again only as a copy that nobody has open, and with what root had in it: the run
+# user had it for a while. The folders are root's when this is done.
+root_again() { # root_again OWNER MODE SHA FILE
+  [ -f "$4" ] && [ ! -h "$4" ] && [ ! -O "$4" ] || return 0
+  rm -f "$4.tarsops-new"
+  ( set -C; umask 077; head -c $SIZE_LIMIT "$4" >"$4.tarsops-new" ) && [ "$(sha "$4.tarsops-new")" = "$3" ] &&
+    chown "$1" "$4.tarsops-new" && chmod "$(printf '%03o' $((0$2 & 0755)))" "$4.tarsops-new" && mv -f "$4.tarsops-new" "$4" && return 0
+  rm -f "$4.tarsops-new"
+  note "left to $T_USER, as it is not what root had there: $4"
+}
+roots_again() { # roots_again FOLDER: of the records in it, and of the change that they are of
+  [ -s "$1/roots" ] || return 0
+  for g_file in "tars/$T_COMP"/bin/* "tars/$T_COMP"/util/* "tars/$T_COMP"/conf/*; do
+    [ -f "$g_file" ] && [ ! -h "$g_file" ] && [ ! -O "$g_file" ] || continue
+    g_inode=$(stat -c %i "$g_file") || continue
+    g_line=$(grep "^$g_inode " "$1/roots") || continue
+    # Inode, mode, owner, digest.
+    set -- "$1" $g_line
+    [ $# != 5 ] || root_again "$4" "$3" "$5" "$g_file"
+    set -- "$1"
+  done
+  g_n=0
+  while read -r g_mode g_before g_after g_path <&3; do
+    g_n=$((g_n + 1))
+    g_who=$(grep "^0:[0-9]* $g_path\$" "$1/named" 2>/dev/null) || continue
+    line_of "$1/$g_n.meta"
+    root_again "${g_who%% *}" "${LINE% *}" "$g_before" "tars/$g_path"
+  done 3<"${1%/before}/files"
 }
 own_all() { # everything of the component belongs to the run user
   [ $ROOT = 1 ] && [ -d "tars/$T_COMP" ] || return 0
@@ -454,6 +520,7 @@ give_back() { # give_back FOLDER: owners as its records say; what is gone is nob
   [ $ROOT = 1 ] && [ -s "$1/folders" ] && [ -d "tars/$T_COMP" ] || return 0
   g_bad=0 g_from=$1
   freeze "$S_DIR/before/folders" || return 1
+  roots_again "$g_from"
   [ ! -f "$g_from/named" ] || while read -r g_who g_path; do
     # What the run user could write meanwhile does not become root's.
     case "$g_who" in 0:*) continue ;; esac
@@ -482,6 +549,16 @@ check_unmoved() {
   # What is about to be given to the run user may be written by others until then.
   [ -z "$RIGHTS_WHY" ] || [ "$T_OWN" = 1 ] || { WHY="$RIGHTS_WHY, so root does not work there: take that right away (chmod go-w), or have the folder belong to $T_USER"; return 2; }
   look || { WHY="could not look at the files of $T_COMP"; return 2; }
+  # Nothing is stopped that could not be started again.
+  if [ "$T_RESTART/$T_HEALTH" = 1/1 ]; then
+    [ -n "$T_UID" ] || [ "$T_MAKE_USER" = 1 ] || { WHY="the user $T_USER does not exist here: make it, or name the user that $T_COMP runs as (run_user)"; return 2; }
+    if [ $ROOT = 1 ] && [ "$T_UID" = 0 ]; then
+      [ -z "$C_UID" ] || [ "$T_OWN$T_OWNERS_FROM" != 0 ] || { cannot_start_as_root; return 2; }
+    elif [ $ROOT = 1 ]; then
+      has runuser || has su || { WHY="there is no runuser and no su here to start $T_COMP as $T_USER with (package util-linux)"; return 2; }
+    fi
+    can_start || { WHY="there is no util/start.sh to start $T_COMP with"; return 2; }
+  fi
   n=0
   while read -r f_mode f_before f_after f_path <&3 && read -r f_now f_can f_owner <&4; do
     case "$f_now" in
@@ -552,17 +629,22 @@ keep_before() {
     fi
     cron_get own && K_CRON=1 || [ $? = 1 ] || return 1
   fi
-  pids; K_RUNS=0 K_PROC=
-  if [ -n "$PIDS" ]; then K_RUNS=1 K_PROC=$(born "${PIDS##* }"); fi
+  pids; K_RUNS=0 K_PROC= K_UID=
+  if [ -n "$PIDS" ]; then K_RUNS=1 K_PROC=$(born "${PIDS##* }") K_UID=$P_UID; fi
   if L_IP=- L_PORT=$T_PORT_BEFORE; unhealthy any; then K_HEALTHY=0
   else # One look may fail where the next does not: what is healthy runs.
-    K_HEALTHY=1 K_RUNS=1 K_PROC=$(born "$H_PID")
+    K_HEALTHY=1 K_RUNS=1 K_PROC=$(born "$H_PID") K_UID=$P_UID
+  fi
+  if [ "$T_RESTART/$K_RUNS" = 1/1 ]; then
+    # Of the process that is meant, and not of one that got its number since.
+    { head -c 131072 "/proc/${K_PROC%%:*}/environ" >"$S_DIR/before/environ"; } 2>/dev/null || rm -f "$S_DIR/before/environ"
+    [ -n "$K_PROC" ] && [ "$(born "${K_PROC%%:*}")" = "$K_PROC" ] || rm -f "$S_DIR/before/environ"
   fi
   L_IP=$T_IP L_PORT=$T_PORT WHY=
   K_TARS=0 K_LOG=0
   [ ! -d tars ] || K_TARS=1
   [ ! -e tars/app_log ] || K_LOG=1
-  printf '%s\n' "K_CRON=$K_CRON K_RUNS=$K_RUNS K_PROC=$K_PROC K_HEALTHY=$K_HEALTHY K_TARS=$K_TARS K_LOG=$K_LOG" >"$S_DIR/before/facts" || return 1
+  printf '%s\n' "K_CRON=$K_CRON K_RUNS=$K_RUNS K_PROC=$K_PROC K_HEALTHY=$K_HEALTHY K_TARS=$K_TARS K_LOG=$K_LOG K_UID=$K_UID" >"$S_DIR/before/facts" || return 1
   # Room that a full disk cannot take, freed for the rollback.
   dd if=/dev/zero of="$S_DIR/before/ballast" bs=1024 count=256 2>/dev/null || return 1
   flush "$S_DIR"/before/* "$S_DIR/before" "$S_DIR"
@@ -626,7 +708,7 @@ act() {
     # A running tarsnode writes its configuration from memory and would undo an edit made under it.
     halt_and replace_all conf || return 1
     # What need not be healthy afterwards is what is left of a removed one: stopped for good.
-    [ "$T_HEALTH" = 0 ] || start_it || { WHY="start.sh of $T_COMP failed: $(start_errors 1)"; return 1; }
+    [ "$T_HEALTH" = 0 ] || { start_new; start_it; } || { WHY="start.sh of $T_COMP failed: $(start_errors 1)"; return 1; }
   fi
   if [ "$T_HEALTH" = 1 ]; then healthy "$T_NODEID" "$T_SETTLE" "$T_DEADLINE" || return 1; fi
   cron_change || return 1
@@ -676,7 +758,7 @@ restore() { # restore conf|rest: those files as they were
   return 0
 }
 undo() {
-  u_bad=0 WHY= L_IP=- L_PORT=$T_PORT_BEFORE
+  u_bad=0 U_GIVEN=0 U_DOWN=0 WHY= L_IP=- L_PORT=$T_PORT_BEFORE
   # A change of owners that was cut off is ended first, so that the run user's rights can do the rest.
   if [ -s "$S_DIR/before/folders" ]; then
     { freeze "$S_DIR/before/folders" && thaw "$S_DIR/before/folders" "$T_USER:"; } || u_bad=1
@@ -717,12 +799,15 @@ undo() {
   elif [ -n "$PIDS" ] && [ "$(born "${PIDS# }")" = "$K_PROC" ] && ! unhealthy any; then
     restore conf # The old process never stopped.
   else
-    halt_and restore conf && start_it || u_bad=1
+    halt_and restore conf && start_old && start_it || u_bad=1 U_DOWN=1
   fi
   # Owners come last: until then the run user's rights do the work.
-  [ $u_bad = 1 ] || give_back "$S_DIR/before" || bad "could not give the folder back to its owners"
+  [ $u_bad = 1 ] || [ $U_GIVEN = 1 ] || give_back "$S_DIR/before" || bad "could not give the folder back to its owners"
   # An old state that was unhealthy before is not made worse by a failed start of it.
-  if [ "$K_HEALTHY" = 1 ]; then healthy any 2 "$T_UNDO_DEADLINE" || u_bad=1; fi
+  if [ "$K_HEALTHY/$U_DOWN" = 1/0 ]; then
+    healthy any 2 "$T_UNDO_DEADLINE" || u_bad=1
+    [ $u_bad = 1 ] || [ -z "$K_UID" ] || [ "$P_UID" = "$K_UID" ] || bad "$T_COMP runs as uid $P_UID, and it ran as uid $K_UID"
+  fi
   [ $u_bad = 0 ]
 }
 undo_crontab() {
@@ -741,6 +826,8 @@ finish() { # finish WORD TEXT: the verdict, then the tidying that `recover` can 
     printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$T_RUN" "$T_STEP" "$1" "$T_HOLDER" "$T_SUMMARY" >>"$B/audit.log"
   flush "$B/audit.log"
   rm -f "$S_DIR/before/ballast" "$S_DIR/now"
+  # It may hold what nobody else may know, and only a way back that has not ended needs it.
+  [ "$1" = stuck ] || rm -f "$S_DIR/before/environ"
   [ "$1" = stuck ] || tree tidy "tars/$T_COMP" || tree tidy "tars/$T_COMP"
   # Without a verdict the guard stays, and tries again in a minute.
   put_word "$S_DIR/verdict" "$1$NL$2" || { note "could not write the verdict: $1"; return 1; }
@@ -805,7 +892,7 @@ back_or_stuck() { # a failed change: put the old one back, or leave it as the po
 interrupted() { trap : TERM INT HUP; WHY="the change was told to stop by a signal"; back_or_stuck signal; exit 0; }
 
 # ---- main ----------------------------------------------------------------------------------
-take_lock() { # take_lock act|recover; sets nothing if it must not go on
+take_lock() { # take_lock act|recover|accept; sets nothing if it must not go on
   true >>"$B/lock" || exit 1
   exec 9>>"$B/lock"
   w=0
@@ -820,7 +907,7 @@ take_lock() { # take_lock act|recover; sets nothing if it must not go on
   done
 }
 main() {
-  AS_UID= AS_HOW= LOOKED=0
+  AS_UID= AS_HOW= LOOKED=0 K_UID=
   GUARDED=0 OUTCOME=old WHY= H_PID= PIDS= C_TEXT=
   K_CRON=0 K_RUNS=0 K_PROC= K_HEALTHY=0 K_TARS=1 K_LOG=1
   own_uid
@@ -840,15 +927,18 @@ main() {
   OURS=0; [ "$LINE" != "$T_RUN $T_STEP" ] || OURS=1
   if [ -f "$S_DIR/verdict" ]; then
     line_of "$S_DIR/verdict"
-    [ "$1" != recover ] || [ $OURS = 0 ] || { note "tidy up"; known_facts; tidy "$LINE"; }
+    [ "$1" = act ] || [ $OURS = 0 ] || { note "tidy up"; known_facts; tidy "$LINE"; }
     exit 0
   fi
   # Called off by the one who started it.
   [ -f "$S_DIR/intent" ] || exit 0
-  { printf '%s\n' "$T_RUN $T_STEP" >"$B/lock.owner"; } 2>/dev/null || [ "$1" = recover ] || refuse "could not write below $B: no space left or read-only"
-  if [ "$1" = recover ]; then recover; else begin; fi
+  { printf '%s\n' "$T_RUN $T_STEP" >"$B/lock.owner"; } 2>/dev/null || [ "$1" != act ] || refuse "could not write below $B: no space left or read-only"
+  if [ "$1" = act ]; then begin; else recover "$1"; fi
 }
-known_facts() { [ ! -r "$S_DIR/before/facts" ] || . "$S_DIR/before/facts"; }
+known_facts() { # what was there before; an earlier version did not write down all of it
+  [ ! -r "$S_DIR/before/facts" ] || . "$S_DIR/before/facts"
+  case " $UIDS " in *" $K_UID "*) ;; *) UIDS="$UIDS $K_UID" ;; esac
+}
 # Whether something that the change began, before it was cut off, may still be about to start the
 # component: it would run beside the one that is put back.
 begun() {
@@ -860,7 +950,15 @@ begun() {
   done
   return 1
 }
-recover() {
+# What a change of owners that was cut off has taken goes to whom what runs belongs to.
+settle_owners() {
+  [ -s "$S_DIR/before/folders" ] || return 0
+  pids
+  if [ -n "$K_UID" ] && [ "$P_UID" = "$K_UID" ] && [ "$K_UID" != "$T_UID" ]; then give_back "$S_DIR/before"
+  else freeze "$S_DIR/before/folders" && thaw "$S_DIR/before/folders" "$T_USER:"
+  fi
+}
+recover() { # recover recover|accept
   known_facts
   line_of "$S_DIR/phase"; phase=$LINE
   if [ -z "$phase" ]; then
@@ -874,10 +972,18 @@ recover() {
   r_left=30
   while [ $r_left -gt 0 ] && begun; do nap 0.1; r_left=$((r_left - 1)); done
   if [ "$phase" = done ]; then finish ok "done; its end was cut off"; return; fi
+  if [ "$1" = accept ]; then
+    settle_owners || note "owners are not all settled${WHY:+: $WHY}"
+    tree free "tars/$T_COMP"
+    finish failed "left as it was found, as a person has said"
+    return
+  fi
   WHY="the change was cut off while $phase"
   back_or_stuck recover
 }
 begin() {
+  line_of "$S_DIR/expires"
+  [ -z "$LINE" ] || ! late $LINE || refuse late "it began after its time: the lease may be another run's by now"
   line_of "$B/fence"
   case "$LINE" in
     *[!0-9a-f-]*) refuse "the file $B/fence is damaged; remove it once you know that no other run is under way" ;;
@@ -896,7 +1002,9 @@ begin() {
     rm -f "$B/current"
   fi
   no_room="could not write below $B: no space left or read-only"
-  put_word "$B/fence" "$T_RUN" || refuse "$no_room"
+  # The look of this very step has written it as a rule.
+  line_of "$B/fence"
+  [ "$LINE" = "$T_RUN" ] || put_word "$B/fence" "$T_RUN" || refuse "$no_room"
   close_folders
   check_unmoved
   case $? in 0) ;; 1) refuse moved "$WHY" ;; *) refuse "$WHY" ;; esac

@@ -3,7 +3,8 @@
 #   L_INSTALL L_CLUSTER L_RUN L_STEP  where       L_ENV L_FILES L_INTENT  data of the change
 #   L_CHANGE L_TREE L_GUARD the scripts           L_TEXTS() stages small texts
 #   L_LINKS()               stages before-images of earlier changes
-#   L_MODE                  start | wait | recover
+#   L_EXPIRES               boot id, and hundredths of a second since that boot after which it does not begin
+#   L_MODE                  start | wait | recover | accept
 # Starting twice is harmless, even at the same time: files are put in place whole, and the change
 # itself holds the lock and writes one verdict.
 #
@@ -34,6 +35,10 @@ busy() { [ -e "$B/lock" ] && { flock -n "$B/lock" true 2>/dev/null; [ $? = 1 ]; 
 launch() {
   state_folder "$L_INSTALL" "$L_CLUSTER"
   D=$B/runs/$L_RUN/$L_STEP
+  # The lease may be another's by then. Nothing is made before this is known.
+  if [ "$L_MODE" = start ] && [ ! -f "$D/change.sh" ] && [ -n "$L_EXPIRES" ] && late $L_EXPIRES; then
+    end_as late "it arrived after its time: the lease may be another run's by now"
+  fi
   make_state "$L_INSTALL" || fail "$STATE_WHY"
   if [ "$L_MODE" = start ] && [ ! -f "$D/verdict" ] && [ ! -f "$D/change.sh" ]; then
     command -v setsid >/dev/null 2>&1 && command -v flock >/dev/null 2>&1 || fail "the host lacks setsid or flock (package util-linux)"
@@ -49,11 +54,13 @@ launch() {
   [ -f "$D/change.sh" ] || end_as unknown "the host knows no change $L_RUN/$L_STEP"
   # What is stuck is tried again when somebody asks for it.
   first_of "$D/verdict"
-  [ "$L_MODE/$FIRST" != recover/stuck ] || busy || mv -f "$D/verdict" "$D/verdict.stuck"
+  case "$L_MODE/$FIRST" in recover/stuck | accept/stuck) busy || mv -f "$D/verdict" "$D/verdict.stuck" ;; esac
   if [ ! -f "$D/verdict" ]; then
     case "$L_MODE" in
-      start) setsid sh "$D/change.sh" act </dev/null >>"$D/log" 2>&1 & ;;
-      recover) setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1 & ;;
+      start)
+        keep "$D/expires" "$L_EXPIRES" 2>/dev/null || fail "could not write below $B: no space left or read-only"
+        setsid sh "$D/change.sh" act </dev/null >>"$D/log" 2>&1 & ;;
+      recover | accept) setsid sh "$D/change.sh" "$L_MODE" </dev/null >>"$D/log" 2>&1 & ;;
     esac
   fi
   # Each turn costs two processes; a change that takes longer is asked for less often.

@@ -9,7 +9,7 @@ use tarsops_model::names::RunId;
 use super::super::{Mode, Said, history, launch, read_history, read_said, wait};
 use super::world::{Kept, Kind, World};
 
-fn start(world: &World, text: &str) -> Child {
+pub(super) fn start(world: &World, text: &str) -> Child {
     let mut child = world
         .command("sh")
         .arg("-s")
@@ -26,12 +26,12 @@ fn start(world: &World, text: &str) -> Child {
     child
 }
 
-fn said(child: Child) -> Said {
+pub(super) fn said(child: Child) -> Said {
     let output = child.wait_with_output().unwrap();
     read_said(&output.stdout).unwrap_or_else(|| panic!("{output:?}"))
 }
 
-fn word(said: &Said) -> &str {
+pub(super) fn word(said: &Said) -> &str {
     match said {
         Said::Verdict { word, .. } => word,
         Said::Lost { .. } => "lost",

@@ -11,5 +11,6 @@ mod launching;
 mod leases;
 mod lines;
 mod monitor;
+mod needs;
 mod tree;
 mod world;

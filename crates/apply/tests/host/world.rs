@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) shell: &'static str,
     pub(crate) change: AgentChange,
     crontab_after: Option<String>,
+    crontab: CrontabAfter,
     contents: Vec<Vec<u8>>,
     pub(crate) old: State,
     pub(crate) new: State,
@@ -190,6 +191,7 @@ impl World {
                 back: None,
             }),
             tars_path: AbsPath::new(tars.to_str().unwrap()).unwrap(),
+            ran_as: None,
             run_user: UserName::new(me).unwrap(),
             nodeid: NodeName::new("n1").unwrap(),
             ip: "127.0.0.1".parse().unwrap(),
@@ -213,6 +215,7 @@ impl World {
             root,
             shell,
             change,
+            crontab: CrontabAfter::Text(after.clone()),
             crontab_after: Some(after),
             contents: new_files.into_iter().map(|f| f.2).collect(),
             old,
@@ -276,13 +279,11 @@ impl World {
             change: &self.change,
             holder: "test",
             intent: "{}",
-            crontab: self
-                .crontab_after
-                .clone()
-                .map_or(CrontabAfter::None, CrontabAfter::Text),
+            crontab: &self.crontab,
             settle,
             deadline: 10,
             stop_on_failure: false,
+            expires: None,
         }
     }
 
@@ -367,7 +368,7 @@ impl World {
     }
 
     /// Pids of agents that run the very file that lies there, or any file of this host.
-    fn agents(&self, any: bool) -> Vec<u32> {
+    pub(crate) fn agents(&self, any: bool) -> Vec<u32> {
         let identity = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
         // A file that was moved away and back is the same file, though its process calls it deleted.
         let installed = identity(&self.path("app/tars/tarsnode/bin/tarsnode"));

@@ -31,12 +31,21 @@ use crate::saved::Saved;
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
 
+/// What a person has consented to beforehand.
+#[derive(Debug, Clone, Copy)]
+pub struct Consent {
+    /// Not to be asked.
+    pub yes: bool,
+    /// That the rest is done where something is blocked.
+    pub allow_blocked: bool,
+}
+
 /// Brings the cluster to the spec, or does those steps towards it that a saved plan has.
 pub async fn run(
     global: &Global,
     look: &Look,
     saved: Option<&Path>,
-    yes: bool,
+    consent: Consent,
     stops: &Stops,
 ) -> Result {
     let loaded = load(global)?;
@@ -47,7 +56,8 @@ pub async fn run(
     if let Some(saved) = &saved {
         saved.fits(&context)?;
         if let Some(run) = saved.rolls_back() {
-            return super::rollback::run_saved(global, &context, run, saved, yes, stops).await;
+            return super::rollback::run_saved(global, &context, run, saved, consent.yes, stops)
+                .await;
         }
     }
     super::validate::without_package(global, &context.loaded)?;
@@ -71,8 +81,11 @@ pub async fn run(
             break;
         }
         refuse_silence(&context, &silent, &report)?;
-        if round == 0 && !yes {
-            ask(&plan).await?;
+        if round == 0 {
+            refuse_blocked(&plan, consent)?;
+            if !consent.yes {
+                ask(&plan).await?;
+            }
         }
         super::plan::fetch_payloads(&context, &plan).await?;
         let outcome = carry_out(global, &context, &plan, &report, silent.len(), stops).await?;
@@ -152,6 +165,29 @@ fn refuse_silence(context: &Context, silent: &BTreeSet<NodeName>, report: &Repor
     .about(names))
 }
 
+/// Without a person to ask, half of what the spec says is done only where that was said to be enough.
+/// Ending what an earlier run left is no half of it.
+fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
+    let recovers = |a: &Action| matches!(a, Action::Recover { .. });
+    let asks = !consent.yes && std::io::stdin().is_terminal();
+    if consent.allow_blocked
+        || asks
+        || !plan.is_blocked()
+        || plan.steps.iter().all(|s| recovers(&s.action))
+    {
+        return Ok(());
+    }
+    let (count, are) = match plan.summary.blocked {
+        1 => ("1 resource".to_owned(), "is"),
+        n => (format!("{n} resources"), "are"),
+    };
+    Err(
+        Failure::new(format!("{count} {are} blocked; nothing was changed"))
+            .code(exit::BLOCKED)
+            .hint("put them right, see the plan above; or say --allow-blocked to do the rest"),
+    )
+}
+
 /// Asks on the terminal; only `yes` goes on.
 pub async fn ask(plan: &Plan) -> Result<()> {
     if !std::io::stdin().is_terminal() {
@@ -171,7 +207,12 @@ pub async fn ask(plan: &Plan) -> Result<()> {
         (n, false) => format!("{n} hosts"),
         (n, true) => format!("{n} hosts and the database"),
     };
-    let said = output::ask(&format!("Change {what}? Only `yes` is taken: ")).await;
+    let but = match plan.summary.blocked {
+        0 => String::new(),
+        1 => ", although 1 resource is blocked".to_owned(),
+        n => format!(", although {n} resources are blocked"),
+    };
+    let said = output::ask(&format!("Change {what}{but}? Only `yes` is taken: ")).await;
     if said.is_some_and(|line| line.trim() == "yes") {
         return Ok(());
     }
@@ -332,6 +373,16 @@ async fn finish(
             if s.steps == 1 { "" } else { "s" },
             s.took.as_secs_f64(),
             s.took.saturating_sub(s.settled).as_secs_f64()
+        ));
+    }
+    let stuck = outcome.ends.iter().chain(&outcome.taken_back);
+    let stuck: BTreeSet<&NodeName> = stuck
+        .filter(|e| matches!(e.verdict, Verdict::Stuck(_)))
+        .map(|e| &e.node)
+        .collect();
+    for node in stuck {
+        say(format!(
+            "{node} is stuck: `tarsops recover {node}` tries again to put the old state back; `tarsops recover --accept {node}` ends the change with what runs there now"
         ));
     }
     let document = serde_json::json!({

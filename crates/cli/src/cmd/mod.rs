@@ -9,6 +9,7 @@ pub mod history;
 pub mod init;
 pub mod package;
 pub mod plan;
+pub mod recover;
 pub mod rollback;
 pub mod schema;
 pub mod status;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use tarsops_apply::history::{Memory, Remembered, ask};
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::Rpc;
+use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::inventory::{Facts, Inventory};
-use tarsops_model::names::RunId;
+use tarsops_model::names::{NodeName, RunId, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::package::Catalog;
 use tarsops_model::resource::ResourceId;
@@ -240,7 +240,23 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
         };
         match way_back(intent, &inventory, known) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
+            // What a host remembers never decides as whom its programs run.
+            Ok(prepared)
+                if prepared.change.run_user != *user_of(context.desired(), &change.node) =>
+            {
+                refused.push(format!(
+                    "{}: before that run {} ran as {}; say so in the spec first (`run_user` under `framework`)",
+                    change.node, intent.change.component, prepared.change.run_user
+                ));
+            }
             Ok(prepared) => {
+                if intent.crontab_after.is_some() && prepared.change.crontab.is_none() {
+                    say(format!(
+                        "{}: that run put a monitor into the crontab of {user}, which stays: take it out there with `crontab -u {user} -e`",
+                        change.node,
+                        user = intent.change.run_user
+                    ));
+                }
                 crontab_is_back(&mut inventory, intent);
                 steps.push(Step {
                     id: match intent.change.component {
@@ -388,6 +404,13 @@ async fn carry_out(
 
 /// Puts templates back one by one after the hosts, as they came before them; and a dump of the
 /// database before all of it.
+/// As whom the spec has the programs of a node run.
+fn user_of<'a>(desired: &'a Desired, node: &NodeName) -> &'a UserName {
+    desired
+        .agent(node)
+        .map_or(&desired.run_user, |a| &a.run_user)
+}
+
 fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
     // A registry that was removed comes back with its rows.
     let rows = plan.steps.iter().any(|s| {

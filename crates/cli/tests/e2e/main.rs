@@ -11,9 +11,12 @@ mod core;
 mod counts;
 mod disks;
 mod kill;
+mod late;
 mod lease;
 mod records;
+
 mod refuse;
+mod run_user;
 mod states;
 mod story;
 mod ways;

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::agent::{Monitor, SERVER_OBJ_PORT};
+use tarsops_model::agent::{Monitor, ProcessFact, SERVER_OBJ_PORT};
 use tarsops_model::component::Component;
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{NodeName, UserName};
 use tarsops_model::observed::Observed;
 
 use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
@@ -71,6 +71,12 @@ impl Work<'_> {
             crontab,
             tars_path: self.agent.tars_path.clone(),
             run_user: self.agent.run_user.clone(),
+            ran_as: self
+                .input
+                .inventory
+                .agent(self.node)
+                .present()
+                .and_then(|a| other_user(&a.processes, &self.agent.run_user)),
             nodeid: self.agent.nodeid.clone(),
             ip: self.agent.ip,
             port: self.port,
@@ -299,6 +305,17 @@ impl Work<'_> {
         }
         out
     }
+}
+
+/// The user other than `run_user` that all of these processes run as.
+pub(crate) fn other_user(
+    processes: &Observed<Vec<ProcessFact>>,
+    run_user: &UserName,
+) -> Option<UserName> {
+    let all = processes.present()?;
+    let user = &all.first()?.user;
+    let alone = user != run_user.as_str() && all.iter().all(|p| p.user == *user);
+    alone.then(|| UserName::new(user.as_str()).ok()).flatten()
 }
 
 /// What the node's row says and its next registration loses; none where it says nothing of its own.

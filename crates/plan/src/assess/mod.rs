@@ -32,6 +32,7 @@ mod removal;
 mod running;
 mod texts;
 
+pub(crate) use ending::other_user;
 pub use ending::preconditions;
 
 /// tarsnode's configuration, relative to the framework's folder.

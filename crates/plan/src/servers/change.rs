@@ -7,6 +7,7 @@ use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::observed::Observed;
 
 use crate::action::{Action, AgentChange, Content, FileChange, RowEdit, Table, Undo};
+use crate::assess::other_user;
 use crate::basic;
 use crate::condition::Condition;
 use crate::drift::FieldChange;
@@ -27,7 +28,7 @@ impl Look<'_> {
         unknown: &mut Vec<String>,
         blocked: &mut Vec<Blocked>,
     ) -> Option<AgentChange> {
-        let means = means(self.input, self.component, self.host);
+        let means = means(self.input, self.component, self.node, self.host);
         blocked.extend(means);
         let registry = self.component == Component::Tarsregistry;
         if restart
@@ -137,6 +138,7 @@ impl Look<'_> {
         change.restart = restart;
         change.health = restart;
         change.ran = self.facts.runs();
+        change.ran_as = other_user(&self.facts.processes, &change.run_user);
         if restart {
             let port = self.component.servants().first().map(|(_, port)| *port);
             change.port = port;

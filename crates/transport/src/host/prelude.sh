@@ -213,3 +213,9 @@ sha() { # sha FILE
 # Files beyond this many bytes are not read: no program of the framework is that large, and a sparse
 # file of any size costs its owner nothing.
 SIZE_LIMIT=1073741824
+# Whether a moment has passed, of this boot and in hundredths of a second since it began. Nobody can set that
+# clock, so a script that was held up on its way knows that it comes too late.
+late() { # late BOOT-ID HUNDREDTHS
+  d_boot=; { read -r d_boot </proc/sys/kernel/random/boot_id && read -r d_up d_rest </proc/uptime; } 2>/dev/null || return 0
+  [ "$d_boot" != "$1" ] || [ $((${d_up%.*} * 100 + 1${d_up#*.} - 100)) -gt "$2" ]
+}

@@ -1,0 +1,154 @@
+//! `recover`: ends a change that is stuck on a node.
+
+use std::io::IsTerminal as _;
+
+use tarsops_apply::Verdict;
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_plan::Plan;
+use tarsops_plan::action::Action;
+
+use crate::args::{Global, Look};
+use crate::context::{Context, publish, say};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::output;
+use crate::privacy::Stops;
+use crate::progress::Bar;
+
+/// Has the node put the old state back, or accepts what runs there now.
+pub async fn run(
+    global: &Global,
+    look: &Look,
+    node: &str,
+    accept: bool,
+    yes: bool,
+    stops: &Stops,
+) -> Result {
+    let mut look = look.clone();
+    look.on = vec![node.to_owned()];
+    let mut context = Context::open(global, &look)?;
+    let name: NodeName = node
+        .parse()
+        .ok()
+        .filter(|name| context.desired().host(name).is_some())
+        .ok_or_else(|| {
+            Failure::new(format!("the spec has no node {node}"))
+                .code(exit::USAGE)
+                .hint("name one node as the spec does")
+        })?;
+    let report = context.look(&Bar::new("looking at")).await;
+    super::plan::explain_silence(&report);
+    let left = match report.inventory.host(&name) {
+        Observed::Present(host) => host.unfinished.clone(),
+        other => {
+            let why = other.unknown().unwrap_or("it is not there").to_owned();
+            return Err(
+                Failure::new(format!("{name} could not be looked at: {why}"))
+                    .code(exit::INCOMPLETE),
+            );
+        }
+    };
+    let Some(left) = left else {
+        let text = format!("{name}: no change is unfinished there.\n");
+        publish(global, &document(&context, &name, "nothing", None)?, &text)?;
+        context.close().await;
+        return Ok(exit::OK);
+    };
+    if left.alive {
+        return Err(Failure::new(format!(
+            "run {} is at work on {name} at this moment; nothing was changed",
+            left.run
+        ))
+        .code(exit::LEASE)
+        .hint("wait for it, then look again"));
+    }
+    let plan = only_recovery(
+        super::plan::make(&mut context, &report).await?,
+        &name,
+        accept,
+    )?;
+    say(format!(
+        "{name}: run {} left {} unfinished",
+        left.run, left.step
+    ));
+    if !yes {
+        ask(&name, accept).await?;
+    }
+    let outcome =
+        super::apply::carry_out(global, &context, &plan, &report, report.faults.len(), stops)
+            .await?;
+    let verdict = outcome.ends.first().map(|end| &end.verdict);
+    let (word, text) = match verdict {
+        Some(Verdict::Done | Verdict::AlreadyDone) if accept => (
+            "accepted",
+            format!(
+                "{name}: the change is ended, and what runs there now stays; `tarsops plan` shows how it differs\n"
+            ),
+        ),
+        Some(Verdict::Done | Verdict::AlreadyDone) => {
+            ("recovered", format!("{name}: the old state is back\n"))
+        }
+        other => (
+            "stuck",
+            format!(
+                "{name}: still stuck: {}; `tarsops recover --accept {name}` ends the change with what runs there now\n",
+                other.and_then(Verdict::why).unwrap_or("it was not begun")
+            ),
+        ),
+    };
+    let why = verdict.and_then(Verdict::why);
+    publish(global, &document(&context, &name, word, why)?, &text)?;
+    context.close().await;
+    Ok(exit::of_run(&outcome, None))
+}
+
+/// The one step of a plan that ends what was left on `node`.
+fn only_recovery(mut plan: Plan, node: &NodeName, accept: bool) -> Result<Plan> {
+    plan.steps.retain_mut(|step| match &mut step.action {
+        Action::Recover {
+            node: at,
+            accept: accepts,
+            ..
+        } if at == node => {
+            *accepts = accept;
+            true
+        }
+        _ => false,
+    });
+    plan.gates.clear();
+    if plan.steps.is_empty() {
+        return Err(Failure::new(format!(
+            "nothing may be done on {node}; nothing was changed"
+        ))
+        .code(exit::BLOCKED)
+        .hint(format!("`tarsops plan --on {node}` says why")));
+    }
+    Ok(plan)
+}
+
+async fn ask(node: &NodeName, accept: bool) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("nobody can be asked here")
+            .code(exit::USAGE)
+            .hint("say -y"));
+    }
+    let question = if accept {
+        format!("Accept what runs on {node} now, and put nothing back? Only `yes` is taken: ")
+    } else {
+        format!("Put the old state of {node} back? Only `yes` is taken: ")
+    };
+    let said = output::ask(&question).await;
+    if said.is_some_and(|line| line.trim() == "yes") {
+        return Ok(());
+    }
+    Err(Failure::new("not confirmed; nothing was changed"))
+}
+
+fn document(context: &Context, node: &NodeName, word: &str, why: Option<&str>) -> Result<String> {
+    let document = serde_json::json!({
+        "format": "tarsops.recover/1", "cluster": context.desired().cluster, "node": node,
+        "outcome": word, "why": why,
+    });
+    Ok(format!("{document:#}\n"))
+}
