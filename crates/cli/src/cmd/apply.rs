@@ -12,6 +12,7 @@ use tarsops_apply::{Outcome, Verdict};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::Action;
+use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::{Plan, render};
 use tarsops_probe::Report;
 use tarsops_transport::Connect;
@@ -168,11 +169,22 @@ fn refuse_silence(context: &Context, silent: &BTreeSet<NodeName>, report: &Repor
 /// Without a person to ask, half of what the spec says is done only where that was said to be enough.
 /// Ending what an earlier run left is no half of it.
 fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
+    // Whoever is at work there holds the lease, which says who it is.
+    let at_work = |l: &Line| {
+        matches!(
+            l,
+            Line::Blocked {
+                why: Blocked::ChangeAtWork { .. },
+                ..
+            }
+        )
+    };
+    let is_blocked = |l: &&Line| matches!(l, Line::Blocked { .. }) && !at_work(l);
     let recovers = |a: &Action| matches!(a, Action::Recover { .. });
     let asks = !consent.yes && std::io::stdin().is_terminal();
     if consent.allow_blocked
         || asks
-        || !plan.is_blocked()
+        || !plan.report.iter().any(|l| is_blocked(&l))
         || plan.steps.iter().all(|s| recovers(&s.action))
     {
         return Ok(());
