@@ -416,11 +416,7 @@ impl Outcome {
     /// Whether the lease was lost, or a newer run was met.
     #[must_use]
     pub fn is_unleased(&self) -> bool {
-        self.any(|v| match v {
-            Verdict::NoLease(_) => true,
-            Verdict::Refused(why) => why.contains("newer run") || why.contains("another change"),
-            _ => false,
-        })
+        self.any(|v| matches!(v, Verdict::NoLease(_)))
     }
 
     /// Whether a step was refused by its host for another reason.

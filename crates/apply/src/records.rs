@@ -109,7 +109,7 @@ fn fence(run: &RunId) -> (String, String) {
         format!(
             "l=\n[ ! -r \"$B/fence\" ] || read -r l <\"$B/fence\" || :\n\
              if [ -n \"$l\" ] && [ \"$(printf '%s\\n%s\\n' \"$l\" {run} | sort | tail -n 1)\" != {run} ]; then\n\
-             echo \"refused a newer run, $l, has been on this host\"; exit 0; fi\n"
+             echo \"fenced a newer run, $l, has been on this host\"; exit 0; fi\n"
         ),
         format!("printf '%s\\n' {run} >\"$B/fence.$$\"\nmv -f \"$B/fence.$$\" \"$B/fence\"\n"),
     )

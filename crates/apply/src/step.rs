@@ -665,6 +665,7 @@ pub(crate) fn kept(output: &Output, failed: impl FnOnce(String) -> Verdict) -> R
     match said.trim().split_once(' ') {
         None if said.trim() == "kept" => Ok(()),
         Some(("moved", why)) => Err(Verdict::Moved(why.to_owned())),
+        Some(("fenced", why)) => Err(Verdict::NoLease(why.to_owned())),
         Some(("refused", why)) => Err(Verdict::Refused(why.to_owned())),
         _ => {
             let why = output.stderr.lines().last().unwrap_or("it said nothing");

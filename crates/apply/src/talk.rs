@@ -177,7 +177,7 @@ pub(crate) fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
                 // What a person has accepted, or a failed change whose tidying was cut off.
                 "failed" if end.intent.is_none() => Ok(()),
                 "moved" => Err(Verdict::Moved(text)),
-                "late" => Err(Verdict::NoLease(text)),
+                "late" | "fenced" | "busy" => Err(Verdict::NoLease(text)),
                 "failed" => Err(Verdict::LeftFailed(text)),
                 "stuck" => Err(Verdict::Stuck(text)),
                 "refused" | "unknown" if end.intent.is_none() => Ok(()),

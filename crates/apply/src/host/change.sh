@@ -902,7 +902,7 @@ take_lock() { # take_lock act|recover|accept; sets nothing if it must not go on
     # Started twice after a broken connection: the first one goes on.
     [ "$LINE" != "$T_RUN $T_STEP" ] || [ $w -lt 5 ] || exit 0
     w=$((w + 1))
-    [ $w -lt 25 ] || { [ "$1" = act ] || exit 0; refuse "another change is at work on this host"; }
+    [ $w -lt 25 ] || { [ "$1" = act ] || exit 0; refuse busy "another change is at work on this host"; }
     nap
   done
 }
@@ -989,7 +989,7 @@ begin() {
     *[!0-9a-f-]*) refuse "the file $B/fence is damaged; remove it once you know that no other run is under way" ;;
   esac
   if [ -n "$LINE" ] && [ "$LINE" != "$T_RUN" ]; then
-    [ "$(printf '%s\n%s\n' "$LINE" "$T_RUN" | sort | tail -n 1)" = "$T_RUN" ] || refuse "a newer run, $LINE, has been on this host"
+    [ "$(printf '%s\n%s\n' "$LINE" "$T_RUN" | sort | tail -n 1)" = "$T_RUN" ] || refuse fenced "a newer run, $LINE, has been on this host"
   fi
   line_of "$B/current"
   if [ -n "$LINE" ]; then
