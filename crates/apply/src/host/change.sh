@@ -213,7 +213,11 @@ halt_and() {
   stop_all || { WHY="$T_COMP does not stop"; return 1; }
 }
 # As whom start_it starts it, B_UID and B_USER, and whether with the environment that it had before.
-start_new() { B_UID=$T_UID B_USER=$T_USER B_OLD=0; }
+start_new() { B_UID=$T_UID B_USER=$T_USER B_OLD=0; errors_of "$B_UID"; }
+errors_of() { # where one that UID starts says what is wrong: a file that this user can write
+  START_ERR=$S_DIR/start.err
+  [ $ROOT = 0 ] || [ "$1" = 0 ] || START_ERR=tars/$T_COMP/.tarsops-start.err
+}
 # What ran before the change is started as it ran: by its own user, from files of their own owners.
 start_old() {
   start_new; B_OLD=1
@@ -221,6 +225,7 @@ start_old() {
   B_UID=$K_UID
   B_USER=$(id -un "$K_UID" 2>/dev/null) || B_USER=$(sed -n "s/^\([^:]*\):[^:]*:$K_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
   [ -n "$B_USER" ] || { bad "$T_COMP ran as uid $K_UID, and there is no user of that number any more"; return 1; }
+  errors_of "$B_UID"
   give_back "$S_DIR/before" || { bad "could not give the folder back to its owners${WHY:+: $WHY}"; return 1; }
   U_GIVEN=1
 }
@@ -258,7 +263,8 @@ start_it() {
     # xargs hands the environment over word by word, whatever is in it.
     [ "$b_env" = /dev/null ] || set -- xargs -0 sh -c 'exec env -i "$@" sh "$0"' "$2"
     if [ $ROOT = 0 ] || [ "$B_UID" = 0 ]; then exec "$@" 2>"$S_DIR/start.err"; fi
-    set -- sh -c 'exec 2>"$0" || exec 2>/dev/null; exec "$@"' "$START_ERR" "$@"
+    # A shell ends where exec cannot open a file, so that is tried before.
+    set -- sh -c '{ true >>"$0"; } 2>/dev/null && exec 2>"$0" || exec 2>/dev/null; exec "$@"' "$START_ERR" "$@"
     if has runuser; then exec runuser -u "$B_USER" -- "$@"
     else exec su -s /bin/sh "$B_USER" -c 'exec "$@"' sh "$@"
     fi ) <"$b_env" >/dev/null 2>/dev/null 9>&- &
@@ -345,8 +351,7 @@ rights() {
   UIDS="0 $S_UID $T_UID $TOP_OWNER $r_owner $K_UID"
   # Files that root writes where nobody else can belong to the run user.
   OWNER=; [ $ROOT = 0 ] || [ -n "$C_UID" ] || [ -z "$T_UID" ] || OWNER=$T_USER:
-  START_ERR=tars/$T_COMP/.tarsops-start.err
-  [ $ROOT = 1 ] && [ "$T_UID" != 0 ] || START_ERR=$S_DIR/start.err
+  errors_of "$T_UID"
 }
 # Programs that run as root and clear their umask, as those of the framework do, make folders that everybody
 # can write. Root closes its own, from the outside in, before it works there.
@@ -466,17 +471,24 @@ record_owners() { # what is in no folder's record: other files, by inode, and th
     [ -z "$o_who" ] || printf '%s %s\n' "$o_who" "$f_path" >>"$S_DIR/before/named" || return 1
   done <"$S_DIR/files"
   : >"$S_DIR/before/roots" || return 1
-  # What root's files held, so that they can be root's again: the folders are root's by now.
+  # What root's files held, so that they can be root's again. Folders are root's by now, and links that
+  # lie in them were put there before.
   for o_file in "tars/$T_COMP"/bin/* "tars/$T_COMP"/util/* "tars/$T_COMP"/conf/*; do
-    [ "$o_uid" != 0 ] && [ -f "$o_file" ] && [ ! -h "$o_file" ] && [ -O "$o_file" ] || continue
-    o_who=$(stat -c '%i %a %u:%g' "$o_file") && printf '%s %s\n' "$o_who" "$(sha "$o_file")" >>"$S_DIR/before/roots" || return 1
+    [ "$o_uid" != 0 ] && [ ! -h "${o_file%/*}" ] && [ -f "$o_file" ] && [ ! -h "$o_file" ] && [ -O "$o_file" ] || continue
+    o_who=$(stat -c '%h %i %a %u:%g' "$o_file") || return 1
+    case "$o_who" in
+      # A file with another name elsewhere is more than a file of the component.
+      '1 '*) printf '%s %s\n' "${o_who#1 }" "$(sha "$o_file")" >>"$S_DIR/before/roots" || return 1 ;;
+    esac
   done
   flush "$S_DIR/before/inodes" "$S_DIR/before/named" "$S_DIR/before/roots"
 }
 # A file becomes root's again only as a copy that nobody has open, and with what root had in it: the run
 # user had it for a while. The folders are root's when this is done.
 root_again() { # root_again OWNER MODE SHA FILE
-  [ -f "$4" ] && [ ! -h "$4" ] && [ ! -O "$4" ] || return 0
+  g_way=$4
+  while [ "$g_way" != tars ]; do [ ! -h "$g_way" ] || return 0; g_way=${g_way%/*}; done
+  [ -f "$4" ] && [ ! -O "$4" ] || return 0
   rm -f "$4.tarsops-new"
   ( set -C; umask 077; head -c $SIZE_LIMIT "$4" >"$4.tarsops-new" ) && [ "$(sha "$4.tarsops-new")" = "$3" ] &&
     chown "$1" "$4.tarsops-new" && chmod "$(printf '%03o' $((0$2 & 0755)))" "$4.tarsops-new" && mv -f "$4.tarsops-new" "$4" && return 0
@@ -486,7 +498,7 @@ root_again() { # root_again OWNER MODE SHA FILE
 roots_again() { # roots_again FOLDER: of the records in it, and of the change that they are of
   [ -s "$1/roots" ] || return 0
   for g_file in "tars/$T_COMP"/bin/* "tars/$T_COMP"/util/* "tars/$T_COMP"/conf/*; do
-    [ -f "$g_file" ] && [ ! -h "$g_file" ] && [ ! -O "$g_file" ] || continue
+    [ ! -h "${g_file%/*}" ] && [ -f "$g_file" ] && [ ! -h "$g_file" ] && [ ! -O "$g_file" ] || continue
     g_inode=$(stat -c %i "$g_file") || continue
     g_line=$(grep "^$g_inode " "$1/roots") || continue
     # Inode, mode, owner, digest.
@@ -553,6 +565,7 @@ check_unmoved() {
   if [ "$T_RESTART/$T_HEALTH" = 1/1 ]; then
     [ -n "$T_UID" ] || [ "$T_MAKE_USER" = 1 ] || { WHY="the user $T_USER does not exist here: make it, or name the user that $T_COMP runs as (run_user)"; return 2; }
     if [ $ROOT = 1 ] && [ "$T_UID" = 0 ]; then
+      trusted "$T_TARS_PARENT" || { WHY="$UNSAFE, so root does not run what lies there: give the folders on the way to root, or have $T_COMP run as their owner"; return 2; }
       [ -z "$C_UID" ] || [ "$T_OWN$T_OWNERS_FROM" != 0 ] || { cannot_start_as_root; return 2; }
     elif [ $ROOT = 1 ]; then
       has runuser || has su || { WHY="there is no runuser and no su here to start $T_COMP as $T_USER with (package util-linux)"; return 2; }
@@ -708,7 +721,7 @@ act() {
     # A running tarsnode writes its configuration from memory and would undo an edit made under it.
     halt_and replace_all conf || return 1
     # What need not be healthy afterwards is what is left of a removed one: stopped for good.
-    [ "$T_HEALTH" = 0 ] || { start_new; start_it; } || { WHY="start.sh of $T_COMP failed: $(start_errors 1)"; return 1; }
+    [ "$T_HEALTH" = 0 ] || { start_new; WHY=; start_it; } || { [ -n "$WHY" ] || WHY="start.sh of $T_COMP failed: $(start_errors 1)"; return 1; }
   fi
   if [ "$T_HEALTH" = 1 ]; then healthy "$T_NODEID" "$T_SETTLE" "$T_DEADLINE" || return 1; fi
   cron_change || return 1
@@ -954,8 +967,8 @@ begun() {
 settle_owners() {
   [ -s "$S_DIR/before/folders" ] || return 0
   pids
-  if [ -n "$K_UID" ] && [ "$P_UID" = "$K_UID" ] && [ "$K_UID" != "$T_UID" ]; then give_back "$S_DIR/before"
-  else freeze "$S_DIR/before/folders" && thaw "$S_DIR/before/folders" "$T_USER:"
+  if [ -n "$PIDS" ] && [ "$P_UID" = "$T_UID" ]; then freeze "$S_DIR/before/folders" && thaw "$S_DIR/before/folders" "$T_USER:"
+  else give_back "$S_DIR/before"
   fi
 }
 recover() { # recover recover|accept

@@ -102,6 +102,39 @@ fn a_change_of_user_that_fails_goes_back_to_the_old_user() {
     machine.in_sync();
 }
 
+/// The other way round, from the run user to root.
+#[test]
+fn a_change_to_root_that_fails_goes_back_to_the_run_user() {
+    let cluster = Cluster::new(1);
+    let host = cluster.host(1);
+    let machine = cluster.machine();
+    machine.converge();
+    let before = (owners(host), host.crontab("root"));
+    machine.package("3.0.18", Layout::Full, Behaviour::CrashAtStart);
+    let mut spec = cluster.spec();
+    "3.0.18".clone_into(&mut spec.version);
+    "root".clone_into(&mut spec.run_user);
+    spec.with_framework("change_run_user: true");
+    machine.spec(&spec);
+    machine.lock();
+    machine.tarsops(["apply", "-y"]).exits(8);
+    host.assert_runs("10.77.1.1", "tars", &healthy("3.0.17"));
+    assert_eq!(owners(host), before.0);
+    assert_eq!(host.crontab("root"), before.1);
+    host.assert_tidy();
+    // Where the run user could change what lies above, nothing is begun.
+    host.sh(&format!("chown tars: {INSTALL}")).unwrap();
+    let agent = host.agent();
+    machine
+        .tarsops(["apply", "-y"])
+        .exits(8)
+        .tells("root does not run what lies there");
+    assert_eq!(host.agent(), agent);
+    host.sh(&format!("chown root: {INSTALL}")).unwrap();
+    machine.spec(&cluster.spec());
+    machine.in_sync();
+}
+
 /// Files that the run user had for a while and changed are not run by root again.
 #[test]
 fn root_does_not_run_what_the_new_user_has_changed() {
@@ -247,6 +280,9 @@ fn recover_puts_the_old_state_back() {
     machine.spec(&spec);
     machine.lock();
     cut_off(&cluster, &machine);
+    wait_until("nobody is at work there", MINUTE, || {
+        machine.tarsops(["recover", &node(1)]).code != 7
+    });
     machine.tarsops(["recover", &node(1)]).exits(64).tells("-y");
     wait_until("the lease runs out", Duration::from_secs(75), || {
         machine.tarsops(["recover", "-y", &node(1)]).code == 0
