@@ -34,7 +34,7 @@ $2 "}; t_stat=${t_stat%%"
 }
 # Digest of a file, remembered under its identity. The same inode is read once per look.
 digest() { # digest FILE: D, and in D_NEWS `fresh` or `used` with its key in D_KEY; D_WHY where there is none
-  D= D_NEWS= D_KEY= D_WHY=no-access; d_key=$(stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
+  D= D_NEWS= D_KEY= D_WHY=no-access; d_key=$(TZ=UTC0 stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
   [ -n "$d_key" ] || return 1
   d_size=${d_key#*:*:}; d_size=${d_size%%:*}
   [ "$d_size" -le "$SIZE_LIMIT" ] || { D_WHY=too-large; return 1; }

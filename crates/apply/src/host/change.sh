@@ -22,11 +22,10 @@
 # crontab calls `recover` each minute. A verdict comes before that tidying, so a verdict may be read
 # a moment before the lock is free, and `recover` of a change with a verdict only tidies.
 
-set -u
-umask 022
 S_DIR=${0%/*}
 TREE_SOURCED=1
 . "$S_DIR/tree.sh"
+set -u
 . "$S_DIR/env"
 B=${S_DIR%/runs/*}
 NL='
@@ -769,7 +768,7 @@ remember() {
   [ ! -h "$r_f" ] || return 0
   r_d=$(while read -r f_mode f_before f_after f_path; do [ "$f_path" = "$T_COMP/bin/$T_COMP" ] && echo "$f_after"; done <"$S_DIR/files")
   case "$r_d" in '' | absent) return 0 ;; esac
-  r_key=$(stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
+  r_key=$(TZ=UTC0 stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
   [ -n "$r_key" ] && printf '%s %s\n' "$r_key" "$r_d" >"$B/digests.new" && mv -f "$B/digests.new" "$B/digests"
 }
 prune() { # the newest runs are kept for `history` and `rollback`; payloads that no run took go

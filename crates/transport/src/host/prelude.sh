@@ -1,10 +1,26 @@
-# What every script on a host begins with: where tarsops keeps its own files there, whether a path
-# can be trusted, and how to act with the rights of a lesser user. It holds no single quote, as one
-# script travels between them.
+# What every script on a host begins with: its environment, where tarsops keeps its own files there,
+# whether a path can be trusted, and how to act with the rights of a lesser user.
 #
 # Root works on a path only if every folder on the way belongs to root and nobody else can put names
 # into it. Everything else is done with the rights of the user who could put names there.
 
+# The login files of a host may set anything. What changes how a shell or a program reads or answers goes,
+# so that each script has the same environment everywhere. What is for programs in general stays, as the
+# framework is started with it: TZ, TMPDIR, LANG. No script depends on those.
+set +Cefuvx
+unalias -a 2>/dev/null || :
+unset CDPATH ENV BASH_ENV BASH_COMPAT BASH_XTRACEFD GLOBIGNORE TMOUT POSIXLY_CORRECT _POSIX2_VERSION
+unset GREP_OPTIONS GREP_COLOR GREP_COLORS QUOTING_STYLE TIME_STYLE COLUMNS LS_COLORS LS_BLOCK_SIZE BLOCKSIZE BLOCK_SIZE DF_BLOCK_SIZE GZIP
+# A bash gets functions and options of its own from its environment too.
+if [ -n "${BASH_VERSION:-}" ]; then
+  set -o posix; export -n POSIXLY_CORRECT SHELLOPTS BASHOPTS 2>/dev/null || :
+  shopt -u nocasematch nullglob failglob dotglob 2>/dev/null || :
+  for e_name in $(declare -F); do case "$e_name" in -*) ;; *) unset -f "$e_name" 2>/dev/null || : ;; esac; done
+  unset e_name
+fi
+IFS=" 	
+"
+umask 022
 LC_ALL=C; export LC_ALL
 # No program is taken from wherever we happen to be.
 case ":$PATH:" in *::* | *:[!/]*) PATH=/usr/local/bin ;; esac
