@@ -16,4 +16,5 @@ mod records;
 mod refuse;
 mod states;
 mod story;
+mod untidy;
 mod ways;

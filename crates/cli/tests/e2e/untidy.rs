@@ -1,0 +1,178 @@
+//! Hosts that are not tidy: login files that print or read, variables that change how programs answer,
+//! login shells of every kind.
+
+use crate::support::*;
+
+/// Gives a user another login shell.
+fn login_shell(host: &Host, user: &str, shell: &str) {
+    host.sh(&format!(
+        "test -x {shell} && sed -i 's|^\\({user}:.*\\):[^:]*$|\\1:{shell}|' /etc/passwd"
+    ))
+    .unwrap();
+}
+
+/// Writes a file of the user `ops`.
+fn of_ops(host: &Host, name: &str, text: &str) {
+    let path = format!("/home/ops/{name}");
+    host.sh(&format!("mkdir -p $(dirname {path})")).unwrap();
+    host.write(&path, text).unwrap();
+    host.sh("chown -R ops: /home/ops").unwrap();
+}
+
+/// Everything that a cluster goes through: an install, an upgrade that uploads, a rollback.
+#[track_caller]
+fn live(cluster: &Cluster, machine: &Machine) {
+    let runs = |version: &str| {
+        for host in &cluster.hosts {
+            host.assert_runs(&host.ip().to_string(), "tars", &healthy(version));
+            host.assert_tidy();
+        }
+    };
+    machine.converge();
+    runs("3.0.17");
+    machine.in_sync();
+    machine.ask_for(cluster, "3.0.18", Behaviour::Healthy);
+    machine.converge();
+    runs("3.0.18");
+    machine.tarsops(["history"]).exits(0).says("4 ok");
+    machine.tarsops(["rollback", "-y"]).exits(0);
+    runs("3.0.17");
+}
+
+#[test]
+fn login_files_print_and_read() {
+    let cluster = Cluster::new(4);
+    let login = |n: usize, shell: &str, file: &str, text: &str| {
+        login_shell(cluster.host(n), "ops", shell);
+        of_ops(cluster.host(n), file, text);
+    };
+    // A window title without a line end.
+    let title = "printf \"\\033]0;%s\\007\" \"$(uname -n)\"\n";
+    login(1, "/bin/bash", ".bashrc", title);
+    // Much, in which the beginning of an answer stands, and what reads two lines.
+    login(
+        2,
+        "/bin/bash",
+        ".bashrc",
+        "seq 2000\nread -r a; read -r b\necho tarsops-probe/1\nprintf tarsops-answ\n",
+    );
+    login(
+        3,
+        "/bin/tcsh",
+        ".tcshrc",
+        "echo -n hello\nset answer = $<\n",
+    );
+    login(
+        4,
+        "/usr/bin/fish",
+        ".config/fish/config.fish",
+        "printf 'welcome to %s' (uname -n)\nread -l answer\n",
+    );
+    let machine = cluster.machine();
+    live(&cluster, &machine);
+    machine
+        .tarsops(["plan", "-v"])
+        .tells("printed there before the answer")
+        .tells("]0;")
+        .tells("1\\n2\\n3\\n")
+        .tells("welcome to")
+        .hides("\x1b]0");
+    machine.tarsops(["plan"]).hides("printed there before");
+}
+
+#[test]
+fn a_login_file_that_takes_everything_is_named() {
+    let cluster = Cluster::new(3);
+    let machine = cluster.machine();
+    machine.converge();
+    login_shell(cluster.host(2), "ops", "/bin/bash");
+    of_ops(cluster.host(2), ".bashrc", "cat >/dev/null\n");
+    cluster
+        .host(3)
+        .write(
+            "/usr/bin/locked",
+            "#!/bin/sh\necho this account is locked\nexit 1\n",
+        )
+        .unwrap();
+    cluster.host(3).sh("chmod 755 /usr/bin/locked").unwrap();
+    login_shell(cluster.host(3), "ops", "/usr/bin/locked");
+    machine
+        .tarsops(["plan"])
+        .tells("a login file of the user there reads standard input")
+        .tells("the login shell of the user there ended with status 1 before it ran anything (this account is locked)");
+}
+
+#[test]
+fn every_login_shell_will_do() {
+    let cluster = Cluster::new(4);
+    for (n, shell) in [
+        (1, "/bin/tcsh"),
+        (2, "/usr/bin/fish"),
+        (3, "/bin/bash"),
+        (4, "/bin/csh"),
+    ] {
+        let host = cluster.host(n);
+        host.sh("[ -e /bin/csh ] || ln -s tcsh /bin/csh").unwrap();
+        login_shell(host, "ops", shell);
+    }
+    live(&cluster, &cluster.machine());
+}
+
+/// Root logs in itself, and its login files set what changes a shell or a program.
+#[test]
+fn the_environment_of_a_login_changes_nothing() {
+    let cluster = Cluster::new(4);
+    let path = "export CDPATH=.:/usr/local/app:/\n";
+    let programs = "export TIME_STYLE='+%s %j' QUOTING_STYLE=c GREP_OPTIONS=-v POSIXLY_CORRECT=1 BLOCKSIZE=1 \
+         BLOCK_SIZE=human-readable COLUMNS=7 LC_ALL=de_DE.UTF-8 LANGUAGE=de TZ=Asia/Tokyo TMPDIR=/nowhere\n\
+         umask 077\nalias ls='ls --color=always'\n";
+    let shell = "export IFS=/ TMOUT=1 ENV=/root/env BASH_ENV=/root/env GLOBIGNORE='*'\n\
+         ls() { echo 'ls is another one'; }\nid() { echo 0; }\nfunction which { :; }\nexport -f ls id which\n\
+         export SHELLOPTS\nset -o noglob -o noclobber\n";
+    for (n, text) in [
+        (1, path.to_owned()),
+        (2, programs.to_owned()),
+        (3, shell.to_owned()),
+        (4, format!("{path}{programs}{shell}")),
+    ] {
+        let host = cluster.host(n);
+        login_shell(host, "root", "/bin/bash");
+        // A bash takes more from its environment than a dash.
+        if n > 2 {
+            host.sh("ln -sf bash /usr/bin/sh").unwrap();
+        }
+        host.write("/root/.bashrc", text).unwrap();
+        host.write("/root/env", "exit 9\n").unwrap();
+    }
+    let machine = cluster.bare_machine();
+    let mut spec = cluster.spec();
+    spec.user = "root".to_owned();
+    spec.r#become = "none".to_owned();
+    machine.spec(&spec);
+    machine.package("3.0.17", Layout::Full, Behaviour::Healthy);
+    machine.lock();
+    machine.converge();
+    for host in &cluster.hosts {
+        host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.17"));
+        host.assert_tidy();
+        assert_eq!(host.stat("%a", &format!("{INSTALL}/tars/tarsnode")), "755");
+        assert!(!host.has("/nowhere"));
+    }
+    machine.in_sync();
+    // What programs in general are run with is the host's own affair.
+    let agent = cluster.host(2).agent();
+    let environment = cluster
+        .host(2)
+        .sh(&format!("tr '\\0' '\\n' </proc/{}/environ", agent.pid))
+        .unwrap();
+    assert!(environment.contains("TZ=Asia/Tokyo"), "{environment}");
+    machine.package("3.0.18", Layout::Full, Behaviour::Healthy);
+    "3.0.18".clone_into(&mut spec.version);
+    machine.spec(&spec);
+    machine.lock();
+    machine.converge();
+    for host in &cluster.hosts {
+        host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.18"));
+    }
+    machine.in_sync();
+}
