@@ -607,6 +607,9 @@ impl<'a> State<'a> {
                     pid: p.pid,
                     exe: match p.digest.as_deref().map(str::parse) {
                         Some(Ok(digest)) => Observed::Present(digest),
+                        _ if self.host.is_root => Observed::Unknown(
+                            "the executable of the process cannot be read".to_owned(),
+                        ),
                         _ => Observed::Unknown(
                             "the executable of the process cannot be read without root".to_owned(),
                         ),

@@ -42,6 +42,42 @@ owner() { # owner PID → $p_who, nothing where it is gone
 "*} ;; esac
 }
 
+# Folders of the framework may be links; the kernel names what a process runs by where that really lies.
+# R_LIST: lines `REAL<tab>NAMED` for each folder that lies elsewhere than it is named, the inner ones first.
+real_folders() {
+  R_LIST=
+  cd -P "$P_TARS" 2>/dev/null || return 0
+  r_top=$PWD
+  [ "$r_top" = "$P_TARS" ] || real_folder "$P_TARS"
+  for r_name in */; do
+    for r_dir in "${r_name%/}" "${r_name}bin" "${r_name}data"; do
+      [ -h "$r_dir" ] && cd -P "$r_dir" 2>/dev/null || continue
+      real_folder "$P_TARS/$r_dir"
+      cd "$r_top" || return 0
+    done
+  done
+}
+real_folder() { # real_folder NAMED: the current folder is it
+  case "$PWD$1" in
+    *"	"* | *"
+"*) ;; # What cannot be told apart in a list stays as the kernel names it.
+    *) R_LIST="$PWD	$1
+$R_LIST" ;;
+  esac
+}
+# P_NAMED: a real path as the framework names it.
+named() { # named PATH
+  P_NAMED=$1
+  [ -n "$R_LIST" ] || return 0
+  while IFS= read -r r_line; do
+    case "$1" in
+      "${r_line%%	*}"/*) [ -z "$r_line" ] || { P_NAMED=${r_line#*	}${1#"${r_line%%	*}"}; return 0; } ;;
+    esac
+  done <<R_END
+$R_LIST
+R_END
+}
+
 probe() {
   P_LINES=0 P_SEEN='' P_FRESH='' P_KEEP='' P_REMEMBERED=0
   P_WHOLE=0; [ "$(printf x | base64 -w0 2>/dev/null)" != eA== ] || P_WHOLE=1
@@ -175,6 +211,9 @@ P_END
   # Processes. The patterns go in on standard input, never as arguments.
   if [ -r /proc/self/cmdline ]; then
     p_links=$(ls -l /proc/[0-9]*/exe 2>/dev/null)
+    real_folders
+    [ -z "$R_LIST" ] || p_links=$(printf '%s\n' "$p_links" |
+      while IFS= read -r p_e; do named "${p_e#* -> }"; printf '%s -> %s\n' "${p_e%% -> *}" "$P_NAMED"; done)
     p_pids=$( { printf '%s\n' "$P_TARS/tarsnode/bin/tarsnode" "$P_TARS/tarsnode/data/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
                 printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/tarsnode/" | sed 's|.* /proc/|/proc/|; s|/exe .*|/exe|'; } |
               sed 's|^/proc/||; s|/.*||' | sort -un )
@@ -185,7 +224,7 @@ P_END
     p_asked=
     for p_p in $p_pids $(printf '%s\n' "$p_own" | sed 's|/.*||'); do p_asked="$p_asked /proc/$p_p/root/ /proc/$p_p"; done
     p_stats=; [ -z "$p_asked" ] || p_stats=$(stat -L -c '%n %d:%i %U' $p_asked 2>/dev/null)
-    UIDS=$p_uids
+    UIDS=$p_uids p_word=
     for p_p in $p_pids; do
       [ "$p_p" = "$$" ] && continue
       ours "$p_p" || { [ -z "$O_OTHER" ] || say "impostor $p_p $O_OTHER"; continue; }
@@ -193,11 +232,15 @@ P_END
       [ -n "$p_cmd" ] || continue
       foreign "$p_p" && continue
       owner "$p_p"
-      p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null)
+      named "$(readlink "/proc/$p_p/exe" 2>/dev/null)"; p_exe=$P_NAMED
       D=-
       case "$p_exe" in
         "$P_TARS/tarsnode/data/"*) ;;
         "$P_TARS/tarsnode/"*) exe_digest "$p_p" ;;
+        # The program itself may be a link: then it is the first word that names it.
+        ?*)
+          [ -n "$p_word" ] || p_word=$(printf '%s' "$P_TARS/tarsnode/bin/tarsnode" | enc_all)
+          case "$p_cmd" in "${p_word%????}"*) exe_digest "$p_p" ;; esac ;;
       esac
       p_exe=${p_exe:+$(printf '%s\n' "$p_exe" | enc_all)}
       say "process $p_p ${p_who:-?} ${D:--} ${p_exe:--} $p_cmd"
@@ -212,7 +255,7 @@ P_END
     for p_c in $P_SERVERS; do
       case "$p_own" in *"-> $P_TARS/$p_c/bin/$p_c"*) ;; *) continue ;; esac
       for p_p in $(printf '%s\n' "$p_own" | grep -F -e "-> $P_TARS/$p_c/bin/$p_c" | sed 's|/exe .*||'); do
-        p_exe=$(readlink "/proc/$p_p/exe" 2>/dev/null)
+        named "$(readlink "/proc/$p_p/exe" 2>/dev/null)"; p_exe=$P_NAMED
         [ "${p_exe% (deleted)}" = "$P_TARS/$p_c/bin/$p_c" ] || continue
         ours "$p_p" || continue
         foreign "$p_p" && continue

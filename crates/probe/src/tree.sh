@@ -85,7 +85,10 @@ look_below() {
     p_o=$(stat -c '%U %a' . 2>/dev/null); echo "folder ${p_o:-- -}"
     if [ "$P_KNOWN" = 1 ] && has find; then
       # The folder of all components, and two levels of the agent's.
-      p_l=$(cd .. && find . -path './*' ! -path ./tarsnode ! -path './tarsnode/*' -prune -o -path './tarsnode/*/*/*' -prune -o \
+      # A link in the place of a folder may be anybody's: what counts is the folder that it leads to.
+      p_more=
+      for p_f in '' /bin /conf /util /data; do [ ! -h "../tarsnode$p_f" ] || p_more="$p_more ./tarsnode$p_f/"; done
+      p_l=$(cd .. && find . $p_more \( -path ./tarsnode -o -path ./tarsnode/bin -o -path ./tarsnode/conf -o -path ./tarsnode/util -o -path ./tarsnode/data \) -type l -prune -o -path './*' ! -path ./tarsnode ! -path './tarsnode/*' -prune -o -path './tarsnode/*/*/*' -prune -o \
         -path './tarsnode/*/*' ! -path './tarsnode/bin/*' ! -path './tarsnode/conf/*' ! -path './tarsnode/util/*' ! -path './tarsnode/data/*' -prune -o \
         ! -user "$P_RUN_USER" -print 2>/dev/null | sort | head -n 20 | enc_all)
       echo "strangers ${p_l:--}"
@@ -119,7 +122,7 @@ $(stat -L -c '%n %a %U %s' conf/tars.tarsnode.config.conf util/start.sh util/sto
   done
   # A file touched within the last two seconds could change again without its times changing, so
   # nothing is remembered then.
-  p_new=$(find tars/*/bin -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || p_new=x
+  p_new=$(find tars/*/bin/ -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || p_new=x
   [ -z "$p_new" ] || echo "touched"
   echo tree-end
 }

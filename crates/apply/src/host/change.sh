@@ -37,7 +37,9 @@ if [ ! -d "$T_TARS_PARENT" ]; then
   else AS_UID=$UNSAFE_UID AS_GID=65534; as_user 60 mkdir -p "$T_TARS_PARENT" 2>/dev/null
   fi
 fi
-cd "$T_TARS_PARENT" || exit 1
+# What runs is known by where it really lies.
+cd -P "$T_TARS_PARENT" || exit 1
+R_PARENT=$PWD
 
 # The time is asked once for all lines of a second.
 N_UP= N_TIME=
@@ -143,7 +145,7 @@ born() { # pid and time of birth, which no later process has
 pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P_UID its user
   PIDS= P_ARGS= P_UID= p_seen=' '
   p_lines=$(
-    ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/"
+    ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${R_BIN%/*}/"
     # Only root sees what others run.
     [ $ROOT = 1 ] || printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
   )
@@ -164,7 +166,7 @@ pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P
     p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
     case "${p_exe% (deleted)}|$ROOT/$p_uid|${p_args%%"$NL"*}" in
       # Without root's rights root's word is taken for what root runs.
-      "$T_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
+      "$R_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
     esac
   done
 }
@@ -173,6 +175,8 @@ signal() { # signal SIGNAL PID…
   k_name=$1; shift
   for k_p in "$@"; do
     ours "$k_p" || continue
+    # Another installation of root must not be stopped by a link to it.
+    [ "$O_UID" != 0 ] || [ -z "$R_OPEN" ] || continue
     if [ "$ROOT" = 1 ] && [ "$O_UID" = "$AS_UID" ] && [ "$O_UID" != 0 ]; then as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null
     elif [ "$ROOT" = 1 ] && [ "$O_UID" != 0 ]; then
       ( use "$O_UID" "$O_GID"; as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null )
@@ -252,6 +256,21 @@ listens() {
   esac
   grep -qsE ": $l_any:$l_hex [0-9A-F:]* 0A " /proc/net/tcp /proc/net/tcp6
 }
+# R_BIN is where the program really lies. R_OPEN says who but root could lead us elsewhere.
+resolve() {
+  r_bin=tars/$T_COMP/bin/$T_COMP
+  R_BIN=$R_PARENT/$r_bin R_OPEN=
+  if [ -h tars ] || [ -h "tars/$T_COMP" ] || [ -h "tars/$T_COMP/bin" ]; then
+    # What is not there yet will lie below what is.
+    for r_dir in "tars/$T_COMP/bin" "tars/$T_COMP" tars; do
+      [ -d "$r_dir" ] || continue
+      r_at=$(cd -P "$r_dir" && pwd -P) && R_BIN=$r_at${r_bin#"$r_dir"}
+      break
+    done
+  elif [ "$R_PARENT" = "$T_TARS_PARENT" ]; then return 0
+  fi
+  [ $ROOT = 0 ] || trusted "$T_TARS_PARENT/tars/$T_COMP/bin" || R_OPEN=$UNSAFE
+}
 # Healthy: one process, of this very file, with this nodeid, of this user, and its port listens.
 unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID, if nothing is
   pids; H_PID=${PIDS# }
@@ -302,6 +321,7 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 # there, and only the removal of a whole folder touches them): P_* in the framework's folder itself, C_* below the component's folder; empty
 # where they are ours. UIDS are the users whose processes count.
 rights() {
+  resolve
   look_up "$T_USER"
   T_UID=$ID_UID T_GID=$ID_GID
   FOLDERS="tars tars/$T_COMP tars/$T_COMP/bin tars/$T_COMP/conf tars/$T_COMP/util"
@@ -440,7 +460,7 @@ own_all() { # everything of the component belongs to the run user
   # What was made with the run user's rights is the run user's.
   if [ "$T_FOLDER$T_BACK_FROM/$K_LOG" = create/0 ] && [ "$C_UID" = "$T_UID" ]; then : >"$S_DIR/before/folders"; return; fi
   tops
-  if [ -z "$( { find tars -maxdepth 0 ! -user "$T_UID"; find $TOPS -xdev \( ! -user "$T_UID" -o ! -group "$T_GID" \); } 2>&1 | head -c 1)" ]; then
+  if [ -z "$( { find tars/ -maxdepth 0 ! -user "$T_UID"; for o_top in $TOPS; do find "$o_top/" -xdev \( ! -user "$T_UID" -o ! -group "$T_GID" \); done; } 2>&1 | head -c 1)" ]; then
     : >"$S_DIR/before/folders"; return
   fi
   freeze "$S_DIR/before/folders" && record_owners || return 1
@@ -480,6 +500,16 @@ check_unmoved() {
   fi
   # What is about to be given to the run user may be written by others until then.
   [ -z "$RIGHTS_WHY" ] || [ "$T_OWN" = 1 ] || { WHY="$RIGHTS_WHY, so root does not work there: take that right away (chmod go-w), or have the folder belong to $T_USER"; return 2; }
+  if [ "$T_FOLDER" = remove ] && [ -h "tars/$T_COMP" ]; then
+    WHY="$T_TARS_PARENT/tars/$T_COMP is a symbolic link: put the folder in its place, then it can be removed"; return 2
+  fi
+  if [ -n "$R_OPEN" ]; then
+    pids
+    for u_p in $PIDS; do
+      ours "$u_p" && [ "$O_UID" = 0 ] || continue
+      WHY="$T_COMP runs as root, through links that others can change ($R_OPEN): stop it by hand (pid $u_p), or have root own those folders"; return 2
+    done
+  fi
   look || { WHY="could not look at the files of $T_COMP"; return 2; }
   n=0
   while read -r f_mode f_before f_after f_path <&3 && read -r f_now f_can f_owner <&4; do

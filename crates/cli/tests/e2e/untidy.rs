@@ -176,3 +176,148 @@ fn the_environment_of_a_login_changes_nothing() {
     }
     machine.in_sync();
 }
+
+/// Stops the agent, moves a folder to another place and puts a link there, as one does when a disk is full.
+fn move_away(host: &Host, moves: &[(&str, &str)]) {
+    host.kill_agents();
+    for (from, to) in moves {
+        host.sh(&format!(
+            "mkdir -p \"$(dirname '{to}')\" && mv {from} '{to}' && ln -s '{to}' {from}"
+        ))
+        .unwrap();
+    }
+    host.sh(&format!(
+        "runuser -u tars -- sh {UTIL}/start.sh >/dev/null 2>&1 </dev/null"
+    ))
+    .unwrap();
+}
+
+#[test]
+fn folders_may_be_links() {
+    let cluster = Cluster::new(5);
+    let machine = cluster.machine();
+    // A host on which the links are there first.
+    cluster
+        .host(5)
+        .sh(&format!(
+            "mkdir -p /data/app /big/tars && ln -s /data/app {INSTALL} && ln -s ../../big/tars /data/app/tars && chown tars: /big/tars"
+        ))
+        .unwrap();
+    machine.converge();
+    let tars = &format!("{INSTALL}/tars");
+    let node = &format!("{tars}/tarsnode");
+    move_away(cluster.host(1), &[(INSTALL, "/data/app")]);
+    move_away(cluster.host(2), &[(tars, "/data/tars")]);
+    move_away(
+        cluster.host(3),
+        &[(node, "/data/d/tarsnode"), (tars, "/big/t")],
+    );
+    move_away(
+        cluster.host(4),
+        &[
+            (&format!("{node}/bin"), "/data/bin of it"),
+            (&format!("{node}/data"), "/data/data"),
+        ],
+    );
+    // A server that runs below a link is one all the same.
+    let server = format!("{node}/data/App.S/bin/S");
+    cluster
+        .host(4)
+        .sh(&format!(
+            "mkdir -p {node}/data/App.S/bin && cp /bin/sleep {server} && chown -R tars: {node}/data/ && \
+             (cd {node}/data/App.S/bin && setsid ./S 3600 >/dev/null 2>&1 </dev/null &)"
+        ))
+        .unwrap();
+    machine
+        .tarsops(["plan"])
+        .exits(0)
+        .says("Nothing to do")
+        .hides("cannot be read");
+    let mut spec = cluster.spec();
+    spec.with_override("10.77.1.4: {state: absent}");
+    machine.spec(&spec);
+    machine.tarsops(["plan"]).exits(6).tells("stop_servers");
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    machine.converge();
+    for host in &cluster.hosts {
+        host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.18"));
+        host.assert_tidy();
+    }
+    machine.in_sync();
+    // A change that fails goes back to what runs below the link.
+    machine.ask_for(&cluster, "3.0.19", Behaviour::CrashAtStart);
+    machine.tarsops(["apply", "-y", "--on", "10.77.1.3"]);
+    let host = cluster.host(3);
+    host.assert_runs("10.77.1.3", "tars", &healthy("3.0.18"));
+    assert!(host.sh(&format!("[ -h {node} ] && [ -h {tars} ]")).is_ok());
+    machine.tarsops(["rollback", "-y"]);
+}
+
+#[test]
+fn a_link_is_not_removed() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    machine.converge();
+    let host = cluster.host(2);
+    move_away(
+        host,
+        &[(&format!("{INSTALL}/tars/tarsnode"), "/data/tarsnode")],
+    );
+    let mut spec = cluster.spec();
+    spec.with_override("10.77.1.2: {state: absent}");
+    machine.spec(&spec);
+    machine
+        .tarsops(["apply", "-y"])
+        .tells("/usr/local/app/tars/tarsnode is a symbolic link");
+    host.assert_runs("10.77.1.2", "tars", &healthy("3.0.17"));
+    host.assert_tidy();
+}
+
+/// The program alone is a link: it is seen to run and not replaced.
+#[test]
+fn a_program_may_be_a_link() {
+    let cluster = Cluster::new(1);
+    let machine = cluster.machine();
+    machine.converge();
+    let host = cluster.host(1);
+    move_away(host, &[(BINARY, "/data/tarsnode-of-3.0.17")]);
+    host.sh(&format!("chown -h tars: {BINARY}")).unwrap();
+    machine.in_sync();
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    machine
+        .tarsops(["apply", "-y"])
+        .tells("tarsnode/bin/tarsnode is a symbolic link, which is not replaced")
+        .hides("without root");
+    assert_eq!(host.agents().len(), 1);
+}
+
+/// The run user leads its folder to another installation, whose programs root runs.
+#[test]
+fn a_link_of_the_run_user_stops_nobody_else() {
+    let cluster = Cluster::new(1);
+    let machine = cluster.machine();
+    machine.converge();
+    let host = cluster.host(1);
+    let other = "/opt/other/tarsnode/bin/tarsnode";
+    host.sh(&format!(
+        "mkdir -p /opt/other/tarsnode && cp -r {INSTALL}/tars/tarsnode/. /opt/other/tarsnode && \
+         cp /bin/sleep {other} && chown -R root: /opt/other && (setsid {other} 3600 >/dev/null 2>&1 </dev/null &)"
+    ))
+    .unwrap();
+    host.kill_agents();
+    host.sh(&format!(
+        "runuser -u tars -- sh -c 'cd {INSTALL}/tars && mv tarsnode mine && ln -s /opt/other/tarsnode tarsnode'"
+    ))
+    .unwrap();
+    let others = || {
+        host.processes()
+            .iter()
+            .filter(|p| p.command.starts_with(other))
+            .count()
+    };
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    let ran = machine.tarsops(["apply", "-y"]);
+    assert_ne!(ran.code, 0, "{} {}", ran.out, ran.err);
+    assert_eq!(others(), 1, "{} {}", ran.out, ran.err);
+    host.assert_tidy();
+}
