@@ -453,7 +453,7 @@ impl fmt::Display for Blocked {
             Self::Downgrade { from, to } => write!(f, "{from} would be replaced by the older {to}"),
             Self::NoRunUser { user } => write!(f, "the user {user} does not exist there"),
             Self::NeedsRoot { what } => write!(f, "{what} needs root rights"),
-            Self::NoProgram { program, .. } => write!(f, "the host has no program `{program}`"),
+            Self::NoProgram { program, .. } => write!(f, "the host has no program `{program}` that works"),
             Self::NoSpace { free, needed } => {
                 write!(
                     f,

@@ -150,6 +150,8 @@ struct State<'a> {
     processes: Vec<RawProcess>,
     all_processes: Option<bool>,
     listening: Option<BTreeSet<Listener>>,
+    /// Programs that are there and do not work, and what they said.
+    broken: BTreeMap<String, String>,
     servers: BTreeMap<Component, Observed<Observed<FileFact>>>,
     server_processes: BTreeMap<Component, Vec<ProcessFact>>,
 }
@@ -203,6 +205,7 @@ impl<'a> State<'a> {
             processes: Vec::new(),
             all_processes: None,
             listening: None,
+            broken: BTreeMap::new(),
             servers: BTreeMap::new(),
             server_processes: BTreeMap::new(),
         }
@@ -279,10 +282,18 @@ impl<'a> State<'a> {
                 };
             }
             "disk" => {
-                self.host.disk_free = word(1)?.parse::<u64>().map_or_else(
-                    |_| Observed::Unknown("df did not tell".to_owned()),
-                    |kib| Observed::Present(kib.saturating_mul(1024)),
-                );
+                self.host.disk_free = match word(1)? {
+                    "slow" => Observed::Unknown("df did not answer within 10 s".to_owned()),
+                    kib => kib.parse::<u64>().map_or_else(
+                        |_| Observed::Unknown("df did not tell".to_owned()),
+                        |kib| Observed::Present(kib.saturating_mul(1024)),
+                    ),
+                };
+            }
+            "broken" => {
+                let said = self.text("failure of a program", word(2)?, PATH)?;
+                self.broken.insert(name(1)?.to_owned(), said);
+                self.fits("programs that do not work", self.broken.len(), NAMES)?;
             }
             "writable" => self.host.writable = Observed::Present(word(1)? == "1"),
             "crontab" => {
@@ -370,7 +381,7 @@ impl<'a> State<'a> {
                         owner: name(5)?.to_owned(),
                     }),
                     "absent" => Observed::Absent,
-                    _ => Observed::Unknown("the file cannot be read".to_owned()),
+                    _ => unread(word(2), "the file cannot be read"),
                 };
             }
             "server" => {
@@ -384,7 +395,7 @@ impl<'a> State<'a> {
                             mode: mode(word(5)?)?,
                             owner: name(6)?.to_owned(),
                         })),
-                        _ => Observed::Unknown("its folder cannot be read".to_owned()),
+                        _ => unread(word(3), "its folder cannot be read"),
                     };
                     self.servers.insert(component, seen);
                 }
@@ -543,7 +554,34 @@ impl<'a> State<'a> {
             Observed::Unknown(why) => Observed::Unknown(why),
         };
         let servers = self.other_servers();
-        (self.host, agent, servers)
+        let Some(why) = self.broken() else {
+            return (self.host, agent, servers);
+        };
+        // What such programs have shown is not believed, and least of all what they have not.
+        self.host.components = Observed::Unknown(why.clone());
+        self.host.installed = Observed::Unknown(why.clone());
+        self.host.ports = Observed::Unknown(why.clone());
+        let servers = servers
+            .into_keys()
+            .map(|component| (component, Observed::Unknown(why.clone())))
+            .collect();
+        (self.host, Observed::Unknown(why), servers)
+    }
+
+    /// Names the programs that do not work, if there are any.
+    fn broken(&self) -> Option<String> {
+        let all: Vec<String> = self
+            .broken
+            .iter()
+            .map(|(program, said)| {
+                let said = match said.lines().last().unwrap_or_default() {
+                    "" => String::new(),
+                    said => format!(" ({said})"),
+                };
+                format!("its {program} does not work{said}")
+            })
+            .collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     /// The other components. One without a folder that runs is there all the same.
@@ -665,6 +703,15 @@ impl<'a> State<'a> {
             }),
         )
     }
+}
+
+/// Why a file could not be read.
+fn unread<T>(word: Option<&str>, otherwise: &str) -> Observed<T> {
+    Observed::Unknown(match word {
+        Some("no-digest") => "no program there makes its sha256: none of openssl, sha256sum, busybox and shasum works".to_owned(),
+        Some("too-large") => "it is larger than any program of the framework".to_owned(),
+        _ => otherwise.to_owned(),
+    })
 }
 
 fn told(word: &str, why: &str) -> Observed<String> {

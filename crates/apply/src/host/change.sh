@@ -231,8 +231,9 @@ start_it() {
     set -- sh "$T_TARS/$T_COMP/util/start.sh"
     if [ $ROOT = 0 ] || [ "$T_UID" = 0 ]; then exec "$@" 2>"$S_DIR/start.err"; fi
     set -- sh -c 'exec 2>"$0" || exec 2>/dev/null; exec "$@"' "$START_ERR" "$@"
-    if has runuser; then exec runuser -u "$T_USER" -- "$@"
-    else exec su -s /bin/sh "$T_USER" -c 'exec "$@"' sh "$@"
+    # By a try: a program may be there and not work.
+    if runuser -u "$T_USER" -- true 2>/dev/null; then exec runuser -u "$T_USER" -- "$@"
+    else exec su -s /bin/sh -c 'exec "$@"' -- "$T_USER" sh "$@"
     fi ) </dev/null >/dev/null 2>/dev/null 9>&- &
   s_pid=$!
   clock; s_end=$((NOW + 2000))
@@ -617,7 +618,7 @@ replace_all() { # replace_all conf: configuration only; '': the rest, and config
 act() {
   if [ "$T_MAKE_USER" = 1 ] && ! id -u "$T_USER" >/dev/null 2>&1; then
     note "make user $T_USER"
-    if has useradd; then useradd -r -m -s /bin/sh "$T_USER"; else adduser -D "$T_USER"; fi || { WHY="could not make user $T_USER"; return 1; }
+    { has useradd && useradd -r -m -s /bin/sh "$T_USER"; } || adduser -D "$T_USER" || { WHY="could not make user $T_USER"; return 1; }
     rights
   fi
   if [ "$T_FOLDER" = remove ]; then
@@ -839,7 +840,8 @@ take_lock() { # take_lock act|recover; sets nothing if it must not go on
   exec 9>>"$B/lock"
   w=0
   # Who holds it may be a look's short question, so ask again for a while.
-  while ! flock -n 9; do
+  until flock -n 9; do
+    if [ $? != 1 ]; then [ "$1" = act ] || exit 1; refuse "the flock of this host does not work (package util-linux)"; fi
     line_of "$B/lock.owner"
     # Started twice after a broken connection: the first one goes on.
     [ "$LINE" != "$T_RUN $T_STEP" ] || [ $w -lt 5 ] || exit 0

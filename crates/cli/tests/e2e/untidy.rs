@@ -321,3 +321,87 @@ fn a_link_of_the_run_user_stops_nobody_else() {
     assert_eq!(others(), 1, "{} {}", ran.out, ran.err);
     host.assert_tidy();
 }
+
+/// Puts a program before the host's own that is there and does not work.
+fn break_tool(host: &Host, tool: &str) {
+    let text = format!(
+        "#!/bin/sh\necho '{tool}: error while loading shared libraries: libssl.so.10' >&2\nexit 127\n"
+    );
+    put_tool(host, tool, &text);
+}
+
+/// Where `sudo` looks first; the tests' own programs on the host come from elsewhere.
+fn put_tool(host: &Host, tool: &str, text: &str) {
+    let path = format!("/opt/broken/{tool}");
+    host.sh("mkdir -p /opt/broken && sed -i 's|secure_path=\"/usr/local/sbin|secure_path=\"/opt/broken:/usr/local/sbin|' /etc/sudoers")
+        .unwrap();
+    host.write(&path, text).unwrap();
+    host.sh(&format!("chmod 755 {path}")).unwrap();
+}
+
+#[test]
+fn another_program_takes_the_place_of_a_broken_one() {
+    let cluster = Cluster::new(4);
+    break_tool(cluster.host(1), "openssl");
+    for tool in ["openssl", "sha256sum", "runuser"] {
+        break_tool(cluster.host(2), tool);
+    }
+    for tool in ["timeout", "ip", "setpriv"] {
+        break_tool(cluster.host(3), tool);
+    }
+    // Nothing but su(1) is left to act as another user.
+    break_tool(cluster.host(2), "setpriv");
+    // Says something else with a good status.
+    put_tool(
+        cluster.host(4),
+        "openssl",
+        "#!/bin/sh\necho no such engine\n",
+    );
+    put_tool(cluster.host(4), "df", "#!/bin/sh\nexec sleep 1000\n");
+    put_tool(cluster.host(4), "ip", "#!/bin/sh\nexec sleep 1000\n");
+    let machine = cluster.machine();
+    let ran = machine.tarsops(["plan"]);
+    ran.exits(4).tells("df did not answer within 10 s");
+    cluster
+        .host(4)
+        .sh("rm /opt/broken/df /opt/broken/ip")
+        .unwrap();
+    live(&cluster, &machine);
+}
+
+#[test]
+fn a_program_that_does_not_work_is_named() {
+    let tools = [
+        "stat", "ls", "grep", "sort", "readlink", "sed", "head", "id", "date",
+    ];
+    let others = ["flock", "setsid", "all digests", "find"];
+    let count = u8::try_from(tools.len() + others.len()).unwrap();
+    let cluster = Cluster::new(count);
+    let machine = cluster.machine();
+    machine.converge();
+    let state: Vec<_> = cluster.hosts.iter().map(|h| h.agent().pid).collect();
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    for (tool, host) in tools.iter().chain(&others).zip(&cluster.hosts) {
+        if *tool == "all digests" {
+            for tool in ["openssl", "sha256sum", "busybox", "shasum"] {
+                break_tool(host, tool);
+            }
+        } else {
+            break_tool(host, tool);
+        }
+    }
+    // Digests of an earlier look are remembered.
+    let ran = machine.tarsops(["plan", "--rehash"]);
+    for tool in tools.iter().chain(&["find"]) {
+        ran.tells(&format!("its {tool} does not work"));
+    }
+    for tool in ["flock", "setsid"] {
+        ran.tells(&format!("the host has no program `{tool}` that works"));
+    }
+    ran.tells("no program there makes its sha256")
+        .tells("error while loading shared libraries");
+    machine.tarsops(["apply", "-y"]);
+    for (host, pid) in cluster.hosts.iter().zip(state) {
+        assert_eq!(host.agent().pid, pid, "{}", host.name());
+    }
+}
