@@ -182,6 +182,18 @@ P_END
     fi
   fi
 
+  # Root may have the monitor in its own crontab, or in one of the system. Where nobody has one, nothing is started.
+  if [ $p_root = 1 ] && [ "$p_user" != "$P_RUN_USER" ] && has crontab; then
+    for p_f in /var/spool/cron/crontabs/root /var/spool/cron/root /var/spool/cron/tabs/root /etc/crontabs/root; do
+      [ -f "$p_f" ] || continue
+      p_cron=$(bounded 10 crontab -l 2>/dev/null | grep -e '=' -e 'monitor\.sh' -e 'check\.sh')
+      case "$p_cron" in *.sh*) say "other-crontab root $(printf '%s\n' "$p_cron" | enc_all)" ;; esac
+      break
+    done
+  fi
+  p_cron=$(grep -hs -e '=' -e 'monitor\.sh' -e 'check\.sh' /etc/crontab /etc/cron.d/*)
+  case "$p_cron" in *monitor.sh* | *check.sh*) say "other-crontab system $(printf '%s\n' "$p_cron" | enc_all)" ;; esac
+
   # What tarsops left here.
   # What others could have written there is not read.
   if [ -d "$P_BASE" ] && ! trusted "$P_BASE"; then p_own=$P_BASE; P_BASE= P_MEMO=; say "base untrusted $(printf '%s\n' "$UNSAFE, on the way to $p_own" | enc_all)"

@@ -76,14 +76,22 @@ cron_get() { # cron_get own|user: C_TEXT; status 1 where there is none, 2 where 
   C_TEXT=$(cron_"$1" -l 2>"$S_DIR/cron.err"; echo "x$?")
   c_status=${C_TEXT##*x}
   C_TEXT=${C_TEXT%x*}
-  [ "$c_status" != 0 ] || return 0
-  C_TEXT=$(cat "$S_DIR/cron.err")
+  if [ "$c_status" = 0 ]; then
+    # crontab(1) takes no last line without an end, as a file that was written by hand may have.
+    case "$C_TEXT" in '' | *"$NL") ;; *) C_TEXT="$C_TEXT$NL" ;; esac
+    # Debian's crontab -l prints a carriage return as two characters; written back, they would be part of a command.
+    case "$C_TEXT" in *"\\r$NL"*) C_TEXT=$(printf '%s' "$C_TEXT" | sed "s/\\\\r\$/$(printf '\r')/"; echo x); C_TEXT=${C_TEXT%x} ;; esac
+    return 0
+  fi
+  C_TEXT=$(cron_words)
   case "$C_TEXT" in
     *[Nn]'o crontab'* | *"can't open"*'No such file'*) C_TEXT=; return 1 ;;
-    *) note "could not read the crontab:" $C_TEXT; C_TEXT=; return 2 ;;
+    *) note "could not read the crontab: $C_TEXT"; C_TEXT=; return 2 ;;
   esac
 }
-cron_said() { WHY="$1: $(cat "$S_DIR/cron.err" 2>/dev/null)"; }
+# What crontab(1) complains of, in one line and without its advice to read the manual.
+cron_words() { sed '/^See crontab(/d' "$S_DIR/cron.err" 2>/dev/null | tr '\n' ' '; }
+cron_said() { WHY="$1: $(cron_words)"; }
 # The text on standard output, without any guard or without ours.
 cron_bare() { printf '%s' "$C_TEXT" | sed '/# tarsops-guard$/d'; }
 # The guard of an earlier version lay below the install path.

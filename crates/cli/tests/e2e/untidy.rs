@@ -34,7 +34,7 @@ fn live(cluster: &Cluster, machine: &Machine) {
     machine.ask_for(cluster, "3.0.18", Behaviour::Healthy);
     machine.converge();
     runs("3.0.18");
-    machine.tarsops(["history"]).exits(0).says("4 ok");
+    machine.tarsops(["history"]).exits(0).says(" ok  by ");
     machine.tarsops(["rollback", "-y"]).exits(0);
     runs("3.0.17");
 }
@@ -404,4 +404,171 @@ fn a_program_that_does_not_work_is_named() {
     for (host, pid) in cluster.hosts.iter().zip(state) {
         assert_eq!(host.agent().pid, pid, "{}", host.name());
     }
+}
+
+/// Writes a crontab past crontab(1), as people do.
+fn spool(host: &Host, user: &str, text: &str) {
+    let path = format!("/var/spool/cron/crontabs/{user}");
+    host.write(&path, text).unwrap();
+    host.sh(&format!("chown {user}:crontab {path} && chmod 600 {path}"))
+        .unwrap();
+}
+
+#[test]
+fn crontabs_are_not_tidy_either() {
+    let cluster = Cluster::new(5);
+    let open = "MAILTO=ops@example.com\n0 3 * * * /usr/bin/true";
+    let comments = "# nothing here\n#\n\n# at all\n";
+    let returns = "MAILTO=x\r\n0 3 * * * /usr/bin/true\r\n";
+    let large: String = (0..1900)
+        .map(|n| format!("{} 3 * * * /usr/bin/true --number {n}\n", n % 60))
+        .collect();
+    assert!(large.len() > 60 << 10);
+    let texts = [
+        (open, ""),
+        (open, open),
+        (comments, comments),
+        (returns, returns),
+        (&large, &large),
+    ];
+    for (host, (root, tars)) in cluster.hosts.iter().zip(texts) {
+        for (user, text) in [("root", root), ("tars", tars)] {
+            // A program that lists a crontab leaves out what it takes for its own first lines.
+            if text.starts_with('#') {
+                host.set_crontab(user, text.as_bytes());
+            } else if !text.is_empty() {
+                spool(host, user, text);
+            }
+        }
+    }
+    let machine = cluster.machine();
+    live(&cluster, &machine);
+    let ended = |text: &str| match text {
+        "" => String::new(),
+        text => format!("{}\n", text.trim_end_matches('\n')),
+    };
+    for (host, (root, tars)) in cluster.hosts.iter().zip(texts) {
+        assert_eq!(
+            host.crontab("root").unwrap(),
+            ended(root),
+            "{}",
+            host.name()
+        );
+        let own = host.crontab("tars").unwrap();
+        let monitor = own.strip_prefix(&ended(tars)).unwrap();
+        assert!(
+            monitor.starts_with(MONITOR) && monitor.lines().count() == 1,
+            "{own}"
+        );
+    }
+    // The removal and its rollback.
+    let mut spec = cluster.spec();
+    for n in 2..=5 {
+        spec.with_override(format!("{}: {{state: absent}}", node(n)));
+    }
+    machine.spec(&spec);
+    machine.converge();
+    for (host, (_, tars)) in cluster.hosts.iter().zip(texts).skip(1) {
+        assert_eq!(
+            host.crontab("tars").unwrap(),
+            ended(tars),
+            "{}",
+            host.name()
+        );
+    }
+    machine.tarsops(["rollback", "-y"]).exits(0);
+    for (host, (_, tars)) in cluster.hosts.iter().zip(texts).skip(1) {
+        let own = host.crontab("tars").unwrap();
+        assert!(
+            own.starts_with(&ended(tars)) && own.contains(MONITOR),
+            "{own}"
+        );
+    }
+}
+
+#[test]
+fn who_may_not_have_a_crontab_is_named() {
+    let cluster = Cluster::new(3);
+    for n in [2, 3] {
+        let host = cluster.host(n);
+        host.sh("mkdir -p /home/tars/.ssh && cp /home/ops/.ssh/authorized_keys /home/tars/.ssh/ && \
+             chown -R tars: /home/tars/.ssh && chmod 700 /home/tars/.ssh && mkdir -p /usr/local/app && chown tars: /usr/local/app")
+            .unwrap();
+    }
+    cluster.host(2).write("/etc/cron.deny", "tars\n").unwrap();
+    cluster
+        .host(3)
+        .write("/etc/cron.allow", "nobody\n")
+        .unwrap();
+    let machine = cluster.machine();
+    let mut spec = cluster.spec();
+    spec.user = "tars".to_owned();
+    spec.r#become = "none".to_owned();
+    machine.spec(&spec);
+    let ran = machine.tarsops(["plan", "--on", "10.77.1.2,10.77.1.3"]);
+    ran.tells("You (tars) are not allowed to use this program (crontab)")
+        .hides("See crontab(1)");
+}
+
+#[test]
+fn no_second_monitor_stands_beside_another() {
+    let cluster = Cluster::new(6);
+    let machine = cluster.machine();
+    let entered =
+        "* * * * * cd /usr/local/app/tars/tarsnode/util && ./monitor.sh >/dev/null 2>&1\n";
+    let own = [
+        "",
+        "",
+        entered,
+        "TARS=/usr/local/app/tars\n* * * * * $TARS/tarsnode//util/monitor.sh >/dev/null 2>&1\n",
+        "* * * * * ~/tarsnode/util/monitor.sh >/dev/null 2>&1\n",
+    ];
+    cluster.host(1).set_crontab("root", entered.as_bytes());
+    cluster
+        .host(2)
+        .write(
+            "/etc/cron.d/tars",
+            "* * * * * tars /usr/local/app/tars/tarsnode/util/monitor.sh >/dev/null 2>&1\n",
+        )
+        .unwrap();
+    for (host, text) in cluster.hosts.iter().zip(own) {
+        if !text.is_empty() {
+            host.set_crontab("tars", text.as_bytes());
+        }
+    }
+    // One that runs nothing is replaced.
+    let returned = format!("MAILTO=x\r\n{MONITOR}\r\n");
+    cluster.host(6).set_crontab("tars", returned.as_bytes());
+    let ran = machine.converge();
+    ran.tells("root's crontab has a line that watches it")
+        .tells("/etc/crontab or /etc/cron.d has a line that watches it")
+        .tells("line 1 of its crontab may be its monitor");
+    for (host, text) in cluster.hosts.iter().zip(own) {
+        assert_eq!(
+            host.crontab("tars").unwrap_or_default(),
+            text,
+            "{}",
+            host.name()
+        );
+    }
+    let last = cluster.host(6).crontab("tars").unwrap();
+    assert!(
+        last.starts_with(&format!("MAILTO=x\r\n{MONITOR}")) && !last.contains("sh\r"),
+        "{last}"
+    );
+    machine.in_sync();
+    // What would start it again is named before anything is removed.
+    let mut spec = cluster.spec();
+    for n in [1, 2] {
+        spec.with_override(format!("{}: {{state: absent}}", node(n)));
+    }
+    spec.registries = vec!["10.77.1.3:17890".to_owned()];
+    spec.nodes[0] = "{name: 10.77.1.1}".to_owned();
+    spec.nodes[2] = "{name: 10.77.1.3, roles: [master]}".to_owned();
+    machine.spec(&spec);
+    machine
+        .tarsops(["plan"])
+        .exits(6)
+        .tells("root's crontab would start again what is stopped")
+        .tells("/etc/crontab or /etc/cron.d would start again what is stopped");
 }
