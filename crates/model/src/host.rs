@@ -209,6 +209,10 @@ pub struct HostFacts {
     pub tools: BTreeMap<String, bool>,
     /// The run user's crontab, whole; absent where it has none.
     pub crontab: Observed<String>,
+    /// Other crontabs there with lines that may watch the framework, as a user's crontab would have
+    /// them: the text of each, by what people call it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_crontabs: BTreeMap<String, String>,
     /// The newest run that this host has seen.
     pub fence: Option<RunId>,
     /// A change that was begun and has no verdict.

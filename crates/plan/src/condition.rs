@@ -286,15 +286,21 @@ impl Condition {
                     .map(|t| Digest::of(t.as_bytes()));
                 truth(found == *digest, || "its crontab is another one".to_owned())
             }),
-            Self::Watched { tars_path } => on_host(node, inventory, |h| match &h.crontab {
-                Observed::Unknown(why) => Truth::Unknown(format!("its crontab: {why}")),
-                Observed::Absent => Truth::Fails("it has no crontab".to_owned()),
-                Observed::Present(text) => {
-                    let found = crontab::watchers(text, tars_path);
-                    truth(
-                        found.monitor.len() == usize::from(found.check.is_empty()),
-                        || format!("cron watches it {} times", found.monitor.len()),
-                    )
+            Self::Watched { tars_path } => on_host(node, inventory, |h| {
+                let mut others = h.other_crontabs.values();
+                let elsewhere = others.any(|text| crontab::watchers(text, tars_path).any());
+                match &h.crontab {
+                    Observed::Unknown(why) => Truth::Unknown(format!("its crontab: {why}")),
+                    Observed::Absent => truth(elsewhere, || "it has no crontab".to_owned()),
+                    Observed::Present(text) => {
+                        let found = crontab::watchers(text, tars_path);
+                        let maybe = elsewhere || !found.unclear.is_empty();
+                        let wanted = usize::from(found.check.is_empty());
+                        truth(
+                            found.monitor.len() == wanted || maybe && found.monitor.is_empty(),
+                            || format!("cron watches it {} times", found.monitor.len()),
+                        )
+                    }
                 }
             }),
             Self::Unwatched { tars_path } => on_host(node, inventory, |h| match &h.crontab {

@@ -3,6 +3,12 @@
 //! Only whole lines that run this installation's tarsnode monitor are ever added or taken away; all
 //! other bytes stay. Environment lines, comments and the monitors of other components are other
 //! people's.
+//!
+//! A monitor is known by the path that the shell would run: blank settings, `cd`, variables and
+//! doubled slashes are followed. Where a path may be the monitor's and cannot be told, no second line
+//! is added.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::agent::Monitor;
@@ -26,6 +32,18 @@ pub struct Watchers {
     pub monitor: Vec<(usize, String)>,
     /// Lines that run a `check.sh`, which watches tarsnode among others.
     pub check: Vec<(usize, String)>,
+    /// Lines that would run one of them, but for the carriage return at their end.
+    pub broken: Vec<(usize, String)>,
+    /// Lines that may run one of them: from a folder or by a variable that is not known here.
+    pub unclear: Vec<(usize, String)>,
+}
+
+impl Watchers {
+    /// Whether a line watches tarsnode, or may.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        !self.monitor.is_empty() || !self.check.is_empty() || !self.unclear.is_empty()
+    }
 }
 
 /// The monitor line of the handbook's chapter 3. Its output is dropped: what the monitor starts
@@ -51,11 +69,17 @@ pub fn watchers(text: &str, tars_path: &str) -> Watchers {
         format!("{tars_path}/check.sh"),
         format!("{tars_path}/tarsnode/util/check.sh"),
     ];
-    let monitor: Vec<_> = lines_that_run(text, &[monitor]).collect();
-    let check = lines_that_run(text, &checks)
-        .filter(|(n, _)| monitor.iter().all(|(m, _)| m != n))
-        .collect();
-    Watchers { monitor, check }
+    let mut found = Watchers::default();
+    for (number, line, runs) in lines_that_run(text, &[&monitor, &checks[0], &checks[1]]) {
+        let line = (number, line.to_owned());
+        match runs {
+            Runs::Maybe => found.unclear.push(line),
+            Runs::This(_) if line.1.ends_with('\r') => found.broken.push(line),
+            Runs::This(0) => found.monitor.push(line),
+            Runs::This(_) => found.check.push(line),
+        }
+    }
+    found
 }
 
 /// The command of a crontab line; none for comments, blank lines and environment settings.
@@ -80,24 +104,28 @@ fn command(line: &str) -> Option<&str> {
     (!rest.is_empty()).then_some(rest)
 }
 
-/// What has to change so that tarsnode is watched as wanted; `None` if nothing has to.
+/// What has to change so that tarsnode is watched as wanted; `None` if nothing has to. `elsewhere` is
+/// whether another crontab of the host watches it, or may.
 #[must_use]
-pub fn wanted_edit(text: Option<&str>, tars_path: &str, monitor: Monitor) -> Option<CrontabEdit> {
+pub fn wanted_edit(
+    text: Option<&str>,
+    tars_path: &str,
+    monitor: Monitor,
+    elsewhere: bool,
+) -> Option<CrontabEdit> {
     if monitor == Monitor::None {
         return None;
     }
     let found = watchers(text.unwrap_or_default(), tars_path);
-    let edit = if found.check.is_empty() {
-        CrontabEdit {
-            // One watcher is enough, whatever its schedule: it is the operator's choice.
-            remove: found.monitor.iter().skip(1).cloned().collect(),
-            add: found.monitor.is_empty().then(|| monitor_line(tars_path)),
-        }
-    } else {
-        CrontabEdit {
-            remove: found.monitor,
-            add: None,
-        }
+    let watched = elsewhere || found.any();
+    // One watcher is enough, whatever its schedule: it is the operator's choice.
+    let enough = usize::from(found.check.is_empty());
+    let mut remove: Vec<(usize, String)> = found.monitor.into_iter().skip(enough).collect();
+    remove.extend(found.broken);
+    remove.sort();
+    let edit = CrontabEdit {
+        remove,
+        add: (!watched).then(|| monitor_line(tars_path)),
     };
     (edit != CrontabEdit::default()).then_some(edit)
 }
@@ -107,7 +135,7 @@ pub fn wanted_edit(text: Option<&str>, tars_path: &str, monitor: Monitor) -> Opt
 #[must_use]
 pub fn component_watch_edit(text: &str, tars_path: &str, name: &str) -> Option<CrontabEdit> {
     let monitor = format!("{tars_path}/{name}/util/monitor.sh");
-    let watched = lines_that_run(text, &[monitor]).next().is_some()
+    let watched = lines_that_run(text, &[&monitor]).any(|(_, line, _)| !line.ends_with('\r'))
         || !watchers(text, tars_path).check.is_empty();
     (!watched).then(|| CrontabEdit {
         remove: vec![],
@@ -125,7 +153,10 @@ pub fn component_monitor_line(tars_path: &str, name: &str) -> String {
 #[must_use]
 pub fn component_removal_edit(text: &str, tars_path: &str, name: &str) -> Option<CrontabEdit> {
     let monitor = format!("{tars_path}/{name}/util/monitor.sh");
-    let remove: Vec<(usize, String)> = lines_that_run(text, &[monitor]).collect();
+    let remove: Vec<(usize, String)> = lines_that_run(text, &[&monitor])
+        .filter(|(_, _, runs)| matches!(runs, Runs::This(_)))
+        .map(|(number, line, _)| (number, line.to_owned()))
+        .collect();
     (!remove.is_empty()).then_some(CrontabEdit { remove, add: None })
 }
 
@@ -223,32 +254,145 @@ pub fn near(now: Option<&str>, tars_path: &str, name: &str) -> Vec<Option<String
     edits.iter().map(|edit| apply(now, edit)).collect()
 }
 
-/// Lines of a crontab with one of the paths among the words of their command.
+/// What a line runs of the programs that are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Runs {
+    /// The one with this number.
+    This(usize),
+    /// It may run one of them.
+    Maybe,
+}
+
+/// Lines of a crontab that run one of the programs at `paths`, or may: their numbers and texts.
 fn lines_that_run<'a>(
     text: &'a str,
-    paths: &'a [String],
-) -> impl Iterator<Item = (usize, String)> + 'a {
-    let runs = move |line: &str| {
-        command(line).is_some_and(|command| {
-            command
-                .split(|c: char| c.is_whitespace() || ";&|()<>'\"`".contains(c))
-                .any(|w| paths.iter().any(|p| w == p))
-        })
+    paths: &[&str],
+) -> impl Iterator<Item = (usize, &'a str, Runs)> {
+    let mut variables = BTreeMap::new();
+    let mut found = Vec::new();
+    for (number, line) in text.split('\n').enumerate() {
+        if let Some(command) = command(line) {
+            found.extend(runs(command, paths, &variables).map(|runs| (number, line, runs)));
+        } else if let Some((name, value)) = setting(line) {
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    found.into_iter()
+}
+
+/// A line that sets a variable for the commands below it.
+fn setting(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim().trim_matches(['"', '\'']);
+    let value = value.trim();
+    let bare = ['"', '\'']
+        .iter()
+        .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q));
+    is_name(name).then_some((name, bare.unwrap_or(value)))
+}
+
+fn is_name(word: &str) -> bool {
+    !word.is_empty()
+        && !word.starts_with(|c: char| c.is_ascii_digit())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// What stands for a part of a path that is not known here.
+const UNKNOWN: char = '\0';
+
+/// Puts the values of variables in their places; what is not known becomes [`UNKNOWN`].
+fn expand(word: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let (name, after) = match after.strip_prefix('{') {
+            Some(inner) => inner.split_once('}').unwrap_or((inner, "")),
+            None => {
+                let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                after.split_at(after.find(|c| !is_part(c)).unwrap_or(after.len()))
+            }
+        };
+        match variables.get(name) {
+            Some(value) if !value.contains('$') => out.push_str(value),
+            _ => out.push(UNKNOWN),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out.replace(['~', '*', '?'], &UNKNOWN.to_string())
+}
+
+/// A path in its shortest form, from the root or from something that is not known.
+fn shortest(path: &str) -> String {
+    let (head, tail) = match path.rfind(UNKNOWN) {
+        Some(at) => (&path[..=at], &path[at + 1..]),
+        None => ("", path),
     };
-    text.lines()
-        .enumerate()
-        .filter(move |(_, line)| runs(line))
-        .map(|(number, line)| (number, line.to_owned()))
+    let mut parts: Vec<&str> = Vec::new();
+    for part in tail.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let start = if head.is_empty() { "" } else { "\0" };
+    format!("{start}/{}", parts.join("/"))
+}
+
+/// What a command runs of `paths`, with the variables that are set before it.
+fn runs(command: &str, paths: &[&str], before: &BTreeMap<String, String>) -> Option<Runs> {
+    let mut variables = before.clone();
+    // Where cron begins is the home of a user.
+    let mut folder = UNKNOWN.to_string();
+    let mut enters = false;
+    let mut found = None;
+    let words = command
+        .split(|c: char| c.is_whitespace() || ";&|()<>'\"`".contains(c))
+        .filter(|word| !word.is_empty());
+    for word in words {
+        let word = expand(word, &variables);
+        if let Some((name, value)) = word.split_once('=').filter(|(name, _)| is_name(name)) {
+            variables.insert(name.to_owned(), value.to_owned());
+            continue;
+        }
+        let path = if word.starts_with(['/', UNKNOWN]) {
+            shortest(&word)
+        } else {
+            shortest(&format!("{folder}/{word}"))
+        };
+        if std::mem::take(&mut enters) {
+            folder = path;
+            continue;
+        }
+        enters = word == "cd";
+        let this = match path.strip_prefix(UNKNOWN) {
+            None => paths.iter().position(|p| path == *p).map(Runs::This),
+            // A check.sh alone may be anybody's.
+            Some(end) => paths
+                .iter()
+                .any(|p| p.ends_with(end) && end.len() > 1 && end != "/check.sh")
+                .then_some(Runs::Maybe),
+        };
+        found = found.into_iter().chain(this).min();
+    }
+    found
 }
 
 /// What has to change so that nothing brings a removed tarsnode back.
 #[must_use]
 pub fn removal_edit(text: Option<&str>, tars_path: &str) -> Option<CrontabEdit> {
     let found = watchers(text.unwrap_or_default(), tars_path);
-    (!found.monitor.is_empty()).then_some(CrontabEdit {
-        remove: found.monitor,
-        add: None,
-    })
+    let mut remove = found.monitor;
+    remove.extend(
+        found
+            .broken
+            .into_iter()
+            .filter(|(_, line)| !line.contains("check.sh")),
+    );
+    remove.sort();
+    (!remove.is_empty()).then_some(CrontabEdit { remove, add: None })
 }
 
 /// The crontab after `edit`; `None` if there shall be none.
@@ -296,9 +440,73 @@ mod tests {
     }
 
     #[test]
+    fn a_monitor_is_known_in_any_spelling() {
+        for line in [
+            "* * * * * cd /usr/local/app/tars/tarsnode/util && ./monitor.sh",
+            "* * * * * cd /usr/local/app/tars/tarsnode/util; sh monitor.sh >/dev/null 2>&1",
+            "* * * * * cd /usr/local/app/tars/ && sh ./tarsnode//util/monitor.sh",
+            "* * * * * /usr/local/app//tars/./tarsnode/util/monitor.sh",
+            "* * * * * /usr/local/app/tars/tarsregistry/../tarsnode/util/monitor.sh",
+            "* * * * * sh -c 'cd /usr/local/app/tars && exec tarsnode/util/monitor.sh'",
+            "* * * * * T=/usr/local/app/tars; $T/tarsnode/util/monitor.sh",
+            "@reboot cd \"/usr/local/app/tars/tarsnode/util\" && \"./monitor.sh\"",
+            "TARS=/usr/local/app/tars\n* * * * * $TARS/tarsnode/util/monitor.sh",
+            "TARS = '/usr/local/app/tars'\n* * * * * ${TARS}/tarsnode/util/monitor.sh",
+        ] {
+            let found = watchers(line, TARS);
+            assert_eq!((found.monitor.len(), found.unclear.len()), (1, 0), "{line}");
+            assert_eq!(wanted_edit(Some(line), TARS, Monitor::Cron, false), None);
+        }
+        for line in [
+            "* * * * * $TARS/tarsnode/util/monitor.sh",
+            "* * * * * ~/app/tars/tarsnode/util/monitor.sh",
+            "* * * * * cd $UTIL && ./monitor.sh",
+            "* * * * * ./monitor.sh",
+            "* * * * * for f in /usr/local/app/tars/*/util/monitor.sh; do $f; done",
+            "* * * * * $TARS/tarsnode/util/check.sh",
+        ] {
+            let found = watchers(line, TARS);
+            assert_eq!((found.monitor.len(), found.unclear.len()), (0, 1), "{line}");
+            assert_eq!(wanted_edit(Some(line), TARS, Monitor::Cron, false), None);
+        }
+        for line in [
+            "* * * * * cd /opt/tars/tarsnode/util && ./monitor.sh",
+            "* * * * * $TARS/tarsregistry/util/monitor.sh",
+            "* * * * * ./check.sh",
+            "* * * * * $MONITOR",
+            "* * * * * cd; ls *",
+        ] {
+            assert!(!watchers(line, TARS).any(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_carriage_return_runs_nothing() {
+        let line = monitor_line(TARS);
+        let text = format!("MAILTO=x\r\n{line}\r\n0 3 * * * /usr/bin/true\r\n");
+        let edit = wanted_edit(Some(&text), TARS, Monitor::Cron, false).unwrap();
+        let after = apply(Some(&text), &edit).unwrap();
+        assert_eq!(
+            after,
+            format!("MAILTO=x\r\n0 3 * * * /usr/bin/true\r\n{line}\n")
+        );
+        assert!(before_edit(Some(&after), &edit).contains(&Some(text.clone())));
+        let gone = removal_edit(Some(&text), TARS).unwrap();
+        assert_eq!(
+            apply(Some(&text), &gone).unwrap(),
+            "MAILTO=x\r\n0 3 * * * /usr/bin/true\r\n"
+        );
+    }
+
+    #[test]
+    fn another_crontab_may_watch() {
+        assert_eq!(wanted_edit(None, TARS, Monitor::Cron, true), None);
+    }
+
+    #[test]
     fn a_check_line_makes_the_monitor_line_superfluous() {
         let text = "* * * * * /usr/local/app/tars/check.sh\n* * * * * /usr/local/app/tars/tarsnode/util/monitor.sh\n";
-        let edit = wanted_edit(Some(text), TARS, Monitor::Cron).unwrap();
+        let edit = wanted_edit(Some(text), TARS, Monitor::Cron, false).unwrap();
         assert_eq!(
             apply(Some(text), &edit).unwrap(),
             "* * * * * /usr/local/app/tars/check.sh\n"
@@ -341,7 +549,7 @@ mod tests {
                 t.lines().enumerate().filter(|(n, _)| !own.iter().any(|(m, _)| m == n)).map(|(_, l)| l.to_owned()).collect()
             };
             let input = (!text.is_empty()).then_some(text.as_str());
-            let after = match wanted_edit(input, TARS, Monitor::Cron) {
+            let after = match wanted_edit(input, TARS, Monitor::Cron, false) {
                 Some(edit) => apply(input, &edit),
                 None => input.map(str::to_owned),
             };
@@ -349,7 +557,7 @@ mod tests {
             prop_assert_eq!(other(&text), other(&after));
             let found = watchers(&after, TARS);
             prop_assert!(found.monitor.len() == usize::from(found.check.is_empty()));
-            prop_assert_eq!(wanted_edit(Some(&after), TARS, Monitor::Cron), None);
+            prop_assert_eq!(wanted_edit(Some(&after), TARS, Monitor::Cron, false), None);
         }
     }
 }

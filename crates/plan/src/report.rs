@@ -218,6 +218,13 @@ pub enum Blocked {
     },
     /// A `check.sh` in the crontab would start again what shall be stopped.
     Watched,
+    /// Another crontab of the host than the run user's would start again what is stopped, or may.
+    WatchedElsewhere {
+        /// Which crontab.
+        place: String,
+        /// The line.
+        line: String,
+    },
     /// Something that it rests upon cannot be seen.
     Unseen {
         /// What, and why not.
@@ -382,6 +389,7 @@ impl Blocked {
             }
             Self::NoParent { parent } => format!("add {parent} first"),
             Self::Watched => "take the line with check.sh out of the crontab there".to_owned(),
+            Self::WatchedElsewhere { place, .. } => format!("take that line out of {place} there"),
             Self::Unseen { .. } => "make it readable for the SSH user, or say `become: sudo`".to_owned(),
             Self::VersionsApart {
                 component,
@@ -489,7 +497,7 @@ impl fmt::Display for Blocked {
                 "{user} is neither root nor {run_user}, and can change nothing"
             ),
             Self::NeedsRoot { what } => write!(f, "{what} needs root rights"),
-            Self::NoProgram { program, .. } => write!(f, "the host has no program `{program}`"),
+            Self::NoProgram { program, .. } => write!(f, "the host has no program `{program}` that works"),
             Self::NoSpace { free, needed } => {
                 write!(
                     f,
@@ -555,6 +563,10 @@ impl fmt::Display for Blocked {
             Self::Watched => {
                 f.write_str("a check.sh in its crontab would start again what is stopped")
             }
+            Self::WatchedElsewhere { place, line } => write!(
+                f,
+                "{place} would start again what is stopped, or may: {line}"
+            ),
             Self::Unseen { why } => write!(f, "it cannot be seen: {why}"),
             Self::VersionsApart {
                 component,

@@ -150,6 +150,8 @@ struct State<'a> {
     processes: Vec<RawProcess>,
     all_processes: Option<bool>,
     listening: Option<BTreeSet<Listener>>,
+    /// Programs that are there and do not work, and what they said.
+    broken: BTreeMap<String, String>,
     servers: BTreeMap<Component, Observed<Observed<FileFact>>>,
     server_processes: BTreeMap<Component, Vec<ProcessFact>>,
 }
@@ -181,6 +183,7 @@ impl<'a> State<'a> {
                 writable: not_told(),
                 tools: BTreeMap::new(),
                 crontab: not_told(),
+                other_crontabs: BTreeMap::new(),
                 fence: None,
                 unfinished: None,
                 lease: None,
@@ -204,6 +207,7 @@ impl<'a> State<'a> {
             processes: Vec::new(),
             all_processes: None,
             listening: None,
+            broken: BTreeMap::new(),
             servers: BTreeMap::new(),
             server_processes: BTreeMap::new(),
         }
@@ -281,10 +285,18 @@ impl<'a> State<'a> {
                 };
             }
             "disk" => {
-                self.host.disk_free = word(1)?.parse::<u64>().map_or_else(
-                    |_| Observed::Unknown("df did not tell".to_owned()),
-                    |kib| Observed::Present(kib.saturating_mul(1024)),
-                );
+                self.host.disk_free = match word(1)? {
+                    "slow" => Observed::Unknown("df did not answer within 10 s".to_owned()),
+                    kib => kib.parse::<u64>().map_or_else(
+                        |_| Observed::Unknown("df did not tell".to_owned()),
+                        |kib| Observed::Present(kib.saturating_mul(1024)),
+                    ),
+                };
+            }
+            "broken" => {
+                let said = self.text("failure of a program", word(2)?, PATH)?;
+                self.broken.insert(name(1)?.to_owned(), said);
+                self.fits("programs that do not work", self.broken.len(), NAMES)?;
             }
             "writable" => self.host.writable = Observed::Present(word(1)? == "1"),
             "crontab" => {
@@ -294,16 +306,25 @@ impl<'a> State<'a> {
                         Observed::Unknown(format!("it is larger than {} KiB", CRONTAB >> 10))
                     }
                     "text" => match String::from_utf8(decode(word(2)?)?) {
-                        Ok(text) => Observed::Present(text),
+                        Ok(text) => Observed::Present(listed(text)),
                         Err(_) => Observed::Unknown("it is no UTF-8 text".to_owned()),
                     },
                     "unknown" if word(2)? == "no-crontab-program" => {
                         Observed::Unknown("the host has no crontab program".to_owned())
                     }
                     _ => {
-                        Observed::Unknown(self.text("failure to show a crontab", word(3)?, PATH)?)
+                        let said = self.text("failure to show a crontab", word(3)?, PATH)?;
+                        Observed::Unknown(crontab_failure(&said))
                     }
                 };
+            }
+            "other-crontab" if decoded_size(word(2)?) <= CRONTAB => {
+                let text = self.text("crontab", word(2)?, CRONTAB)?;
+                let (place, text) = match word(1)? {
+                    "root" => ("root's crontab", listed(text)),
+                    _ => ("/etc/crontab or /etc/cron.d", without_users(&text)),
+                };
+                self.host.other_crontabs.insert(place.to_owned(), text);
             }
             "base" if word(1)? == "untrusted" => {
                 self.host.unsafe_state = Some(self.text("folder", word(2)?, PATH)?);
@@ -372,7 +393,7 @@ impl<'a> State<'a> {
                         owner: name(5)?.to_owned(),
                     }),
                     "absent" => Observed::Absent,
-                    _ => Observed::Unknown("the file cannot be read".to_owned()),
+                    _ => unread(word(2), "the file cannot be read"),
                 };
             }
             "server" => {
@@ -386,7 +407,7 @@ impl<'a> State<'a> {
                             mode: mode(word(5)?)?,
                             owner: name(6)?.to_owned(),
                         })),
-                        _ => Observed::Unknown("its folder cannot be read".to_owned()),
+                        _ => unread(word(3), "its folder cannot be read"),
                     };
                     self.servers.insert(component, seen);
                 }
@@ -545,7 +566,34 @@ impl<'a> State<'a> {
             Observed::Unknown(why) => Observed::Unknown(why),
         };
         let servers = self.other_servers();
-        (self.host, agent, servers)
+        let Some(why) = self.broken() else {
+            return (self.host, agent, servers);
+        };
+        // What such programs have shown is not believed, and least of all what they have not.
+        self.host.components = Observed::Unknown(why.clone());
+        self.host.installed = Observed::Unknown(why.clone());
+        self.host.ports = Observed::Unknown(why.clone());
+        let servers = servers
+            .into_keys()
+            .map(|component| (component, Observed::Unknown(why.clone())))
+            .collect();
+        (self.host, Observed::Unknown(why), servers)
+    }
+
+    /// Names the programs that do not work, if there are any.
+    fn broken(&self) -> Option<String> {
+        let all: Vec<String> = self
+            .broken
+            .iter()
+            .map(|(program, said)| {
+                let said = match said.lines().last().unwrap_or_default() {
+                    "" => String::new(),
+                    said => format!(" ({said})"),
+                };
+                format!("its {program} does not work{said}")
+            })
+            .collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     /// The other components. One without a folder that runs is there all the same.
@@ -609,6 +657,9 @@ impl<'a> State<'a> {
                     pid: p.pid,
                     exe: match p.digest.as_deref().map(str::parse) {
                         Some(Ok(digest)) => Observed::Present(digest),
+                        _ if self.host.is_root => Observed::Unknown(
+                            "the executable of the process cannot be read".to_owned(),
+                        ),
                         _ => Observed::Unknown(
                             "the executable of the process cannot be read without root".to_owned(),
                         ),
@@ -675,6 +726,61 @@ fn hundredths(word: &str) -> Option<u64> {
         .ok()?
         .checked_mul(100)?
         .checked_add(rest)
+}
+
+/// A crontab as it is, from what `crontab -l` prints. Its last line has an end, as crontab(1) takes none
+/// without, and a change would add it. Debian's prints a carriage return at the end of a line as two
+/// characters.
+fn listed(text: String) -> String {
+    let mut text = text;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.replace("\\r\n", "\r\n")
+}
+
+/// The crontab of the system as a user's: without the field behind the time, which names the user.
+fn without_users(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let times = match words.first() {
+            Some(first) if first.starts_with('@') => 1,
+            _ => 5,
+        };
+        let setting = words.iter().take(2).any(|w| w.contains('='));
+        if words.len() > times + 1 && !setting && !line.trim_start().starts_with('#') {
+            let kept = words.iter().enumerate().filter(|(n, _)| *n != times);
+            let kept: Vec<&str> = kept.map(|(_, word)| *word).collect();
+            out.push_str(&kept.join(" "));
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// What crontab(1) says of a failure, in one line and without its advice to read the manual.
+fn crontab_failure(said: &str) -> String {
+    let lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with("See crontab("))
+        .collect();
+    match lines.as_slice() {
+        [] => "crontab -l fails without a word".to_owned(),
+        lines => lines.join("; "),
+    }
+}
+
+/// Why a file could not be read.
+fn unread<T>(word: Option<&str>, otherwise: &str) -> Observed<T> {
+    Observed::Unknown(match word {
+        Some("no-digest") => "no program there makes its sha256: none of openssl, sha256sum, busybox and shasum works".to_owned(),
+        Some("too-large") => "it is larger than any program of the framework".to_owned(),
+        _ => otherwise.to_owned(),
+    })
 }
 
 fn told(word: &str, why: &str) -> Observed<String> {
@@ -849,6 +955,52 @@ mod tests {
         assert_eq!(host.crontab.unknown(), Some("it is larger than 256 KiB"));
         let conf = &agent.present().unwrap().conf;
         assert_eq!(conf.unknown(), Some("it is larger than 64 KiB"));
+    }
+
+    #[test]
+    fn crontabs_are_read_as_they_are() {
+        let read = |lines: &[String]| answer(lines).unwrap().0;
+        let line = |text: &str| format!("crontab text {}", encoded(text));
+        // A last line without an end has one once anybody changes it.
+        let host = read(&[line("MAILTO=x\n0 3 * * * true")]);
+        let text = "MAILTO=x\n0 3 * * * true\n".to_owned();
+        assert_eq!(host.crontab, Observed::Present(text));
+        assert_eq!(read(&[line("")]).crontab, Observed::Present(String::new()));
+        let said = "You (tars) are not allowed to use this program (crontab)\n\
+            See crontab(1) for more information\n";
+        let host = read(&[format!("crontab unknown error {}", encoded(said))]);
+        assert_eq!(
+            host.crontab.unknown(),
+            Some("You (tars) are not allowed to use this program (crontab)")
+        );
+        let system = "SHELL=/bin/sh\n17 * * * * root cd / && run-parts x\n@reboot  root x y\n# a b c d e f g\nA = b c d e f g\n";
+        let host = read(&[
+            format!("other-crontab system {}", encoded(system)),
+            format!("other-crontab root {}", encoded("* * * * * x\n")),
+        ]);
+        let texts: Vec<&str> = host.other_crontabs.values().map(String::as_str).collect();
+        let system = "SHELL=/bin/sh\n17 * * * * cd / && run-parts x\n@reboot x y\n# a b c d e f g\nA = b c d e f g\n";
+        assert_eq!(texts, [system, "* * * * * x\n"]);
+        let host = read(&[line("MAILTO=x\\r\n0 3 * * * a\\rb\r\n1 3 * * * true\\r")]);
+        let text = "MAILTO=x\r\n0 3 * * * a\\rb\r\n1 3 * * * true\r\n".to_owned();
+        assert_eq!(host.crontab, Observed::Present(text));
+    }
+
+    #[test]
+    fn programs_that_do_not_work_make_all_of_it_unknown() {
+        let said = encoded("ls: error while loading\n");
+        let (host, agent, servers) = answer(&[
+            "agent present".to_owned(),
+            "server tarsconfig absent".to_owned(),
+            "processes all".to_owned(),
+            format!("broken ls {said}"),
+            "broken stat -".to_owned(),
+        ])
+        .unwrap();
+        let why = Some("its ls does not work (ls: error while loading), its stat does not work");
+        assert_eq!(agent.unknown(), why);
+        assert_eq!(host.components.unknown(), why);
+        assert_eq!(servers[&"tarsconfig".parse().unwrap()].unknown(), why);
     }
 
     #[test]

@@ -1,17 +1,18 @@
 # The part of a look that reads below the framework's folder. It runs with the rights of whoever can put
 # files there, so that no link leads further than that user can read. The current folder is the install
-# path. P_WHOLE says whether base64 can make one line by itself. P_MEMO_TEXT are remembered digests, one `KEY DIGEST` a line.
+# path. P_ENC says which program makes base64. P_MEMO_TEXT are remembered digests, one `KEY DIGEST` a line.
 #
 # Answer: lines of the look's answer; `fresh KEY DIGEST` for a digest that was read now, `used KEY DIGEST`
 # for one that was remembered; last `tree-end`.
 
 # One line of base64 of standard input.
 enc_all() {
-  if [ "$P_WHOLE" = 1 ]; then base64 -w0
-  elif has base64; then base64 | tr -d '\n'
-  elif has openssl; then openssl base64 -A
-  else od -An -v -tx1 | tr -d ' \n' | sed 's/^/hex:/'
-  fi
+  case "$P_ENC" in
+    whole) base64 -w0 ;;
+    base64) base64 | tr -d '\n' ;;
+    openssl) openssl base64 -A ;;
+    *) od -An -v -tx1 | tr -d ' \n' | sed 's/^/hex:/' ;;
+  esac
 }
 text() { # text KEY FILE: content, mode and owner of a small file, or why not; T_STATS knows it
   if [ ! -e "$2" ] && [ ! -h "$2" ]; then
@@ -34,7 +35,7 @@ $2 "}; t_stat=${t_stat%%"
 }
 # Digest of a file, remembered under its identity. The same inode is read once per look.
 digest() { # digest FILE: D, and in D_NEWS `fresh` or `used` with its key in D_KEY; D_WHY where there is none
-  D= D_NEWS= D_KEY= D_WHY=no-access; d_key=$(stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
+  D= D_NEWS= D_KEY= D_WHY=no-access; d_key=$(TZ=UTC0 stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
   [ -n "$d_key" ] || return 1
   d_size=${d_key#*:*:}; d_size=${d_size%%:*}
   [ "$d_size" -le "$SIZE_LIMIT" ] || { D_WHY=too-large; return 1; }
@@ -51,7 +52,7 @@ $d_key "}; D=${D%%"
   fi
   if [ -z "$D" ]; then
     D=$(hash_it "$1")
-    [ -n "$D" ] || return 1
+    [ -n "$D" ] || { [ ! -r "$1" ] || D_WHY=no-digest; return 1; }
     D_NEWS=fresh
   fi
   D_KEY=$d_key
@@ -85,7 +86,10 @@ look_below() {
     p_o=$(stat -c '%U %a' . 2>/dev/null); echo "folder ${p_o:-- -}"
     if [ "$P_KNOWN" = 1 ] && has find; then
       # The folder of all components, and two levels of the agent's.
-      p_l=$(cd .. && find . -path './*' ! -path ./tarsnode ! -path './tarsnode/*' -prune -o -path './tarsnode/*/*/*' -prune -o \
+      # A link in the place of a folder may be anybody's: what counts is the folder that it leads to.
+      p_more=
+      for p_f in '' /bin /conf /util /data; do [ ! -h "../tarsnode$p_f" ] || p_more="$p_more ./tarsnode$p_f/"; done
+      p_l=$(cd .. && find . $p_more \( -path ./tarsnode -o -path ./tarsnode/bin -o -path ./tarsnode/conf -o -path ./tarsnode/util -o -path ./tarsnode/data \) -type l -prune -o -path './*' ! -path ./tarsnode ! -path './tarsnode/*' -prune -o -path './tarsnode/*/*/*' -prune -o \
         -path './tarsnode/*/*' ! -path './tarsnode/bin/*' ! -path './tarsnode/conf/*' ! -path './tarsnode/util/*' ! -path './tarsnode/data/*' -prune -o \
         ! -user "$P_RUN_USER" -print 2>/dev/null | sort | head -n 20 | enc_all)
       echo "strangers ${p_l:--}"
@@ -112,14 +116,14 @@ $(stat -L -c '%n %a %U %s' conf/tars.tarsnode.config.conf util/start.sh util/sto
       if [ -x tars ] || [ ! -e tars ]; then echo "server $p_c absent"; else echo "server $p_c unknown"; fi
     elif [ -f "tars/$p_c/bin/$p_c" ]; then
       p_o=$(stat -L -c '%s %a %U' "tars/$p_c/bin/$p_c" 2>/dev/null)
-      if [ -r "tars/$p_c/bin/$p_c" ] && note_digest "tars/$p_c/bin/$p_c"; then echo "server $p_c file $D $p_o"; else echo "server $p_c unknown"; fi
+      if [ -r "tars/$p_c/bin/$p_c" ] && note_digest "tars/$p_c/bin/$p_c"; then echo "server $p_c file $D $p_o"; else echo "server $p_c unknown ${D_WHY:-no-access}"; fi
     elif [ -x "tars/$p_c" ] && { [ ! -e "tars/$p_c/bin" ] || [ -x "tars/$p_c/bin" ]; }; then echo "server $p_c none"
     else echo "server $p_c unknown"
     fi
   done
   # A file touched within the last two seconds could change again without its times changing, so
   # nothing is remembered then.
-  p_new=$(find tars/*/bin -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || p_new=x
+  p_new=$(find tars/*/bin/ -maxdepth 1 -type f -newermt '2 seconds ago' 2>/dev/null) || { [ $? -lt 126 ] || echo "broken find -"; p_new=x; }
   [ -z "$p_new" ] || echo "touched"
   echo tree-end
 }

@@ -193,14 +193,14 @@ pub trait Remote: Send + Sync {
         self.ask(script, Bounds::new(Bounds::CONFIRMATION, deadline))
     }
 
-    /// Runs the fixed one-line `command` with `sh -c` and streams `payload` to it. The command must
-    /// hold no single quote. Its answer is at most [`Bounds::CONFIRMATION`].
+    /// Runs `script` with `sh -c` and streams `payload` to its standard input. Its answer is at most
+    /// [`Bounds::CONFIRMATION`].
     ///
     /// # Errors
     /// As for [`Remote::ask`], or if the payload's file cannot be read.
     fn upload<'a>(
         &'a self,
-        command: &'a str,
+        script: &'a str,
         payload: &'a Payload,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>>;

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use openssh::{ForwardType, Session, Socket, Stdio};
 use tarsops_model::digest::Digest;
+use tarsops_model::display;
 use tarsops_model::host::{Become, SshAccess};
 use tarsops_model::names::{Endpoint, NodeName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +29,7 @@ pub use scan::{ConfigRefusal, scan};
 
 use config::client_config;
 
-use crate::remote::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote, quote};
+use crate::remote::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
 /// Seconds of idleness after which an orphaned SSH master ends.
 pub const PERSIST_SECS: usize = 20;
@@ -36,6 +37,50 @@ pub const PERSIST_SECS: usize = 20;
 pub const KEEP: usize = 64;
 /// Bytes of standard error that are kept.
 const MAX_STDERR: usize = 64 << 10;
+
+/// Bytes that are shown of what login files print.
+const NOISE_SHOWN: usize = 400;
+
+/// What a host sends before the answer to a script. Whatever comes before it is printed by login files.
+pub const ANSWER: &str = "tarsops-answer/1\n";
+/// Lines before a script: a login file that reads standard input takes these and not the script.
+const PADDING: &str = "\n\n\n\n\n\n\n\n";
+/// The line after which the script follows.
+const BEGIN: &str = "tarsops-begin/1";
+/// The status with which the command ends if the script did not arrive.
+const NO_SCRIPT: i32 = 97;
+
+/// The command that receives a script. It is one line that every login shell reads in the same way, csh
+/// and fish as well: one kind of quotes, and none of `!`, a backslash or a line end between them.
+fn receiver(r#become: Become, then: &str) -> String {
+    let prefix = match r#become {
+        Become::None => "",
+        Become::Sudo => "sudo -n ",
+    };
+    let answer = ANSWER.trim_end();
+    // Without a limit it would read a whole payload, byte by byte, where a login file took the line.
+    format!(
+        "{prefix}sh -c 'n=0; while [ $n -lt 99 ] && IFS= read -r l; do n=$((n+1)); case $l in {BEGIN}) echo {answer}; {then};; esac; done; exit {NO_SCRIPT}'"
+    )
+}
+
+/// The script is all that follows.
+fn script_receiver(r#become: Become) -> String {
+    receiver(r#become, "exec sh -s")
+}
+
+/// The script is the next line, as [`one_line`] writes it; what follows is its standard input.
+fn upload_receiver(r#become: Become) -> String {
+    receiver(
+        r#become,
+        "IFS= read -r l; eval \"$(printf %b \"$l\")\"; exit",
+    )
+}
+
+/// A script in one line, for `printf %b`.
+fn one_line(script: &str) -> String {
+    script.replace('\\', "\\\\").replace('\n', "\\n")
+}
 
 /// How host keys that were never seen are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,10 +108,13 @@ pub struct SshConnector {
 
 /// One connected host.
 struct SshHost {
+    node: NodeName,
     session: Session,
     r#become: Become,
     /// Unix sockets that lead through it, by where to.
     tunnels: Mutex<HashMap<Endpoint, PathBuf>>,
+    /// Whether what it printed before an answer was shown.
+    noisy: AtomicBool,
 }
 
 impl SshConnector {
@@ -178,9 +226,11 @@ impl SshConnector {
                 Unstarted::Said(words) => connect_fault(&words, access),
             }),
             Ok(Ok(session)) => Ok(SshHost {
+                node: node.clone(),
                 session,
                 r#become: access.r#become,
                 tunnels: Mutex::default(),
+                noisy: AtomicBool::new(false),
             }),
         }
     }
@@ -371,10 +421,17 @@ impl SshHost {
     async fn run(
         &self,
         command: String,
-        head: &[u8],
+        script: &str,
         payload: Option<&Payload>,
         into: Sink<'_>,
     ) -> Result<Output, Fault> {
+        let mut head = format!("{PADDING}{BEGIN}\n");
+        if let Some(payload) = payload {
+            head += &format!("{}\n{}", one_line(script), payload.head);
+        } else {
+            head += script;
+        }
+        let head = head.as_bytes();
         let mut child = self
             .session
             .raw_command(command)
@@ -419,14 +476,17 @@ impl SshHost {
         };
         let receive = async {
             let Some(mut pipe) = stdout.take() else {
-                return Ok((Vec::new(), None));
+                return Ok((Vec::new(), false, Vec::new(), None));
             };
-            match into {
-                Sink::Memory(bounds) => Ok((receive::answer(&mut pipe, bounds).await?, None)),
+            let begun = receive::skip_to(&mut pipe, ANSWER.as_bytes()).await?;
+            let mut pipe = begun.rest.chain(pipe);
+            let (answer, file) = match into {
+                Sink::Memory(bounds) => (receive::answer(&mut pipe, bounds).await?, None),
                 Sink::File { to, most } => {
-                    Ok((Vec::new(), Some(receive::file(&mut pipe, to, most).await?)))
+                    (Vec::new(), Some(receive::file(&mut pipe, to, most).await?))
                 }
-            }
+            };
+            Ok((begun.noise, begun.found, answer, file))
         };
         let complain = async {
             let mut err = Vec::new();
@@ -446,7 +506,13 @@ impl SshHost {
             Ok(err)
         };
         // Once one of them fails we read no more: what the host still runs loses its output.
-        let ((), (stdout, file), stderr) = tokio::try_join!(send, receive, complain)?;
+        let ((), (noise, begun, stdout, file), stderr) = tokio::try_join!(send, receive, complain)?;
+        let noise = display::block(&String::from_utf8_lossy(&noise)).into_owned();
+        // Each login there says it again.
+        if !noise.is_empty() && !self.noisy.swap(true, Ordering::Relaxed) {
+            let printed = display::cut(&noise, NOISE_SHOWN);
+            tracing::warn!(node = %self.node, %printed, "ignored what was printed there before the answer (by a login file?)");
+        }
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let status = match child.wait().await {
             Ok(status) => status.code(),
@@ -462,6 +528,9 @@ impl SshHost {
                 FaultKind::Become,
                 format!("could not become root ({said})"),
             ));
+        }
+        if !begun {
+            return Err(unreceived(status, &noise, &stderr));
         }
         if let Some(file) = file.filter(|_| status == Some(0)) {
             file.keep();
@@ -489,13 +558,28 @@ impl SshHost {
                 ))
             })
     }
+}
 
-    const fn prefix(&self) -> &'static str {
-        match self.r#become {
-            Become::None => "",
-            Become::Sudo => "sudo -n ",
-        }
+/// Why a script was not received: what stands between its login and `sh`.
+fn unreceived(status: Option<i32>, noise: &str, stderr: &str) -> Fault {
+    if status == Some(NO_SCRIPT) {
+        return Fault::new(
+            FaultKind::Garbled,
+            "a login file of the user there reads standard input, and with it what tarsops sends (~/.bashrc, ~/.cshrc, config.fish): let it do so only in an interactive shell",
+        );
     }
+    let words = [stderr, noise];
+    let said = words
+        .iter()
+        .find_map(|text| text.lines().map(str::trim).rfind(|l| !l.is_empty()));
+    let said = display::line(said.unwrap_or("it said nothing"));
+    let ended = status.map_or_else(|| "a signal".to_owned(), |s| format!("status {s}"));
+    Fault::new(
+        FaultKind::Garbled,
+        format!(
+            "the login shell of the user there ended with {ended} before it ran anything ({said})"
+        ),
+    )
 }
 
 fn broken(error: &openssh::Error) -> Fault {
@@ -511,26 +595,20 @@ fn broken(error: &openssh::Error) -> Fault {
 
 impl Remote for SshHost {
     fn ask<'a>(&'a self, script: &'a str, bounds: Bounds) -> BoxFuture<'a, Result<Output, Fault>> {
-        let command = format!("{}sh -s", self.prefix());
         let into = Sink::Memory(bounds);
-        Box::pin(self.within(
-            bounds.time,
-            self.run(command, script.as_bytes(), None, into),
-        ))
+        let command = script_receiver(self.r#become);
+        Box::pin(self.within(bounds.time, self.run(command, script, None, into)))
     }
 
     fn upload<'a>(
         &'a self,
-        command: &'a str,
+        script: &'a str,
         payload: &'a Payload,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>> {
-        let command = format!("{}sh -c {}", self.prefix(), quote(command));
         let into = Sink::Memory(Bounds::new(Bounds::CONFIRMATION, deadline));
-        Box::pin(self.within(
-            deadline,
-            self.run(command, payload.head.as_bytes(), Some(payload), into),
-        ))
+        let command = upload_receiver(self.r#become);
+        Box::pin(self.within(deadline, self.run(command, script, Some(payload), into)))
     }
 
     fn download<'a>(
@@ -540,9 +618,9 @@ impl Remote for SshHost {
         most: u64,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>> {
-        let command = format!("{}sh -s", self.prefix());
         let into = Sink::File { to, most };
-        Box::pin(self.within(deadline, self.run(command, script.as_bytes(), None, into)))
+        let command = script_receiver(self.r#become);
+        Box::pin(self.within(deadline, self.run(command, script, None, into)))
     }
 }
 
@@ -562,6 +640,75 @@ mod tests {
             config: None,
             connect_timeout: 7,
         }
+    }
+
+    /// What comes out of a login shell that gets `command`, with these bytes on standard input.
+    fn login(shell: &str, command: &str, input: &[u8]) -> (String, Option<i32>) {
+        use std::io::{Read as _, Seek as _, Write as _};
+        let mut stdin = tempfile::tempfile().unwrap();
+        stdin.write_all(input).unwrap();
+        stdin.rewind().unwrap();
+        let mut words = shell.split(' ');
+        let mut child = std::process::Command::new(words.next().unwrap())
+            .args(words)
+            .arg("-c")
+            .arg(command)
+            .stdin(stdin)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("these tests need the shell {shell}: {e}"));
+        let mut out = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut out)
+            .unwrap();
+        (out, child.wait().unwrap().code())
+    }
+
+    const SHELLS: [&str; 6] = ["dash", "bash", "busybox sh", "tcsh -f", "tcsh", "fish"];
+
+    #[test]
+    fn every_login_shell_passes_a_script_on() {
+        let script = "printf '%s|' \"$0\" 'a\\nb' \"it's\" '!x' `echo y`; cd /\nexit 7\n";
+        let input = format!("{PADDING}{BEGIN}\n{script}");
+        for shell in SHELLS {
+            let (out, code) = login(shell, &script_receiver(Become::None), input.as_bytes());
+            assert_eq!(out, format!("{ANSWER}sh|a\\nb|it's|!x|y|"), "{shell}");
+            assert_eq!(code, Some(7), "{shell}");
+        }
+    }
+
+    #[test]
+    fn every_login_shell_passes_an_upload_on() {
+        let script = "IFS= read -r a\nprintf '%s|' 'x\\ty' '\\\\' \"$a\" '100% \\c'\ncat\nexit 7\n";
+        let input = format!("{PADDING}{BEGIN}\n{}\nhead\n\0\n!pay", one_line(script));
+        for shell in SHELLS {
+            let (out, code) = login(shell, &upload_receiver(Become::None), input.as_bytes());
+            let want = format!("{ANSWER}x\\ty|\\\\|head|100% \\c|\0\n!pay");
+            assert_eq!(out, want, "{shell}");
+            assert_eq!(code, Some(7), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_a_login_file_took_is_missed() {
+        for (input, what) in [
+            (String::new(), "nothing is left"),
+            (format!("{BEGIN}x\necho no\n"), "another line"),
+            ("\0\n".repeat(1 << 20), "a payload is left"),
+        ] {
+            let command = upload_receiver(Become::None);
+            let (out, code) = login("dash", &command, input.as_bytes());
+            assert_eq!((out.as_str(), code), ("", Some(NO_SCRIPT)), "{what}");
+        }
+        let fault = unreceived(Some(NO_SCRIPT), "", "");
+        assert!(fault.text.contains("reads standard input"), "{fault}");
+        let fault = unreceived(Some(1), "This account is\x1b[2J not available.\n", "");
+        assert!(fault.text.contains("ended with status 1"), "{fault}");
+        assert!(fault.text.contains("This account is"), "{fault}");
+        assert!(!fault.text.contains('\x1b'), "{fault}");
     }
 
     #[test]

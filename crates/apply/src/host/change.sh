@@ -23,11 +23,10 @@
 # crontab calls `recover` each minute. A verdict comes before that tidying, so a verdict may be read
 # a moment before the lock is free, and `recover` of a change with a verdict only tidies.
 
-set -u
-umask 022
 S_DIR=${0%/*}
 TREE_SOURCED=1
 . "$S_DIR/tree.sh"
+set -u
 . "$S_DIR/env"
 B=${S_DIR%/runs/*}
 NL='
@@ -39,7 +38,9 @@ if [ ! -d "$T_TARS_PARENT" ]; then
   else AS_UID=$UNSAFE_UID AS_GID=65534; as_user 60 mkdir -p "$T_TARS_PARENT" 2>/dev/null
   fi
 fi
-cd "$T_TARS_PARENT" || exit 1
+# What runs is known by where it really lies.
+cd -P "$T_TARS_PARENT" || exit 1
+R_PARENT=$PWD
 
 # The time is asked once for all lines of a second.
 N_UP= N_TIME=
@@ -76,14 +77,22 @@ cron_get() { # cron_get own|user: C_TEXT; status 1 where there is none, 2 where 
   C_TEXT=$(cron_"$1" -l 2>"$S_DIR/cron.err"; echo "x$?")
   c_status=${C_TEXT##*x}
   C_TEXT=${C_TEXT%x*}
-  [ "$c_status" != 0 ] || return 0
-  C_TEXT=$(cat "$S_DIR/cron.err")
+  if [ "$c_status" = 0 ]; then
+    # crontab(1) takes no last line without an end, as a file that was written by hand may have.
+    case "$C_TEXT" in '' | *"$NL") ;; *) C_TEXT="$C_TEXT$NL" ;; esac
+    # Debian's crontab -l prints a carriage return as two characters; written back, they would be part of a command.
+    case "$C_TEXT" in *"\\r$NL"*) C_TEXT=$(printf '%s' "$C_TEXT" | sed "s/\\\\r\$/$(printf '\r')/"; echo x); C_TEXT=${C_TEXT%x} ;; esac
+    return 0
+  fi
+  C_TEXT=$(cron_words)
   case "$C_TEXT" in
     *[Nn]'o crontab'* | *"can't open"*'No such file'*) C_TEXT=; return 1 ;;
-    *) note "could not read the crontab:" $C_TEXT; C_TEXT=; return 2 ;;
+    *) note "could not read the crontab: $C_TEXT"; C_TEXT=; return 2 ;;
   esac
 }
-cron_said() { WHY="$1: $(cat "$S_DIR/cron.err" 2>/dev/null)"; }
+# What crontab(1) complains of, in one line and without its advice to read the manual.
+cron_words() { sed '/^See crontab(/d' "$S_DIR/cron.err" 2>/dev/null | tr '\n' ' '; }
+cron_said() { WHY="$1: $(cron_words)"; }
 # The text on standard output, without any guard or without ours.
 cron_bare() { printf '%s' "$C_TEXT" | sed '/# tarsops-guard$/d'; }
 # The guard of an earlier version lay below the install path.
@@ -145,7 +154,7 @@ born() { # pid and time of birth, which no later process has
 pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P_UID its user
   PIDS= P_ARGS= P_UID= p_seen=' '
   p_lines=$(
-    ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${T_BIN%/*}/"
+    ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${R_BIN%/*}/"
     # Only root sees what others run.
     [ $ROOT = 1 ] || printf '%s\n' "$T_BIN" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
   )
@@ -166,7 +175,7 @@ pids() { # PIDS: processes of the component; of the last one P_ARGS its words, P
     p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
     case "${p_exe% (deleted)}|$ROOT/$p_uid|${p_args%%"$NL"*}" in
       # Without root's rights root's word is taken for what root runs.
-      "$T_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
+      "$R_BIN|"* | "|0/0|$T_BIN") same_root "$p" && PIDS="$PIDS $p" P_ARGS=$p_args P_UID=$p_uid ;;
     esac
   done
 }
@@ -175,6 +184,8 @@ signal() { # signal SIGNAL PID…
   k_name=$1; shift
   for k_p in "$@"; do
     ours "$k_p" || continue
+    # Another installation of root must not be stopped by a link to it.
+    [ "$O_UID" != 0 ] || [ -z "$R_OPEN" ] || continue
     if [ "$ROOT" = 1 ] && [ "$O_UID" = "$AS_UID" ] && [ "$O_UID" != 0 ]; then as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null
     elif [ "$ROOT" = 1 ] && [ "$O_UID" != 0 ]; then
       ( use "$O_UID" "$O_GID"; as_user 20 sh -c "kill -$k_name $k_p" 2>/dev/null )
@@ -265,8 +276,9 @@ start_it() {
     if [ $ROOT = 0 ] || [ "$B_UID" = 0 ]; then exec "$@" 2>"$S_DIR/start.err"; fi
     # A shell ends where exec cannot open a file, so that is tried before.
     set -- sh -c '{ true >>"$0"; } 2>/dev/null && exec 2>"$0" || exec 2>/dev/null; exec "$@"' "$START_ERR" "$@"
-    if has runuser; then exec runuser -u "$B_USER" -- "$@"
-    else exec su -s /bin/sh "$B_USER" -c 'exec "$@"' sh "$@"
+    # By a try: a program may be there and not work.
+    if runuser -u "$B_USER" -- true </dev/null 2>/dev/null; then exec runuser -u "$B_USER" -- "$@"
+    else exec su -s /bin/sh -c 'exec "$@"' -- "$B_USER" sh "$@"
     fi ) <"$b_env" >/dev/null 2>/dev/null 9>&- &
   s_pid=$!
   clock; s_end=$((NOW + 2000))
@@ -289,6 +301,21 @@ listens() {
       l_any=$(printf '(0{8}|0{32}|[0-9A-F]*(%02X%02X%02X%02X|%02X%02X%02X%02X))' "$4" "$3" "$2" "$1" "$1" "$2" "$3" "$4") ;;
   esac
   grep -qsE ": $l_any:$l_hex [0-9A-F:]* 0A " /proc/net/tcp /proc/net/tcp6
+}
+# R_BIN is where the program really lies. R_OPEN says who but root could lead us elsewhere.
+resolve() {
+  r_bin=tars/$T_COMP/bin/$T_COMP
+  R_BIN=$R_PARENT/$r_bin R_OPEN=
+  if [ -h tars ] || [ -h "tars/$T_COMP" ] || [ -h "tars/$T_COMP/bin" ]; then
+    # What is not there yet will lie below what is.
+    for r_dir in "tars/$T_COMP/bin" "tars/$T_COMP" tars; do
+      [ -d "$r_dir" ] || continue
+      r_at=$(cd -P "$r_dir" && pwd -P) && R_BIN=$r_at${r_bin#"$r_dir"}
+      break
+    done
+  elif [ "$R_PARENT" = "$T_TARS_PARENT" ]; then return 0
+  fi
+  [ $ROOT = 0 ] || trusted "$T_TARS_PARENT/tars/$T_COMP/bin" || R_OPEN=$UNSAFE
 }
 # Healthy: one process, of this very file, with this nodeid, of this user, and its port listens.
 unhealthy() { # unhealthy NODEID|any: WHY says what is wrong; fails, with H_PID, if nothing is
@@ -340,6 +367,7 @@ healthy() { # healthy NODEID|any SETTLE DEADLINE
 # there, and only the removal of a whole folder touches them): P_* in the framework's folder itself, C_* below the component's folder; empty
 # where they are ours. UIDS are the users whose processes count.
 rights() {
+  resolve
   look_up "$T_USER"
   T_UID=$ID_UID T_GID=$ID_GID
   FOLDERS="tars tars/$T_COMP tars/$T_COMP/bin tars/$T_COMP/conf tars/$T_COMP/util"
@@ -519,7 +547,7 @@ own_all() { # everything of the component belongs to the run user
   # What was made with the run user's rights is the run user's.
   if [ "$T_FOLDER$T_BACK_FROM/$K_LOG" = create/0 ] && [ "$C_UID" = "$T_UID" ]; then : >"$S_DIR/before/folders"; return; fi
   tops
-  if [ -z "$( { find tars -maxdepth 0 ! -user "$T_UID"; find $TOPS -xdev \( ! -user "$T_UID" -o ! -group "$T_GID" \); } 2>&1 | head -c 1)" ]; then
+  if [ -z "$( { find tars/ -maxdepth 0 ! -user "$T_UID"; for o_top in $TOPS; do find "$o_top/" -xdev \( ! -user "$T_UID" -o ! -group "$T_GID" \); done; } 2>&1 | head -c 1)" ]; then
     : >"$S_DIR/before/folders"; return
   fi
   freeze "$S_DIR/before/folders" && record_owners || return 1
@@ -560,6 +588,16 @@ check_unmoved() {
   fi
   # What is about to be given to the run user may be written by others until then.
   [ -z "$RIGHTS_WHY" ] || [ "$T_OWN" = 1 ] || { WHY="$RIGHTS_WHY, so root does not work there: take that right away (chmod go-w), or have the folder belong to $T_USER"; return 2; }
+  if [ "$T_FOLDER" = remove ] && [ -h "tars/$T_COMP" ]; then
+    WHY="$T_TARS_PARENT/tars/$T_COMP is a symbolic link: put the folder in its place, then it can be removed"; return 2
+  fi
+  if [ -n "$R_OPEN" ]; then
+    pids
+    for u_p in $PIDS; do
+      ours "$u_p" && [ "$O_UID" = 0 ] || continue
+      WHY="$T_COMP runs as root, through links that others can change ($R_OPEN): stop it by hand (pid $u_p), or have root own those folders"; return 2
+    done
+  fi
   look || { WHY="could not look at the files of $T_COMP"; return 2; }
   # Nothing is stopped that could not be started again.
   if [ "$T_RESTART/$T_HEALTH" = 1/1 ]; then
@@ -683,7 +721,7 @@ replace_all() { # replace_all conf: configuration only; '': the rest, and config
 act() {
   if [ "$T_MAKE_USER" = 1 ] && ! id -u "$T_USER" >/dev/null 2>&1; then
     note "make user $T_USER"
-    if has useradd; then useradd -r -m -s /bin/sh "$T_USER"; else adduser -D "$T_USER"; fi || { WHY="could not make user $T_USER"; return 1; }
+    { has useradd && useradd -r -m -s /bin/sh "$T_USER"; } || adduser -D "$T_USER" || { WHY="could not make user $T_USER"; return 1; }
     rights
   fi
   if [ "$T_FOLDER" = remove ]; then
@@ -869,7 +907,7 @@ remember() {
   [ ! -h "$r_f" ] || return 0
   r_d=$(while read -r f_mode f_before f_after f_path; do [ "$f_path" = "$T_COMP/bin/$T_COMP" ] && echo "$f_after"; done <"$S_DIR/files")
   case "$r_d" in '' | absent) return 0 ;; esac
-  r_key=$(stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
+  r_key=$(TZ=UTC0 stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
   [ -n "$r_key" ] && printf '%s %s\n' "$r_key" "$r_d" >"$B/digests.new" && mv -f "$B/digests.new" "$B/digests"
 }
 prune() { # the newest runs are kept for `history` and `rollback`; payloads that no run took go
@@ -910,7 +948,8 @@ take_lock() { # take_lock act|recover|accept; sets nothing if it must not go on
   exec 9>>"$B/lock"
   w=0
   # Who holds it may be a look's short question, so ask again for a while.
-  while ! flock -n 9; do
+  until flock -n 9; do
+    if [ $? != 1 ]; then [ "$1" = act ] || exit 1; refuse "the flock of this host does not work (package util-linux)"; fi
     line_of "$B/lock.owner"
     # Started twice after a broken connection: the first one goes on.
     [ "$LINE" != "$T_RUN $T_STEP" ] || [ $w -lt 5 ] || exit 0

@@ -14,8 +14,11 @@ flock -n 9 && [ ! -e "$B/current" ] || exit 0
 # A crontab that cannot be read is not an empty one.
 g_all=$(crontab -l 2>/dev/null && echo x) || exit 1
 case "$g_all" in *" $B/guard.sh "*) ;; *) exit 0 ;; esac
-g_rest=$(printf '%s' "${g_all%x}" | sed "\\| $B/guard\\.sh .*# tarsops-guard\$|d" && echo x) || exit 1
+g_rest=$(printf '%s' "${g_all%x}" | sed "s/\\\\r\$/$(printf '\r')/; \\| $B/guard\\.sh .*# tarsops-guard\$|d" && echo x) || exit 1
 g_rest=${g_rest%x}
+case "$g_rest" in '' | *"
+") ;; *) g_rest="$g_rest
+" ;; esac
 if [ -z "$g_rest" ]; then crontab -r
 else printf '%s' "$g_rest" >"$B/guard.put" && crontab "$B/guard.put"
 fi

@@ -29,6 +29,7 @@ lease() {
   # A small flock knows no time limit.
   e_try=0
   until flock -n 8; do
+    [ $? = 1 ] || answer failed "the flock of the master does not work (package util-linux)"
     e_try=$((e_try + 1)); [ $e_try -lt 50 ] || answer failed "somebody else works on the lease"
     nap
   done

@@ -1,5 +1,5 @@
 # Receives one payload on standard input. Lines first: install path, cluster, sha256, size in bytes;
-# then the bytes. Runs as `sh -c`; `read` takes no byte beyond its line.
+# then the bytes. `read` takes no byte beyond its line.
 IFS= read -r U_INSTALL; IFS= read -r U_CLUSTER; IFS= read -r U_SHA; IFS= read -r U_SIZE
 say() { echo "tarsops-upload/1 $1"; exit 0; }
 state_folder "$U_INSTALL" "$U_CLUSTER"

@@ -50,6 +50,14 @@ pub(crate) struct World {
     pub(crate) new: State,
 }
 
+/// A crontab with an end of its last line, without which crontab(1) takes none.
+fn ended(crontab: &str) -> String {
+    match crontab {
+        "" => String::new(),
+        text => format!("{}\n", text.trim_end_matches('\n')),
+    }
+}
+
 /// Who runs the tests.
 fn me() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
@@ -128,7 +136,7 @@ impl World {
                 .iter()
                 .map(|(p, m, c)| (format!("tarsnode/{p}"), (*m, Digest::of(c))))
                 .collect(),
-            crontab: crontab.to_owned(),
+            crontab: ended(crontab),
             running: usize::from(!files.is_empty()),
         };
         let monitor = format!("{}\n", crontab::monitor_line(tars.to_str().unwrap()));
@@ -186,7 +194,7 @@ impl World {
             stop_servers: false,
             health: kind != Kind::Removal,
             crontab: Some(CrontabChange {
-                before: Some(Digest::of(before.as_bytes())),
+                before: Some(Digest::of(ended(&before).as_bytes())),
                 edit: CrontabEdit::default(),
                 back: None,
             }),
@@ -215,8 +223,8 @@ impl World {
             root,
             shell,
             change,
-            crontab: CrontabAfter::Text(after.clone()),
-            crontab_after: Some(after),
+            crontab: CrontabAfter::Text(ended(&after)),
+            crontab_after: Some(ended(&after)),
             contents: new_files.into_iter().map(|f| f.2).collect(),
             old,
             new,
@@ -426,7 +434,7 @@ impl World {
         }
         State {
             files,
-            crontab: fs::read_to_string(self.path("crontab.txt")).unwrap_or_default(),
+            crontab: ended(&fs::read_to_string(self.path("crontab.txt")).unwrap_or_default()),
             running,
         }
     }
@@ -513,7 +521,8 @@ case \"$1\" in
   -l) [ -e \"$f\" ] || { echo 'no crontab for me' >&2; exit 1; }; exec cat \"$f\" ;;
   -r) exec rm \"$f\" ;;
   -) exec cat >\"$f\" ;;
-  *) cat \"$1\" >\"$f.new\" && exec mv \"$f.new\" \"$f\" ;;
+  *) [ -z \"$(tail -c 1 \"$1\")\" ] || { echo 'new crontab file is missing newline before EOF' >&2; exit 1; }
+    cat \"$1\" >\"$f.new\" && exec mv \"$f.new\" \"$f\" ;;
 esac
 ";
     write(&base.join("shims/crontab"), 0o755, crontab.as_bytes());

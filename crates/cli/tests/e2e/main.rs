@@ -19,4 +19,5 @@ mod refuse;
 mod run_user;
 mod states;
 mod story;
+mod untidy;
 mod ways;

@@ -144,6 +144,7 @@ fn serve(peer: &UnixStream, host: &str, answer: &Answer) {
                     script: String::from_utf8_lossy(&script).into_owned(),
                 };
                 let mut output = File::from(output);
+                let _ = output.write_all(tarsops_transport::ssh::ANSWER.as_bytes());
                 match answer(&asked) {
                     Reply::Text(bytes) => drop(output.write_all(&bytes)),
                     Reply::Endless(bytes) => while output.write_all(&bytes).is_ok() {},

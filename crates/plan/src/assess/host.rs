@@ -2,6 +2,7 @@
 
 use tarsops_model::agent::{AgentFacts, Monitor};
 use tarsops_model::digest::Digest;
+use tarsops_model::host::HostFacts;
 use tarsops_model::observed::Observed;
 
 use super::Work;
@@ -18,6 +19,21 @@ pub(super) fn edited(text: Option<&str>, edit: CrontabEdit) -> CrontabChange {
         edit,
         back: None,
     }
+}
+
+/// Lines of other crontabs of a host that watch tarsnode or may, with where they stand.
+pub(super) fn watched_elsewhere(host: &HostFacts, tars_path: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (place, text) in &host.other_crontabs {
+        let found = crontab::watchers(text, tars_path);
+        let lines = found.monitor.into_iter().chain(found.check);
+        all.extend(
+            lines
+                .chain(found.unclear)
+                .map(|(_, line)| (place.clone(), line)),
+        );
+    }
+    all
 }
 
 impl Work<'_> {
@@ -63,7 +79,21 @@ impl Work<'_> {
             return None;
         }
         let text = self.crontab_text();
-        crontab::wanted_edit(text.as_deref(), self.tars(), self.agent.monitor)
+        let mut elsewhere = false;
+        for (place, line) in watched_elsewhere(self.host, self.tars()) {
+            elsewhere = true;
+            self.note(format!(
+                "{place} has a line that watches it, or may: no other is added ({line})"
+            ));
+        }
+        let own = crontab::watchers(text.as_deref().unwrap_or_default(), self.tars());
+        for (number, line) in &own.unclear {
+            self.note(format!(
+                "line {} of its crontab may be its monitor, and from which folder cannot be told: no other is added ({line})",
+                number + 1
+            ));
+        }
+        crontab::wanted_edit(text.as_deref(), self.tars(), self.agent.monitor, elsewhere)
             .map(|edit| edited(text.as_deref(), edit))
     }
 

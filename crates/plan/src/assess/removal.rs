@@ -3,7 +3,11 @@
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::observed::Observed;
 
-use super::{Assessment, Work, host::edited, runs};
+use super::{
+    Assessment, Work,
+    host::{edited, watched_elsewhere},
+    runs,
+};
 use crate::action::Folder;
 use crate::crontab;
 use crate::drift::DriftKind;
@@ -20,6 +24,9 @@ impl Work<'_> {
             _ => crontab::removal_edit(text.as_deref(), self.tars())
                 .map(|edit| edited(text.as_deref(), edit)),
         };
+        for (place, line) in watched_elsewhere(self.host, self.tars()) {
+            self.block(Blocked::WatchedElsewhere { place, line });
+        }
         let there = facts.filter(|f| !f.folder.is_absent());
         let running = facts.is_some_and(runs);
         if let Some(facts) = facts {

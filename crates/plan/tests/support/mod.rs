@@ -511,6 +511,7 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
             .map(|t| (t.to_owned(), true))
             .into(),
         crontab: Observed::Present(monitor_line()),
+        other_crontabs: BTreeMap::new(),
         fence: None,
         unfinished: None,
         lease: None,

@@ -1,15 +1,44 @@
-# What every script on a host begins with: where tarsops keeps its own files there, whether a path
-# can be trusted, and how to act with the rights of a lesser user. It holds no single quote, as one
-# script travels between them.
+# What every script on a host begins with: its environment, where tarsops keeps its own files there,
+# whether a path can be trusted, and how to act with the rights of a lesser user.
 #
 # Root works on a path only if every folder on the way belongs to root and nobody else can put names
 # into it. Everything else is done with the rights of the user who could put names there.
 
+# The login files of a host may set anything. What changes how a shell or a program reads or answers goes,
+# so that each script has the same environment everywhere. What is for programs in general stays, as the
+# framework is started with it: TZ, TMPDIR, LANG. No script depends on those.
+set +Cefuvx
+unalias -a 2>/dev/null || :
+unset CDPATH ENV BASH_ENV BASH_COMPAT BASH_XTRACEFD GLOBIGNORE TMOUT POSIXLY_CORRECT _POSIX2_VERSION
+unset GREP_OPTIONS GREP_COLOR GREP_COLORS QUOTING_STYLE TIME_STYLE COLUMNS LS_COLORS LS_BLOCK_SIZE BLOCKSIZE BLOCK_SIZE DF_BLOCK_SIZE GZIP
+# A bash gets functions and options of its own from its environment too.
+if [ -n "${BASH_VERSION:-}" ]; then
+  set -o posix; export -n POSIXLY_CORRECT SHELLOPTS BASHOPTS 2>/dev/null || :
+  shopt -u nocasematch nullglob failglob dotglob 2>/dev/null || :
+  for e_name in $(declare -F); do case "$e_name" in -*) ;; *) unset -f "$e_name" 2>/dev/null || : ;; esac; done
+  unset e_name
+fi
+IFS=" 	
+"
+umask 022
 LC_ALL=C; export LC_ALL
 # No program is taken from wherever we happen to be.
 case ":$PATH:" in *::* | *:[!/]*) PATH=/usr/local/bin ;; esac
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 has() { command -v "$1" >/dev/null 2>&1; }
+# Runs a program that may hang, as df(1) does on a dead mount. Its status is 137 where that took too long.
+bounded() { # bounded SECONDS PROGRAM WORD…
+  [ -n "${S_BOUND:-}" ] || find_bound
+  b_limit=$1; shift
+  if [ "$S_BOUND" != none ]; then $S_BOUND "$b_limit" "$@"; return; fi
+  "$@" & b_pid=$!
+  ( sleep "$b_limit"; kill -KILL $b_pid ) </dev/null >/dev/null 2>&1 & b_guard=$!
+  wait $b_pid; b_status=$?
+  kill $b_guard 2>/dev/null
+  return $b_status
+}
+# By a try, as a small timeout(1) may read its words in another way.
+find_bound() { S_BOUND="timeout -s KILL"; $S_BOUND 9 true 2>/dev/null || S_BOUND=none; }
 # Puts files, or the entries of a folder, on disk; an old sync(1) takes no names and syncs it all.
 flush() { sync "$@" 2>/dev/null || sync; }
 enc() { if has base64; then base64 | tr -d "\n"; else openssl base64 -A; fi; }
@@ -161,7 +190,7 @@ as_user() { # as_user SECONDS PROGRAM WORD…
   case "$AS_HOW" in
     setpriv) set -- setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- "$@" ;;
     runuser) set -- runuser -u "$AS_NAME" -- "$@" ;;
-    su) set -- su -s /bin/sh "$AS_NAME" -c "exec \"\$@\"" sh "$@" ;;
+    su) set -- su -s /bin/sh -c "exec \"\$@\"" -- "$AS_NAME" sh "$@" ;;
     *) echo "the host has no setpriv, runuser or su that works for uid $AS_UID" >&2; return 126 ;;
   esac
   [ -z "$AS_BOUND" ] || set -- $AS_BOUND "$u_limit" "$@"
@@ -180,7 +209,7 @@ find_rights() {
   if setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
   elif [ -z "$AS_NAME" ]; then AS_HOW=none
   elif runuser -u "$AS_NAME" -- true 2>/dev/null; then AS_HOW=runuser
-  elif su -s /bin/sh "$AS_NAME" -c true 2>/dev/null; then AS_HOW=su
+  elif su -s /bin/sh -c "exec \"\$@\"" -- "$AS_NAME" sh sh -c : 2>/dev/null; then AS_HOW=su
   else AS_HOW=none
   fi
 }
@@ -203,13 +232,14 @@ ours() { # ours PID: of one of UIDS, and of no container. O_UID and O_GID are wh
 
 # sha256 of a file, with the fastest tool there is; one that is there and does not work is passed over.
 sha() { # sha FILE
-  if has openssl && s_d=$(openssl dgst -sha256 -r <"$1" 2>/dev/null); then echo "${s_d%% *}"
-  elif has sha256sum && s_d=$(sha256sum <"$1" 2>/dev/null); then echo "${s_d%% *}"
-  elif has busybox && s_d=$(busybox sha256sum <"$1" 2>/dev/null); then echo "${s_d%% *}"
-  elif s_d=$(shasum -a 256 <"$1" 2>/dev/null); then echo "${s_d%% *}"
+  if has openssl && s_d=$(openssl dgst -sha256 -r <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
+  elif has sha256sum && s_d=$(sha256sum <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
+  elif has busybox && s_d=$(busybox sha256sum <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
+  elif has shasum && s_d=$(shasum -a 256 <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
   else return 1
   fi
 }
+is_sha() { s_d=${s_d%% *}; case "$s_d" in *[!0-9a-f]*) return 1 ;; esac; [ ${#s_d} = 64 ]; }
 # Files beyond this many bytes are not read: no program of the framework is that large, and a sparse
 # file of any size costs its owner nothing.
 SIZE_LIMIT=1073741824

@@ -10,6 +10,62 @@ use crate::remote::{Bounds, Excess, Fault, FaultKind};
 /// Bytes that are read at once.
 const PART: usize = 32 << 10;
 
+/// Bytes that login files may print before the answer.
+const MAX_NOISE: usize = 64 << 10;
+
+/// What came before an answer, and what was read of it.
+pub(super) struct Begun {
+    /// What stood before the mark.
+    pub(super) noise: Vec<u8>,
+    /// Whether the mark came at all.
+    pub(super) found: bool,
+    /// What was read behind it.
+    pub(super) rest: std::io::Cursor<Vec<u8>>,
+}
+
+/// Reads up to `mark`, wherever in a line it begins. Where the pipe ends before it, all was noise.
+///
+/// # Errors
+/// An [`Excess`] as a fault where there is too much before it; a fault if the connection breaks.
+pub(super) async fn skip_to(
+    pipe: &mut (impl AsyncRead + Unpin),
+    mark: &[u8],
+) -> Result<Begun, Fault> {
+    let mut seen = Vec::new();
+    let mut part = vec![0u8; PART];
+    loop {
+        let n = pipe.read(&mut part).await.map_err(|e| {
+            Fault::new(
+                FaultKind::Disconnected,
+                format!("its answer broke off: {e}"),
+            )
+        })?;
+        // The mark may lie across two reads.
+        let from = seen.len().saturating_sub(mark.len());
+        seen.extend_from_slice(&part[..n]);
+        let found = seen[from..].windows(mark.len()).position(|w| w == mark);
+        if let Some(at) = found.map(|at| from + at) {
+            let rest = seen.split_off(at + mark.len());
+            seen.truncate(at);
+            return Ok(Begun {
+                noise: seen,
+                found: true,
+                rest: std::io::Cursor::new(rest),
+            });
+        }
+        if n == 0 {
+            return Ok(Begun {
+                noise: seen,
+                found: false,
+                rest: std::io::Cursor::default(),
+            });
+        }
+        if seen.len() > MAX_NOISE {
+            return Err(Excess::Bytes(MAX_NOISE as u64).into());
+        }
+    }
+}
+
 /// Reads an answer to its end.
 ///
 /// # Errors
@@ -121,6 +177,24 @@ mod tests {
         let fault = answer(&mut &b"a\nb\nc\n\n"[..], BOUNDS).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::TooMuch);
         assert_eq!(fault.text, "it answered more than 3 lines");
+    }
+
+    #[tokio::test]
+    async fn what_stands_before_an_answer_is_no_part_of_it() {
+        let begun = skip_to(&mut &b"\x1b]0;n1\x07MARK\nanswer"[..], b"MARK\n")
+            .await
+            .unwrap();
+        assert_eq!(begun.noise, b"\x1b]0;n1\x07");
+        assert_eq!(begun.rest.into_inner(), b"answer");
+        // In pieces, and a beginning of a mark that is none.
+        let pieces = (&b"MAR"[..]).chain(&b"MA"[..]).chain(&b"RK\nx"[..]);
+        let begun = skip_to(&mut Box::pin(pieces), b"MARK\n").await.unwrap();
+        assert_eq!(begun.noise, b"MAR");
+        assert_eq!(begun.rest.into_inner(), b"x");
+        let begun = skip_to(&mut &b"sudo: no"[..], b"MARK\n").await.unwrap();
+        assert_eq!((&begun.noise[..], begun.found), (&b"sudo: no"[..], false));
+        let fault = skip_to(&mut tokio::io::repeat(b'x'), b"MARK\n").await.err();
+        assert_eq!(fault.unwrap().kind, FaultKind::TooMuch);
     }
 
     #[tokio::test]
