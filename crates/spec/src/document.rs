@@ -169,7 +169,8 @@ pub struct Ssh {
     /// Private key file; relative to this file, `~/` is your home. Default: OpenSSH's own choice.
     #[schemars(with = "Option<leaf::LocalPath>", example = &"~/.ssh/id_ed25519")]
     pub identity: Option<String>,
-    /// Host to go through, `[user@]host[:port]`. Default, or `none`: none.
+    /// Host to go through, `[user@]host[:port]`, or `none` to connect directly. Default: what the
+    /// configuration of OpenSSH says.
     #[schemars(with = "Option<leaf::Jump>", example = &"ops@bastion.example")]
     pub jump: Option<Jump>,
     /// How root rights are got on the hosts. Default: `none`.
