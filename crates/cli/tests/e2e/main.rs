@@ -14,6 +14,7 @@ mod kill;
 mod lease;
 mod records;
 mod refuse;
+mod ssh_edges;
 mod states;
 mod story;
 mod ways;
