@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::task::{Context, Poll};
 
+use futures::future::BoxFuture;
+
 thread_local! {
     /// Whether a panic of this thread is caught below.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -51,7 +53,7 @@ fn quiet_hook() {
     });
 }
 
-struct Caught<'a, T, E>(Option<Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>>);
+struct Caught<'a, T, E>(Option<BoxFuture<'a, Result<T, E>>>);
 
 impl<T, E: From<mysql_async::Error>> Future for Caught<'_, T, E> {
     type Output = Result<T, E>;
