@@ -31,8 +31,8 @@ use crate::output;
 pub use crate::output::{print, publish, say};
 use crate::packages::Store;
 use crate::progress::Bar;
-use crate::secrets;
 use crate::watcher::Watcher;
+use crate::{secrets, ssh_files};
 
 /// How long the management platform may take for one answer in a look.
 const CONSOLE: Duration = Duration::from_secs(8);
@@ -176,6 +176,7 @@ impl Context {
         } else {
             NewHostKeys::Refuse
         };
+        ssh_files::are_there(&loaded, new_keys)?;
         harmless_ssh_config(&loaded.desired, look.allow_commands)?;
         let connector = SshConnector::new(loaded.desired.access.clone(), new_keys)
             .map_err(|e| Failure::new("could not prepare SSH").because(&e))?
@@ -418,12 +419,6 @@ fn harmless_ssh_config(desired: &Desired, allow_commands: bool) -> Result<()> {
         .collect();
     for file in files {
         if allow_commands {
-            // OpenSSH says nothing of a file that is not there.
-            std::fs::File::open(file).map_err(|e| {
-                Failure::new(format!("could not read `ssh.config`, {}", file.display()))
-                    .because(&e)
-                    .hint("name a file that you may read, or leave the key out")
-            })?;
             continue;
         }
         ssh::scan(file, std::env::home_dir().as_deref()).map_err(|e| {

@@ -21,6 +21,8 @@ mod progress;
 mod publisher;
 mod saved;
 mod secrets;
+mod silence;
+mod ssh_files;
 mod watcher;
 
 use std::process::ExitCode;

@@ -3,15 +3,19 @@
 //! What goes wrong is told without the secret: neither a program's output nor a file's content is in
 //! a message. Programs that hand out one secret do not see the variables that hold the others.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tarsops_model::desired::{Desired, SecretRef};
 use tarsops_transport::mysql::Secret;
+use tokio::io::AsyncReadExt as _;
 
 /// How long a program may take to hand out a secret, a person's touch of a token included.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How many bytes a source may give.
+const MOST: u64 = 64 << 10;
 
 /// The variables of the environment that hold secrets of the spec. Nothing that we start sees them.
 pub fn variables(desired: &Desired) -> Vec<String> {
@@ -33,10 +37,17 @@ pub async fn resolve(
     hidden: &[String],
 ) -> Result<Secret, String> {
     match from {
-        SecretRef::Env(name) => std::env::var(name)
-            .map(Secret::new)
-            .map_err(|_| format!("the environment variable {name}, which holds it, is not set")),
-        SecretRef::File(path) => file(path),
+        SecretRef::Env(name) => {
+            let source = format!("the environment variable {name}");
+            let value = std::env::var_os(name)
+                .ok_or_else(|| format!("{source}, which holds it, is not set"))?;
+            secret(value.into_vec(), &source)
+        }
+        SecretRef::File(path) => {
+            let source = format!("the file {}", path.display());
+            let bytes = file(path).map_err(|e| format!("{source} cannot be read: {e}"))?;
+            secret(bytes, &source)
+        }
         SecretRef::Command(_) if !allow_commands => {
             Err("it comes from a program, which runs only with --allow-commands".to_owned())
         }
@@ -44,46 +55,68 @@ pub async fn resolve(
     }
 }
 
-fn file(path: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| format!("the file {} cannot be read: {e}", path.display()))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
+/// The secret in what a source gave, wherever that comes from: without the ends of lines that editors and
+/// programs put behind it. `source` names it in messages, which never show what it gave.
+fn secret(mut bytes: Vec<u8>, source: &str) -> Result<Secret, String> {
+    if bytes.len() as u64 > MOST {
+        return Err(format!("{source} gives more than {MOST} bytes"));
+    }
+    while matches!(bytes.last(), Some(b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    if bytes.contains(&0) {
+        return Err(format!(
+            "{source} gives a zero byte, which no password and no ticket has"
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{source} gives no UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        return Err(format!(
+            "{source} begins with a byte order mark (U+FEFF); write it without one"
+        ));
+    }
     Ok(Secret::new(text))
+}
+
+fn file(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 async fn command(words: &[String], hidden: &[String]) -> Result<Secret, String> {
     let (program, arguments) = words.split_first().ok_or("the program has no name")?;
+    let source = format!("the program {program}");
     let mut start = tokio::process::Command::new(program);
     for name in hidden {
         start.env_remove(name);
     }
-    let child = start
+    let mut child = start
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| format!("the program {program} cannot be started: {e}"))?;
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .map_err(|e| format!("{source} cannot be started: {e}"))?;
+    let mut bytes = Vec::new();
+    let ending = async {
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(MOST + 1).read_to_end(&mut bytes).await?;
+        }
+        child.wait().await
+    };
+    let status = tokio::time::timeout(PATIENCE, ending)
         .await
-        .map_err(|_| {
-            format!(
-                "the program {program} took longer than {} s",
-                PATIENCE.as_secs()
-            )
-        })?
-        .map_err(|e| format!("the program {program} failed: {e}"))?;
-    if !output.status.success() {
-        return Err(format!(
-            "the program {program} ended with {}",
-            output.status
-        ));
+        .map_err(|_| format!("{source} took longer than {} s", PATIENCE.as_secs()))?
+        .map_err(|e| format!("{source} failed: {e}"))?;
+    // It may end by a signal because we read no more.
+    if !status.success() && bytes.len() as u64 <= MOST {
+        return Err(format!("{source} ended with {status}"));
     }
-    let text = String::from_utf8(output.stdout)
-        .map_err(|_| format!("what the program {program} printed is no UTF-8"))?;
-    Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
+    secret(bytes, &source)
 }
 
 #[cfg(test)]
@@ -118,6 +151,56 @@ mod tests {
                 .unwrap_err()
                 .contains("is not set")
         );
+    }
+
+    /// What the three kinds of sources make of these bytes. Tests must not set variables, so the last
+    /// one stands for them.
+    async fn from_all(bytes: &[u8]) -> [Result<String, String>; 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, bytes).unwrap();
+        let words = ["cat".to_owned(), path.display().to_string()];
+        let file = resolve(&SecretRef::File(path), false, &[]).await;
+        let command = resolve(&SecretRef::Command(words.to_vec()), true, &[]).await;
+        let env = secret(bytes.to_vec(), "the environment variable X");
+        [file, command, env].map(|found| found.map(|s| s.expose().to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_read_alike_from_every_source() {
+        for (bytes, value) in [
+            (&b"hunter2"[..], "hunter2"),
+            (b"hunter2\n", "hunter2"),
+            (b"hunter2\r\n", "hunter2"),
+            (b"hunter2\n\n", "hunter2"),
+            (b" hunter2 \n", " hunter2 "),
+            (b"two\nlines\n", "two\nlines"),
+            ("\u{fc}\u{1f600}\n".as_bytes(), "\u{fc}\u{1f600}"),
+            (b"", ""),
+        ] {
+            for found in from_all(bytes).await {
+                assert_eq!(found.unwrap(), value, "{bytes:?}");
+            }
+        }
+        let large = [b'x'; 70_000];
+        for (bytes, why) in [
+            (&b"hun\0ter2\n"[..], "gives a zero byte"),
+            (b"hunter2\0", "gives a zero byte"),
+            (b"hunter2\xff\n", "gives no UTF-8"),
+            (b"h\0u\0n\0t\0e\0r\0", "gives a zero byte"),
+            ("\u{feff}hunter2".as_bytes(), "byte order mark"),
+            (&large, "more than 65536 bytes"),
+        ] {
+            for (found, source) in from_all(bytes)
+                .await
+                .into_iter()
+                .zip(["file", "program", "variable"])
+            {
+                let said = found.unwrap_err();
+                assert!(said.contains(why) && said.contains(source), "{said}");
+                assert!(!said.contains("hun") && !said.contains("xxx"), "{said}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -123,6 +123,19 @@ impl From<JumpHost> for String {
     }
 }
 
+/// Which host the connection to a node goes through.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Jump {
+    /// As OpenSSH's configuration says.
+    #[default]
+    Configured,
+    /// None, whatever OpenSSH's configuration says.
+    None,
+    /// This one.
+    Through(JumpHost),
+}
+
 /// How SSH reaches one node. Paths are as OpenSSH shall see them (`~` already resolved).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshAccess {
@@ -135,7 +148,7 @@ pub struct SshAccess {
     /// Private key file.
     pub identity: Option<PathBuf>,
     /// Host to go through.
-    pub jump: Option<JumpHost>,
+    pub jump: Jump,
     /// How to get root rights.
     pub r#become: Become,
     /// Known hosts file; OpenSSH's own if left out.

@@ -113,6 +113,8 @@ pub struct MariaDbOptions {
     pub port: u16,
     /// Whether it offers TLS, with a certificate of [`MariaDb::ca`] for its address.
     pub tls: bool,
+    /// Further options of the server, such as `--tls-version=TLSv1.1`.
+    pub more: &'static [&'static str],
 }
 
 impl Default for MariaDbOptions {
@@ -122,6 +124,7 @@ impl Default for MariaDbOptions {
             ip: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             tls: false,
+            more: &[],
         }
     }
 }
@@ -215,6 +218,7 @@ pub struct MariaDb {
     folder: TempDir,
     address: SocketAddr,
     tls: bool,
+    more: &'static [&'static str],
     running: Option<Running>,
 }
 
@@ -244,6 +248,7 @@ impl MariaDb {
             folder,
             address: SocketAddr::new(options.ip, options.port),
             tls: options.tls,
+            more: options.more,
             running: None,
         };
         if options.tls {
@@ -311,6 +316,8 @@ impl MariaDb {
                 "--user=root",
                 "--batch",
                 "--skip-column-names",
+                // Its own TLS may not get on with what a test sets up.
+                "--skip-ssl",
             ])
             .args(["--default-character-set=utf8mb4", "--connect-timeout=10"])
             .arg(format!("--socket={SOCKET}"))
@@ -447,6 +454,7 @@ impl MariaDb {
             // Later releases make themselves a certificate where nobody says no.
             command.arg("--skip-ssl");
         }
+        command.args(self.more);
         let mut keeper = command
             // A group of its own: an interrupt from the keyboard is for whoever holds this value.
             .process_group(0)

@@ -174,7 +174,8 @@ pub struct Ssh {
     /// Private key file; relative to this file, `~/` is your home. Default: OpenSSH's own choice.
     #[schemars(with = "Option<leaf::LocalPath>", example = &"~/.ssh/id_ed25519")]
     pub identity: Option<String>,
-    /// Host to go through, `[user@]host[:port]`. Default, or `none`: none.
+    /// Host to go through, `[user@]host[:port]`, or `none` to connect directly. Default: what the
+    /// configuration of OpenSSH says.
     #[schemars(with = "Option<leaf::Jump>", example = &"ops@bastion.example")]
     pub jump: Option<Jump>,
     /// How root rights are got on the hosts. Default: `none`.
@@ -251,7 +252,7 @@ pub struct Database {
 }
 
 /// Where a secret comes from: exactly one of `env`, `file` and `command`. The secret itself never
-/// stands in this file.
+/// stands in this file. It is UTF-8 text; ends of lines behind it do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1), example = serde_json::json!({"env": "TARS_DB_PASSWORD"}))]
@@ -259,8 +260,7 @@ pub struct Secret {
     /// Name of an environment variable on the control machine.
     #[schemars(with = "Option<leaf::EnvName>", example = &"TARS_DB_PASSWORD")]
     pub env: Option<String>,
-    /// File on the control machine; relative to this file, `~/` is your home. A line end at its
-    /// end does not count.
+    /// File on the control machine; relative to this file, `~/` is your home.
     #[schemars(with = "Option<leaf::LocalPath>", example = &"~/.tars-db-password")]
     pub file: Option<String>,
     /// Program with its arguments, whose output is the secret. It runs only with

@@ -15,7 +15,7 @@ use tarsops_model::desired::{
     Server,
 };
 use tarsops_model::digest::Digest;
-use tarsops_model::host::{Become, Host, JumpHost, SshAccess};
+use tarsops_model::host::{self, Become, Host, SshAccess};
 use tarsops_model::names::{AbsPath, NodeName};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
@@ -111,6 +111,15 @@ impl Parsed {
             Some(desired) if !said.has_errors() => Ok((desired, said)),
             _ => Err(said),
         }
+    }
+
+    /// File and line of what `path` names, such as `ssh/identity`, as `FILE:LINE`; none if it is not
+    /// written down.
+    #[must_use]
+    pub fn line(&self, path: &str) -> Option<String> {
+        let (_, value) = self.find(path).ok()?;
+        let line = self.source.span(&value).line;
+        Some(format!("{}:{line}", self.source.file()))
     }
 
     /// The place of what `path` names, such as `nodes/3/name`, if it is written down.
@@ -468,10 +477,11 @@ fn ssh_of(check: &mut Check<'_>, m: &Member<'_>, common: &CommonSsh, base: &Base
     }
 }
 
-fn jump(jump: Option<&Jump>) -> Option<JumpHost> {
-    match jump? {
-        Jump::None => None,
-        Jump::Through(host) => Some(host.clone()),
+fn jump(jump: Option<&Jump>) -> host::Jump {
+    match jump {
+        None => host::Jump::Configured,
+        Some(Jump::None) => host::Jump::None,
+        Some(Jump::Through(host)) => host::Jump::Through(host.clone()),
     }
 }
 

@@ -54,6 +54,11 @@ impl Source {
         }
     }
 
+    /// Its name in messages.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The whole text.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -14,6 +14,7 @@ mod bounded;
 mod change;
 mod edit;
 mod frames;
+mod guard;
 mod insert;
 mod kept;
 mod known;
@@ -60,9 +61,11 @@ pub const INSTALLER_USER: &str = "tarsAdmin";
 /// And its password, which everybody knows.
 const INSTALLER_PASSWORD: &str = "Tars@2019";
 /// Results of a server for a user or password that it does not take: `ER_ACCESS_DENIED_ERROR`,
-/// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` for an account that no password opens, and
-/// `ER_ACCOUNT_HAS_BEEN_LOCKED` as MySQL and MariaDB number it.
-const ACCESS_DENIED: [u16; 4] = [1045, 1698, 3118, 4151];
+/// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR` for an account that no password opens,
+/// `ER_ACCOUNT_HAS_BEEN_LOCKED` as MySQL and MariaDB number it, `ER_HOST_NOT_PRIVILEGED` and
+/// `ER_HOST_IS_BLOCKED` for the address that we come from, and `ER_MUST_CHANGE_PASSWORD` and
+/// `ER_MUST_CHANGE_PASSWORD_LOGIN` for a password that has expired.
+const ACCESS_DENIED: [u16; 8] = [1045, 1698, 3118, 4151, 1130, 1129, 1820, 1862];
 
 /// Results for a user who may log in and not do this: `ER_DBACCESS_DENIED_ERROR`,
 /// `ER_TABLEACCESS_DENIED_ERROR`, `ER_COLUMNACCESS_DENIED_ERROR`,
@@ -86,6 +89,17 @@ const IDLE: usize = 28_800;
 /// How many bytes one question may be answered with, on the wire: twice what its values may have
 /// ([`BYTES`]).
 const ANSWER: u64 = 2 * BYTES as u64;
+
+/// What every connection of ours relies on, whatever the server's own settings and its `init_connect` say:
+/// how texts are encoded and quoted, that a value which does not fit is an error, and that statements
+/// take effect when they are done. Heartbeats are written in the server's own time zone, so ours is that
+/// one.
+const PINNED: &str = "SET NAMES utf8mb4, \
+    SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', \
+    SESSION time_zone = @@GLOBAL.time_zone, SESSION autocommit = 1, \
+    SESSION completion_type = 'NO_CHAIN', SESSION sql_safe_updates = 0, \
+    SESSION sql_select_limit = 18446744073709551615, SESSION foreign_key_checks = 1, \
+    SESSION unique_checks = 1, SESSION sql_quote_show_create = 1";
 
 /// How long the server waits for locks at most, in seconds, so that the server does not go on after us.
 fn lock_wait(deadline: Duration) -> u64 {
@@ -267,6 +281,72 @@ pub enum DatabaseError {
         /// Why.
         why: String,
     },
+    /// Its certificate is not valid at this time.
+    #[error(
+        "the certificate of the database {at} is not valid now: {why}; renew it there, compare the clock of this machine, or pin the key with `database.fingerprint: sha256:{offered}` in place of `ca`, once compared on the server"
+    )]
+    Expired {
+        /// Where.
+        at: Endpoint,
+        /// Since or until when.
+        why: String,
+        /// Digest of the key that it shows.
+        offered: Digest,
+    },
+    /// Its certificate is not from the authority of the spec.
+    #[error(
+        "the certificate of the database {at} is not from the authority in `database.ca`; name the file of the authority that issued it, or pin the key with `database.fingerprint: sha256:{offered}` in place of `ca`, once compared on the server"
+    )]
+    ForeignAuthority {
+        /// Where.
+        at: Endpoint,
+        /// Digest of the key that it shows.
+        offered: Digest,
+    },
+    /// Its certificate is another server's.
+    #[error(
+        "the certificate of the database {at} is for another name: {why}; use a name of the certificate in `database.address`, or pin the key with `database.fingerprint: sha256:{offered}` in place of `ca`, once compared on the server"
+    )]
+    OtherName {
+        /// Where.
+        at: Endpoint,
+        /// Which names it has.
+        why: String,
+        /// Digest of the key that it shows.
+        offered: Digest,
+    },
+    /// It and we have no version of TLS in common.
+    #[error(
+        "no TLS can be agreed on with the database {at}: {why}; tarsops speaks TLS 1.2 and 1.3: see `tls_version` and `ssl_cipher` there; `database.tls: none` does without, and then others can read what is said"
+    )]
+    NoCommonTls {
+        /// Where.
+        at: Endpoint,
+        /// Why.
+        why: String,
+    },
+    /// Its account needs a kind of login that we do not have.
+    #[error(
+        "the account {user} of the database {at} logs in by {plugin}, which tarsops does not have; use an account with ed25519 (MariaDB), caching_sha2_password (MySQL) or mysql_native_password"
+    )]
+    NoPlugin {
+        /// Where.
+        at: Endpoint,
+        /// Who.
+        user: String,
+        /// The plugin, as the server calls it.
+        plugin: String,
+    },
+    /// Its answer has a form that we do not know.
+    #[error(
+        "the answer of the database {at} is not understood: {why}; please report it with the version of the server"
+    )]
+    NotUnderstood {
+        /// Where.
+        at: Endpoint,
+        /// What failed.
+        why: String,
+    },
     /// It asks for the password in a form that others can read.
     #[error(
         "the database {at} asks for the password {how}, which is not given: whoever is in between could read it; set up TLS there, or use an account with mysql_native_password"
@@ -401,17 +481,32 @@ impl Access {
                 at,
                 why: e.message.clone(),
             },
-            Error::Other(other) => match other.downcast_ref::<bounded::TooMuch>() {
-                Some(much) => DatabaseError::TooMuch {
+            Error::Other(other) => {
+                if let Some(much) = other.downcast_ref::<bounded::TooMuch>() {
+                    DatabaseError::TooMuch {
+                        at,
+                        about: much.about.clone(),
+                        limit: much.limit.clone(),
+                    }
+                } else if let Some(panicked) = other.downcast_ref::<guard::Panicked>() {
+                    DatabaseError::NotUnderstood {
+                        at,
+                        why: panicked.to_string(),
+                    }
+                } else {
+                    DatabaseError::Failed {
+                        at,
+                        why: other.to_string(),
+                    }
+                }
+            }
+            Error::Driver(mysql_async::DriverError::UnknownAuthPlugin { name }) => {
+                DatabaseError::NoPlugin {
                     at,
-                    about: much.about.clone(),
-                    limit: much.limit.clone(),
-                },
-                None => DatabaseError::Failed {
-                    at,
-                    why: other.to_string(),
-                },
-            },
+                    user: self.user.clone(),
+                    plugin: name.clone(),
+                }
+            }
             // What the client library itself says of packets.
             Error::Io(IoError::Io(e)) if e.kind() == io::ErrorKind::Other => {
                 DatabaseError::Protocol {
@@ -456,7 +551,13 @@ impl Access {
     ) -> Result<(Link, Protection), DatabaseError> {
         let open = async {
             let mut entrance = relay::open(self, deadline, answer).await?;
-            let conn = Conn::new(self.options(&entrance.socket)).await;
+            let options = self.options(&entrance.socket);
+            let conn = guard::caught(async {
+                let mut conn = Conn::new(options).await?;
+                conn.query_drop(PINNED).await?;
+                Ok::<_, mysql_async::Error>(conn)
+            });
+            let conn = conn.await;
             match (conn, entrance.outcome().await) {
                 (_, Err(Some(refused))) => Err(refused),
                 (Ok(conn), Ok(by)) => Ok((Link::new(conn, entrance.relay), by)),
@@ -511,10 +612,7 @@ impl Access {
                 default_login: Observed::Unknown("it was not tried".to_owned()),
             })
         };
-        let read = tokio::time::timeout_at(until, reading).await;
-        let mut facts = read
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let mut facts = self.within(until, reading).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         if try_default {
             let left = until.saturating_duration_since(Instant::now());
@@ -561,10 +659,7 @@ impl Access {
             };
             Ok((row, servers))
         };
-        let (row, servers) = tokio::time::timeout(deadline, reading)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let (row, servers) = self.within(Instant::now() + deadline, reading).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         let row = row.map(|mut row| NodeRow {
             name: cell(&mut row, "node_name").unwrap_or_default(),
@@ -606,10 +701,7 @@ impl Access {
              CAST(TIMESTAMPDIFF(SECOND, last_heartbeat, NOW()) AS SIGNED) \
              FROM db_tars.t_registry_info",
         );
-        let rows = tokio::time::timeout(deadline, reading)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let rows = self.within(Instant::now() + deadline, reading).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         let row = |(locator, servant, present, heartbeat_age)| RegistryRow {
             locator,

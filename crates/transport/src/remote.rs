@@ -15,10 +15,19 @@ pub enum FaultKind {
     Refused,
     /// It did not answer in time.
     TimedOut,
-    /// Its host key is unknown or another than the known one.
-    HostKey,
+    /// It was never met: its host key is in no known hosts file.
+    UnknownKey,
+    /// It shows another host key than the known one, or a revoked one.
+    ChangedKey,
     /// It did not accept our key.
     Login,
+    /// It ended the login, as too many keys were offered that it does not accept.
+    TooManyKeys,
+    /// It and our `ssh` have no algorithm in common.
+    NoCommonAlgorithm,
+    /// The host that the connection goes through, or a `ProxyCommand`, failed. Nothing is known of
+    /// the host behind it.
+    Jump(JumpFault),
     /// Rights could not be had there (`become`).
     Become,
     /// The name does not resolve, or there is no way to it.
@@ -33,6 +42,54 @@ pub enum FaultKind {
     Local,
 }
 
+/// What went wrong at a jump host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JumpFault {
+    /// Nothing listens there.
+    Refused,
+    /// It did not answer in time.
+    TimedOut,
+    /// Its name does not resolve, or there is no way to it.
+    Unreachable,
+    /// It was never met.
+    UnknownKey,
+    /// It shows another host key than the known one, or a revoked one.
+    ChangedKey,
+    /// It did not accept our key.
+    Login,
+    /// It lets us in, and does not connect us to others.
+    Forbids,
+    /// It, or a `ProxyCommand`, ended for another reason.
+    Ended,
+}
+
+impl JumpFault {
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Refused => {
+                "is the jump host up, and sshd on this port? see `ssh.jump` in the spec, or ProxyJump in the configuration of ssh"
+            }
+            Self::TimedOut => "is the jump host up, and is the way to it open?",
+            Self::Unreachable => {
+                "check the jump host's name: `ssh.jump` in the spec, or ProxyJump in the configuration of ssh"
+            }
+            Self::UnknownKey => {
+                "compare the jump host's key with its own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it with --accept-new-host-keys or ssh-keyscan"
+            }
+            Self::ChangedKey => {
+                "somebody may pose as the jump host; if it was installed again, compare its new key there, and remove the old one with ssh-keygen -R"
+            }
+            Self::Login => {
+                "is the public key in the user's authorized_keys on the jump host? `ssh.jump` may name the user: ops@bastion.example"
+            }
+            Self::Forbids => {
+                "the jump host's sshd must allow forwarding to this host: see AllowTcpForwarding and PermitOpen there"
+            }
+            Self::Ended => "try `ssh` to the jump host by hand, or run with -v",
+        }
+    }
+}
+
 impl FaultKind {
     /// Next step for people, as one lowercase clause.
     #[must_use]
@@ -40,9 +97,19 @@ impl FaultKind {
         match self {
             Self::Refused => "is the host up, and sshd on this port?",
             Self::TimedOut => "is the host up, and is the way to it open?",
-            Self::HostKey => {
-                "compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then enrol it with --accept-new-host-keys or ssh-keyscan"
+            Self::UnknownKey => {
+                "compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it with --accept-new-host-keys or ssh-keyscan"
             }
+            Self::ChangedKey => {
+                "somebody may pose as the host; if it was installed again, compare its new key there, and remove the old one with ssh-keygen -R; --accept-new-host-keys never replaces a key"
+            }
+            Self::TooManyKeys => {
+                "name the one key in `ssh.identity` of the spec: all keys of the agent are offered otherwise"
+            }
+            Self::NoCommonAlgorithm => {
+                "update sshd there, or allow what it offers in a file that `ssh.config` of the spec names"
+            }
+            Self::Jump(fault) => fault.hint(),
             Self::Login => "is the public key in the user's authorized_keys there?",
             Self::Become => "sudo must work there without a password and without a terminal",
             Self::Unreachable => "check the address in the spec",
@@ -54,15 +121,6 @@ impl FaultKind {
             Self::Local => "see the message",
         }
     }
-
-    /// Whether the host was silent, in the sense of `max_unreachable`.
-    #[must_use]
-    pub const fn is_silence(self) -> bool {
-        matches!(
-            self,
-            Self::Refused | Self::TimedOut | Self::Unreachable | Self::Disconnected | Self::Login
-        )
-    }
 }
 
 /// A failure to reach or to use a host.
@@ -70,8 +128,11 @@ impl FaultKind {
 pub struct Fault {
     /// What kind of failure.
     pub kind: FaultKind,
-    /// One lowercase clause in the words of whoever noticed.
+    /// One lowercase clause in the words of whoever noticed. Where many hosts fail alike, it is the
+    /// same for all of them.
     pub text: String,
+    /// What only holds for this host, as one clause; empty if there is nothing more.
+    pub detail: String,
 }
 
 impl Fault {
@@ -80,7 +141,15 @@ impl Fault {
         Self {
             kind,
             text: text.into(),
+            detail: String::new(),
         }
+    }
+
+    /// With what only holds for this host.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
     }
 }
 

@@ -16,18 +16,20 @@ use futures::future::BoxFuture;
 use openssh::{ForwardType, Session, Socket, Stdio};
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
-use tarsops_model::host::{Become, SshAccess};
+use tarsops_model::host::{Become, Jump, SshAccess};
 use tarsops_model::names::{Endpoint, NodeName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt as _, AsyncWriteExt};
 use tokio::sync::Mutex;
 
 mod config;
+mod failure;
 mod receive;
 mod scan;
 
 pub use scan::{ConfigRefusal, scan};
 
 use config::client_config;
+use failure::{Words, connect_fault};
 
 use crate::remote::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
@@ -37,6 +39,7 @@ pub const PERSIST_SECS: usize = 20;
 pub const KEEP: usize = 64;
 /// Bytes of standard error that are kept.
 const MAX_STDERR: usize = 64 << 10;
+const NO_SSH: &str = "there is no program `ssh` in PATH on this machine; install it (Debian and Ubuntu: openssh-client, Fedora and RHEL: openssh-clients)";
 
 /// Bytes that are shown of what login files print.
 const NOISE_SHOWN: usize = 400;
@@ -121,11 +124,14 @@ impl SshConnector {
     /// Prepares connections to the nodes in `access`; nothing is connected yet.
     ///
     /// # Errors
-    /// A [`Fault`] if no private temporary folder can be made.
+    /// A [`Fault`] if there is no `ssh` on this machine, or no private temporary folder can be made.
     pub fn new(
         access: BTreeMap<NodeName, SshAccess>,
         new_keys: NewHostKeys,
     ) -> Result<Self, Fault> {
+        if !is_program_in(&std::env::var_os("PATH").unwrap_or_default(), "ssh") {
+            return Err(local(NO_SSH));
+        }
         let dir = crate::folder::private("tarsops-")
             .map_err(|e| local(format!("could not make a folder for sockets: {e}")))?;
         let keep = access.len() <= KEEP;
@@ -211,41 +217,40 @@ impl SshConnector {
         // OpenSSH counts its own time-out anew for a jump host, so ours is the longer one.
         let timeout = Duration::from_secs(u64::from(access.connect_timeout));
         let patience = timeout * 2 + Duration::from_secs(2);
-        let started = self.master(&config, access);
-        match tokio::time::timeout(patience, started).await {
-            Err(_) => Err(Fault::new(
-                FaultKind::TimedOut,
-                format!("{} did not finish an SSH handshake in time", access.address),
-            )),
-            Ok(Err(e)) => Err(match e {
-                Unstarted::Program(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    local("the program ssh is not on this machine (package openssh-client)")
-                }
-                Unstarted::Program(e) => local(format!("the program ssh cannot be started: {e}")),
-                Unstarted::Folder(e) => local(format!("could not make a folder for a socket: {e}")),
-                Unstarted::Said(words) => connect_fault(&words, access),
-            }),
-            Ok(Ok(session)) => Ok(SshHost {
-                node: node.clone(),
-                session,
-                r#become: access.r#become,
-                tunnels: Mutex::default(),
-                noisy: AtomicBool::new(false),
-            }),
-        }
+        let session = self.master(&config, access, patience).await?;
+        Ok(SshHost {
+            node: node.clone(),
+            session,
+            r#become: access.r#become,
+            tunnels: Mutex::default(),
+            noisy: AtomicBool::new(false),
+        })
     }
 
     /// Starts `ssh` as a master in the background, as [`SessionBuilder`](openssh::SessionBuilder)
     /// would, which gives it all of our environment. Whatever can stand in the configuration does:
     /// there alone paths are written so that OpenSSH reads them as they are.
-    async fn master(&self, config: &Path, access: &SshAccess) -> Result<Session, Unstarted> {
+    async fn master(
+        &self,
+        config: &Path,
+        access: &SshAccess,
+        patience: Duration,
+    ) -> Result<Session, Fault> {
+        let no_folder =
+            |e: std::io::Error| local(format!("could not make a folder for a socket: {e}"));
         let dir = tempfile::Builder::new()
             .prefix("m")
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir_in(self.dir.path())
-            .map_err(Unstarted::Folder)?;
+            .map_err(no_folder)?;
         let log = dir.path().join("log");
+        // What leads to the host writes here: `ssh` to a jump host, or a ProxyCommand.
+        let way = dir.path().join("way");
+        let errors = std::fs::File::create_new(&way).map_err(no_folder)?;
         let mut ssh = tokio::process::Command::new("ssh");
+        // Without -v a configuration could hide why it fails (LogLevel), and the words of a jump host
+        // would be lost, as ControlPersist closes its standard error.
+        ssh.arg("-v");
         ssh.arg("-F").arg(config).arg("-E").arg(&log);
         ssh.arg("-S").arg(dir.path().join("master"));
         ssh.args(["-M", "-f", "-N"]);
@@ -256,92 +261,68 @@ impl SshConnector {
         if let Some(user) = &access.user {
             ssh.arg("-l").arg(user.as_str());
         }
-        if let Some(jump) = &access.jump {
+        if let Jump::Through(jump) = &access.jump {
             ssh.arg("-J").arg(jump.to_string());
         }
         ssh.arg("--").arg(access.address.as_str());
         for name in &self.hidden {
             ssh.env_remove(name);
         }
-        // It goes to the background as soon as it is logged in.
-        let ended = ssh
+        let mut child = ssh
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stderr(errors)
             .kill_on_drop(true)
-            .status()
-            .await
-            .map_err(Unstarted::Program)?;
-        if ended.success() {
-            return Ok(Session::new_native_mux(dir));
-        }
-        let mut words = Vec::new();
-        if let Ok(file) = tokio::fs::File::open(&log).await {
-            let _ = file.take(MAX_STDERR as u64).read_to_end(&mut words).await;
-        }
-        Err(Unstarted::Said(
-            String::from_utf8_lossy(&words).into_owned(),
-        ))
+            .spawn()
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => local(NO_SSH),
+                _ => local(format!("the program ssh cannot be started: {e}")),
+            })?;
+        // It goes to the background as soon as it is logged in.
+        let ended = tokio::time::timeout(patience, child.wait()).await;
+        let timed_out = match ended {
+            Ok(Ok(status)) if status.success() => return Ok(Session::new_native_mux(dir)),
+            Ok(Ok(_)) => false,
+            Ok(Err(e)) => return Err(local(format!("the program ssh cannot be waited for: {e}"))),
+            Err(_) => {
+                let _ = child.kill().await;
+                true
+            }
+        };
+        let (log, way) = tokio::join!(end(&log), end(&way));
+        tracing::debug!(address = %access.address, log, way, "ssh failed");
+        let words = Words {
+            log: &log,
+            way: &way,
+            timed_out,
+        };
+        Err(connect_fault(words, access))
     }
 }
 
-/// Why there is no master.
-enum Unstarted {
-    /// No folder for its socket.
-    Folder(std::io::Error),
-    /// No process.
-    Program(std::io::Error),
-    /// It ended with these words.
-    Said(String),
+/// The last [`MAX_STDERR`] bytes of a file; nothing if it cannot be read.
+async fn end(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = tokio::fs::File::open(path).await {
+        let len = file.metadata().await.map_or(0, |m| m.len());
+        let from = len.saturating_sub(MAX_STDERR as u64);
+        if file.seek(std::io::SeekFrom::Start(from)).await.is_ok() {
+            let _ = file.take(MAX_STDERR as u64).read_to_end(&mut bytes).await;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether a program called `name` is in one of the folders of `path`, as in the variable `PATH`.
+fn is_program_in(path: &std::ffi::OsStr, name: &str) -> bool {
+    std::env::split_paths(path).any(|folder| {
+        let file = folder.join(name);
+        file.is_file() && rustix::fs::access(&file, rustix::fs::Access::EXEC_OK).is_ok()
+    })
 }
 
 fn local(text: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Local, text)
-}
-
-/// What OpenSSH said, without our own prefix and line ends, and which kind of failure it is.
-fn connect_fault(text: &str, access: &SshAccess) -> Fault {
-    let low = text.to_lowercase();
-    let kind = if low.contains("host key verification failed")
-        || low.contains("remote host identification has changed")
-        || low.contains("host key is known")
-        || low.contains("host key for")
-    {
-        FaultKind::HostKey
-    } else if low.contains("permission denied") || low.contains("too many authentication failures")
-    {
-        FaultKind::Login
-    } else if low.contains("connection refused") {
-        FaultKind::Refused
-    } else if low.contains("timed out") || low.contains("timeout") {
-        FaultKind::TimedOut
-    } else if low.contains("could not resolve")
-        || low.contains("no route to host")
-        || low.contains("network is unreachable")
-    {
-        FaultKind::Unreachable
-    } else {
-        FaultKind::Disconnected
-    };
-    let said: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.chars().all(|c| c == '@'))
-        .collect();
-    let said = said.last().copied().unwrap_or("no word");
-    let said = said.strip_prefix("ssh: ").unwrap_or(said);
-    let port = access
-        .port
-        .map_or_else(String::new, |p| format!(" port {p}"));
-    let what = match kind {
-        FaultKind::HostKey => "the host key is not the known one",
-        FaultKind::Login => "the login was refused",
-        FaultKind::Refused => "the connection was refused",
-        FaultKind::TimedOut => "no answer in time",
-        FaultKind::Unreachable => "there is no way to the host",
-        _ => "the connection ended",
-    };
-    Fault::new(kind, format!("{what} ({}{port}: {said})", access.address))
 }
 
 impl Connect for SshConnector {
@@ -628,20 +609,6 @@ impl Remote for SshHost {
 mod tests {
     use super::*;
 
-    fn access() -> SshAccess {
-        SshAccess {
-            address: "10.0.0.1".parse().unwrap(),
-            user: None,
-            port: None,
-            identity: Some("/k/id".into()),
-            jump: None,
-            r#become: Become::None,
-            known_hosts: Some("/k/known hosts".into()),
-            config: None,
-            connect_timeout: 7,
-        }
-    }
-
     /// What comes out of a login shell that gets `command`, with these bytes on standard input.
     fn login(shell: &str, command: &str, input: &[u8]) -> (String, Option<i32>) {
         use std::io::{Read as _, Seek as _, Write as _};
@@ -709,32 +676,5 @@ mod tests {
         assert!(fault.text.contains("ended with status 1"), "{fault}");
         assert!(fault.text.contains("This account is"), "{fault}");
         assert!(!fault.text.contains('\x1b'), "{fault}");
-    }
-
-    #[test]
-    fn what_openssh_says_is_told_apart() {
-        let cases = [
-            ("Host key verification failed.", FaultKind::HostKey),
-            ("me@h: Permission denied (publickey).", FaultKind::Login),
-            (
-                "connect to host h port 22: Connection refused",
-                FaultKind::Refused,
-            ),
-            (
-                "connect to host h port 22: Connection timed out",
-                FaultKind::TimedOut,
-            ),
-            (
-                "Could not resolve hostname h: Name or service not known",
-                FaultKind::Unreachable,
-            ),
-            (
-                "kex_exchange_identification: Connection closed by remote host",
-                FaultKind::Disconnected,
-            ),
-        ];
-        for (said, kind) in cases {
-            assert_eq!(connect_fault(said, &access()).kind, kind, "{said}");
-        }
     }
 }

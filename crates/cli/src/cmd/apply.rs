@@ -28,6 +28,7 @@ use crate::privacy::Stops;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
 use crate::saved::Saved;
+use crate::silence;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
@@ -153,17 +154,13 @@ fn refuse_silence(context: &Context, silent: &BTreeSet<NodeName>, report: &Repor
     if silent <= allowed {
         return Ok(());
     }
-    let names: Vec<String> = report
-        .faults
-        .iter()
-        .map(|(n, f)| format!("{n}: {f}"))
-        .collect();
+    let causes = silence::causes(&report.faults);
     Err(Failure::new(format!(
         "{silent} hosts are silent and the spec allows {allowed} (rollout.max_unreachable); nothing was changed"
     ))
     .code(exit::INCOMPLETE)
     .hint("bring them back, set them to maintenance, narrow with --on, or raise max_unreachable")
-    .about(names))
+    .about(causes.lines()))
 }
 
 /// Without a person to ask, half of what the spec says is done only where that was said to be enough.

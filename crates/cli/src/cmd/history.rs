@@ -11,6 +11,7 @@ use crate::args::{Global, Look};
 use crate::context::{Context, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::silence;
 
 /// Asks the hosts and shows one line for each run, or one run whole.
 pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) -> Result {
@@ -22,8 +23,8 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
         limit,
     )
     .await;
-    for (node, fault) in &memory.faults {
-        say(format!("{node}: {fault}"));
+    if !memory.faults.is_empty() {
+        say(silence::causes(&memory.faults).trim_end());
     }
     for node in &memory.strange {
         say(format!("{node}: {STRANGE}"));

@@ -20,6 +20,7 @@ use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::packages::{fetch_from_node, node_contents};
 use crate::progress::Bar;
+use crate::silence;
 
 /// Shows it.
 pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
@@ -159,17 +160,11 @@ fn check_payloads(context: &Context, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Says why hosts were silent, and what to look at next; one line for each kind.
+/// Says what to look at next where hosts were silent; one line for each kind.
 pub fn explain_silence(report: &Report) {
-    let mut hints: Vec<&str> = Vec::new();
-    for (_, fault) in &report.faults {
-        let hint = fault.kind.hint();
-        if !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    for hint in hints {
-        say(format!("hint: {hint}"));
+    let hints = silence::hints(&report.faults);
+    if !hints.is_empty() {
+        say(hints.trim_end());
     }
 }
 

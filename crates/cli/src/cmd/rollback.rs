@@ -32,6 +32,7 @@ use crate::failure::{Failure, Result};
 use crate::privacy::Stops;
 use crate::progress::Bar;
 use crate::saved::Saved;
+use crate::silence;
 
 /// The newest run, but for ways back that did not come about: what they were to take back is meant.
 /// Runs from the future, by a clock that says `now` in seconds since 1970, are not meant either: any
@@ -143,8 +144,8 @@ pub async fn run_saved(
 /// Plans the rollback of a run, or of the newest one, from what the hosts remember.
 async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     let memory = ask(&*context.connector, context.desired(), &context.nodes(), 20).await;
-    for (node, fault) in &memory.faults {
-        say(format!("{node}: {fault}"));
+    if !memory.faults.is_empty() {
+        say(silence::causes(&memory.faults).trim_end());
     }
     for node in &memory.strange {
         say(format!("{node}: {}", super::history::STRANGE));

@@ -14,9 +14,9 @@ mod kill;
 mod late;
 mod lease;
 mod records;
-
 mod refuse;
 mod run_user;
+mod ssh_edges;
 mod states;
 mod story;
 mod untidy;

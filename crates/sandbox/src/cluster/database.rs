@@ -67,6 +67,7 @@ pub(super) fn start(cluster: &Cluster) -> Result<Option<MariaDb>, ClusterError> 
         ip: address.ip(),
         port: address.port(),
         tls: false,
+        more: &[],
     };
     let database = MariaDb::start(&folder, &options)?;
     database.load(Schema::Installed)?;

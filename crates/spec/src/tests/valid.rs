@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{Count, Desired, PackageSource, Resource, SecretRef};
-use tarsops_model::host::{Become, NodeState};
+use tarsops_model::host::{Become, Jump, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
@@ -121,7 +121,7 @@ fn overrides_reach_access_state_and_agent() {
     assert_eq!(nine.port, Some(2222));
     assert_eq!(nine.user.as_ref().unwrap().as_str(), "root");
     assert_eq!(nine.identity.as_deref(), Some(Path::new("/keys/nine")));
-    assert_eq!(nine.jump, None);
+    assert_eq!(nine.jump, Jump::None);
     assert_eq!(nine.r#become, Become::None);
     let usual = &desired.access[&node("10.0.1.8")];
     assert_eq!(
@@ -132,10 +132,8 @@ fn overrides_reach_access_state_and_agent() {
         usual.known_hosts.as_deref(),
         Some(Path::new("/spec/known_hosts"))
     );
-    assert_eq!(
-        usual.jump.as_ref().unwrap().to_string(),
-        "ops@bastion.example:2222"
-    );
+    let bastion = "ops@bastion.example:2222".parse().unwrap();
+    assert_eq!(usual.jump, Jump::Through(bastion));
     assert_eq!(usual.connect_timeout, 15);
     let state = |n: &str| desired.host(&node(n)).unwrap().state.clone();
     assert!(matches!(
@@ -299,6 +297,7 @@ fn defaults_are_those_that_the_comments_name() {
         (access.user.as_ref(), access.port, access.identity.as_ref()),
         (None, None, None)
     );
+    assert_eq!(access.jump, Jump::Configured);
     assert_eq!(access.connect_timeout, 10);
     assert_eq!(desired.parallel, 32);
     assert_eq!(desired.install_path.as_str(), "/usr/local/app");

@@ -24,6 +24,7 @@ use tarsops_model::digest::Digest;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
+use super::guard::caught;
 use super::{Access, DatabaseError, bounded, relay};
 
 /// The first line of a dump. A MariaDB client that knows it does no command of its own from then on, such as
@@ -146,20 +147,14 @@ impl Access {
         deadline: Duration,
     ) -> Result<Dump, BackupError> {
         let until = Instant::now() + deadline;
-        let late = || DatabaseError::TimedOut(self.address.clone());
         let (mut conn, _) = self.connect_for_a_dump(deadline).await?;
         let (mut meant, mut left_out) = (Vec::new(), Vec::new());
         for name in databases {
-            let seen: Option<u64> = tokio::time::timeout_at(
-                until,
-                conn.exec_first(
-                    "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
-                    (name,),
-                ),
-            )
-            .await
-            .map_err(|_| late())?
-            .map_err(|e| self.error(&e))?;
+            let counting = conn.exec_first(
+                "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
+                (name,),
+            );
+            let seen: Option<u64> = self.within(until, counting).await?;
             if seen.unwrap_or_default() > 0 {
                 meant.push(name.clone());
             } else if name == "db_tars" {
@@ -320,7 +315,7 @@ impl Access {
             write_dump(conn, databases, &mut out).await?;
             Ok::<(), Failed>(())
         };
-        match tokio::time::timeout_at(until, work).await {
+        match tokio::time::timeout_at(until, caught(work)).await {
             Err(_) => Err(DatabaseError::TimedOut(self.address.clone()).into()),
             Ok(Err(Failed::Local(e))) => Err(e.into()),
             Ok(Err(Failed::Mysql(e))) => Err(self.error(&e).into()),

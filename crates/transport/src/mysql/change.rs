@@ -78,10 +78,7 @@ impl Access {
             }
             Ok(())
         };
-        tokio::time::timeout_at(until, reading)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        self.within(until, reading).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(out)
     }
@@ -111,10 +108,7 @@ impl Access {
             transaction.commit().await?;
             Ok::<u64, mysql_async::Error>(count)
         };
-        let count = tokio::time::timeout_at(until, deleting)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let count = self.within(until, deleting).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(count)
     }
@@ -144,10 +138,7 @@ impl Access {
             }
             Ok::<u64, mysql_async::Error>(count)
         };
-        let count = tokio::time::timeout_at(until, retiring)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let count = self.within(until, retiring).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(count)
     }
@@ -186,10 +177,7 @@ impl Access {
             transaction.commit().await?;
             Ok::<u64, mysql_async::Error>(count)
         };
-        let count = tokio::time::timeout_at(until, writing)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let count = self.within(until, writing).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(count)
     }
@@ -244,10 +232,7 @@ impl Access {
             conn.exec_drop(statement, parameters).await?;
             Ok::<_, mysql_async::Error>(conn.affected_rows() > 0)
         };
-        let written = tokio::time::timeout(deadline, writing)
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let written = self.within(Instant::now() + deadline, writing).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(written)
     }

@@ -10,6 +10,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use tokio::time::Instant;
 
+use super::guard::caught;
 use super::{Access, DatabaseError, Link, again_after, bound_waits};
 
 /// A value of a new row.
@@ -213,9 +214,9 @@ impl Access {
     pub(super) async fn within<T>(
         &self,
         until: Instant,
-        work: impl Future<Output = Result<T, mysql_async::Error>>,
+        work: impl Future<Output = Result<T, mysql_async::Error>> + Send,
     ) -> Result<T, DatabaseError> {
-        tokio::time::timeout_at(until, work)
+        tokio::time::timeout_at(until, caught(work))
             .await
             .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
             .map_err(|e| self.error(&e))

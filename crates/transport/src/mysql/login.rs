@@ -1,9 +1,9 @@
 //! The packets of a login: which of them give the password to whoever reads along, and the switch
 //! to TLS.
 //!
-//! `mysql_native_password` and the short form of `caching_sha2_password` answer a challenge: who
-//! reads along can try passwords against the answer, and does not see the password. All other forms
-//! need a server that is encrypted.
+//! `mysql_native_password`, `client_ed25519` and the short form of `caching_sha2_password` answer a
+//! challenge: who reads along can try passwords against the answer, and does not see the password. The
+//! full form of the last one needs a server that is encrypted. All other plugins are refused.
 
 /// Bits of a server's or client's capabilities.
 const COMPRESS: u32 = 1 << 5;
@@ -33,12 +33,13 @@ const VERSION: u8 = 10;
 
 const NATIVE: &[u8] = b"mysql_native_password";
 const CACHING: &[u8] = b"caching_sha2_password";
+const ED25519: &[u8] = b"client_ed25519";
 /// Proofs over a challenge, whoever reads along.
-const PROOFS: [&[u8]; 2] = [NATIVE, CACHING];
-/// What else is taken over TLS. Not `mysql_clear_password`, `dialog` and `mysql_old_password`.
-const ENCRYPTED: [&[u8]; 3] = [b"sha256_password", b"client_ed25519", b"parsec"];
-/// Lengths of proofs: none for an empty password (or its final zero), SHA-1, SHA-256.
-const PROOF: [usize; 4] = [0, 1, 20, 32];
+const PROOFS: [&[u8]; 3] = [NATIVE, CACHING, ED25519];
+/// What has the client send the password itself, or a hash that is as good.
+const EXPOSING: [&[u8]; 3] = [b"mysql_clear_password", b"dialog", b"mysql_old_password"];
+/// Lengths of proofs: none for an empty password (or its final zero), SHA-1, SHA-256, a signature.
+const PROOF: [usize; 5] = [0, 1, 20, 32, 64];
 
 /// The first packet of a server.
 pub(super) struct Greeting<'a> {
@@ -128,14 +129,14 @@ pub(super) fn request_tls(answer: &mut [u8]) -> Result<Vec<u8>, String> {
     Ok(answer[..REQUEST].to_vec())
 }
 
-/// Whether a client's first `answer` has no password that can be read. `encrypted` connections may carry it
-/// in the forms of some plugins; the greeting, which chooses the plugin, is not encrypted.
+/// Whether a client's first `answer` has no password that can be read, encrypted or not: the greeting,
+/// which chooses the plugin, is not encrypted.
 ///
 /// # Errors
 /// How it has.
-pub(super) fn hides_password(answer: &[u8], encrypted: bool) -> Result<(), String> {
-    let garbled = || "by a client's answer that is not known".to_owned();
-    let all = capabilities(answer)?;
+pub(super) fn hides_password(answer: &[u8]) -> Result<(), Refusal> {
+    let garbled = || Refusal::Exposes("by a client's answer that is not known".to_owned());
+    let all = capabilities(answer).map_err(Refusal::Exposes)?;
     let rest = &answer[REQUEST..];
     let (_user, rest) = text(rest).ok_or_else(garbled)?;
     let (proof, rest) = if all & (PLUGIN_AUTH_LENENC | SECURE_CONNECTION) != 0 {
@@ -154,16 +155,23 @@ pub(super) fn hides_password(answer: &[u8], encrypted: bool) -> Result<(), Strin
         rest
     };
     if all & PLUGIN_AUTH == 0 {
-        return is_a_proof(proof);
+        return is_a_proof(proof).map_err(Refusal::Exposes);
     }
     let (plugin, _) = text(rest).ok_or_else(garbled)?;
     if PROOFS.contains(&plugin) {
-        return is_a_proof(proof);
+        return is_a_proof(proof).map_err(Refusal::Exposes);
     }
-    if encrypted && ENCRYPTED.contains(&plugin) {
-        return Ok(());
+    Err(refusal(plugin))
+}
+
+/// Why a plugin is not taken.
+fn refusal(plugin: &[u8]) -> Refusal {
+    let name = String::from_utf8_lossy(plugin).into_owned();
+    if EXPOSING.contains(&plugin) {
+        Refusal::Exposes(format!("by {name}"))
+    } else {
+        Refusal::Lacks(name)
     }
-    Err(format!("by {}", String::from_utf8_lossy(plugin)))
 }
 
 /// Whether a client's further answer can be no password that is read as it is.
@@ -201,6 +209,8 @@ pub(super) enum Ask {
 pub(super) enum Refusal {
     /// It asks for the password; in which form, after "asks for the password".
     Exposes(String),
+    /// It wants a plugin that we do not have.
+    Lacks(String),
     /// It is none of a login; the clause goes on after the server's name.
     Garbled(String),
 }
@@ -224,10 +234,10 @@ pub(super) fn judge(packet: &[u8], encrypted: bool) -> Result<Ask, Refusal> {
                 let why = "switches to a plugin without a name".to_owned();
                 return Err(Refusal::Garbled(why));
             };
-            if PROOFS.contains(&plugin) || encrypted && ENCRYPTED.contains(&plugin) {
+            if PROOFS.contains(&plugin) {
                 return Ok(Ask::Answer);
             }
-            exposes(format!("by {}", String::from_utf8_lossy(plugin)))
+            Err(refusal(plugin))
         }
         // The short form of caching_sha2_password went well; the end comes next.
         [0x01, 0x03] => Ok(Ask::Nothing),
@@ -313,34 +323,31 @@ mod tests {
     }
 
     #[test]
-    fn only_proofs_go_out_in_the_clear() {
+    fn only_proofs_go_out() {
         let all = PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH;
-        hides_password(&answer(all, &[7; 20], "mysql_native_password"), false).unwrap();
-        hides_password(&answer(all, &[7; 32], "caching_sha2_password"), false).unwrap();
-        hides_password(&answer(all, b"", "mysql_native_password"), false).unwrap();
+        hides_password(&answer(all, &[7; 20], "mysql_native_password")).unwrap();
+        hides_password(&answer(all, &[7; 32], "caching_sha2_password")).unwrap();
+        hides_password(&answer(all, &[7; 64], "client_ed25519")).unwrap();
+        hides_password(&answer(all, b"", "mysql_native_password")).unwrap();
         for (proof, plugin) in [
             (&b"hunter2\0"[..], "mysql_native_password"),
-            (&[7; 20], "mysql_clear_password"),
-            (b"", "sha256_password"),
+            (b"hunter2\0", "client_ed25519"),
             (b"a", "mysql_native_password"),
+            (&[7; 20], "mysql_clear_password"),
+            (b"hunter2\0", "dialog"),
+            (b"hunter2\0", "mysql_old_password"),
         ] {
-            assert!(
-                hides_password(&answer(all, proof, plugin), false).is_err(),
-                "{plugin}"
-            );
+            let refused = hides_password(&answer(all, proof, plugin)).unwrap_err();
+            assert!(matches!(refused, Refusal::Exposes(_)), "{plugin}");
         }
         let short = answer(all, &[7; 20], "mysql_native_password");
         for cut in 0..short.len() {
-            assert!(hides_password(&short[..cut], false).is_err(), "{cut}");
+            assert!(hides_password(&short[..cut]).is_err(), "{cut}");
         }
-        for plugin in ["mysql_clear_password", "dialog", "mysql_old_password", ""] {
-            let made = answer(all, b"hunter2\0", plugin);
-            assert!(hides_password(&made, true).is_err(), "{plugin}");
-        }
-        for plugin in ENCRYPTED {
-            let made = answer(all, b"hunter2\0", std::str::from_utf8(plugin).unwrap());
-            hides_password(&made, true).unwrap();
-            assert!(hides_password(&made, false).is_err());
+        for plugin in ["sha256_password", "parsec", "auth_gssapi_client", ""] {
+            let made = answer(all, b"", plugin);
+            let lacks = Err(Refusal::Lacks(plugin.to_owned()));
+            assert_eq!(hides_password(&made), lacks);
         }
         assert!(is_a_proof(b"hunter2\0").is_err() && is_a_proof(b"x").is_err());
     }
@@ -361,7 +368,13 @@ mod tests {
                 Some(Ask::Answer),
                 Some(Ask::Answer),
             ),
-            (b"\xfesha256_password\0salt\0", None, Some(Ask::Answer)),
+            (
+                b"\xfeclient_ed25519\0salt",
+                Some(Ask::Answer),
+                Some(Ask::Answer),
+            ),
+            (b"\xfesha256_password\0salt\0", None, None),
+            (b"\xfeparsec\0salt\0", None, None),
             (b"\xfemysql_clear_password\0", None, None),
             (b"\xfedialog\0\x04Password: ", None, None),
             (b"\xfemysql_old_password\0salt\0", None, None),

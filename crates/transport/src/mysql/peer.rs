@@ -18,6 +18,7 @@ use rustls::{
 use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::Protection;
+use tarsops_model::names::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
@@ -210,10 +211,7 @@ impl<'a> Peer<'a> {
                     offered,
                 }
             }
-            _ => DatabaseError::NoProof {
-                at,
-                why: error.to_string(),
-            },
+            (_, offered) => tls_failure(at, error, offered),
         }
     }
 
@@ -285,6 +283,55 @@ impl<'a> Peer<'a> {
                 }
             }
         }
+    }
+}
+
+/// What TLS says of a server that shows the expected key, or none.
+fn tls_failure(at: Endpoint, error: &io::Error, offered: Option<Digest>) -> DatabaseError {
+    let why = error.to_string();
+    let cause = error.get_ref().and_then(|e| e.downcast_ref());
+    match (cause, offered) {
+        (Some(rustls::Error::InvalidCertificate(bad)), Some(offered)) => match bad {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => DatabaseError::Expired {
+                at,
+                why: bad.to_string(),
+                offered,
+            },
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                DatabaseError::ForeignAuthority { at, offered }
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                DatabaseError::OtherName {
+                    at,
+                    why: bad.to_string(),
+                    offered,
+                }
+            }
+            _ => DatabaseError::NoProof { at, why },
+        },
+        // Before it shows a certificate, a server that cannot go on says so, or just leaves.
+        (Some(rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_)), None) => {
+            DatabaseError::NoCommonTls { at, why }
+        }
+        (Some(rustls::Error::InvalidMessage(_)), None) => DatabaseError::NoCommonTls { at, why },
+        // It has greeted us just before, so there is a way to it.
+        (None, None)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+            ) =>
+        {
+            let why = format!("it ended the connection as TLS began ({why})");
+            DatabaseError::NoCommonTls { at, why }
+        }
+        (None, None) => DatabaseError::Unreachable { at, why },
+        _ => DatabaseError::NoProof { at, why },
     }
 }
 

@@ -201,15 +201,21 @@ async fn login(
         by = Protection::None;
         shift = 0;
     }
-    login::hides_password(&answer.payload, encrypt).map_err(|how| exposed(at, how))?;
+    let refused = |refusal| match refusal {
+        login::Refusal::Exposes(how) => exposed(at, how),
+        login::Refusal::Lacks(plugin) => DatabaseError::NoPlugin {
+            at: at.clone(),
+            user: access.user.clone(),
+            plugin,
+        },
+        login::Refusal::Garbled(why) => protocol(at, why),
+    };
+    login::hides_password(&answer.payload).map_err(refused)?;
     answer.sequence = answer.sequence.wrapping_add(shift);
     to_server(&mut server, &answer).await?;
     for _ in 0..LOGIN_PACKETS {
         let mut packet = from_server(&mut server, at).await?;
-        let ask = login::judge(&packet.payload, encrypt).map_err(|refusal| match refusal {
-            login::Refusal::Exposes(how) => exposed(at, how),
-            login::Refusal::Garbled(why) => protocol(at, why),
-        })?;
+        let ask = login::judge(&packet.payload, encrypt).map_err(refused)?;
         packet.sequence = packet.sequence.wrapping_sub(shift);
         to_client(&mut client, &packet).await?;
         match ask {

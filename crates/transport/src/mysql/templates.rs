@@ -12,6 +12,7 @@ use mysql_async::prelude::Queryable as _;
 use tarsops_model::framework::{ADDITIONS, Addition, Confidential};
 use tokio::time::Instant;
 
+use super::guard::caught;
 use super::{Access, DatabaseError, bound_waits};
 
 /// `ER_DUP_FIELDNAME`: somebody else has added the column.
@@ -77,10 +78,7 @@ impl Access {
     ) -> Result<Option<TemplateText>, DatabaseError> {
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
-        let found = tokio::time::timeout_at(until, read(&mut *conn, name, ""))
-            .await
-            .map_err(|_| DatabaseError::TimedOut(self.address.clone()))?
-            .map_err(|e| self.error(&e))?;
+        let found = self.within(until, read(&mut *conn, name, "")).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(found)
     }
@@ -122,7 +120,7 @@ impl Access {
             transaction.commit().await?;
             Ok::<(), Failed>(())
         };
-        let ended = tokio::time::timeout_at(until, work).await;
+        let ended = tokio::time::timeout_at(until, caught(work)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         let error = match ended {
             Ok(Ok(())) => return Ok(()),
@@ -168,7 +166,7 @@ impl Access {
             ))
             .await
         };
-        let ended = tokio::time::timeout_at(until, work).await;
+        let ended = tokio::time::timeout_at(until, caught(work)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         let error = match ended {
             Ok(Ok(())) => return Ok(()),

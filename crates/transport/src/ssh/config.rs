@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use tarsops_model::digest::Digest;
-use tarsops_model::host::SshAccess;
+use tarsops_model::host::{Jump, SshAccess};
 
 use super::NewHostKeys;
 
@@ -34,6 +34,10 @@ pub(super) fn client_config(
     out.push_str(
         "  AddKeysToAgent no\n  PermitLocalCommand no\n  ClearAllForwardings yes\n  ForwardAgent no\n  ForwardX11 no\n  Tunnel no\n",
     );
+    if access.jump == Jump::None {
+        // `ProxyJump none` alone leaves a ProxyCommand that comes later.
+        out.push_str("  ProxyCommand none\n  ProxyJump none\n");
+    }
     let strict = match new_keys {
         NewHostKeys::Refuse => "yes",
         NewHostKeys::Accept => "accept-new",
@@ -117,7 +121,7 @@ mod tests {
             user: None,
             port: None,
             identity: Some(path.to_path_buf()),
-            jump: None,
+            jump: Jump::Configured,
             r#become: Become::None,
             known_hosts: Some(path.to_path_buf()),
             config: Some(path.to_path_buf()),
@@ -169,6 +173,32 @@ mod tests {
             found.contains(&"addkeystoagent false".to_owned()),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn no_jump_host_means_no_other_way_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = dir.path().join("spec");
+        for way in [
+            "ProxyJump bastion",
+            "ProxyCommand nc %h %p",
+            "ProxyJump a,b\nProxyCommand false",
+        ] {
+            std::fs::write(&spec, format!("{way}\n")).unwrap();
+            let goes = |jump| {
+                let access = SshAccess {
+                    jump,
+                    ..access(&spec)
+                };
+                let text = client_config(&access, NewHostKeys::Refuse, None, dir.path()).unwrap();
+                let found = understood(&text, dir.path());
+                found
+                    .iter()
+                    .any(|l| l.starts_with("proxyjump ") || l.starts_with("proxycommand "))
+            };
+            assert!(goes(Jump::Configured), "{way}");
+            assert!(!goes(Jump::None), "{way}");
+        }
     }
 
     #[test]

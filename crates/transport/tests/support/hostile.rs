@@ -103,6 +103,17 @@ impl Talk {
         Some(payload)
     }
 
+    /// The next packet, whatever its number is; none when the client hung up.
+    pub async fn hear_any(&mut self) -> Option<Vec<u8>> {
+        let mut head = [0; 4];
+        self.read(&mut head).await?;
+        self.next = head[3].wrapping_add(1);
+        let length = u32::from_le_bytes([head[0], head[1], head[2], 0]);
+        let mut payload = vec![0; length as usize];
+        self.read(&mut payload).await?;
+        Some(payload)
+    }
+
     async fn read(&mut self, to: &mut [u8]) -> Option<()> {
         let mut done = 0;
         while done < to.len() {
@@ -117,6 +128,18 @@ impl Talk {
             done += count;
         }
         Some(())
+    }
+
+    /// Lets the client in, and takes what it sets for its connection.
+    pub async fn let_in(&mut self) {
+        self.say(OK).await;
+        if let Some(question) = self.hear().await {
+            assert!(
+                question.starts_with(b"\x03SET NAMES utf8mb4"),
+                "{question:?}"
+            );
+            self.say(OK).await;
+        }
     }
 
     /// Hears everything until the client hangs up.

@@ -244,6 +244,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// An authority in PEM, and what serves by a certificate of it for 127.0.0.1. `openssl` makes them.
 pub fn certified() -> (Vec<u8>, TlsAcceptor) {
+    certified_as("IP:127.0.0.1", 2)
+}
+
+/// As [`certified`], for these names and so many days, which may be past.
+pub fn certified_as(names: &str, days: i32) -> (Vec<u8>, TlsAcceptor) {
     let dir = tempfile::tempdir().unwrap();
     let openssl = |arguments: &str| {
         let made = std::process::Command::new("openssl")
@@ -260,11 +265,12 @@ pub fn certified() -> (Vec<u8>, TlsAcceptor) {
     openssl(&format!(
         "{new} -subj /CN=console -keyout key.pem -out request.pem"
     ));
-    std::fs::write(dir.path().join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    openssl(
-        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-         -extfile names -out cert.pem",
-    );
+    let extensions = format!("subjectAltName={names}\n");
+    std::fs::write(dir.path().join("names"), extensions).unwrap();
+    openssl(&format!(
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} \
+         -extfile names -out cert.pem"
+    ));
     let certificate = CertificateDer::from_pem_file(dir.path().join("cert.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(dir.path().join("key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
