@@ -212,7 +212,7 @@ pub enum PackageCommand {
     },
     /// Show what is pinned and what is there.
     Ls,
-    /// Teach the lock file a binary that no package has.
+    /// Register in the lock file a binary that no package has, so that it is recognised.
     Add {
         /// The component.
         #[arg(long)]
@@ -222,9 +222,21 @@ pub enum PackageCommand {
         version: String,
         /// The binary, an archive that holds it, or its sha256.
         what: String,
-        /// A word for those who read the lock file.
+        /// A remark for those who read the lock file.
         #[arg(long, default_value = "")]
         note: String,
+    },
+    /// Remove from the lock file what it has of a component at a version: binaries that were added,
+    /// and the pin if the spec does not ask for that version.
+    Rm {
+        /// The component.
+        #[arg(long)]
+        component: String,
+        /// The version.
+        #[arg(long)]
+        version: String,
+        /// Only the binary with this sha256; its first digits will do.
+        sha256: Option<String>,
     },
 }
 
