@@ -40,4 +40,4 @@ pub use diag::{Diagnostic, Diagnostics, Label, Severity, Span};
 pub use lower::{Base, Parsed, parse};
 pub use rules::Rule;
 pub use schema::{SCHEMA_ID, json_schema, json_schema_text};
-pub use starter::starter;
+pub use starter::{SCHEMA_FILE, starter};

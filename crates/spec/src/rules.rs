@@ -174,8 +174,8 @@ rules! {
     SettleTooLong, "settle-too-long", Error;
     /// The canary is larger than the cluster.
     CanaryTooLarge, "canary-too-large", Warning;
-    /// No package holds a version that is asked for.
-    VersionWithoutPackage, "version-without-package", Error;
+    /// No package holds a version that is asked for. `plan` and `apply` end with it, exit code 3.
+    VersionWithoutPackage, "version-without-package", Warning;
 }
 
 impl fmt::Display for Rule {
