@@ -21,6 +21,7 @@ pub mod document;
 mod leaf;
 mod lower;
 mod members;
+mod odd;
 mod packages;
 pub mod range;
 mod render;

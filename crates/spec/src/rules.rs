@@ -58,6 +58,9 @@ rules! {
     /// A key stands twice in one mapping.
     DuplicateKey, "duplicate-key", Error;
 
+    /// A character cannot be seen, or looks like another one.
+    OddCharacter, "odd-character", Error;
+
     /// The file is written for a newer tarsops.
     SchemaNewer, "schema-newer", Error;
     /// The file names a format that tarsops does not know.
