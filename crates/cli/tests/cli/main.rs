@@ -9,8 +9,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asking;
+mod completing;
 mod console;
 mod demo;
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
