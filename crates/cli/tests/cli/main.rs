@@ -12,6 +12,7 @@ mod asking;
 mod completing;
 mod console;
 mod demo;
+mod status;
 mod terminal;
 
 use std::fs;
