@@ -66,7 +66,7 @@ fn in_words(text: &str, span: &Range<usize>, out: &mut Vec<Range<usize>>) {
     if !text.contains(|c: char| odd::plain(c) != Some(c)) {
         return;
     }
-    let found = in_text(text);
+    let found = under_keys(text);
     if span.len() == text.len() {
         out.extend(
             found
@@ -100,6 +100,22 @@ fn secret(node: &Node, out: &mut Vec<Range<usize>>) {
 
 /// Places that may hold secrets in a text that is no YAML, by a look at each line.
 pub(crate) fn in_text(text: &str) -> Vec<Range<usize>> {
+    let mut out = under_keys(text);
+    let mut at = 0;
+    for line in text.split_inclusive(['\n', '\r']) {
+        // Addresses with a password in them.
+        if let (Some(from), Some(to)) = (line.find("://"), line.rfind('@'))
+            && from < to
+        {
+            out.push(at + from + 3..at + to);
+        }
+        at += line.len();
+    }
+    out
+}
+
+/// What stands in a text behind keys that speak of secrets.
+fn under_keys(text: &str) -> Vec<Range<usize>> {
     let mut out = Vec::new();
     let mut at = 0;
     // Indentation of a key whose value stands on the lines below it.
@@ -153,12 +169,6 @@ pub(crate) fn in_text(text: &str) -> Vec<Range<usize>> {
                 out.push(start + first..start + body.len());
                 break;
             }
-        }
-        // The same for addresses with a password in them.
-        if let (Some(from), Some(to)) = (body.find("://"), body.rfind('@'))
-            && from < to
-        {
-            out.push(start + from + 3..start + to);
         }
     }
     out
