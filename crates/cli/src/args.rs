@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::cmd::completions::Shell;
+use crate::completing;
+use crate::examples;
 
 /// Desired state for Tars clusters: says what differs from the spec, and moves the cluster there.
 #[derive(Debug, Parser)]
-#[command(
-    name = "tarsops",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "tarsops", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 in sync or applied, 1 error, 2 changes pending, 3 invalid spec, \
 4 incomplete, 5 stale plan, 6 blocked by a guard, 7 lease held by another, 8 failed and rolled back, \
@@ -26,8 +25,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options of every command.
+/// Options of every command; help shows them last.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The spec.
     #[arg(
@@ -36,19 +36,20 @@ pub struct Global {
         global = true,
         env = "TARSOPS_SPEC",
         default_value = "./cluster.yaml",
-        value_name = "SPEC"
+        value_name = "SPEC",
+        value_hint = ValueHint::FilePath
     )]
     pub file: PathBuf,
     /// Print one JSON document on standard output.
     #[arg(long, global = true)]
     pub json: bool,
     /// Write the JSON document to a file, and text to the terminal.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json_into: Option<PathBuf>,
     /// When to use colours (NO_COLOR is respected).
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
-    /// Tell more; twice for traces on standard error.
+    /// Show more; twice for traces on standard error.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Write traces on standard error as JSON lines.
@@ -67,13 +68,16 @@ pub enum Color {
     Never,
 }
 
-/// Options of commands that look at hosts.
+/// Options of commands that look at hosts. A command has them after its own: its help has their heading
+/// from there on.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options for looking at hosts")]
 pub struct Look {
-    /// Narrow to nodes, patterns over them, `@label=value` or components (repeat or use commas).
-    #[arg(long, value_name = "WHAT")]
+    /// Narrow to nodes, patterns over them, `@label=value` or components (repeat or use commas);
+    /// with `!` before it, to all but these.
+    #[arg(long, value_name = "WHAT", add = completing::scope())]
     pub on: Vec<String>,
-    /// Read every digest anew rather than trust what a host remembers.
+    /// Read every digest again instead of those that a host remembers.
     #[arg(long)]
     pub rehash: bool,
     /// Take the keys of hosts that were never seen into the known hosts file; keys that changed are
@@ -84,8 +88,8 @@ pub struct Look {
     /// file in `ssh.config` may start.
     #[arg(long)]
     pub allow_commands: bool,
-    /// Do what needs no management platform while that does not answer; the rest waits. Without this
-    /// nothing is done then.
+    /// If the management platform is down, still apply the steps that do not need it (default: apply
+    /// nothing).
     #[arg(long)]
     pub without_console: bool,
     /// Seconds that one host may take to answer a look.
@@ -97,118 +101,136 @@ pub struct Look {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a commented starter spec.
+    #[command(after_help = examples::INIT)]
     Init {
-        /// Where to.
-        #[arg(default_value = "cluster.yaml")]
+        /// The file to write.
+        #[arg(default_value = "cluster.yaml", value_hint = ValueHint::FilePath)]
         path: PathBuf,
         /// The cluster's name.
         #[arg(long, default_value = "prod")]
         name: String,
     },
     /// Check the spec without looking at anything else.
+    #[command(after_help = examples::VALIDATE)]
     Validate,
     /// Show what would be done.
+    #[command(after_help = examples::PLAN)]
     Plan {
+        /// Save the plan, for `apply FILE`.
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
         /// How to look.
         #[command(flatten)]
         look: Look,
-        /// Save the plan, for `apply FILE`.
-        #[arg(short, long, value_name = "FILE")]
-        out: Option<PathBuf>,
     },
-    /// Do it: plan, show, ask, change, verify.
+    /// Bring the cluster to the spec: plan, show, ask, change, verify.
+    #[command(after_help = examples::APPLY)]
     Apply {
         /// A saved plan: of what is planned now, do the steps that it has, and refuse it if it has
         /// others.
+        #[arg(value_hint = ValueHint::FilePath)]
         plan: Option<PathBuf>,
-        /// How to look.
-        #[command(flatten)]
-        look: Look,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
         /// Do the rest where something is blocked.
         #[arg(long)]
         allow_blocked: bool,
-    },
-    /// End a change that is stuck on a node: put the old state back, or accept what runs there now.
-    Recover {
-        /// The node.
-        node: String,
         /// How to look.
         #[command(flatten)]
         look: Look,
+    },
+    /// End a change that is stuck on a node: put the old state back, or accept what runs there now.
+    #[command(after_help = examples::RECOVER)]
+    Recover {
+        /// The node.
+        #[arg(add = completing::nodes())]
+        node: String,
         /// Accept what runs there now, and put nothing back: the next plan starts from it.
         #[arg(long)]
         accept: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
-    },
-    /// Tell whether the cluster differs from the spec; quiet when it does not. Made for cron.
-    Drift {
         /// How to look.
         #[command(flatten)]
         look: Look,
+    },
+    /// Report whether the cluster differs from the spec; quiet when it does not, for cron.
+    #[command(after_help = examples::DRIFT)]
+    Drift {
         /// Count what is there beyond the spec as drift.
         #[arg(long)]
         strict: bool,
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
     },
     /// Look for everything that is known to go wrong, and change nothing: the preflight alone.
+    #[command(after_help = examples::CHECK)]
     Check {
         /// How to look.
         #[command(flatten)]
         look: Look,
     },
     /// Show what is there, node by node.
+    #[command(after_help = examples::STATUS)]
     Status {
         /// How to look.
         #[command(flatten)]
         look: Look,
     },
     /// Show the runs that the hosts remember.
+    #[command(after_help = examples::HISTORY)]
     History {
-        /// How to look.
-        #[command(flatten)]
-        look: Look,
-        /// One run, whole.
+        /// One run, with all it did.
+        #[arg(add = completing::runs())]
         run: Option<String>,
         /// How many runs.
         #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
-    },
-    /// Take a run back: every host that it changed goes to where it was before.
-    Rollback {
-        /// The run; the newest if left out.
-        run: Option<String>,
         /// How to look.
         #[command(flatten)]
         look: Look,
+    },
+    /// Roll back a run: every host that it changed goes to where it was before.
+    #[command(after_help = examples::ROLLBACK)]
+    Rollback {
+        /// The run; the newest if left out.
+        #[arg(add = completing::runs())]
+        run: Option<String>,
         /// Save the plan of the rollback, for `apply FILE`, and change nothing.
-        #[arg(short, long, value_name = "FILE", conflicts_with = "yes")]
+        #[arg(short, long, value_name = "FILE", conflicts_with = "yes", value_hint = ValueHint::FilePath)]
         out: Option<PathBuf>,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        /// How to look.
+        #[command(flatten)]
+        look: Look,
     },
     /// Print the JSON Schema of the spec.
+    #[command(after_help = examples::SCHEMA)]
     Schema,
-    /// Pin and show release packages.
+    /// Pin, show, register and remove release packages.
+    #[command(after_help = examples::PACKAGE)]
     Package {
         /// What to do.
         #[command(subcommand)]
         command: PackageCommand,
     },
     /// Run the whole story on an embedded cluster on this machine.
+    #[command(after_help = examples::DEMO)]
     Demo {
         /// What to do; the whole story if left out.
         #[command(subcommand)]
         command: Option<DemoCommand>,
     },
     /// Print a completion script for a shell.
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Which shell.
-        shell: clap_complete::Shell,
+        shell: Shell,
     },
     /// Serves an embedded cluster.
     #[command(name = "sandbox-serve", hide = true)]
@@ -222,26 +244,43 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum PackageCommand {
     /// Read every package that the spec asks for and pin it in `<spec>.lock`.
+    #[command(after_help = examples::PACKAGE_LOCK)]
     Lock {
         /// For `packages: node:<name>`: as for `plan`.
         #[command(flatten)]
         look: Look,
     },
     /// Show what is pinned and what is there.
+    #[command(after_help = examples::PACKAGE_LS)]
     Ls,
-    /// Teach the lock file a binary that no package has.
+    /// Register in the lock file a binary that no package has, so that it is recognised.
+    #[command(after_help = examples::PACKAGE_ADD)]
     Add {
         /// The component.
-        #[arg(long)]
+        #[arg(long, add = completing::components())]
         component: String,
         /// The version that the binary counts as.
         #[arg(long)]
         version: String,
         /// The binary, an archive that holds it, or its sha256.
+        #[arg(value_hint = ValueHint::FilePath)]
         what: String,
-        /// A word for those who read the lock file.
+        /// A remark for those who read the lock file.
         #[arg(long, default_value = "")]
         note: String,
+    },
+    /// Remove from the lock file what it has of a component at a version: binaries that were added,
+    /// and the pin if the spec does not ask for that version.
+    #[command(after_help = examples::PACKAGE_RM)]
+    Rm {
+        /// The component.
+        #[arg(long, add = completing::components())]
+        component: String,
+        /// The version.
+        #[arg(long)]
+        version: String,
+        /// Only the binary with this sha256; its first digits will do.
+        sha256: Option<String>,
     },
 }
 
@@ -249,6 +288,7 @@ pub enum PackageCommand {
 #[derive(Debug, Subcommand)]
 pub enum DemoCommand {
     /// Leave a cluster running and print the path of its spec.
+    #[command(after_help = examples::DEMO_UP)]
     Up {
         /// How many nodes.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=200))]
@@ -258,6 +298,7 @@ pub enum DemoCommand {
         dir: PathBuf,
     },
     /// Stop a cluster and remove its folder.
+    #[command(after_help = examples::DEMO_DOWN)]
     Down {
         /// Its folder.
         #[arg(long)]

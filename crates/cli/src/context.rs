@@ -17,7 +17,7 @@ use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
 use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_probe::{Options, Report};
-use tarsops_spec::{Base, Parsed};
+use tarsops_spec::{Base, Diagnostics, Parsed};
 use tarsops_transport::Connect;
 use tarsops_transport::console::Console;
 use tarsops_transport::mysql::{Access, KnownServers};
@@ -45,8 +45,8 @@ pub struct Loaded {
     pub desired: Desired,
     /// Its folder.
     pub dir: PathBuf,
-    /// Warnings, ready to print.
-    pub warnings: Text,
+    /// What may not be meant so.
+    pub warnings: Diagnostics,
 }
 
 /// Whether to colour text that goes to `terminal`.
@@ -117,7 +117,7 @@ pub fn load(global: &Global) -> Result<Loaded> {
         parsed,
         desired,
         dir,
-        warnings: Text::with_colours(&warnings.render(color)),
+        warnings,
     })
 }
 
@@ -157,7 +157,8 @@ impl Context {
     /// As [`Context::open`], with a spec that was read already.
     pub fn opened(global: &Global, loaded: Loaded, look: &Look) -> Result<Self> {
         if !loaded.warnings.is_empty() && global.verbose > 0 {
-            say(loaded.warnings.trim_end());
+            let color = colored(global, output::is_progress_terminal());
+            say(Text::with_colours(&loaded.warnings.render(color)).trim_end());
         }
         let store = Store::open(&global.file, &loaded)?;
         Self::with(loaded, store, look)

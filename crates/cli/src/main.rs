@@ -10,8 +10,10 @@
 
 mod args;
 mod cmd;
+mod completing;
 mod console;
 mod context;
+mod examples;
 mod exit;
 mod failure;
 mod output;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
     tarsops_sandbox::standin::maybe_run();
     output::guard_panics();
+    completing::maybe_complete();
     // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

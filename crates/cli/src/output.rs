@@ -73,15 +73,60 @@ pub fn is_progress_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Columns below which a text is not wrapped: words of it would stand alone.
+const NARROWEST: usize = 30;
+
+/// The columns of a terminal; none where a stream is none, or is too narrow.
+fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|n| *n >= NARROWEST)
+}
+
+/// A text for a terminal of so many columns: lines that are too long end at a word and go on below,
+/// indented. Lines of a file that are shown with their numbers stay whole, as carets stand below them.
+fn wrapped(text: &str, columns: Option<usize>) -> Cow<'_, str> {
+    let Some(columns) = columns else {
+        return Cow::Borrowed(text);
+    };
+    let quoted = |line: &str| {
+        let rest = line.trim_start();
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.trim_start().starts_with('|')
+    };
+    let long = |line: &str| textwrap::core::display_width(line) > columns && !quoted(line);
+    if !text.lines().any(long) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_end_matches('\n');
+        if !long(body) {
+            out.push_str(line);
+            continue;
+        }
+        let own = body.len() - body.trim_start_matches(' ').len();
+        // A deep indentation would leave no room.
+        let indent = " ".repeat((own + 2).min(columns / 2));
+        let options = textwrap::Options::new(columns)
+            .subsequent_indent(&indent)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        out.push_str(&textwrap::wrap(body, options).join("\n"));
+        out.push_str(&line[body.len()..]);
+    }
+    Cow::Owned(out)
+}
+
 /// Writes a line of progress to standard error.
 pub fn say(text: impl Shown) {
-    let _ = writeln!(io::stderr(), "{}", text.as_line());
+    let err = io::stderr();
+    let _ = writeln!(&err, "{}", wrapped(&text.as_line(), columns(&err)));
 }
 
 /// Asks on standard error, and gives the line that was typed. While it waits a signal can end us.
 pub async fn ask(question: &str) -> Option<String> {
     let mut err = io::stderr();
-    let _ = write!(err, "{}", question.as_line());
+    let _ = write!(err, "{}", wrapped(&question.as_line(), columns(&err)));
     let _ = err.flush();
     let (answer, answered) = tokio::sync::oneshot::channel();
     // A thread of its own, which nobody waits for: reading a terminal cannot be given up.
@@ -115,7 +160,7 @@ fn write(text: &str) {
 /// Writes a result to standard output. A reader that went away is no error; a full disk is one, and
 /// what is under way goes on all the same.
 pub fn print(text: impl Shown) {
-    write(&text.as_block());
+    write(&wrapped(&text.as_block(), columns(io::stdout())));
 }
 
 /// Writes a document for machines to standard output.
@@ -141,6 +186,16 @@ pub fn publish(global: &Global, json: &str, text: impl Shown) -> Result<()> {
 pub fn usage(error: &clap::Error) {
     if error.use_stderr() {
         say(Text::from(error.render().to_string().as_str()).trim_end());
+    } else if let Some(columns) = columns(io::stdout()) {
+        // Wrapped by clap but for command lines.
+        let text = error.render();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let text = if plain {
+            text.to_string()
+        } else {
+            text.ansi().to_string()
+        };
+        write(&wrapped(&text, Some(columns)));
     } else {
         let _ = error.print();
     }
@@ -195,6 +250,29 @@ impl MakeWriter<'_> for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_end_at_words() {
+        let text = "next: put it into the folder that is named there\n   | a line of a file is left as it is\n    deep words go on below\n";
+        assert_eq!(wrapped(text, None), text);
+        assert_eq!(wrapped(text, Some(80)), text);
+        let narrow = wrapped(text, Some(20));
+        let expected = "next: put it into\n  the folder that is\n  named there\n   | a line of a file is left as it is\n    deep words go on\n      below\n";
+        assert_eq!(narrow, expected);
+        // Colours have no width, and a word that is too long stays whole.
+        let red = "\x1b[31mred\x1b[0m words that are longer";
+        assert_eq!(
+            wrapped(red, Some(20)),
+            "\x1b[31mred\x1b[0m words that are\n  longer"
+        );
+        let digest = "0123456789abcdef0123456789abcdef";
+        assert_eq!(wrapped(digest, Some(20)), digest);
+        // Wide characters take two columns.
+        assert_eq!(
+            wrapped("换磁盘 换磁盘 换磁盘 x", Some(14)),
+            "换磁盘 换磁盘\n  换磁盘 x"
+        );
+    }
 
     #[test]
     fn plain_text_is_made_harmless_and_text_is_so_already() {

@@ -36,8 +36,8 @@ use crate::context::{Context, Loaded, write_private};
 use crate::exit;
 use crate::failure::{Failure, Result};
 
-/// Components that this version brings to the version of the spec, or places where they are missing.
-pub const MANAGED: [Component; 8] = [
+/// Components whose files a plan may install: their packages are read whole. The others are published.
+const MANAGED: [Component; 8] = [
     Component::Tarsregistry,
     Component::TarsAdminRegistry,
     Component::Tarsconfig,
@@ -83,6 +83,31 @@ pub fn lock_path(spec: &Path) -> PathBuf {
     let mut name = spec.as_os_str().to_owned();
     name.push(".lock");
     PathBuf::from(name)
+}
+
+/// The name of an archive without its ending; none if it has no ending of an archive.
+pub fn archive_stem(name: &str) -> Option<&str> {
+    name.strip_suffix(".tgz")
+        .or_else(|| name.strip_suffix(".tar.gz"))
+}
+
+/// Whether a deploy tree lies at `path`.
+fn is_tree(path: &Path) -> bool {
+    path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir()
+}
+
+/// Whether a packages folder has something that may hold `component`: its own archive, an archive that
+/// is no other component's, or a deploy tree, which may be the folder itself.
+pub fn may_hold(folder: &Path, component: Component) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    is_tree(folder)
+        || entries.filter_map(std::result::Result::ok).any(|entry| {
+            let name = entry.file_name();
+            match name.to_str().and_then(archive_stem) {
+                Some(stem) => stem.parse().map_or(true, |c: Component| c == component),
+                None => is_tree(&entry.path()),
+            }
+        })
 }
 
 /// Reads a lock file; none if there is none.
@@ -202,20 +227,14 @@ impl Store {
         let mut names: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
         names.sort();
         let mut found = Vec::new();
-        let tree_at = |path: &Path| {
-            path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir()
-        };
-        if tree_at(&folder) {
+        if is_tree(&folder) {
             found.extend(self.one_tree(&folder, ".", templates)?);
         }
         for path in names {
             let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
                 continue;
             };
-            let stem = name
-                .strip_suffix(".tgz")
-                .or_else(|| name.strip_suffix(".tar.gz"));
-            if let Some(stem) = stem {
+            if let Some(stem) = archive_stem(&name) {
                 // Another component's own package has nothing of ours.
                 let other = stem
                     .parse::<Component>()
@@ -228,7 +247,7 @@ impl Store {
                         templates,
                     )?);
                 }
-            } else if path.is_dir() && tree_at(&path) {
+            } else if path.is_dir() && is_tree(&path) {
                 found.extend(self.one_tree(&path, &name, templates)?);
             }
         }

@@ -74,55 +74,55 @@ fn listed(help: &str) -> Vec<String> {
         .take_while(|l| !l.is_empty())
         .filter(|l| l.starts_with("  ") && !l.starts_with("   "))
         .filter_map(|l| l.split_whitespace().next())
+        // It is clap's own, and lists all of this again.
+        .filter(|name| *name != "help")
         .map(str::to_owned)
         .collect()
 }
 
-/// The options of a help text, each with all its lines.
-fn options(help: &str) -> Vec<&str> {
-    let Some((_, rest)) = help.split_once("\nOptions:\n") else {
-        return vec![];
-    };
-    let starts = |line: &str| {
-        let trimmed = line.trim_start();
-        trimmed.starts_with('-') && line.len() - trimmed.len() <= 6 && !trimmed.starts_with("- ")
-    };
-    let mut at = 0;
-    let mut cuts: Vec<usize> = Vec::new();
-    for line in rest.split_inclusive('\n') {
-        if starts(line) {
-            cuts.push(at);
+/// The sections of a help text: each begins with a line such as `Options:`, but for the first.
+fn sections(help: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    for line in help.lines() {
+        let begins = line.ends_with(':') && line.starts_with(char::is_uppercase);
+        if begins {
+            out.push(String::new());
         }
-        at += line.len();
-    }
-    cuts.push(rest.len());
-    cuts.windows(2)
-        .map(|w| rest[w[0]..w[1]].trim_end())
-        .collect()
-}
-
-/// Help without the options that every command has.
-fn without_global(text: &str, global: &[&str]) -> String {
-    let own: Vec<&str> = options(text)
-        .into_iter()
-        .filter(|o| !global.contains(o))
-        .collect();
-    let head = text.split("\nOptions:\n").next().unwrap_or_default();
-    let mut out = head.trim_end().to_owned();
-    if !own.is_empty() {
-        out.push_str("\n\nOptions:\n");
-        out.push_str(&own.join("\n\n"));
+        if let Some(section) = out.last_mut() {
+            section.push_str(line);
+            section.push('\n');
+        }
     }
     out
 }
 
+/// Help without the options that every command has.
+fn without_global(text: &str) -> String {
+    let mut kept = Vec::new();
+    for section in sections(text) {
+        if section.starts_with("Global options:") {
+            continue;
+        }
+        let mut section = section.trim_end().to_owned();
+        if section.starts_with("Options:") {
+            let at = section
+                .find("\n  -h, --help")
+                .expect("every command has help");
+            section.truncate(at);
+        }
+        if section.trim_end() != "Options:" {
+            kept.push(section.trim_end().to_owned());
+        }
+    }
+    kept.join("\n\n")
+}
+
 fn describe(words: &[String], out: &mut String) {
     let whole = help(words);
-    let top = help(&[]);
     let text = if words.is_empty() {
         whole
     } else {
-        without_global(&whole, &options(&top))
+        without_global(&whole)
     };
     let level = if words.len() > 1 { "###" } else { "##" };
     let mut name = String::from("tarsops");
@@ -135,6 +135,103 @@ fn describe(words: &[String], out: &mut String) {
         let mut words = words.to_vec();
         words.push(sub);
         describe(&words, out);
+    }
+}
+
+/// Every command, those of `package` and `demo` included.
+fn all_commands(words: &[String], out: &mut Vec<Vec<String>>) {
+    for sub in listed(&help(words)) {
+        let mut words = words.to_vec();
+        words.push(sub);
+        all_commands(&words, out);
+        out.push(words);
+    }
+}
+
+/// A command's own options stand before those for looking at hosts, and those before the global ones;
+/// at the end stand examples, each of which is a command line that is understood.
+#[test]
+fn help_has_its_own_options_first_and_examples_last() {
+    let mut all = Vec::new();
+    all_commands(&[], &mut all);
+    assert!(all.len() > 15, "{all:?}");
+    for words in all {
+        let text = help(&words);
+        let order = [
+            "Options:",
+            "Options for looking at hosts:",
+            "Global options:",
+            "Examples",
+        ];
+        let places: Vec<usize> = sections(&text)
+            .iter()
+            .filter_map(|s| order.iter().position(|o| s.starts_with(o)))
+            .collect();
+        assert!(places.is_sorted(), "{words:?}: {places:?}");
+        let options = sections(&text);
+        let own = options.iter().find(|s| s.starts_with("Options:")).unwrap();
+        for global in ["--file", "--json", "--color", "--on ", "--timeout"] {
+            assert!(!own.contains(global), "{words:?}: {own}");
+        }
+        let looking = options
+            .iter()
+            .find(|s| s.starts_with("Options for looking"));
+        for other in ["--out", "--yes", "--strict", "--limit"] {
+            assert!(!looking.is_some_and(|s| s.contains(other)), "{words:?}");
+        }
+        let examples = text.rsplit_once("\nExamples").expect("examples").1;
+        let line = format!("  tarsops {} ", words.join(" "));
+        assert!(
+            examples.contains(line.trim_end()) || words == ["completions"],
+            "{words:?}"
+        );
+        // `tarsops help X` prints the same.
+        let again = Command::new(env!("CARGO_BIN_EXE_tarsops"))
+            .arg("help")
+            .args(&words)
+            .env_clear()
+            .env("COLUMNS", "100")
+            .output()
+            .unwrap();
+        assert_eq!(again.status.code(), Some(0));
+        let again = String::from_utf8(again.stdout).unwrap();
+        assert!(again.starts_with(text.lines().next().unwrap()), "{again}");
+    }
+}
+
+/// No line of any help is longer than the terminal, and none is cut within a word.
+#[test]
+fn help_is_wrapped_at_words() {
+    let mut all = Vec::new();
+    all_commands(&[], &mut all);
+    all.push(vec![]);
+    let shown = |words: &[String], columns: &str| {
+        let out = Command::new(env!("CARGO_BIN_EXE_tarsops"))
+            .args(words)
+            .arg("--help")
+            .env_clear()
+            .env("COLUMNS", columns)
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    for words in all {
+        let whole = shown(&words, "100");
+        let known: std::collections::BTreeSet<&str> = whole.split_whitespace().collect();
+        for columns in [60_usize, 72, 80] {
+            let text = shown(&words, &columns.to_string());
+            // Command lines are wrapped where the terminal is known: see `terminal` in `cli`.
+            let is_command = |l: &&str| l.starts_with("Usage: ") || l.starts_with("  tarsops ");
+            for line in text.lines().filter(|l| !is_command(l)) {
+                assert!(
+                    line.chars().count() <= columns,
+                    "{words:?} at {columns}: {line}"
+                );
+            }
+            for word in text.split_whitespace() {
+                assert!(known.contains(word), "{words:?} at {columns}: {word}");
+            }
+        }
     }
 }
 

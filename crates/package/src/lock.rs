@@ -143,7 +143,7 @@ pub struct Known {
 pub struct LockFile {
     /// One pin for a component and version.
     pins: BTreeMap<(Component, Version), PackagePin>,
-    /// What `package add` taught.
+    /// What `package add` registered.
     known: BTreeSet<Known>,
     /// Templates as releases ship them, by release and name. They are here whole: an upgrade compares
     /// those of two releases, and the packages of the older one may be gone by then.
@@ -451,9 +451,34 @@ impl LockFile {
         self.pins.insert((pin.component, pin.version), pin)
     }
 
-    /// Adds a known digest; tells whether it is new.
-    pub fn teach(&mut self, known: Known) -> bool {
-        self.known.insert(known)
+    /// Registers a binary. One that is registered already takes the note, if it is not empty. Tells
+    /// whether it was unknown before.
+    pub fn register(&mut self, mut known: Known) -> bool {
+        let same = |k: &Known| {
+            (k.component, k.version, k.binary) == (known.component, known.version, known.binary)
+        };
+        let before = self.forget(same);
+        if known.note.is_empty()
+            && let Some(old) = before.last()
+        {
+            known.note.clone_from(&old.note);
+        }
+        self.known.insert(known);
+        before.is_empty()
+    }
+
+    /// Removes the registered binaries for which `wanted` is true, and gives them.
+    pub fn forget(&mut self, wanted: impl Fn(&Known) -> bool) -> Vec<Known> {
+        let (gone, stay): (BTreeSet<Known>, _) = std::mem::take(&mut self.known)
+            .into_iter()
+            .partition(wanted);
+        self.known = stay;
+        gone.into_iter().collect()
+    }
+
+    /// Removes a pin, and gives it.
+    pub fn unpin(&mut self, component: Component, version: Version) -> Option<PackagePin> {
+        self.pins.remove(&(component, version))
     }
 
     /// Takes over all that `newer` has; gives the pins that changed by it, as they were. What was

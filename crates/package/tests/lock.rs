@@ -30,7 +30,7 @@ fn lock() -> LockFile {
     let mut lock = LockFile::default();
     lock.insert(contents("3.0.17", b"new").pin);
     lock.insert(contents("3.0.9", b"old").pin);
-    lock.teach(Known {
+    lock.register(Known {
         component: NODE,
         version: "3.0.16".parse().unwrap(),
         binary: Digest::of(b"found"),
@@ -150,12 +150,45 @@ fn merging_keeps_what_is_not_replaced_and_tells_what_is() {
 }
 
 #[test]
-fn the_catalog_knows_pins_and_taught_digests() {
+fn the_catalog_knows_pins_and_registered_digests() {
     let catalog = lock().catalog();
     let versions = |data: &[u8]| catalog.versions_of(NODE, &Digest::of(data));
     assert_eq!(versions(b"new"), ["3.0.17".parse().unwrap()]);
     assert_eq!(versions(b"found"), ["3.0.16".parse().unwrap()]);
     assert!(versions(b"unknown").is_empty());
+}
+
+/// Registered once, whatever the note; what is forgotten is no longer recognised.
+#[test]
+fn a_binary_is_registered_once_and_can_be_forgotten() {
+    let mut lock = lock();
+    let known = |version: &str, note: &str| Known {
+        component: NODE,
+        version: version.parse().unwrap(),
+        binary: Digest::of(b"found"),
+        note: note.to_owned(),
+    };
+    let notes = |lock: &LockFile| -> Vec<String> { lock.known().map(|k| k.note.clone()).collect() };
+    let first = notes(&lock);
+    assert!(!lock.register(known("3.0.16", "")));
+    assert_eq!(notes(&lock), first, "an empty note replaces none");
+    assert!(!lock.register(known("3.0.16", "again")));
+    assert_eq!(notes(&lock), ["again"]);
+    assert!(lock.register(known("3.0.15", "")));
+    assert_eq!(lock.known().count(), 2);
+    let gone = lock.forget(|k| k.note == "again");
+    assert_eq!(gone, [known("3.0.16", "again")]);
+    assert_eq!(lock.forget(|_| true).len(), 1);
+    assert_eq!(
+        lock.unpin(NODE, "3.0.9".parse().unwrap()),
+        Some(contents("3.0.9", b"old").pin)
+    );
+    assert_eq!(lock.unpin(NODE, "3.0.9".parse().unwrap()), None);
+    let catalog = lock.catalog();
+    for data in [&b"found"[..], b"old"] {
+        assert!(catalog.versions_of(NODE, &Digest::of(data)).is_empty());
+    }
+    assert!(!catalog.versions_of(NODE, &Digest::of(b"new")).is_empty());
 }
 
 /// A lock file with one of each kind of entry.
@@ -381,7 +414,7 @@ proptest! {
             contents: digest,
         });
         let version = "3.0.1".parse().unwrap();
-        lock.teach(Known { component: NODE, version, binary: digest, note });
+        lock.register(Known { component: NODE, version, binary: digest, note });
         let text = lock.render().unwrap();
         prop_assert_eq!(LockFile::parse(&text).unwrap(), lock);
     }

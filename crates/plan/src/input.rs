@@ -45,6 +45,9 @@ pub enum ScopeError {
     /// The glob itself is wrong.
     #[error("`{0}` is not a pattern: {1}")]
     BadGlob(String, String),
+    /// Everything is taken away: none is left of the kind.
+    #[error("the words with `!` leave no {0}")]
+    Nothing(&'static str),
 }
 
 impl Scope {
@@ -64,51 +67,81 @@ impl Scope {
             .collect()
     }
 
-    /// Reads the words of `--on`: node names, globs over them, `@label=value` and components.
+    /// Reads the words of `--on`: node names, globs over them, `@label=value` and components. A word
+    /// after `!` takes away what it names, from what the other words name or else from everything.
     ///
     /// # Errors
-    /// [`ScopeError`] for a word that fits nothing: a typing error must not widen or empty a run.
+    /// [`ScopeError`] for a word that fits nothing, and for words that leave nothing: a typing error
+    /// must not widen or empty a run.
     pub fn parse(words: &[String], desired: &Desired) -> Result<Self, ScopeError> {
-        let mut scope = Self::default();
+        let mut meant = Self::default();
+        let mut excluded = Self::default();
         for word in words
             .iter()
             .flat_map(|w| w.split(','))
             .filter(|w| !w.is_empty())
         {
-            if let Ok(component) = word.parse::<Component>() {
-                scope.components.insert(component);
-                continue;
-            }
-            let before = scope.nodes.len();
-            let mut seen = false;
-            if let Some(label) = word.strip_prefix('@') {
-                let (key, value) = label.split_once('=').unwrap_or((label, ""));
-                let fits = |h: &Host| {
-                    h.labels
-                        .get(key)
-                        .is_some_and(|v| value.is_empty() || v == value)
-                };
-                for (node, host) in desired.hosts().filter(|(_, h)| fits(h)) {
-                    seen = true;
-                    let _ = host;
-                    scope.nodes.insert(node.clone());
-                }
-            } else {
-                let glob = globset::Glob::new(word)
-                    .map_err(|e| ScopeError::BadGlob(word.to_owned(), e.to_string()))?
-                    .compile_matcher();
-                for (node, _) in desired.hosts() {
-                    if node.as_str() == word || glob.is_match(node.as_str()) {
-                        seen = true;
-                        scope.nodes.insert(node.clone());
-                    }
-                }
-            }
-            if !seen && scope.nodes.len() == before {
-                return Err(ScopeError::NoMatch(word.to_owned()));
+            match word.strip_prefix('!') {
+                Some(word) => excluded.add(word, desired)?,
+                None => meant.add(word, desired)?,
             }
         }
-        Ok(scope)
+        if !excluded.nodes.is_empty() {
+            if meant.nodes.is_empty() {
+                meant.nodes = desired.hosts().map(|(n, _)| n.clone()).collect();
+            }
+            meant.nodes.retain(|n| !excluded.nodes.contains(n));
+            if meant.nodes.is_empty() {
+                return Err(ScopeError::Nothing("node"));
+            }
+        }
+        if !excluded.components.is_empty() {
+            if meant.components.is_empty() {
+                meant.components = Component::ALL.into();
+            }
+            meant
+                .components
+                .retain(|c| !excluded.components.contains(c));
+            if meant.components.is_empty() {
+                return Err(ScopeError::Nothing("component"));
+            }
+        }
+        Ok(meant)
+    }
+
+    /// Adds what one word names.
+    fn add(&mut self, word: &str, desired: &Desired) -> Result<(), ScopeError> {
+        if let Ok(component) = word.parse::<Component>() {
+            self.components.insert(component);
+            return Ok(());
+        }
+        let mut seen = false;
+        if let Some(label) = word.strip_prefix('@') {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            let fits = |h: &Host| {
+                h.labels
+                    .get(key)
+                    .is_some_and(|v| value.is_empty() || v == value)
+            };
+            for (node, _) in desired.hosts().filter(|(_, h)| fits(h)) {
+                seen = true;
+                self.nodes.insert(node.clone());
+            }
+        } else {
+            let glob = globset::Glob::new(word)
+                .map_err(|e| ScopeError::BadGlob(word.to_owned(), e.to_string()))?
+                .compile_matcher();
+            for (node, _) in desired.hosts() {
+                if node.as_str() == word || glob.is_match(node.as_str()) {
+                    seen = true;
+                    self.nodes.insert(node.clone());
+                }
+            }
+        }
+        if !seen {
+            return Err(ScopeError::NoMatch(word.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether the node is meant.

@@ -50,6 +50,16 @@ const fn sign_of(sign: Sign) -> char {
 /// The plan as `tarsops plan` prints it, with the summary as its last line.
 #[must_use]
 pub fn text(plan: &Plan, style: Style) -> Text {
+    shown(plan, style, false)
+}
+
+/// As [`text`], where what is there beyond the spec counts as drift.
+#[must_use]
+pub fn strict_text(plan: &Plan, style: Style) -> Text {
+    shown(plan, style, true)
+}
+
+fn shown(plan: &Plan, style: Style, strict: bool) -> Text {
     let mut out = Text::new();
     let drift: BTreeMap<&ResourceId, &Drift> =
         // What the sources say against each other is told below.
@@ -77,27 +87,8 @@ pub fn text(plan: &Plan, style: Style) -> Text {
                 | Stage::Rows
         ) {
             out.line(stage.title());
-            for step in &steps {
-                let line = format!(
-                    "  {} {}  {}",
-                    sign_of(step.sign),
-                    step.resource,
-                    step.summary
-                );
-                out.line_in(style.paint(sign_of(step.sign)), line);
-                // What is taken back is no drift, and is shown by the rows themselves.
-                let rows = if plan.rolls_back.is_some() {
-                    rows_of(step)
-                } else {
-                    Vec::new()
-                };
-                for field in fields_of(drift.get(&step.resource)).iter().chain(&rows) {
-                    out.line(format_args!(
-                        "      {}: {} → {}",
-                        field.field, field.old, field.new
-                    ));
-                }
-            }
+            // What is taken back is no drift, and is shown by the rows themselves.
+            stage_lines(&mut out, &steps, &drift, style, plan.rolls_back.is_some());
             out.end();
             continue;
         }
@@ -113,11 +104,13 @@ pub fn text(plan: &Plan, style: Style) -> Text {
             ));
         }
         out.end();
-        stage_lines(&mut out, &steps, &drift, style);
+        stage_lines(&mut out, &steps, &drift, style, false);
         out.end();
     }
-    report(&mut out, plan, style);
-    if plan.steps.is_empty() && plan.report.iter().all(is_quiet) && plan.drift.is_empty() {
+    report(&mut out, plan, style, strict);
+    let beyond = strict && !plan.extra.is_empty();
+    let quiet = plan.report.iter().all(is_quiet) && plan.drift.is_empty() && !beyond;
+    if plan.steps.is_empty() && quiet {
         out.line(format_args!(
             "Nothing to do: {} as the spec says.",
             match plan.nodes {
@@ -127,8 +120,11 @@ pub fn text(plan: &Plan, style: Style) -> Text {
         ));
         out.end();
     }
-    out.put(summary(plan));
-    out.end();
+    let mut last = summary(plan);
+    if beyond {
+        last.push_str(&format!(" {} beyond the spec.", plan.extra.len()));
+    }
+    out.line(last);
     out
 }
 
@@ -136,10 +132,18 @@ pub fn text(plan: &Plan, style: Style) -> Text {
 #[must_use]
 pub fn summary(plan: &Plan) -> String {
     let s = plan.summary;
-    format!(
+    let mut text = format!(
         "Plan: {} to add, {} to change, {} to remove, {} blocked, {} unknown.",
         s.add, s.change, s.remove, s.blocked, s.unknown
-    )
+    );
+    let gone = plan.endpoints.iter().filter(|low| low.least == 0).count();
+    if gone > 0 {
+        text.push_str(&format!(
+            " {} will be gone for a moment.",
+            count(gone, "servant")
+        ));
+    }
+    text
 }
 
 const fn is_quiet(line: &Line) -> bool {
@@ -232,19 +236,44 @@ fn rows_of(step: &Step) -> Vec<FieldChange> {
     fields
 }
 
+/// What a resource is without its node, as in `server/tarsconfig@`: resources alike are told together.
+/// One that is on no node, or is none of these, is a kind of its own.
+fn kind(resource: &ResourceId) -> String {
+    match (resource, resource.node()) {
+        (ResourceId::Server(component, _), _) => format!("server/{component}@"),
+        (ResourceId::Agent(_), _) => "agent/".to_owned(),
+        (ResourceId::Host(_), _) => "host/".to_owned(),
+        (other, _) => other.to_string(),
+    }
+}
+
+/// The resources of one kind, by their nodes.
+fn alike(kind: &str, nodes: &[&str]) -> String {
+    match nodes {
+        [] => kind.to_owned(),
+        [one] => format!("{kind}{one}"),
+        many => format!("{kind}{} ({} nodes)", compress(many), many.len()),
+    }
+}
+
+/// The changes of a stage; equal ones of several nodes are one line. With `rows`, what they make of rows
+/// is shown as well.
 fn stage_lines(
     out: &mut Text,
     steps: &[&Step],
     drift: &BTreeMap<&ResourceId, &Drift>,
     style: Style,
+    rows: bool,
 ) {
-    type Key = (Sign, String, Vec<(String, String, String)>, String);
+    type Key = (String, Sign, String, Vec<(String, String, String)>, String);
     let mut groups: Vec<(Key, Vec<&Step>)> = Vec::new();
     let mut index: BTreeMap<Key, usize> = BTreeMap::new();
     for step in steps {
         let node = step.resource.node().map_or("", NodeName::as_str);
+        let of_rows = if rows { rows_of(step) } else { Vec::new() };
         let fields = fields_of(drift.get(&step.resource))
             .iter()
+            .chain(&of_rows)
             .map(|f| {
                 (
                     f.field.clone(),
@@ -256,6 +285,7 @@ fn stage_lines(
         // Unfolded, every resource is a group of its own.
         let alone = if style.verbose { node } else { "" };
         let key = (
+            kind(&step.resource),
             step.sign,
             generic(&step.summary, node),
             fields,
@@ -267,25 +297,22 @@ fn stage_lines(
         });
         groups[at].1.push(step);
     }
-    for ((sign, summary, fields, _), steps) in groups {
+    for ((kind, sign, summary, fields, _), steps) in groups {
         let sign = sign_of(sign);
         // One node is told by its name.
         let told = |text: &str| match steps.as_slice() {
             [one] => text.replace(NODE, one.resource.node().map_or(NODE, NodeName::as_str)),
             _ => text.to_owned(),
         };
+        let on_nodes = kind.ends_with(['@', '/']);
         let nodes: Vec<&str> = steps
             .iter()
+            .filter(|_| on_nodes)
             .filter_map(|s| s.resource.node())
             .map(NodeName::as_str)
             .collect();
-        let many = if nodes.len() > 1 {
-            format!(" ({} nodes)", nodes.len())
-        } else {
-            String::new()
-        };
         let summary = told(&summary);
-        let line = format!("  {sign} agent/{}{many}  {summary}", compress(&nodes));
+        let line = format!("  {sign} {}  {summary}", alike(&kind, &nodes));
         out.line_in(style.paint(sign), line);
         for (field, old, new) in fields {
             out.line(format_args!(
@@ -306,28 +333,30 @@ fn stage_lines(
     }
 }
 
-/// `agent/10.0.0.[1-3] (3)`: what several resources of one kind have in common.
+/// `agent/10.0.0.[1-3] (3 nodes)`: what several resources of one kind have in common.
 fn together(about: &[String]) -> String {
-    let split = |name: &String| -> Option<(String, String)> {
-        let (kind, rest) = name.split_once('/')?;
-        (kind == "agent" || kind == "host").then(|| (kind.to_owned(), rest.to_owned()))
+    // Steps are named as services are: `tarsconfig.change@10.0.0.1`.
+    let split = |name: &str| {
+        let own = ["agent/", "host/"]
+            .into_iter()
+            .find(|k| name.starts_with(k));
+        own.map(str::len)
+            .or_else(|| name.find('@').map(|at| at + 1))
     };
-    let parts: Option<Vec<(String, String)>> = about.iter().map(split).collect();
-    match parts {
-        Some(parts) if parts.len() > 1 && parts.iter().all(|(k, _)| *k == parts[0].0) => {
-            let names: Vec<&str> = parts.iter().map(|(_, n)| n.as_str()).collect();
-            format!(
-                "{}/{} ({} nodes)",
-                parts[0].0,
-                compress(&names),
-                names.len()
-            )
+    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for name in about {
+        let (kind, node) = name.split_at(split(name).unwrap_or(name.len()));
+        let nodes = (!node.is_empty()).then_some(node);
+        match kinds.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, all)) => all.extend(nodes),
+            None => kinds.push((kind, nodes.into_iter().collect())),
         }
-        _ => about.join(", "),
     }
+    let parts: Vec<String> = kinds.iter().map(|(k, nodes)| alike(k, nodes)).collect();
+    parts.join(", ")
 }
 
-fn report(out: &mut Text, plan: &Plan, style: Style) {
+fn report(out: &mut Text, plan: &Plan, style: Style, strict: bool) {
     // Equal reasons are one line, with the nodes that they hold for.
     let mut blocked: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -338,7 +367,7 @@ fn report(out: &mut Text, plan: &Plan, style: Style) {
     let mut not_yet: Vec<String> = Vec::new();
     let mut unchecked: Vec<String> = Vec::new();
     let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
-    let mut plain: Vec<(String, String)> = Vec::new();
+    let mut plain: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let name = |r: &ResourceId| match (r, r.node()) {
         (ResourceId::Server(..), _) | (_, None) => r.to_string(),
         (_, Some(node)) => format!("agent/{node}"),
@@ -398,7 +427,10 @@ fn report(out: &mut Text, plan: &Plan, style: Style) {
                     .push(name(&drift.resource));
             }
             DriftKind::Unknown { why } => {
-                plain.push((drift.resource.to_string(), why.join("; ")));
+                plain
+                    .entry(why.join("; "))
+                    .or_default()
+                    .push(drift.resource.to_string());
             }
             DriftKind::Disagreeing {
                 finding,
@@ -438,16 +470,17 @@ fn report(out: &mut Text, plan: &Plan, style: Style) {
         out.line_in(style.paint(*sign), line);
         out.line(format_args!("      next: {cure}"));
     }
-    for (about, why) in &plain {
-        let line = format!("  ? {about}  unknown: {why}");
-        out.line_in(style.paint('?'), line);
+    for (why, about) in &plain {
+        put(out, '?', about, &format!("unknown: {why}"));
     }
     if !plan.extra.is_empty() {
         let names: Vec<String> = plan.extra.iter().map(ToString::to_string).collect();
-        out.line(format_args!(
-            "    extra: {}  in the framework's rows, not in the spec; left alone",
+        let sign = if strict { '~' } else { ' ' };
+        let line = format!(
+            "  {sign} extra: {}  in the framework's rows, not in the spec; left alone",
             together(&names)
-        ));
+        );
+        out.line_in(style.paint(sign), line);
     }
     for (why, nodes) in &unknown {
         put(out, '?', nodes, &format!("unknown: {why}"));
@@ -496,9 +529,12 @@ fn endpoints(out: &mut Text, plan: &Plan, style: Style) {
         if servants.len() > named {
             names.push_str(&format!(" and {} more", servants.len() - named));
         }
-        out.line(format_args!(
-            "    endpoints: {least} of {has} left of {names} during {}",
+        // Whoever calls a servant without endpoints gets an error.
+        let sign = if least == 0 { '!' } else { ' ' };
+        let line = format!(
+            "  {sign} endpoints: {least} of {has} left of {names} during {}",
             together(during)
-        ));
+        );
+        out.line_in(style.paint(sign), line);
     }
 }

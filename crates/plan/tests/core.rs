@@ -17,6 +17,7 @@ use tarsops_plan::action::Action;
 use tarsops_plan::checker;
 use tarsops_plan::condition::Condition;
 use tarsops_plan::drift::DriftKind;
+use tarsops_plan::findings::check::Result as Outcome;
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::{PlanInput, effect};
@@ -154,6 +155,57 @@ fn a_binary_that_nobody_knows_is_shown_and_left() {
     };
     server.replace_unknown = true;
     assert_eq!(ids(&checked(&w)), ["tarsconfig.change@10.0.0.1"]);
+}
+
+/// What a plan shows as unknown, because no lock file knows the build, is in the preflight's table: of a
+/// service, of the agent's file, and of the agent's process alone.
+#[test]
+fn the_preflight_names_an_unknown_build() {
+    let line = |w: &World| {
+        let all = tarsops_plan::findings::check::checks(&w.input());
+        let found = all.into_iter().find(|c| c.check == "unknown-build");
+        found.expect("a line of the table")
+    };
+    let other = tarsops_model::digest::Digest::of(b"built by hand");
+    assert_eq!(line(&world(3)).result, Outcome::Ok);
+    type Damage = fn(&mut World, tarsops_model::digest::Digest);
+    let cases: [(&str, Damage); 3] = [
+        ("tarsconfig", |w, _| {
+            let node = w.node(0);
+            harm(w, Component::Tarsconfig, &node, 6);
+        }),
+        ("tarsnode", |w, other| {
+            if let Observed::Present(file) = &mut w.facts(0).binary {
+                file.digest = other;
+            }
+            w.process(0).exe = Observed::Present(other);
+        }),
+        ("tarsnode", |w, other| {
+            w.process(0).exe = Observed::Present(other);
+        }),
+    ];
+    for (component, damage) in cases {
+        let mut w = world(3);
+        damage(&mut w, other);
+        let node = w.node(0);
+        let shown = w.plan().drift.into_iter().any(|d| {
+            matches!(d.kind, DriftKind::Unknown { .. }) && d.resource.node() == Some(&node)
+        });
+        assert!(shown, "the plan shows it");
+        let said = line(&w);
+        assert_eq!(said.result, Outcome::Unknown, "{}", said.text);
+        assert!(
+            said.text.contains(component) && said.text.contains("10.0.0.1"),
+            "{}",
+            said.text
+        );
+        // One node's build is no matter of another node.
+        w.scope.nodes = [w.node(1)].into();
+        assert_eq!(line(&w).result, Outcome::Ok);
+    }
+    let mut w = world(3);
+    w.inventory.resources.clear();
+    assert_eq!(line(&w).result, Outcome::Skipped);
 }
 
 #[test]

@@ -5,11 +5,16 @@
 mod support;
 
 use support::*;
-use tarsops_model::component::Role;
+use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Count;
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
 use tarsops_plan::render::{self, Style};
+
+/// What a drift that counts everything beyond the spec prints.
+fn strict(world: &World) -> String {
+    render::strict_text(&world.plan(), Style::default()).to_string()
+}
 
 fn text(world: &World, verbose: bool) -> String {
     let style = Style {
@@ -116,4 +121,77 @@ fn hand_made_drift() {
     w.host(5).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
     w.owner(2).strangers = vec!["conf".to_owned()];
     insta::assert_snapshot!(text(&w, true));
+}
+
+/// Three framework hosts and a plain node, at a new version: equal changes are one line, whatever the
+/// component.
+#[test]
+fn services_alike_are_one_line() {
+    let mut w = core::world(4);
+    core::ask_for(&mut w, "3.0.18");
+    let told = text(&w, false);
+    let node = w.node(0);
+    core::harm(&mut w, Component::Tarsconfig, &node, 6);
+    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(text(&w, false));
+}
+
+/// Servants that nobody can call for a moment: in red, with a sign, and in the last line.
+#[test]
+fn servants_that_will_be_gone() {
+    let mut w = core::world(1);
+    core::ask_for(&mut w, "3.0.18");
+    w.desired.policy.registry_gap = true;
+    let plan = w.plan();
+    let told = text(&w, false);
+    let gone = plan.endpoints.iter().filter(|low| low.least == 0).count();
+    assert!(gone > 1, "{:?}", plan.endpoints);
+    let last = told.lines().last().unwrap();
+    assert!(
+        last.ends_with(&format!(" {gone} servants will be gone for a moment.")),
+        "{last}"
+    );
+    let style = Style {
+        color: true,
+        ..Style::default()
+    };
+    let coloured = render::text(&plan, style).to_string();
+    assert!(
+        coloured.contains("\x1b[31m  ! endpoints: 0 of 1 left of "),
+        "{coloured}"
+    );
+    // One that keeps an endpoint is neither.
+    let mut w = core::world(3);
+    core::ask_for(&mut w, "3.0.18");
+    let told = text(&w, false);
+    let kept: Vec<&str> = told.lines().filter(|l| l.contains("endpoints: ")).collect();
+    let lost = kept
+        .iter()
+        .filter(|l| l.contains("endpoints: 0 of"))
+        .count();
+    let signed = kept.iter().filter(|l| l.starts_with("  ! ")).count();
+    assert_eq!(lost, signed, "{told}");
+    assert!(kept.len() > lost, "{told}");
+}
+
+/// Whoever counts what is beyond the spec is not told that there is nothing to do.
+#[test]
+fn what_is_beyond_the_spec_is_shown_as_drift_where_it_counts() {
+    let mut w = framework::world(3);
+    let row = framework::node_row(&mut w, 0).clone();
+    framework::node_rows(&mut w).insert("10.9.9.9".to_owned(), row);
+    assert!(!w.plan().extra.is_empty(), "{:?}", w.plan().drift);
+    let usual = text(&w, false);
+    assert!(
+        usual.contains("Nothing to do") && usual.contains("    extra: "),
+        "{usual}"
+    );
+    let told = strict(&w);
+    assert!(!told.contains("Nothing to do"), "{told}");
+    assert!(told.contains("  ~ extra: "), "{told}");
+    assert!(told.ends_with(" 1 beyond the spec.\n"), "{told}");
+    // Without anything beyond both say the same.
+    let w = framework::world(3);
+    assert_eq!(strict(&w), text(&w, false));
+    assert!(strict(&w).contains("Nothing to do"));
 }

@@ -190,7 +190,19 @@ fn answer(result: Result<(), CallError>, direct: bool) -> Answer {
 fn known<T>(result: Result<T, CallError>) -> Observed<T> {
     match result {
         Ok(value) => Observed::Present(value),
-        Err(e) => Observed::Unknown(e.to_string()),
+        Err(e) => unseen(&e),
+    }
+}
+
+/// Why a word could not be had. What a servant answers with a code is often the text of an exception of
+/// its own, which is for a trace.
+fn unseen<T>(error: &CallError) -> Observed<T> {
+    match error {
+        CallError::Answered { function, code, .. } => {
+            tracing::debug!("{error}");
+            Observed::Unknown(format!("{function} answered with code {code}"))
+        }
+        other => Observed::Unknown(other.to_string()),
     }
 }
 
@@ -300,7 +312,7 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
     let version = match admin.version().await {
         Ok(version) => Observed::Present(version),
         // Whoever does not answer this one is not asked the others.
-        Err(e) => return Observed::Unknown(e.to_string()),
+        Err(e) => return unseen(&e),
     };
     let names: Vec<String> = questions.nodes.iter().map(ToString::to_string).collect();
     let pings = async {
@@ -344,14 +356,14 @@ async fn ask_admin(client: &RpcClient, questions: &Questions) -> Observed<AdminF
         // With the database down this list is empty, too.
         Ok(all) if all.is_empty() => Observed::Unknown("its list of nodes is empty".to_owned()),
         Ok(all) => Observed::Present(all.into_iter().collect()),
-        Err(e) => Observed::Unknown(e.to_string()),
+        Err(e) => unseen(&e),
     };
     let connections = questions
         .nodes
         .iter()
         .map(|node| {
             let word = match &connections {
-                Err(e) => Observed::Unknown(e.to_string()),
+                Err(e) => unseen(e),
                 Ok(pairs) => match pairs.get(node.as_str()) {
                     Some(at) if !at.is_empty() => Observed::Present(at.clone()),
                     Some(_) => Observed::Absent,
@@ -571,7 +583,7 @@ async fn view_of(
     let (name, node) = (component.name(), node.as_str());
     let state = match admin.server_state(APPLICATION, name, node).await {
         Ok(state) => state,
-        Err(e) => return Observed::Unknown(e.to_string()),
+        Err(e) => return unseen(&e),
     };
     // Only a running process can tell, and one that is not there costs a time-out.
     let library = if libraries && state.present_state_in_node == "Active" {
@@ -587,4 +599,31 @@ async fn view_of(
         patch_version: state.patch_version,
         library,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_of_a_servant_is_not_repeated() {
+        let thrown = CallError::Answered {
+            function: "getServerState".to_owned(),
+            code: 1001,
+            text: "AdminRegistryImp::getServerState TarsNodeNotRegistryException".to_owned(),
+        };
+        let seen: Observed<()> = unseen(&thrown);
+        assert_eq!(
+            seen.unknown(),
+            Some("getServerState answered with code 1001")
+        );
+        assert_eq!(known::<()>(Err(thrown)).unknown(), seen.unknown());
+        // What we say ourselves is said.
+        let silent = CallError::UnknownServant {
+            at: "10.0.0.1:17890".to_owned(),
+            servant: "tars.tarsregistry.QueryObj".to_owned(),
+        };
+        let text = silent.to_string();
+        assert_eq!(unseen::<()>(&silent).unknown(), Some(text.as_str()));
+    }
 }

@@ -24,6 +24,7 @@ use crate::diag::{Diagnostic, Diagnostics, Label};
 use crate::document::{self, Jump, PackagesAt, Secret, Spec};
 use crate::leaf;
 use crate::members::{Member, members};
+use crate::odd;
 use crate::rules::Rule;
 use crate::semantics::{self, Facts};
 use crate::source::{Help, Source, secrets};
@@ -64,14 +65,16 @@ pub fn parse(text: &str, file: &str) -> Result<Parsed, Diagnostics> {
         text
     };
     source.hide(secrets::in_text(read));
-    let (root, early) = tree::read(&source);
+    let (root, mut early) = tree::read(&source);
     let Some(root) = root else {
+        odd::explain_text(&source, &mut early);
         return Err(Diagnostics::new(early));
     };
     let mut source = Source::new(text, file);
     source.hide(secrets::in_tree(&root));
     let mut problems = early;
     problems.extend(crate::shape::check(&source, &root));
+    odd::explain(&source, &root, &mut problems);
     if !problems.is_empty() {
         return Err(Diagnostics::new(problems));
     }

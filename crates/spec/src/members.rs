@@ -13,6 +13,7 @@ use tarsops_model::names::{HostAddress, NodeName};
 
 use crate::document::{Jump, Node, Override, Pattern, RoleName, State};
 use crate::lower::Check;
+use crate::range;
 use crate::rules::Rule;
 
 /// One node.
@@ -147,7 +148,13 @@ pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
                     "the entry has no `ip`, and the name `{first}`{} is no IP address",
                     more(without_ip.len())
                 ),
-                "add `ip:` with the address that the node binds; a range takes a range",
+                match range::meant(first.as_str()) {
+                    Some(meant) => {
+                        format!("did you mean the range `{meant}`? quote it inside `{{…}}`")
+                    }
+                    None => "add `ip:` with the address that the node binds; a range takes a range"
+                        .to_owned(),
+                },
             );
         }
     }
@@ -371,10 +378,13 @@ fn unknown_overrides(check: &mut Check<'_>, known: &BTreeSet<&NodeName>) {
             Rule::OverrideUnknownNode,
             &place,
             format!("no entry of `nodes` names `{name}`"),
-            near.map_or_else(
-                || "list it under `nodes`, or remove the override".to_owned(),
-                |n| format!("did you mean `{n}`?"),
-            ),
+            match (range::meant(name.as_str()), near) {
+                (Some(range), _) => {
+                    format!("an override is for one node: write one for each of `{range}`")
+                }
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => "list it under `nodes`, or remove the override".to_owned(),
+            },
         );
     }
 }

@@ -6,22 +6,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
-use tarsops_model::desired::Desired;
+use tarsops_model::desired::{Desired, PackageSource};
 use tarsops_model::version::Version;
 
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostics, Severity};
 use crate::lower::{Check, Parsed};
 use crate::rules::Rule;
 
+/// The names of files that would hold packages of `components`.
+fn file_names(components: &[Component]) -> String {
+    let own: Vec<String> = components.iter().map(|c| format!("{c}.tgz")).collect();
+    format!(
+        "{}, framework.tgz or the deploy tree (the folder with FRAMEWORK_VERSION.txt)",
+        own.join(" and ")
+    )
+}
+
 impl Parsed {
     /// Names every version that `desired` asks for and `available` lacks, where it is written.
-    /// Only components in `managed` count: those that the caller would install.
+    /// Only components in `managed` count: those that the caller would install. A spec is valid
+    /// without its packages, so `severity` is the caller's: whoever needs them says `Error`.
     #[must_use]
     pub fn check_packages(
         &self,
         desired: &Desired,
         available: &BTreeSet<(Component, Version)>,
         managed: &[Component],
+        severity: Severity,
     ) -> Diagnostics {
         let mut check = Check::new(self);
         let mut lacking: BTreeMap<(String, Version), Vec<Component>> = BTreeMap::new();
@@ -42,22 +53,28 @@ impl Parsed {
                 .map(|(_, v)| *v)
                 .collect();
             let there: Vec<String> = there.iter().map(Version::to_string).collect();
-            let help = if there.is_empty() {
-                "put the package where `framework.packages` says, or correct the version".to_owned()
-            } else {
-                format!(
-                    "there are packages of {}; put this one where `framework.packages` says, or \
-                     correct the version",
-                    there.join(", ")
-                )
+            let mut help = match &desired.packages {
+                PackageSource::Folder(template) => format!(
+                    "put {} into {}/, or correct the version",
+                    file_names(&components),
+                    template.replace("{version}", &version.to_string())
+                ),
+                PackageSource::Node(node) => {
+                    format!("install it on node {node}, or correct the version")
+                }
             };
+            if !there.is_empty() {
+                help.push_str(&format!("; there are packages of {}", there.join(", ")));
+            }
             let place = check.place(&path);
-            check.say(
+            let mut found = check.diagnostic(
                 Rule::VersionWithoutPackage,
                 &place,
                 format!("no package holds version {version} of {}", names.join(", ")),
                 help,
             );
+            found.severity = severity;
+            check.push(found);
         }
         check.finish()
     }

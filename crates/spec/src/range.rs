@@ -78,6 +78,33 @@ fn numbers(list: &str) -> Result<Vec<String>, RangeError> {
     Ok(out)
 }
 
+/// The range that was most likely meant by a text that is none, as in `10.0.1.1-40`, `10.0.1.1..40`,
+/// `10.0.1.1-10.0.1.40` or `10.0.1.{1..40}`.
+#[must_use]
+pub fn meant(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (from, to) = ["..", "-", "~", "\u{2013}"]
+        .iter()
+        .find_map(|between| text.rsplit_once(between))?;
+    let from = from.trim_end_matches('.').trim();
+    let to = to.trim_start_matches('.').trim();
+    // As a shell writes it.
+    let (from, to) = match (from.rsplit_once('{'), to.strip_suffix('}')) {
+        (Some((stem, first)), Some(last)) => (format!("{stem}{first}"), last),
+        _ => (from.to_owned(), to),
+    };
+    let (stem, first) = from.rsplit_once('.')?;
+    // The last number may come with the whole address before it.
+    let last = match to.rsplit_once('.') {
+        Some((other, last)) => (other == stem).then_some(last)?,
+        None => to,
+    };
+    let address = format!("{stem}.{first}");
+    address.parse::<std::net::Ipv4Addr>().ok()?;
+    let (low, high): (u8, u8) = (first.parse().ok()?, last.parse().ok()?);
+    (low < high).then(|| format!("{stem}.[{low}-{high}]"))
+}
+
 /// All names that `pattern` stands for, in the order in which they are written.
 ///
 /// # Errors
@@ -110,4 +137,40 @@ pub fn expand(pattern: &str) -> Result<Vec<String>, RangeError> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_is_written_otherwise_is_recognised() {
+        for text in [
+            "10.0.1.1-40",
+            "10.0.1.1 - 40",
+            "10.0.1.1..40",
+            "10.0.1.1...40",
+            "10.0.1.1-10.0.1.40",
+            "10.0.1.1~40",
+            "10.0.1.{1..40}",
+            "10.0.1.{1-40}",
+        ] {
+            assert_eq!(meant(text).as_deref(), Some("10.0.1.[1-40]"), "{text}");
+        }
+        for text in [
+            "10.0.1.1",
+            "gw-1",
+            "gw-1-40",
+            "10.0.1.40-1",
+            "10.0.1.1-300",
+            "10.0.1.1-10.0.2.4",
+            "10.0.1.[1-40]",
+            "a.b-c",
+            "-",
+            "..",
+            "",
+        ] {
+            assert_eq!(meant(text), None, "{text}");
+        }
+    }
 }

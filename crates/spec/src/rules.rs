@@ -58,6 +58,9 @@ rules! {
     /// A key stands twice in one mapping.
     DuplicateKey, "duplicate-key", Error;
 
+    /// A character cannot be seen, or looks like another one.
+    OddCharacter, "odd-character", Error;
+
     /// The file is written for a newer tarsops.
     SchemaNewer, "schema-newer", Error;
     /// The file names a format that tarsops does not know.
@@ -174,8 +177,8 @@ rules! {
     SettleTooLong, "settle-too-long", Error;
     /// The canary is larger than the cluster.
     CanaryTooLarge, "canary-too-large", Warning;
-    /// No package holds a version that is asked for.
-    VersionWithoutPackage, "version-without-package", Error;
+    /// No package holds a version that is asked for. `plan` and `apply` end with it, exit code 3.
+    VersionWithoutPackage, "version-without-package", Warning;
 }
 
 impl fmt::Display for Rule {

@@ -163,6 +163,9 @@ fn placement(
 }
 
 fn suggest(name: &NodeName, nodes: &Nodes<'_, '_>) -> String {
+    if let Some(range) = crate::range::meant(name.as_str()) {
+        return format!("did you mean the range `{range}`? quote it inside `{{…}}`");
+    }
     nearest(name, nodes.keys().copied()).map_or_else(
         || "list it under `nodes`, or correct the name".to_owned(),
         |n| format!("did you mean `{n}`?"),

@@ -216,15 +216,26 @@ impl<'a> Walk<'a> {
                         } else {
                             message
                         };
-                    self.say(rule, &node.span, message, leaf.help);
+                    let help = match crate::range::meant(text) {
+                        Some(range) if leaf.name.ends_with("Pattern") => {
+                            format!("did you mean the range `{range}`? quote it inside `{{…}}`")
+                        }
+                        _ => leaf.help.to_owned(),
+                    };
+                    self.say(rule, &node.span, message, help);
                 }
             }
             other => {
                 let scalar = matches!(other, Value::Bool(_) | Value::Int(_) | Value::Float);
-                let help = if scalar && leaf.wrong_type == Rule::WrongType {
+                let written = self.source.text().get(node.span.clone()).unwrap_or("");
+                let help = if !scalar || leaf.wrong_type != Rule::WrongType {
+                    leaf.help.to_owned()
+                } else if (leaf.check)(written).is_ok() {
                     format!("put it in quotes if it is meant so; {}", leaf.help)
                 } else {
-                    leaf.help.to_owned()
+                    // Quotes would not make it right.
+                    let kind = other.kind();
+                    format!("YAML reads `{written}` as {kind}; {}", leaf.help)
                 };
                 self.say(
                     leaf.wrong_type,

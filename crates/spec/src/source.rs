@@ -86,10 +86,19 @@ impl Source {
             .saturating_sub(1)
     }
 
+    /// The number of the line that holds byte `at`, from 1.
+    pub(crate) fn line_number(&self, at: usize) -> usize {
+        self.line_of(at) + 1
+    }
+
+    /// The line that holds byte `at`, without its end.
+    pub(crate) fn line_range(&self, at: usize) -> Range<usize> {
+        self.lines[self.line_of(at)].clone()
+    }
+
     /// The text of the line that holds byte `at`, as it was written.
     pub(crate) fn line_text(&self, at: usize) -> &str {
-        let line = self.lines[self.line_of(at)].clone();
-        &self.text[line]
+        &self.text[self.line_range(at)]
     }
 
     /// Makes `range` printable; only its first line counts.

@@ -2,6 +2,9 @@
 //!
 //! What must stay true: it parses and validates as it is, for every valid name of a cluster.
 
+/// The name of the JSON Schema that the starter's first line looks for beside itself.
+pub const SCHEMA_FILE: &str = "cluster.schema.json";
+
 /// The text, with the cluster's name left open.
 const TEXT: &str = include_str!("starter.yaml");
 

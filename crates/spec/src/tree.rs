@@ -270,7 +270,28 @@ fn syntax(source: &Source, at: usize, info: &str) -> Diagnostic {
             NO_ANCHORS,
         );
     }
+    if info.contains("simple key") {
+        // The parser notices it where the next key starts, or the file ends.
+        let before = source.text()[..at].trim_end();
+        let start = before.rfind('\n').map_or(0, |i| i + 1);
+        let indent = before[start..].len() - before[start..].trim_start().len();
+        return source.diagnostic(
+            Rule::YamlSyntax,
+            &(start + indent..before.len()),
+            "this is no YAML: a key is expected here, with a colon and a space after it",
+            "write `key: value`; the space after the colon is needed",
+        );
+    }
     let line = source.line_text(at);
+    if let Some(range) = open_range(source, at) {
+        let text = &source.text()[range.clone()];
+        return source.diagnostic(
+            Rule::YamlSyntax,
+            &range,
+            "this is no YAML: inside `{…}` a bracket ends a text that is not quoted",
+            format!("put it in quotes: `\"{text}\"`"),
+        );
+    }
     let indent = &line[..line.len() - line.trim_start().len()];
     let help = if indent.contains('\t') {
         "indent with spaces: YAML does not allow tabs there"
@@ -288,6 +309,35 @@ fn syntax(source: &Source, at: usize, info: &str) -> Diagnostic {
         format!("this is no YAML: {info}"),
         help,
     )
+}
+
+/// The range of nodes that is written without quotes around the place where the parser stopped: such
+/// as `10.0.1.[1-40]` inside `{…}`.
+fn open_range(source: &Source, at: usize) -> Option<Range<usize>> {
+    let line = source.line_range(at);
+    let text = source.text().get(line.clone())?;
+    let (before, after) = text.split_at_checked(at.checked_sub(line.start)?)?;
+    let left: usize = word(before.chars().rev(), ']', '[');
+    let right: usize = word(after.chars(), '[', ']');
+    let found = at - left..at + right;
+    let names = crate::range::expand(&source.text()[found.clone()]).ok()?;
+    (names.len() > 1).then_some(found)
+}
+
+/// How many bytes of `chars` belong to one word; in brackets it may have commas and spaces.
+fn word(chars: impl Iterator<Item = char>, open: char, close: char) -> usize {
+    let mut depth = 0_usize;
+    chars
+        .take_while(|c| {
+            depth += usize::from(*c == open);
+            let inside = depth > 0;
+            if *c == close {
+                depth = depth.saturating_sub(1);
+            }
+            c.is_ascii_alphanumeric() || "._-[]".contains(*c) || (inside && ", ".contains(*c))
+        })
+        .map(char::len_utf8)
+        .sum()
 }
 
 impl Builder<'_> {

@@ -25,7 +25,7 @@ use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::privacy::Stops;
-use crate::progress::{Bar, Teller};
+use crate::progress::{Bar, Teller, amount};
 use crate::publisher::Publisher;
 use crate::saved::Saved;
 use crate::silence;
@@ -204,17 +204,11 @@ pub async fn ask(plan: &Plan) -> Result<()> {
             .code(exit::USAGE)
             .hint("say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`"));
     }
-    let hosts = plan
-        .steps
-        .iter()
-        .filter(|s| s.resource.node().is_some())
-        .count();
-    let what = match (hosts, plan.changes_database()) {
-        (0, _) => "the database".to_owned(),
-        (1, false) => "1 host".to_owned(),
-        (1, true) => "1 host and the database".to_owned(),
-        (n, false) => format!("{n} hosts"),
-        (n, true) => format!("{n} hosts and the database"),
+    let hosts = amount(&plan.steps);
+    let what = match (hosts.as_str(), plan.changes_database()) {
+        ("", _) => "the database".to_owned(),
+        (hosts, false) => hosts.to_owned(),
+        (hosts, true) => format!("{hosts} and the database"),
     };
     let but = match plan.summary.blocked {
         0 => String::new(),
@@ -266,7 +260,7 @@ pub async fn carry_out(
         }
     })?;
     say(format!("run {id}"));
-    let teller = Teller::new(plan.steps.len(), global.verbose > 0);
+    let teller = Teller::new(&plan.steps, global.verbose > 0);
     let clock = now;
     let journal = Journal::create(&state_folder(desired), id.as_str());
     let watch = context.watch().await;

@@ -62,7 +62,12 @@ pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
     }
     if !global.json && code != exit::OK {
         super::plan::explain_silence(&report);
-        print(render::text(&plan, style(global)));
+        let text = if strict {
+            render::strict_text(&plan, style(global))
+        } else {
+            render::text(&plan, style(global))
+        };
+        print(text);
         if remembered {
             say(
                 "digests of unchanged files were remembered from an earlier look (--rehash reads them anew)",

@@ -8,15 +8,19 @@ use crate::context::{Loaded, colored, load, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output::is_progress_terminal;
-use crate::packages::{NEEDED, lock_path, read_lock};
+use crate::packages::{NEEDED, lock_path, may_hold, read_lock};
 use tarsops_model::desired::PackageSource;
 use tarsops_model::display::Text;
+use tarsops_spec::{Diagnostics, Severity};
 
 /// Checks it.
 pub fn run(global: &Global) -> Result {
-    let checked = load(global).and_then(|l| without_package(global, &l).map(|()| l));
-    let loaded = match checked {
-        Ok(loaded) => loaded,
+    let checked = load(global).and_then(|l| {
+        let missing = missing_packages(global, &l, Severity::Warning)?;
+        Ok((l, missing))
+    });
+    let (loaded, missing) = match checked {
+        Ok(checked) => checked,
         Err(mut failure) => {
             // What hinders the check itself, such as a missing file, is told as any other error.
             if let Some(diagnostics) = &failure.diagnostics {
@@ -29,13 +33,15 @@ pub fn run(global: &Global) -> Result {
             return Err(failure);
         }
     };
-    if !loaded.warnings.is_empty() {
-        say(loaded.warnings.trim_end());
+    let warnings = Diagnostics::new(loaded.warnings.iter().chain(&missing).cloned().collect());
+    if !warnings.is_empty() {
+        let color = colored(global, is_progress_terminal());
+        say(Text::with_colours(&warnings.render(color)).trim_end());
     }
     let nodes = loaded.desired.hosts().count();
     let document = serde_json::json!({
         "format": "tarsops.validate/1", "valid": true, "cluster": loaded.desired.cluster,
-        "nodes": nodes, "spec_digest": loaded.desired.spec_digest,
+        "nodes": nodes, "spec_digest": loaded.desired.spec_digest, "diagnostics": warnings,
     });
     let mut text = Text::new();
     text.line(format_args!(
@@ -49,9 +55,19 @@ pub fn run(global: &Global) -> Result {
     Ok(exit::OK)
 }
 
-/// A version without a package is an error of the spec, shown where it is written; a pin that is not
-/// from where the spec takes packages is one of the lock file.
+/// Ends a command that needs packages where the spec asks for a version that none has. A pin that is
+/// not from where the spec takes packages is an error of the lock file.
 pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
+    let missing = missing_packages(global, loaded, Severity::Error)?;
+    if missing.has_errors() {
+        let color = colored(global, is_progress_terminal());
+        return Err(Failure::invalid(&missing, color));
+    }
+    Ok(())
+}
+
+/// Versions without a package, shown where the spec asks for them.
+fn missing_packages(global: &Global, loaded: &Loaded, severity: Severity) -> Result<Diagnostics> {
     let mut available: BTreeSet<_> = BTreeSet::new();
     if let Some(lock) = read_lock(&lock_path(&global.file))? {
         lock.fits(&loaded.desired).map_err(|elsewhere| {
@@ -62,50 +78,21 @@ pub fn without_package(global: &Global, loaded: &Loaded) -> Result<()> {
         available.extend(lock.pins().map(|p| (p.component, p.version)));
     }
     match &loaded.desired.packages {
-        // What a node holds can only be told by looking at it.
-        PackageSource::Node(_) => return Ok(()),
+        // What a node holds can only be seen by looking at it.
+        PackageSource::Node(_) => return Ok(Diagnostics::default()),
         PackageSource::Folder(template) => {
-            for (component, version) in &loaded.desired.versions {
-                let folder = loaded
-                    .dir
-                    .join(template.replace("{version}", &version.to_string()));
-                let own = folder.join(format!("{component}.tgz"));
-                let some = [
-                    own,
-                    folder.join("framework.tgz"),
-                    folder.join("FRAMEWORK_VERSION.txt"),
-                ];
-                let any = some.iter().any(|p| p.exists())
-                    || std::fs::read_dir(&folder).is_ok_and(|mut d| {
-                        d.any(|e| {
-                            e.is_ok_and(|e| {
-                                let name = e.file_name();
-                                let name = name.to_string_lossy();
-                                let own = name
-                                    .trim_end_matches(".gz")
-                                    .trim_end_matches(".tar")
-                                    .trim_end_matches(".tgz");
-                                let other =
-                                    own.parse::<tarsops_model::component::Component>().is_ok();
-                                !other
-                                    && (name.ends_with(".tgz")
-                                        || name.ends_with(".tar.gz")
-                                        || e.path().join("FRAMEWORK_VERSION.txt").exists())
-                            })
-                        })
-                    });
-                if any {
-                    available.insert((*component, *version));
-                }
-            }
+            let folder = |version: &str| loaded.dir.join(template.replace("{version}", version));
+            let there = loaded
+                .desired
+                .versions
+                .iter()
+                .filter(|(component, version)| {
+                    NEEDED.contains(component)
+                        && may_hold(&folder(&version.to_string()), *component)
+                });
+            available.extend(there.copied());
         }
     }
-    let lacking = loaded
-        .parsed
-        .check_packages(&loaded.desired, &available, &NEEDED);
-    if lacking.has_errors() {
-        let color = colored(global, is_progress_terminal());
-        return Err(Failure::invalid(&lacking, color));
-    }
-    Ok(())
+    let spec = &loaded.parsed;
+    Ok(spec.check_packages(&loaded.desired, &available, &NEEDED, severity))
 }

@@ -7,10 +7,10 @@ use std::process::{Command, Output, Stdio};
 use tarsops_sandbox::cluster::Cluster;
 
 /// An embedded cluster that goes with the test.
-struct Embedded(tempfile::TempDir);
+pub(super) struct Embedded(tempfile::TempDir);
 
 impl Embedded {
-    fn up() -> Self {
+    pub(super) fn up() -> Self {
         let embedded = Self(tempfile::tempdir().unwrap());
         let out = embedded.run(&["demo", "up", "--nodes", "2", "--dir", "cluster"], "");
         assert_eq!(out.status.code(), Some(0), "{out:?}");
@@ -18,7 +18,7 @@ impl Embedded {
     }
 
     /// Runs the program as cron or a pipe would.
-    fn run(&self, args: &[&str], stdin: &str) -> Output {
+    pub(super) fn run(&self, args: &[&str], stdin: &str) -> Output {
         let mut child = Command::new(super::PROGRAM)
             .args(args)
             .current_dir(self.0.path())

@@ -9,14 +9,17 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asking;
+mod completing;
 mod console;
 mod demo;
+mod status;
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tarsops_sandbox::packages::{LocalAdmin, write_full};
+use tarsops_sandbox::packages::{LocalAdmin, write_deploy_tree, write_full};
 use tarsops_sandbox::standin::{self, Identity};
 
 /// The program under test.
@@ -46,7 +49,9 @@ fn script(name: &str, text: &str) -> PathBuf {
 fn packages() -> PathBuf {
     let packages = stage().join("packages");
     let binary = stage().join("binary");
-    fs::write(&binary, "This stands for a program; nobody starts it.\n").unwrap();
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0".to_vec();
+    elf.extend(b"This stands for a program; nobody starts it.\n");
+    fs::write(&binary, elf).unwrap();
     for version in VERSIONS {
         let folder = packages.join(version);
         fs::create_dir_all(&folder).unwrap();
@@ -55,9 +60,40 @@ fn packages() -> PathBuf {
         write_full(&binary, &package, &identity, LocalAdmin::OnLoopback).unwrap();
         standin::make(&binary, &folder.join("tarsnode"), &identity).unwrap();
     }
-    // A lock file that is none.
+    // Deploy trees: one in a folder of its own, one that is the packages folder itself.
+    for (version, place) in [("3.0.16", "tree/3.0.16/deploy"), ("3.0.15", "tree/3.0.15")] {
+        let identity = Identity::new(version, standin::Behaviour::Healthy);
+        let _ = fs::remove_dir_all(packages.join(place));
+        write_deploy_tree(
+            &binary,
+            &packages.join(place),
+            &identity,
+            LocalAdmin::OnLoopback,
+        )
+        .unwrap();
+    }
+    // What is no program, alone and in an archive, and an archive whose name tells nothing.
+    let refused = packages.join("refused");
+    fs::create_dir_all(&refused).unwrap();
+    fs::write(refused.join("text"), "#!/bin/sh\n").unwrap();
+    let identity = Identity::new("3.0.16", standin::Behaviour::Healthy);
+    let archive = refused.join("text.tgz");
+    write_full(
+        &refused.join("text"),
+        &archive,
+        &identity,
+        LocalAdmin::OnLoopback,
+    )
+    .unwrap();
+    fs::copy(
+        packages.join("3.0.17/tarsnode.tgz"),
+        refused.join("some.tgz"),
+    )
+    .unwrap();
+    // A lock file that is none, and a schema that is another one.
     fs::create_dir_all(packages.join("lock")).unwrap();
     fs::write(packages.join("lock/cluster.yaml.lock"), "{}\n").unwrap();
+    fs::write(packages.join("lock/cluster.schema.json"), "{}\n").unwrap();
     packages
 }
 
@@ -74,7 +110,7 @@ fn every_command_says_what_it_should() {
     let put = script(
         "put",
         &format!(
-            "mkdir -p \"$2\" && cp '{}'/\"$1\" \"$2\"",
+            "mkdir -p \"$2\" && cp -r '{}'/\"$1\" \"$2\"",
             packages().display()
         ),
     );

@@ -189,7 +189,7 @@ fn servants_and_database_through_ssh() {
         .exits(6)
         .says("none of them is in the spec")
         .hides("s3cret");
-    let status = machine.tarsops(["status"]);
+    let status = machine.tarsops(["status", "-v"]);
     let line = |n: u8| {
         let start = format!("agent/{} ", node(n));
         let found = status.out.lines().find(|l| l.starts_with(&start));

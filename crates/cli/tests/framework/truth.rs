@@ -28,7 +28,7 @@ fn where_all_agree_every_source_has_its_word() {
         .says("database-connection   warning   not encrypted")
         .says(" 0 drift, 0 blocked, 1 warning, 0 unknown, 3 skipped.");
     world.tarsops(["drift"]).exits(0).is_quiet();
-    let status = world.tarsops(["status"]);
+    let status = world.tarsops(["status", "-v"]);
     status.exits(0);
     let line = status
         .out

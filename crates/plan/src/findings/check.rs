@@ -83,6 +83,7 @@ pub fn checks(input: &PlanInput<'_>) -> Vec<Check> {
             findings: found,
         });
     }
+    out.push(super::builds::check(input));
     out.push(beyond(input));
     out.push(connection(input));
     out

@@ -6,6 +6,7 @@
 //! is silent, that is told as unknown ([`unknowns`]) and nothing is concluded from it.
 
 mod adapters;
+mod builds;
 pub mod check;
 pub(crate) mod cluster;
 mod nodes;

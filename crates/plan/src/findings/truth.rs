@@ -27,7 +27,13 @@ pub fn truth(input: &PlanInput<'_>) -> Vec<Truth> {
     let mut out = Vec::new();
     let places = Places::of(input);
     for id in input.desired.resources.keys() {
-        if id.node().is_some_and(|n| !input.scope.has_node(n)) {
+        let component = match id {
+            ResourceId::Server(component, _) => *component,
+            ResourceId::RegistryEndpoint(_) => Component::Tarsregistry,
+            _ => Component::Tarsnode,
+        };
+        let in_scope = id.node().is_none_or(|n| input.scope.has_node(n));
+        if !in_scope || !input.scope.has_component(component) {
             continue;
         }
         let words = match id {

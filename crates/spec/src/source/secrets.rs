@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::leaf;
+use crate::odd;
 use crate::tree::{Node, Value};
 
 /// Words in keys that speak of secrets.
@@ -24,6 +25,7 @@ const SOURCES: &[&str] = &["env", "file", "command"];
 
 /// Whether the value under `key` may be a secret; misspelt keys count.
 fn is_secret(key: &str) -> bool {
+    let key: String = key.chars().filter_map(odd::plain).collect();
     let key = key.to_lowercase();
     WORDS.iter().any(|w| key.contains(w))
         || ["password", "ticket"]
@@ -42,6 +44,7 @@ fn visit(node: &Node, out: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::Map(pairs) => {
             for p in pairs {
+                in_words(&p.key, &p.key_span, out);
                 if is_secret(&p.key) {
                     secret(&p.node, out);
                 } else {
@@ -52,7 +55,27 @@ fn visit(node: &Node, out: &mut Vec<Range<usize>>) {
         Value::List(items) => items.iter().for_each(|i| visit(i, out)),
         // An address may carry a password before its host.
         Value::Text(t) if t.contains("://") && t.contains('@') => out.push(node.span.clone()),
+        Value::Text(t) => in_words(t, &node.span, out),
         _ => {}
+    }
+}
+
+/// What stands behind a colon, or before a space, that YAML takes for a letter: it is part of the text
+/// then.
+fn in_words(text: &str, span: &Range<usize>, out: &mut Vec<Range<usize>>) {
+    if !text.contains(|c: char| odd::plain(c) != Some(c)) {
+        return;
+    }
+    let found = under_keys(text);
+    if span.len() == text.len() {
+        out.extend(
+            found
+                .iter()
+                .map(|r| span.start + r.start..span.start + r.end),
+        );
+    } else if !found.is_empty() {
+        // Quoted, or of several lines: its places in the file are others.
+        out.push(span.clone());
     }
 }
 
@@ -77,6 +100,22 @@ fn secret(node: &Node, out: &mut Vec<Range<usize>>) {
 
 /// Places that may hold secrets in a text that is no YAML, by a look at each line.
 pub(crate) fn in_text(text: &str) -> Vec<Range<usize>> {
+    let mut out = under_keys(text);
+    let mut at = 0;
+    for line in text.split_inclusive(['\n', '\r']) {
+        // Addresses with a password in them.
+        if let (Some(from), Some(to)) = (line.find("://"), line.rfind('@'))
+            && from < to
+        {
+            out.push(at + from + 3..at + to);
+        }
+        at += line.len();
+    }
+    out
+}
+
+/// What stands in a text behind keys that speak of secrets.
+fn under_keys(text: &str) -> Vec<Range<usize>> {
     let mut out = Vec::new();
     let mut at = 0;
     // Indentation of a key whose value stands on the lines below it.
@@ -103,13 +142,16 @@ pub(crate) fn in_text(text: &str) -> Vec<Range<usize>> {
             }
         }
         let mut from = 0;
-        while let Some(colon) = body[from..].find(':').map(|i| i + from) {
+        let is_colon = |c: char| odd::plain(c) == Some(':');
+        while let Some(colon) = body[from..].find(is_colon).map(|i| i + from) {
             let key: &str = body[..colon]
                 .trim_end_matches(|c: char| c == '"' || c == '\'' || c.is_whitespace());
             let word = key
-                .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+                .rfind(|c: char| {
+                    !(c.is_alphanumeric() || "_-".contains(c) || odd::plain(c).is_none())
+                })
                 .map_or(key, |i| &key[i..]);
-            from = colon + 1;
+            from = colon + body[colon..].chars().next().map_or(1, char::len_utf8);
             if !is_secret(word.trim_start_matches(|c: char| !c.is_alphanumeric())) {
                 continue;
             }
@@ -127,12 +169,6 @@ pub(crate) fn in_text(text: &str) -> Vec<Range<usize>> {
                 out.push(start + first..start + body.len());
                 break;
             }
-        }
-        // The same for addresses with a password in them.
-        if let (Some(from), Some(to)) = (body.find("://"), body.rfind('@'))
-            && from < to
-        {
-            out.push(start + from + 3..start + to);
         }
     }
     out

@@ -32,7 +32,8 @@ fn read(name: &str, text: &str) -> Diagnostics {
                 (Component::Tarsnode, "3.0.16".parse().unwrap()),
                 (Component::Tarsnode, "3.0.17".parse().unwrap()),
             ]);
-            parsed.check_packages(&desired, &there, &[Component::Tarsnode])
+            let severity = Rule::VersionWithoutPackage.severity();
+            parsed.check_packages(&desired, &there, &[Component::Tarsnode], severity)
         }
     }
 }
@@ -185,6 +186,13 @@ fn no_form_of_a_written_secret_is_repeated() {
         "password: >\n    hunter2\n\tx",
         "user: a, password: hunter2: x",
         "address: \"mysql://root:hunter2@10.0.0.9\"",
+        "password：hunter2",
+        "password： hunter2",
+        "password:\u{a0}hunter2",
+        "pаssword: hunter2",
+        "pass\u{200b}word: hunter2",
+        "pass\u{200b}word: hun\u{200b}ter2 hunter2",
+        "password: [hunter2]\n  х：y",
     ];
     for form in forms {
         let text = format!("{GOOD}database:\n  {form}\n");
@@ -212,6 +220,53 @@ fn byte_order_mark_and_line_ends_are_no_mistake() {
     let d = said.iter().next().unwrap();
     assert_eq!((d.span.line, d.span.column), (7, 10));
     assert_eq!(d.span.source, "monitor: crn");
+}
+
+/// Chinese, Cyrillic and the like are no mistake where any text may stand.
+#[test]
+fn other_alphabets_are_odd_only_where_they_pass_for_latin() {
+    let with = |line: &str| said(&format!("{GOOD}{line}\n"));
+    for line in [
+        "# о：\u{200b}",
+        "overrides: {10.0.0.1: {reason: 换磁盘，明天：о}} # \u{a0}",
+        "overrides: {10.0.0.1: {reason: \"👩\u{200d}🔧 – «сo»\"}}",
+        "ssh: {identity: ./ключи/о, config: 配置（新）}",
+    ] {
+        let said = with(line);
+        assert!(
+            said.iter().all(|d| d.code != Rule::OddCharacter),
+            "{line}\n{said}"
+        );
+    }
+    // The parser's complaint stays where no odd character explains it.
+    let both = with("overrides: {10.0.0.1: {reason: 换磁盘，明天}\n");
+    assert!(both.iter().all(|d| d.code == Rule::YamlSyntax), "{both}");
+    let later = with("monitor: [\nrollout: {}\n# x\n");
+    assert!(later.iter().all(|d| d.code == Rule::YamlSyntax), "{later}");
+}
+
+/// Each is named once a line, with its code point, on its own line.
+#[test]
+fn odd_characters_are_named_on_their_lines() {
+    for (odd, code) in [
+        ('\u{200b}', "U+200B"),
+        ('\u{feff}', "U+FEFF"),
+        ('\u{ad}', "U+00AD"),
+        ('\u{2060}', "U+2060"),
+        ('\u{a0}', "U+00A0"),
+        ('\u{3000}', "U+3000"),
+        ('\u{441}', "U+0441"),
+        ('\u{3bf}', "U+03BF"),
+        ('\u{2013}', "U+2013"),
+        ('\u{ff0e}', "U+FF0E"),
+    ] {
+        for line in [format!("moni{odd}tor: cron"), format!("monitor: cr{odd}on")] {
+            let said = said(&format!("{GOOD}{line}\nrollout: {{canary: 1}}\n"));
+            let found: Vec<_> = said.iter().map(|d| (d.code, d.span.line)).collect();
+            assert_eq!(found, [(Rule::OddCharacter, 7)], "{line}\n{said}");
+            assert!(said.to_string().contains(code), "{line}\n{said}");
+        }
+    }
 }
 
 #[test]
@@ -261,7 +316,7 @@ fn warnings_do_not_make_a_spec_invalid() {
         .iter()
         .filter(|r| r.severity() == Severity::Warning)
         .collect();
-    assert_eq!(warnings.len(), 3);
+    assert_eq!(warnings.len(), 4);
     for (name, text) in specs(FOLDER) {
         let said = read(&name, &text);
         let warning = warnings.iter().any(|r| r.code() == code(&name));
