@@ -16,6 +16,7 @@ mod exit;
 mod failure;
 mod output;
 mod packages;
+mod preflight;
 mod privacy;
 mod progress;
 mod publisher;

@@ -47,10 +47,12 @@ pub async fn run(
     if let Some(saved) = &saved {
         saved.fits(&context)?;
         if let Some(run) = saved.rolls_back() {
+            context.ready().await?;
             return super::rollback::run_saved(global, &context, run, saved, yes, stops).await;
         }
     }
     super::validate::without_package(global, &context.loaded)?;
+    context.ready().await?;
     let mut whole = Outcome::default();
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
@@ -287,6 +289,7 @@ async fn finish(
         exit::LEASE => "stopped: another run is at work",
         exit::BLOCKED => "blocked by a guard",
         exit::STALE => "stale: the cluster has moved since it was looked at",
+        exit::PENDING => "not all is done: the cluster still differs from the spec",
         _ => "incomplete",
     };
     let text = if outcome.ends.is_empty() {

@@ -14,6 +14,7 @@ use crate::progress::Bar;
 /// Looks, and tells only what differs.
 pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
     let mut context = Context::open(global, look)?;
+    context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
     let plan = super::plan::make(&mut context, &report).await?;
     let busy = report.inventory.resources.values().find_map(|o| match o {

@@ -25,6 +25,7 @@ use crate::progress::Bar;
 pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     let mut context = Context::open(global, look)?;
     super::validate::without_package(global, &context.loaded)?;
+    context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
     let plan = make(&mut context, &report).await?;
     check_payloads(&context, &plan)?;

@@ -110,6 +110,7 @@ pub async fn run(
     stops: &Stops,
 ) -> Result {
     let context = Context::open(global, look)?;
+    context.ready().await?;
     let prepared = prepare(&context, run).await?;
     let Some(path) = out else {
         return carry_out(global, &context, &prepared, yes, stops).await;

@@ -21,6 +21,7 @@ use crate::progress::Bar;
 pub async fn run(global: &Global, look: &Look) -> Result {
     let mut context = Context::open(global, look)?;
     context.ask_libraries = true;
+    context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
     let plan = super::plan::make(&mut context, &report).await?;
     let mut rows: Vec<[String; 6]> = Vec::new();

@@ -11,6 +11,7 @@
 mod asking;
 mod console;
 mod demo;
+mod outside;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
