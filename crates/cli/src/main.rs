@@ -22,6 +22,7 @@ mod progress;
 mod publisher;
 mod saved;
 mod secrets;
+mod under_way;
 mod watcher;
 
 use std::process::ExitCode;

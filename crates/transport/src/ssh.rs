@@ -218,6 +218,8 @@ impl SshConnector {
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
+            // Ctrl-C of a terminal goes to us, who let what runs end.
+            .process_group(0)
             .kill_on_drop(true)
             .status()
             .await

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
@@ -27,6 +28,7 @@ use crate::privacy::Stops;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
 use crate::saved::Saved;
+use crate::under_way::UnderWay;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
@@ -219,6 +221,7 @@ pub async fn carry_out(
     })?;
     say(format!("run {id}"));
     let teller = Teller::new(plan.steps.len(), global.verbose > 0);
+    let under_way = UnderWay::new(&teller);
     let clock = now;
     let journal = Journal::create(&state_folder(desired), id.as_str());
     let watch = context.watch().await;
@@ -230,7 +233,7 @@ pub async fn carry_out(
         connect,
         payloads: &context.store,
         lease: &lease,
-        progress: &teller,
+        progress: &under_way,
         interrupt,
         clock: &clock,
         look_deadline: context.timeout,
@@ -253,10 +256,34 @@ pub async fn carry_out(
             stops.let_go();
             Ok(outcome)
         }
-        None => Err(Failure::new("stopped at once")
-            .code(exit::INTERRUPTED)
-            .hint("hosts and the framework go on by themselves with what was begun; look again (`tarsops plan`) before you apply or take it back")),
+        None => {
+            // A third signal does not wait for the master either.
+            stops.let_go();
+            if tokio::time::timeout(GIVING_BACK, lease.release())
+                .await
+                .is_err()
+            {
+                say("the lease could not be given back; it is free 45 s after the last word");
+            }
+            Err(stopped_at_once(&under_way))
+        }
     }
+}
+
+/// How long the master may take to take the lease back from a run that is stopped at once.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
+/// What goes on by itself when a run is stopped at once.
+fn stopped_at_once(under_way: &UnderWay<'_>) -> Failure {
+    let lines = under_way.lines();
+    let failure = Failure::new(if lines.is_empty() {
+        "stopped at once; no step was under way"
+    } else {
+        "stopped at once; hosts and the framework finish by themselves what was under way"
+    });
+    failure.code(exit::INTERRUPTED).about(lines).hint(
+        "look again (`tarsops plan`) before you apply, or undo the run with `tarsops rollback`",
+    )
 }
 
 async fn finish(
@@ -316,7 +343,7 @@ async fn finish(
         Some(plan) => serde_json::to_value(plan.summary).unwrap_or_default(),
         None => serde_json::Value::Null,
     };
-    let seconds = |d: std::time::Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
+    let seconds = |d: Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
     let stages: Vec<serde_json::Value> = outcome
         .stages
         .iter()

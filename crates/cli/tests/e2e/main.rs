@@ -12,6 +12,7 @@ mod counts;
 mod disks;
 mod kill;
 mod lease;
+mod outside;
 mod records;
 mod refuse;
 mod states;
