@@ -1,8 +1,6 @@
 //! What commands share: the spec, the lock file, the way to the hosts, one look at all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,27 +63,6 @@ pub fn style(global: &Global) -> Style {
         verbose: global.verbose > 0,
         color: colored(global, output::is_terminal()),
     }
-}
-
-/// Replaces a file that only its owner may read.
-pub fn write_private(path: &Path, text: &str) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    // A name that nobody can predict, made new: whoever may write in the folder cannot lay a link
-    // in its place.
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".tarsops-")
-            .permissions(std::fs::Permissions::from_mode(0o600))
-            .tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))
 }
 
 /// Reads the spec.

@@ -16,6 +16,7 @@ mod exit;
 mod failure;
 mod output;
 mod packages;
+mod pending;
 mod preflight;
 mod privacy;
 mod progress;
@@ -59,21 +60,31 @@ fn main() -> ExitCode {
     }
     logging(&cli);
     let json = cli.global.json;
-    match run(cli) {
+    let ended = output::open_document(&cli.global).and_then(|()| run(cli));
+    let code = match ended {
         Ok(code) if output::is_lost() && code <= exit::PENDING => ExitCode::from(exit::ERROR),
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             output::say(failure.text().trim_end());
-            if json && !failure.published && failure.code != exit::USAGE {
+            if !failure.published && failure.code != exit::USAGE {
                 let document = serde_json::json!({
                     "format": "tarsops.error/1", "exit_code": failure.code,
                     "error": failure.layers, "about": failure.items, "next": failure.hint,
                 });
-                output::print_json(&format!("{document:#}\n"));
+                let document = format!("{document:#}\n");
+                if json {
+                    output::print_json(&document);
+                }
+                // The command has failed already, whatever comes of its document.
+                if let Err(lost) = output::write_document(&document) {
+                    output::say(lost.text().trim_end());
+                }
             }
             ExitCode::from(failure.code)
         }
-    }
+    };
+    output::close_document();
+    code
 }
 
 fn logging(cli: &Cli) {

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use tarsops_model::desired::{Desired, SecretRef, Tls};
 use tarsops_model::host::NodeState;
 
+use tarsops_probe::Report;
+use tarsops_transport::FaultKind;
+
 use crate::failure::{Failure, Result};
 
 /// Checks that the program `ssh` and every key file that the spec names are there.
@@ -46,6 +49,29 @@ pub fn check_machine(desired: &Desired) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Refuses a look that this machine itself has spoiled: no host is called silent for that.
+///
+/// # Errors
+/// What this machine could not do.
+pub fn check_look(report: &Report) -> Result<()> {
+    let mut own = report
+        .faults
+        .iter()
+        .filter(|(_, fault)| fault.kind == FaultKind::Local);
+    let Some((node, fault)) = own.next() else {
+        return Ok(());
+    };
+    let hosts = match own.count() {
+        0 => node.to_string(),
+        more => format!("{node} and {more} more"),
+    };
+    Err(Failure::new(format!(
+        "this machine could not connect to {hosts}; nothing was changed"
+    ))
+    .because(fault)
+    .hint("put this machine right and run the same command again; nothing is known of the hosts"))
 }
 
 /// The failure of a command whose spec names a secret that this machine cannot give.

@@ -18,12 +18,11 @@ use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
 use crate::args::{Global, Look};
-use crate::context::{
-    Context, holder, load, new_run, now, print, publish, say, state_folder, style,
-};
+use crate::context::{Context, holder, load, new_run, now, print, say, state_folder, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::preflight;
 use crate::privacy::Stops;
 use crate::progress::{Bar, Teller};
 use crate::publisher::Publisher;
@@ -59,6 +58,9 @@ pub async fn run(
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
         let report = context.look(&Bar::new("looking at")).await;
+        if round == 0 {
+            preflight::check_look(&report)?;
+        }
         let mut plan = super::plan::make(&mut context, &report).await?;
         super::plan::explain_silence(&report);
         let silent = silent_hosts(&context, &report);
@@ -196,6 +198,12 @@ pub async fn carry_out(
     let id = new_run(report, None);
     let holder = holder();
     let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
+    let folder = state_folder(desired);
+    // Before anybody is asked for the lease; without it the run goes on, as it is only a cache.
+    let journal = Journal::create(&folder, id.as_str()).unwrap_or_else(|e| {
+        say(format!("warning: there is no journal on this machine: {e}"));
+        Journal::none()
+    });
     let lease = Lease::acquire(
         Arc::clone(&connect),
         LeaseSpec {
@@ -223,7 +231,6 @@ pub async fn carry_out(
     let teller = Teller::new(plan.steps.len(), global.verbose > 0);
     let under_way = UnderWay::new(&teller);
     let clock = now;
-    let journal = Journal::create(&state_folder(desired), id.as_str());
     let watch = context.watch().await;
     let publisher = Publisher::new(&watch, context.store.spool());
     let run = Run {
@@ -378,7 +385,7 @@ async fn finish(
             say(text.trim_end());
         }
     }
-    publish(global, &format!("{document:#}\n"), &text)?;
+    let code = output::publish_outcome(global, &format!("{document:#}\n"), &text, code);
     context.close().await;
     Ok(code)
 }

@@ -22,6 +22,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     let (report, console) = tokio::join!(context.look(&bar), async {
         crate::console::checks(context.desired(), context.ticket().await).await
     });
+    crate::preflight::check_look(&report)?;
     let plan = super::plan::make(&mut context, &report).await?;
     let mut table = checks(&PlanInput {
         desired: context.desired(),

@@ -9,6 +9,7 @@ use crate::args::{Global, Look};
 use crate::context::{Context, print, publish, say, style};
 use crate::exit;
 use crate::failure::Result;
+use crate::preflight;
 use crate::progress::Bar;
 
 /// Looks, and tells only what differs.
@@ -16,6 +17,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
     let mut context = Context::open(global, look)?;
     context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
+    preflight::check_look(&report)?;
     let plan = super::plan::make(&mut context, &report).await?;
     let busy = report.inventory.resources.values().find_map(|o| match o {
         Observed::Present(Facts::Host(h)) => h.lease.clone().filter(|l| l.is_held()),

@@ -38,6 +38,7 @@ async fn lock(global: &Global, look: &Look) -> Result {
     let versions: std::collections::BTreeSet<Version> =
         loaded.desired.versions.iter().map(|(_, v)| *v).collect();
     let node = store.node_source().cloned();
+    let file = store.open_lock()?;
     let context = Context::with(loaded, store, look)?;
     if let Some(node) = &node {
         for (_, version) in crate::packages::wanted(context.desired()) {
@@ -98,7 +99,7 @@ async fn lock(global: &Global, look: &Look) -> Result {
             old.binary.short()
         ));
     }
-    context.store.write_lock(&whole)?;
+    Store::write_lock(file, &whole)?;
     let text = format!(
         "pinned {} packages in {}\n",
         whole.pins().count(),
@@ -187,6 +188,7 @@ fn add(global: &Global, component: &str, version: &str, what: &str, note: String
     let version: Version = version.parse().map_err(|e| usage(&e))?;
     let loaded = load(global)?;
     let store = Store::open(&global.file, &loaded)?;
+    let file = store.open_lock()?;
     let binary = binary_digest(component, what)?;
     let mut lock = store.lock.clone().unwrap_or_default();
     let new = lock.teach(Known {
@@ -195,7 +197,7 @@ fn add(global: &Global, component: &str, version: &str, what: &str, note: String
         binary,
         note,
     });
-    store.write_lock(&lock)?;
+    Store::write_lock(file, &lock)?;
     let text = if new {
         format!("{} now counts as {component} {version}\n", binary.short())
     } else {

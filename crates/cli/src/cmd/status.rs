@@ -15,6 +15,7 @@ use crate::args::{Global, Look};
 use crate::context::{Context, publish};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::preflight;
 use crate::progress::Bar;
 
 /// Looks, and shows a line for each node.
@@ -23,6 +24,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     context.ask_libraries = true;
     context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
+    preflight::check_look(&report)?;
     let plan = super::plan::make(&mut context, &report).await?;
     let mut rows: Vec<[String; 6]> = Vec::new();
     for (node, host) in context

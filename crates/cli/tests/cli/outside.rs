@@ -186,3 +186,102 @@ fn a_secret_is_read_once() {
     let runs = std::fs::read_to_string(&counted).unwrap();
     assert_eq!(runs.lines().count(), 2, "{}", said(&out));
 }
+
+#[test]
+fn an_ssh_that_cannot_be_started_is_no_silent_host() {
+    let place = Place::new("", "");
+    std::fs::write(place.at("bin/ssh"), "#!/no/such/shell\n").unwrap();
+    for command in ["plan", "drift", "check", "status", "apply"] {
+        let out = place.tarsops(&[command]);
+        assert_eq!(out.status.code(), Some(1), "{command}: {}", said(&out));
+        let text = said(&out);
+        assert!(text.contains("this machine could not connect"), "{text}");
+        assert!(!text.contains("unknown"), "{text}");
+    }
+}
+
+/// Files that cannot be written, with the cause that is to be named.
+fn unwritable(place: &Place) -> [(PathBuf, &'static str); 3] {
+    std::fs::write(place.at("file"), "").unwrap();
+    std::fs::create_dir_all(place.at("folder")).unwrap();
+    [
+        (place.at("not-there/out"), "No such file"),
+        (place.at("file/out"), "Not a directory"),
+        (place.at("folder"), "is a directory"),
+    ]
+}
+
+#[test]
+fn outputs_are_opened_before_anything_is_done() {
+    let place = Place::new("", "");
+    let commands = LOOKS
+        .into_iter()
+        .chain(["history", "validate", "package lock"]);
+    let mut cases: Vec<(Vec<&str>, &str)> = commands
+        .map(|command| (command.split(' ').collect(), "--json-into"))
+        .collect();
+    cases.push((vec!["plan"], "-o"));
+    cases.push((vec!["rollback"], "-o"));
+    for (command, option) in cases {
+        for (path, cause) in unwritable(&place) {
+            let path = path.to_str().unwrap();
+            let out = place.tarsops(&[&command[..], &[option, path]].concat());
+            let text = said(&out);
+            assert_eq!(out.status.code(), Some(1), "{command:?} {path}: {text}");
+            assert!(text.contains(path) && text.contains(cause), "{text}");
+            assert!(out.stdout.is_empty(), "{command:?}: {text}");
+        }
+    }
+    assert!(!place.at("ran").exists(), "a host was looked at");
+    assert!(!place.at("cluster.yaml.lock").exists());
+    // Nothing of a trial is left beside the files.
+    for folder in ["", "folder", "tmp"] {
+        for entry in std::fs::read_dir(place.at(folder)).unwrap() {
+            let name = entry.unwrap().file_name();
+            assert!(!name.to_string_lossy().starts_with('.'), "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn a_temporary_folder_that_is_not_there_is_named() {
+    let place = Place::new("", "");
+    for command in ["plan", "apply", "package lock"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let mut command = place.command(&words);
+        let out = command.env("TMPDIR", place.at("no-tmp")).output().unwrap();
+        let text = said(&out);
+        assert_eq!(out.status.code(), Some(1), "{text}");
+        assert!(text.contains("no-tmp") && text.contains("TMPDIR"), "{text}");
+        assert!(text.contains("No such file"), "{text}");
+    }
+    assert!(!place.at("ran").exists());
+}
+
+/// What was there before stays until the new document is whole, and errors are documents, too.
+#[test]
+fn the_file_of_a_document_is_replaced_by_the_outcome() {
+    let place = Place::new("", "");
+    let out = place.at("out.json");
+    std::fs::write(&out, "old").unwrap();
+    let path = out.to_str().unwrap();
+    let document = || -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap()
+    };
+    assert_eq!(
+        place.tarsops(&["drift", "--json-into", path]).status.code(),
+        Some(4)
+    );
+    assert_eq!(document()["format"], "tarsops.drift/1");
+    std::fs::remove_file(place.at("bin/ssh")).unwrap();
+    assert_eq!(
+        place.tarsops(&["drift", "--json-into", path]).status.code(),
+        Some(1)
+    );
+    assert_eq!(document()["format"], "tarsops.error/1");
+    assert_eq!(document()["exit_code"], 1);
+    // A device is written to.
+    let full = place.tarsops(&["validate", "--json-into", "/dev/full"]);
+    assert_eq!(full.status.code(), Some(1), "{}", said(&full));
+    assert!(said(&full).contains("/dev/full") && said(&full).contains("No space left"));
+}

@@ -122,3 +122,139 @@ fn a_signal_that_the_caller_had_ignored_ends_nothing() {
         .exits(0)
         .hides("running steps are finished");
 }
+
+/// A small file system over a folder of this machine, gone when this is dropped and when the test is
+/// killed.
+struct Tiny(std::process::Child);
+
+impl Tiny {
+    fn over(path: &std::path::Path, options: &str) -> Self {
+        const KEEPER: &str = r#"mount -t tmpfs -o "$2" none "$1" || exit 1
+            trap 'umount -l "$1"' EXIT; echo there; read -r word || true"#;
+        let mut keeper = std::process::Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(path)
+            .arg(options)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0; 6];
+        let out = keeper.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(out, &mut said).expect("a small disk takes root");
+        Self(keeper)
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// A package of several MiB, and room for one.
+#[test]
+fn a_full_temporary_folder_is_not_called_a_wrong_package() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    machine.converge();
+    let large = Identity::new("3.0.18", Behaviour::Healthy).padded_to(8 << 20);
+    machine.package_of("3.0.18", Layout::Full, &large);
+    let mut spec = cluster.spec();
+    "3.0.18".clone_into(&mut spec.version);
+    machine.spec(&spec);
+    machine.lock();
+    let states: Vec<_> = cluster.hosts.iter().map(HostExt::state).collect();
+    let tiny = Tiny::over(&machine.tmp(), "size=1m");
+    let tmp = machine.tmp().to_str().unwrap().to_owned();
+    for words in [&["apply", "-y"][..], &["plan"]] {
+        machine
+            .tarsops(words)
+            .exits(1)
+            .complains("No space left on device")
+            .complains(&tmp)
+            .complains("TMPDIR")
+            .hides("pinned")
+            .hides("was refused");
+    }
+    // A host that is to be installed needs the whole package.
+    cluster
+        .host(2)
+        .sh(&format!("rm -rf {INSTALL}/tars/tarsnode"))
+        .unwrap();
+    machine
+        .tarsops(["plan", "--on", "10.77.1.2"])
+        .exits(1)
+        .complains("No space left on device")
+        .hides("pinned")
+        .hides("was refused");
+    drop(tiny);
+    for (host, state) in cluster.hosts.iter().zip(&states).take(1) {
+        assert_eq!(state.changes(&host.state()), "");
+    }
+}
+
+/// The node that a package is copied from is not to blame for our disk.
+#[test]
+fn a_full_temporary_folder_is_not_blamed_on_the_node_of_the_package() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    let large = Identity::new("3.0.17", Behaviour::Healthy).padded_to(8 << 20);
+    machine.package_of("3.0.17", Layout::Full, &large);
+    machine.lock();
+    machine.tarsops(["apply", "-y", "--on", "10.77.1.1"]);
+    let other = cluster.bare_machine();
+    let mut spec = cluster.spec();
+    spec.packages = "node:10.77.1.1".to_owned();
+    other.spec(&spec);
+    other.lock();
+    let _tiny = Tiny::over(&other.tmp(), "size=1m");
+    other
+        .tarsops(["apply", "-y"])
+        .exits(1)
+        .complains("could not write the binary of the package to")
+        .complains("No space left on device")
+        .complains("TMPDIR")
+        .hides("from node 10.77.1.1");
+    assert!(!cluster.host(2).has(BINARY));
+}
+
+/// What cannot be read is not called another package than the pinned one.
+#[test]
+fn a_package_that_cannot_be_read_is_not_called_a_wrong_one() {
+    let cluster = Cluster::new(1);
+    let machine = cluster.machine();
+    machine.converge();
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
+    let archive = machine.repo("packages/3.0.18/tarsnode.tgz");
+    std::fs::remove_file(&archive).unwrap();
+    std::fs::create_dir(&archive).unwrap();
+    machine
+        .tarsops(["apply", "-y"])
+        .exits(1)
+        .complains("could not read the package of tarsnode 3.0.18")
+        .complains(archive.file_name().unwrap().to_str().unwrap())
+        .complains("directory")
+        .hides("is not the one that was pinned");
+}
+
+/// An apply goes on without its journal, which is a cache, and says so; a document that cannot be
+/// written at the end does not hide how the apply went.
+#[test]
+fn an_apply_without_a_place_for_its_journal_or_its_document() {
+    let cluster = Cluster::new(1);
+    let machine = cluster.machine();
+    std::fs::create_dir_all(machine.state().join("tarsops")).unwrap();
+    let _full = Tiny::over(&machine.state().join("tarsops"), "ro");
+    machine
+        .tarsops(["--json-into", "/dev/full", "apply", "-y"])
+        .exits(1)
+        .complains("there is no journal on this machine")
+        .complains("Read-only file system")
+        .complains("could not write /dev/full")
+        .says("Apply: converged");
+    cluster
+        .host(1)
+        .assert_runs("10.77.1.1", "tars", &healthy("3.0.17"));
+}
