@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tarsops_spec::document::Seconds;
 
 /// Desired state for Tars clusters: says what differs from the spec, and moves the cluster there.
 #[derive(Debug, Parser)]
@@ -136,6 +138,10 @@ pub enum Command {
         /// Count what is there beyond the spec as drift.
         #[arg(long)]
         strict: bool,
+        /// Wait up to so long (such as 5m) for the end of an apply that is under way, rather than end
+        /// with exit code 7 at once.
+        #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
+        wait: Duration,
     },
     /// Look for everything that is known to go wrong, and change nothing: the preflight alone.
     Check {
@@ -246,4 +252,11 @@ pub enum DemoCommand {
         #[arg(long)]
         dir: PathBuf,
     },
+}
+
+/// Reads a duration as the spec has them: `30s`, `5m`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let read: Result<Seconds, String> = text.parse();
+    read.map(|Seconds(seconds)| Duration::from_secs(seconds))
+        .map_err(|why| format!("{why}; write it as 30s, 5m or 1h30m"))
 }

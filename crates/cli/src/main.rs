@@ -124,8 +124,8 @@ fn run(cli: Cli) -> Result {
         Command::Plan { look, out } => {
             runtime.block_on(until_signal(cmd::plan::run(&global, &look, out.as_deref())))
         }
-        Command::Drift { look, strict } => {
-            runtime.block_on(until_signal(cmd::drift::run(&global, &look, strict)))
+        Command::Drift { look, strict, wait } => {
+            runtime.block_on(until_signal(cmd::drift::run(&global, &look, strict, wait)))
         }
         Command::Check { look } => runtime.block_on(until_signal(cmd::check::run(&global, &look))),
         Command::Status { look } => {

@@ -258,3 +258,31 @@ fn an_apply_without_a_place_for_its_journal_or_its_document() {
         .host(1)
         .assert_runs("10.77.1.1", "tars", &healthy("3.0.17"));
 }
+
+/// While somebody else is at work, what differs may be about to change.
+#[test]
+fn drift_waits_for_an_apply() {
+    let (cluster, machine) = before_an_upgrade();
+    let cron = machine.another(&cluster);
+    let run = machine.start(["apply", "-y"]);
+    until_acting(cluster.host(2));
+    cron.tarsops(["drift"])
+        .exits(7)
+        .says("an apply is under way");
+    // The master, which has the lease, is left out here.
+    cron.tarsops(["drift", "--on", "10.77.1.2"])
+        .exits(7)
+        .says("an apply is under way");
+    // Too short a time, as cron would see it.
+    cron.tarsops(["drift", "--wait", "1s"])
+        .exits(7)
+        .says("an apply is under way");
+    let waited = cron.tarsops(["drift", "--wait", "2m"]);
+    waited.exits(0).is_quiet();
+    run.ends_within(Duration::from_secs(20)).exits(0);
+    // Nobody is at work: nothing is waited for.
+    cluster.host(2).sh("crontab -u tars -r").unwrap();
+    let ran = cron.tarsops(["drift", "--wait", "5m"]);
+    ran.exits(2);
+    assert!(ran.took < Duration::from_secs(20), "{:?}", ran.took);
+}
