@@ -23,6 +23,7 @@ use crate::journal::{Event, Journal};
 use crate::lease::Lease;
 pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
+use crate::waiting::aloud;
 
 /// What is told while a plan is carried out.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +78,15 @@ pub enum Progress<'a> {
         nodes: usize,
         /// What they shall do.
         what: &'a str,
+    },
+    /// A step has waited for ten seconds more.
+    StillWaiting {
+        /// Where.
+        node: &'a NodeName,
+        /// What it waits for, as a clause.
+        why: &'a str,
+        /// How long it still waits at most, where that is known.
+        left: Option<Duration>,
     },
     /// Steps that succeeded are taken back.
     TakingBack {
@@ -526,7 +536,8 @@ async fn one(run: &Run<'_>, step: &Step) -> StepEnd {
     run.journal.lock().await.write(&Event::Started {
         step: step.id.clone(),
     });
-    let end = step::run(run, step).await;
+    let node = step.resource.node().unwrap_or(&run.desired.master);
+    let end = aloud(run.progress, node, &step.summary, step::run(run, step)).await;
     let id = step.id.clone();
     run.journal.lock().await.write(&match &end.verdict {
         Verdict::AlreadyDone => Event::AlreadyDone { step: id },
@@ -613,7 +624,8 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
             ..failed(String::new())
         },
         Ok(Some(step)) => {
-            let end = step::run(run, &step).await;
+            let work = step::run(run, &step);
+            let end = aloud(run.progress, &end.node, &step.summary, work).await;
             run.progress.event(&Progress::Ended { end: &end });
             end
         }

@@ -17,6 +17,7 @@ use tarsops_plan::plan::Step;
 use crate::execute::{Order, Progress, Run};
 use crate::pause::Pause;
 use crate::step::{StepEnd, Verdict, holds, ready};
+use crate::waiting::Waiting;
 
 /// Between two looks at the host.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -135,6 +136,7 @@ async fn content(
     let settle = Duration::from_secs(settle);
     let until = Instant::now() + patience + settle;
     let mut since: Option<Instant> = None;
+    let waiting = Waiting::until(until, format!("{component} was not looked at yet"));
     loop {
         let why = match look(run, node, component).await {
             Err(verdict) => Err(verdict.why().unwrap_or_default().to_owned()),
@@ -153,6 +155,7 @@ async fn content(
                 why
             }
         };
+        waiting.say(&*why);
         if Instant::now() > until {
             return Err(match refused {
                 Some(said) => format!("{said}; and {why}"),

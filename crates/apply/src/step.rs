@@ -27,6 +27,7 @@ use crate::records;
 use crate::scripts::{self, CrontabAfter, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
+use crate::waiting::Waiting;
 
 /// How long the facts may take to follow a good verdict.
 const GRACE: Duration = Duration::from_secs(15);
@@ -435,6 +436,7 @@ async fn see(
     wanted: &[Condition],
 ) -> Result<Verdict, Verdict> {
     let until = Instant::now() + GRACE;
+    let waiting = Waiting::until(until, "the host is looked at after its change");
     loop {
         let (why, seen) = match run.connect.connect(node).await {
             Err(fault) => (fault.text, false),
@@ -457,6 +459,7 @@ async fn see(
                 Verdict::Silent(why)
             });
         }
+        waiting.say(why);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -192,6 +192,12 @@ impl Observer for Teller {
                     "  waiting until the locators of {nodes} {what} it …"
                 ));
             }
+            Progress::StillWaiting { node, why, left } => {
+                let left = left.map_or_else(String::new, |left| {
+                    format!(", for at most {} s more", left.as_secs())
+                });
+                self.line(&format!("  {node}: waiting{left}: {why}"));
+            }
             Progress::TakingBack { steps } => {
                 self.line(&format!(
                     "taking this run back on {steps} hosts, as on_failure says"
