@@ -16,7 +16,7 @@ use tarsops_plan::plan::Step;
 
 use crate::execute::{Order, Progress, Run};
 use crate::pause::Pause;
-use crate::step::{StepEnd, Verdict, holds, ready};
+use crate::step::{StepEnd, Verdict, holds, ready, settling};
 use crate::waiting::Waiting;
 
 /// Between two looks at the host.
@@ -124,11 +124,7 @@ async fn content(
     refused: Option<String>,
 ) -> Result<(), String> {
     let policy = &run.desired.policy;
-    let settle = match (&step.action, component) {
-        (Action::StopServer { .. }, _) => 0,
-        (_, Component::Tarsregistry) => policy.settle.max(policy.registry_settle),
-        _ => policy.settle,
-    };
+    let settle = settling(policy, &step.action);
     let patience = match &refused {
         Some(_) => GRACE,
         None => Duration::from_secs(policy.deadline),

@@ -369,6 +369,21 @@ async fn walk(
     see(run, node, component, &local).await
 }
 
+/// Seconds for which what an action changes must have been well before the step has succeeded; 0 for
+/// an action after which nothing is watched.
+pub(crate) fn settling(policy: &Policy, action: &Action) -> u64 {
+    match action {
+        Action::ChangeAgent(change) if change.health => settle_of(policy, change),
+        // A registry is not sent any callers before the others have read its row.
+        Action::StartServer {
+            component: Component::Tarsregistry,
+            ..
+        } => policy.settle.max(policy.registry_settle),
+        Action::StartServer { .. } => policy.settle,
+        _ => 0,
+    }
+}
+
 /// Seconds for which a changed component must have been well.
 fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
     change.settle.unwrap_or(0).max(policy.settle)

@@ -63,3 +63,28 @@ fn an_admin_registry_that_is_frozen_in_the_middle_is_named() {
     assert!(waits(&ran, &world).len() >= 2, "{}", ran.err);
     assert!(ran.took > Duration::from_secs(20), "{:?}", ran.took);
 }
+
+/// Seconds of each stage of an apply: all of it, and what of it was settling.
+fn stages(ran: &Ran) -> Vec<(String, f64, f64)> {
+    let document = ran.json("tarsops.apply/1");
+    let all = document["stages"].as_array().unwrap().iter();
+    let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+    let all = all.map(|s| {
+        let seconds = |key: &str| s[key].as_f64().unwrap();
+        (text(&s["stage"]), seconds("seconds"), seconds("settled"))
+    });
+    all.collect()
+}
+
+/// AdminRegistry starts what comes to a host: what that settles is no part of the work either.
+#[test]
+fn what_servers_settle_that_were_started_is_subtracted() {
+    let mut world = World::master_only(3);
+    world.respec(|s| s.slave = true);
+    let expanded = world.tarsops(["apply", "-y", "--json"]);
+    expanded.exits(0);
+    let seen = stages(&expanded);
+    let (_, took, settled) = seen.iter().find(|(name, ..)| name == "expansion").unwrap();
+    // Five components, of a second or more each.
+    assert!(*settled >= 5.0 && settled <= took, "{seen:?}");
+}
