@@ -156,18 +156,21 @@ mod tests {
     /// A device that was replaced by a file would be missed by everybody on the machine.
     #[test]
     fn a_device_or_a_pipe_is_written_to_and_not_replaced() {
-        use std::os::unix::fs::FileTypeExt as _;
-        Pending::private(Path::new("/dev/null"))
-            .unwrap()
-            .write("text")
-            .unwrap();
-        let kind = std::fs::metadata("/dev/null").unwrap().file_type();
-        assert!(kind.is_char_device());
-        let Err(failure) = Pending::private(Path::new("/dev/full"))
-            .unwrap()
-            .write("text")
-        else {
-            panic!("/dev/full takes text");
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        // By links, so that a mistake here harms no device.
+        let link = |device: &str| {
+            let link = dir.path().join("link");
+            let _ = std::fs::remove_file(&link);
+            symlink(device, &link).unwrap();
+            link
+        };
+        let null = link("/dev/null");
+        Pending::private(&null).unwrap().write("text").unwrap();
+        assert!(null.is_symlink());
+        let full = Pending::private(&link("/dev/full")).unwrap();
+        let Err(failure) = full.write("text") else {
+            panic!("a full device takes text");
         };
         assert!(failure.layers[1].contains("space"), "{:?}", failure.layers);
     }

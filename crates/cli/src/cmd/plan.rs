@@ -25,7 +25,7 @@ use crate::progress::Bar;
 
 /// Shows it.
 pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
-    let out = out.map(|path| Saving::open(path)).transpose()?;
+    let out = out.map(Saving::open).transpose()?;
     let mut context = Context::open(global, look)?;
     super::validate::without_package(global, &context.loaded)?;
     context.ready().await?;

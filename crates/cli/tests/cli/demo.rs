@@ -84,8 +84,8 @@ fn a_cluster_lives_on_with_its_database_and_goes_with_it() {
     }
 }
 
-/// Processes that run from below a folder, or on files of it.
-fn processes_below(folder: &Path) -> Vec<String> {
+/// Processes that run from below a folder, or on files of it, by their ids.
+fn processes_below(folder: &Path) -> Vec<(String, String)> {
     let folder = folder.to_str().unwrap();
     std::fs::read_dir("/proc")
         .unwrap()
@@ -93,10 +93,31 @@ fn processes_below(folder: &Path) -> Vec<String> {
         .filter_map(|p| {
             let words = std::fs::read(p.path().join("cmdline")).ok()?;
             let words = String::from_utf8_lossy(&words).replace('\0', " ");
-            words.contains(folder).then_some(words)
+            let pid = p.file_name().into_string().ok()?;
+            words.contains(folder).then_some((pid, words))
         })
         .collect()
 }
+
+/// A folder; what a failed test has left running in it ends with it.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for (pid, _) in processes_below(self.path()) {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    }
+}
+
+/// How long a cluster may take to be made on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Starts `tarsops demo`, and waits until it says this.
 fn demo(dir: &Path, args: &[&str], until: &str) -> std::process::Child {
@@ -112,7 +133,7 @@ fn demo(dir: &Path, args: &[&str], until: &str) -> std::process::Child {
         .stderr(file)
         .spawn()
         .unwrap();
-    let end = Instant::now() + Duration::from_secs(120);
+    let end = Instant::now() + PATIENCE;
     while !std::fs::read_to_string(&out).unwrap().contains(until) {
         assert!(Instant::now() < end, "it does not say `{until}`");
         std::thread::sleep(Duration::from_millis(20));
@@ -126,8 +147,8 @@ fn signal(child: &std::process::Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-fn folder_with_tmp() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+fn folder_with_tmp() -> Scratch {
+    let dir = Scratch(tempfile::tempdir().unwrap());
     std::fs::create_dir(dir.path().join("tmp")).unwrap();
     dir
 }
@@ -143,7 +164,7 @@ fn a_signal_removes_what_the_demonstration_has_made() {
         let said = std::fs::read_to_string(dir.path().join("out")).unwrap();
         assert_eq!(code, Some(130), "{name}: {said}");
         assert!(said.contains("interrupted"), "{said}");
-        assert_eq!(processes_below(dir.path()), [""; 0], "{said}");
+        assert_eq!(processes_below(dir.path()), [], "{said}");
         let left: Vec<_> = std::fs::read_dir(dir.path().join("tmp")).unwrap().collect();
         assert!(left.is_empty(), "{left:?} {said}");
     }
@@ -154,7 +175,7 @@ fn a_signal_while_a_cluster_is_made_leaves_nothing_of_it() {
     let dir = folder_with_tmp();
     let cluster = dir.path().join("cluster");
     let mut child = demo(dir.path(), &["demo", "up", "--dir", "cluster"], "");
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + PATIENCE;
     while processes_below(&cluster).is_empty() {
         assert!(Instant::now() < end, "no process of the cluster");
         std::thread::sleep(Duration::from_millis(5));
@@ -163,7 +184,7 @@ fn a_signal_while_a_cluster_is_made_leaves_nothing_of_it() {
     let code = child.wait().unwrap().code();
     let said = std::fs::read_to_string(dir.path().join("out")).unwrap();
     assert_eq!(code, Some(130), "{said}");
-    assert_eq!(processes_below(dir.path()), [""; 0], "{said}");
+    assert_eq!(processes_below(dir.path()), [], "{said}");
     assert!(!cluster.exists(), "{said}");
 }
 
@@ -182,7 +203,7 @@ fn a_second_signal_leaves_the_cluster_and_says_how_to_remove_it() {
     let left = hint.split('`').next().unwrap();
     let out = tarsops(dir.path(), &["demo", "down", "--dir", left]);
     assert_eq!(out.status.code(), Some(0), "{out:?}");
-    assert_eq!(processes_below(dir.path()), [""; 0], "{said}");
+    assert_eq!(processes_below(dir.path()), [], "{said}");
     let left: Vec<_> = std::fs::read_dir(dir.path().join("tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?} {said}");
 }
