@@ -5,7 +5,7 @@
 //! provably changed nothing takes what it wrote down away again. The dump goes to the master, as this
 //! machine may be thrown away after the run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tarsops_conf::{Document, merge};
@@ -25,6 +25,7 @@ use crate::journal::Event;
 use crate::records;
 use crate::scripts;
 use crate::step::{StepEnd, Verdict, folder_name, holds, ready};
+use crate::waiting::Waiting;
 
 /// How long a look or a statement may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +86,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result
                 .find(|a| a.table == table && a.column == column);
             let addition = addition
                 .ok_or_else(|| Verdict::NotStarted("no release has added that column".into()))?;
+            let _waiting = in_database(run, "the database adds a column");
             let added = access.add_column(addition, patience(run)).await;
             written(run, step, added).await?;
             deed
@@ -108,6 +110,11 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result
 /// How long one write may take: as long as a step, and no longer than people wait.
 fn patience(run: &Run<'_>) -> Duration {
     Duration::from_secs(run.desired.policy.deadline.clamp(5, 300))
+}
+
+/// A wait for an answer of the database.
+fn in_database(run: &Run<'_>, what: &str) -> Waiting {
+    Waiting::until(Instant::now() + patience(run), what)
 }
 
 /// What the database says now, and nobody else.
@@ -287,6 +294,7 @@ async fn template(
             Err(moved())
         }
     };
+    let _waiting = in_database(run, "the database changes a template");
     let changed = access.change_template(name, &decide, patience(run)).await;
     written(run, step, changed).await?;
     Ok(deed)
@@ -411,10 +419,12 @@ async fn backup(
     };
     let file = run.spool.join(format!("{}.sql.gz", run.id));
     let tool = Tool::find();
+    let waiting = in_database(run, "the databases are dumped");
     let dump = access
         .backup(databases, &file, tool.as_ref(), patience(run))
         .await
         .map_err(|e| failed(e.to_string()))?;
+    drop(waiting);
     let place = run.place(&run.desired.master);
     let payload = Payload {
         head: place.upload_head(&dump.digest, dump.size),

@@ -17,6 +17,7 @@ use tarsops_plan::plan::Step;
 use crate::execute::{Order, Progress, Run, Unedited};
 use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
+use crate::waiting::Waiting;
 
 /// How long writing down may take on a host.
 const NOTE: Duration = Duration::from_secs(60);
@@ -217,6 +218,7 @@ pub(crate) async fn restart(
     let until = Instant::now() + patience;
     let began = Instant::now();
     let mut ordered = began;
+    let waiting = Waiting::until(until, format!("the restart of {component} was ordered"));
     let (why, same) = loop {
         let (why, same) = match look_at_one(run, node, Some(component)).await {
             Err(verdict) => (verdict.why().unwrap_or_default().to_owned(), None),
@@ -242,6 +244,7 @@ pub(crate) async fn restart(
         if Instant::now() > until || untouched {
             break (why, same);
         }
+        waiting.say(&*why);
         tokio::time::sleep(LOOK).await;
     };
     let why = match refused {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
-use tarsops_model::desired::{Desired, OnFailure, Rpc};
+use tarsops_model::desired::{Desired, OnFailure, Policy, Rpc};
 use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{Endpoint, NodeName, RunId};
@@ -23,6 +23,7 @@ use crate::journal::{Event, Journal};
 use crate::lease::Lease;
 pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
+use crate::waiting::aloud;
 
 /// What is told while a plan is carried out.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +78,15 @@ pub enum Progress<'a> {
         nodes: usize,
         /// What they shall do.
         what: &'a str,
+    },
+    /// A step has waited for ten seconds more.
+    StillWaiting {
+        /// Where.
+        node: &'a NodeName,
+        /// What it waits for, as a clause.
+        why: &'a str,
+        /// How long it still waits at most, where that is known.
+        left: Option<Duration>,
     },
     /// Steps that succeeded are taken back.
     TakingBack {
@@ -367,19 +377,19 @@ impl Outcome {
         batch: &[Step],
         ends: &[StepEnd],
         took: Duration,
-        plan: &Plan,
+        policy: &Policy,
     ) {
-        // Only what was acted upon has settled.
-        let acted = ends.iter().any(|e| e.verdict == Verdict::Done);
-        let gate = plan
-            .gates
-            .iter()
-            .find(|g| batch.iter().any(|s| g.needs.contains(&s.id)));
-        let restarts = |s: &Step| matches!(&s.action, Action::ChangeAgent(c) if c.health);
-        let settled = match gate {
-            Some(gate) if acted && batch.iter().any(restarts) => Duration::from_secs(gate.settle),
-            _ => Duration::ZERO,
+        // Only what was acted upon has settled; the steps of a batch settle at the same time.
+        let acted = |s: &&Step| {
+            let mut ends = ends.iter();
+            ends.any(|e| e.step == s.id && e.verdict == Verdict::Done)
         };
+        let longest = batch
+            .iter()
+            .filter(acted)
+            .map(|s| step::settling(policy, &s.action))
+            .max();
+        let settled = Duration::from_secs(longest.unwrap_or(0));
         if self.stages.last().is_none_or(|s| s.stage != stage) {
             self.stages.push(StageTime {
                 stage,
@@ -488,7 +498,13 @@ pub async fn execute(run: &Run<'_>, plan: &Plan, silent: usize) -> Outcome {
         });
         let began = Instant::now();
         let ends = run_batch(run, batch).await;
-        outcome.count(first.stage, batch, &ends, began.elapsed(), plan);
+        outcome.count(
+            first.stage,
+            batch,
+            &ends,
+            began.elapsed(),
+            &run.desired.policy,
+        );
         for end in ends {
             match &end.verdict {
                 v if v.is_good() => {}
@@ -523,7 +539,8 @@ async fn one(run: &Run<'_>, step: &Step) -> StepEnd {
     run.journal.lock().await.write(&Event::Started {
         step: step.id.clone(),
     });
-    let end = step::run(run, step).await;
+    let node = step.resource.node().unwrap_or(&run.desired.master);
+    let end = aloud(run.progress, node, &step.summary, step::run(run, step)).await;
     let id = step.id.clone();
     run.journal.lock().await.write(&match &end.verdict {
         Verdict::AlreadyDone => Event::AlreadyDone { step: id },
@@ -610,7 +627,8 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
             ..failed(String::new())
         },
         Ok(Some(step)) => {
-            let end = step::run(run, &step).await;
+            let work = step::run(run, &step);
+            let end = aloud(run.progress, &end.node, &step.summary, work).await;
             run.progress.event(&Progress::Ended { end: &end });
             end
         }
@@ -697,4 +715,85 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
         post: prepared.post,
         undo: Undo::Restore,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tarsops_model::resource::ResourceId;
+
+    use super::*;
+
+    fn step(stage: Stage, id: &str, action: Action) -> Step {
+        Step {
+            id: id.to_owned(),
+            stage,
+            batch: 1,
+            needs: vec![],
+            resource: ResourceId::Schema,
+            sign: Sign::Change,
+            summary: String::new(),
+            action,
+            pre: vec![],
+            post: vec![],
+            undo: Undo::Restore,
+        }
+    }
+
+    fn start(id: &str, component: Component) -> Step {
+        let node: NodeName = "10.0.0.1".parse().unwrap();
+        step(
+            Stage::Expansion,
+            id,
+            Action::StartServer { component, node },
+        )
+    }
+
+    fn end(id: &str, verdict: Verdict) -> StepEnd {
+        StepEnd {
+            step: id.to_owned(),
+            node: "10.0.0.1".parse().unwrap(),
+            verdict,
+            log: vec![],
+            took: Duration::ZERO,
+            intent: None,
+            database: None,
+            labels: None,
+            edited: vec![],
+            owed: None,
+            restarted: false,
+            begun: true,
+        }
+    }
+
+    /// Settled seconds of a batch that took a minute.
+    fn settled(steps: &[Step], verdict: &Verdict) -> u64 {
+        let policy = Policy {
+            settle: 9,
+            registry_settle: 13,
+            ..Policy::default()
+        };
+        let ends: Vec<StepEnd> = steps.iter().map(|s| end(&s.id, verdict.clone())).collect();
+        let mut outcome = Outcome::default();
+        let minute = Duration::from_secs(60);
+        outcome.count(steps[0].stage, steps, &ends, minute, &policy);
+        assert_eq!(outcome.stages[0].took, minute);
+        outcome.stages[0].settled.as_secs()
+    }
+
+    #[test]
+    fn settling_is_counted_for_every_stage_that_waits_for_it() {
+        let one = start("a", Component::Tarsnotify);
+        let registry = start("b", Component::Tarsregistry);
+        assert_eq!(settled(std::slice::from_ref(&one), &Verdict::Done), 9);
+        // What settles together is counted once, with the longest.
+        assert_eq!(settled(&[one.clone(), registry], &Verdict::Done), 13);
+        // Nothing was waited for.
+        assert_eq!(settled(&[one.clone()], &Verdict::AlreadyDone), 0);
+        let refused = Verdict::NotStarted("it refuses".to_owned());
+        assert_eq!(settled(&[one], &refused), 0);
+        let node: NodeName = "10.0.0.1".parse().unwrap();
+        let component = Component::Tarsnotify;
+        let stop = Action::StopServer { component, node };
+        assert_eq!(settled(&[step(Stage::Rows, "c", stop)], &Verdict::Done), 0);
+    }
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::execute::Run;
 use crate::pause::{LONGEST, Pause};
 use crate::step::Verdict;
+use crate::waiting::Waiting;
 
 /// What the framework said of a step after its host was content.
 #[derive(Debug, Default)]
@@ -191,6 +192,7 @@ pub(crate) async fn pass_gate(
     // What was asked before the host was content may have been answered of what ran before.
     let entered = Instant::now();
     watched.entered.notify_one();
+    let waiting = Waiting::until(until, "the framework was not asked yet");
     loop {
         let (passed, why, last) = {
             let now = watched.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,6 +221,13 @@ pub(crate) async fn pass_gate(
                 )),
             });
         }
+        waiting.say(match why {
+            Some(Truth::Fails(why)) => format!("the host is content, and {why}"),
+            Some(Truth::Unknown(why)) => {
+                format!("the host is content; whether the framework is could not be seen: {why}")
+            }
+            _ => format!("all must be well for {} s on end", settle.as_secs()),
+        });
         // Late or not at all: what counts then is that the time is over.
         let _ = tokio::time::timeout_at(until, watched.heard.notified()).await;
     }

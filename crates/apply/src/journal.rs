@@ -132,10 +132,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Makes the journal of a run in `folder`, readable by its owner only. Where that cannot be
-    /// done, the run goes on without one, and says so in the log.
-    #[must_use]
-    pub fn create(folder: &Path, run: &str) -> Self {
+    /// Makes the journal of a run in `folder`, readable by its owner only. A run can go on without
+    /// one: see [`Journal::none`].
+    ///
+    /// # Errors
+    /// An error of the file system, with the path.
+    pub fn create(folder: &Path, run: &str) -> std::io::Result<Self> {
         let path = folder.join(format!("{run}.jsonl"));
         let open = || {
             std::fs::DirBuilder::new()
@@ -148,10 +150,13 @@ impl Journal {
                 .mode(0o600)
                 .open(&path)
         };
-        let file = open()
-            .map_err(|e| tracing::warn!("no journal on this machine ({}: {e})", path.display()))
-            .ok();
-        Self { file, path }
+        let named =
+            |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        let file = open().map_err(named)?;
+        Ok(Self {
+            file: Some(file),
+            path,
+        })
     }
 
     /// A journal that remembers nothing.
@@ -181,7 +186,8 @@ impl Journal {
             .write_all(line.as_bytes())
             .and_then(|()| file.sync_data())
         {
-            tracing::warn!("the journal cannot be written any more: {e}");
+            let path = self.path.display();
+            tracing::error!("the journal {path} cannot be written any more: {e}");
             self.file = None;
         }
     }
@@ -209,7 +215,7 @@ mod tests {
     #[test]
     fn what_a_host_said_is_data_in_a_journal() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::create(dir.path(), "r");
+        let mut journal = Journal::create(dir.path(), "r").unwrap();
         let why = "\u{1b}[2J\u{9b}\u{202e}\u{200b}\n{\"event\":\"started\"}";
         let event = Event::Failed {
             step: "s".into(),

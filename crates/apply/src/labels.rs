@@ -17,6 +17,7 @@ use tarsops_transport::Remote;
 use crate::execute::Run;
 use crate::scripts::{self, Place};
 use crate::step::{StepEnd, Verdict};
+use crate::waiting::Waiting;
 
 /// How long a host may take for a small file.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,6 +97,7 @@ pub(crate) async fn put_back_when_registered(
     end: &mut StepEnd,
 ) {
     let until = Instant::now() + PATIENCE;
+    let _waiting = Waiting::until(until, "the node has not registered yet");
     loop {
         let inventory = Inventory {
             framework: run.watch.node(node).await,
@@ -136,6 +138,7 @@ pub(crate) async fn put_back(
     // The row may still be the one from before the restart, which says it all and is about to be
     // replaced.
     let until = Instant::now() + REGISTRATION;
+    let _waiting = Waiting::until(until, "the node's row is not its new one yet");
     while !run.watch.label(node, labels).await.map_err(failed)? {
         if Instant::now() > until {
             end.log

@@ -33,6 +33,7 @@ mod servers;
 pub mod step;
 mod talk;
 pub mod verdict;
+mod waiting;
 
 pub use execute::{Outcome, Run, execute};
 pub use scripts::send_binary;

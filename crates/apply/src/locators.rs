@@ -13,6 +13,7 @@ use tarsops_model::observed::Observed;
 
 use crate::execute::{Progress, Run};
 use crate::step::{StepEnd, Verdict};
+use crate::waiting::Waiting;
 
 /// A tarsnode looks each minute, and a registry reads changed rows every 13 s.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -35,6 +36,7 @@ pub(crate) async fn follow(
         .collect();
     let mut silent = Vec::new();
     let mut told = 0;
+    let at_most = Waiting::until(began + PATIENCE, "the locators are looked at");
     loop {
         let (still, unseen) = look(run, &waiting, registry, named).await;
         silent.extend(unseen);
@@ -43,6 +45,10 @@ pub(crate) async fn follow(
             break;
         }
         let word = if named { "name" } else { "no longer name" };
+        at_most.say(format!(
+            "the locators of {} nodes do not {word} {registry} yet",
+            waiting.len()
+        ));
         if told != waiting.len() {
             told = waiting.len();
             run.progress.event(&Progress::Waiting {

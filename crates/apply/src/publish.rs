@@ -32,6 +32,7 @@ use crate::execute::{Progress, Run};
 use crate::pause::Pause;
 use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
+use crate::waiting::Waiting;
 
 /// Between two questions about a task.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -249,6 +250,7 @@ pub(crate) async fn act(
         Ended::Stuck { .. } | Ended::NotFound(_) | Ended::NotTaken(_) => Duration::ZERO,
     };
     let until = Instant::now() + patience;
+    let waiting = Waiting::until(until, format!("{component} is looked at on its host"));
     let (why, seen) = loop {
         let (why, seen) = match look_at_one(run, node, Some(component)).await {
             Err(verdict) => (verdict.why().unwrap_or_default().to_owned(), None),
@@ -267,6 +269,7 @@ pub(crate) async fn act(
         if Instant::now() > until {
             break (why, seen);
         }
+        waiting.say(&*why);
         tokio::time::sleep(PAUSE).await;
     };
     let notices = publisher
@@ -479,6 +482,7 @@ async fn follow_task(
     let component = change.component;
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
     let mut looked = Instant::now();
+    let waiting = Waiting::until(until, format!("the publication of {component} was ordered"));
     loop {
         let last = match publisher.standing(via, task).await {
             Ok(Standing::Final {
@@ -497,6 +501,7 @@ async fn follow_task(
             }
             looked = Instant::now();
         }
+        waiting.say(format!("the publication of {component}: {last}"));
         if Instant::now() > until {
             return Ended::Stuck {
                 last,

@@ -16,7 +16,8 @@ use tarsops_plan::plan::Step;
 
 use crate::execute::{Order, Progress, Run};
 use crate::pause::Pause;
-use crate::step::{StepEnd, Verdict, holds, ready};
+use crate::step::{StepEnd, Verdict, holds, ready, settling};
+use crate::waiting::Waiting;
 
 /// Between two looks at the host.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -123,11 +124,7 @@ async fn content(
     refused: Option<String>,
 ) -> Result<(), String> {
     let policy = &run.desired.policy;
-    let settle = match (&step.action, component) {
-        (Action::StopServer { .. }, _) => 0,
-        (_, Component::Tarsregistry) => policy.settle.max(policy.registry_settle),
-        _ => policy.settle,
-    };
+    let settle = settling(policy, &step.action);
     let patience = match &refused {
         Some(_) => GRACE,
         None => Duration::from_secs(policy.deadline),
@@ -135,6 +132,7 @@ async fn content(
     let settle = Duration::from_secs(settle);
     let until = Instant::now() + patience + settle;
     let mut since: Option<Instant> = None;
+    let waiting = Waiting::until(until, format!("{component} was not looked at yet"));
     loop {
         let why = match look(run, node, component).await {
             Err(verdict) => Err(verdict.why().unwrap_or_default().to_owned()),
@@ -153,6 +151,7 @@ async fn content(
                 why
             }
         };
+        waiting.say(&*why);
         if Instant::now() > until {
             return Err(match refused {
                 Some(said) => format!("{said}; and {why}"),

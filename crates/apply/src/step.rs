@@ -27,6 +27,7 @@ use crate::records;
 use crate::scripts::{self, CrontabAfter, Expiry, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
+use crate::waiting::Waiting;
 
 /// How long the facts may take to follow a good verdict.
 const GRACE: Duration = Duration::from_secs(15);
@@ -381,6 +382,21 @@ async fn walk(
     see(run, node, component, &local).await
 }
 
+/// Seconds for which what an action changes must have been well before the step has succeeded; 0 for
+/// an action after which nothing is watched.
+pub(crate) fn settling(policy: &Policy, action: &Action) -> u64 {
+    match action {
+        Action::ChangeAgent(change) if change.health => settle_of(policy, change),
+        // A registry is not sent any callers before the others have read its row.
+        Action::StartServer {
+            component: Component::Tarsregistry,
+            ..
+        } => policy.settle.max(policy.registry_settle),
+        Action::StartServer { .. } => policy.settle,
+        _ => 0,
+    }
+}
+
 /// Seconds for which a changed component must have been well.
 fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
     change.settle.unwrap_or(0).max(policy.settle)
@@ -463,6 +479,7 @@ async fn see(
     wanted: &[Condition],
 ) -> Result<Verdict, Verdict> {
     let until = Instant::now() + GRACE;
+    let waiting = Waiting::until(until, "the host is looked at after its change");
     loop {
         let (why, seen) = match run.connect.connect(node).await {
             Err(fault) => (fault.text, false),
@@ -485,6 +502,7 @@ async fn see(
                 Verdict::Silent(why)
             });
         }
+        waiting.say(why);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

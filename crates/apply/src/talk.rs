@@ -12,7 +12,10 @@ use tarsops_transport::{Fault, FaultKind, Payload, Remote};
 use crate::execute::{Progress, Run};
 use crate::scripts::{self, Mode, Place, Said};
 use crate::verdict::{StepEnd, Verdict};
+use crate::waiting::Waiting;
 
+/// What is waited for while a host works.
+const BUSY: &str = "the host brings the change to its end";
 /// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
 const SLACK: u64 = 180;
 
@@ -92,7 +95,9 @@ pub(crate) async fn converse(
     let mut mode = mode;
     let mut remote = Some(remote);
     let mut lost = 0u32;
+    let waiting = Waiting::until(until, BUSY);
     loop {
+        waiting.say(BUSY);
         let answer: Result<Said, Fault> = match remote.take() {
             Some(host) => match host.script(&script, patience).await {
                 Ok(output) => scripts::read_said(&output.stdout)
@@ -122,6 +127,7 @@ pub(crate) async fn converse(
                 if Instant::now() > until {
                     return Err(Verdict::Silent(fault.text));
                 }
+                waiting.say(format!("the host goes on by itself: {}", fault.text));
                 run.progress.event(&Progress::Reconnecting {
                     node,
                     why: &fault.text,

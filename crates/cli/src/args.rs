@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use tarsops_spec::document::Seconds;
 
 use crate::cmd::completions::Shell;
 use crate::completing;
@@ -162,6 +164,10 @@ pub enum Command {
         /// Count what is there beyond the spec as drift.
         #[arg(long)]
         strict: bool,
+        /// Wait up to so long (such as 5m) for the end of an apply that is under way, rather than end
+        /// with exit code 7 at once.
+        #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
+        wait: Duration,
         /// How to look.
         #[command(flatten)]
         look: Look,
@@ -304,4 +310,11 @@ pub enum DemoCommand {
         #[arg(long)]
         dir: PathBuf,
     },
+}
+
+/// Reads a duration as the spec has them: `30s`, `5m`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let read: Result<Seconds, String> = text.parse();
+    read.map(|Seconds(seconds)| Duration::from_secs(seconds))
+        .map_err(|why| format!("{why}; write it as 30s, 5m or 1h30m"))
 }

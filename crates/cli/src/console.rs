@@ -6,21 +6,19 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
 use tarsops_plan::findings::check::{Check, Result as Outcome};
 use tarsops_transport::console::{Console, ConsoleError, Door};
-
-use crate::secrets;
+use tarsops_transport::mysql::Secret;
 
 /// How long one question may take. A healthy console answers these in milliseconds.
 const QUESTION: Duration = Duration::from_secs(8);
 /// The table's lines, in their order.
 const LINES: [&str; 3] = ["console", "console-ticket", "console-open"];
 
-/// Asks the console. It changes nothing.
-pub async fn checks(desired: &Desired, allow_commands: bool) -> Vec<Check> {
-    let Some(web) = desired.web() else {
+/// Asks the console with `ticket`, which is none where the spec names no console. It changes nothing.
+pub async fn checks(desired: &Desired, ticket: Option<Result<Secret, String>>) -> Vec<Check> {
+    let (Some(web), Some(ticket)) = (desired.web(), ticket) else {
         return all(Outcome::Skipped, "the spec has no `web`");
     };
-    let hidden = secrets::variables(desired);
-    let client = match secrets::resolve(&web.ticket, allow_commands, &hidden).await {
+    let client = match ticket {
         Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
         Err(why) => Err(format!("the ticket of the console: {why}")),
     };
@@ -50,7 +48,7 @@ pub async fn checks(desired: &Desired, allow_commands: bool) -> Vec<Check> {
                 "the console asks this machine for no login (`enableLogin`, `ignoreIps` in its configuration)".to_owned(),
             ),
         ),
-        Ok(false) => (ticket(&client).await, doors(&client).await),
+        Ok(false) => (taken(&client).await, doors(&client).await),
         Err(error) => {
             let silent = (Outcome::Unknown, error.to_string());
             (silent.clone(), silent)
@@ -76,7 +74,7 @@ fn versionless(error: &ConsoleError) -> String {
     }
 }
 
-async fn ticket(client: &Console) -> (Outcome, String) {
+async fn taken(client: &Console) -> (Outcome, String) {
     let asked = Component::Tarsregistry.name();
     match client.server_nodes("tars", asked).await {
         Ok(_) => (Outcome::Ok, "the console takes the ticket".to_owned()),

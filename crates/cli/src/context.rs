@@ -1,13 +1,11 @@
 //! What commands share: the spec, the lock file, the way to the hosts, one look at all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tarsops_model::desired::{Desired, Rpc};
+use tarsops_model::desired::{Desired, Rpc, SecretRef};
 use tarsops_model::display::Text;
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
@@ -20,7 +18,7 @@ use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Diagnostics, Parsed};
 use tarsops_transport::Connect;
 use tarsops_transport::console::Console;
-use tarsops_transport::mysql::{Access, KnownServers};
+use tarsops_transport::mysql::{Access, KnownServers, Secret};
 use tarsops_transport::rpc::Way;
 use tarsops_transport::ssh::{self, NewHostKeys, SshConnector};
 
@@ -30,6 +28,7 @@ use crate::failure::{Failure, Result};
 use crate::output;
 pub use crate::output::{print, publish, say};
 use crate::packages::Store;
+use crate::preflight;
 use crate::progress::Bar;
 use crate::watcher::Watcher;
 use crate::{secrets, ssh_files};
@@ -64,27 +63,6 @@ pub fn style(global: &Global) -> Style {
         verbose: global.verbose > 0,
         color: colored(global, output::is_terminal()),
     }
-}
-
-/// Replaces a file that only its owner may read.
-pub fn write_private(path: &Path, text: &str) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    // A name that nobody can predict, made new: whoever may write in the folder cannot lay a link
-    // in its place.
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".tarsops-")
-            .permissions(std::fs::Permissions::from_mode(0o600))
-            .tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|e| Failure::new(format!("could not write {}", path.display())).because(&e))
 }
 
 /// Reads the spec.
@@ -141,7 +119,13 @@ pub struct Context {
     pub try_default_login: bool,
     /// Whether running servers are asked for their library's version.
     pub ask_libraries: bool,
+    /// Secrets of the spec, each read once.
+    password: Secrecy,
+    ticket: Secrecy,
 }
+
+/// A secret that is read when it is first needed; one clause where it cannot be read.
+type Secrecy = tokio::sync::OnceCell<std::result::Result<Secret, String>>;
 
 /// Seconds since 1970.
 pub fn now() -> i64 {
@@ -192,7 +176,47 @@ impl Context {
             allow_commands: look.allow_commands,
             try_default_login: false,
             ask_libraries: false,
+            password: Secrecy::new(),
+            ticket: Secrecy::new(),
         })
+    }
+
+    /// Checks that this machine has what the spec needs of it: programs, key files and secrets. To be
+    /// called before the first look.
+    ///
+    /// # Errors
+    /// What is missing (exit code 1); no host, database or platform was contacted.
+    pub async fn ready(&self) -> Result<()> {
+        let desired = self.desired();
+        preflight::check_machine(desired)?;
+        if let (Some(database), Some(Err(why))) = (desired.database(), self.password().await) {
+            let what = "the password of the database";
+            return Err(preflight::without_secret(what, &database.password, why));
+        }
+        if let (Some(web), Some(Err(why))) = (desired.web(), self.ticket().await) {
+            let what = "the ticket of the console";
+            return Err(preflight::without_secret(what, &web.ticket, why));
+        }
+        Ok(())
+    }
+
+    /// The password of the database; none if the spec names none.
+    async fn password(&self) -> Option<std::result::Result<Secret, String>> {
+        let from = &self.desired().database()?.password;
+        let read = self.password.get_or_init(|| self.secret(from));
+        Some(read.await.clone())
+    }
+
+    /// The ticket of the management platform; none if the spec names none.
+    pub async fn ticket(&self) -> Option<std::result::Result<Secret, String>> {
+        let from = &self.desired().web()?.ticket;
+        let read = self.ticket.get_or_init(|| self.secret(from));
+        Some(read.await.clone())
+    }
+
+    async fn secret(&self, from: &SecretRef) -> std::result::Result<Secret, String> {
+        let hidden = secrets::variables(self.desired());
+        secrets::resolve(from, self.allow_commands, &hidden).await
     }
 
     /// The desired state.
@@ -228,13 +252,10 @@ impl Context {
     /// The management platform; none if the spec names none, an error if it cannot be asked.
     pub async fn console(&self) -> Option<std::result::Result<Console, String>> {
         let web = self.desired().web()?;
-        let hidden = secrets::variables(self.desired());
-        Some(
-            match secrets::resolve(&web.ticket, self.allow_commands, &hidden).await {
-                Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
-                Err(why) => Err(format!("the ticket of the console: {why}")),
-            },
-        )
+        Some(match self.ticket().await? {
+            Ok(ticket) => Console::new(&web.url, ticket).map_err(|e| e.to_string()),
+            Err(why) => Err(format!("the ticket of the console: {why}")),
+        })
     }
 
     /// Whether the management platform answers and takes the ticket, asked what touches the
@@ -312,9 +333,7 @@ impl Context {
     /// had.
     pub async fn database(&self) -> Option<std::result::Result<Access, String>> {
         let database = self.desired().database()?;
-        let hidden = secrets::variables(self.desired());
-        let password = secrets::resolve(&database.password, self.allow_commands, &hidden);
-        let password = match password.await {
+        let password = match self.password().await? {
             Ok(password) => password,
             Err(why) => return Some(Err(format!("the password of the database: {why}"))),
         };

@@ -1,4 +1,4 @@
-//! Exit codes, in one place. Where several hold, the most serious wins: 9 8 7 6 5 4 2 0.
+//! Exit codes, in one place. Where several hold, the most serious wins: 9 8 7 6 5 2 4 0.
 
 use tarsops_apply::Outcome;
 use tarsops_plan::Plan;
@@ -32,7 +32,8 @@ pub const INTERRUPTED: u8 = 130;
 #[must_use]
 pub fn worst(codes: &[u8]) -> u8 {
     const ORDER: [u8; 8] = [
-        STUCK, FAILED, LEASE, BLOCKED, STALE, INCOMPLETE, PENDING, OK,
+        // What is proven to differ is never hidden by what could not be seen.
+        STUCK, FAILED, LEASE, BLOCKED, STALE, PENDING, INCOMPLETE, OK,
     ];
     ORDER.into_iter().find(|c| codes.contains(c)).unwrap_or(OK)
 }
@@ -81,8 +82,10 @@ pub fn of_run(outcome: &Outcome, left: Option<&Plan>) -> u8 {
         if plan.is_blocked() {
             codes.push(BLOCKED);
         }
-        // After a run, whatever still differs is what could not be finished.
-        if plan.is_incomplete() || plan.has_drift() {
+        if plan.has_drift() {
+            codes.push(PENDING);
+        }
+        if plan.is_incomplete() {
             codes.push(INCOMPLETE);
         }
     }
@@ -95,8 +98,14 @@ mod tests {
 
     #[test]
     fn the_most_serious_code_wins() {
-        assert_eq!(worst(&[OK, PENDING, BLOCKED, INCOMPLETE]), BLOCKED);
-        assert_eq!(worst(&[OK, STUCK, FAILED]), STUCK);
+        let order = [
+            STUCK, FAILED, LEASE, BLOCKED, STALE, PENDING, INCOMPLETE, OK,
+        ];
+        for (at, code) in order.into_iter().enumerate() {
+            for less in &order[at..] {
+                assert_eq!(worst(&[*less, code]), code);
+            }
+        }
         assert_eq!(worst(&[]), OK);
     }
 }

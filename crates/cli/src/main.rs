@@ -18,6 +18,8 @@ mod exit;
 mod failure;
 mod output;
 mod packages;
+mod pending;
+mod preflight;
 mod privacy;
 mod progress;
 mod publisher;
@@ -25,6 +27,7 @@ mod saved;
 mod secrets;
 mod silence;
 mod ssh_files;
+mod under_way;
 mod watcher;
 
 use std::process::ExitCode;
@@ -63,21 +66,31 @@ fn main() -> ExitCode {
     }
     logging(&cli);
     let json = cli.global.json;
-    match run(cli) {
+    let ended = output::open_document(&cli.global).and_then(|()| run(cli));
+    let code = match ended {
         Ok(code) if output::is_lost() && code <= exit::PENDING => ExitCode::from(exit::ERROR),
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             output::say(failure.text().trim_end());
-            if json && !failure.published && failure.code != exit::USAGE {
+            if !failure.published && failure.code != exit::USAGE {
                 let document = serde_json::json!({
                     "format": "tarsops.error/1", "exit_code": failure.code,
                     "error": failure.layers, "about": failure.items, "next": failure.hint,
                 });
-                output::print_json(&format!("{document:#}\n"));
+                let document = format!("{document:#}\n");
+                if json {
+                    output::print_json(&document);
+                }
+                // The command has failed already, whatever comes of its document.
+                if let Err(lost) = output::write_document(&document) {
+                    output::say(lost.text().trim_end());
+                }
             }
             ExitCode::from(failure.code)
         }
-    }
+    };
+    output::close_document();
+    code
 }
 
 fn logging(cli: &Cli) {
@@ -117,8 +130,8 @@ fn run(cli: Cli) -> Result {
         Command::Plan { look, out } => {
             runtime.block_on(until_signal(cmd::plan::run(&global, &look, out.as_deref())))
         }
-        Command::Drift { look, strict } => {
-            runtime.block_on(until_signal(cmd::drift::run(&global, &look, strict)))
+        Command::Drift { look, strict, wait } => {
+            runtime.block_on(until_signal(cmd::drift::run(&global, &look, strict, wait)))
         }
         Command::Check { look } => runtime.block_on(until_signal(cmd::check::run(&global, &look))),
         Command::Status { look } => {

@@ -7,13 +7,15 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tarsops_model::display::{self, Text};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::args::Global;
-use crate::context::write_private;
+use crate::exit;
 use crate::failure::Result;
+use crate::pending::Pending;
 
 /// What can be written: plain text, which is made harmless whole, or [`Text`], which is so already and
 /// may have colours and lines.
@@ -168,17 +170,52 @@ pub fn print_json(document: &str) {
     write(&display::json(document));
 }
 
+/// The file of `--json-into`, from the start of the program until its document is written.
+static DOCUMENT: Mutex<Option<Pending>> = Mutex::new(None);
+
+fn document() -> MutexGuard<'static, Option<Pending>> {
+    DOCUMENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the file of `--json-into`, before anything is done.
+pub fn open_document(global: &Global) -> Result<()> {
+    if let Some(path) = &global.json_into {
+        *document() = Some(Pending::private(path)?);
+    }
+    Ok(())
+}
+
+/// Writes a document for machines to the file of `--json-into`, if there is one.
+pub fn write_document(json: &str) -> Result<()> {
+    let pending = document().take();
+    pending.map_or(Ok(()), |file| file.write(&display::json(json)))
+}
+
+/// Removes what was opened and not written.
+pub fn close_document() {
+    document().take();
+}
+
 /// Prints a document for machines and a text for people, each where it was asked for.
 pub fn publish(global: &Global, json: &str, text: impl Shown) -> Result<()> {
-    if let Some(path) = &global.json_into {
-        write_private(path, &display::json(json))?;
-    }
     if global.json {
         print_json(json);
     } else {
         print(text);
     }
-    Ok(())
+    write_document(json)
+}
+
+/// [`publish`] for a command that has changed something: a file that could not be written is reported,
+/// and the exit code that says how the change went is only replaced where that was well.
+pub fn publish_outcome(global: &Global, json: &str, text: impl Shown, code: u8) -> u8 {
+    match publish(global, json, text) {
+        Ok(()) => code,
+        Err(failure) => {
+            say(failure.text().trim_end());
+            if code == exit::OK { failure.code } else { code }
+        }
+    }
 }
 
 /// Writes what the reader of the command line has to say. Help is our own text and may have its

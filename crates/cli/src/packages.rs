@@ -28,13 +28,15 @@ use tarsops_package::assemble::contents_digest;
 use tarsops_package::lock::verify;
 use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
 use tarsops_package::{
-    Found, Limits, LockFile, assemble, extract_file, read_archive_keeping, read_whole_tree,
+    Found, Limits, LockFile, PackageError, assemble, extract_file, read_archive_keeping,
+    read_whole_tree,
 };
 use tarsops_transport::{Connect as _, FaultKind};
 
-use crate::context::{Context, Loaded, write_private};
+use crate::context::{Context, Loaded};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::pending::Pending;
 
 /// Components whose files a plan may install: their packages are read whole. The others are published.
 const MANAGED: [Component; 8] = [
@@ -135,7 +137,7 @@ impl Store {
             .prefix("tarsops-spool-")
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
-            .map_err(|e| Failure::new("could not make a temporary folder").because(&e))?;
+            .map_err(|e| no_room("could not make a temporary folder", &e))?;
         let mut store = Self {
             lock_path,
             lock,
@@ -262,12 +264,17 @@ impl Store {
         keep: &[Component],
         templates: &mut BTreeMap<String, String>,
     ) -> Result<Vec<Found>> {
-        let refused = |e: &dyn std::error::Error| {
-            Failure::new(format!("the package {} was refused", path.display()))
-                .because(e)
-                .hint("replace it; nothing was unpacked and nothing was changed")
+        let refused = |e: PackageError| match e {
+            PackageError::Write(e) => no_room(
+                &format!("could not unpack {}; nothing was changed", path.display()),
+                &at_path(self.spool.path(), e),
+            ),
+            PackageError::Read(e) => unreadable(path, &e),
+            other => Failure::new(format!("the package {} was refused", path.display()))
+                .because(&other)
+                .hint("replace it; nothing was unpacked and nothing was changed"),
         };
-        let file = File::open(path).map_err(|e| refused(&e))?;
+        let file = File::open(path).map_err(|e| unreadable(path, &e))?;
         let mut copies: Vec<PathBuf> = Vec::new();
         let archive = read_archive_keeping(
             BufReader::with_capacity(1 << 16, file),
@@ -286,7 +293,7 @@ impl Store {
                 Ok(Some(Box::new(BufWriter::with_capacity(1 << 16, file))))
             },
         )
-        .map_err(|e| refused(&e))?;
+        .map_err(refused)?;
         for (digest, copy) in archive.kept.iter().zip(copies) {
             self.take_file(*digest, copy);
         }
@@ -477,12 +484,22 @@ impl Store {
         if !there {
             return Ok(false);
         }
-        match self.file(component, version, path, digest) {
+        let what = format!("the package of {component} {version}");
+        match self.spooled_file(component, version, path, digest) {
             Ok(_) => Ok(true),
-            Err(why) => Err(Failure::new(format!(
-                "the package of {component} {version} is not the one that was pinned; nothing was changed"
+            Err(e @ NoFile::Room(_)) => Err(no_room(
+                &format!("could not unpack {what}; nothing was changed"),
+                &e,
+            )),
+            Err(e @ NoFile::Read(_)) => Err(Failure::new(format!(
+                "could not read {what}; nothing was changed"
             ))
-            .because(&io::Error::other(why))
+            .because(&e)
+            .hint("see that the file is there and that you may read it")),
+            Err(e @ NoFile::Other(_)) => Err(Failure::new(format!(
+                "{what} is not the one that was pinned; nothing was changed"
+            ))
+            .because(&e)
             .hint("put the pinned package back; if the new one is meant, run `tarsops package lock` and commit the lock file")),
         }
     }
@@ -492,17 +509,19 @@ impl Store {
         self.spool.path()
     }
 
+    /// Opens the lock file, which belongs into Git and holds no secret.
+    pub fn open_lock(&self) -> Result<Pending> {
+        Pending::public(&self.lock_path)
+    }
+
     /// Writes the lock file.
-    pub fn write_lock(&self, lock: &LockFile) -> Result<()> {
+    pub fn write_lock(file: Pending, lock: &LockFile) -> Result<()> {
         let text = lock
             .render()
             // What could not be read again is not written.
             .and_then(|text| LockFile::parse(&text).map(|_| text))
             .map_err(|e| Failure::new("could not write the lock file").because(&e))?;
-        write_private(&self.lock_path, &text)?;
-        // It belongs into Git and holds no secret.
-        std::fs::set_permissions(&self.lock_path, std::fs::Permissions::from_mode(0o644))
-            .map_err(|e| Failure::new("could not set the mode of the lock file").because(&e))
+        file.write(&text)
     }
 
     fn origin(
@@ -543,6 +562,52 @@ impl Store {
     }
 }
 
+/// A failure of this machine's temporary folder.
+fn no_room(what: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::new(what).because(error).hint(format!(
+        "make room in {}, or set TMPDIR to a folder that has more",
+        std::env::temp_dir().display()
+    ))
+}
+
+/// A failure to read a file of this machine, which says nothing of what is in it.
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!(
+        "could not read {}; nothing was changed",
+        path.display()
+    ))
+    .because(error)
+    .hint("see that the file is there and that you may read it")
+}
+
+fn at_path(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Why a file of a package cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum NoFile {
+    /// It cannot be written to this machine's temporary folder.
+    #[error("{0}")]
+    Room(io::Error),
+    /// Its source cannot be read.
+    #[error("{0}")]
+    Read(io::Error),
+    /// Its source does not hold it.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl NoFile {
+    fn refused(source: &Path, to: &Path, error: PackageError) -> Self {
+        match error {
+            PackageError::Write(e) => Self::Room(at_path(to, e)),
+            PackageError::Read(e) => Self::Read(at_path(source, e)),
+            other => Self::Other(format!("{}: {other}", source.display())),
+        }
+    }
+}
+
 impl Payloads for Store {
     fn file(
         &self,
@@ -551,77 +616,111 @@ impl Payloads for Store {
         path: &str,
         digest: &Digest,
     ) -> std::result::Result<PathBuf, String> {
+        self.spooled_file(component, version, path, digest)
+            .map_err(|e| e.to_string())
+    }
+}
+
+impl Store {
+    /// The file in the spool that has `digest`, taken there if it is not there yet.
+    fn spooled_file(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> std::result::Result<PathBuf, NoFile> {
         let mut spooled = self
             .spooled
             .lock()
-            .map_err(|_| "the spool is broken".to_owned())?;
+            .map_err(|_| NoFile::Other("the spool is broken".to_owned()))?;
         if let Some(path) = spooled.get(digest) {
             return Ok(path.clone());
         }
         let origin = self
             .origin(component, version, path, digest)
-            .ok_or_else(|| format!("no package has {path} of {component} {version}"))?;
+            .ok_or_else(|| {
+                NoFile::Other(format!("no package has {path} of {component} {version}"))
+            })?;
         let to = self.spool.path().join(digest.to_string());
-        let failed = |what: &Path, e: &dyn std::error::Error| {
-            let mut text = format!("{}: {e}", what.display());
-            let mut cause = e.source();
-            while let Some(c) = cause {
-                text.push_str(&format!(": {c}"));
-                cause = c.source();
-            }
-            text
-        };
-        let mut out = BufWriter::new(File::create(&to).map_err(|e| failed(&to, &e))?);
-        match &origin {
-            Origin::Archive {
-                path,
-                layout,
-                component,
-                file,
-            } => {
-                let archive = File::open(path).map_err(|e| failed(path, &e))?;
-                extract_file(
-                    BufReader::with_capacity(1 << 16, archive),
-                    *layout,
-                    *component,
-                    file,
-                    digest,
-                    &mut out,
-                    &Limits::default(),
-                )
-                .map_err(|e| failed(path, &e))?;
-            }
-            Origin::Plain(path) => {
-                let mut file = File::open(path).map_err(|e| failed(path, &e))?;
-                let found = copy_hashed(&mut file, &mut out).map_err(|e| failed(path, &e))?;
-                if found != *digest {
-                    return Err(format!("{} is not what the lock file says", path.display()));
-                }
-            }
+        let taken = take_out(&origin, digest, &to);
+        if taken.is_err() {
+            // Half a file takes room and is of no use.
+            let _ = std::fs::remove_file(&to);
         }
-        out.flush().map_err(|e| failed(&to, &e))?;
+        taken?;
         spooled.insert(*digest, to.clone());
         Ok(to)
     }
 }
 
+/// Copies the file with `digest` out of its source to the new file `to`.
+fn take_out(origin: &Origin, digest: &Digest, to: &Path) -> std::result::Result<(), NoFile> {
+    let room = |e: io::Error| NoFile::Room(at_path(to, e));
+    let read = |path: &Path, e: io::Error| NoFile::Read(at_path(path, e));
+    let mut out = BufWriter::new(File::create(to).map_err(room)?);
+    match origin {
+        Origin::Archive {
+            path,
+            layout,
+            component,
+            file,
+        } => {
+            let archive = File::open(path).map_err(|e| read(path, e))?;
+            extract_file(
+                BufReader::with_capacity(1 << 16, archive),
+                *layout,
+                *component,
+                file,
+                digest,
+                &mut out,
+                &Limits::default(),
+            )
+            .map_err(|e| NoFile::refused(path, to, e))?;
+        }
+        Origin::Plain(path) => {
+            let mut file = File::open(path).map_err(|e| read(path, e))?;
+            let found = copy_hashed(&mut file, &mut out).map_err(|e| match e {
+                Copying::From(e) => read(path, e),
+                Copying::To(e) => room(e),
+            })?;
+            if found != *digest {
+                let why = format!("{} is not what the lock file says", path.display());
+                return Err(NoFile::Other(why));
+            }
+        }
+    }
+    out.flush().map_err(room)
+}
+
+/// Which side of a copy failed.
+enum Copying {
+    From(io::Error),
+    To(io::Error),
+}
+
 /// Copies and hashes in one pass.
-fn copy_hashed(from: &mut dyn Read, to: &mut dyn io::Write) -> io::Result<Digest> {
+fn copy_hashed(
+    from: &mut dyn Read,
+    to: &mut dyn io::Write,
+) -> std::result::Result<Digest, Copying> {
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0u8; 1 << 16];
     loop {
-        let n = from.read(&mut buffer)?;
+        let n = from.read(&mut buffer).map_err(Copying::From)?;
         if n == 0 {
             return Ok(Digest::from_bytes(hasher.finalize().into()));
         }
         hasher.update(&buffer[..n]);
-        to.write_all(&buffer[..n])?;
+        to.write_all(&buffer[..n]).map_err(Copying::To)?;
     }
 }
 
 /// The sha256 of a file.
 pub fn digest_of(path: &Path) -> io::Result<Digest> {
-    copy_hashed(&mut File::open(path)?, &mut io::sink())
+    copy_hashed(&mut File::open(path)?, &mut io::sink()).map_err(|error| match error {
+        Copying::From(e) | Copying::To(e) => e,
+    })
 }
 
 /// A folder of the file system as a package tree.
@@ -784,6 +883,13 @@ pub async fn fetch_from_node(
     let failed = |e: &dyn std::error::Error| {
         Failure::new(format!("could not copy the binary from node {node}")).because(e)
     };
+    let here = |e: &dyn std::error::Error| {
+        let place = to.display();
+        no_room(
+            &format!("could not write the binary of the package to {place}"),
+            e,
+        )
+    };
     let remote = context
         .connector
         .connect(node)
@@ -797,6 +903,9 @@ pub async fn fetch_from_node(
         Err(fault) => {
             // A connection that broke is not used again; with it goes what the host still runs.
             context.connector.forget(node).await;
+            if fault.kind == FaultKind::Local {
+                return Err(here(&fault));
+            }
             let failure = failed(&fault).code(exit::INCOMPLETE);
             return Err(match fault.kind {
                 FaultKind::TooMuch => failure.hint(
@@ -812,7 +921,7 @@ pub async fn fetch_from_node(
             .code(exit::INCOMPLETE)
             .hint("see whether the file can be read there"));
     }
-    let found = digest_of(&to).map_err(|e| failed(&e))?;
+    let found = digest_of(&to).map_err(|e| here(&e))?;
     if found != digest {
         // The folder goes with this process; what is wrong need not stay that long.
         let _ = std::fs::remove_file(&to);

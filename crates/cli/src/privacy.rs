@@ -75,7 +75,7 @@ impl Stops {
             return true;
         }
         if self.counted.is_pressed() {
-            say("stopping at once; hosts and the framework end by themselves what was begun");
+            say("stopping at once, and giving the lease back");
         } else {
             say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
         }
@@ -104,14 +104,23 @@ pub async fn finishing(work: impl AsyncFnOnce(&Stops) -> Result) -> Result {
     }
 }
 
-struct Signals(Vec<tokio::signal::unix::Signal>);
+/// Signals that ask the program to end.
+pub struct Signals(Vec<tokio::signal::unix::Signal>);
 
 impl Signals {
-    fn new() -> Result<Self> {
+    /// Takes over those signals that our caller did not have ignored, as `nohup` does.
+    pub fn new() -> Result<Self> {
+        let ignored = ignored();
         let mut all = Self(Vec::new());
-        all.add(SignalKind::interrupt())?;
-        all.add(SignalKind::terminate())?;
-        all.add(SignalKind::hangup())?;
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
+            if ignored & (1 << (kind.as_raw_value() - 1)) == 0 {
+                all.add(kind)?;
+            }
+        }
         Ok(all)
     }
 
@@ -122,8 +131,20 @@ impl Signals {
         Ok(())
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
         let all = self.0.iter_mut().map(|s| Box::pin(s.recv()));
         futures::future::select_all(all).await;
     }
+}
+
+/// Signals that this process ignores, as bits; signal 1 is the lowest.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bits = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    bits.and_then(|b| u64::from_str_radix(b.trim(), 16).ok())
+        .unwrap_or(0)
 }

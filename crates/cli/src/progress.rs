@@ -292,6 +292,12 @@ impl Teller {
                     "  waiting until the locators of {nodes} {what} it …"
                 ));
             }
+            Progress::StillWaiting { node, why, left } => {
+                let left = left.map_or_else(String::new, |left| {
+                    format!(", for at most {} s more", left.as_secs())
+                });
+                self.line(&format!("  {node}: waiting{left}: {why}"));
+            }
             Progress::TakingBack { steps } => {
                 out.push(format!(
                     "rolling back {} of this run, as on_failure says",
@@ -331,6 +337,7 @@ mod tests {
                 node: node("10.0.0.1"),
                 run: RunId::from_parts(1, 1),
                 step: StepName::new("x").unwrap(),
+                accept: false,
             },
             pre: vec![],
             post: vec![],

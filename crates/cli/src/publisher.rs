@@ -111,7 +111,7 @@ impl<'a> Publisher<'a> {
         let packed = tokio::task::spawn_blocking(move || pack(component, &from, &into)).await;
         let md5 = packed
             .map_err(|e| e.to_string())
-            .and_then(|packed| packed.map_err(|e| e.to_string()))
+            .and_then(|packed| packed.map_err(|e| format!("{}: {e}", archive.display())))
             .map_err(|why| surely(format!("the archive of {component} cannot be made: {why}")))?;
         let comment = format!("tarsops {version} {}", digest.short());
         if let Some(package) = self.known(via, component, &md5, &comment).await {

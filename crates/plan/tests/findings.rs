@@ -622,3 +622,136 @@ fn what_a_table_that_was_not_read_would_tell_is_unknown() {
     w.silence(3);
     assert_eq!(result(&w, Name::NodeidTwice), Outcome::Unknown);
 }
+
+fn result(w: &World, check: &str) -> Outcome {
+    let all = checks(&w.input());
+    all.into_iter().find(|c| c.check == check).unwrap().result
+}
+
+#[test]
+fn nothing_that_hosts_show_is_ok_while_they_are_silent() {
+    let mut w = world(4);
+    for i in 0..4 {
+        w.silence(i);
+    }
+    let well: Vec<String> = checks(&w.input())
+        .into_iter()
+        .filter(|c| c.result == Outcome::Ok)
+        .map(|c| c.check)
+        .collect();
+    // What the database and the framework's own answers prove without any host.
+    assert_eq!(
+        well,
+        [
+            "foreign-database",
+            "no-database",
+            "database-read-only",
+            "default-password",
+            "registry-silent",
+            "registry-unlisted",
+            "registry-gone",
+            "registry-not-in-spec",
+            "registered-elsewhere",
+            "connection-lost",
+            "adapters-differ",
+            "adapters-extra",
+            "extra-nodes",
+            "database-connection",
+        ]
+    );
+}
+
+/// A host that answers may still not show all of itself.
+#[test]
+fn what_a_host_could_not_show_is_not_ok() {
+    type Damage = fn(&mut World);
+    let cases: [(&str, Damage, &[Name]); 5] = [
+        (
+            "ports",
+            |w| w.host(2).ports = Observed::Unknown("ss does not work".to_owned()),
+            &[Name::PortTaken],
+        ),
+        (
+            "components",
+            |w| w.host(2).components = Observed::Unknown("ps does not work".to_owned()),
+            &[Name::RunsInactive, Name::ActiveNotRunning, Name::Impostor],
+        ),
+        (
+            "processes",
+            |w| {
+                let node = w.node(2);
+                let agent = support::damage::agent_of(w, &node).unwrap();
+                agent.processes = Observed::Unknown("ps does not work".to_owned());
+            },
+            &[
+                Name::NodeidTwice,
+                Name::NotRegistered,
+                Name::NodeInactive,
+                Name::LocatorBehind,
+                Name::ServantSilent,
+                Name::PortTaken,
+            ],
+        ),
+        (
+            "configuration",
+            |w| {
+                let node = w.node(2);
+                let agent = support::damage::agent_of(w, &node).unwrap();
+                agent.conf = Observed::Unknown("it cannot be read".to_owned());
+            },
+            &[Name::DeadLocator, Name::LocatorBehind],
+        ),
+        (
+            "a registry that no host of the spec has",
+            |w| {
+                let at: tarsops_model::names::Endpoint = "10.8.8.8:17890".parse().unwrap();
+                let silent = Answer::Silent("it was not asked".to_owned());
+                framework(w).registries.insert(at, silent);
+            },
+            &[Name::RegistrySilent, Name::DeadLocator],
+        ),
+    ];
+    for (what, damage, expected) in cases {
+        let mut w = world(4);
+        damage(&mut w);
+        for name in expected {
+            assert_eq!(
+                result(&w, name.text()),
+                Outcome::Unknown,
+                "{what} unknown: {name}"
+            );
+        }
+        assert_eq!(result(&w, "unsafe-folder"), Outcome::Ok, "{what}");
+    }
+}
+
+/// A host that is to be removed still runs under a name and with a clock.
+#[test]
+fn a_silent_host_that_is_to_be_absent_counts_for_names_and_clocks() {
+    let mut w = world(4);
+    w.spec(3).state = NodeState::Absent {
+        stop_servers: false,
+    };
+    assert_eq!(result(&w, "nodeid-twice"), Outcome::Ok);
+    w.silence(3);
+    for check in ["hosts", "nodeid-twice", "clock-skew"] {
+        assert_eq!(result(&w, check), Outcome::Unknown, "{check}");
+    }
+    assert_eq!(result(&w, "unsafe-folder"), Outcome::Ok);
+}
+
+#[test]
+fn what_a_command_does_not_look_at_is_skipped() {
+    let mut w = world(4);
+    w.scope = tarsops_plan::Scope::parse(&["10.0.0.3".to_owned()], &w.desired).unwrap();
+    assert_eq!(result(&w, "extra-nodes"), Outcome::Skipped);
+    let mut w = world(4);
+    w.scope = tarsops_plan::Scope::parse(&["tarslog".to_owned()], &w.desired).unwrap();
+    node_rows(&mut w).values_mut().next().unwrap().present = Some("inactive".to_owned());
+    for check in ["node-inactive", "registry-silent"] {
+        assert_eq!(result(&w, check), Outcome::Skipped, "{check}");
+    }
+    let mut w = world(1);
+    w.spec(0).state = NodeState::Gone;
+    assert_eq!(result(&w, "hosts"), Outcome::Skipped);
+}

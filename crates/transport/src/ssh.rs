@@ -272,6 +272,8 @@ impl SshConnector {
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .stderr(errors)
+            // Ctrl-C of a terminal goes to us, who let what runs end.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| match e.kind() {

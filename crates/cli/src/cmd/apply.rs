@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
@@ -18,17 +19,17 @@ use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
 use crate::args::{Global, Look};
-use crate::context::{
-    Context, holder, load, new_run, now, print, publish, say, state_folder, style,
-};
+use crate::context::{Context, holder, load, new_run, now, print, say, state_folder, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::preflight;
 use crate::privacy::Stops;
 use crate::progress::{Bar, Teller, amount};
 use crate::publisher::Publisher;
 use crate::saved::Saved;
 use crate::silence;
+use crate::under_way::UnderWay;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
 const ROUNDS: usize = 3;
@@ -58,15 +59,20 @@ pub async fn run(
     if let Some(saved) = &saved {
         saved.fits(&context)?;
         if let Some(run) = saved.rolls_back() {
+            context.ready().await?;
             return super::rollback::run_saved(global, &context, run, saved, consent.yes, stops)
                 .await;
         }
     }
     super::validate::without_package(global, &context.loaded)?;
+    context.ready().await?;
     let mut whole = Outcome::default();
     let mut last: Option<Plan> = None;
     for round in 0..ROUNDS {
         let report = context.look(&Bar::new("looking at")).await;
+        if round == 0 {
+            preflight::check_look(&report)?;
+        }
         let mut plan = super::plan::make(&mut context, &report).await?;
         super::plan::explain_silence(&report);
         let silent = silent_hosts(&context, &report);
@@ -236,6 +242,12 @@ pub async fn carry_out(
     let id = new_run(report, None);
     let holder = holder();
     let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
+    let folder = state_folder(desired);
+    // Before anybody is asked for the lease; without it the run goes on, as it is only a cache.
+    let journal = Journal::create(&folder, id.as_str()).unwrap_or_else(|e| {
+        say(format!("warning: there is no journal on this machine: {e}"));
+        Journal::none()
+    });
     let lease = Lease::acquire(
         Arc::clone(&connect),
         LeaseSpec {
@@ -261,8 +273,8 @@ pub async fn carry_out(
     })?;
     say(format!("run {id}"));
     let teller = Teller::new(&plan.steps, global.verbose > 0);
+    let under_way = UnderWay::new(&teller);
     let clock = now;
-    let journal = Journal::create(&state_folder(desired), id.as_str());
     let watch = context.watch().await;
     let publisher = Publisher::new(&watch, context.store.spool());
     let run = Run {
@@ -272,7 +284,7 @@ pub async fn carry_out(
         connect,
         payloads: &context.store,
         lease: &lease,
-        progress: &teller,
+        progress: &under_way,
         interrupt,
         clock: &clock,
         look_deadline: context.timeout,
@@ -295,10 +307,34 @@ pub async fn carry_out(
             stops.let_go();
             Ok(outcome)
         }
-        None => Err(Failure::new("stopped at once")
-            .code(exit::INTERRUPTED)
-            .hint("hosts and the framework go on by themselves with what was begun; look again (`tarsops plan`) before you apply or take it back")),
+        None => {
+            // A third signal does not wait for the master either.
+            stops.let_go();
+            if tokio::time::timeout(GIVING_BACK, lease.release())
+                .await
+                .is_err()
+            {
+                say("the lease could not be given back; it is free 45 s after the last word");
+            }
+            Err(stopped_at_once(&under_way))
+        }
     }
+}
+
+/// How long the master may take to take the lease back from a run that is stopped at once.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
+/// What goes on by itself when a run is stopped at once.
+fn stopped_at_once(under_way: &UnderWay<'_>) -> Failure {
+    let lines = under_way.lines();
+    let failure = Failure::new(if lines.is_empty() {
+        "stopped at once; no step was under way"
+    } else {
+        "stopped at once; hosts and the framework finish by themselves what was under way"
+    });
+    failure.code(exit::INTERRUPTED).about(lines).hint(
+        "look again (`tarsops plan`) before you apply, or undo the run with `tarsops rollback`",
+    )
 }
 
 async fn finish(
@@ -331,6 +367,7 @@ async fn finish(
         exit::LEASE => "stopped: another run is at work",
         exit::BLOCKED => "blocked by a guard",
         exit::STALE => "stale: the cluster has moved since it was looked at",
+        exit::PENDING => "not all is done: the cluster still differs from the spec",
         _ => "incomplete",
     };
     let text = if outcome.ends.is_empty() {
@@ -357,7 +394,7 @@ async fn finish(
         Some(plan) => serde_json::to_value(plan.summary).unwrap_or_default(),
         None => serde_json::Value::Null,
     };
-    let seconds = |d: std::time::Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
+    let seconds = |d: Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
     let stages: Vec<serde_json::Value> = outcome
         .stages
         .iter()
@@ -402,7 +439,7 @@ async fn finish(
             say(text.trim_end());
         }
     }
-    publish(global, &format!("{document:#}\n"), &text)?;
+    let code = output::publish_outcome(global, &format!("{document:#}\n"), &text, code);
     context.close().await;
     Ok(code)
 }

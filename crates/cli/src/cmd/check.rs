@@ -17,11 +17,12 @@ use crate::progress::Bar;
 pub async fn run(global: &Global, look: &Look) -> Result {
     let mut context = Context::open(global, look)?;
     context.try_default_login = true;
+    context.ready().await?;
     let bar = Bar::new("looking at");
-    let (report, console) = tokio::join!(
-        context.look(&bar),
-        crate::console::checks(context.desired(), context.allow_commands)
-    );
+    let (report, console) = tokio::join!(context.look(&bar), async {
+        crate::console::checks(context.desired(), context.ticket().await).await
+    });
+    crate::preflight::check_look(&report)?;
     let plan = super::plan::make(&mut context, &report).await?;
     let mut table = checks(&PlanInput {
         desired: context.desired(),

@@ -9,6 +9,7 @@
 //! them: by this program, through the system's `ssh`.
 
 mod embedded;
+mod stop;
 mod story;
 
 use std::path::Path;
@@ -21,34 +22,51 @@ use crate::args::{DemoCommand, Global};
 use crate::context::{publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use stop::Stop;
 
 /// Runs the story, or leaves a cluster running, or removes one.
 pub fn run(global: &Global, command: Option<DemoCommand>) -> Result {
     need_ssh()?;
     match command {
-        None => story::tell(global),
-        Some(DemoCommand::Up { nodes, dir }) => {
-            let made = embedded::up(&dir, usize::from(nodes), Duration::from_secs(60))?;
-            let spec = made.cluster.dir().join("cluster.yaml");
-            lock(&spec)?;
-            say(made.line());
-            let document = serde_json::json!({
-                "format": "tarsops.demo/1", "spec": spec, "tables": made.tables.word(),
-                "web": made.console.as_ref().map(|c| &c.url),
-            });
-            publish(
-                global,
-                &format!("{document:#}\n"),
-                format!("{}\n", spec.display()),
-            )?;
-            Ok(exit::OK)
+        None => {
+            let global = global.clone();
+            stop::until_stopped(move |stop| story::tell(&global, stop))
         }
-        Some(DemoCommand::Down { dir }) => {
+        Some(DemoCommand::Up { nodes, dir }) => {
+            let global = global.clone();
+            stop::until_stopped(move |stop| up(&global, usize::from(nodes), &dir, stop))
+        }
+        Some(DemoCommand::Down { dir }) => stop::until_stopped(move |stop| {
+            stop.holds(Some(&dir));
             down(&dir)?;
+            stop.holds(None);
             say(format!("{} is gone", dir.display()));
             Ok(exit::OK)
-        }
+        }),
     }
+}
+
+/// Leaves a cluster running; where a signal comes first, nothing of it.
+fn up(global: &Global, nodes: usize, dir: &Path, stop: &Stop) -> Result {
+    let made = embedded::up(dir, nodes, Duration::from_secs(60), stop)?;
+    let spec = made.cluster.dir().join("cluster.yaml");
+    let locked = lock(&spec, stop).and_then(|()| stop.check());
+    if let Err(failure) = locked {
+        down(made.cluster.dir())?;
+        stop.holds(None);
+        return Err(failure);
+    }
+    say(made.line());
+    let document = serde_json::json!({
+        "format": "tarsops.demo/1", "spec": spec, "tables": made.tables.word(),
+        "web": made.console.as_ref().map(|c| &c.url),
+    });
+    publish(
+        global,
+        &format!("{document:#}\n"),
+        format!("{}\n", spec.display()),
+    )?;
+    Ok(exit::OK)
 }
 
 fn need_ssh() -> Result<()> {
@@ -73,11 +91,13 @@ fn down(dir: &Path) -> Result<()> {
     })
 }
 
-fn lock(spec: &Path) -> Result<()> {
-    let status = tarsops(spec)?
+fn lock(spec: &Path, stop: &Stop) -> Result<()> {
+    let mut command = tarsops(spec)?;
+    command
         .args(["package", "lock"])
-        .stdout(std::process::Stdio::null())
-        .status()
+        .stdout(std::process::Stdio::null());
+    let status = stop
+        .run(&mut command, |mut child| child.wait())
         .map_err(|e| Failure::new("could not pin the packages").because(&e))?;
     if status.success() {
         Ok(())

@@ -1,30 +1,73 @@
 //! `drift`: does the cluster differ from the spec? Made for cron: quiet when it does not.
 
+use std::time::{Duration, Instant};
+
 use tarsops_model::display::Text;
+use tarsops_model::host::LeaseFacts;
 use tarsops_model::inventory::Facts;
 use tarsops_model::observed::Observed;
 use tarsops_plan::render;
+use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
 use crate::context::{Context, print, publish, say, style};
 use crate::exit;
 use crate::failure::Result;
+use crate::preflight;
 use crate::progress::Bar;
 
-/// Looks, and tells only what differs.
-pub async fn run(global: &Global, look: &Look, strict: bool) -> Result {
-    let mut context = Context::open(global, look)?;
-    let report = context.look(&Bar::new("looking at")).await;
-    let plan = super::plan::make(&mut context, &report).await?;
-    let busy = report.inventory.resources.values().find_map(|o| match o {
-        Observed::Present(Facts::Host(h)) => h.lease.clone().filter(|l| l.is_held()),
+/// The lease that somebody holds, if it was seen.
+fn lease_in(report: &Report) -> Option<LeaseFacts> {
+    report.inventory.resources.values().find_map(|o| match o {
+        Observed::Present(Facts::Host(h)) => h.lease.clone().filter(LeaseFacts::is_held),
         _ => None,
-    });
-    let code = exit::of_plan(&plan);
-    let code = if strict && !plan.extra.is_empty() {
-        exit::worst(&[code, exit::PENDING])
-    } else {
-        code
+    })
+}
+
+/// The lease that somebody holds now, where the master answers.
+async fn lease_on_master(context: &Context) -> Option<LeaseFacts> {
+    let master = context.desired().master.clone();
+    lease_in(&context.look_at(&[master], &Bar::quiet()).await)
+}
+
+/// Waits until nobody is seen to hold the lease, or until the time is over. Quiet, as cron mails each
+/// word.
+async fn wait_for_end(context: &Context, until: Instant) {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        tokio::time::sleep(left.min(POLL)).await;
+        if Instant::now() >= until || lease_on_master(context).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// How often the master is asked whether an apply has ended.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Looks, and tells only what differs. An apply that is under way is waited for, so long at most.
+pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> Result {
+    let mut context = Context::open(global, look)?;
+    super::validate::without_package(global, &context.loaded)?;
+    context.ready().await?;
+    let until = Instant::now() + wait;
+    let (report, plan, code, busy) = loop {
+        let report = context.look(&Bar::new("looking at")).await;
+        preflight::check_look(&report)?;
+        let plan = super::plan::make(&mut context, &report).await?;
+        let mut code = exit::of_plan(&plan);
+        if strict && !plan.extra.is_empty() {
+            code = exit::worst(&[code, exit::PENDING]);
+        }
+        let mut busy = lease_in(&report);
+        if busy.is_none() && code != exit::OK {
+            // An apply may have begun meanwhile, and `--on` may leave the master out.
+            busy = lease_on_master(&context).await;
+        }
+        if busy.is_none() || Instant::now() >= until {
+            break (report, plan, code, busy);
+        }
+        wait_for_end(&context, until).await;
     };
     let remembered = report
         .inventory

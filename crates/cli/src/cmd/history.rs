@@ -16,6 +16,7 @@ use crate::silence;
 /// Asks the hosts and shows one line for each run, or one run whole.
 pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) -> Result {
     let context = Context::open(global, look)?;
+    crate::preflight::check_machine(context.desired())?;
     let memory = ask(
         &*context.connector,
         context.desired(),

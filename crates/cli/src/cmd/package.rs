@@ -45,6 +45,7 @@ async fn lock(global: &Global, look: &Look) -> Result {
     let versions: std::collections::BTreeSet<Version> =
         loaded.desired.versions.iter().map(|(_, v)| *v).collect();
     let node = store.node_source().cloned();
+    let file = store.open_lock()?;
     let context = Context::with(loaded, store, look)?;
     if let Some(node) = &node {
         for (_, version) in crate::packages::wanted(context.desired()) {
@@ -106,7 +107,7 @@ async fn lock(global: &Global, look: &Look) -> Result {
             old.binary.short()
         ));
     }
-    context.store.write_lock(&whole)?;
+    Store::write_lock(file, &whole)?;
     let mut text = Text::new();
     text.line(format_args!(
         "pinned {} in {}",
@@ -251,6 +252,7 @@ fn add(global: &Global, component: &str, version: &str, what: &str, note: String
     let (component, version) = named(component, version)?;
     let loaded = load(global)?;
     let store = Store::open(&global.file, &loaded)?;
+    let file = store.open_lock()?;
     let binary = binary_digest(component, what)?;
     let mut lock = store.lock.clone().unwrap_or_default();
     if let Some((other, its)) = owner(&lock, &binary).filter(|(c, _)| *c != component) {
@@ -270,7 +272,7 @@ fn add(global: &Global, component: &str, version: &str, what: &str, note: String
         binary,
         note,
     });
-    store.write_lock(&lock)?;
+    Store::write_lock(file, &lock)?;
     let text = if new {
         format!("{} now counts as {component} {version}\n", binary.short())
     } else {
@@ -330,7 +332,7 @@ fn remove(global: &Global, component: &str, version: &str, sha256: Option<&str>)
         ))
         .hint("`tarsops package ls` shows what it has"));
     }
-    store.write_lock(&lock)?;
+    Store::write_lock(store.open_lock()?, &lock)?;
     let mut text = Text::new();
     for binary in gone {
         text.line(format_args!(

@@ -15,24 +15,29 @@ use tarsops_plan::report::{Blocked, Line};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, publish, say, style, write_private};
+use crate::context::{Context, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::packages::{fetch_from_node, node_contents};
+use crate::pending::Pending;
+use crate::preflight;
 use crate::progress::Bar;
 use crate::silence;
 
 /// Shows it.
 pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
+    let out = out.map(Saving::open).transpose()?;
     let mut context = Context::open(global, look)?;
     super::validate::without_package(global, &context.loaded)?;
+    context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
+    preflight::check_look(&report)?;
     let plan = make(&mut context, &report).await?;
     check_payloads(&context, &plan)?;
     explain_silence(&report);
     let json = document(&plan)?;
-    if let Some(path) = out {
-        save(path, &json)?;
+    if let Some(out) = out {
+        out.save(&json)?;
     }
     publish(global, &json, render::text(&plan, style(global)))?;
     lock_hint(&context, &plan);
@@ -40,14 +45,28 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     Ok(exit::of_plan(&plan))
 }
 
-/// Writes the document of a plan to a file, for `apply FILE`.
-pub fn save(path: &Path, json: &str) -> Result<()> {
-    write_private(path, &display::json(json))?;
-    say(format!(
-        "saved to {}; carry it out with `tarsops apply {0}`",
-        path.display()
-    ));
-    Ok(())
+/// The file of a plan, for `apply FILE`; it is opened before anything is looked at.
+pub struct Saving<'a> {
+    path: &'a Path,
+    file: Pending,
+}
+
+impl<'a> Saving<'a> {
+    /// Opens it.
+    pub fn open(path: &'a Path) -> Result<Self> {
+        let file = Pending::private(path)?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes the document of a plan.
+    pub fn save(self, json: &str) -> Result<()> {
+        self.file.write(&display::json(json))?;
+        say(format!(
+            "saved to {}; carry it out with `tarsops apply {0}`",
+            self.path.display()
+        ));
+        Ok(())
+    }
 }
 
 /// The plan as a document.

@@ -25,10 +25,12 @@ use tarsops_plan::servers::binary_path;
 use tarsops_plan::{back, checker};
 use tarsops_probe::Report;
 
+use super::plan::Saving;
 use crate::args::{Global, Look};
 use crate::context::{Context, now, print, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::publish_outcome;
 use crate::privacy::Stops;
 use crate::progress::Bar;
 use crate::saved::Saved;
@@ -110,13 +112,15 @@ pub async fn run(
     yes: bool,
     stops: &Stops,
 ) -> Result {
+    let out = out.map(Saving::open).transpose()?;
     let context = Context::open(global, look)?;
+    context.ready().await?;
     let prepared = prepare(&context, run).await?;
-    let Some(path) = out else {
+    let Some(out) = out else {
         return carry_out(global, &context, &prepared, yes, stops).await;
     };
     let json = super::plan::document(&prepared.plan)?;
-    super::plan::save(path, &json)?;
+    out.save(&json)?;
     publish(global, &json, render::text(&prepared.plan, style(global)))?;
     context.close().await;
     Ok(exit::of_plan(&prepared.plan))
@@ -170,6 +174,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     };
     let id = id.clone();
     let report = context.look(&Bar::new("looking at")).await;
+    crate::preflight::check_look(&report)?;
     super::plan::explain_silence(&report);
     let catalog = context.store.catalog();
     let mut steps: Vec<Step> = Vec::new();
@@ -398,7 +403,7 @@ async fn carry_out(
          The spec still asks for what that run did: revert the commit as well.\n",
         back.join(" and ")
     );
-    publish(global, &format!("{document:#}\n"), &text)?;
+    let code = publish_outcome(global, &format!("{document:#}\n"), &text, code);
     context.close().await;
     Ok(code)
 }

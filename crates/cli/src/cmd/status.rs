@@ -26,6 +26,7 @@ use crate::args::{Global, Look};
 use crate::context::{Context, publish, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::preflight;
 use crate::progress::Bar;
 
 /// How a component on a host is.
@@ -101,7 +102,9 @@ struct Row {
 pub async fn run(global: &Global, look: &Look) -> Result {
     let mut context = Context::open(global, look)?;
     context.ask_libraries = true;
+    context.ready().await?;
     let report = context.look(&Bar::new("looking at")).await;
+    preflight::check_look(&report)?;
     let plan = super::plan::make(&mut context, &report).await?;
     let rows = rows(&context, &report, &plan);
     let truth = if report.inventory.framework.is_some() {

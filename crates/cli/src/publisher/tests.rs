@@ -455,7 +455,8 @@ async fn a_console_whose_admin_registry_is_silent() {
     let url = Replies::default()
         .with("web_version", "web_version_admin_down")
         .start();
-    let all = crate::console::checks(&desired(&url, dir.path()), false).await;
+    let all =
+        crate::console::checks(&desired(&url, dir.path()), Some(Ok(Secret::new("ticket")))).await;
     assert_eq!(all.len(), 3);
     for line in all {
         let told = "AdminRegistry does not answer the console";

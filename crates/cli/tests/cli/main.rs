@@ -12,6 +12,7 @@ mod asking;
 mod completing;
 mod console;
 mod demo;
+mod outside;
 mod status;
 mod terminal;
 

@@ -13,6 +13,7 @@ mod disks;
 mod kill;
 mod late;
 mod lease;
+mod outside;
 mod records;
 mod refuse;
 mod run_user;

@@ -170,7 +170,7 @@ fn a_plan_of_which_steps_were_taken_out() {
     machine.write("first.json", first.to_string());
     machine
         .tarsops(["apply", "-y", "first.json"])
-        .exits(4)
+        .exits(2)
         .says("Plan: 0 to add, 1 to change, 0 to remove")
         .says("1 done")
         .complains(&format!(
@@ -344,7 +344,8 @@ fn a_binary_that_nobody_knows() {
     let found = host.sha256(BINARY);
     let states: Vec<_> = cluster.hosts.iter().map(HostExt::state).collect();
     let plan = machine.tarsops(["plan"]);
-    assert!([4, 6].contains(&plan.code), "{}\n{}", plan.code, plan.out);
+    // The other host still has something to do.
+    assert!([2, 6].contains(&plan.code), "{}\n{}", plan.code, plan.out);
     plan.tells(&found[..8]).tells("package add");
     machine.tarsops(["apply", "-y", "--on", "10.77.1.2"]);
     unchanged(&cluster, &states);

@@ -15,6 +15,7 @@ mod faults;
 mod gates;
 mod killed;
 mod logins;
+mod outside;
 mod publish;
 mod registries;
 mod rows;

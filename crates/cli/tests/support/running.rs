@@ -12,6 +12,10 @@ use super::{Machine, Ran, wait_until};
 pub enum Signal {
     /// As Ctrl-C.
     Int,
+    /// As systemd and most schedulers end a program.
+    Term,
+    /// As a terminal that goes away.
+    Hup,
     /// At once, without a chance to say anything.
     Kill,
     /// Freezes it.
@@ -80,6 +84,8 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         let name = match signal {
             Signal::Int => "-INT",
+            Signal::Term => "-TERM",
+            Signal::Hup => "-HUP",
             Signal::Kill => "-KILL",
             Signal::Stop => "-STOP",
             Signal::Cont => "-CONT",

@@ -250,6 +250,8 @@ impl Access {
             .stdin(Stdio::from(options))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C of a terminal goes to us, who let what runs end.
+            .process_group(0)
             .kill_on_drop(true);
         let mut child = match command.spawn() {
             Ok(child) => child,

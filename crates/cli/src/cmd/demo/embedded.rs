@@ -16,6 +16,7 @@ use tarsops_sandbox::framework::{COMPONENTS, Component};
 use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
 use tarsops_sandbox::store::Database;
 
+use super::stop::Stop;
 use crate::failure::{Failure, Result};
 
 /// SSH port of the embedded hosts.
@@ -101,7 +102,7 @@ impl Made {
 }
 
 /// Makes a cluster and its spec.
-pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
+pub fn up(dir: &Path, nodes: usize, cron: Duration, stop: &Stop) -> Result<Made> {
     let failed =
         |e: &dyn std::error::Error| Failure::new("could not make the embedded cluster").because(e);
     let mut options = Options::new().map_err(|e| failed(&e))?;
@@ -132,22 +133,32 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration) -> Result<Made> {
             password: password().map_err(|e| failed(&e))?,
         });
     }
+    stop.check()?;
+    stop.holds(Some(dir));
     let mut made = Cluster::up(dir, nodes, &options);
     // A mariadbd that is there and does not run must not stop a demonstration.
     if let Err(e) = &made
         && let Some(said) = e.of_database()
+        && stop.check().is_ok()
     {
         why = Some(format!("this machine's mariadbd does not come up ({said})"));
         options.own_database = None;
         made = Cluster::up(dir, nodes, &options);
     }
-    let cluster = made.map_err(|e| failed(&e))?;
+    let cluster = made.map_err(|e| {
+        stop.holds(None);
+        // A signal of the terminal also ends what was being started.
+        stop.check().err().unwrap_or_else(|| failed(&e))
+    })?;
     let at = address(&cluster);
-    let finished = finish(&cluster, &options, at.is_some());
+    let finished = stop
+        .check()
+        .and_then(|()| finish(&cluster, &options, at.is_some()));
     let console = match finished {
         Ok(console) => console,
         Err(e) => {
-            let _ = Cluster::down(cluster.dir());
+            super::down(cluster.dir())?;
+            stop.holds(None);
             return Err(e);
         }
     };

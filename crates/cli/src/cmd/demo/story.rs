@@ -12,9 +12,10 @@ use tarsops_model::display::Text;
 use tarsops_sandbox::cluster::{Cluster, ClusterError};
 
 use super::embedded::{self, Tables, VERSIONS};
+use super::stop::Stop;
 use super::tarsops;
 use crate::args::Global;
-use crate::context::{colored, print};
+use crate::context::{colored, print, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output::is_terminal;
@@ -23,28 +24,38 @@ use crate::output::is_terminal;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A cluster that is removed whatever happens.
-struct Guarded {
+struct Guarded<'a> {
     cluster: Cluster,
     folder: Option<tempfile::TempDir>,
+    stop: &'a Stop,
 }
 
-impl Drop for Guarded {
+impl Drop for Guarded<'_> {
     fn drop(&mut self) {
-        let _ = Cluster::down(self.cluster.dir());
-        self.folder.take();
+        let dir = self.cluster.dir();
+        match super::down(dir) {
+            Ok(()) => self.stop.holds(None),
+            Err(failure) => {
+                // Without its folder nobody could find what still runs.
+                let _ = self.folder.take().map(tempfile::TempDir::keep);
+                let hint = format!("remove it with `tarsops demo down --dir {}`", dir.display());
+                say(failure.hint(hint).text().trim_end());
+            }
+        }
     }
 }
 
 /// The service whose program somebody replaces.
 const SERVICE: &str = "tarsproperty";
 
-struct Story {
+struct Story<'a> {
     spec: PathBuf,
     chapter: u32,
     color: &'static str,
+    stop: &'a Stop,
 }
 
-impl Story {
+impl Story<'_> {
     fn chapter(&mut self, title: &str) {
         self.chapter += 1;
         print(format!("\n== {}. {title}\n", self.chapter));
@@ -52,36 +63,40 @@ impl Story {
 
     /// Runs a command as a person would, and makes sure that it ends as it should.
     fn run(&self, words: &[&str], expected: u8) -> Result<()> {
+        self.stop.check()?;
         print(format!("\n$ tarsops {}\n", words.join(" ")));
-        let status = tarsops(&self.spec)?
-            .args(words)
-            .status()
+        let status = self
+            .stop
+            .run(tarsops(&self.spec)?.args(words), |mut child| child.wait())
             .map_err(|e| Failure::new("could not run tarsops").because(&e))?;
-        Self::ended(words, status, expected)
+        self.ended(words, status, expected)
     }
 
     /// [`Story::run`] without the plan, which was shown a moment ago or is like one that was.
     fn briefly(&self, words: &[&str], expected: u8) -> Result<()> {
         let failed = |e: &std::io::Error| Failure::new("could not run tarsops").because(e);
+        self.stop.check()?;
         print(format!("\n$ tarsops {}\n", words.join(" ")));
-        let mut child = tarsops(&self.spec)?
+        let mut command = tarsops(&self.spec)?;
+        command
             .args(["--color", "never"])
             .args(words)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| failed(&e))?;
-        // Nothing is written to the other one that would not fit into it.
-        if let Some(told) = child.stderr.take() {
-            for line in BufReader::new(told).lines().map_while(std::io::Result::ok) {
-                print(format!("{line}\n"));
+            .stderr(Stdio::piped());
+        let shown = |mut child: std::process::Child| {
+            // Nothing is written to the other one that would not fit into it.
+            if let Some(told) = child.stderr.take() {
+                for line in BufReader::new(told).lines().map_while(std::io::Result::ok) {
+                    print(format!("{line}\n"));
+                }
             }
-        }
-        let output = child.wait_with_output().map_err(|e| failed(&e))?;
+            child.wait_with_output()
+        };
+        let output = self.stop.run(&mut command, shown).map_err(|e| failed(&e))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let end = text.find("Plan: ").map_or("", |at| &text[at..]);
         print(format!("(the plan itself is left out here)\n{end}"));
-        Self::ended(words, output.status, expected)
+        self.ended(words, output.status, expected)
     }
 
     /// Looks until what is seen is what is expected, and shows the last look: the framework follows a
@@ -100,10 +115,16 @@ impl Story {
     fn show(&self, words: &[&str], expected: u8, shown: impl Fn(&str) -> bool) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let output = tarsops(&self.spec)?
+            self.stop.check()?;
+            let mut command = tarsops(&self.spec)?;
+            command
                 .args(["--color", self.color])
                 .args(words)
-                .output()
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let output = self
+                .stop
+                .run(&mut command, std::process::Child::wait_with_output)
                 .map_err(|e| Failure::new("could not run tarsops").because(&e))?;
             if output.status.code() == Some(i32::from(expected)) || Instant::now() > until {
                 print(format!("\n$ tarsops {}\n", words.join(" ")));
@@ -116,13 +137,14 @@ impl Story {
                     print(Text::with_colours(&format!("{line}\n")));
                 }
                 print(Text::with_colours(&String::from_utf8_lossy(&output.stderr)));
-                return Self::ended(words, output.status, expected);
+                return self.ended(words, output.status, expected);
             }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
 
-    fn ended(words: &[&str], status: std::process::ExitStatus, expected: u8) -> Result<()> {
+    fn ended(&self, words: &[&str], status: std::process::ExitStatus, expected: u8) -> Result<()> {
+        self.stop.check()?;
         let code = status.code().unwrap_or(-1);
         print(format!("(exit code {code})\n"));
         if code == i32::from(expected) {
@@ -161,17 +183,18 @@ fn harm(error: &ClusterError) -> Failure {
 }
 
 /// Tells it.
-pub fn tell(global: &Global) -> Result {
+pub fn tell(global: &Global, stop: &Stop) -> Result {
     let began = Instant::now();
     let folder = tempfile::Builder::new()
         .prefix("tarsops-demo-")
         .tempdir()
         .map_err(|e| Failure::new("could not make a temporary folder").because(&e))?;
-    let made = embedded::up(&folder.path().join("cluster"), 5, Duration::from_secs(5))?;
+    let made = embedded::up(folder.path(), 5, Duration::from_secs(5), stop)?;
     let about = made.line();
     let guarded = Guarded {
         cluster: made.cluster,
         folder: Some(folder),
+        stop,
     };
     let cluster = &guarded.cluster;
     let color = if colored(global, is_terminal()) {
@@ -183,6 +206,7 @@ pub fn tell(global: &Global) -> Result {
         spec: cluster.dir().join("cluster.yaml"),
         chapter: 0,
         color,
+        stop,
     };
 
     story
@@ -247,7 +271,7 @@ pub fn tell(global: &Global) -> Result {
 
 /// A tarsnode runs, and the registry does not know it any more: it registers at its start only. And a
 /// registry is down that tarsnode does not start: the platform has told it so.
-fn lost(story: &mut Story, cluster: &Cluster, rows: bool) -> Result<()> {
+fn lost(story: &mut Story<'_>, cluster: &Cluster, rows: bool) -> Result<()> {
     let hosts = &cluster.facts().hosts;
     let (registry, node) = (&hosts[1].name, &hosts[3].name);
     story.chapter(if rows {
@@ -274,7 +298,7 @@ fn lost(story: &mut Story, cluster: &Cluster, rows: bool) -> Result<()> {
 
 /// Files are not what they should be: a start script, and where services are published a program, of
 /// which an older one lies there while the new one runs on.
-fn by_hand(story: &mut Story, cluster: &Cluster, older: Option<&str>) -> Result<()> {
+fn by_hand(story: &mut Story<'_>, cluster: &Cluster, older: Option<&str>) -> Result<()> {
     let hosts = &cluster.facts().hosts;
     let (master, other) = (&hosts[0], &hosts[2]);
     story.chapter(if older.is_some() {

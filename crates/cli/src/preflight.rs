@@ -1,0 +1,114 @@
+//! What the control machine itself must have before anything is looked at: secrets, key files,
+//! programs. What is missing here is an error of this machine (exit code 1) and is never reported as
+//! a silent host or database.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tarsops_model::desired::{Desired, SecretRef, Tls};
+use tarsops_model::host::NodeState;
+
+use tarsops_probe::Report;
+use tarsops_transport::FaultKind;
+
+use crate::failure::{Failure, Result};
+
+/// Checks that the program `ssh` and every key file that the spec names are there.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check_machine(desired: &Desired) -> Result<()> {
+    let mut hosts = desired.hosts().filter(|(_, h)| h.state != NodeState::Gone);
+    if hosts.next().is_some() && !is_program("ssh") {
+        return Err(Failure::new(
+            "the program ssh is not in PATH on this machine; nothing was looked at",
+        )
+        .hint("install OpenSSH's client (Debian: apt-get install openssh-client)"));
+    }
+    for access in desired.access.values() {
+        if let Some(key) = &access.identity {
+            readable_key(key).map_err(|e| {
+                Failure::new(format!(
+                    "the key file {} of `ssh.identity` cannot be read; nothing was looked at",
+                    key.display()
+                ))
+                .because(&e)
+                .hint("name a private key that you may read, or leave the key out")
+            })?;
+        }
+    }
+    if let Some(Tls::Verify { ca }) = desired.database().map(|d| &d.tls) {
+        std::fs::File::open(ca).map_err(|e| {
+            Failure::new(format!(
+                "the certificate file {} of `database.ca` cannot be read; nothing was looked at",
+                ca.display()
+            ))
+            .because(&e)
+            .hint("name the certificate of the server's authority, or leave the key out")
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses a look that this machine itself has spoiled: no host is called silent for that.
+///
+/// # Errors
+/// What this machine could not do.
+pub fn check_look(report: &Report) -> Result<()> {
+    let mut own = report
+        .faults
+        .iter()
+        .filter(|(_, fault)| fault.kind == FaultKind::Local);
+    let Some((node, fault)) = own.next() else {
+        return Ok(());
+    };
+    let hosts = match own.count() {
+        0 => node.to_string(),
+        more => format!("{node} and {more} more"),
+    };
+    Err(Failure::new(format!(
+        "this machine could not connect to {hosts}; nothing was changed"
+    ))
+    .because(fault)
+    .hint("put this machine right and run the same command again; nothing is known of the hosts"))
+}
+
+/// The failure of a command whose spec names a secret that this machine cannot give.
+#[must_use]
+pub fn without_secret(what: &str, from: &SecretRef, why: String) -> Failure {
+    Failure::new(format!("{what} cannot be read; nothing was looked at"))
+        .because(&io::Error::other(why))
+        .hint(match from {
+            SecretRef::Env(name) => {
+                format!("set {name}, or name another source of the secret in the spec")
+            }
+            SecretRef::File(path) => format!(
+                "write the secret to {}, readable for you alone, or name another source in the spec",
+                path.display()
+            ),
+            SecretRef::Command(_) => {
+                "run it with --allow-commands if you trust the spec, and see that the program works"
+                    .to_owned()
+            }
+        })
+}
+
+/// Whether a program can be started by its name alone.
+fn is_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| {
+        let found = std::fs::metadata(folder.join(name));
+        found.is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// Opens a private key. One that only an agent has is named by its public part.
+fn readable_key(path: &Path) -> io::Result<()> {
+    let mut public: PathBuf = path.to_path_buf();
+    public.as_mut_os_string().push(".pub");
+    match std::fs::File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && public.exists() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
