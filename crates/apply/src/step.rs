@@ -17,7 +17,7 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
-use tarsops_plan::restore::{FORMAT, Intent, without_content};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
 use tarsops_transport::{Output, Remote};
 
 use crate::execute::{Progress, Run, take_one_back};
@@ -550,10 +550,10 @@ async fn act(
     };
     let crontab = crontab_after(change, host);
     let crontab_after = match &crontab {
-        CrontabAfter::Keep => None,
-        CrontabAfter::None => Some(None),
-        CrontabAfter::Text(text) => Some(Some(Digest::of(text.as_bytes()))),
-        CrontabAfter::Back(digest, _) => Some(Some(*digest)),
+        CrontabAfter::Keep => CrontabLeft::Unchanged,
+        CrontabAfter::None => CrontabLeft::Removed,
+        CrontabAfter::Text(text) => CrontabLeft::Written(Digest::of(text.as_bytes())),
+        CrontabAfter::Back(digest, _) => CrontabLeft::Written(*digest),
     };
     let intent = intent_of(run, step, change, crontab_after);
     let name = intent.step.clone();
@@ -600,7 +600,7 @@ pub(crate) fn intent_of(
     run: &Run<'_>,
     step: &Step,
     change: &AgentChange,
-    crontab_after: Option<Option<Digest>>,
+    crontab_after: CrontabLeft,
 ) -> Intent {
     Intent {
         format: FORMAT.to_owned(),

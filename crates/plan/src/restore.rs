@@ -21,11 +21,34 @@ use crate::plan::Sign;
 use crate::servers::binary_path;
 use tarsops_model::inventory::Inventory;
 
-/// Format name and number of an intent.
-pub const FORMAT: &str = "tarsops.intent/1";
+/// Format name and number of an intent that is written.
+pub const FORMAT: &str = "tarsops.intent/2";
+/// The formats that are read.
+pub const FORMATS: [&str; 2] = ["tarsops.intent/1", FORMAT];
+
+/// What a change leaves of the run user's crontab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrontabLeft {
+    /// The change does not write it.
+    Unchanged,
+    /// There is no crontab afterwards.
+    Removed,
+    /// The crontab has this digest afterwards.
+    Written(Digest),
+}
+
+impl CrontabLeft {
+    /// What is left where a crontab is written; `None` for one that is removed.
+    #[must_use]
+    pub fn after(digest: Option<Digest>) -> Self {
+        digest.map_or(Self::Removed, Self::Written)
+    }
+}
 
 /// Why a change was made and what it means to do; written before the first act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AsWritten")]
 pub struct Intent {
     /// [`FORMAT`].
     pub format: String,
@@ -45,8 +68,55 @@ pub struct Intent {
     pub sign: Sign,
     /// The change, without the content of files.
     pub change: AgentChange,
-    /// Digest of the crontab afterwards, where the change writes one; `Some(None)` for none.
-    pub crontab_after: Option<Option<Digest>>,
+    /// What it leaves of the crontab.
+    pub crontab_after: CrontabLeft,
+}
+
+/// An intent of any format that is read.
+#[derive(Deserialize)]
+struct AsWritten {
+    format: String,
+    cluster: ClusterName,
+    run: RunId,
+    step: StepName,
+    holder: String,
+    spec_digest: Digest,
+    started_at: i64,
+    sign: Sign,
+    change: AgentChange,
+    crontab_after: CrontabAsWritten,
+}
+
+/// Format 1 wrote `null` both for a crontab that stays as it is and for one that is removed.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CrontabAsWritten {
+    Named(CrontabLeft),
+    Digest(Option<Digest>),
+}
+
+impl From<AsWritten> for Intent {
+    fn from(written: AsWritten) -> Self {
+        let crontab_after = match (written.crontab_after, &written.change.crontab) {
+            (CrontabAsWritten::Named(left), _) => left,
+            (CrontabAsWritten::Digest(Some(digest)), _) => CrontabLeft::Written(digest),
+            // Whoever changes a crontab and leaves no digest leaves no crontab.
+            (CrontabAsWritten::Digest(None), Some(_)) => CrontabLeft::Removed,
+            (CrontabAsWritten::Digest(None), None) => CrontabLeft::Unchanged,
+        };
+        Self {
+            format: written.format,
+            cluster: written.cluster,
+            run: written.run,
+            step: written.step,
+            holder: written.holder,
+            spec_digest: written.spec_digest,
+            started_at: written.started_at,
+            sign: written.sign,
+            change: written.change,
+            crontab_after,
+        }
+    }
 }
 
 impl Intent {
@@ -171,9 +241,10 @@ pub fn way_back(
     }
     let binary = binary_path(done.component);
     files.sort_by_key(|f| f.path == binary);
-    let crontab = match &intent.crontab_after {
-        None => None,
-        Some(after) => Some(crontab_back(done, *after, &kept, host)?),
+    let crontab = match intent.crontab_after {
+        CrontabLeft::Unchanged => None,
+        CrontabLeft::Removed => Some(crontab_back(done, None, &kept, host)?),
+        CrontabLeft::Written(digest) => Some(crontab_back(done, Some(digest), &kept, host)?),
     };
     let folder = match done.folder {
         Folder::Keep => Folder::Keep,

@@ -145,7 +145,7 @@ fn intent_of(w: &World, step: &Step, change: AgentChange) -> restore::Intent {
         started_at: 0,
         sign: step.sign,
         change,
-        crontab_after: None,
+        crontab_after: restore::CrontabLeft::Unchanged,
     }
 }
 

@@ -27,7 +27,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{FORMAT, Intent, Known, way_back, without_content};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, way_back, without_content};
 use tarsops_plan::{checker, crontab, render};
 
 fn nodes(world: &World) -> Vec<NodeName> {
@@ -85,11 +85,15 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
     let Observed::Present(host) = world.inventory.host(&change.node) else {
         return None;
     };
-    let after = change.crontab.as_ref().map(|c| {
-        let text = host.crontab.present().map(|t| crontab::without_guard(t));
-        let text = text.filter(|t| !t.is_empty());
-        crontab::apply(text.as_deref(), &c.edit).map(|t| Digest::of(t.as_bytes()))
-    });
+    let after = change
+        .crontab
+        .as_ref()
+        .map_or(CrontabLeft::Unchanged, |c| {
+            let text = host.crontab.present().map(|t| crontab::without_guard(t));
+            let text = text.filter(|t| !t.is_empty());
+            let left = crontab::apply(text.as_deref(), &c.edit);
+            CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
+        });
     Some(Intent {
         format: FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
