@@ -241,6 +241,7 @@ async fn walk(
         // Dealt with above.
         Action::ForgetNode { .. }
         | Action::ForgetRegistry { .. }
+        | Action::ForgetServers { .. }
         | Action::PutLabels { .. }
         | Action::AddServers(_)
         | Action::RemoveServers(_)
@@ -278,8 +279,14 @@ async fn walk(
             let retreats = change.folder == Folder::Remove
                 && change.takes_back.is_some()
                 && change.component != Component::Tarsnode;
+            // One that leaves with its host has its rows deleted by a step of its own, later.
+            let leaves = change.folder == Folder::Remove
+                && change.takes_back.is_none()
+                && change.registry.is_none()
+                && change.component != Component::Tarsnode;
             // A row that was there before the run stays as somebody has set it.
-            if retreats && (change.names.is_none() || crate::rows::wrote(run, change).await) {
+            let is_own = change.names.is_none() || crate::rows::wrote(run, change).await;
+            if leaves || retreats && is_own {
                 crate::servers::retire(run, node, change.component, end).await;
             }
             let acting = async {
@@ -295,6 +302,13 @@ async fn walk(
                     act(run, step, node, change, remote, &seen, &place, end).await
                 }
             };
+            if let (Some(from), None) = (&change.folder_from, registry)
+                && change.component != Component::Tarsnode
+            {
+                acting.await?;
+                crate::rows::put_back(run, change, from, end).await?;
+                return crate::servers::bring_back(run, step, node, change.component, end).await;
+            }
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
                 see(run, node, component, &local).await?;

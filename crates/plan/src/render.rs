@@ -74,6 +74,7 @@ pub fn text(plan: &Plan, style: Style) -> Text {
                 | Stage::Expansion
                 | Stage::BasicServices
                 | Stage::RegistryRemoval
+                | Stage::ServerRemoval
                 | Stage::Rows
         ) {
             out.line(stage.title());

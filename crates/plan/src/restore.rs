@@ -254,6 +254,12 @@ pub fn way_back(
     // What was left of a removed tarsnode and was stopped cannot be started again.
     let leftover = intent.sign == Sign::Remove && done.folder == Folder::Keep;
     let runs_after = folder != Folder::Remove && done.ran && !leftover;
+    // AdminRegistry starts it, once its rows are back as well.
+    let started_by_framework = folder == Folder::Create
+        && !matches!(
+            done.component,
+            Component::Tarsnode | Component::Tarsregistry
+        );
     // What a publication has started over a server that did not run is stopped again.
     let halts = done.publish.is_some() && !done.ran && folder == Folder::Keep;
     let change = AgentChange {
@@ -264,9 +270,11 @@ pub fn way_back(
         files,
         make_user: false,
         own: false,
-        restart: halts || done.reread || runs_after && (done.restart || folder == Folder::Create),
+        restart: halts
+            || done.reread
+            || runs_after && (done.restart || folder == Folder::Create) && !started_by_framework,
         stop_servers: false,
-        health: runs_after || done.reread,
+        health: runs_after && !started_by_framework || done.reread,
         crontab,
         tars_path: done.tars_path.clone(),
         run_user: done.run_user.clone(),
@@ -350,6 +358,24 @@ pub fn way_back(
         });
     }
     Ok(Prepared { change, pre, post })
+}
+
+/// The crontab that a rollback of `intent` leaves, given the one that is there; none where that is not
+/// known, or where the rollback leaves it alone.
+#[must_use]
+pub fn crontab_before(intent: &Intent, now: &Observed<String>) -> Option<Observed<String>> {
+    let change = intent.change.crontab.as_ref()?;
+    let text = match now {
+        Observed::Present(text) => Some(crontab::without_guard(text)),
+        Observed::Absent => None,
+        Observed::Unknown(_) => return None,
+    };
+    let text = text.filter(|t| !t.is_empty());
+    let known = crontab::before_edit(text.as_deref(), &change.edit);
+    let found = known
+        .into_iter()
+        .find(|before| before.as_ref().map(|t| Digest::of(t.as_bytes())) == change.before);
+    found.map(Observed::from)
 }
 
 fn expect_binary(

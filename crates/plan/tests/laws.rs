@@ -85,15 +85,12 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
     let Observed::Present(host) = world.inventory.host(&change.node) else {
         return None;
     };
-    let after = change
-        .crontab
-        .as_ref()
-        .map_or(CrontabLeft::Unchanged, |c| {
-            let text = host.crontab.present().map(|t| crontab::without_guard(t));
-            let text = text.filter(|t| !t.is_empty());
-            let left = crontab::apply(text.as_deref(), &c.edit);
-            CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
-        });
+    let after = change.crontab.as_ref().map_or(CrontabLeft::Unchanged, |c| {
+        let text = host.crontab.present().map(|t| crontab::without_guard(t));
+        let text = text.filter(|t| !t.is_empty());
+        let left = crontab::apply(text.as_deref(), &c.edit);
+        CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
+    });
     Some(Intent {
         format: FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
@@ -186,8 +183,13 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
     }
     let mut after = world.clone();
     for step in &plan.steps {
-        effect::apply(&mut after.inventory, &step.action);
         let node = place(step, world);
+        // Law 10: what a step rests on holds at its turn.
+        for condition in &step.pre {
+            let truth = condition.eval(node, &after.inventory);
+            prop_assert_eq!(truth, Truth::Holds, "before {}: {}", &step.id, condition);
+        }
+        effect::apply(&mut after.inventory, &step.action);
         for condition in &step.post {
             let truth = condition.eval(node, &after.inventory);
             prop_assert_eq!(truth, Truth::Holds, "{}: {}", &step.id, condition);

@@ -79,8 +79,9 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 }
 
 fn labels() -> BoxedStrategy<NodeLabels> {
-    (of(text()), of(any::<i64>())).prop_map(|(label, group_id)| NodeLabels { label, group_id })
-    .boxed()
+    (of(text()), of(any::<i64>()))
+        .prop_map(|(label, group_id)| NodeLabels { label, group_id })
+        .boxed()
 }
 
 fn cell() -> BoxedStrategy<Cell> {
@@ -104,19 +105,21 @@ fn cells() -> impl Strategy<Value = Vec<(String, Cell)>> {
 fn new_servers() -> BoxedStrategy<NewServers> {
     let row = (table(), cells()).prop_map(|(table, columns)| NewRow { table, columns });
     let via = prop_oneof![Just(Via::Console), Just(Via::Tars)];
-    (node(), vec(row, 0..3), via).prop_map(|(node, rows, via)| NewServers { node, rows, via })
-    .boxed()
+    (node(), vec(row, 0..3), via)
+        .prop_map(|(node, rows, via)| NewServers { node, rows, via })
+        .boxed()
 }
 
 fn row_edit() -> BoxedStrategy<RowEdit> {
     let key = vec((text(), text()), 0..4);
-    (table(), key, of(cells()), of(cells())).prop_map(|(table, key, before, after)| RowEdit {
-        table,
-        key,
-        before,
-        after,
-    })
-    .boxed()
+    (table(), key, of(cells()), of(cells()))
+        .prop_map(|(table, key, before, after)| RowEdit {
+            table,
+            key,
+            before,
+            after,
+        })
+        .boxed()
 }
 
 fn content() -> BoxedStrategy<Content> {
@@ -128,8 +131,11 @@ fn content() -> BoxedStrategy<Content> {
             size,
         },
     );
-    let before = (run(), step_name(), 0_usize..9)
-        .prop_map(|(run, step, index)| Content::Before { run, step, index });
+    let before = (run(), step_name(), 0_usize..9).prop_map(|(run, step, index)| Content::Before {
+        run,
+        step,
+        index,
+    });
     prop_oneof![
         packed,
         before,
@@ -141,17 +147,18 @@ fn content() -> BoxedStrategy<Content> {
 
 fn file() -> BoxedStrategy<FileChange> {
     let modes = (any::<u32>(), of(any::<u32>()));
-    (text(), modes, of(digest()), of(digest()), content()).prop_map(
-        |(path, (mode, before_mode), before, after, content)| FileChange {
-            path,
-            mode,
-            before,
-            before_mode,
-            after,
-            content,
-        },
-    )
-    .boxed()
+    (text(), modes, of(digest()), of(digest()), content())
+        .prop_map(
+            |(path, (mode, before_mode), before, after, content)| FileChange {
+                path,
+                mode,
+                before,
+                before_mode,
+                after,
+                content,
+            },
+        )
+        .boxed()
 }
 
 fn crontab_change() -> BoxedStrategy<CrontabChange> {
@@ -162,12 +169,9 @@ fn crontab_change() -> BoxedStrategy<CrontabChange> {
         step,
         digest,
     });
-    (of(digest()), edit, of(back)).prop_map(|(before, edit, back)| CrontabChange {
-        before,
-        edit,
-        back,
-    })
-    .boxed()
+    (of(digest()), edit, of(back))
+        .prop_map(|(before, edit, back)| CrontabChange { before, edit, back })
+        .boxed()
 }
 
 prop_compose! {
@@ -326,8 +330,14 @@ fn edit() -> BoxedStrategy<Edit> {
 }
 
 fn action() -> BoxedStrategy<Action> {
-    let merge = (text(), some_version(), digest(), digest(), vec(edit(), 0..3)).prop_map(
-        |(name, release, before, after, edits)| {
+    let merge = (
+        text(),
+        some_version(),
+        digest(),
+        digest(),
+        vec(edit(), 0..3),
+    )
+        .prop_map(|(name, release, before, after, edits)| {
             Action::MergeTemplate(Box::new(TemplateChange {
                 name,
                 release,
@@ -335,8 +345,7 @@ fn action() -> BoxedStrategy<Action> {
                 after,
                 edits,
             }))
-        },
-    );
+        });
     let template =
         (text(), text(), some_version(), text()).prop_map(|(name, parent, release, text)| {
             Action::AddTemplate(Box::new(NewTemplate {
@@ -365,6 +374,8 @@ fn action() -> BoxedStrategy<Action> {
             .boxed()
             .prop_map(|c| Action::ChangeAgent(Box::new(c))),
         (node(), ip()).prop_map(|(node, ip)| Action::ForgetNode { node, ip }),
+        (node(), btree_set(component(), 0..3))
+            .prop_map(|(node, servers)| Action::ForgetServers { node, servers }),
         (endpoint(), text()).prop_map(|(registry, node)| Action::ForgetRegistry { registry, node }),
         vec(text(), 0..3).prop_map(|databases| Action::Backup { databases }),
         (text(), text(), text()).prop_map(|(table, column, definition)| Action::AddColumn {
@@ -378,8 +389,7 @@ fn action() -> BoxedStrategy<Action> {
         (node(), labels()).prop_map(|(node, labels)| Action::PutLabels { node, labels }),
         new_servers().prop_map(Action::AddServers),
         new_servers().prop_map(Action::RemoveServers),
-        (component(), node())
-            .prop_map(|(component, node)| Action::StartServer { component, node }),
+        (component(), node()).prop_map(|(component, node)| Action::StartServer { component, node }),
         (component(), node()).prop_map(|(component, node)| Action::StopServer { component, node }),
     ]
     .boxed()
@@ -580,7 +590,9 @@ fn no_type_has_an_option_in_an_option() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && path.components().any(|c| c.as_os_str() == "src") {
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && path.components().any(|c| c.as_os_str() == "src")
+            {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
                 assert!(!plain.contains(":Option<Option<"), "{}", path.display());

@@ -14,6 +14,7 @@ mod kill;
 mod lease;
 mod records;
 mod refuse;
+mod removal;
 mod states;
 mod story;
 mod ways;

@@ -14,6 +14,7 @@ mod expand;
 mod faults;
 mod gates;
 mod killed;
+mod leaving;
 mod publish;
 mod registries;
 mod rows;

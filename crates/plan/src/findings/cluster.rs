@@ -312,7 +312,15 @@ fn registries(
                 grade: Grade::Drift,
                 resource,
                 text: "a living registry that the spec does not name: every node takes it into its locator".into(),
-                cure: if is_placed(input, at) {
+                cure: if let Some(state) = leaves(input, at) {
+                    match state {
+                        NodeState::Absent { .. } => {
+                            "apply stops and removes it with its node, which the spec calls absent"
+                        }
+                        _ => "stop that machine for good: the spec calls its node gone",
+                    }
+                    .into()
+                } else if is_placed(input, at) {
                     "add it to `registry.endpoints`: the spec places a registry on that node".into()
                 } else if host_of(input, at).is_some() {
                     "apply stops and removes it; add it to `registry.endpoints` if it is meant".into()
@@ -332,6 +340,14 @@ fn registries(
             }
         });
     }
+}
+
+/// The state of the node at the address of a registry, if the spec takes that node away.
+fn leaves<'a>(input: &PlanInput<'a>, at: &Endpoint) -> Option<&'a NodeState> {
+    let address = at.host.to_string();
+    let mut all = input.desired.hosts();
+    let (_, host) = all.find(|(_, h)| h.ip.to_string() == address)?;
+    matches!(host.state, NodeState::Absent { .. } | NodeState::Gone).then_some(&host.state)
 }
 
 /// What was seen of the host at the address of a registry, if the spec names it as present.

@@ -142,6 +142,7 @@ impl Draft {
         self.basic.clear();
         self.removals.clear();
         self.registry_removals.clear();
+        self.server_removals.clear();
         self.rows.clear();
         self.schema.clear();
         self.templates.clear();
