@@ -258,6 +258,17 @@ impl Plan {
             .any(|d| !matches!(d.kind, DriftKind::Unknown { .. }))
     }
 
+    /// Seconds within which the last of the contradictions that heal by themselves does; none where
+    /// there is none of them.
+    #[must_use]
+    pub fn heals_within(&self) -> Option<u64> {
+        let all = self.drift.iter().filter_map(|d| match &d.kind {
+            DriftKind::Disagreeing { heals_within, .. } => *heals_within,
+            _ => None,
+        });
+        all.max()
+    }
+
     /// The plan as a document for machines, with a final newline.
     ///
     /// # Errors

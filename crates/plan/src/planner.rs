@@ -469,6 +469,7 @@ impl Draft {
                 text,
                 cure,
                 sources,
+                heals_within,
             } = found;
             match grade {
                 Grade::Blocked => self.report.push(Line::Blocked {
@@ -493,6 +494,7 @@ impl Draft {
                         sources,
                         explanation: text,
                         cure,
+                        heals_within,
                     },
                 }),
                 Grade::Warning => self.report.push(Line::Warning {

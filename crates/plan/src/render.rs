@@ -406,12 +406,17 @@ fn report(out: &mut Text, plan: &Plan, style: Style) {
                 explanation,
                 cure,
                 sources,
+                heals_within,
             } => {
                 let words: Vec<String> = sources.iter().map(|(s, w)| format!("{s}: {w}")).collect();
                 let text = if style.verbose && !words.is_empty() {
                     format!("{finding}: {explanation} ({})", words.join("; "))
                 } else {
                     format!("{finding}: {explanation}")
+                };
+                let text = match heals_within {
+                    Some(seconds) => format!("{text}; heals by itself within {seconds} s"),
+                    None => text,
                 };
                 let key = ('~', text, cure.clone());
                 found

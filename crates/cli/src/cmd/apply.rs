@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
@@ -92,8 +93,7 @@ pub async fn run(
         None if stops.is_pressed() => return finish(global, &context, &whole, None).await,
         None => {
             context.rehash = false;
-            let report = context.look(&Bar::new("verifying")).await;
-            super::plan::make(&mut context, &report).await?
+            verify(&mut context, stops).await?
         }
     };
     finish(global, &context, &whole, Some(&left)).await
@@ -150,6 +150,33 @@ fn refuse_silence(context: &Context, silent: &BTreeSet<NodeName>, report: &Repor
     .code(exit::INCOMPLETE)
     .hint("bring them back, set them to maintenance, narrow with --on, or raise max_unreachable")
     .about(names))
+}
+
+/// Between two looks while something heals by itself.
+const HEALING: Duration = Duration::from_secs(5);
+
+/// What is left after the run. What heals by itself is waited for, no longer than the spec's deadline.
+async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let report = context.look(&Bar::new("verifying")).await;
+        let left = super::plan::make(context, &report).await?;
+        let Some(seconds) = left.heals_within() else {
+            return Ok(left);
+        };
+        let patience = seconds.min(context.desired().policy.deadline);
+        if stops.is_pressed() || began.elapsed() >= Duration::from_secs(patience) {
+            return Ok(left);
+        }
+        if !told {
+            told = true;
+            say(format!(
+                "waiting up to {patience} s for what heals by itself, as the plan says"
+            ));
+        }
+        tokio::time::sleep(HEALING).await;
+    }
 }
 
 /// Asks on the terminal; only `yes` goes on.
@@ -313,7 +340,7 @@ async fn finish(
         Some(plan) => serde_json::to_value(plan.summary).unwrap_or_default(),
         None => serde_json::Value::Null,
     };
-    let seconds = |d: std::time::Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
+    let seconds = |d: Duration| (d.as_secs_f64() * 10.0).round() / 10.0;
     let stages: Vec<serde_json::Value> = outcome
         .stages
         .iter()

@@ -13,6 +13,7 @@ mod database;
 mod expand;
 mod faults;
 mod gates;
+mod healing;
 mod killed;
 mod leaving;
 mod publish;
