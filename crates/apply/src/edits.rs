@@ -13,6 +13,7 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, AgentChange, RowEdit};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
+use tarsops_plan::restore::CrontabLeft;
 
 use crate::execute::{Order, Progress, Run, Unedited};
 use crate::records::{self, Unmark};
@@ -280,7 +281,7 @@ async fn owe(
     change: &AgentChange,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    let intent = intent_of(run, step, change, None);
+    let intent = intent_of(run, step, change, CrontabLeft::Unchanged);
     let failed = |why: String| {
         Verdict::NotStarted(format!(
             "what is to be done could not be written down on {node}: {why}"

@@ -25,7 +25,7 @@ use tarsops_model::version::Version;
 use tarsops_plan::action::{AgentChange, Content, FileChange, Renamed, Via};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
-use tarsops_plan::restore::Intent;
+use tarsops_plan::restore::{CrontabLeft, Intent};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::execute::{Progress, Run};
@@ -408,7 +408,7 @@ async fn keep(
         names,
         ..change.clone()
     };
-    let intent = intent_of(run, step, change, None);
+    let intent = intent_of(run, step, change, CrontabLeft::Unchanged);
     let text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
     let program = records::Program {

@@ -3,6 +3,7 @@
 //! Everything is asked again before anything is deleted, by every source that knows. What is deleted
 //! is first written down, whole, as SQL on the master (mode 0600: it may hold credentials).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tarsops_model::component::Component;
@@ -35,7 +36,7 @@ pub(crate) async fn run(
     let mut seen = look(run).await?;
     if matches!(
         step.action,
-        Action::PutLabels { .. } | Action::AddServers(_)
+        Action::PutLabels { .. } | Action::AddServers(_) | Action::ForgetServers { .. }
     ) {
         let host = crate::step::look_at(run, node).await?;
         seen.resources = host.resources;
@@ -65,7 +66,11 @@ pub(crate) async fn run(
         take_out(run, new, node, end).await?;
         return Ok(Verdict::Done);
     }
-    delete(run, step, end).await?;
+    if let Action::ForgetServers { node, servers } = &step.action {
+        forget_servers(run, step, node, servers, end).await?;
+    } else {
+        delete(run, step, end).await?;
+    }
     let seen = look(run).await?;
     holds(&step.post, node, &seen)
         .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
@@ -230,8 +235,46 @@ pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Res
     crate::locators::follow(run, registry, false, end).await
 }
 
-/// Puts the rows of a registry back that was removed and is back: without them its tarsnode does not
-/// look after it. Its own rows it writes itself.
+/// Deletes the rows of servers that left with their host. Those of each are written down under the name
+/// of the step that removes the server, where its rollback looks for them.
+async fn forget_servers(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    servers: &BTreeSet<Component>,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    for component in servers {
+        let one = Action::ForgetServers {
+            node: node.clone(),
+            servers: [*component].into(),
+        };
+        let image = run.watch.rows(&one).await.map_err(Verdict::NotStarted)?;
+        let removal = format!("{component}.remove@{node}");
+        let name = format!("{}.{}.sql", run.id, folder_name(&removal));
+        keep(run, &name, &image, end).await?;
+    }
+    run.lease
+        .check()
+        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    run.watch.retire(&step.action).await.map_err(|why| {
+        Verdict::LeftFailed(format!(
+            "the rows could not be taken out of name resolution: {why}"
+        ))
+    })?;
+    // Also those that AdminRegistry has set inactive just now.
+    tokio::time::sleep(Duration::from_secs(run.desired.policy.registry_settle)).await;
+    let deleted = run.watch.delete(&step.action).await.map_err(|why| {
+        Verdict::LeftFailed(format!(
+            "the rows are out of name resolution, and not deleted: {why}"
+        ))
+    })?;
+    end.log.push(format!("{deleted} rows deleted"));
+    Ok(())
+}
+
+/// Puts the rows of a server back that was removed and is back: without them its tarsnode does not look
+/// after it. The rows that a registry writes itself it writes again.
 pub(crate) async fn put_back(
     run: &Run<'_>,
     change: &AgentChange,
@@ -241,7 +284,8 @@ pub(crate) async fn put_back(
     let master = &run.desired.master;
     let failed = |why: String| {
         Verdict::LeftFailed(format!(
-            "the registry is back, and the rows of its server are not: {why}"
+            "{} is back on its host, and the rows of its server are not: {why}",
+            change.component
         ))
     };
     let remote = run

@@ -185,6 +185,40 @@ async fn take_back(run: &Run<'_>, node: &NodeName, component: Component) -> Resu
     }
 }
 
+/// Has AdminRegistry start a server whose folder and rows are back, if it ran before.
+pub(crate) async fn bring_back(
+    run: &Run<'_>,
+    step: &Step,
+    node: &NodeName,
+    component: Component,
+    end: &mut StepEnd,
+) -> Result<Verdict, Verdict> {
+    let runs = Condition::Component {
+        component,
+        runs: true,
+    };
+    let failed = |why: String| {
+        Verdict::LeftFailed(format!(
+            "{component} and its rows are back, and it does not run: {why}; start it through the platform"
+        ))
+    };
+    let mut refused = None;
+    if step.post.contains(&runs) {
+        connected(run, node)
+            .await
+            .map_err(|verdict| failed(verdict.why().unwrap_or_default().to_owned()))?;
+        let answer = run.watch.order(node, component, Order::Start).await;
+        if let Err(why) = &answer {
+            end.log.push(format!("AdminRegistry: {why}"));
+        }
+        refused = answer.err();
+    }
+    content(run, step, node, component, refused)
+        .await
+        .map_err(failed)?;
+    Ok(Verdict::Done)
+}
+
 /// Has AdminRegistry stop a server whose files are about to go, so that its node does not start it
 /// again; what it says is told, and no reason to keep the files.
 pub(crate) async fn retire(

@@ -17,7 +17,7 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
-use tarsops_plan::restore::{FORMAT, Intent, without_content};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
 use tarsops_transport::{Output, Remote};
 
 use crate::execute::{Progress, Run, take_one_back};
@@ -245,6 +245,7 @@ async fn walk(
         // Dealt with above.
         Action::ForgetNode { .. }
         | Action::ForgetRegistry { .. }
+        | Action::ForgetServers { .. }
         | Action::PutLabels { .. }
         | Action::AddServers(_)
         | Action::RemoveServers(_)
@@ -282,8 +283,14 @@ async fn walk(
             let retreats = change.folder == Folder::Remove
                 && change.takes_back.is_some()
                 && change.component != Component::Tarsnode;
+            // One that leaves with its host has its rows deleted by a step of its own, later.
+            let leaves = change.folder == Folder::Remove
+                && change.takes_back.is_none()
+                && change.registry.is_none()
+                && change.component != Component::Tarsnode;
             // A row that was there before the run stays as somebody has set it.
-            if retreats && (change.names.is_none() || crate::rows::wrote(run, change).await) {
+            let is_own = change.names.is_none() || crate::rows::wrote(run, change).await;
+            if leaves || retreats && is_own {
                 crate::servers::retire(run, node, change.component, end).await;
             }
             let acting = async {
@@ -309,6 +316,13 @@ async fn walk(
                     .await
                 }
             };
+            if let (Some(from), None) = (&change.folder_from, registry)
+                && change.component != Component::Tarsnode
+            {
+                acting.await?;
+                crate::rows::put_back(run, change, from, end).await?;
+                return crate::servers::bring_back(run, step, node, change.component, end).await;
+            }
             if change.folder == Folder::Remove && registry.is_some() {
                 acting.await?;
                 see(run, node, component, &local).await?;
@@ -596,10 +610,10 @@ async fn act(
     };
     let crontab = crontab_after(change, host);
     let crontab_after = match &crontab {
-        CrontabAfter::Keep => None,
-        CrontabAfter::None => Some(None),
-        CrontabAfter::Text(text) => Some(Some(Digest::of(text.as_bytes()))),
-        CrontabAfter::Back(digest, _) => Some(Some(*digest)),
+        CrontabAfter::Keep => CrontabLeft::Unchanged,
+        CrontabAfter::None => CrontabLeft::Removed,
+        CrontabAfter::Text(text) => CrontabLeft::Written(Digest::of(text.as_bytes())),
+        CrontabAfter::Back(digest, _) => CrontabLeft::Written(*digest),
     };
     let intent = intent_of(run, step, change, crontab_after);
     let name = intent.step.clone();
@@ -660,7 +674,7 @@ pub(crate) fn intent_of(
     run: &Run<'_>,
     step: &Step,
     change: &AgentChange,
-    crontab_after: Option<Option<Digest>>,
+    crontab_after: CrontabLeft,
 ) -> Intent {
     Intent {
         format: FORMAT.to_owned(),

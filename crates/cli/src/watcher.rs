@@ -59,21 +59,22 @@ fn rows_of(action: &Action) -> Vec<Which> {
         prefix,
         also: vec![],
     };
-    // The installer's rows of a registry, from which it is resolved as well.
-    let registry = |at: &Endpoint, node: String| {
-        let server = |table| Which {
-            table,
-            column: "node_name",
-            value: node.clone(),
-            prefix: false,
-            also: vec![
-                ("application", "tars".to_owned()),
-                ("server_name", Component::Tarsregistry.name().to_owned()),
-            ],
-        };
+    // The installer's rows of a component of the framework.
+    let server = |table, component: Component, node: &str| Which {
+        table,
+        column: "node_name",
+        value: node.to_owned(),
+        prefix: false,
+        also: vec![
+            ("application", "tars".to_owned()),
+            ("server_name", component.name().to_owned()),
+        ],
+    };
+    // A registry is resolved from those of its server as well.
+    let registry = |at: &Endpoint, node: &str| {
         vec![
-            server("t_adapter_conf"),
-            server("t_server_conf"),
+            server("t_adapter_conf", Component::Tarsregistry, node),
+            server("t_server_conf", Component::Tarsregistry, node),
             row("t_registry_info", "locator_id", at.to_string(), false),
         ]
     };
@@ -86,11 +87,19 @@ fn rows_of(action: &Action) -> Vec<Which> {
         ],
         Action::ForgetRegistry {
             registry: at, node, ..
-        } => registry(at, node.clone()),
+        } => registry(at, node),
+        Action::ForgetServers { node, servers } => {
+            let tables = ["t_adapter_conf", "t_server_conf"];
+            let of = |table| {
+                let each = servers.iter();
+                each.map(move |component| server(table, *component, node.as_str()))
+            };
+            tables.into_iter().flat_map(of).collect()
+        }
         Action::ChangeAgent(change) if change.folder == Folder::Remove => change
             .registry
             .iter()
-            .flat_map(|at| registry(at, change.node.to_string()))
+            .flat_map(|at| registry(at, change.node.as_str()))
             .collect(),
         _ => vec![],
     }

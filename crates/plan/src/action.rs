@@ -48,6 +48,13 @@ pub enum Action {
         /// The node that the framework's rows have it on.
         node: String,
     },
+    /// Delete the framework's rows of servers of its own that were removed from a node.
+    ForgetServers {
+        /// Which node.
+        node: NodeName,
+        /// Which components.
+        servers: BTreeSet<Component>,
+    },
     /// Dump these databases whole, and keep the dump on the master.
     Backup {
         /// Which.
@@ -127,6 +134,7 @@ impl Action {
             self,
             Self::ForgetNode { .. }
                 | Self::ForgetRegistry { .. }
+                | Self::ForgetServers { .. }
                 | Self::PutLabels { .. }
                 | Self::AddServers(_)
                 | Self::RemoveServers(_)

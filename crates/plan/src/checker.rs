@@ -7,6 +7,7 @@ mod endpoints;
 mod expansion;
 mod rollback;
 mod rows;
+mod sequence;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, AgentChange, Content, Folder, Via};
-use crate::condition::{Condition, Truth};
+use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};
 use crate::plan::{Gate, Plan, Sign, Stage, Step};
 
@@ -44,24 +45,10 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     }
     let mut found = shape(plan, input.desired, input.scope);
     endpoints::check(plan, input, &mut found);
+    sequence::check(plan, input, &mut found);
     for step in &plan.steps {
-        let node = match step.resource.node() {
-            Some(node) => node,
-            // Conditions over the framework's rows name what they are about themselves.
-            None if step.action.is_of_rows() || step.action.is_of_tables() => &input.desired.master,
-            None => continue,
-        };
         tables::pinned(step, input, &mut found);
-        // A fresh plan rests on facts that hold now.
-        for condition in &step.pre {
-            if let Truth::Fails(why) | Truth::Unknown(why) = condition.eval(node, input.inventory) {
-                found.push(violation(
-                    &step.id,
-                    format!("its precondition does not hold: {why}"),
-                ));
-            }
-        }
-        // And what it takes from a package is what was pinned.
+        // What it takes from a package is what was pinned.
         if let Action::ChangeAgent(change) = &step.action {
             for file in &change.files {
                 if let Content::Package {
@@ -167,6 +154,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             // Looked at above.
             Action::ForgetNode { .. }
             | Action::ForgetRegistry { .. }
+            | Action::ForgetServers { .. }
             | Action::PutLabels { .. }
             | Action::Backup { .. }
             | Action::AddColumn { .. }
@@ -254,6 +242,7 @@ fn place(
         (
             Action::ForgetNode { .. }
             | Action::ForgetRegistry { .. }
+            | Action::ForgetServers { .. }
             | Action::PutLabels { .. }
             | Action::RemoveServers(_),
             _,
@@ -271,7 +260,8 @@ fn place(
         (Action::ChangeAgent(c), sign) => match (c.component, sign) {
             (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,
             (Component::Tarsnode, Sign::Add | Sign::Change) => Stage::Agents,
-            (_, Sign::Remove) => Stage::RegistryRemoval,
+            (Component::Tarsregistry, Sign::Remove) => Stage::RegistryRemoval,
+            (_, Sign::Remove) => Stage::ServerRemoval,
             _ if expansion::is_of_expansion(c) => Stage::Expansion,
             (Component::TarsAdminRegistry, _) => Stage::AdminRegistry,
             (Component::Tarsconfig | Component::Tarspatch, _) => Stage::CoreServices,
@@ -356,6 +346,28 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
             };
             if !step.pre.contains(&kept) {
                 say("it writes labels that nobody has kept");
+            }
+        }
+        Action::ForgetServers { node, servers } => {
+            let absent = desired.host(node).is_some_and(|h| {
+                matches!(h.state, NodeState::Absent { .. }) && h.role != Role::Master
+            });
+            if step.resource != ResourceId::Host(node.clone()) || !scope.has_node(node) || !absent {
+                say("it forgets servers of a node that the spec does not call absent");
+            }
+            let own = [Component::Tarsnode, Component::Tarsregistry];
+            if servers.is_empty() || servers.iter().any(|c| own.contains(c)) {
+                say("it forgets what has a step of its own, or nothing");
+            }
+            let down = servers.iter().all(|component| {
+                step.pre.contains(&Condition::Component {
+                    component: *component,
+                    runs: false,
+                })
+            });
+            let machine = |c: &Condition| matches!(c, Condition::Machine { .. });
+            if !down || !step.pre.iter().any(machine) {
+                say("it does not make sure that they do not run");
             }
         }
         Action::RemoveServers(_) => say("it deletes rows that no run has written"),
@@ -577,9 +589,31 @@ fn server(
         say("it works in another folder than the spec's");
     }
     match change.folder {
+        Folder::Remove if component != Component::Tarsregistry => {
+            match &host.state {
+                NodeState::Absent { stop_servers } if host.role != Role::Master => {
+                    if change.ran && !stop_servers {
+                        say("it stops a server without the spec's word");
+                    }
+                }
+                _ => say("it removes a component of a node that stays"),
+            }
+            let gone = Condition::Component {
+                component,
+                runs: false,
+            };
+            if !change.files.is_empty()
+                || change.health
+                || change.restart
+                || change.crontab.is_some()
+                || !step.post.contains(&gone)
+            {
+                say("it does more or less than to remove its component");
+            }
+        }
         Folder::Remove => {
-            if component != Component::Tarsregistry || !change.files.is_empty() {
-                say("it removes a component that is not a registry");
+            if !change.files.is_empty() {
+                say("it removes a registry and writes its files");
             }
             if desired.registries.contains(&at) {
                 say("it stops a registry that the spec names");

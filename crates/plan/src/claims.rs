@@ -162,7 +162,12 @@ fn must(holds: bool, field: Field, says: impl fmt::Display, wanted: &str) -> Res
 /// [`Misfit`] names the first part that does not fit.
 pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), Misfit> {
     let change = &intent.change;
-    same(Field::Format, &intent.format.as_str(), &restore::FORMAT)?;
+    must(
+        restore::FORMATS.contains(&intent.format.as_str()),
+        Field::Format,
+        &intent.format,
+        "another tarsops wrote it",
+    )?;
     same(Field::Cluster, &intent.cluster, &desired.cluster)?;
     same(Field::Run, &intent.run, place.run)?;
     same(Field::Step, &intent.step, place.step)?;

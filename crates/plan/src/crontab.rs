@@ -25,6 +25,23 @@ pub struct CrontabEdit {
     pub add: Option<String>,
 }
 
+impl CrontabEdit {
+    /// The same edit of the crontab that `earlier` leaves: lines above that are gone are not counted, and
+    /// what is gone itself is not removed again.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        let gone = |number: usize| earlier.remove.iter().any(|(n, _)| *n == number);
+        let above = |number: usize| earlier.remove.iter().filter(|(n, _)| *n < number).count();
+        let left = self.remove.iter().filter(|(number, _)| !gone(*number));
+        Self {
+            remove: left
+                .map(|(number, line)| (number - above(*number), line.clone()))
+                .collect(),
+            add: self.add.clone(),
+        }
+    }
+}
+
 /// Which lines of a crontab watch tarsnode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watchers {

@@ -33,6 +33,9 @@ pub enum DriftKind {
         explanation: String,
         /// What to do about it, in one clause.
         cure: String,
+        /// Seconds within which it heals by itself; none where it does not, or nobody can tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heals_within: Option<u64>,
     },
 }
 

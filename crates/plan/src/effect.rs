@@ -176,6 +176,19 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
         Action::ForgetRegistry { registry, node } => with_rows(inventory, |rows| {
             forget_registry(rows, registry, node);
         }),
+        Action::ForgetServers { node, servers } => with_rows(inventory, |rows| {
+            let is_one = |application: &str, server: &str, at: &str| {
+                application == "tars"
+                    && at == node.as_str()
+                    && servers.iter().any(|c| c.name() == server)
+            };
+            keep(&mut rows.servers, |r| {
+                !is_one(&r.application, &r.server, &r.node)
+            });
+            keep(&mut rows.adapters, |r| {
+                !is_one(&r.application, &r.server, &r.node)
+            });
+        }),
         Action::AddServers(new) => with_rows(inventory, |rows| add_servers(rows, new)),
         Action::RemoveServers(new) => with_rows(inventory, |rows| remove_servers(rows, new)),
         Action::StartServer { component, node } => {
@@ -331,7 +344,13 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
             }
         }
     });
-    let Some(at) = &change.registry else { return };
+    let Some(at) = &change.registry else {
+        if removed && change.takes_back.is_none() {
+            // AdminRegistry has stopped it, and nobody answers any more.
+            stop_server(inventory, change.component, &change.node);
+        }
+        return;
+    };
     let locator = at.to_string();
     with_rows(inventory, |rows| {
         // A way back deletes only rows that its own run wrote, by a step of its own.

@@ -30,6 +30,10 @@ pub struct Low {
     pub during: Vec<String>,
 }
 
+/// Endpoints that steps of a plan have taken away: the number of the servant, and the node.
+#[derive(Debug, Default)]
+pub(crate) struct Gone(BTreeSet<(usize, String)>);
+
 /// The servants of a cluster and where they live.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
@@ -135,6 +139,33 @@ impl Endpoints {
         })
     }
 
+    /// Takes the endpoints of steps away that remove servers; `gone` are those that were taken before
+    /// and grows by them.
+    ///
+    /// # Errors
+    /// The first step that would take the last endpoint of a servant that answers, and that servant;
+    /// none of the steps counts then.
+    pub(crate) fn take_away<'s>(
+        &self,
+        steps: &[&'s Step],
+        gone: &mut Gone,
+    ) -> Result<(), (&'s Step, &str)> {
+        let mut after = gone.0.clone();
+        for step in steps {
+            for place in places(&self.on, step) {
+                let at = (place.servant, place.node.to_owned());
+                after.insert(at);
+                let away = after.iter().filter(|(s, _)| *s == place.servant).count();
+                let (name, has) = &self.servants[place.servant];
+                if away >= *has {
+                    return Err((step, name));
+                }
+            }
+        }
+        gone.0 = after;
+        Ok(())
+    }
+
     /// Whether a step takes an endpoint away of a servant that has several.
     pub(crate) fn is_shared(&self, step: &Step) -> bool {
         self.taken(step).any(|servant| self.servants[servant].1 > 1)
@@ -172,7 +203,9 @@ impl Endpoints {
     /// The lowest point of every servant that the steps touch.
     pub(crate) fn lows(&self, steps: &[Step]) -> Vec<Low> {
         let mut lows: BTreeMap<usize, (usize, Vec<String>)> = BTreeMap::new();
-        let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
+        // Endpoints and not their number: a tarsnode that is removed takes again what a step before
+        // it has removed from its node.
+        let mut gone: BTreeSet<Place<'_>> = BTreeSet::new();
         let mut rest = steps;
         while let Some(first) = rest.first() {
             let size = rest
@@ -181,31 +214,27 @@ impl Endpoints {
                 .count();
             let (batch, tail) = rest.split_at(size);
             rest = tail;
-            let mut down: BTreeMap<usize, (usize, Vec<String>)> = BTreeMap::new();
-            let mut removed: BTreeMap<usize, usize> = BTreeMap::new();
+            let mut down = gone.clone();
+            let mut during: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
             for step in batch {
-                for servant in self.taken(step) {
-                    let entry = down.entry(servant).or_default();
-                    entry.0 += 1;
-                    entry.1.push(step.id.clone());
-                    let remove = matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Remove);
+                let remove =
+                    matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Remove);
+                for place in places(&self.on, step) {
+                    if down.insert(place) {
+                        during.entry(place.servant).or_default().insert(&step.id);
+                    }
                     if remove {
-                        *removed.entry(servant).or_default() += 1;
+                        gone.insert(place);
                     }
                 }
             }
-            for (servant, (count, mut during)) in down {
-                let before = gone.get(&servant).copied().unwrap_or(0);
-                let least = self.servants[servant].1.saturating_sub(count + before);
-                during.sort();
-                during.dedup();
+            for (servant, during) in during {
+                let away = down.iter().filter(|p| p.servant == servant).count();
+                let least = self.servants[servant].1.saturating_sub(away);
                 let low = lows.entry(servant).or_insert((usize::MAX, vec![]));
                 if least < low.0 {
-                    *low = (least, during);
+                    *low = (least, during.into_iter().map(str::to_owned).collect());
                 }
-            }
-            for (servant, count) in removed {
-                *gone.entry(servant).or_default() += count;
             }
         }
         lows.into_iter()
@@ -227,26 +256,45 @@ fn component_of(step: &Step) -> Option<Component> {
     }
 }
 
+/// One endpoint: a servant of a server on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<'a> {
+    servant: usize,
+    node: &'a str,
+    server: &'a str,
+}
+
 /// The servants among `on` of which a step takes an endpoint away.
 fn among<'a>(
     on: &'a BTreeMap<String, Vec<(String, usize)>>,
     step: &'a Step,
 ) -> impl Iterator<Item = usize> + 'a {
+    places(on, step).map(|place| place.servant)
+}
+
+/// The endpoints among `on` that a step takes away.
+fn places<'a>(
+    on: &'a BTreeMap<String, Vec<(String, usize)>>,
+    step: &'a Step,
+) -> impl Iterator<Item = Place<'a>> + 'a {
     let change = match &step.action {
         Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
             Some(change)
         }
         _ => None,
     };
-    let there = change.and_then(|c| on.get(c.node.as_str()));
-    there
-        .into_iter()
-        .flatten()
-        .filter_map(move |(server, number)| {
+    let there = change.and_then(|c| on.get_key_value(c.node.as_str()));
+    there.into_iter().flat_map(move |(node, all)| {
+        all.iter().filter_map(move |(server, servant)| {
             let component = change?.component;
             let whole = component == Component::Tarsnode;
-            (whole || *server == format!("tars.{component}")).then_some(*number)
+            (whole || *server == format!("tars.{component}")).then_some(Place {
+                servant: *servant,
+                node,
+                server,
+            })
         })
+    })
 }
 
 /// Whether a servant was asked on a node and is not known to answer. What was not asked is taken at

@@ -13,6 +13,7 @@
 //! | [`database`] | the columns and templates of a release, and the backup before |
 //! | [`action`] | what can be done, every detail filled in |
 //! | [`expansion`] | components that come to a framework host |
+//! | `leaving` | components of a framework host that leaves |
 //! | [`condition`] | predicates as data over observed facts |
 //! | [`planner`] | the stages, top to bottom: the policy |
 //! | [`plan`] | the plan as a document |
@@ -43,6 +44,7 @@ pub mod expansion;
 pub mod findings;
 pub mod gates;
 pub mod input;
+mod leaving;
 pub mod memory;
 pub mod names;
 pub mod plan;

@@ -38,17 +38,19 @@ pub enum Stage {
     Expansion,
     /// The basic services, which are published.
     BasicServices,
-    /// Removal of `tarsnode`.
-    AgentRemoval,
     /// Removal of registries.
     RegistryRemoval,
+    /// Removal of the other components of framework hosts.
+    ServerRemoval,
+    /// Removal of `tarsnode`.
+    AgentRemoval,
     /// Rows of the framework's database.
     Rows,
 }
 
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Recover,
         Self::Backup,
         Self::Schema,
@@ -59,8 +61,9 @@ impl Stage {
         Self::Agents,
         Self::Expansion,
         Self::BasicServices,
-        Self::AgentRemoval,
         Self::RegistryRemoval,
+        Self::ServerRemoval,
+        Self::AgentRemoval,
         Self::Rows,
     ];
 
@@ -80,6 +83,7 @@ impl Stage {
             Self::AdminRegistry => "tarsAdminRegistry",
             Self::CoreServices => "tarsconfig, tarspatch",
             Self::RegistryRemoval => "tarsregistry, removal",
+            Self::ServerRemoval => "framework hosts, removal",
             Self::Rows => "the framework's rows",
         }
     }
@@ -252,6 +256,17 @@ impl Plan {
         self.drift
             .iter()
             .any(|d| !matches!(d.kind, DriftKind::Unknown { .. }))
+    }
+
+    /// Seconds within which the last of the contradictions that heal by themselves does; none where
+    /// there is none of them.
+    #[must_use]
+    pub fn heals_within(&self) -> Option<u64> {
+        let all = self.drift.iter().filter_map(|d| match &d.kind {
+            DriftKind::Disagreeing { heals_within, .. } => *heals_within,
+            _ => None,
+        });
+        all.max()
     }
 
     /// The plan as a document for machines, with a final newline.

@@ -4,6 +4,7 @@
 mod adoption;
 mod batches;
 mod coming;
+mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +66,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.keep_last_endpoints();
     draft.hold_strangers(input);
     draft.start_once();
+    draft.leave_whole(input);
 
     // The stages, in the order of the work.
     draft.recover();
@@ -77,9 +79,11 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.agents(&input.desired.policy);
     draft.expansion(&input.desired.policy);
     draft.basic_services(&input.desired.policy);
-    draft.removals(&input.desired.policy);
     draft.registry_removals(&input.desired.policy);
+    draft.server_removals(&input.desired.policy);
+    draft.removals(&input.desired.policy);
     draft.forget(&input.desired.policy);
+    draft.in_sequence(input);
     draft.unchecked(input);
     draft.fold_missing_rights(input);
     draft.finish(input)
@@ -120,6 +124,8 @@ struct Draft {
     admin: Vec<Step>,
     core: Vec<Step>,
     registry_removals: Vec<Step>,
+    /// Components beside tarsnode and tarsregistry that leave with their host.
+    server_removals: Vec<Step>,
     rows: Vec<Step>,
     schema: Vec<Step>,
     templates: Vec<Step>,
@@ -251,7 +257,8 @@ impl Draft {
             self.report.extend(work.lines);
         }
         self.servers(input, node, spec, facts, start);
-        self.elsewhere(input, node, facts);
+        self.leaving(input, node, spec, facts);
+        self.elsewhere(input, node, spec, facts);
         let Some(assessment) = assessment else {
             return;
         };
@@ -264,7 +271,11 @@ impl Draft {
     }
 
     /// Tells of components that run where the spec does not place them; a registry is a step.
-    fn elsewhere(&mut self, input: &PlanInput<'_>, node: &NodeName, host: &HostFacts) {
+    fn elsewhere(&mut self, input: &PlanInput<'_>, node: &NodeName, spec: &Host, host: &HostFacts) {
+        // What leaves with its host has steps of its own.
+        if matches!(spec.state, NodeState::Absent { .. }) {
+            return;
+        }
         let running = host.components.present().into_iter().flatten();
         let others: Vec<&str> = running
             .filter_map(|name| name.parse::<Component>().ok())
@@ -461,6 +472,7 @@ impl Draft {
                 text,
                 cure,
                 sources,
+                heals_within,
             } = found;
             match grade {
                 Grade::Blocked => self.report.push(Line::Blocked {
@@ -485,6 +497,7 @@ impl Draft {
                         sources,
                         explanation: text,
                         cure,
+                        heals_within,
                     },
                 }),
                 Grade::Warning => self.report.push(Line::Warning {

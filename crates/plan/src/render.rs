@@ -84,6 +84,7 @@ fn shown(plan: &Plan, style: Style, strict: bool) -> Text {
                 | Stage::Expansion
                 | Stage::BasicServices
                 | Stage::RegistryRemoval
+                | Stage::ServerRemoval
                 | Stage::Rows
         ) {
             out.line(stage.title());
@@ -437,12 +438,17 @@ fn report(out: &mut Text, plan: &Plan, style: Style, strict: bool) {
                 explanation,
                 cure,
                 sources,
+                heals_within,
             } => {
                 let words: Vec<String> = sources.iter().map(|(s, w)| format!("{s}: {w}")).collect();
                 let text = if style.verbose && !words.is_empty() {
                     format!("{finding}: {explanation} ({})", words.join("; "))
                 } else {
                     format!("{finding}: {explanation}")
+                };
+                let text = match heals_within {
+                    Some(seconds) => format!("{text}; heals by itself within {seconds} s"),
+                    None => text,
                 };
                 let key = ('~', text, cure.clone());
                 found

@@ -82,6 +82,11 @@ pub enum Blocked {
         /// How many of its endpoints do not answer.
         silent: usize,
     },
+    /// It has the only endpoint of a servant that answers, and would be removed.
+    OnlyEndpoint {
+        /// Which servant.
+        servant: String,
+    },
     /// It is the only registry that answers: while it restarts, nothing resolves names.
     OnlyRegistry,
     /// A node's tarsnode runs as another user than it shall and is not restarted by this plan: what
@@ -331,6 +336,9 @@ impl Blocked {
             Self::LastEndpoint { .. } => {
                 "bring the others up first, or stop them through the platform if they shall not run".to_owned()
             }
+            Self::OnlyEndpoint { .. } => {
+                "bring another one up first: place it on a node that stays (`components`), or see why the others do not answer".to_owned()
+            }
             Self::OnlyRegistry => {
                 "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
             }
@@ -472,6 +480,10 @@ impl fmt::Display for Blocked {
             Self::LastEndpoint { servant, silent } => write!(
                 f,
                 "it has the only endpoint of {servant} that answers ({silent} more do not), and a restart would leave none"
+            ),
+            Self::OnlyEndpoint { servant } => write!(
+                f,
+                "it has the only endpoint of {servant} that answers, and would be removed"
             ),
             Self::OnlyRegistry => f.write_str(
                 "it is the only registry that answers: while it restarts, no name is resolved",

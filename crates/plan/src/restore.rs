@@ -21,11 +21,34 @@ use crate::plan::Sign;
 use crate::servers::binary_path;
 use tarsops_model::inventory::Inventory;
 
-/// Format name and number of an intent.
-pub const FORMAT: &str = "tarsops.intent/1";
+/// Format name and number of an intent that is written.
+pub const FORMAT: &str = "tarsops.intent/2";
+/// The formats that are read.
+pub const FORMATS: [&str; 2] = ["tarsops.intent/1", FORMAT];
+
+/// What a change leaves of the run user's crontab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CrontabLeft {
+    /// The change does not write it.
+    Unchanged,
+    /// There is no crontab afterwards.
+    Removed,
+    /// The crontab has this digest afterwards.
+    Written(Digest),
+}
+
+impl CrontabLeft {
+    /// What is left where a crontab is written; `None` for one that is removed.
+    #[must_use]
+    pub fn after(digest: Option<Digest>) -> Self {
+        digest.map_or(Self::Removed, Self::Written)
+    }
+}
 
 /// Why a change was made and what it means to do; written before the first act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AsWritten")]
 pub struct Intent {
     /// [`FORMAT`].
     pub format: String,
@@ -45,8 +68,55 @@ pub struct Intent {
     pub sign: Sign,
     /// The change, without the content of files.
     pub change: AgentChange,
-    /// Digest of the crontab afterwards, where the change writes one; `Some(None)` for none.
-    pub crontab_after: Option<Option<Digest>>,
+    /// What it leaves of the crontab.
+    pub crontab_after: CrontabLeft,
+}
+
+/// An intent of any format that is read.
+#[derive(Deserialize)]
+struct AsWritten {
+    format: String,
+    cluster: ClusterName,
+    run: RunId,
+    step: StepName,
+    holder: String,
+    spec_digest: Digest,
+    started_at: i64,
+    sign: Sign,
+    change: AgentChange,
+    crontab_after: CrontabAsWritten,
+}
+
+/// Format 1 wrote `null` both for a crontab that stays as it is and for one that is removed.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CrontabAsWritten {
+    Named(CrontabLeft),
+    Digest(Option<Digest>),
+}
+
+impl From<AsWritten> for Intent {
+    fn from(written: AsWritten) -> Self {
+        let crontab_after = match (written.crontab_after, &written.change.crontab) {
+            (CrontabAsWritten::Named(left), _) => left,
+            (CrontabAsWritten::Digest(Some(digest)), _) => CrontabLeft::Written(digest),
+            // Whoever changes a crontab and leaves no digest leaves no crontab.
+            (CrontabAsWritten::Digest(None), Some(_)) => CrontabLeft::Removed,
+            (CrontabAsWritten::Digest(None), None) => CrontabLeft::Unchanged,
+        };
+        Self {
+            format: written.format,
+            cluster: written.cluster,
+            run: written.run,
+            step: written.step,
+            holder: written.holder,
+            spec_digest: written.spec_digest,
+            started_at: written.started_at,
+            sign: written.sign,
+            change: written.change,
+            crontab_after,
+        }
+    }
 }
 
 impl Intent {
@@ -171,11 +241,12 @@ pub fn way_back(
     }
     let binary = binary_path(done.component);
     files.sort_by_key(|f| f.path == binary);
-    let crontab = match &intent.crontab_after {
-        None => None,
+    let crontab = match intent.crontab_after {
+        CrontabLeft::Unchanged => None,
         // It wrote the crontab of another user than the one whose was looked at.
-        Some(_) if done.ran_as.is_some() => None,
-        Some(after) => Some(crontab_back(done, *after, &kept, host)?),
+        _ if done.ran_as.is_some() => None,
+        CrontabLeft::Removed => Some(crontab_back(done, None, &kept, host)?),
+        CrontabLeft::Written(digest) => Some(crontab_back(done, Some(digest), &kept, host)?),
     };
     let folder = match done.folder {
         Folder::Keep => Folder::Keep,
@@ -185,6 +256,12 @@ pub fn way_back(
     // What was left of a removed tarsnode and was stopped cannot be started again.
     let leftover = intent.sign == Sign::Remove && done.folder == Folder::Keep;
     let runs_after = folder != Folder::Remove && done.ran && !leftover;
+    // AdminRegistry starts it, once its rows are back as well.
+    let started_by_framework = folder == Folder::Create
+        && !matches!(
+            done.component,
+            Component::Tarsnode | Component::Tarsregistry
+        );
     // What a publication has started over a server that did not run is stopped again.
     let halts = done.publish.is_some() && !done.ran && folder == Folder::Keep;
     let change = AgentChange {
@@ -195,9 +272,11 @@ pub fn way_back(
         files,
         make_user: false,
         own: false,
-        restart: halts || done.reread || runs_after && (done.restart || folder == Folder::Create),
+        restart: halts
+            || done.reread
+            || runs_after && (done.restart || folder == Folder::Create) && !started_by_framework,
         stop_servers: false,
-        health: runs_after || done.reread,
+        health: runs_after && !started_by_framework || done.reread,
         crontab,
         tars_path: done.tars_path.clone(),
         // As whoever it ran as before, which the spec may no longer say.
@@ -283,6 +362,24 @@ pub fn way_back(
         });
     }
     Ok(Prepared { change, pre, post })
+}
+
+/// The crontab that a rollback of `intent` leaves, given the one that is there; none where that is not
+/// known, or where the rollback leaves it alone.
+#[must_use]
+pub fn crontab_before(intent: &Intent, now: &Observed<String>) -> Option<Observed<String>> {
+    let change = intent.change.crontab.as_ref()?;
+    let text = match now {
+        Observed::Present(text) => Some(crontab::without_guard(text)),
+        Observed::Absent => None,
+        Observed::Unknown(_) => return None,
+    };
+    let text = text.filter(|t| !t.is_empty());
+    let known = crontab::before_edit(text.as_deref(), &change.edit);
+    let found = known
+        .into_iter()
+        .find(|before| before.as_ref().map(|t| Digest::of(t.as_bytes())) == change.before);
+    found.map(Observed::from)
 }
 
 fn expect_binary(

@@ -117,10 +117,16 @@ fn blocked(plan: &Plan) -> Vec<(String, &Blocked)> {
 }
 
 fn waiting(plan: &Plan) -> Vec<String> {
+    let all = held(plan).into_iter();
+    all.map(|(resource, _)| resource).collect()
+}
+
+/// What waits, and for what.
+fn held(plan: &Plan) -> Vec<(String, String)> {
     plan.report
         .iter()
         .filter_map(|l| match l {
-            Line::Waiting { resource, .. } => Some(resource.to_string()),
+            Line::Waiting { resource, why } => Some((resource.to_string(), why.clone())),
             _ => None,
         })
         .collect()
@@ -145,7 +151,7 @@ fn intent_of(w: &World, step: &Step, change: AgentChange) -> restore::Intent {
         started_at: 0,
         sign: step.sign,
         change,
-        crontab_after: None,
+        crontab_after: restore::CrontabLeft::Unchanged,
     }
 }
 
@@ -276,6 +282,30 @@ fn a_silent_platform_holds_everything_up_unless_it_may_wait() {
     assert_eq!(why.len(), 1, "{why:?}");
     assert!(why[0].0 == "web" && matches!(why[0].1, Blocked::ConsoleSilent { .. }));
     assert!(why[0].1.hint().contains("--without-console"));
+    // What is held up is shown: what the platform would publish, and what would go with it.
+    let held_up = held(&plan);
+    let shown = "3.0.18 is published once the management platform can be used";
+    let services = held_up.iter().filter(|(_, why)| why == shown).count();
+    assert_eq!(services, 9, "{held_up:?}");
+    w.scope.without_console = true;
+    for step in checked(&w)
+        .steps
+        .iter()
+        .filter(|s| !matches!(s.action, Action::Backup { .. }))
+    {
+        let told = format!("{}: once the management platform can be used", step.summary);
+        let own = (step.resource.to_string(), told);
+        assert!(held_up.contains(&own), "{own:?} {held_up:?}");
+    }
+    let text = render::text(&plan, render::Style::default());
+    assert!(text.contains(shown), "{text}");
+    // One that is missing is shown as well.
+    let mut missing = with_console(cluster());
+    take_away(&mut missing, Component::Tarsstat, MASTER);
+    framework(&mut missing).console = Observed::Unknown("refuses the connection".to_owned());
+    let held_up = held(&checked(&missing));
+    assert_eq!(held_up.len(), 1, "{held_up:?}");
+    assert!(held_up[0].0.contains("tarsstat") && held_up[0].1.starts_with("3.0.17 is published"));
     // Its own words may let the rest go on.
     w.scope.without_console = true;
     let plan = checked(&w);

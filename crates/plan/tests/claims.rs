@@ -120,7 +120,7 @@ fn the_field_that_does_not_fit_is_named() {
     let honest = record(&world);
     let other = world.node(3);
     let cases: [(Field, Forge<'_>); 12] = [
-        (Field::Format, &|i| i.format = "tarsops.intent/2".to_owned()),
+        (Field::Format, &|i| i.format = "tarsops.intent/3".to_owned()),
         (Field::Cluster, &|i| i.cluster = "other".parse().unwrap()),
         (Field::Run, &|i| i.run = run_id(10)),
         (Field::Step, &|i| i.step = StepName::of("x")),

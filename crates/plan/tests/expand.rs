@@ -23,7 +23,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{FORMAT, Intent, Known, way_back, without_content};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, way_back, without_content};
 use tarsops_plan::{checker, crontab};
 
 /// Registries can be asked, and what is taken back went well.
@@ -651,10 +651,12 @@ proptest! {
             if let Action::ChangeAgent(change) = &step.action {
                 images.keep(&now.inventory, &run_id(9), &StepName::of(&step.id), change);
                 let host = now.inventory.host(&change.node).present().copied().unwrap().clone();
-                let after = change.crontab.as_ref().map(|c| {
+                let after = change.crontab.as_ref().map_or(CrontabLeft::Unchanged, |c| {
                     let text = host.crontab.present().map(|t| crontab::without_guard(t));
-                    crontab::apply(text.as_deref(), &c.edit)
-                        .map(|t| tarsops_model::digest::Digest::of(t.as_bytes()))
+                    CrontabLeft::after(
+                        crontab::apply(text.as_deref(), &c.edit)
+                            .map(|t| tarsops_model::digest::Digest::of(t.as_bytes())),
+                    )
                 });
                 intent = Some(Intent {
                     format: FORMAT.to_owned(),

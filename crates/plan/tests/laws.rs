@@ -27,7 +27,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{FORMAT, Intent, Known, way_back, without_content};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, way_back, without_content};
 use tarsops_plan::{checker, crontab, render};
 
 fn nodes(world: &World) -> Vec<NodeName> {
@@ -85,10 +85,11 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
     let Observed::Present(host) = world.inventory.host(&change.node) else {
         return None;
     };
-    let after = change.crontab.as_ref().map(|c| {
+    let after = change.crontab.as_ref().map_or(CrontabLeft::Unchanged, |c| {
         let text = host.crontab.present().map(|t| crontab::without_guard(t));
         let text = text.filter(|t| !t.is_empty());
-        crontab::apply(text.as_deref(), &c.edit).map(|t| Digest::of(t.as_bytes()))
+        let left = crontab::apply(text.as_deref(), &c.edit);
+        CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
     });
     Some(Intent {
         format: FORMAT.to_owned(),
@@ -182,8 +183,13 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
     }
     let mut after = world.clone();
     for step in &plan.steps {
-        effect::apply(&mut after.inventory, &step.action);
         let node = place(step, world);
+        // Law 10: what a step rests on holds at its turn.
+        for condition in &step.pre {
+            let truth = condition.eval(node, &after.inventory);
+            prop_assert_eq!(truth, Truth::Holds, "before {}: {}", &step.id, condition);
+        }
+        effect::apply(&mut after.inventory, &step.action);
         for condition in &step.post {
             let truth = condition.eval(node, &after.inventory);
             prop_assert_eq!(truth, Truth::Holds, "{}: {}", &step.id, condition);

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use support::json::{hostile, paths};
 use support::*;
+use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, Content, Folder, Undo};
@@ -18,7 +19,7 @@ use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
 use tarsops_plan::effect;
 use tarsops_plan::plan::{Gate, Plan, Stage, Step};
-use tarsops_plan::restore::{Intent, Known, way_back};
+use tarsops_plan::restore::{CrontabLeft, Intent, Known, way_back};
 use tarsops_plan::saved::SavedPlan;
 
 /// Four hosts of which a run has just brought two to the spec: program, script and crontab.
@@ -42,7 +43,7 @@ fn brought() -> (World, Vec<Intent>) {
         };
         let after = tarsops_plan::crontab::apply(before.as_deref(), edit);
         intents.push(Intent {
-            crontab_after: Some(after.map(|t| tarsops_model::digest::Digest::of(t.as_bytes()))),
+            crontab_after: CrontabLeft::after(after.map(|t| Digest::of(t.as_bytes()))),
             ..intent_of(&world, step, change)
         });
         effect::apply(&mut world.inventory, &step.action);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
@@ -113,8 +113,7 @@ pub async fn run(
         None if stops.is_pressed() => return finish(global, &context, &whole, None).await,
         None => {
             context.rehash = false;
-            let report = context.look(&Bar::new("verifying")).await;
-            super::plan::make(&mut context, &report).await?
+            verify(&mut context, stops).await?
         }
     };
     finish(global, &context, &whole, Some(&left)).await
@@ -201,6 +200,33 @@ fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
             .code(exit::BLOCKED)
             .hint("put them right, see the plan above; or say --allow-blocked to do the rest"),
     )
+}
+
+/// Between two looks while something heals by itself.
+const HEALING: Duration = Duration::from_secs(5);
+
+/// What is left after the run. What heals by itself is waited for, no longer than the spec's deadline.
+async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let report = context.look(&Bar::new("verifying")).await;
+        let left = super::plan::make(context, &report).await?;
+        let Some(seconds) = left.heals_within() else {
+            return Ok(left);
+        };
+        let patience = seconds.min(context.desired().policy.deadline);
+        if stops.is_pressed() || began.elapsed() >= Duration::from_secs(patience) {
+            return Ok(left);
+        }
+        if !told {
+            told = true;
+            say(format!(
+                "waiting up to {patience} s for what heals by itself, as the plan says"
+            ));
+        }
+        tokio::time::sleep(HEALING).await;
+    }
 }
 
 /// Asks on the terminal; only `yes` goes on.

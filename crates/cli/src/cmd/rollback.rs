@@ -20,7 +20,7 @@ use tarsops_plan::memory::{self, Deed};
 use tarsops_plan::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
 use tarsops_plan::planner::stranger;
 use tarsops_plan::render;
-use tarsops_plan::restore::{Intent, Known, way_back};
+use tarsops_plan::restore::{self, CrontabLeft, Intent, Known, way_back};
 use tarsops_plan::servers::binary_path;
 use tarsops_plan::{back, checker};
 use tarsops_probe::Report;
@@ -256,7 +256,9 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
                 ));
             }
             Ok(prepared) => {
-                if intent.crontab_after.is_some() && prepared.change.crontab.is_none() {
+                if intent.crontab_after != CrontabLeft::Unchanged
+                    && prepared.change.crontab.is_none()
+                {
                     say(format!(
                         "{}: that run put a monitor into the crontab of {user}, which stays: take it out there with `crontab -u {user} -e`",
                         change.node,
@@ -450,6 +452,8 @@ fn rank(intent: Option<&Intent>) -> u8 {
         return 0;
     };
     match (change.component, change.folder) {
+        // It is removed last.
+        (Component::Tarsnode, Folder::Remove) => 1,
         (Component::Tarsnode, _) => 0,
         (_, Folder::Keep) if change.files.is_empty() && !change.restart => WATCH,
         (_, Folder::Create) => 1,
@@ -457,23 +461,14 @@ fn rank(intent: Option<&Intent>) -> u8 {
     }
 }
 
-/// What an earlier change of the run found in the crontab is what this one leaves: a line that was
-/// added is gone again.
+/// Several steps of a run may have edited the crontab of one host: each is rolled back from the crontab
+/// that the rollback of those after it leaves.
 fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
-    let Some(line) = intent
-        .change
-        .crontab
-        .as_ref()
-        .and_then(|c| c.edit.add.as_ref())
-    else {
-        return;
-    };
     let id = ResourceId::Host(intent.change.node.clone());
-    if rank(Some(intent)) == WATCH
-        && let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
-        && let Observed::Present(text) = &mut host.crontab
+    if let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
+        && let Some(text) = restore::crontab_before(intent, &host.crontab)
     {
-        *text = text.replace(&format!("{line}\n"), "");
+        host.crontab = text;
     }
 }
 
@@ -483,7 +478,8 @@ const BASIC: u8 = 2;
 const AGENTS: u8 = 3;
 
 /// Where a component's way back stands: the other way round than it was changed, so that a tarsnode
-/// never meets an AdminRegistry older than it needs, and what came to a host last goes first.
+/// never meets an AdminRegistry older than it needs, and what came to a host last goes first. What left
+/// with its host is started by its tarsnode, and comes after it and its registry.
 fn turn(step: &Step) -> u8 {
     let Action::ChangeAgent(change) = &step.action else {
         return AGENTS;
@@ -492,9 +488,10 @@ fn turn(step: &Step) -> u8 {
         (Component::Tarsnode, _) => AGENTS,
         (_, Folder::Keep) if change.files.is_empty() && !change.restart => 0,
         (_, Folder::Remove) => 1,
-        (component, _) if component.is_basic() => BASIC,
+        (component, folder) if component.is_basic() && folder != Folder::Create => BASIC,
         (Component::TarsAdminRegistry, _) => 5,
         (Component::Tarsregistry, _) => 6,
+        (_, Folder::Create) => 7,
         _ => 4,
     }
 }

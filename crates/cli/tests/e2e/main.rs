@@ -16,6 +16,7 @@ mod lease;
 mod outside;
 mod records;
 mod refuse;
+mod removal;
 mod run_user;
 mod ssh_edges;
 mod states;

@@ -230,9 +230,7 @@ impl Look<'_> {
             edit,
             back: None,
         });
-        let mut pre = crate::assess::preconditions(&change);
-        // They hold once the steps before it are done; the host itself compares the crontab.
-        pre.retain(|c| !matches!(c, Condition::Crontab { .. } | Condition::Installed { .. }));
+        let pre = crate::assess::preconditions(&change);
         Some(Step {
             id: format!("{component}.watch@{}", self.node),
             stage: Stage::Expansion,

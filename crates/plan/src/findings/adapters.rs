@@ -58,6 +58,7 @@ pub(super) fn find(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
             for (name, said, cure) in both {
                 if !said.is_empty() {
                     out.push(Finding {
+                        heals_within: None,
                         name,
                         grade: Grade::Drift,
                         resource: ResourceId::Server(component, node.clone()),

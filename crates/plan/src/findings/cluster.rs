@@ -9,7 +9,7 @@ use tarsops_model::names::Endpoint;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{CLOCKS, Finding, Grade, Name};
+use super::{CLOCKS, Finding, Grade, Name, REGISTRY_WRITES};
 use crate::input::PlanInput;
 use crate::registries;
 
@@ -61,6 +61,7 @@ pub(super) fn guard(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
         let (known, listed) = (some(known.iter().collect()), some(listed.keys().collect()));
         out.push(Finding {
             name: Name::ForeignDatabase,
+            heals_within: None,
             grade: Grade::Blocked,
             resource: ResourceId::Schema,
             text: format!(
@@ -88,6 +89,7 @@ pub(super) fn guard(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
         .collect();
     out.push(Finding {
         name: Name::ForeignDatabase,
+        heals_within: None,
         grade: Grade::Blocked,
         resource: ResourceId::Schema,
         text: format!(
@@ -109,6 +111,7 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
     if facts.rows.is_absent() {
         out.push(Finding {
             name: Name::NoDatabase,
+            heals_within: None,
             grade: Grade::Drift,
             resource: ResourceId::Schema,
             text: "the server has no database db_tars, and our user may see all there are".into(),
@@ -119,6 +122,7 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
     if facts.read_only == Observed::Present(true) {
         out.push(Finding {
             name: Name::DatabaseReadOnly,
+            heals_within: None,
             grade: Grade::Blocked,
             resource: ResourceId::Schema,
             // What stands in the rows then is what was so before, and no gate can rest on it.
@@ -130,6 +134,7 @@ fn database(framework: &FrameworkFacts, out: &mut Vec<Finding>) {
     if facts.default_login == Observed::Present(true) {
         out.push(Finding {
             name: Name::DefaultPassword,
+            heals_within: None,
             grade: Grade::Warning,
             resource: ResourceId::Schema,
             text: "the account tarsAdmin is open with the password that the installer gives everybody".into(),
@@ -243,6 +248,7 @@ fn registries(
         if !answer.is_alive() && !answer.is_unknown() {
             out.push(Finding {
                 name: Name::RegistrySilent,
+                heals_within: None,
                 grade: Grade::Drift,
                 resource: ResourceId::RegistryEndpoint(at.clone()),
                 text: format!("the registry {answer}"),
@@ -259,10 +265,11 @@ fn registries(
             }
             out.push(Finding {
                 name: Name::RegistryUnlisted,
+                heals_within: Some(REGISTRY_WRITES),
                 grade: Grade::Drift,
                 resource: ResourceId::RegistryEndpoint(at.clone()),
                 text: "the registry answers, and the database does not list it as active: nodes do not learn of it".into(),
-                cure: "look at its log for errors of the database; it writes its rows every 13 s".into(),
+                cure: "it writes its rows every 13 s; if it stays so, look at its log for errors of the database".into(),
                 sources,
             });
         }
@@ -283,6 +290,7 @@ fn registries(
     {
         out.push(Finding {
             name: Name::RegistryGone,
+            heals_within: None,
             grade: Grade::Drift,
             resource: ResourceId::RegistryEndpoint(at.clone()),
             text: "the rows of a server name a registry that is gone: every node takes it into its locator".into(),
@@ -309,10 +317,19 @@ fn registries(
         out.push(if is_fresh(row) {
             Finding {
                 name: Name::RegistryNotInSpec,
+                heals_within: None,
                 grade: Grade::Drift,
                 resource,
                 text: "a living registry that the spec does not name: every node takes it into its locator".into(),
-                cure: if is_placed(input, at) {
+                cure: if let Some(state) = leaves(input, at) {
+                    match state {
+                        NodeState::Absent { .. } => {
+                            "apply stops and removes it with its node, which the spec calls absent"
+                        }
+                        _ => "stop that machine for good: the spec calls its node gone",
+                    }
+                    .into()
+                } else if is_placed(input, at) {
                     "add it to `registry.endpoints`: the spec places a registry on that node".into()
                 } else if host_of(input, at).is_some() {
                     "apply stops and removes it; add it to `registry.endpoints` if it is meant".into()
@@ -324,6 +341,7 @@ fn registries(
         } else {
             Finding {
                 name: Name::RegistryGone,
+                heals_within: None,
                 grade: Grade::Drift,
                 resource,
                 text: "the rows of a registry that is gone: every node keeps it in its locator".into(),
@@ -332,6 +350,14 @@ fn registries(
             }
         });
     }
+}
+
+/// The state of the node at the address of a registry, if the spec takes that node away.
+fn leaves<'a>(input: &PlanInput<'a>, at: &Endpoint) -> Option<&'a NodeState> {
+    let address = at.host.to_string();
+    let mut all = input.desired.hosts();
+    let (_, host) = all.find(|(_, h)| h.ip.to_string() == address)?;
+    matches!(host.state, NodeState::Absent { .. } | NodeState::Gone).then_some(&host.state)
 }
 
 /// What was seen of the host at the address of a registry, if the spec names it as present.
@@ -387,6 +413,7 @@ fn clocks(input: &PlanInput<'_>, framework: &FrameworkFacts, out: &mut Vec<Findi
         let word = if apart > 0 { "ahead of" } else { "behind" };
         out.push(Finding {
             name: Name::ClockSkew,
+            heals_within: None,
             grade: if registry {
                 Grade::Drift
             } else {

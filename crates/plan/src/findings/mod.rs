@@ -203,7 +203,20 @@ pub struct Finding {
     pub cure: String,
     /// Each source and its word.
     pub sources: Vec<(String, String)>,
+    /// Seconds within which it heals by itself, where those who heal it are seen at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heals_within: Option<u64>,
 }
+
+/// A registry writes its own rows every 13 s.
+pub(crate) const REGISTRY_WRITES: u64 = 15;
+/// A tarsnode sends a heartbeat every 10 s, and starts within seconds what has ended.
+pub(crate) const NODE_BEATS: u64 = 15;
+/// A tarsnode tells the registry of all its servers, looks at its configuration, and tries again to reach
+/// AdminRegistry, each minute (`NodeServer/KeepAliveThread.cpp`).
+pub(crate) const NODE_TELLS: u64 = 65;
+/// What a registry reads anew and a tarsnode then takes over: a locator.
+pub(crate) const NODE_FOLLOWS: u64 = 120;
 
 /// Clocks may differ by so many seconds before a registry misses changes (its cache compares its own
 /// clock with the database's).

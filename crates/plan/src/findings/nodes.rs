@@ -11,7 +11,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{Finding, Grade, Name, cluster};
+use super::{Finding, Grade, NODE_BEATS, NODE_FOLLOWS, NODE_TELLS, Name, cluster};
 use crate::assess::Places;
 use crate::input::PlanInput;
 use crate::registries;
@@ -92,6 +92,7 @@ fn claims(input: &PlanInput<'_>, out: &mut Vec<Finding>) {
                 .collect();
             out.push(Finding {
                 name: Name::NodeidTwice,
+                heals_within: None,
                 grade: Grade::Drift,
                 resource: ResourceId::Agent((*node).clone()),
                 text: format!(
@@ -132,6 +133,15 @@ impl One<'_> {
             text: text.into(),
             cure: cure.into(),
             sources,
+            heals_within: None,
+        }
+    }
+
+    /// The finding, as one that heals by itself within `seconds` while tarsnode runs there.
+    fn heals(&self, found: Finding, seconds: u64) -> Finding {
+        Finding {
+            heals_within: self.runs_as_itself().then_some(seconds),
+            ..found
         }
     }
 
@@ -280,7 +290,7 @@ impl One<'_> {
         if missing.is_empty() || !self.runs_as_itself() {
             return;
         }
-        out.push(self.finding(
+        let found = self.finding(
             Name::LocatorBehind,
             Grade::Drift,
             format!(
@@ -299,7 +309,8 @@ impl One<'_> {
                 ),
                 ("database".into(), missing.join(", ")),
             ],
-        ));
+        );
+        out.push(self.heals(found, NODE_FOLLOWS));
     }
 
     fn registration(&self, framework: &FrameworkFacts, out: &mut Vec<Finding>) {
@@ -343,7 +354,7 @@ impl One<'_> {
                     .agent
                     .and_then(|a| a.processes.present())
                     .is_some_and(|all| !all.is_empty());
-                out.push(self.finding(
+                let found = self.finding(
                     Name::ConnectionLost,
                     Grade::Drift,
                     "the database calls it active, and AdminRegistry has no connection to it: nothing can be started, stopped or published there",
@@ -357,16 +368,20 @@ impl One<'_> {
                         "start tarsnode: apply does; without it the database says so after 249 to 285 s"
                     },
                     sources,
-                ));
+                );
+                out.push(self.heals(found, NODE_TELLS));
             }
             Observed::Present(row) if row.present.as_deref() == Some("active") => {}
-            Observed::Present(_) if runs => out.push(self.finding(
-                Name::NodeInactive,
-                Grade::Drift,
-                "tarsnode runs, and the registry calls it inactive: its heartbeats do not arrive",
-                "see whether it reaches port 17891 of the registries; then restart it",
-                sources,
-            )),
+            Observed::Present(_) if runs => {
+                let found = self.finding(
+                    Name::NodeInactive,
+                    Grade::Drift,
+                    "tarsnode runs, and the registry calls it inactive: no heartbeat has arrived yet",
+                    "its next heartbeat heals it within 10 s; if it stays so, see whether it reaches port 17891 of the registries, then restart it",
+                    sources,
+                );
+                out.push(self.heals(found, NODE_BEATS));
+            }
             _ => {}
         }
     }
@@ -505,28 +520,42 @@ impl One<'_> {
                     ),
                 ),
             ];
+            let component = row.server.parse::<Component>().ok().filter(|_| own);
+            // What the resource says already is not said again, so that equal lines are one.
+            let it = match component {
+                Some(_) => "it",
+                None => full.as_str(),
+            };
+            let set = row.setting.as_deref() == Some("active");
             let mut found = if runs && state == "inactive" {
-                self.finding(
-                    Name::RunsInactive,
-                    Grade::Drift,
-                    format!(
-                        "{full} runs, and the registry calls it inactive: nobody is sent to it"
-                    ),
-                    "start it through the platform, which takes it into name resolution again",
-                    sources,
-                )
+                let text =
+                    format!("{it} runs, and the registry calls it inactive: nobody is sent to it");
+                if set && self.runs_as_itself() {
+                    let cure = "its tarsnode tells the registry within a minute; if it stays so, start it through the platform, which takes it into name resolution again";
+                    let found = self.finding(Name::RunsInactive, Grade::Drift, text, cure, sources);
+                    self.heals(found, NODE_TELLS)
+                } else {
+                    let cure =
+                        "start it through the platform, which takes it into name resolution again";
+                    self.finding(Name::RunsInactive, Grade::Drift, text, cure, sources)
+                }
             } else if !runs && native && state == "active" {
-                self.finding(
+                let found = self.finding(
                     Name::ActiveNotRunning,
                     Grade::Drift,
-                    format!("the registry calls {full} active, and no process of it runs: callers are sent to nobody"),
+                    format!("the registry calls {it} active, and no process of it runs: callers are sent to nobody"),
                     "see whether tarsnode runs there, which restarts it within seconds; else start it through the platform",
                     sources,
-                )
+                );
+                if set {
+                    self.heals(found, NODE_BEATS)
+                } else {
+                    found
+                }
             } else {
                 continue;
             };
-            if own && let Ok(component) = row.server.parse::<Component>() {
+            if let Some(component) = component {
                 found.resource = ResourceId::Server(component, self.node.clone());
             }
             out.push(found);

@@ -62,6 +62,7 @@ impl Draft {
             &self.basic,
             &self.registries,
             &self.registry_removals,
+            &self.server_removals,
         ];
         if !all.into_iter().flatten().any(Step::changes_database) {
             return;
@@ -125,6 +126,11 @@ impl Draft {
     pub(super) fn registry_removals(&mut self, policy: &Policy) {
         let steps = std::mem::take(&mut self.registry_removals);
         self.one_by_one(Stage::RegistryRemoval, steps, policy);
+    }
+
+    pub(super) fn server_removals(&mut self, policy: &Policy) {
+        let steps = std::mem::take(&mut self.server_removals);
+        self.one_by_one(Stage::ServerRemoval, steps, policy);
     }
 
     pub(super) fn forget(&mut self, policy: &Policy) {

@@ -115,20 +115,62 @@ impl Draft {
             _ => true,
         });
         let Some(why) = silent else { return };
+        let mut waits = |resource: ResourceId, what: String| {
+            self.report.push(Line::Waiting {
+                resource,
+                why: what,
+            });
+        };
+        for resource in held {
+            let version = match &resource {
+                ResourceId::Server(component, node) => input.desired.server(*component, node),
+                _ => None,
+            };
+            let what = version.map_or_else(|| "it".to_owned(), |s| s.version.to_string());
+            let told = if input.scope.without_console {
+                format!(": {why}")
+            } else {
+                String::new()
+            };
+            waits(
+                resource,
+                format!("{what} is published once the management platform can be used{told}"),
+            );
+        }
         if input.scope.without_console {
-            for resource in held {
-                self.report.push(Line::Waiting {
-                    resource,
-                    why: format!("the management platform cannot be used: {why}"),
-                });
-            }
             return;
+        }
+        for step in self.steps_to_come() {
+            self.report.push(Line::Waiting {
+                resource: step.resource,
+                why: format!("{}: once the management platform can be used", step.summary),
+            });
         }
         self.report.push(Line::Blocked {
             resource: ResourceId::Web,
             why: Blocked::ConsoleSilent { why },
         });
         self.clear();
+    }
+
+    /// Every step that is not placed in a stage yet, but for those that end what earlier runs left.
+    fn steps_to_come(&self) -> Vec<Step> {
+        let all = [
+            &self.registries,
+            &self.admin,
+            &self.core,
+            &self.expansion,
+            &self.deploys,
+            &self.basic,
+            &self.registry_removals,
+            &self.server_removals,
+            &self.rows,
+            &self.schema,
+            &self.templates,
+        ];
+        let agents = self.agents.iter().chain(&self.removals);
+        let agents = agents.map(|(_, step)| step);
+        all.into_iter().flatten().chain(agents).cloned().collect()
     }
 
     /// Takes out every step but those that end what earlier runs left.
@@ -142,6 +184,7 @@ impl Draft {
         self.basic.clear();
         self.removals.clear();
         self.registry_removals.clear();
+        self.server_removals.clear();
         self.rows.clear();
         self.schema.clear();
         self.templates.clear();

@@ -565,6 +565,6 @@ pub fn intent_of(
         started_at: NOW,
         sign: step.sign,
         change: tarsops_plan::restore::without_content(change),
-        crontab_after: None,
+        crontab_after: tarsops_plan::restore::CrontabLeft::Unchanged,
     }
 }

@@ -1,0 +1,608 @@
+//! Everything that is written down reads back equal: what hosts keep of a change, what the master
+//! keeps of rows and of the database, and saved plans. What an older version wrote is still read.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use proptest::collection::{btree_set, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use support::*;
+use tarsops_conf::merge::{Edit, Place, Value};
+use tarsops_model::component::Component;
+use tarsops_model::digest::Digest;
+use tarsops_model::framework::NodeLabels;
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+use tarsops_model::version::Version;
+use tarsops_plan::action::{
+    Action, AgentChange, Cell, Content, CrontabBefore, CrontabChange, FileChange, Folder, NewRow,
+    NewServers, NewTemplate, Renamed, RowEdit, Table, TemplateChange, Undo, Via,
+};
+use tarsops_plan::condition::Condition;
+use tarsops_plan::crontab::CrontabEdit;
+use tarsops_plan::effect;
+use tarsops_plan::memory::{self, DatabaseIntent, Deed};
+use tarsops_plan::plan::{Sign, Stage, Step};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, way_back};
+
+/// Texts, and those that a reader could take for something else than a text.
+fn text() -> BoxedStrategy<String> {
+    prop_oneof![
+        Just(String::new()),
+        Just("null".to_owned()),
+        Just("none".to_owned()),
+        Just("true".to_owned()),
+        Just("removed".to_owned()),
+        Just("17".to_owned()),
+        any::<String>(),
+    ]
+    .boxed()
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    text().prop_map(|t| Digest::of(t.as_bytes()))
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    (0_usize..400).prop_map(|i| name(&address(i)))
+}
+
+fn run() -> impl Strategy<Value = RunId> {
+    (0_u64..4_000_000_000_000, any::<u16>()).prop_map(|(n, r)| RunId::from_parts(n, r.into()))
+}
+
+fn step_name() -> impl Strategy<Value = StepName> {
+    "[a-z]{1,9}(\\.[a-z]{1,9})?@[0-9.]{1,9}".prop_map(|t| StepName::of(&t))
+}
+
+fn component() -> impl Strategy<Value = Component> {
+    prop::sample::select(Component::ALL.to_vec())
+}
+
+fn some_version() -> impl Strategy<Value = Version> {
+    prop::sample::select(VERSIONS.to_vec()).prop_map(version)
+}
+
+fn ip() -> impl Strategy<Value = IpAddr> {
+    any::<IpAddr>()
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    (0_usize..400, 1_u16..).prop_map(|(i, port)| format!("{}:{port}", address(i)).parse().unwrap())
+}
+
+fn labels() -> BoxedStrategy<NodeLabels> {
+    (of(text()), of(any::<i64>()))
+        .prop_map(|(label, group_id)| NodeLabels { label, group_id })
+        .boxed()
+}
+
+fn cell() -> BoxedStrategy<Cell> {
+    prop_oneof![
+        text().prop_map(Cell::Text),
+        any::<i64>().prop_map(Cell::Number),
+        Just(Cell::Now),
+        Just(Cell::Null),
+    ]
+    .boxed()
+}
+
+fn table() -> impl Strategy<Value = Table> {
+    prop_oneof![Just(Table::TServerConf), Just(Table::TAdapterConf)]
+}
+
+fn cells() -> impl Strategy<Value = Vec<(String, Cell)>> {
+    vec((text(), cell()), 0..4)
+}
+
+fn new_servers() -> BoxedStrategy<NewServers> {
+    let row = (table(), cells()).prop_map(|(table, columns)| NewRow { table, columns });
+    let via = prop_oneof![Just(Via::Console), Just(Via::Tars)];
+    (node(), vec(row, 0..3), via)
+        .prop_map(|(node, rows, via)| NewServers { node, rows, via })
+        .boxed()
+}
+
+fn row_edit() -> BoxedStrategy<RowEdit> {
+    let key = vec((text(), text()), 0..4);
+    (table(), key, of(cells()), of(cells()))
+        .prop_map(|(table, key, before, after)| RowEdit {
+            table,
+            key,
+            before,
+            after,
+        })
+        .boxed()
+}
+
+fn content() -> BoxedStrategy<Content> {
+    let packed = (component(), some_version(), text(), any::<u64>()).prop_map(
+        |(component, version, path, size)| Content::Package {
+            component,
+            version,
+            path,
+            size,
+        },
+    );
+    let before = (run(), step_name(), 0_usize..9).prop_map(|(run, step, index)| Content::Before {
+        run,
+        step,
+        index,
+    });
+    prop_oneof![
+        packed,
+        before,
+        text().prop_map(Content::Text),
+        Just(Content::None),
+    ]
+    .boxed()
+}
+
+fn file() -> BoxedStrategy<FileChange> {
+    let modes = (any::<u32>(), of(any::<u32>()));
+    (text(), modes, of(digest()), of(digest()), content())
+        .prop_map(
+            |(path, (mode, before_mode), before, after, content)| FileChange {
+                path,
+                mode,
+                before,
+                before_mode,
+                after,
+                content,
+            },
+        )
+        .boxed()
+}
+
+fn crontab_change() -> BoxedStrategy<CrontabChange> {
+    let edit = (vec((0_usize..9, text()), 0..3), of(text()))
+        .prop_map(|(remove, add)| CrontabEdit { remove, add });
+    let back = (run(), step_name(), of(digest())).prop_map(|(run, step, digest)| CrontabBefore {
+        run,
+        step,
+        digest,
+    });
+    (of(digest()), edit, of(back))
+        .prop_map(|(before, edit, back)| CrontabChange { before, edit, back })
+        .boxed()
+}
+
+prop_compose! {
+    fn agent_change()(
+        component in component(),
+        node in node(),
+        summary in text(),
+        folder in prop::sample::select(vec![Folder::Keep, Folder::Create, Folder::Remove]),
+        files in vec(file(), 0..3),
+        flags in any::<[bool; 8]>(),
+        crontab in of(crontab_change()),
+        ports in (of(any::<u16>()), of(any::<u16>())),
+        ip in ip(),
+        machine_id in text(),
+        froms in (of((run(), step_name())), of((run(), step_name())), of(run())),
+        registry in of(endpoint()),
+        labels in of(labels()),
+        settle in of(any::<u64>()),
+        publish in of(prop_oneof![Just(Via::Console), Just(Via::Tars)]),
+        names in of((text(), text()).prop_map(|(from, to)| Renamed { from, to })),
+        rows in vec(row_edit(), 0..3),
+    ) -> AgentChange {
+        AgentChange {
+            component,
+            nodeid: node.clone(),
+            node,
+            summary,
+            folder,
+            files,
+            make_user: flags[0],
+            own: flags[1],
+            restart: flags[2],
+            stop_servers: flags[3],
+            health: flags[4],
+            crontab,
+            tars_path: AbsPath::new(TARS).unwrap(),
+            run_user: UserName::new(USER).unwrap(),
+            ip,
+            port: ports.0,
+            port_before: ports.1,
+            ran: flags[5],
+            lenient: flags[6],
+            machine_id,
+            folder_from: froms.0,
+            owners_from: froms.1,
+            takes_back: froms.2,
+            registry,
+            labels,
+            settle,
+            publish,
+            names,
+            reread: flags[7],
+            rows,
+        }
+    }
+}
+
+fn sign() -> impl Strategy<Value = Sign> {
+    prop::sample::select(vec![Sign::Add, Sign::Change, Sign::Remove])
+}
+
+prop_compose! {
+    fn intent()(
+        run in run(),
+        step in step_name(),
+        holder in text(),
+        spec_digest in digest(),
+        started_at in any::<i64>(),
+        sign in sign(),
+        change in agent_change(),
+        crontab_after in prop_oneof![
+            Just(CrontabLeft::Unchanged),
+            Just(CrontabLeft::Removed),
+            digest().prop_map(CrontabLeft::Written),
+        ],
+    ) -> Intent {
+        Intent {
+            format: FORMAT.to_owned(),
+            cluster: "prod".parse().unwrap(),
+            run,
+            step,
+            holder,
+            spec_digest,
+            started_at,
+            sign,
+            change,
+            crontab_after,
+        }
+    }
+}
+
+fn deed() -> BoxedStrategy<Deed> {
+    prop_oneof![
+        (vec(text(), 0..3), text(), digest()).prop_map(|(databases, file, digest)| Deed::Backup {
+            databases,
+            file,
+            digest
+        }),
+        (text(), text()).prop_map(|(table, column)| Deed::Column { table, column }),
+        (text(), of(digest()), of(digest())).prop_map(|(name, before, after)| Deed::Template {
+            name,
+            before,
+            after
+        }),
+    ]
+    .boxed()
+}
+
+fn resource() -> BoxedStrategy<ResourceId> {
+    prop_oneof![
+        node().prop_map(ResourceId::Host),
+        node().prop_map(ResourceId::Agent),
+        (component(), node()).prop_map(|(c, n)| ResourceId::Server(c, n)),
+        endpoint().prop_map(ResourceId::RegistryEndpoint),
+    ]
+    .boxed()
+}
+
+prop_compose! {
+    fn database_intent()(
+        run in run(),
+        step in step_name(),
+        holder in text(),
+        spec_digest in digest(),
+        started_at in any::<i64>(),
+        sign in sign(),
+        summary in text(),
+        resource in resource(),
+        deed in deed(),
+    ) -> DatabaseIntent {
+        DatabaseIntent {
+            format: memory::FORMAT.to_owned(),
+            cluster: "prod".parse().unwrap(),
+            run,
+            step,
+            holder,
+            spec_digest,
+            started_at,
+            sign,
+            summary,
+            resource,
+            deed,
+        }
+    }
+}
+
+fn edit() -> BoxedStrategy<Edit> {
+    let place = || (vec(text(), 0..3), text()).prop_map(|(path, key)| Place { path, key });
+    let value = prop_oneof![text().prop_map(Value::Text), place().prop_map(Value::As)];
+    prop_oneof![
+        vec(text(), 0..3).prop_map(|path| Edit::AddDomain { path }),
+        (place(), value).prop_map(|(at, value)| Edit::Set { at, value }),
+        place().prop_map(|at| Edit::Remove { at }),
+    ]
+    .boxed()
+}
+
+fn action() -> BoxedStrategy<Action> {
+    let merge = (
+        text(),
+        some_version(),
+        digest(),
+        digest(),
+        vec(edit(), 0..3),
+    )
+        .prop_map(|(name, release, before, after, edits)| {
+            Action::MergeTemplate(Box::new(TemplateChange {
+                name,
+                release,
+                before,
+                after,
+                edits,
+            }))
+        });
+    let template =
+        (text(), text(), some_version(), text()).prop_map(|(name, parent, release, text)| {
+            Action::AddTemplate(Box::new(NewTemplate {
+                name,
+                parent,
+                release,
+                text,
+            }))
+        });
+    let restore = (text(), run(), step_name(), of(digest()), of(digest())).prop_map(
+        |(name, run, step, now, before)| Action::RestoreTemplate {
+            name,
+            run,
+            step,
+            now,
+            before,
+        },
+    );
+    prop_oneof![
+        (node(), run(), step_name()).prop_map(|(node, run, step)| Action::Recover {
+            node,
+            run,
+            step
+        }),
+        agent_change()
+            .boxed()
+            .prop_map(|c| Action::ChangeAgent(Box::new(c))),
+        (node(), ip()).prop_map(|(node, ip)| Action::ForgetNode { node, ip }),
+        (node(), btree_set(component(), 0..3))
+            .prop_map(|(node, servers)| Action::ForgetServers { node, servers }),
+        (endpoint(), text()).prop_map(|(registry, node)| Action::ForgetRegistry { registry, node }),
+        vec(text(), 0..3).prop_map(|databases| Action::Backup { databases }),
+        (text(), text(), text()).prop_map(|(table, column, definition)| Action::AddColumn {
+            table,
+            column,
+            definition
+        }),
+        merge.boxed(),
+        template.boxed(),
+        restore.boxed(),
+        (node(), labels()).prop_map(|(node, labels)| Action::PutLabels { node, labels }),
+        new_servers().prop_map(Action::AddServers),
+        new_servers().prop_map(Action::RemoveServers),
+        (component(), node()).prop_map(|(component, node)| Action::StartServer { component, node }),
+        (component(), node()).prop_map(|(component, node)| Action::StopServer { component, node }),
+    ]
+    .boxed()
+}
+
+fn names_of_rows() -> impl Strategy<Value = BTreeSet<String>> {
+    btree_set(text(), 0..3)
+}
+
+fn condition() -> BoxedStrategy<Condition> {
+    let hosts = prop_oneof![
+        text().prop_map(|id| Condition::Machine { id }),
+        any::<bool>().prop_map(|exists| Condition::Folder { exists }),
+        (text(), of(digest())).prop_map(|(path, digest)| Condition::File { path, digest }),
+        (text(), any::<u32>()).prop_map(|(path, mode)| Condition::Mode { path, mode }),
+        of(digest()).prop_map(|digest| Condition::Crontab { digest }),
+        of(run()).prop_map(|run| Condition::Unfinished { run }),
+        (of(digest()), node(), text()).prop_map(|(digest, nodeid, user)| Condition::Runs {
+            digest,
+            nodeid,
+            user
+        }),
+        (text(), node(), btree_set(endpoint(), 0..3)).prop_map(|(ip, nodeid, locator)| {
+            Condition::Conf {
+                ip,
+                nodeid,
+                locator,
+            }
+        }),
+        (component(), any::<bool>())
+            .prop_map(|(component, runs)| Condition::Component { component, runs }),
+        (component(), of(digest()), text()).prop_map(|(component, digest, user)| {
+            Condition::ServerRuns {
+                component,
+                digest,
+                user,
+            }
+        }),
+    ];
+    let others = prop_oneof![
+        of(labels()).prop_map(|labels| Condition::LabelsKept { labels }),
+        names_of_rows().prop_map(|servers| Condition::ServersBack { servers }),
+        ip().prop_map(|ip| Condition::Forgotten { ip }),
+        endpoint().prop_map(|registry| Condition::RegistryDead { registry }),
+        names_of_rows().prop_map(|rows| Condition::RowsAbsent { rows }),
+        names_of_rows().prop_map(|rows| Condition::RowsThere { rows }),
+        (text(), text(), any::<bool>()).prop_map(|(table, column, there)| Condition::Column {
+            table,
+            column,
+            there
+        }),
+        (text(), of(digest())).prop_map(|(name, digest)| Condition::Template { name, digest }),
+        text().prop_map(|tars_path| Condition::Unwatched { tars_path }),
+        Just(Condition::Stopped),
+        Just(Condition::RegistryLeft),
+    ];
+    prop_oneof![hosts.boxed(), others.boxed()].boxed()
+}
+
+fn undo() -> BoxedStrategy<Undo> {
+    prop_oneof![
+        Just(Undo::Restore),
+        action().prop_map(|action| Undo::Inverse {
+            action: Box::new(action)
+        }),
+        text().prop_map(|reason| Undo::Irreversible { reason }),
+    ]
+    .boxed()
+}
+
+prop_compose! {
+    fn step()(
+        id in text(),
+        stage in prop::sample::select(Stage::ALL.to_vec()),
+        batch in any::<u32>(),
+        needs in vec(text(), 0..3),
+        resource in resource(),
+        sign in sign(),
+        summary in text(),
+        action in action(),
+        pre in vec(condition(), 0..4),
+        post in vec(condition(), 0..4),
+        undo in undo(),
+    ) -> Step {
+        Step { id, stage, batch, needs, resource, sign, summary, action, pre, post, undo }
+    }
+}
+
+/// What is written reads back equal, and is written the same again.
+fn reads_back<T>(value: &T) -> Result<(), TestCaseError>
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let written = serde_json::to_string(value).unwrap();
+    let read: T = serde_json::from_str(&written)
+        .map_err(|e| TestCaseError::fail(format!("{e}: {written}")))?;
+    prop_assert_eq!(&read, value, "{}", written);
+    prop_assert_eq!(serde_json::to_string(&read).unwrap(), written);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_hosts_keep_of_a_change_reads_back(intent in intent()) {
+        reads_back(&intent)?;
+    }
+
+    #[test]
+    fn what_the_master_keeps_of_the_database_reads_back(intent in database_intent()) {
+        reads_back(&intent)?;
+    }
+
+    #[test]
+    fn what_the_master_keeps_of_rows_reads_back(new in new_servers(), edit in row_edit()) {
+        reads_back(&new)?;
+        reads_back(&edit)?;
+    }
+
+    #[test]
+    fn every_step_of_a_saved_plan_reads_back(step in step()) {
+        reads_back(&step)?;
+    }
+
+    #[test]
+    fn labels_that_a_host_keeps_read_back(labels in labels()) {
+        // An empty label is the table's own default, and no label.
+        let meant = NodeLabels {
+            label: labels.label.clone().filter(|l| !l.is_empty()),
+            ..labels.clone()
+        };
+        prop_assert_eq!(NodeLabels::from_text(&labels.to_text()), Some(meant));
+    }
+
+    /// Format 1 wrote `null` for a crontab that was removed, as it did for one that stayed.
+    #[test]
+    fn what_format_1_wrote_of_a_crontab_is_understood(honest in intent()) {
+        let mut old = serde_json::to_value(&honest).unwrap();
+        old["format"] = "tarsops.intent/1".into();
+        let left = match &honest.change.crontab {
+            None => CrontabLeft::Unchanged,
+            Some(_) if honest.crontab_after == CrontabLeft::Unchanged => CrontabLeft::Removed,
+            Some(_) => honest.crontab_after,
+        };
+        old["crontab_after"] = match left {
+            CrontabLeft::Written(digest) => digest.to_string().into(),
+            _ => serde_json::Value::Null,
+        };
+        let read: Intent = serde_json::from_value(old).unwrap();
+        prop_assert_eq!(read.crontab_after, left);
+        prop_assert_eq!(read.change, honest.change);
+    }
+}
+
+/// A removal from a host whose crontab held the monitor's line and nothing else: its rollback puts
+/// the line back, whichever format the record has.
+#[test]
+fn a_rollback_puts_back_a_crontab_that_was_removed() {
+    let mut world = World::new(3);
+    world.spec(2).state = tarsops_model::host::NodeState::Absent { stop_servers: true };
+    let plan = world.plan();
+    let [step] = plan.steps.as_slice() else {
+        panic!("{plan:#?}")
+    };
+    let before = world.host(2).crontab.present().cloned().unwrap();
+    let change = change(step);
+    effect::apply(&mut world.inventory, &step.action);
+    assert_eq!(world.host(2).crontab, Observed::Absent);
+    let intent = Intent {
+        crontab_after: CrontabLeft::Removed,
+        ..intent_of(&world, step, change)
+    };
+    let written = serde_json::to_value(&intent).unwrap();
+    assert_eq!(written["crontab_after"], "removed");
+    let mut old = written.clone();
+    old["format"] = "tarsops.intent/1".into();
+    old["crontab_after"] = serde_json::Value::Null;
+    for record in [written, old] {
+        let read: Intent = serde_json::from_value(record).unwrap();
+        let back = way_back(&read, &world.inventory, Known::default()).unwrap();
+        let crontab = back.change.crontab.expect("the crontab comes back");
+        assert_eq!(
+            crontab.back.and_then(|b| b.digest),
+            Some(Digest::of(before.as_bytes()))
+        );
+    }
+}
+
+/// An option in an option that is written down is one value short: `null` is both.
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it reads the sources of this project, which the crate itself never does"
+)]
+fn no_type_has_an_option_in_an_option() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders = vec![crates];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && path.components().any(|c| c.as_os_str() == "src")
+            {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+                assert!(!plain.contains(":Option<Option<"), "{}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen} files");
+}
