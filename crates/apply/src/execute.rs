@@ -788,7 +788,10 @@ mod tests {
         // What settles together is counted once, with the longest.
         assert_eq!(settled(&[one.clone(), registry], &Verdict::Done), 13);
         // Nothing was waited for.
-        assert_eq!(settled(&[one.clone()], &Verdict::AlreadyDone), 0);
+        assert_eq!(
+            settled(std::slice::from_ref(&one), &Verdict::AlreadyDone),
+            0
+        );
         let refused = Verdict::NotStarted("it refuses".to_owned());
         assert_eq!(settled(&[one], &refused), 0);
         let node: NodeName = "10.0.0.1".parse().unwrap();
