@@ -50,7 +50,7 @@ fn instrumented() -> String {
         if line == "set -u" {
             out.push_str(POINT);
         }
-        inside |= line.starts_with("cd \"$T_TARS_PARENT\"");
+        inside |= line.starts_with("cd -P \"$T_TARS_PARENT\"");
         let code = line.split(" # ").next().unwrap_or_default().trim_end();
         if !body.starts_with('#') && !body.is_empty() {
             before = code.to_owned();
