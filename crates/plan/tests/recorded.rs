@@ -185,6 +185,7 @@ prop_compose! {
         crontab in of(crontab_change()),
         ports in (of(any::<u16>()), of(any::<u16>())),
         ip in ip(),
+        ran_as in any::<bool>(),
         machine_id in text(),
         froms in (of((run(), step_name())), of((run(), step_name())), of(run())),
         registry in of(endpoint()),
@@ -209,6 +210,7 @@ prop_compose! {
             crontab,
             tars_path: AbsPath::new(TARS).unwrap(),
             run_user: UserName::new(USER).unwrap(),
+            ran_as: ran_as.then(|| UserName::new("root").unwrap()),
             ip,
             port: ports.0,
             port_before: ports.1,
@@ -365,10 +367,13 @@ fn action() -> BoxedStrategy<Action> {
         },
     );
     prop_oneof![
-        (node(), run(), step_name()).prop_map(|(node, run, step)| Action::Recover {
-            node,
-            run,
-            step
+        (node(), run(), step_name(), any::<bool>()).prop_map(|(node, run, step, accept)| {
+            Action::Recover {
+                node,
+                run,
+                step,
+                accept,
+            }
         }),
         agent_change()
             .boxed()

@@ -465,6 +465,10 @@ fn rank(intent: Option<&Intent>) -> u8 {
 /// that the rollback of those after it leaves.
 fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
     let id = ResourceId::Host(intent.change.node.clone());
+    if intent.change.ran_as.is_some() {
+        // It was the crontab of another user.
+        return;
+    }
     if let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
         && let Some(text) = restore::crontab_before(intent, &host.crontab)
     {
