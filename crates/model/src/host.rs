@@ -198,6 +198,9 @@ pub struct HostFacts {
     pub machine_id: Observed<String>,
     /// The kernel's boot id.
     pub boot_id: Observed<String>,
+    /// The install path that a tarsnode runs from, where none lies below the spec's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_from: Option<String>,
     /// Hundredths of a second since that boot, at some moment of the look (`/proc/uptime`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime: Option<u64>,

@@ -115,6 +115,13 @@ pub enum Blocked {
         #[serde(default)]
         comes: bool,
     },
+    /// No tarsnode lies below the spec's install path, and one runs from another.
+    InstalledElsewhere {
+        /// The install path that it runs from.
+        path: String,
+        /// The spec's.
+        wanted: String,
+    },
     /// Every process of the framework runs as somebody else than the spec says.
     RunsAs {
         /// As whom.
@@ -356,6 +363,9 @@ impl Blocked {
             Self::NoRunUser { .. } => {
                 "name the user that the framework runs as (`run_user` under `framework`); or make this one, or say `create_run_user: true`".to_owned()
             }
+            Self::InstalledElsewhere { path, .. } => format!(
+                "write `install_path: {path}` under `framework` to adopt what runs there; or stop that tarsnode first, if it is not of this cluster"
+            ),
             Self::RunsAs { runs_as, .. } => format!(
                 "write `run_user: {runs_as}` under `framework` to adopt the cluster as it is, or `change_run_user: true` to change it"
             ),
@@ -500,6 +510,10 @@ impl fmt::Display for Blocked {
             }
             Self::Downgrade { from, to } => write!(f, "{from} would be replaced by the older {to}"),
             Self::NoRunUser { user, .. } => write!(f, "the user {user} does not exist there"),
+            Self::InstalledElsewhere { path, wanted } => write!(
+                f,
+                "a tarsnode runs from {path}, and none lies below {wanted}, as the spec says"
+            ),
             Self::RunsAs { runs_as, wanted } => write!(
                 f,
                 "every process of the framework runs as {runs_as}, and the spec says {wanted}; nothing is restarted as another user unless it is asked for"

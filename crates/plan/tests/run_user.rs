@@ -145,3 +145,21 @@ fn an_ssh_user_without_any_right_is_told_once() {
     w.host(2).is_root = true;
     assert!(!text(&w.plan()).contains("neither root nor"));
 }
+
+#[test]
+fn a_tarsnode_that_runs_from_another_path_is_told_once() {
+    let mut w = world(4);
+    for i in 1..4 {
+        w.uninstall(i);
+        w.host(i).runs_from = Some("/data/app".to_owned());
+    }
+    let plan = w.plan();
+    let shown = text(&plan);
+    assert!(plan.is_blocked());
+    assert_eq!(
+        shown.matches("install_path: /data/app").count(),
+        1,
+        "{shown}"
+    );
+    assert!(!shown.contains("listens"), "{shown}");
+}

@@ -173,6 +173,7 @@ impl<'a> State<'a> {
                 machine_id: not_told(),
                 boot_id: not_told(),
                 uptime: None,
+                runs_from: None,
                 hostname: String::new(),
                 interfaces: not_told(),
                 clock_skew: 0,
@@ -261,6 +262,10 @@ impl<'a> State<'a> {
             }
             "hostname" => self.host.hostname = self.text("name", word(1)?, PATH)?,
             "machine-id" => self.host.machine_id = told(name(1)?, "it has no /etc/machine-id"),
+            "elsewhere" => {
+                let path = self.text("path of another installation", word(1)?, PATH)?;
+                self.host.runs_from = Some(path.trim().to_owned());
+            }
             "uptime" => self.host.uptime = hundredths(word(1)?),
             "boot-id" => self.host.boot_id = told(name(1)?, "it has no boot id"),
             "interfaces" => {

@@ -319,6 +319,17 @@ P_END
       p_exe=${p_exe:+$(printf '%s\n' "$p_exe" | enc_all)}
       say "process $p_p ${p_who:-?} ${D:--} ${p_exe:--} $p_cmd"
     done
+    # Where no tarsnode lies, one may run from another place: the path of the spec is wrong then.
+    if [ ! -d "$P_TARS/tarsnode" ]; then
+      case "$p_links" in *"/tars/tarsnode/bin/tarsnode"*)
+        p_where=$(printf '%s\n' "$p_links" | sed -n 's|.* /proc/\([0-9]*\)/exe -> \(/.*\)/tars/tarsnode/bin/tarsnode$|\1 \2|p' | head -n 20 |
+          while read -r p_p p_path; do
+            # Not of a container on this host.
+            [ "$(stat -L -c '%d:%i' "/proc/$p_p/root/" 2>/dev/null)" != "$p_rootid" ] || printf '%s\n' "$p_path"
+          done | sort -u | head -n 1 | enc_all)
+        [ -z "$p_where" ] || say "elsewhere $p_where" ;;
+      esac
+    fi
     # Executables of the framework's components that run, from this root only.
     p_exes=$(printf '%s\n' "$p_own" |
       while read -r p_e _ p_path; do

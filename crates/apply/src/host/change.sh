@@ -742,13 +742,13 @@ act() {
   elif [ "$T_FOLDER" = create ]; then
     make_folders || { WHY="could not make the folder of $T_COMP"; return 1; }
   fi
-  # The framework's disk may be another one than ours.
-  if [ "$T_FOLDER" = keep ] && [ -d "tars/$T_COMP" ] && [ $OTHER_DISK = 1 ]; then tree ballast "tars/$T_COMP" || { WHY="no space left in the folder of $T_COMP, or it is read-only"; return 1; }; fi
   # First the folder is the run user's, then the run user's rights do the rest.
   if [ "$T_OWN" = 1 ]; then
     own_all || { WHY="could not give the folder to $T_USER${WHY:+: $WHY}"; return 1; }
     [ -z "$RIGHTS_WHY" ] || { WHY="$RIGHTS_WHY, so root does not work there"; return 1; }
   fi
+  # The framework's disk may be another one than ours.
+  if [ "$T_FOLDER" = keep ] && [ -d "tars/$T_COMP" ] && [ $OTHER_DISK = 1 ]; then tree ballast "tars/$T_COMP" || { WHY="no space left in the folder of $T_COMP, or it is read-only"; return 1; }; fi
   replace_all '' || return 1
   if [ -n "$T_OWNERS_FROM" ]; then
     { freeze "$S_DIR/before/folders" && record_owners && give_back "$B/runs/$T_OWNERS_FROM/before"; } || { WHY="could not give the folder back to its owners${WHY:+: $WHY}"; return 1; }

@@ -291,3 +291,38 @@ fn recover_puts_the_old_state_back() {
     host.assert_tidy();
     machine.tarsops(["recover", "-y", "nosuch"]).exits(64);
 }
+
+/// An installation that lies elsewhere than the spec says is named, and no second one is made.
+#[test]
+fn an_installation_under_another_path_is_named() {
+    let cluster = Cluster::new(2);
+    let machine = cluster.machine();
+    machine.converge();
+    for host in &cluster.hosts {
+        host.set_crontab("tars", b"\n");
+        host.kill_agents();
+        host.sh(&format!(
+            "mkdir -p /data && mv {INSTALL} /data/app && \
+             grep -rl {INSTALL} /data/app/tars/tarsnode/util /data/app/tars/tarsnode/conf | xargs sed -i 's|{INSTALL}|/data/app|g' && \
+             su -s /bin/sh tars -c 'sh /data/app/tars/tarsnode/util/start.sh' >/dev/null 2>&1 </dev/null"
+        ))
+        .unwrap();
+    }
+    let there = || {
+        cluster.hosts.iter().all(|host| {
+            let found = "ls -l /proc/[0-9]*/exe 2>/dev/null | grep -c '/data/app/tars/tarsnode/bin/tarsnode$'";
+            host.sh(&format!("{found} || :")).unwrap().trim() == "1"
+        })
+    };
+    wait_until("both run", MINUTE, there);
+    let plan = machine.tarsops(["plan"]);
+    plan.exits(6).says("write `install_path: /data/app`");
+    assert_eq!(
+        plan.out.matches("a tarsnode runs from /data/app").count(),
+        1
+    );
+    machine.tarsops(["apply", "-y"]).exits(6);
+    for host in &cluster.hosts {
+        assert!(!host.has(&format!("{INSTALL}/tars/tarsnode")));
+    }
+}

@@ -147,6 +147,11 @@ impl Work<'_> {
             self.block(Blocked::NoRegistry);
         }
         let port = self.port.unwrap_or(SERVER_OBJ_PORT);
+        if let Some(path) = self.host.runs_from.clone() {
+            let wanted = self.input.desired.install_path_on(self.node).to_string();
+            self.block(Blocked::InstalledElsewhere { path, wanted });
+            return;
+        }
         if !runs
             && self
                 .host

@@ -499,6 +499,7 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
         ),
         boot_id: Observed::Present("5e1f".to_owned()),
         uptime: None,
+        runs_from: None,
         hostname: format!("h-{node}"),
         interfaces: Observed::Present([loopback, ip].into()),
         clock_skew: 0,
