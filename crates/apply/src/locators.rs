@@ -45,10 +45,12 @@ pub(crate) async fn follow(
             break;
         }
         let word = if named { "name" } else { "no longer name" };
-        at_most.say(format!(
-            "the locators of {} nodes do not {word} {registry} yet",
-            waiting.len()
-        ));
+        at_most.say(match (waiting.len(), named) {
+            (1, true) => format!("1 node does not name {registry} yet"),
+            (n, true) => format!("{n} nodes do not name {registry} yet"),
+            (1, false) => format!("1 node still names {registry}"),
+            (n, false) => format!("{n} nodes still name {registry}"),
+        });
         if told != waiting.len() {
             told = waiting.len();
             run.progress.event(&Progress::Waiting {

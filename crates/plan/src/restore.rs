@@ -468,10 +468,11 @@ fn crontab_back(
         Observed::Unknown(why) => return Err(NoWayBack::Unknown(format!("the crontab: {why}"))),
     };
     let now = now.map(|t| Digest::of(t.as_bytes()));
-    if now != after {
+    let before = done.crontab.as_ref().and_then(|c| c.before);
+    // A rollback that was cut off may have put it back already.
+    if now != after && now != before {
         return Err(NoWayBack::Moved("the crontab".to_owned()));
     }
-    let before = done.crontab.as_ref().and_then(|c| c.before);
     // The host keeps the text, and could keep any: what comes must follow from what is there now.
     let text = match &host.crontab {
         Observed::Present(text) => Some(crontab::without_guard(text)).filter(|t| !t.is_empty()),

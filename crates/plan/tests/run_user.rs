@@ -152,6 +152,7 @@ fn a_tarsnode_that_runs_from_another_path_is_told_once() {
     for i in 1..4 {
         w.uninstall(i);
         w.host(i).runs_from = Some("/data/app".to_owned());
+        w.host(i).ports = Observed::Present([19386].into());
     }
     let plan = w.plan();
     let shown = text(&plan);

@@ -630,6 +630,7 @@ check_unmoved() {
   fi
   if [ "$T_FOLDER" != keep ]; then
     if [ -e "tars/$T_COMP" ] || [ -h "tars/$T_COMP" ]; then f_now=present; else f_now=absent; fi
+    [ "$T_FOLDER/$f_now" != create/present ] || ! beside hollow "tars/$T_COMP" || f_now=absent
     [ "$T_FOLDER/$f_now" = remove/present ] || [ "$T_FOLDER/$f_now" = create/absent ] ||
       { WHY="the folder of $T_COMP is $f_now"; return 1; }
     if [ -n "$T_BACK_FROM" ] && { [ ! -d "$T_BACK_FROM" ] || [ -h "$T_BACK_FROM" ]; }; then

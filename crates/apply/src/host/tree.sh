@@ -65,6 +65,12 @@ tree_move() { # tree_move FROM TO
 # Nobody else gets in any more while it is emptied: an rm(1) that goes by names could be led away.
 # A folder that only its own user can empty stays, empty, for whoever may take it out of its own.
 tree_wipe() { [ ! -d "$1" ] || [ -h "$1" ] || chmod 700 "$1"; [ ! -e "$1" ] && [ ! -h "$1" ] || rm -rf "$1" 2>/dev/null || [ -z "$(ls -A "$1")" ]; }
+# A tarsnode that starts makes a folder, with an empty bin, for each server that it remembers
+# (NodeServer/CommandLoad.cpp). One that holds no file gives way.
+tree_hollow() { # tree_hollow FOLDER: whether it is gone
+  [ -h "$1" ] || find "$1" -depth -type d -exec rmdir {} + 2>/dev/null
+  [ ! -e "$1" ] && [ ! -h "$1" ]
+}
 tree_flush() { flush "$@"; }
 tree_flush_all() { flush "$@" "$2"/*/; }
 tree_unfold() { rmdir "$1" 2>/dev/null || :; }

@@ -93,7 +93,7 @@ fn an_older_run_is_refused_after_a_newer_one() {
     assert_eq!(word(&ok), "ok", "{ok:?}");
     world.stage();
     let late = said(start(&world, &launch(&world.launch_of(&place, &older, 0))));
-    assert_eq!(word(&late), "refused", "{late:?}");
+    assert_eq!(word(&late), "fenced", "{late:?}");
     assert_eq!(world.sound(), Ok(Kept::New));
 }
 

@@ -147,11 +147,6 @@ impl Work<'_> {
             self.block(Blocked::NoRegistry);
         }
         let port = self.port.unwrap_or(SERVER_OBJ_PORT);
-        if let Some(path) = self.host.runs_from.clone() {
-            let wanted = self.input.desired.install_path_on(self.node).to_string();
-            self.block(Blocked::InstalledElsewhere { path, wanted });
-            return;
-        }
         if !runs
             && self
                 .host
@@ -159,7 +154,13 @@ impl Work<'_> {
                 .present()
                 .is_some_and(|ports| ports.contains(&port))
         {
-            self.block(Blocked::PortTaken { port });
+            self.block(match self.host.runs_from.clone() {
+                Some(path) => Blocked::InstalledElsewhere {
+                    path,
+                    wanted: self.input.desired.install_path_on(self.node).to_string(),
+                },
+                None => Blocked::PortTaken { port },
+            });
         }
     }
 

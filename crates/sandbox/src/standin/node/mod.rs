@@ -230,6 +230,18 @@ fn make_data_files(data: &Path) -> Result<(), String> {
     for folder in ["lib", "tmp/download"] {
         std::fs::create_dir_all(data.join(folder)).map_err(failed)?;
     }
+    // Those that it remembers from before get a folder with an empty bin, wherever they are now
+    // (`NodeServer/CommandLoad.cpp`).
+    let tars = data.parent().and_then(Path::parent);
+    for entry in std::fs::read_dir(data).map_err(failed)?.flatten() {
+        let name = entry.file_name();
+        if let (Some(server), Some(tars)) =
+            (name.to_str().and_then(|n| n.strip_prefix("tars.")), tars)
+            && entry.path().is_dir()
+        {
+            std::fs::create_dir_all(tars.join(server).join("bin")).map_err(failed)?;
+        }
+    }
     let cache = data.join("serversCache.dat");
     let file = OpenOptions::new()
         .create(true)
