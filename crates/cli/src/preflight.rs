@@ -4,7 +4,6 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 
 use tarsops_model::desired::{Desired, SecretRef, Tls};
 use tarsops_model::host::NodeState;
@@ -14,7 +13,8 @@ use tarsops_transport::FaultKind;
 
 use crate::failure::{Failure, Result};
 
-/// Checks that the program `ssh` and every key file that the spec names are there.
+/// Checks that the program `ssh` and the certificate that the spec names are there. The files for `ssh`
+/// are checked by [`crate::ssh_files`].
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -25,18 +25,6 @@ pub fn check_machine(desired: &Desired) -> Result<()> {
             "the program ssh is not in PATH on this machine; nothing was looked at",
         )
         .hint("install OpenSSH's client (Debian: apt-get install openssh-client)"));
-    }
-    for access in desired.access.values() {
-        if let Some(key) = &access.identity {
-            readable_key(key).map_err(|e| {
-                Failure::new(format!(
-                    "the key file {} of `ssh.identity` cannot be read; nothing was looked at",
-                    key.display()
-                ))
-                .because(&e)
-                .hint("name a private key that you may read, or leave the key out")
-            })?;
-        }
     }
     if let Some(Tls::Verify { ca }) = desired.database().map(|d| &d.tls) {
         std::fs::File::open(ca).map_err(|e| {
@@ -101,14 +89,4 @@ fn is_program(name: &str) -> bool {
         let found = std::fs::metadata(folder.join(name));
         found.is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     })
-}
-
-/// Opens a private key. One that only an agent has is named by its public part.
-fn readable_key(path: &Path) -> io::Result<()> {
-    let mut public: PathBuf = path.to_path_buf();
-    public.as_mut_os_string().push(".pub");
-    match std::fs::File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound && public.exists() => Ok(()),
-        other => other.map(|_| ()),
-    }
 }
