@@ -11,7 +11,7 @@ use serde::Serialize;
 use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
 use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES};
-use tarsops_model::names::{AbsPath, NodeName, RunId, StepName};
+use tarsops_model::names::{AbsPath, NodeName, RunId, StepName, UserName};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{AgentChange, Cell, Content, FileChange, Folder, RowEdit, Table};
@@ -171,13 +171,10 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
     same(Field::Cluster, &intent.cluster, &desired.cluster)?;
     same(Field::Run, &intent.run, place.run)?;
     same(Field::Step, &intent.step, place.step)?;
-    let user = desired.agent(place.node).map(|a| &a.run_user);
-    if change.ran_as.is_none() || change.ran_as.as_ref() != user {
-        same(
-            Field::RunUser,
-            &change.run_user,
-            user.unwrap_or(&desired.run_user),
-        )?;
+    // A change of the user is known by either of the two: the spec may have gone back since.
+    let before = change.ran_as.as_ref();
+    if before.is_none_or(|user| fits_user(user, place.node, desired).is_err()) {
+        fits_user(&change.run_user, place.node, desired)?;
     }
     fits_host(change, place.node, desired)?;
     must(
@@ -219,6 +216,16 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Whether programs of `node` run as this user, as the spec has it.
+pub(crate) fn fits_user(user: &UserName, node: &NodeName, desired: &Desired) -> Result<(), Misfit> {
+    let agent = desired.agent(node);
+    same(
+        Field::RunUser,
+        user,
+        agent.map_or(&desired.run_user, |a| &a.run_user),
+    )
 }
 
 /// Whether a change works on `node` as the spec has that node: its name, address, folder, user and

@@ -315,3 +315,20 @@ fn a_saved_rollback_narrows_the_one_that_is_planned_now() {
         }
     }
 }
+
+/// A rollback that was cut off is planned again from where it stopped.
+#[test]
+fn what_was_put_back_already_is_no_change_by_others() {
+    let (mut world, intents) = brought();
+    let known = Known {
+        asks: true,
+        failed: false,
+    };
+    world.host(2).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
+    let back = way_back(&intents[0], &world.inventory, known).unwrap();
+    let crontab = back.change.crontab.unwrap();
+    assert_eq!(crontab.before, crontab.back.unwrap().digest);
+    // What somebody else wrote is another thing.
+    world.host(2).crontab = Observed::Present("0 5 * * * /opt/other\n".to_owned());
+    assert!(way_back(&intents[0], &world.inventory, known).is_err());
+}

@@ -132,11 +132,8 @@ fn host(
     if let Err(why) = claims::fits_host(change, node, desired) {
         say(&why.to_string());
     }
-    let user = desired
-        .agent(node)
-        .map_or(&desired.run_user, |a| &a.run_user);
-    if change.run_user != *user {
-        say("it runs as another user than the spec's");
+    if let Err(why) = claims::fits_user(&change.run_user, node, desired) {
+        say(&why.to_string());
     }
     let more = change.make_user || change.own || change.stop_servers || change.labels.is_some();
     if more || change.publish.is_some() || !change.lenient {
