@@ -700,6 +700,7 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
     let known = Known {
         asks: run.desired.rpc != Rpc::Off,
         failed: !end.verdict.is_good(),
+        other_crontab: false,
     };
     let prepared = way_back(intent, &inventory, known).map_err(|e| e.to_string())?;
     Ok(Some(Step {

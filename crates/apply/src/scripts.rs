@@ -163,6 +163,11 @@ fn env(launch: &Launch<'_>) -> String {
     set(&mut out, "T_RUN", launch.run.as_str());
     set(&mut out, "T_STEP", launch.step);
     set(&mut out, "T_USER", c.run_user.as_str());
+    set(
+        &mut out,
+        "T_CRON_USER",
+        c.crontab_of.as_ref().unwrap_or(&c.run_user).as_str(),
+    );
     set(&mut out, "T_HOLDER", launch.holder);
     set(&mut out, "T_SUMMARY", &c.summary);
     set(&mut out, "T_MACHINE_ID", &c.machine_id);

@@ -415,6 +415,9 @@ pub struct AgentChange {
     pub tars_path: AbsPath,
     /// User that it runs as.
     pub run_user: UserName,
+    /// Whose crontab is edited, where that is not the run user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crontab_of: Option<UserName>,
     /// User that it ran as when the change was planned, where that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_as: Option<UserName>,

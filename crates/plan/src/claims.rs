@@ -244,6 +244,9 @@ pub(crate) fn fits_host(
     let agent = desired.agent(node);
     let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
     same(Field::TarsPath, &change.tars_path.as_str(), &tars.as_str())?;
+    if let (Some(user), Some(_)) = (&change.crontab_of, &change.crontab) {
+        fits_user(user, node, desired)?;
+    }
     let registry = (change.component == Component::Tarsregistry).then(|| endpoint_at(host.ip));
     if change.registry != registry {
         let says = change.registry.as_ref().map(ToString::to_string);

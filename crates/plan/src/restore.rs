@@ -168,6 +168,8 @@ pub struct Known {
     /// Whether registries can be asked: one that is put back must then answer before the step is
     /// done, as the next one may be the other of two.
     pub asks: bool,
+    /// Whether the crontab that was seen is not of the user whose crontab it wrote, which stays then.
+    pub other_crontab: bool,
     /// Whether it failed, or its end is not known. A publication then may have left half a program:
     /// its node writes into the file itself.
     pub failed: bool,
@@ -243,8 +245,7 @@ pub fn way_back(
     files.sort_by_key(|f| f.path == binary);
     let crontab = match intent.crontab_after {
         CrontabLeft::Unchanged => None,
-        // It wrote the crontab of another user than the one whose was looked at.
-        _ if done.ran_as.is_some() => None,
+        _ if known.other_crontab => None,
         CrontabLeft::Removed => Some(crontab_back(done, None, &kept, host)?),
         CrontabLeft::Written(digest) => Some(crontab_back(done, Some(digest), &kept, host)?),
     };
@@ -282,6 +283,7 @@ pub fn way_back(
         // As whoever it ran as before, which the spec may no longer say.
         run_user: done.ran_as.as_ref().unwrap_or(&done.run_user).clone(),
         ran_as: done.ran_as.is_some().then(|| done.run_user.clone()),
+        crontab_of: done.ran_as.is_some().then(|| done.run_user.clone()),
         nodeid: done.nodeid.clone(),
         ip: done.ip,
         port: done.port_before,

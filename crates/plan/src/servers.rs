@@ -370,6 +370,7 @@ pub(crate) fn blank(
         crontab: None,
         tars_path: agent.tars_path.clone(),
         run_user: agent.run_user.clone(),
+        crontab_of: None,
         ran_as: None,
         nodeid: node.clone(),
         ip: spec.ip,

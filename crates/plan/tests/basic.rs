@@ -30,6 +30,7 @@ use tarsops_plan::{checker, render, restore};
 const KNOWN: restore::Known = restore::Known {
     asks: true,
     failed: false,
+    other_crontab: false,
 };
 const MASTER: &str = "10.0.0.1";
 const SLAVE: &str = "10.0.0.2";

@@ -30,6 +30,7 @@ use tarsops_plan::{checker, crontab};
 const KNOWN: Known = Known {
     asks: true,
     failed: false,
+    other_crontab: false,
 };
 
 /// The steps but the backup that comes before rows are written.

@@ -38,6 +38,7 @@ fn nodes(world: &World) -> Vec<NodeName> {
 const KNOWN: Known = Known {
     asks: true,
     failed: false,
+    other_crontab: false,
 };
 
 /// Where a step's conditions are looked at.

@@ -467,6 +467,7 @@ fn a_host_that_left_comes_back_in_the_other_order() {
     let known = Known {
         asks: true,
         failed: false,
+        other_crontab: false,
     };
     for intent in done.iter().rev() {
         let back = way_back(intent, &now.inventory, known).unwrap();

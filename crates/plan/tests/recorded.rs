@@ -211,6 +211,7 @@ prop_compose! {
             tars_path: AbsPath::new(TARS).unwrap(),
             run_user: UserName::new(USER).unwrap(),
             ran_as: ran_as.then(|| UserName::new("root").unwrap()),
+            crontab_of: ran_as.then(|| UserName::new(USER).unwrap()),
             ip,
             port: ports.0,
             port_before: ports.1,

@@ -57,6 +57,7 @@ fn rollback(world: &World, intents: &[Intent]) -> Plan {
     let known = Known {
         asks: true,
         failed: false,
+        other_crontab: false,
     };
     let mut plan = world.plan();
     assert!(plan.is_empty());
@@ -323,6 +324,7 @@ fn what_was_put_back_already_is_no_change_by_others() {
     let known = Known {
         asks: true,
         failed: false,
+        other_crontab: false,
     };
     world.host(2).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
     let back = way_back(&intents[0], &world.inventory, known).unwrap();

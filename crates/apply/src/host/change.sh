@@ -69,11 +69,11 @@ put_word() { # put_word FILE TEXT: replaces a small file in one step, on disk af
 # The guard stands first: settings further down (SHELL=, PATH=) are not for it.
 GUARD="* * * * * sh $B/guard.sh >/dev/null 2>&1 # tarsops-guard"
 cron_own() { crontab "$@"; } # of whoever runs this, who gets the guard
-cron_user() { if [ $SAME_CRON = 1 ]; then crontab "$@"; else crontab -u "$T_USER" "$@"; fi; }
+cron_user() { if [ $SAME_CRON = 1 ]; then crontab "$@"; else crontab -u "$T_CRON_USER" "$@"; fi; }
 # A crontab that cannot be read is not an empty one: it must never be written from nothing.
 cron_get() { # cron_get own|user: C_TEXT; status 1 where there is none, 2 where that is not known
   # A user who is not there yet has none; asked about him, crontab(1) only fails.
-  if [ "$1/$SAME_CRON" = user/0 ] && ! id -u "$T_USER" >/dev/null 2>&1; then C_TEXT=; return 1; fi
+  if [ "$1/$SAME_CRON" = user/0 ] && ! id -u "$T_CRON_USER" >/dev/null 2>&1; then C_TEXT=; return 1; fi
   C_TEXT=$(cron_"$1" -l 2>"$S_DIR/cron.err"; echo "x$?")
   c_status=${C_TEXT##*x}
   C_TEXT=${C_TEXT%x*}
@@ -625,7 +625,7 @@ check_unmoved() {
   [ $n = $LOOKED ] || { WHY="could not look at all files of $T_COMP"; return 2; }
   if [ "$T_CRON_AFTER" != keep ]; then
     f_now=$(cron_sha)
-    [ "$f_now" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_USER changed since it was looked at"; return 1; }
+    [ "$f_now" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER changed since it was looked at"; return 1; }
     [ "$T_CRON_AFTER" = absent ] || staged "$T_CRON_AFTER" crontab || return 1
   fi
   if [ "$T_FOLDER" != keep ]; then
@@ -781,10 +781,10 @@ make_folders() { # those of a component that is not there
 cron_change() {
   [ "$T_CRON_AFTER" != keep ] || return 0
   # Health may have taken minutes; what somebody wrote into it meanwhile must not be lost.
-  [ "$(cron_sha)" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_USER changed meanwhile"; return 1; }
-  note "write the crontab of $T_USER"
+  [ "$(cron_sha)" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER changed meanwhile"; return 1; }
+  note "write the crontab of $T_CRON_USER"
   if [ "$T_CRON_AFTER" = absent ]; then cron_write absent; else cron_write "$B/stage/$T_CRON_AFTER"; fi ||
-    { cron_said "could not write the crontab of $T_USER"; return 1; }
+    { cron_said "could not write the crontab of $T_CRON_USER"; return 1; }
 }
 
 # ---- rollback ------------------------------------------------------------------------------
@@ -867,8 +867,8 @@ undo_crontab() {
   u_now=$(cron_sha)
   if [ "$u_now" = "$T_CRON_BEFORE" ]; then return 0; fi
   # Only what we wrote is taken back: lines that somebody added meanwhile are theirs.
-  [ "$u_now" = "$T_CRON_AFTER" ] || { [ "$u_now" != unknown ] || bad "could not read the crontab of $T_USER"; note "the crontab of $T_USER was edited meanwhile: left as it is"; return 0; }
-  if [ -f "$S_DIR/before/crontab" ]; then cron_write "$S_DIR/before/crontab"; else cron_write absent; fi || { bad "could not put the crontab of $T_USER back"; return 0; }
+  [ "$u_now" = "$T_CRON_AFTER" ] || { [ "$u_now" != unknown ] || bad "could not read the crontab of $T_CRON_USER"; note "the crontab of $T_CRON_USER was edited meanwhile: left as it is"; return 0; }
+  if [ -f "$S_DIR/before/crontab" ]; then cron_write "$S_DIR/before/crontab"; else cron_write absent; fi || { bad "could not put the crontab of $T_CRON_USER back"; return 0; }
 }
 
 # ---- the end -------------------------------------------------------------------------------
@@ -973,7 +973,12 @@ main() {
   ROOT=0 SAME_CRON=1
   [ "$S_UID" != 0 ] || ROOT=1
   rights_of_owned
-  [ $ROOT = 0 ] || [ "$S_UID" = "$T_UID" ] || SAME_CRON=0
+  # An earlier version did not write down whose crontab it is.
+  : "${T_CRON_USER:=$T_USER}"
+  if [ $ROOT = 0 ]; then :
+  elif [ "$T_CRON_USER" = "$T_USER" ]; then [ "$S_UID" = "$T_UID" ] || SAME_CRON=0
+  else [ "$(id -u "$T_CRON_USER" 2>/dev/null)" = "$S_UID" ] || SAME_CRON=0
+  fi
   T_BIN=$T_TARS/$T_COMP/bin/$T_COMP L_IP=$T_IP L_PORT=$T_PORT
   take_lock "$1"
   line_of "$B/current"

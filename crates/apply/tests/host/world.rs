@@ -199,6 +199,7 @@ impl World {
                 back: None,
             }),
             tars_path: AbsPath::new(tars.to_str().unwrap()).unwrap(),
+            crontab_of: None,
             ran_as: None,
             run_user: UserName::new(me).unwrap(),
             nodeid: NodeName::new("n1").unwrap(),

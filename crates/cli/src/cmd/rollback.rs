@@ -243,6 +243,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
         let known = Known {
             asks: context.desired().rpc != Rpc::Off,
             failed: may_be_torn(&memory, catalog, &inventory, change, intent),
+            other_crontab: intent.change.run_user != *user_of(context.desired(), &change.node),
         };
         match way_back(intent, &inventory, known) {
             Err(why) => refused.push(format!("{}: {why}", change.node)),
@@ -265,7 +266,9 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
                         user = intent.change.run_user
                     ));
                 }
-                crontab_is_back(&mut inventory, intent);
+                if !known.other_crontab {
+                    crontab_is_back(&mut inventory, intent);
+                }
                 steps.push(Step {
                     id: match intent.change.component {
                         _ if rank(Some(intent)) == WATCH => {
@@ -465,10 +468,6 @@ fn rank(intent: Option<&Intent>) -> u8 {
 /// that the rollback of those after it leaves.
 fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
     let id = ResourceId::Host(intent.change.node.clone());
-    if intent.change.ran_as.is_some() {
-        // It was the crontab of another user.
-        return;
-    }
     if let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
         && let Some(text) = restore::crontab_before(intent, &host.crontab)
     {

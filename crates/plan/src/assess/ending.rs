@@ -71,6 +71,7 @@ impl Work<'_> {
             crontab,
             tars_path: self.agent.tars_path.clone(),
             run_user: self.agent.run_user.clone(),
+            crontab_of: None,
             ran_as: self
                 .input
                 .inventory
