@@ -278,6 +278,8 @@ fn places<'a>(
     step: &'a Step,
 ) -> impl Iterator<Item = Place<'a>> + 'a {
     let change = match &step.action {
+        // What comes takes nothing away.
+        Action::ChangeAgent(change) if change.folder == Folder::Create && !change.ran => None,
         Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
             Some(change)
         }

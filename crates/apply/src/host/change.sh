@@ -1040,8 +1040,6 @@ recover() { # recover recover|accept
   back_or_stuck recover
 }
 begin() {
-  line_of "$S_DIR/expires"
-  [ -z "$LINE" ] || ! late $LINE || refuse late "it began after its time: the lease may be another run's by now"
   line_of "$B/fence"
   case "$LINE" in
     *[!0-9a-f-]*) refuse "the file $B/fence is damaged; remove it once you know that no other run is under way" ;;
@@ -1059,6 +1057,8 @@ begin() {
     # Ended, but for the tidying.
     rm -f "$B/current"
   fi
+  line_of "$S_DIR/expires"
+  [ -z "$LINE" ] || ! late $LINE || refuse late "it began after its time, or after the host was started again: the lease may be another run's by now"
   no_room="could not write below $B: no space left or read-only"
   # The look of this very step has written it as a rule.
   line_of "$B/fence"

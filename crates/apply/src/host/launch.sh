@@ -37,7 +37,7 @@ launch() {
   D=$B/runs/$L_RUN/$L_STEP
   # The lease may be another's by then. Nothing is made before this is known.
   if [ "$L_MODE" = start ] && [ ! -f "$D/change.sh" ] && [ -n "$L_EXPIRES" ] && late $L_EXPIRES; then
-    end_as late "it arrived after its time: the lease may be another run's by now"
+    end_as late "it arrived after its time, or after the host was started again: the lease may be another run's by now"
   fi
   make_state "$L_INSTALL" || fail "$STATE_WHY"
   if [ "$L_MODE" = start ] && [ ! -f "$D/verdict" ] && [ ! -f "$D/change.sh" ]; then

@@ -4,7 +4,7 @@
 //! A victim is files of root that only root can read. They are untouched when neither their owners,
 //! modes, contents and inodes nor the time of the last read have changed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::*;
 
@@ -126,9 +126,16 @@ fn no_link_of_the_run_user_is_followed() {
     };
     // The host ends by itself what was in the way of the swapper, within a minute.
     let settles = || {
-        wait_until("the host converges", Duration::from_secs(150), || {
-            machine.tarsops(["apply", "-y"]).code == 0
-        });
+        let mut last = String::new();
+        let until = Instant::now() + Duration::from_secs(150);
+        while Instant::now() < until {
+            let ran = machine.tarsops(["apply", "-y"]);
+            if ran.code == 0 {
+                return;
+            }
+            last = format!("{}{}", ran.out, ran.err);
+        }
+        panic!("the host does not converge: {last}");
     };
     let mut codes = Vec::new();
     machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);

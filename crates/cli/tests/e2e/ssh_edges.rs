@@ -213,7 +213,7 @@ fn no_log_level_hides_or_drowns_a_cause() {
         machine.write("ssh_config", format!("{CONFIG}  LogLevel {level}\n"));
         machine
             .tarsops(["plan"])
-            .exits(4)
+            .exits(2)
             .tells("the host key changed")
             .tells("the host key is unknown")
             .tells("the login was refused (10.77.1.4: tars@10.77.1.4: Permission denied")
@@ -240,7 +240,9 @@ fn unknown_and_changed_keys_are_two_causes_each_said_once() {
         vec!["drift"],
     ] {
         let ran = machine.tarsops(&words);
-        ran.exits(4);
+        // What is proven to differ goes before what could not be seen.
+        let looks = matches!(words[0], "plan" | "drift");
+        ran.exits(if looks { 2 } else { 4 });
         let whole = format!("{}{}", ran.out, ran.err);
         for text in ["the host key is unknown", "the host key changed"] {
             // A refusal lists its causes, besides.
@@ -257,7 +259,7 @@ fn unknown_and_changed_keys_are_two_causes_each_said_once() {
     // Of the two only the first is added.
     machine
         .tarsops(["plan", "--accept-new-host-keys"])
-        .exits(4)
+        .exits(2)
         .tells("the host key changed")
         .hides("the host key is unknown");
 }
@@ -476,7 +478,7 @@ fn hosts_without_a_common_algorithm_are_told() {
     let machine = cluster.machine();
     machine
         .tarsops(["plan"])
-        .exits(4)
+        .exits(2)
         .tells("no matching key exchange method found")
         .tells("diffie-hellman-group14-sha256")
         .tells("ssh.config");

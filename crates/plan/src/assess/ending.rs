@@ -118,6 +118,12 @@ impl Work<'_> {
     /// What a restart rests upon beyond its host. A tarsnode that works is not stopped while nobody
     /// could say whether it comes back, nor what its registration makes the framework forget.
     fn check_framework(&mut self) {
+        if let (true, Some(path)) = (self.is_port_taken(), self.host.runs_from.clone()) {
+            self.block(Blocked::InstalledElsewhere {
+                path,
+                wanted: self.input.desired.install_path_on(self.node).to_string(),
+            });
+        }
         let Some(framework) = &self.input.inventory.framework else {
             return;
         };
@@ -147,22 +153,18 @@ impl Work<'_> {
         if self.places.no_registry && (runs || !starts) {
             self.block(Blocked::NoRegistry);
         }
-        let port = self.port.unwrap_or(SERVER_OBJ_PORT);
-        if !runs
-            && self
-                .host
-                .ports
-                .present()
-                .is_some_and(|ports| ports.contains(&port))
-        {
-            self.block(match self.host.runs_from.clone() {
-                Some(path) => Blocked::InstalledElsewhere {
-                    path,
-                    wanted: self.input.desired.install_path_on(self.node).to_string(),
-                },
-                None => Blocked::PortTaken { port },
-            });
+        if self.is_port_taken() && self.host.runs_from.is_none() {
+            let port = self.port.unwrap_or(SERVER_OBJ_PORT);
+            self.block(Blocked::PortTaken { port });
         }
+    }
+
+    /// Whether another process than this tarsnode listens on its port.
+    fn is_port_taken(&self) -> bool {
+        let agent = self.input.inventory.agent(self.node);
+        let port = self.port.unwrap_or(SERVER_OBJ_PORT);
+        let ports = self.host.ports.present();
+        !agent.present().is_some_and(|a| runs(a)) && ports.is_some_and(|p| p.contains(&port))
     }
 
     pub(super) fn without_change(mut self, drift: DriftKind, quiet: bool) -> Assessment {
