@@ -334,7 +334,7 @@ fn what_hosts_say_is_shown_and_obeyed_by_nobody() {
     });
     for (command, shows) in [
         ("plan", true),
-        ("check", false),
+        ("check", true),
         ("drift", true),
         ("status", true),
     ] {

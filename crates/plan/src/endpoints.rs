@@ -11,6 +11,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::Resource;
 use tarsops_model::framework::Answer;
 use tarsops_model::host::{Host, NodeState};
+use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Folder};
@@ -45,6 +46,8 @@ pub(crate) struct Endpoints {
     silent: BTreeMap<usize, usize>,
     /// As `on`, of endpoints of which it could not be told whether they answer.
     unsure: BTreeMap<String, Vec<(String, usize)>>,
+    /// Nodes on which nothing of the framework runs: what comes there takes nothing away.
+    bare: BTreeSet<String>,
 }
 
 impl Endpoints {
@@ -89,7 +92,21 @@ impl Endpoints {
                 }
             }
         }
-        let mut out = Self::default();
+        let is_bare = |node: &NodeName| {
+            let host = input.inventory.host(node);
+            let runs = host.present().and_then(|h| h.components.present());
+            runs.is_some_and(BTreeSet::is_empty)
+        };
+        let mut out = Self {
+            bare: input
+                .desired
+                .hosts()
+                .map(|(node, _)| node)
+                .filter(|node| is_bare(node))
+                .map(ToString::to_string)
+                .collect(),
+            ..Self::default()
+        };
         for (servant, node, server) in found {
             if is_silent(input, &servant, &node) {
                 let unsure = is_unsure(input, &servant, &node);
@@ -200,6 +217,12 @@ impl Endpoints {
                 .any(|(servant, count)| count >= self.servants[servant].1)
     }
 
+    /// Whether a step brings a component to a node where nothing runs.
+    fn is_first(&self, step: &Step, node: &str) -> bool {
+        matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Create && !c.ran)
+            && self.bare.contains(node)
+    }
+
     /// The lowest point of every servant that the steps touch.
     pub(crate) fn lows(&self, steps: &[Step]) -> Vec<Low> {
         let mut lows: BTreeMap<usize, (usize, Vec<String>)> = BTreeMap::new();
@@ -220,6 +243,9 @@ impl Endpoints {
                 let remove =
                     matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Remove);
                 for place in places(&self.on, step) {
+                    if self.is_first(step, place.node) {
+                        continue;
+                    }
                     if down.insert(place) {
                         during.entry(place.servant).or_default().insert(&step.id);
                     }
@@ -278,8 +304,6 @@ fn places<'a>(
     step: &'a Step,
 ) -> impl Iterator<Item = Place<'a>> + 'a {
     let change = match &step.action {
-        // What comes takes nothing away.
-        Action::ChangeAgent(change) if change.folder == Folder::Create && !change.ran => None,
         Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
             Some(change)
         }

@@ -166,7 +166,7 @@ fn a_conflict_holds_up_its_template_alone(world: &mut World) {
     assert!(text.contains("nodeTimeout") && !text.contains("framework-pass"));
     a_lock_file_brings_no_template_of_its_own(world);
     let before = digest(world, LOG);
-    let applied = world.tarsops(["apply", "saved.plan", "-y"]);
+    let applied = world.tarsops(["apply", "saved.plan", "-y", "--allow-blocked"]);
     applied.exits(6).tells("the dump lies on");
     assert_eq!(digest(world, LOG), before);
     for line in [
@@ -204,7 +204,7 @@ fn a_lock_file_brings_no_template_of_its_own(world: &World) {
     let before = digest(world, REGISTRY);
     world.tarsops(["plan"]).exits(6).says("250 → 301");
     world
-        .tarsops(["apply", "-y"])
+        .tarsops(["apply", "-y", "--allow-blocked"])
         .exits(1)
         .tells("templates of 3.0.18 in the lock file are not those of its package; nothing was changed")
         .tells(REGISTRY);
@@ -386,7 +386,7 @@ fn a_run_that_fails_later_takes_its_templates_back(world: &mut World) {
          ALTER TABLE db_tars.t_node_info ADD CONSTRAINT refused CHECK (node_name <> '{node}')"
     ));
     let failed = world.tarsops(["apply", "-y"]);
-    failed.exits(8).tells("taking this run back");
+    failed.exits(8).tells("of this run, as on_failure says");
     assert_eq!([REGISTRY, LOG, DB].map(|n| digest(world, n)), before);
     world.sql("ALTER TABLE db_tars.t_node_info DROP CONSTRAINT refused");
     world.respec(|s| s.deadline = "45s");

@@ -475,7 +475,8 @@ fn through_the_platform() {
     let silent = world.tarsops(["apply", "-y"]);
     as_told(&silent, "console-down");
     let rest = world.tarsops(["plan", "--without-console"]);
-    rest.exits(2).says("waiting: the management platform");
+    rest.exits(2)
+        .says("is published once the management platform can be used");
 }
 
 #[test]
