@@ -59,6 +59,8 @@ fn one_module_writes_to_the_terminal() {
         name == "cli/src/output.rs"
             // The operator's own program may ask for what it needs to hand out a secret.
             || (name == "cli/src/secrets.rs" && way == "Stdio::inherit")
+            // It only keeps quiet what is caught there, and hands everything else on.
+            || (name == "transport/src/mysql/guard.rs" && way == "set_hook")
     };
     for (name, text) in program() {
         found.extend(
