@@ -603,36 +603,20 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
         .lock()
         .await
         .write(&Event::UndoStarted { step: id.clone() });
-    let failed = |why: String| StepEnd {
-        step: format!("{id}.back"),
-        node: end.node.clone(),
-        verdict: Verdict::LeftFailed(why),
-        log: vec![],
-        took: Duration::ZERO,
-        intent: None,
-        database: None,
-        labels: None,
-        edited: vec![],
-        owed: None,
-        restarted: false,
-        begun: false,
-    };
+    let ended = |verdict| StepEnd::new(format!("{id}.back"), end.node.clone(), verdict);
     let planned = match inverse.and_then(inverse_step) {
         Some(step) => Ok(Some(step)),
         None => back_step(run, end).await,
     };
     let back = match planned {
-        Ok(None) => StepEnd {
-            verdict: Verdict::AlreadyDone,
-            ..failed(String::new())
-        },
+        Ok(None) => ended(Verdict::AlreadyDone),
         Ok(Some(step)) => {
             let work = step::run(run, &step);
             let end = aloud(run.progress, &end.node, &step.summary, work).await;
             run.progress.event(&Progress::Ended { end: &end });
             end
         }
-        Err(why) => failed(why),
+        Err(why) => ended(Verdict::LeftFailed(why)),
     };
     run.journal.lock().await.write(&if back.verdict.is_good() {
         Event::UndoFinished { step: id }
@@ -750,20 +734,8 @@ mod tests {
     }
 
     fn end(id: &str, verdict: Verdict) -> StepEnd {
-        StepEnd {
-            step: id.to_owned(),
-            node: "10.0.0.1".parse().unwrap(),
-            verdict,
-            log: vec![],
-            took: Duration::ZERO,
-            intent: None,
-            database: None,
-            labels: None,
-            edited: vec![],
-            owed: None,
-            restarted: false,
-            begun: true,
-        }
+        let node = "10.0.0.1".parse().unwrap();
+        StepEnd::new(id.to_owned(), node, verdict)
     }
 
     /// Settled seconds of a batch that took a minute.

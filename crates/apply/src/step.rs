@@ -62,20 +62,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         .node()
         .cloned()
         .unwrap_or_else(|| run.desired.master.clone());
-    let mut end = StepEnd {
-        step: step.id.clone(),
-        node: node.clone(),
-        verdict: Verdict::Done,
-        log: vec![],
-        took: Duration::ZERO,
-        intent: None,
-        database: None,
-        labels: None,
-        edited: vec![],
-        owed: None,
-        restarted: false,
-        begun: false,
-    };
+    let mut end = StepEnd::new(step.id.clone(), node.clone(), Verdict::Done);
     let mut gate = Gate::default();
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,

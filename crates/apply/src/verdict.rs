@@ -103,3 +103,24 @@ pub struct StepEnd {
     /// Whether a task was begun that may still come true.
     pub begun: bool,
 }
+
+impl StepEnd {
+    /// The end of a step of which nothing else is known.
+    #[must_use]
+    pub const fn new(step: String, node: NodeName, verdict: Verdict) -> Self {
+        Self {
+            step,
+            node,
+            verdict,
+            log: Vec::new(),
+            took: Duration::ZERO,
+            intent: None,
+            database: None,
+            labels: None,
+            edited: Vec::new(),
+            owed: None,
+            restarted: false,
+            begun: false,
+        }
+    }
+}

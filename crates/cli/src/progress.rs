@@ -347,18 +347,8 @@ mod tests {
 
     fn ended(step: &str, on: &str, verdict: Verdict) -> StepEnd {
         StepEnd {
-            step: step.to_owned(),
-            node: node(on),
-            verdict,
-            log: vec![],
             took: Duration::from_secs(2),
-            intent: None,
-            database: None,
-            labels: None,
-            edited: vec![],
-            owed: None,
-            restarted: false,
-            begun: false,
+            ..StepEnd::new(step.to_owned(), node(on), verdict)
         }
     }
 
