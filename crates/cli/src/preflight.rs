@@ -3,29 +3,20 @@
 //! a silent host or database.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 
 use tarsops_model::desired::{Desired, SecretRef, Tls};
-use tarsops_model::host::NodeState;
 
 use tarsops_probe::Report;
 use tarsops_transport::FaultKind;
 
 use crate::failure::{Failure, Result};
 
-/// Checks that the program `ssh` and the certificate that the spec names are there. The files for `ssh`
-/// are checked by [`crate::ssh_files`].
+/// Checks that the certificate that the spec names is there. What `ssh` needs is checked before, by
+/// [`crate::ssh_files`] and the connector.
 ///
 /// # Errors
 /// The first thing that is missing.
 pub fn check_machine(desired: &Desired) -> Result<()> {
-    let mut hosts = desired.hosts().filter(|(_, h)| h.state != NodeState::Gone);
-    if hosts.next().is_some() && !is_program("ssh") {
-        return Err(Failure::new(
-            "the program ssh is not in PATH on this machine; nothing was looked at",
-        )
-        .hint("install OpenSSH's client (Debian: apt-get install openssh-client)"));
-    }
     if let Some(Tls::Verify { ca }) = desired.database().map(|d| &d.tls) {
         std::fs::File::open(ca).map_err(|e| {
             Failure::new(format!(
@@ -80,13 +71,4 @@ pub fn without_secret(what: &str, from: &SecretRef, why: String) -> Failure {
                     .to_owned()
             }
         })
-}
-
-/// Whether a program can be started by its name alone.
-fn is_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| {
-        let found = std::fs::metadata(folder.join(name));
-        found.is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    })
 }
