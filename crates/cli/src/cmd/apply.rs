@@ -208,7 +208,7 @@ const HEALING: Duration = Duration::from_secs(5);
 /// What is left after the run. What heals by itself is waited for, no longer than the spec's deadline.
 async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
     let began = Instant::now();
-    let mut told = false;
+    let mut announced = false;
     loop {
         let report = context.look(&Bar::new("verifying")).await;
         let left = super::plan::make(context, &report).await?;
@@ -219,8 +219,8 @@ async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
         if stops.is_pressed() || began.elapsed() >= Duration::from_secs(patience) {
             return Ok(left);
         }
-        if !told {
-            told = true;
+        if !announced {
+            announced = true;
             say(format!(
                 "waiting up to {patience} s for what heals by itself, as the plan says"
             ));
@@ -231,11 +231,6 @@ async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
 
 /// Asks on the terminal; only `yes` goes on.
 pub async fn ask(plan: &Plan) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("nobody can be asked here")
-            .code(exit::USAGE)
-            .hint("say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`"));
-    }
     let hosts = amount(&plan.steps);
     let what = match (hosts.as_str(), plan.changes_database()) {
         ("", _) => "the database".to_owned(),
@@ -247,7 +242,21 @@ pub async fn ask(plan: &Plan) -> Result<()> {
         1 => ", although 1 resource is blocked".to_owned(),
         n => format!(", although {n} resources are blocked"),
     };
-    let said = output::ask(&format!("Change {what}{but}? Only `yes` is taken: ")).await;
+    confirm(
+        &format!("Change {what}{but}?"),
+        "say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`",
+    )
+    .await
+}
+
+/// Asks `question` on the terminal; only `yes` goes on. Where nobody can be asked, `otherwise` is the hint.
+pub async fn confirm(question: &str, otherwise: &str) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("nobody can be asked here")
+            .code(exit::USAGE)
+            .hint(otherwise));
+    }
+    let said = output::ask(&format!("{question} Only `yes` is taken: ")).await;
     if said.is_some_and(|line| line.trim() == "yes") {
         return Ok(());
     }

@@ -1,7 +1,5 @@
 //! `recover`: ends a change that is stuck on a node.
 
-use std::io::IsTerminal as _;
-
 use tarsops_apply::Verdict;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -12,7 +10,6 @@ use crate::args::{Global, Look};
 use crate::context::{Context, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output;
 use crate::privacy::Stops;
 use crate::progress::Bar;
 
@@ -73,7 +70,12 @@ pub async fn run(
         left.run, left.step
     ));
     if !yes {
-        ask(&name, accept).await?;
+        let question = if accept {
+            format!("Accept what runs on {name} now, and put nothing back?")
+        } else {
+            format!("Put the old state of {name} back?")
+        };
+        super::apply::confirm(&question, "say -y").await?;
     }
     let outcome =
         super::apply::carry_out(global, &context, &plan, &report, report.faults.len(), stops)
@@ -125,24 +127,6 @@ fn only_recovery(mut plan: Plan, node: &NodeName, accept: bool) -> Result<Plan> 
         .hint(format!("`tarsops plan --on {node}` says why")));
     }
     Ok(plan)
-}
-
-async fn ask(node: &NodeName, accept: bool) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("nobody can be asked here")
-            .code(exit::USAGE)
-            .hint("say -y"));
-    }
-    let question = if accept {
-        format!("Accept what runs on {node} now, and put nothing back? Only `yes` is taken: ")
-    } else {
-        format!("Put the old state of {node} back? Only `yes` is taken: ")
-    };
-    let said = output::ask(&question).await;
-    if said.is_some_and(|line| line.trim() == "yes") {
-        return Ok(());
-    }
-    Err(Failure::new("not confirmed; nothing was changed"))
 }
 
 fn document(context: &Context, node: &NodeName, word: &str, why: Option<&str>) -> Result<String> {
