@@ -221,11 +221,7 @@ fn a_stuck_change_ends_by_a_persons_word() {
     let host = cluster.host(1);
     let machine = cluster.machine();
     machine.converge();
-    machine.package("3.0.18", Layout::Full, Behaviour::Healthy);
-    let mut spec = cluster.spec();
-    "3.0.18".clone_into(&mut spec.version);
-    machine.spec(&spec);
-    machine.lock();
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
     for phase in ["acting", "undoing", "stuck", "done"] {
         cut_off(&cluster, &machine);
         let folder = host
@@ -271,11 +267,7 @@ fn recover_puts_the_old_state_back() {
     let host = cluster.host(1);
     let machine = cluster.machine();
     machine.converge();
-    machine.package("3.0.18", Layout::Full, Behaviour::Healthy);
-    let mut spec = cluster.spec();
-    "3.0.18".clone_into(&mut spec.version);
-    machine.spec(&spec);
-    machine.lock();
+    machine.ask_for(&cluster, "3.0.18", Behaviour::Healthy);
     cut_off(&cluster, &machine);
     wait_until("nobody is at work there", MINUTE, || {
         machine.tarsops(["recover", &node(1)]).code != 7
