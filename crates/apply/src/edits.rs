@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::{Action, AgentChange, RowEdit};
+use tarsops_plan::action::{Action, HostChange, RowEdit};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::CrontabLeft;
@@ -32,18 +32,18 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Writes the rows of `change`. Those that were changed stand in `end` then.
 pub(crate) async fn make(
     run: &Run<'_>,
-    change: &AgentChange,
+    change: &HostChange,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    if change.rows.is_empty() {
+    if change.rows().is_empty() {
         return Ok(());
     }
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    match run.watch.edit(&change.rows).await {
+    match run.watch.edit(&change.rows()).await {
         Ok(changed) => {
-            let all = change.rows.iter().zip(changed);
+            let all = change.rows().iter().zip(changed);
             end.edited
                 .extend(all.filter(|(_, new)| *new).map(|(edit, _)| edit.clone()));
             if !end.edited.is_empty() {
@@ -57,7 +57,7 @@ pub(crate) async fn make(
         Err(Unedited::Moved(why)) => Err(Verdict::Moved(why)),
         Err(Unedited::InDoubt(why)) => {
             // They go back if they can be, and until then count as changed.
-            end.edited.extend(change.rows.iter().cloned());
+            end.edited.extend(change.rows().iter().cloned());
             Err(Verdict::NotStarted(format!(
                 "whether the rows of {} were changed could not be seen: {why}",
                 change.component
@@ -75,10 +75,10 @@ pub(crate) async fn make(
 pub(crate) async fn make_back(
     run: &Run<'_>,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     end: &mut StepEnd,
 ) {
-    if change.rows.is_empty() {
+    if change.rows().is_empty() {
         return;
     }
     let place = run.place(node);
@@ -157,10 +157,10 @@ pub(crate) async fn tell(run: &Run<'_>, node: &NodeName, script: &str) -> Result
 
 /// After a step that did not touch its server: the rows that it changed are put back.
 pub(crate) async fn settle(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         return;
     };
-    if end.edited.is_empty() || end.verdict.is_good() || change.lenient {
+    if end.edited.is_empty() || end.verdict.is_good() || change.undoes().is_some() {
         return;
     }
     match &end.verdict {
@@ -189,7 +189,7 @@ pub(crate) async fn restart(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     (local, seen): (&[Condition], &Inventory),
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
@@ -199,7 +199,7 @@ pub(crate) async fn restart(
     if let Err(verdict) = make(run, change, end).await {
         return Err(match verdict {
             // Nothing else is there to be done.
-            Verdict::NotStarted(why) if change.lenient => Verdict::LeftFailed(why),
+            Verdict::NotStarted(why) if change.undoes().is_some() => Verdict::LeftFailed(why),
             other => other,
         });
     }
@@ -263,7 +263,7 @@ pub(crate) async fn restart(
     })
 }
 
-fn pids(seen: &Inventory, change: &AgentChange, node: &NodeName) -> Option<Vec<u32>> {
+fn pids(seen: &Inventory, change: &HostChange, node: &NodeName) -> Option<Vec<u32>> {
     match seen.server(change.component, node) {
         Observed::Present(facts) => {
             let all = facts.processes.present()?;
@@ -278,7 +278,7 @@ async fn owe(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let intent = intent_of(run, step, change, CrontabLeft::Unchanged);

@@ -695,7 +695,7 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
         resource: intent.change.resource(),
         sign: Sign::Change,
         summary: prepared.change.summary.clone(),
-        action: Action::ChangeAgent(Box::new(prepared.change)),
+        action: Action::ChangeHost(Box::new(prepared.change)),
         pre: prepared.pre,
         post: prepared.post,
         undo: Undo::Restore,

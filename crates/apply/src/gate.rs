@@ -12,7 +12,7 @@ use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::AgentChange;
+use tarsops_plan::action::HostChange;
 use tarsops_plan::condition::{Condition, Truth};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -35,9 +35,9 @@ pub(crate) enum Gate {
 impl Gate {
     /// A publication that has failed on its host is taken back as what the framework refuses is: no
     /// script of ours is there to do so by itself. Nor can the host put rows back.
-    pub(crate) fn take(&mut self, change: &AgentChange, verdict: &Verdict) {
-        let edits = change.reread && !change.lenient;
-        if let (true, Verdict::LeftFailed(why)) = (change.publish.is_some() || edits, verdict) {
+    pub(crate) fn take(&mut self, change: &HostChange, verdict: &Verdict) {
+        let edits = change.rereads() && change.undoes().is_none();
+        if let (true, Verdict::LeftFailed(why)) = (change.publish().is_some() || edits, verdict) {
             *self = Self::Refused(why.clone());
         }
     }
@@ -93,14 +93,14 @@ const LEAST: Duration = Duration::from_millis(50);
 pub(crate) async fn follow(
     run: &Run<'_>,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     wanted: &[Condition],
     settle: Duration,
     watched: &Watched,
 ) -> std::convert::Infallible {
     ask(settle, watched, async || {
         let inventory = Inventory {
-            framework: match (&change.registry, change.component) {
+            framework: match (&change.registry(), change.component) {
                 (_, Component::Tarsnode) => run.watch.node(node).await,
                 // What is asked of a registry beyond its own rows is asked of every server.
                 (Some(registry), _) if !wanted.iter().any(Condition::is_of_server) => {

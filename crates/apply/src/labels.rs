@@ -10,7 +10,7 @@ use tarsops_model::framework::NodeLabels;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::AgentChange;
+use tarsops_plan::action::HostChange;
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_transport::Remote;
 
@@ -68,18 +68,18 @@ pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, 
 /// read now; and what a run that was cut off has left on the host.
 pub(crate) async fn to_keep(
     run: &Run<'_>,
-    change: &AgentChange,
+    change: &HostChange,
     node: &NodeName,
     seen: &Inventory,
 ) -> Option<NodeLabels> {
-    if change.component != Component::Tarsnode || !change.restart || !change.health {
+    if change.component != Component::Tarsnode || !change.restarts() || !change.ends_healthy() {
         return None;
     }
     let framework = run.watch.node(node).await?;
     let now = match framework.node_row(node) {
         Observed::Present(row) => NodeLabels::of(row),
         Observed::Absent => None,
-        Observed::Unknown(_) => change.labels.clone(),
+        Observed::Unknown(_) => change.labels().cloned(),
     };
     let left = seen
         .host(node)

@@ -22,7 +22,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{AgentChange, Content, FileChange, Renamed, Via};
+use tarsops_plan::action::{Content, FileChange, HostChange, Operation, Renamed, Via};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{CrontabLeft, Intent};
@@ -169,7 +169,7 @@ pub(crate) async fn act(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
+    (change, publish): (&HostChange, &tarsops_plan::action::Publish),
     local: &[Condition],
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
@@ -177,15 +177,13 @@ pub(crate) async fn act(
     let publisher = run
         .publish
         .ok_or_else(|| not_started("nobody is there to publish it".to_owned()))?;
-    let via = change.publish.unwrap_or_default();
+    let via = publish.via;
     let component = change.component;
-    let Some(
-        file @ FileChange {
-            content: Content::Package { version, path, .. },
-            after: Some(digest),
-            ..
-        },
-    ) = change.files.first()
+    let file @ FileChange {
+        content: Content::Package { version, path, .. },
+        after: Some(digest),
+        ..
+    } = &publish.program
     else {
         return Err(not_started(
             "the plan does not say which program is published".to_owned(),
@@ -229,7 +227,7 @@ pub(crate) async fn act(
         from,
         to: package.id.to_string(),
     });
-    keep(run, step, node, change, file, names.clone(), end).await?;
+    keep(run, step, node, (change, publish), names.clone(), end).await?;
     crate::edits::make(run, change, end).await?;
     run.lease
         .check()
@@ -240,7 +238,7 @@ pub(crate) async fn act(
         what: &step.summary,
     });
     let began = Instant::now();
-    let ended = carry_out(run, publisher, node, change, &package, local, end).await?;
+    let ended = carry_out(run, publisher, node, (component, via), &package, local, end).await?;
     let patience = match &ended {
         Ended::Seen => return Ok(()),
         Ended::Success { .. } => GRACE,
@@ -306,7 +304,7 @@ pub(crate) async fn act(
         Some(seen) if is_untouched(change, file, node, &seen) => {
             // The node may have told of the package before it failed.
             if let Some(names) = names {
-                name_again(run, node, component, &names.back(), end).await;
+                name_again(run, node, component, &names.inverse(), end).await;
             }
             Err(not_started(told))
         }
@@ -330,12 +328,7 @@ fn digest_of(seen: &Inventory, component: Component, node: &NodeName) -> Option<
 }
 
 /// Whether the host still has the program that it had, and runs it if it did.
-fn is_untouched(
-    change: &AgentChange,
-    file: &FileChange,
-    node: &NodeName,
-    seen: &Inventory,
-) -> bool {
+fn is_untouched(change: &HostChange, file: &FileChange, node: &NodeName, seen: &Inventory) -> bool {
     let facts = seen.server(change.component, node);
     let facts = match &facts {
         Observed::Present(facts) => facts,
@@ -398,17 +391,20 @@ async fn keep(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
-    file: &FileChange,
-    names: Option<Renamed>,
+    (change, publish): (&HostChange, &tarsops_plan::action::Publish),
+    patch_version: Option<Renamed>,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let place = &run.place(node);
-    let change = &AgentChange {
-        names,
+    let file = &publish.program;
+    let recorded = HostChange {
+        operation: Operation::Publish(tarsops_plan::action::Publish {
+            patch_version,
+            ..publish.clone()
+        }),
         ..change.clone()
     };
-    let intent = intent_of(run, step, change, CrontabLeft::Unchanged);
+    let intent = intent_of(run, step, &recorded, CrontabLeft::Unchanged);
     let text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
     let program = records::Program {
@@ -416,7 +412,7 @@ async fn keep(
         path: &file.path,
         before: file.before,
         run_user: &change.run_user,
-        marked: !change.rows.is_empty(),
+        marked: !publish.rows.is_empty(),
     };
     let script = records::keep_program(place, &run.id, &intent.step, &text, &program);
     let remote = reach(run, node).await?;
@@ -441,13 +437,11 @@ async fn carry_out(
     run: &Run<'_>,
     publisher: &dyn Publish,
     node: &NodeName,
-    change: &AgentChange,
+    (component, via): (Component, Via),
     package: &Package,
     local: &[Condition],
     end: &mut StepEnd,
 ) -> Result<Ended, Verdict> {
-    let via = change.publish.unwrap_or_default();
-    let component = change.component;
     // Cut off from here on, it may come true.
     end.begun = true;
     let task = match publisher.begin(via, node, component, package).await {
@@ -461,7 +455,7 @@ async fn carry_out(
         Err(fault) => return Ok(Ended::Refused(fault.text)),
     };
     let began = Instant::now();
-    let ended = follow_task(run, publisher, node, change, &task, local).await;
+    let ended = follow_task(run, publisher, node, (component, via), &task, local).await;
     end.log.push(format!(
         "task {task} took {:.1} s",
         began.elapsed().as_secs_f64()
@@ -474,12 +468,10 @@ async fn follow_task(
     run: &Run<'_>,
     publisher: &dyn Publish,
     node: &NodeName,
-    change: &AgentChange,
+    (component, via): (Component, Via),
     task: &str,
     local: &[Condition],
 ) -> Ended {
-    let via = change.publish.unwrap_or_default();
-    let component = change.component;
     let until = Instant::now() + Duration::from_secs(run.desired.policy.deadline);
     let mut looked = Instant::now();
     let waiting = Waiting::until(until, format!("the publication of {component} was ordered"));
@@ -535,14 +527,14 @@ pub(crate) async fn name_again(
 /// Waits until no other publication goes back on the host of this one: a host changes one thing at a
 /// time, and would refuse.
 pub(crate) async fn turn_back(run: &Run<'_>, end: &StepEnd) -> Option<OwnedMutexGuard<()>> {
-    let published = end.intent.as_ref()?.change.publish.is_some();
+    let published = end.intent.as_ref()?.change.publish().is_some();
     let publisher = run.publish.filter(|_| published)?;
     Some(publisher.turn(&format!("host {}", end.node)).await)
 }
 
 /// Writes down how a publication or a restart by AdminRegistry ended, where the host's own changes leave their verdicts.
 pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
-    let by_framework = |i: &&Intent| i.change.publish.is_some() || i.change.reread;
+    let by_framework = |i: &&Intent| !i.change.is_scripted();
     let Some(intent) = end.intent.as_ref().filter(by_framework) else {
         return;
     };

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{NodeName, RunId, StepName};
-use tarsops_plan::action::{Action, AgentChange, NewRow, NewServers};
+use tarsops_model::names::{NodeName, RunId};
+use tarsops_plan::action::{Action, HostChange, NewRow, NewServers, Restore};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_transport::Bounds;
@@ -147,7 +147,7 @@ async fn take_out(
 /// wrote none.
 pub(crate) async fn take_out_of_run(
     run: &Run<'_>,
-    change: &AgentChange,
+    change: &HostChange,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let written = written(run, change).await.map_err(|why| {
@@ -163,13 +163,13 @@ pub(crate) async fn take_out_of_run(
 
 /// Whether the run that `change` takes back wrote rows of its component; yes where that cannot be
 /// told.
-pub(crate) async fn wrote(run: &Run<'_>, change: &AgentChange) -> bool {
+pub(crate) async fn wrote(run: &Run<'_>, change: &HostChange) -> bool {
     !matches!(written(run, change).await, Ok(None))
 }
 
 /// The rows of the component that the run wrote which `change` takes back.
-async fn written(run: &Run<'_>, change: &AgentChange) -> Result<Option<NewServers>, String> {
-    let Some(of) = &change.takes_back else {
+async fn written(run: &Run<'_>, change: &HostChange) -> Result<Option<NewServers>, String> {
+    let Some(of) = &change.undoes() else {
         return Ok(None);
     };
     let master = &run.desired.master;
@@ -214,10 +214,10 @@ fn is_of(row: &NewRow, component: Component, node: &NodeName) -> bool {
 /// Deletes the rows of a registry that its host has just stopped, and waits until no locator names
 /// it. Nobody is there any more who could write them again.
 pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Verdict> {
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         return Ok(());
     };
-    let Some(registry) = &change.registry else {
+    let Some(registry) = &change.registry() else {
         return Ok(());
     };
     let failed = |verdict: Verdict| {
@@ -277,8 +277,8 @@ async fn forget_servers(
 /// after it. The rows that a registry writes itself it writes again.
 pub(crate) async fn put_back(
     run: &Run<'_>,
-    change: &AgentChange,
-    from: &(RunId, StepName),
+    change: &HostChange,
+    restore: &Restore,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let master = &run.desired.master;
@@ -293,7 +293,7 @@ pub(crate) async fn put_back(
         .connect(master)
         .await
         .map_err(|e| failed(format!("the master {master}: {e}")))?;
-    let name = format!("{}.{}.sql", from.0, folder_name(&from.1));
+    let name = note_of(&restore.undoes, &restore.step);
     let script = scripts::kept_rows(&run.place(master), &name);
     let output = remote
         .ask(&script, Bounds::new(Bounds::RECORDS, PATIENCE))

@@ -7,7 +7,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
 use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
-use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
+use tarsops_plan::action::{Content, FileChange, Folder, HostChange, Owner};
 use tarsops_transport::{PRELUDE, quote};
 
 use crate::bounds::{self, HistoryError};
@@ -76,7 +76,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) place: &'a Place,
     pub(crate) run: &'a RunId,
     pub(crate) step: &'a str,
-    pub(crate) change: &'a AgentChange,
+    pub(crate) change: &'a HostChange,
     pub(crate) holder: &'a str,
     pub(crate) intent: &'a str,
     /// The crontab afterwards: nothing to write, none at all, or this text or digest.
@@ -163,32 +163,32 @@ fn env(launch: &Launch<'_>) -> String {
     set(&mut out, "T_RUN", launch.run.as_str());
     set(&mut out, "T_STEP", launch.step);
     set(&mut out, "T_USER", c.run_user.as_str());
-    set(
-        &mut out,
-        "T_CRON_USER",
-        c.crontab_of.as_ref().unwrap_or(&c.run_user).as_str(),
-    );
+    set(&mut out, "T_CRON_USER", c.crontab_user().as_str());
     set(&mut out, "T_HOLDER", launch.holder);
     set(&mut out, "T_SUMMARY", &c.summary);
     set(&mut out, "T_MACHINE_ID", &c.machine_id);
     // Only tarsnode carries its node's name on its command line.
-    let any = c.lenient || c.component != Component::Tarsnode;
-    let nodeid = if any { "any" } else { c.nodeid.as_str() };
+    let any = c.undoes().is_some() || c.component != Component::Tarsnode;
+    let nodeid = if any { "any" } else { c.node.as_str() };
     set(&mut out, "T_NODEID", nodeid);
-    let ip = if c.lenient {
+    let ip = if c.undoes().is_some() {
         "-".to_owned()
     } else {
         c.ip.to_string()
     };
     set(&mut out, "T_IP", &ip);
     let port = |p: Option<u16>| p.map_or_else(|| "-".to_owned(), |p| p.to_string());
-    set(&mut out, "T_PORT", &port(c.port));
-    set(&mut out, "T_PORT_BEFORE", &port(c.port_before));
-    set(&mut out, "T_MAKE_USER", flag(c.make_user));
-    set(&mut out, "T_OWN", flag(c.own));
-    set(&mut out, "T_RESTART", flag(c.restart));
-    set(&mut out, "T_HEALTH", flag(c.health));
-    set(&mut out, "T_STOP_SERVERS", flag(c.stop_servers));
+    set(&mut out, "T_PORT", &port(c.port.after));
+    set(&mut out, "T_PORT_BEFORE", &port(c.port.before));
+    set(
+        &mut out,
+        "T_MAKE_USER",
+        flag(c.owner() == Owner::NewRunUser),
+    );
+    set(&mut out, "T_OWN", flag(c.owner() != Owner::Unchanged));
+    set(&mut out, "T_RESTART", flag(c.restarts()));
+    set(&mut out, "T_HEALTH", flag(c.ends_healthy()));
+    set(&mut out, "T_STOP_SERVERS", flag(c.stops_servers()));
     set(&mut out, "T_SETTLE", &launch.settle.to_string());
     set(&mut out, "T_DEADLINE", &launch.deadline.to_string());
     set(&mut out, "T_UNDO_DEADLINE", &UNDO_DEADLINE.to_string());
@@ -199,25 +199,28 @@ fn env(launch: &Launch<'_>) -> String {
         "T_ON_FAILURE",
         if launch.stop_on_failure {
             "stop"
-        } else if c.takes_back.is_some() && c.component.is_basic() && c.folder == Folder::Keep {
+        } else if c.undoes().is_some() && c.component.is_basic() && c.folder() == Folder::Keep {
             // A way back that does not come up is not taken back: what it replaced has failed.
             "caller"
         } else {
             "rollback"
         },
     );
-    let folder = match c.folder {
+    let folder = match c.folder() {
         Folder::Keep => "keep",
         Folder::Create => "create",
         Folder::Remove => "remove",
     };
     set(&mut out, "T_FOLDER", folder);
     set(&mut out, "T_AWAY", &away(launch.run, launch.step));
-    let back = c.folder_from.as_ref().map(|(r, s)| away(r, s));
+    let restore = c.restore();
+    let back = restore.filter(|r| r.folder == Folder::Create);
+    let back = back.map(|r| away(&r.undoes, &r.step));
     set(&mut out, "T_BACK_FROM", &back.unwrap_or_default());
-    let owners = c.owners_from.as_ref().map(|(r, s)| format!("{r}/{s}"));
+    let owners = restore.filter(|r| r.owners);
+    let owners = owners.map(|r| format!("{}/{}", r.undoes, r.step));
     set(&mut out, "T_OWNERS_FROM", &owners.unwrap_or_default());
-    let before = c.crontab.as_ref().and_then(|c| c.before);
+    let before = c.crontab().as_ref().and_then(|c| c.before);
     set(&mut out, "T_CRON_BEFORE", &word(before));
     let after = match launch.crontab {
         CrontabAfter::Keep => "keep".to_owned(),
@@ -229,7 +232,7 @@ fn env(launch: &Launch<'_>) -> String {
     out
 }
 
-fn files(change: &AgentChange) -> String {
+fn files(change: &HostChange) -> String {
     let line = |f: &FileChange| {
         format!(
             "{:o} {} {} {}\n",
@@ -239,7 +242,7 @@ fn files(change: &AgentChange) -> String {
             f.path
         )
     };
-    change.files.iter().map(line).collect()
+    change.files().iter().map(line).collect()
 }
 
 /// The script that puts a change on its host, starts it and waits for its verdict.
@@ -255,7 +258,7 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
     set(&mut out, "L_GUARD", GUARD);
     out.push_str("L_TEXTS() {\n:\n");
     let mut texts: Vec<&str> = Vec::new();
-    for file in &launch.change.files {
+    for file in launch.change.files() {
         if let Content::Text(text) = &file.content {
             texts.push(text);
         }
@@ -267,7 +270,7 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
         let _ = writeln!(out, "stage {} {}", Digest::of(text.as_bytes()), quote(text));
     }
     out.push_str("}\nL_LINKS() {\n:\n");
-    for file in &launch.change.files {
+    for file in launch.change.files() {
         if let (Content::Before { run, step, index }, Some(after)) = (&file.content, file.after) {
             let path = format!("{run}/{step}/before/{index}");
             let _ = writeln!(out, "again {after} {}", quote(&path));

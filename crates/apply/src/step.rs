@@ -12,7 +12,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{Action, AgentChange, CrontabChange, Folder};
+use tarsops_plan::action::{Action, CrontabChange, Folder, HostChange};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
 use tarsops_plan::effect;
@@ -69,9 +69,14 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     };
     // A program that was put back and does not come up is named by its row all the same.
     let lies_there = match (&step.action, &end.verdict) {
-        (Action::ChangeAgent(change), Verdict::LeftFailed(_)) if change.names.is_some() => {
+        (Action::ChangeHost(change), Verdict::LeftFailed(_))
+            if change.patch_version().is_some() =>
+        {
             let seen = look_at_one(run, &node, Some(change.component)).await;
-            let files = change.files.iter().filter_map(|f| f.after.map(|d| (f, d)));
+            let files = change
+                .files()
+                .iter()
+                .filter_map(|f| f.after.map(|d| (f, d)));
             seen.is_ok_and(|seen| {
                 let mut files = files;
                 files.all(|(file, digest)| {
@@ -82,8 +87,8 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         }
         _ => end.verdict.is_good(),
     };
-    if let (Action::ChangeAgent(change), true) = (&step.action, lies_there)
-        && let (None, Some(names)) = (change.publish, &change.names)
+    if let (Action::ChangeHost(change), true) = (&step.action, lies_there)
+        && let (None, Some(names)) = (change.publish(), change.patch_version())
     {
         crate::publish::name_again(run, &node, change.component, names, &mut end).await;
     }
@@ -155,7 +160,7 @@ async fn walk(
     }
     let remote = reach(run, node).await?;
     let component = match &step.action {
-        Action::ChangeAgent(change) => Some(change.component),
+        Action::ChangeHost(change) => Some(change.component),
         _ => None,
     };
     let mut seen = observe(run, &*remote, node, component).await?;
@@ -166,7 +171,7 @@ async fn walk(
         .cloned()
         .partition(Condition::is_of_framework);
     let registry = match &step.action {
-        Action::ChangeAgent(change) => change.registry.as_ref(),
+        Action::ChangeHost(change) => change.registry(),
         _ => None,
     };
     // Only if the host is content is it worth asking the framework, too; what is done to a registry
@@ -195,7 +200,7 @@ async fn walk(
     // What the row says now is what the registration will lose, not what it said when the plan was
     // made.
     let labels = match &step.action {
-        Action::ChangeAgent(change) => labels::to_keep(run, change, node, &seen).await,
+        Action::ChangeHost(change) => labels::to_keep(run, change, node, &seen).await,
         _ => None,
     };
     run.lease
@@ -243,7 +248,7 @@ async fn walk(
         | Action::MergeTemplate(_)
         | Action::AddTemplate(_)
         | Action::RestoreTemplate { .. } => {}
-        Action::ChangeAgent(change) => {
+        Action::ChangeHost(change) => {
             let began = Instant::now();
             let watched = Watched::default();
             if let Some(labels) = &labels {
@@ -252,7 +257,7 @@ async fn walk(
                     .map_err(Verdict::NotStarted)?;
             }
             end.labels.clone_from(&labels);
-            if change.publish.is_none() && !change.reread {
+            if change.is_scripted() {
                 crate::edits::make_back(run, node, change, end).await;
             }
             if is_reloaded(change) {
@@ -267,25 +272,25 @@ async fn walk(
                 }
             }
             // A component that this tool brought: AdminRegistry stops it, and its rows go last.
-            let retreats = change.folder == Folder::Remove
-                && change.takes_back.is_some()
+            let retreats = change.folder() == Folder::Remove
+                && change.undoes().is_some()
                 && change.component != Component::Tarsnode;
             // One that leaves with its host has its rows deleted by a step of its own, later.
-            let leaves = change.folder == Folder::Remove
-                && change.takes_back.is_none()
-                && change.registry.is_none()
+            let leaves = change.folder() == Folder::Remove
+                && change.undoes().is_none()
+                && change.registry().is_none()
                 && change.component != Component::Tarsnode;
             // A row that was there before the run stays as somebody has set it.
-            let is_own = change.names.is_none() || crate::rows::wrote(run, change).await;
+            let is_own = change.patch_version().is_none() || crate::rows::wrote(run, change).await;
             if leaves || retreats && is_own {
                 crate::servers::retire(run, node, change.component, end).await;
             }
             let acting = async {
-                if change.publish.is_some() {
-                    crate::publish::act(run, step, node, change, &local, end).await?;
+                if let Some(publish) = change.publish() {
+                    crate::publish::act(run, step, node, (change, publish), &local, end).await?;
                     end.restarted = true;
                     Ok(())
-                } else if change.reread {
+                } else if change.rereads() {
                     crate::edits::restart(run, step, node, change, (&local, &seen), end).await?;
                     end.restarted = true;
                     Ok(())
@@ -303,14 +308,16 @@ async fn walk(
                     .await
                 }
             };
-            if let (Some(from), None) = (&change.folder_from, registry)
-                && change.component != Component::Tarsnode
+            // A removed component whose folder is moved back.
+            let brought = change.restore().filter(|r| r.folder == Folder::Create);
+            if let (Some(restore), None) = (brought, &registry)
+                && !change.is_agent()
             {
                 acting.await?;
-                crate::rows::put_back(run, change, from, end).await?;
+                crate::rows::put_back(run, change, restore, end).await?;
                 return crate::servers::bring_back(run, step, node, change.component, end).await;
             }
-            if change.folder == Folder::Remove && registry.is_some() {
+            if change.folder() == Folder::Remove && registry.is_some() {
                 acting.await?;
                 see(run, node, component, &local).await?;
                 if !wanted.is_empty() {
@@ -332,8 +339,8 @@ async fn walk(
                 if retreats {
                     crate::rows::take_out_of_run(run, change, end).await?;
                 }
-                if let (Some(_), Some(from)) = (registry, &change.folder_from) {
-                    crate::rows::put_back(run, change, from, end).await?;
+                if let (Some(_), Some(restore)) = (&registry, brought) {
+                    crate::rows::put_back(run, change, restore, end).await?;
                 }
                 return Ok(verdict);
             }
@@ -354,7 +361,7 @@ async fn walk(
                 let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + settle + GRACE);
                 pass_gate(policy.deadline, until.into(), settle, &watched, gate).await?;
-                if change.publish.is_some() || change.reread {
+                if !change.is_scripted() {
                     // No script of ours has watched the process: another publication may have come.
                     see(run, node, component, &local).await.map_err(|verdict| {
                         let why = verdict.why().unwrap_or_default();
@@ -374,7 +381,7 @@ async fn walk(
                 labels::put_back(run, node, labels, end).await?;
             }
             // One that ran before stands in every locator already.
-            if let (Some(registry), false) = (registry, change.ran) {
+            if let (Some(registry), false) = (&registry, change.ran) {
                 crate::locators::follow(run, registry, true, end).await?;
             }
             return Ok(Verdict::Done);
@@ -387,7 +394,7 @@ async fn walk(
 /// an action after which nothing is watched.
 pub(crate) fn settling(policy: &Policy, action: &Action) -> u64 {
     match action {
-        Action::ChangeAgent(change) if change.health => settle_of(policy, change),
+        Action::ChangeHost(change) if change.ends_healthy() => settle_of(policy, change),
         // A registry is not sent any callers before the others have read its row.
         Action::StartServer {
             component: Component::Tarsregistry,
@@ -399,47 +406,46 @@ pub(crate) fn settling(policy: &Policy, action: &Action) -> u64 {
 }
 
 /// Seconds for which a changed component must have been well.
-fn settle_of(policy: &Policy, change: &AgentChange) -> u64 {
+fn settle_of(policy: &Policy, change: &HostChange) -> u64 {
     change.settle.unwrap_or(0).max(policy.settle)
 }
 
 /// Whether a change restarts a server that tarsnode holds the configuration of.
-fn is_reloaded(change: &AgentChange) -> bool {
+fn is_reloaded(change: &HostChange) -> bool {
     change.component != Component::Tarsnode
-        && change.restart
-        && (change.health && change.ran || !change.rows.is_empty())
-        && change.publish.is_none()
-        && !change.reread
+        && change.restarts()
+        && (change.ends_healthy() && change.ran || !change.rows().is_empty())
+        && change.is_scripted()
 }
 
 /// Whether the rows that a step changes say already what they shall, and nothing is owed to them.
 async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory) -> bool {
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         return true;
     };
     let owed = |host: &HostFacts| host.restarts.contains(&change.component);
     if seen.host(node).present().is_some_and(|host| owed(host)) {
         return false;
     }
-    if change.rows.is_empty() {
-        return !change.reread;
+    if change.rows().is_empty() {
+        return !change.rereads();
     }
     let framework = run.watch.all().await;
     framework.is_some_and(|f| {
         let rows = f.rows();
         rows.present()
-            .is_some_and(|rows| effect::are_made(rows, &change.rows))
+            .is_some_and(|rows| effect::are_made(rows, &change.rows()))
     })
 }
 
 /// Whether a way back has nothing left to put back: a configuration that still is the new one means
 /// well by every other condition.
 fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
-    let Action::ChangeAgent(change) = action else {
+    let Action::ChangeHost(change) = action else {
         return true;
     };
     // While everything belongs to the run user, nothing was given back to anybody else.
-    let given_back = change.owners_from.is_none()
+    let given_back = change.restore().is_none_or(|restore| !restore.owners)
         || seen
             .agent(node)
             .present()
@@ -447,10 +453,10 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
             .is_some_and(|f| !f.strangers.is_empty() || f.owner != change.run_user.as_str())
         || change.ran_as.is_some();
     let old_user = change.ran_as.is_none() || runs_as(change, node, seen);
-    !change.lenient
+    !change.undoes().is_some()
         || given_back
             && old_user
-            && change.files.iter().all(|file| {
+            && change.files().iter().all(|file| {
                 match tarsops_plan::condition::digest_at(seen, node, &file.path) {
                     Observed::Present(digest) => Some(digest) == file.after,
                     Observed::Absent => file.after.is_none(),
@@ -461,7 +467,7 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
 }
 
 /// Whether all that runs of a component runs as the user of the change.
-fn runs_as(change: &AgentChange, node: &NodeName, seen: &Inventory) -> bool {
+fn runs_as(change: &HostChange, node: &NodeName, seen: &Inventory) -> bool {
     let agent = seen.agent(node);
     let server = seen.server(change.component, node);
     let processes = match change.component {
@@ -586,7 +592,7 @@ async fn act(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     remote: Arc<dyn Remote>,
     (seen, looked): (&Inventory, Instant),
     place: &Place,
@@ -660,7 +666,7 @@ fn expiry(host: &HostFacts, looked: Instant, until: Instant) -> Option<Expiry> {
 pub(crate) fn intent_of(
     run: &Run<'_>,
     step: &Step,
-    change: &AgentChange,
+    change: &HostChange,
     crontab_after: CrontabLeft,
 ) -> Intent {
     Intent {
@@ -701,8 +707,8 @@ pub(crate) async fn reach(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Remo
         .map_err(|e| Verdict::Silent(e.text))
 }
 
-fn crontab_after(change: &AgentChange, host: &HostFacts) -> CrontabAfter {
-    let Some(CrontabChange { edit, back, .. }) = &change.crontab else {
+fn crontab_after(change: &HostChange, host: &HostFacts) -> CrontabAfter {
+    let Some(CrontabChange { edit, back, .. }) = &change.crontab() else {
         return CrontabAfter::Keep;
     };
     if let Some(back) = back {

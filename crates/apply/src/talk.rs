@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tarsops_model::host::HostFacts;
 use tarsops_model::names::{NodeName, RunId};
-use tarsops_plan::action::{AgentChange, Content};
+use tarsops_plan::action::{Content, HostChange};
 use tarsops_transport::{Fault, FaultKind, Payload, Remote};
 
 use crate::execute::{Progress, Run};
@@ -23,12 +23,12 @@ const SLACK: u64 = 180;
 pub(crate) async fn upload(
     run: &Run<'_>,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     host: &HostFacts,
     remote: &dyn Remote,
     place: &Place,
 ) -> Result<(), Verdict> {
-    for file in &change.files {
+    for file in change.files() {
         let (
             Content::Package {
                 component,

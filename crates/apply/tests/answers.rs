@@ -19,7 +19,7 @@ use tarsops_model::display::is_harmless;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, Folder};
 use tarsops_plan::checker;
 use tarsops_plan::input::{PlanInput, Scope};
 use tarsops_plan::plan::{Plan, Step};
@@ -314,7 +314,7 @@ fn is_safe(plan: &Plan, honest: &Plan) -> Result<(), TestCaseError> {
     let attacker = name(ATTACKER);
     for step in &plan.steps {
         let node = step.resource.node();
-        let Action::ChangeAgent(change) = &step.action else {
+        let Action::ChangeHost(change) = &step.action else {
             let recovers =
                 matches!(&step.action, Action::Recover { node: n, .. } if *n == attacker);
             prop_assert!(recovers && node == Some(&attacker), "{:?}", step.action);
@@ -329,11 +329,12 @@ fn is_safe(plan: &Plan, honest: &Plan) -> Result<(), TestCaseError> {
         }
         prop_assert_eq!(change.tars_path.as_str(), format!("{INSTALL}/tars"));
         prop_assert_eq!(change.run_user.as_str(), USER);
-        prop_assert_eq!(&change.nodeid, &attacker);
+        prop_assert_eq!(&change.node, &attacker);
         prop_assert_eq!(change.ip.to_string(), address(ATTACKER));
         prop_assert_eq!(change.component, Component::Tarsnode);
-        prop_assert!(change.folder_from.is_none() && change.owners_from.is_none());
-        for file in &change.files {
+        let restore = change.restore();
+        prop_assert!(restore.is_none_or(|r| r.folder != Folder::Create && !r.owners));
+        for file in change.files() {
             let ours = file.path.starts_with("tarsnode/") && is_below(&file.path);
             prop_assert!(ours, "{}", file.path);
         }

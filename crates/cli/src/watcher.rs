@@ -96,8 +96,8 @@ fn rows_of(action: &Action) -> Vec<Which> {
             };
             tables.into_iter().flat_map(of).collect()
         }
-        Action::ChangeAgent(change) if change.folder == Folder::Remove => change
-            .registry
+        Action::ChangeHost(change) if change.folder() == Folder::Remove => change
+            .registry()
             .iter()
             .flat_map(|at| registry(at, change.node.as_str()))
             .collect(),

@@ -9,11 +9,17 @@ use tarsops_conf::merge::Edit;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
-use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
-use tarsops_model::resource::ResourceId;
+use tarsops_model::names::{Endpoint, NodeName, RunId, StepName};
 use tarsops_model::version::Version;
 
-use crate::crontab::CrontabEdit;
+mod flat;
+mod host;
+
+pub(crate) use flat::FlatChange;
+pub use host::{
+    Content, CrontabBefore, CrontabChange, FileChange, Folder, HostChange, Install, Modify,
+    Operation, Owner, Place, Port, Process, Publish, Remove, RemoveRest, Renamed, Restart, Restore,
+};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +39,7 @@ pub enum Action {
     },
     /// Change a component on a host by one self-finishing script: tarsnode, or a registry that
     /// comes or goes.
-    ChangeAgent(Box<AgentChange>),
+    ChangeHost(Box<HostChange>),
     /// Delete the framework's rows of a node whose machine is gone.
     ForgetNode {
         /// Which node.
@@ -320,179 +326,6 @@ pub struct NewTemplate {
     pub text: String,
 }
 
-/// What becomes of the component's folder as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Folder {
-    /// It stays.
-    Keep,
-    /// It is made.
-    Create,
-    /// It is moved away to the before-images.
-    Remove,
-}
-
-/// Where a file's new content comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Content {
-    /// A file of a pinned package, streamed to the host.
-    Package {
-        /// Of which component.
-        component: Component,
-        /// Of which version.
-        version: Version,
-        /// Path within the component's folder.
-        path: String,
-        /// Size in bytes.
-        size: u64,
-    },
-    /// This text.
-    Text(String),
-    /// A before-image of an earlier change on the same host.
-    Before {
-        /// The run that kept it.
-        run: RunId,
-        /// The step that kept it.
-        step: StepName,
-        /// Its number there.
-        index: usize,
-    },
-    /// Nothing is written: only the mode changes, or the file goes.
-    None,
-}
-
-/// The replacement of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileChange {
-    /// Path relative to the framework's folder, such as `tarsnode/bin/tarsnode`.
-    pub path: String,
-    /// Permission bits afterwards.
-    pub mode: u32,
-    /// What must be there; `None` for nothing.
-    pub before: Option<Digest>,
-    /// Permission bits of what is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before_mode: Option<u32>,
-    /// What will be there; `None` for nothing.
-    pub after: Option<Digest>,
-    /// Where the new content comes from.
-    pub content: Content,
-}
-
-const fn tarsnode() -> Component {
-    Component::Tarsnode
-}
-
-/// A change of one component on one host: all of it, or none of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentChange {
-    /// Which component.
-    #[serde(default = "tarsnode")]
-    pub component: Component,
-    /// Where.
-    pub node: NodeName,
-    /// What it does, in a few words for audit lines.
-    pub summary: String,
-    /// What becomes of the folder.
-    pub folder: Folder,
-    /// Files in the order in which they are replaced; the binary is last.
-    pub files: Vec<FileChange>,
-    /// Whether the run user is made first.
-    pub make_user: bool,
-    /// Whether the folder is given to the run user.
-    pub own: bool,
-    /// Whether the process is started anew.
-    pub restart: bool,
-    /// Whether servers that it runs are stopped with it (removals only).
-    #[serde(default)]
-    pub stop_servers: bool,
-    /// Whether the change counts only once the process is healthy.
-    pub health: bool,
-    /// The crontab that must be there (its digest; `None` for none) and what changes in it.
-    pub crontab: Option<CrontabChange>,
-    /// The framework's folder.
-    pub tars_path: AbsPath,
-    /// User that it runs as.
-    pub run_user: UserName,
-    /// Whose crontab is edited, where that is not the run user's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crontab_of: Option<UserName>,
-    /// User that it ran as when the change was planned, where that is another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ran_as: Option<UserName>,
-    /// `--nodeid` of the healthy process.
-    pub nodeid: NodeName,
-    /// The address that it listens on.
-    pub ip: IpAddr,
-    /// Its port afterwards.
-    pub port: Option<u16>,
-    /// Its port before.
-    pub port_before: Option<u16>,
-    /// Whether a process ran when the change was planned.
-    pub ran: bool,
-    /// Whether any nodeid, user and address count as healthy: a state that is put back is judged by
-    /// what it was, not by the spec.
-    #[serde(default)]
-    pub lenient: bool,
-    /// The machine that it was planned for.
-    pub machine_id: String,
-    /// For a restore of a removal: where the folder was moved to, by which change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder_from: Option<(RunId, StepName)>,
-    /// The registry that comes or goes with the component.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub registry: Option<Endpoint>,
-    /// What the node's row shall have again once it has registered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<NodeLabels>,
-    /// Seconds for which it must have been well, where that is longer than the policy's: as long as
-    /// registries take to see that its servants are back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settle: Option<u64>,
-    /// For a restore of owners: the change that kept them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owners_from: Option<(RunId, StepName)>,
-    /// For a way back: the run that it takes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub takes_back: Option<RunId>,
-    /// How the framework itself brings the program and starts it, as it does with any service. None
-    /// where the host's own script does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub publish: Option<Via>,
-    /// Which package the server's row names afterwards, where that does not follow by itself: a
-    /// program that the host's own script puts back was published once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub names: Option<Renamed>,
-    /// Whether AdminRegistry starts it anew, which has its node read its rows; no file comes then.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub reread: bool,
-    /// Its rows in the framework's database that change before it is started anew, or that are put
-    /// back before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rows: Vec<RowEdit>,
-}
-
-/// The package that a server's row names (`t_server_conf.patch_version`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Renamed {
-    /// Before.
-    pub from: String,
-    /// Afterwards.
-    pub to: String,
-}
-
-impl Renamed {
-    /// The other way round.
-    #[must_use]
-    pub fn back(&self) -> Self {
-        Self {
-            from: self.to.clone(),
-            to: self.from.clone(),
-        }
-    }
-}
-
 /// Whose hands publish a basic service or take its deploy form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -517,40 +350,6 @@ impl Via {
     const fn is_tars(&self) -> bool {
         matches!(self, Self::Tars)
     }
-}
-
-impl AgentChange {
-    /// What it changes.
-    #[must_use]
-    pub fn resource(&self) -> ResourceId {
-        match self.component {
-            Component::Tarsnode => ResourceId::Agent(self.node.clone()),
-            other => ResourceId::Server(other, self.node.clone()),
-        }
-    }
-}
-
-/// A change of the run user's crontab.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CrontabChange {
-    /// Digest of the crontab that the edit was made for; `None` if there was none.
-    pub before: Option<Digest>,
-    /// What changes in it.
-    pub edit: CrontabEdit,
-    /// In place of an edit: the crontab that an earlier change on the host kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub back: Option<CrontabBefore>,
-}
-
-/// A crontab among the before-images of an earlier change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CrontabBefore {
-    /// The run that kept it.
-    pub run: RunId,
-    /// The step that kept it.
-    pub step: StepName,
-    /// Its digest; `None` if there was no crontab.
-    pub digest: Option<Digest>,
 }
 
 /// How a step is taken back.

@@ -18,7 +18,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, Folder, NewRow, NewServers, Table, Undo, Via};
+use crate::action::{Action, Folder, NewRow, NewServers, Operation, Publish, Table, Undo, Via};
 use crate::condition::Condition;
 use crate::drift::DriftKind;
 use crate::expansion::{
@@ -245,22 +245,21 @@ pub(crate) fn missing(
         return work;
     };
     let summary = format!("publish {component} {version}, {}", via.words());
-    let Some(mut change) = servers::blank(input, component, node, spec, host, summary) else {
+    let publish = Publish {
+        via,
+        program: servers::program(component, version, shipped, before),
+        first: facts.is_none(),
+        rows: compared.edits,
+        patch_version: None,
+    };
+    let operation = (summary, Operation::Publish(publish));
+    let Some(mut change) = servers::on_host(input, component, node, spec, host, operation) else {
         work.drift = Some(DriftKind::Unknown {
             why: vec!["its machine-id cannot be read".to_owned()],
         });
         return work;
     };
-    if facts.is_none() {
-        change.folder = Folder::Create;
-    }
-    change.publish = Some(via);
-    change.rows = compared.edits;
-    change.restart = true;
-    change.health = true;
-    change.port = component.servants().first().map(|(_, port)| *port);
-    let program = servers::program(component, version, shipped, before);
-    change.files.push(program);
+    change.port.after = component.servants().first().map(|(_, port)| *port);
     let machine = Condition::Machine {
         id: change.machine_id.clone(),
     };
@@ -294,13 +293,13 @@ pub(crate) fn missing(
         batch: 0,
         needs: vec![],
         resource,
-        sign: match change.folder {
+        sign: match change.folder() {
             Folder::Create => Sign::Add,
             Folder::Keep | Folder::Remove => Sign::Change,
         },
         summary: change.summary.clone(),
         pre: crate::assess::preconditions(&change),
-        action: Action::ChangeAgent(Box::new(change)),
+        action: Action::ChangeHost(Box::new(change)),
         post,
         undo: Undo::Restore,
     });

@@ -19,7 +19,9 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, AgentChange, Content, Folder, Via};
+use crate::action::{
+    Action, Content, FileChange, Folder, HostChange, Operation, Owner, Publish, Via,
+};
 use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};
 use crate::plan::{Gate, Plan, Sign, Stage, Step};
@@ -49,8 +51,8 @@ pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     for step in &plan.steps {
         tables::pinned(step, input, &mut found);
         // What it takes from a package is what was pinned.
-        if let Action::ChangeAgent(change) = &step.action {
-            for file in &change.files {
+        if let Action::ChangeHost(change) = &step.action {
+            for file in change.files() {
                 if let Content::Package {
                     component,
                     version,
@@ -129,7 +131,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
         };
         // An unfinished change is of the whole host; else each component has its own step.
         let component = match &step.action {
-            Action::ChangeAgent(change) => Some(change.component),
+            Action::ChangeHost(change) => Some(change.component),
             _ => None,
         };
         let mut before = touched.get(&(node, None)).copied();
@@ -174,13 +176,13 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                     found.push(violation(&step.id, "its action is on another node"));
                 }
             }
-            Action::ChangeAgent(change) => {
+            Action::ChangeHost(change) => {
                 if puts_back(change) {
                     found.push(violation(&step.id, "it puts back what a run has kept"));
                 }
                 if change.component == Component::Tarsnode {
                     agent(&step.id, node, change, desired, &mut found);
-                } else if expansion::is_of_expansion(change) {
+                } else if matches!(change.operation, Operation::Place(_) | Operation::Watch(_)) {
                     expansion::change(step, node, change, desired, &mut found);
                 } else {
                     server(step, node, change, desired, &mut found);
@@ -206,15 +208,11 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
 }
 
 /// Whether anything of a change is a rollback's.
-fn puts_back(change: &AgentChange) -> bool {
-    let before = |f: &crate::action::FileChange| matches!(f.content, Content::Before { .. });
-    let crontab = change.crontab.as_ref();
-    change.takes_back.is_some()
-        || change.lenient
-        || change.folder_from.is_some()
-        || change.owners_from.is_some()
-        || change.files.iter().any(before)
-        || crontab.is_some_and(|c| c.back.is_some())
+fn puts_back(change: &HostChange) -> bool {
+    let before = |f: &FileChange| matches!(f.content, Content::Before { .. });
+    change.undoes().is_some()
+        || change.files().iter().any(before)
+        || change.crontab().is_some_and(|c| c.back.is_some())
 }
 
 /// Whether the step may touch its node at all, and stands in the stage of its action.
@@ -257,15 +255,17 @@ fn place(
             Stage::Templates
         }
         (Action::Recover { .. }, _) => Stage::Recover,
-        (Action::ChangeAgent(c), sign) => match (c.component, sign) {
-            (Component::Tarsnode, Sign::Remove) => Stage::AgentRemoval,
-            (Component::Tarsnode, Sign::Add | Sign::Change) => Stage::Agents,
-            (Component::Tarsregistry, Sign::Remove) => Stage::RegistryRemoval,
-            (_, Sign::Remove) => Stage::ServerRemoval,
-            _ if expansion::is_of_expansion(c) => Stage::Expansion,
-            (Component::TarsAdminRegistry, _) => Stage::AdminRegistry,
-            (Component::Tarsconfig | Component::Tarspatch, _) => Stage::CoreServices,
-            (basic, _) if basic.is_basic() => Stage::BasicServices,
+        (Action::ChangeHost(c), _) => match (&c.operation, c.component) {
+            (Operation::Install(_) | Operation::Modify(_), Component::Tarsnode) => Stage::Agents,
+            (Operation::Remove(_), Component::Tarsnode) | (Operation::RemoveRest(_), _) => {
+                Stage::AgentRemoval
+            }
+            (Operation::Remove(_), Component::Tarsregistry) => Stage::RegistryRemoval,
+            (Operation::Remove(_), _) => Stage::ServerRemoval,
+            (Operation::Place(_) | Operation::Watch(_), _) => Stage::Expansion,
+            (_, Component::TarsAdminRegistry) => Stage::AdminRegistry,
+            (_, Component::Tarsconfig | Component::Tarspatch) => Stage::CoreServices,
+            (_, basic) if basic.is_basic() => Stage::BasicServices,
             _ => Stage::Registries,
         },
     };
@@ -275,13 +275,13 @@ fn place(
             "it stands in another stage than its action",
         ));
     }
-    if let Action::ChangeAgent(change) = &step.action {
-        let fits = match change.folder {
-            Folder::Create => step.sign == Sign::Add,
-            Folder::Remove => step.sign == Sign::Remove,
-            Folder::Keep => step.sign != Sign::Add,
+    if let Action::ChangeHost(change) = &step.action {
+        let sign = match &change.operation {
+            Operation::Remove(_) | Operation::RemoveRest(_) => Sign::Remove,
+            _ if change.folder() == Folder::Create => Sign::Add,
+            _ => Sign::Change,
         };
-        if !fits || (step.sign == Sign::Remove && change.health) {
+        if step.sign != sign {
             found.push(violation(&step.id, "its sign is not that of its action"));
         }
     }
@@ -385,7 +385,7 @@ fn guards(gate: &Gate, batch: &[&Step]) -> bool {
 
 fn settle_of(step: &Step) -> Option<u64> {
     match &step.action {
-        Action::ChangeAgent(change) => change.settle,
+        Action::ChangeHost(change) => change.settle,
         _ => None,
     }
 }
@@ -490,97 +490,24 @@ fn waits<'a>(
 fn server(
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     desired: &Desired,
     found: &mut Vec<Violation>,
 ) {
     let component = change.component;
     let mut say = |what: &str| found.push(violation(&step.id, what));
-    let publishes = change.publish.is_some();
-    // A basic service is published as any other: the framework then knows what runs.
-    if component.is_basic() != publishes && (publishes || !change.files.is_empty()) {
-        say("it brings a program by another way than the component's");
-    }
-    if change.publish == Some(Via::Console) && desired.web().is_none() {
-        say("it publishes through a platform that the spec does not name");
-    }
-    if publishes {
-        // No script of ours looks whether it is well: what must hold after it is all there is.
-        let path = format!("{component}/bin/{component}");
-        let file = change.files.first();
-        let after = file.and_then(|f| f.after);
-        let runs = Condition::ServerRuns {
-            component,
-            digest: after,
-            user: change.run_user.to_string(),
-        };
-        let lies = Condition::File {
-            path: path.clone(),
-            digest: after,
-        };
-        let kept = Condition::File {
-            path,
-            digest: file.and_then(|f| f.before),
-        };
-        let needs = [
-            after.is_some(),
-            step.post.contains(&runs),
-            step.post.contains(&lies),
-            step.post.contains(&Condition::ServerListens { component }),
-            change.folder == Folder::Create || step.pre.contains(&kept),
-        ];
-        if needs.contains(&false) {
-            say("it does not make sure of what was there, or of its own end");
-        }
-    }
-    if publishes && (!change.restart || !change.health || change.files.len() != 1) {
-        say("it does more or less than to publish a program and see it through");
-    }
-    if change.node != *node || step.resource != ResourceId::Server(change.component, node.clone()) {
+    if change.node != *node || step.resource != ResourceId::Server(component, node.clone()) {
         say("its action is on another node or component");
     }
     let Some(host) = desired.host(node) else {
         return;
     };
-    let at = Endpoint::at(host.ip, Component::Tarsregistry.servants()[0].1);
-    let registry = (component == Component::Tarsregistry).then_some(&at);
-    if change.registry.as_ref() != registry || change.ip != host.ip {
+    if change.ip != host.ip {
         say("its action is on another registry");
     }
-    if change.make_user || change.own || change.stop_servers {
-        say("it does more than to change a server");
-    }
     let user = desired.agent(node).map(|a| &a.run_user);
-    if user.is_some_and(|user| *user != change.run_user) || change.nodeid != *node {
+    if user.is_some_and(|user| *user != change.run_user) {
         say("it runs as another user or node than the spec's");
-    }
-    let alone = !publishes && change.files.is_empty() && change.restart && change.health;
-    if change.reread && !(component.is_basic() && alone) {
-        say("it has AdminRegistry start anew what is no basic service, or more than that");
-    }
-    if !change.rows.is_empty() && !publishes && !change.reread {
-        say("it changes rows that nobody reads");
-    }
-    rows::check(change, host.ip, desired, &mut say);
-    for file in &change.files {
-        // Only the program is a package's; everything else there is made for its host.
-        let binary = format!("{component}/bin/{component}");
-        let packed = match &file.content {
-            Content::Package {
-                component: of,
-                version,
-                ..
-            } => {
-                *of == component
-                    && desired
-                        .server(component, node)
-                        .is_some_and(|s| s.version == *version)
-            }
-            _ => false,
-        };
-        if file.path != binary || !packed || file.after.is_none() {
-            say("it writes what is not its component's program");
-        }
     }
     let tars = desired
         .agent(node)
@@ -588,80 +515,177 @@ fn server(
     if change.tars_path.as_str() != tars {
         say("it works in another folder than the spec's");
     }
-    match change.folder {
-        Folder::Remove if component != Component::Tarsregistry => {
-            match &host.state {
-                NodeState::Absent { stop_servers } if host.role != Role::Master => {
-                    if change.ran && !stop_servers {
-                        say("it stops a server without the spec's word");
-                    }
-                }
-                _ => say("it removes a component of a node that stays"),
-            }
-            let gone = Condition::Component {
-                component,
-                runs: false,
-            };
-            if !change.files.is_empty()
-                || change.health
-                || change.restart
-                || change.crontab.is_some()
-                || !step.post.contains(&gone)
-            {
-                say("it does more or less than to remove its component");
-            }
+    rows::check(change, host.ip, desired, &mut say);
+    let placed = desired.server(component, node);
+    // Only the program is a package's; everything else there is made for its host.
+    let binary = format!("{component}/bin/{component}");
+    let packed = |file: &FileChange| match &file.content {
+        Content::Package {
+            component: of,
+            version,
+            ..
+        } => *of == component && placed.is_some_and(|s| s.version == *version),
+        _ => false,
+    };
+    for file in change.files() {
+        if file.path != binary || !packed(file) || file.after.is_none() {
+            say("it writes what is not its component's program");
         }
-        Folder::Remove => {
-            if !change.files.is_empty() {
-                say("it removes a registry and writes its files");
+    }
+    match &change.operation {
+        Operation::Publish(publish) => published(step, change, publish, desired, &mut say),
+        Operation::Restart(_) => {
+            if !component.is_basic() {
+                say("it has AdminRegistry restart what is no basic service");
             }
-            if desired.registries.contains(&at) {
-                say("it stops a registry that the spec names");
-            }
-            if !step.pre.contains(&Condition::RegistryLeft) {
-                say("it does not make sure that another registry lives");
-            }
-            if change.health {
-                say("its sign is not that of its action");
-            }
-        }
-        Folder::Keep => {
-            if desired.server(component, node).is_none() {
+            if placed.is_none() {
                 say("it changes a server that the spec does not place there");
             }
-            let down = Condition::Component {
-                component,
-                runs: false,
-            };
-            let starts = step.pre.contains(&down);
-            if change.files.is_empty() && !change.restart {
-                say("it changes nothing");
-            }
-            if component == Component::Tarsregistry && starts && !desired.registries.contains(&at) {
-                say("it starts a registry that the spec does not name");
-            }
-            let guarded = Condition::AnotherRegistry { but: at.clone() };
-            if component == Component::Tarsregistry
-                && change.restart
-                && !starts
-                && !desired.policy.registry_gap
-                && !step.pre.contains(&guarded)
-            {
-                say("it restarts a registry without making sure that another one lives");
-            }
-            if change.crontab.is_some() || change.health != change.restart {
+        }
+        Operation::Modify(modify) => {
+            let more = modify.owner != Owner::Unchanged
+                || modify.crontab.is_some()
+                || modify.labels.is_some();
+            if more {
                 say("it does more than to change a server");
             }
+            // A basic service is published as any other: the framework then knows what runs.
+            if component.is_basic() && !modify.files.is_empty() {
+                say("it brings a program by another way than the component's");
+            }
+            if placed.is_none() {
+                say("it changes a server that the spec does not place there");
+            }
+            if modify.files.is_empty() && !modify.restart {
+                say("it changes nothing");
+            }
+            if let (Some(registry), true) = (change.registry(), modify.restart) {
+                registry_restart(step, registry, desired, &mut say);
+            }
         }
-        Folder::Create if publishes && desired.server(component, node).is_some() => {}
-        Folder::Create => say("it installs a server"),
+        Operation::Remove(remove) => {
+            if remove.stop_servers {
+                say("it does more than to remove its component");
+            }
+            match change.registry() {
+                Some(registry) => {
+                    if desired.registries.contains(&registry) {
+                        say("it stops a registry that the spec names");
+                    }
+                    if !step.pre.contains(&Condition::RegistryLeft) {
+                        say("it does not make sure that another registry lives");
+                    }
+                }
+                None => removed_server(step, change, &host.state, host.role, &mut say),
+            }
+        }
+        Operation::Install(_)
+        | Operation::RemoveRest(_)
+        | Operation::Place(_)
+        | Operation::Watch(_)
+        | Operation::Restore(_) => say("it does to a server what is not done to one here"),
+    }
+}
+
+/// Whether a program is published only where and how the spec has it, and its end is seen.
+fn published(
+    step: &Step,
+    change: &HostChange,
+    publish: &Publish,
+    desired: &Desired,
+    say: &mut impl FnMut(&str),
+) {
+    let component = change.component;
+    if !component.is_basic() {
+        say("it brings a program by another way than the component's");
+    }
+    if publish.via == Via::Console && desired.web().is_none() {
+        say("it publishes through a platform that the spec does not name");
+    }
+    if desired.server(component, &change.node).is_none() {
+        say("it changes a server that the spec does not place there");
+    }
+    // No script of ours looks whether it is well: what must hold after it is all there is.
+    let path = format!("{component}/bin/{component}");
+    let after = publish.program.after;
+    let runs = Condition::ServerRuns {
+        component,
+        digest: after,
+        user: change.run_user.to_string(),
+    };
+    let there = Condition::File {
+        path: path.clone(),
+        digest: after,
+    };
+    let saved = Condition::File {
+        path,
+        digest: publish.program.before,
+    };
+    let needs = [
+        after.is_some(),
+        step.post.contains(&runs),
+        step.post.contains(&there),
+        step.post.contains(&Condition::ServerListens { component }),
+        publish.first || step.pre.contains(&saved),
+    ];
+    if needs.contains(&false) {
+        say("it does not make sure of what was there, or of its own end");
+    }
+}
+
+/// Whether a registry is started only where the spec names it, and restarted only while another one
+/// lives.
+fn registry_restart(
+    step: &Step,
+    registry: Endpoint,
+    desired: &Desired,
+    say: &mut impl FnMut(&str),
+) {
+    let down = Condition::Component {
+        component: Component::Tarsregistry,
+        runs: false,
+    };
+    if step.pre.contains(&down) {
+        if !desired.registries.contains(&registry) {
+            say("it starts a registry that the spec does not name");
+        }
+        return;
+    }
+    let guarded = Condition::AnotherRegistry { but: registry };
+    if !desired.policy.registry_gap && !step.pre.contains(&guarded) {
+        say("it restarts a registry without making sure that another one lives");
+    }
+}
+
+/// Whether a server is removed only with its host, and its end is seen.
+fn removed_server(
+    step: &Step,
+    change: &HostChange,
+    state: &NodeState,
+    role: Role,
+    say: &mut impl FnMut(&str),
+) {
+    match state {
+        NodeState::Absent { stop_servers } if role != Role::Master => {
+            if change.ran && !stop_servers {
+                say("it stops a server without the spec's word");
+            }
+        }
+        _ => say("it removes a component of a node that stays"),
+    }
+    let gone = Condition::Component {
+        component: change.component,
+        runs: false,
+    };
+    if change.crontab().is_some() || !step.post.contains(&gone) {
+        say("it does more or less than to remove its component");
     }
 }
 
 fn agent(
     id: &str,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     desired: &Desired,
     found: &mut Vec<Violation>,
 ) {
@@ -672,26 +696,33 @@ fn agent(
     let Some(host) = desired.host(node) else {
         return;
     };
+    let removes = match &change.operation {
+        Operation::Install(_) | Operation::Modify(_) => false,
+        Operation::Remove(_) | Operation::RemoveRest(_) => true,
+        _ => {
+            found.push(violation(id, "it does to tarsnode what is done to servers"));
+            false
+        }
+    };
     match &host.state {
         NodeState::Maintenance { .. } | NodeState::Gone => {}
         NodeState::Absent { stop_servers } => {
-            if change.folder == Folder::Create || change.health {
+            if !removes {
                 found.push(violation(id, "it installs on a node that shall be absent"));
             }
-            if change.stop_servers && !stop_servers {
+            if change.stops_servers() && !stop_servers {
                 found.push(violation(id, "it stops servers without the spec's word"));
             }
         }
-        NodeState::Present => {
-            if change.folder == Folder::Remove || change.stop_servers || !change.health {
-                found.push(violation(
-                    id,
-                    "it removes from a node that shall be present",
-                ));
-            }
+        NodeState::Present if removes => {
+            found.push(violation(
+                id,
+                "it removes from a node that shall be present",
+            ));
         }
+        NodeState::Present => {}
     }
-    if change.folder == Folder::Remove && host.role == Role::Master {
+    if change.folder() == Folder::Remove && host.role == Role::Master {
         found.push(violation(id, "it removes the master"));
     }
     let tars = desired
@@ -707,13 +738,13 @@ fn agent(
     if user.is_some_and(|user| *user != change.run_user) {
         found.push(violation(id, "it runs as another user than the spec's"));
     }
-    if change.nodeid != *node || change.ip != host.ip {
+    if change.ip != host.ip {
         found.push(violation(
             id,
             "it gives the host another nodeid or address than the spec's",
         ));
     }
-    for file in &change.files {
+    for file in change.files() {
         let bad = !file.path.starts_with("tarsnode/")
             || file
                 .path

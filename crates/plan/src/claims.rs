@@ -14,7 +14,7 @@ use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES};
 use tarsops_model::names::{AbsPath, NodeName, RunId, StepName, UserName};
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{AgentChange, Cell, Content, FileChange, Folder, RowEdit, Table};
+use crate::action::{Cell, Content, FileChange, Folder, HostChange, RowEdit, Table};
 use crate::assess::{BINARY, CONF, SCRIPTS};
 use crate::crontab::{component_monitor_line, is_plain_monitor};
 use crate::memory::{self, DatabaseIntent, Deed};
@@ -42,8 +42,6 @@ pub enum Field {
     Step,
     /// The node.
     Node,
-    /// What the node is called by the framework.
-    Nodeid,
     /// The address of the node.
     Ip,
     /// The framework's folder.
@@ -86,7 +84,6 @@ impl fmt::Display for Field {
             Self::Run => "run",
             Self::Step => "step",
             Self::Node => "node",
-            Self::Nodeid => "nodeid",
             Self::Ip => "address",
             Self::TarsPath => "folder",
             Self::RunUser => "run user",
@@ -184,13 +181,16 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
         "no step of that component on that node is called so",
     )?;
     // Whatever the rows of a servant said is a port to go back to, also one that no release has.
-    for port in [change.port, change.port_before].into_iter().flatten() {
+    for port in [change.port.before, change.port.after]
+        .into_iter()
+        .flatten()
+    {
         must(port != 0, Field::Port, port, "nothing listens there")?;
     }
-    let signs = match change.folder {
+    let signs = match change.folder() {
         Folder::Create => intent.sign == Sign::Add,
         Folder::Remove => intent.sign == Sign::Remove,
-        Folder::Keep => intent.sign != Sign::Add || change.publish.is_some(),
+        Folder::Keep => intent.sign != Sign::Add || change.publish().is_some(),
     };
     let sign = format!("{:?}", intent.sign).to_lowercase();
     must(signs, Field::Sign, sign, "its folder says another")?;
@@ -201,12 +201,12 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
         settle,
         "nobody waits for so long",
     )?;
-    for file in &change.files {
+    for file in change.files() {
         fits_file(file, change)?;
     }
     fits_crontab(change)?;
-    if let Some(names) = &change.names {
-        for name in [&names.from, &names.to] {
+    if let Some(renamed) = change.patch_version() {
+        for name in [&renamed.from, &renamed.to] {
             must(
                 is_word(name),
                 Field::Package,
@@ -231,7 +231,7 @@ pub(crate) fn fits_user(user: &UserName, node: &NodeName, desired: &Desired) -> 
 /// Whether a change works on `node` as the spec has that node: its name, address, folder, user and
 /// registry, and its own rows. It serves records and rollbacks alike.
 pub(crate) fn fits_host(
-    change: &AgentChange,
+    change: &HostChange,
     node: &NodeName,
     desired: &Desired,
 ) -> Result<(), Misfit> {
@@ -239,17 +239,16 @@ pub(crate) fn fits_host(
     let Some(host) = desired.host(node) else {
         return Err(misfit(Field::Node, node, "the spec has no such node"));
     };
-    same(Field::Nodeid, &change.nodeid, node)?;
     same(Field::Ip, &change.ip, &host.ip)?;
     let agent = desired.agent(node);
     let tars = agent.map_or_else(|| desired.tars_path(), |a| a.tars_path.to_string());
     same(Field::TarsPath, &change.tars_path.as_str(), &tars.as_str())?;
-    if let (Some(user), Some(_)) = (&change.crontab_of, &change.crontab) {
-        fits_user(user, node, desired)?;
+    if change.restore().is_some_and(|r| r.crontab.is_some()) {
+        fits_user(change.crontab_user(), node, desired)?;
     }
     let registry = (change.component == Component::Tarsregistry).then(|| endpoint_at(host.ip));
-    if change.registry != registry {
-        let says = change.registry.as_ref().map(ToString::to_string);
+    if change.registry() != registry {
+        let says = change.registry().as_ref().map(ToString::to_string);
         return Err(misfit(
             Field::Registry,
             says.unwrap_or_else(|| "none".to_owned()),
@@ -309,7 +308,7 @@ pub fn is_own_file(component: Component, path: &str) -> bool {
     }
 }
 
-fn fits_file(file: &FileChange, change: &AgentChange) -> Result<(), Misfit> {
+fn fits_file(file: &FileChange, change: &HostChange) -> Result<(), Misfit> {
     let component = change.component;
     let inside = file.path.strip_prefix(component.name());
     let below = inside.and_then(|rest| rest.strip_prefix('/'));
@@ -321,7 +320,7 @@ fn fits_file(file: &FileChange, change: &AgentChange) -> Result<(), Misfit> {
                 .is_some_and(|d| ["bin", "conf", "util"].contains(&d))
     });
     // What was installed goes as a whole; single files of it are not touched.
-    let own = match change.folder {
+    let own = match change.folder() {
         Folder::Create => shipped,
         Folder::Keep | Folder::Remove => is_own_file(component, &file.path),
     };
@@ -340,8 +339,8 @@ fn fits_file(file: &FileChange, change: &AgentChange) -> Result<(), Misfit> {
     )
 }
 
-fn fits_crontab(change: &AgentChange) -> Result<(), Misfit> {
-    let Some(crontab) = &change.crontab else {
+fn fits_crontab(change: &HostChange) -> Result<(), Misfit> {
+    let Some(crontab) = change.crontab() else {
         return Ok(());
     };
     let tars = change.tars_path.as_str();
@@ -366,8 +365,8 @@ fn fits_crontab(change: &AgentChange) -> Result<(), Misfit> {
 
 /// Whether rows that change are those of the change's own server, which the spec has there. Only a
 /// basic service has its rows changed together with its program.
-fn fits_rows(change: &AgentChange, ip: std::net::IpAddr, desired: &Desired) -> Result<(), Misfit> {
-    if let Some(edit) = change.rows.first() {
+fn fits_rows(change: &HostChange, ip: std::net::IpAddr, desired: &Desired) -> Result<(), Misfit> {
+    if let Some(edit) = change.rows().first() {
         let placed = desired.server(change.component, &change.node).is_some();
         must(
             change.component.is_basic() && placed && desired.database().is_some(),
@@ -376,12 +375,12 @@ fn fits_rows(change: &AgentChange, ip: std::net::IpAddr, desired: &Desired) -> R
             "the spec has no basic service there whose rows tarsops changes",
         )?;
     }
-    let mut rows = change.rows.iter();
+    let mut rows = change.rows().iter();
     rows.try_for_each(|edit| fits_row(edit, change, ip))
 }
 
 /// Whether a row is of the change's own server, and only columns change that this tool writes.
-fn fits_row(edit: &RowEdit, change: &AgentChange, ip: std::net::IpAddr) -> Result<(), Misfit> {
+fn fits_row(edit: &RowEdit, change: &HostChange, ip: std::net::IpAddr) -> Result<(), Misfit> {
     let named = edit.key.iter().map(|(column, _)| column.as_str());
     let own = edit.of_key("application") == Some("tars")
         && edit.of_key("server_name") == Some(change.component.name())

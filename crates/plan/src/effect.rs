@@ -19,7 +19,9 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
-use crate::action::{Action, AgentChange, Content, CrontabChange, FileChange, Folder};
+use crate::action::{
+    Action, Content, CrontabChange, FileChange, Folder, HostChange, Owner, Process, Restore,
+};
 use crate::assess::{BINARY, CONF};
 use crate::crontab;
 use crate::servers::binary_path;
@@ -40,7 +42,7 @@ impl Images {
         inventory: &Inventory,
         run: &RunId,
         step: &StepName,
-        change: &AgentChange,
+        change: &HostChange,
     ) {
         if let Observed::Present(host) = inventory.host(&change.node)
             && let Observed::Present(text) = &host.crontab
@@ -103,10 +105,10 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 host.unfinished = None;
             }
         }
-        Action::ChangeAgent(change) if change.component == Component::Tarsnode => {
+        Action::ChangeHost(change) if change.component == Component::Tarsnode => {
             agent(inventory, change, images);
         }
-        Action::ChangeAgent(change) => server(inventory, change, images),
+        Action::ChangeHost(change) => server(inventory, change, images),
         Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
             let (name, prefix) = (node.as_str(), format!("{ip}:"));
             if let Observed::Present(nodes) = &mut rows.nodes {
@@ -229,13 +231,13 @@ fn host_mut<'a>(inventory: &'a mut Inventory, node: &NodeName) -> Option<&'a mut
 }
 
 /// The files and the process of a component other than tarsnode.
-fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
+fn files_of_server(inventory: &mut Inventory, change: &HostChange) {
     let id = ResourceId::Server(change.component, change.node.clone());
-    if change.folder == Folder::Remove {
+    if change.folder() == Folder::Remove {
         inventory.resources.insert(id, Observed::Absent);
         return;
     }
-    if change.folder == Folder::Create && change.folder_from.is_none() {
+    if change.folder() == Folder::Create && change.restore().is_none() {
         let facts = ServerFacts {
             binary: Observed::Absent,
             processes: Observed::Present(vec![]),
@@ -246,7 +248,7 @@ fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
     let Some(Observed::Present(Facts::Server(facts))) = inventory.resources.get_mut(&id) else {
         return;
     };
-    for file in &change.files {
+    for file in change.files() {
         if file.path == binary_path(change.component) {
             facts.binary = Observed::from(file.after.map(|digest| FileFact {
                 digest,
@@ -256,7 +258,7 @@ fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
             }));
         }
     }
-    if change.restart {
+    if change.restarts() {
         let running = ProcessFact {
             pid: 1,
             exe: facts.binary.as_ref().map(|b| b.digest),
@@ -270,17 +272,18 @@ fn files_of_server(inventory: &mut Inventory, change: &AgentChange) {
 }
 
 /// A server that was started answers and stands in the rows; one that was removed does neither.
-fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
+fn server(inventory: &mut Inventory, change: &HostChange, images: &Images) {
     files_of_server(inventory, change);
-    let removed = change.folder == Folder::Remove;
+    let removed = change.folder() == Folder::Remove;
     let name = change.component.name();
     let after = host_mut(inventory, &change.node).and_then(|host| {
-        let edit = change.crontab.as_ref()?;
+        let edit = change.crontab()?;
         Some(crontab_after(host, edit, images))
     });
-    if !removed && !change.restart {
+    if !removed && !change.restarts() {
         if let Some(host) = host_mut(inventory, &change.node) {
-            if let (Folder::Create, Observed::Present(all)) = (change.folder, &mut host.installed) {
+            if let (Folder::Create, Observed::Present(all)) = (change.folder(), &mut host.installed)
+            {
                 all.insert(name.to_owned());
             }
             if let Some(crontab) = after {
@@ -328,14 +331,14 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
         host.restarts.remove(&change.component);
     }
     with_rows(inventory, |rows| {
-        for edit in &change.rows {
+        for edit in change.rows() {
             edit_row(rows, edit);
         }
         if let (Observed::Present(all), false) = (&mut rows.servers, removed) {
             for row in all.iter_mut() {
                 if row.server == name && row.node == change.node.as_str() {
                     row.present = Some("active".to_owned());
-                    if change.publish.is_some() {
+                    if change.publish().is_some() {
                         row.setting = Some("active".to_owned());
                         row.pid = Some(1);
                         row.library = Some("3.0.20".to_owned());
@@ -344,8 +347,8 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
             }
         }
     });
-    let Some(at) = &change.registry else {
-        if removed && change.takes_back.is_none() {
+    let Some(at) = &change.registry() else {
+        if removed && change.undoes().is_none() {
             // AdminRegistry has stopped it, and nobody answers any more.
             stop_server(inventory, change.component, &change.node);
         }
@@ -354,7 +357,7 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
     let locator = at.to_string();
     with_rows(inventory, |rows| {
         // A way back deletes only rows that its own run wrote, by a step of its own.
-        if removed && !change.lenient {
+        if removed && change.undoes().is_none() {
             forget_registry(rows, at, change.node.as_str());
         }
         keep(&mut rows.registries, |r| r.locator != locator);
@@ -364,51 +367,48 @@ fn server(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
     }
 }
 
-fn agent(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
+fn agent(inventory: &mut Inventory, change: &HostChange, images: &Images) {
     if let Some(host) = host_mut(inventory, &change.node) {
-        if change.labels.is_some() {
+        if change.labels().is_some() {
             host.labels = None;
         }
-        if change.make_user {
+        if change.owner() == Owner::NewRunUser {
             host.run_user = Observed::Present(());
         }
-        if let Some(edit) = &change.crontab {
+        if let Some(edit) = change.crontab() {
             host.crontab = crontab_after(host, edit, images);
         }
     }
     let id = ResourceId::Agent(change.node.clone());
-    // A restart that need not be healthy afterwards is a stop of what is left.
-    let stopped = change.restart && !change.health;
-    if change.folder == Folder::Remove || stopped {
+    if change.folder() == Folder::Remove || change.process() == Process::Stop {
         inventory.resources.insert(id, Observed::Absent);
         return;
     }
-    let kept = change.folder_from.as_ref();
-    let mut facts = match (change.folder, inventory.resources.get(&id)) {
+    let saved = change.restore().map(Restore::saved_under);
+    let saved = saved.and_then(|name| images.folders.get(&name));
+    let mut facts = match (change.folder(), inventory.resources.get(&id)) {
         (Folder::Keep, Some(Observed::Present(Facts::Agent(facts)))) => (**facts).clone(),
         // Nothing of it is there, so a change can be one of the crontab only.
         (Folder::Keep, _) => return,
-        (Folder::Create | Folder::Remove, _) => kept
-            .and_then(|from| images.folders.get(from))
-            .cloned()
-            .unwrap_or_else(empty),
+        (Folder::Create | Folder::Remove, _) => saved.cloned().unwrap_or_else(empty),
     };
     let owner = change.run_user.to_string();
-    for file in &change.files {
+    for file in change.files() {
         place(&mut facts, file, &owner, images);
     }
-    let given_back = change.owners_from.as_ref();
-    if let Some(before) = given_back.and_then(|from| images.folders.get(from)) {
+    let gives_back = change.restore().is_some_and(|restore| restore.owners);
+    if let Some(before) = saved.filter(|_| gives_back) {
         facts.folder = before.folder.clone();
     }
-    if change.own || (change.folder == Folder::Create && kept.is_none()) {
+    let installed = change.folder() == Folder::Create && change.restore().is_none();
+    if change.owner() != Owner::Unchanged || installed {
         facts.folder = Observed::Present(OwnerFact {
             owner: owner.clone(),
             mode: 0o755,
             strangers: vec![],
         });
     }
-    if change.restart {
+    if change.restarts() {
         let exe = facts.binary.as_ref().map(|b| b.digest);
         let nodeid = facts
             .util
@@ -426,7 +426,7 @@ fn agent(inventory: &mut Inventory, change: &AgentChange, images: &Images) {
         }]);
         facts.listening = Observed::Present(true);
         if let Some(nodeid) = nodeid_of(&facts).and_then(|id| id.parse().ok()) {
-            registered(inventory, &nodeid, change.labels.as_ref());
+            registered(inventory, &nodeid, change.labels());
         }
     }
     inventory

@@ -219,7 +219,7 @@ impl Endpoints {
 
     /// Whether a step brings a component to a node where nothing runs.
     fn is_first(&self, step: &Step, node: &str) -> bool {
-        matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Create && !c.ran)
+        matches!(&step.action, Action::ChangeHost(c) if c.folder() == Folder::Create && !c.ran)
             && self.bare.contains(node)
     }
 
@@ -241,7 +241,7 @@ impl Endpoints {
             let mut during: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
             for step in batch {
                 let remove =
-                    matches!(&step.action, Action::ChangeAgent(c) if c.folder == Folder::Remove);
+                    matches!(&step.action, Action::ChangeHost(c) if c.folder() == Folder::Remove);
                 for place in places(&self.on, step) {
                     if self.is_first(step, place.node) {
                         continue;
@@ -277,7 +277,7 @@ impl Endpoints {
 /// The component that a step changes.
 fn component_of(step: &Step) -> Option<Component> {
     match &step.action {
-        Action::ChangeAgent(change) => Some(change.component),
+        Action::ChangeHost(change) => Some(change.component),
         _ => None,
     }
 }
@@ -304,9 +304,7 @@ fn places<'a>(
     step: &'a Step,
 ) -> impl Iterator<Item = Place<'a>> + 'a {
     let change = match &step.action {
-        Action::ChangeAgent(change) if change.restart || change.folder == Folder::Remove => {
-            Some(change)
-        }
+        Action::ChangeHost(change) if change.interrupts() => Some(change),
         _ => None,
     };
     let there = change.and_then(|c| on.get_key_value(c.node.as_str()));

@@ -20,7 +20,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, AgentChange, Content};
+use crate::action::{Action, Content, HostChange};
 use crate::input::PlanInput;
 use crate::plan::Step;
 use crate::report::{Blocked, Line};
@@ -78,7 +78,7 @@ impl<'a> Live<'a> {
 
     /// Whether the step may be done at its moment; if so, from here on it counts as done.
     fn admit(&mut self, step: &Step, out: &mut Vec<Line>) -> bool {
-        let Action::ChangeAgent(change) = &step.action else {
+        let Action::ChangeHost(change) = &step.action else {
             return true;
         };
         let Some(to) = target(self.input, change) else {
@@ -167,9 +167,9 @@ fn forbidden(
 }
 
 /// The version that runs once a change is done; none where it does not bring one.
-fn target(input: &PlanInput<'_>, change: &AgentChange) -> Option<Version> {
+fn target(input: &PlanInput<'_>, change: &HostChange) -> Option<Version> {
     let binary = crate::servers::binary_path(change.component);
-    let file = change.files.iter().find(|f| f.path == binary);
+    let file = change.files().iter().find(|f| f.path == binary);
     match file.map(|f| (&f.content, f.after)) {
         Some((Content::Package { version, .. }, _)) => Some(*version),
         // A binary that an earlier run kept.
@@ -177,7 +177,7 @@ fn target(input: &PlanInput<'_>, change: &AgentChange) -> Option<Version> {
             version_of(input, change.component, &after).ok()?.pop()
         }
         // What lies there is started, whatever ran until now.
-        _ if change.restart => {
+        _ if change.restarts() => {
             let digest = on_disk(input, change.component, &change.node)?;
             version_of(input, change.component, &digest).ok()?.pop()
         }

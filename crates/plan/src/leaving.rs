@@ -17,7 +17,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
-use crate::action::{Action, Folder, Undo};
+use crate::action::{Action, Operation, Remove, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::expansion::{LOOKED_AT, readable};
@@ -162,14 +162,17 @@ fn removal(
         (true, false) => format!("stop and remove {component}"),
         (false, _) => format!("remove {component}, which does not run"),
     };
-    let blank = servers::blank(input, component, node, spec, host, summary);
-    let Some(mut change) = blank else {
+    let operation = Operation::Remove(Remove {
+        crontab: None,
+        stop_servers: false,
+    });
+    let change = servers::on_host(input, component, node, spec, host, (summary, operation));
+    let Some(mut change) = change else {
         return Err(Obstacle::Unknown(
             "its machine-id cannot be read".to_owned(),
         ));
     };
-    change.folder = Folder::Remove;
-    change.port_before = component.servants().first().map(|(_, port)| *port);
+    change.port.before = component.servants().first().map(|(_, port)| *port);
     change.ran = runs;
     let mut pre = crate::assess::preconditions(&change);
     let installed = host.installed.present();
@@ -199,7 +202,7 @@ fn removal(
         resource: ResourceId::Server(component, node.clone()),
         sign: Sign::Remove,
         summary: change.summary.clone(),
-        action: Action::ChangeAgent(Box::new(change)),
+        action: Action::ChangeHost(Box::new(change)),
         pre,
         post,
         undo: Undo::Restore,

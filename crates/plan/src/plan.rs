@@ -12,7 +12,7 @@ use crate::endpoints::Low;
 use crate::report::Line;
 
 /// Format name and number of the document.
-pub const FORMAT: &str = "tarsops.plan/1";
+pub const FORMAT: &str = "tarsops.plan/2";
 
 /// A stage; the order of its values is the order of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -136,7 +136,9 @@ impl Step {
         let forgets = |c: &Condition| matches!(c, Condition::RegistryForgotten { .. });
         match &self.action {
             Action::Backup { .. } => false,
-            Action::ChangeAgent(change) => !change.rows.is_empty() || self.post.iter().any(forgets),
+            Action::ChangeHost(change) => {
+                !change.rows().is_empty() || self.post.iter().any(forgets)
+            }
             action => action.is_of_rows() || action.is_of_tables(),
         }
     }

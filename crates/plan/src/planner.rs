@@ -263,7 +263,10 @@ impl Draft {
             return;
         };
         // A change that restarts puts them back itself.
-        let restarts = assessment.change.as_ref().is_some_and(|p| p.change.restart);
+        let restarts = assessment
+            .change
+            .as_ref()
+            .is_some_and(|p| p.change.restarts());
         if let (Some(labels), NodeState::Present, false) = (&facts.labels, &spec.state, restarts) {
             self.rows.extend(rows::labels(input, node, labels));
         }
@@ -531,7 +534,7 @@ impl Draft {
         let gated = self
             .steps
             .iter()
-            .any(|s| matches!(&s.action, Action::ChangeAgent(c) if c.health));
+            .any(|s| matches!(&s.action, Action::ChangeHost(c) if c.ends_healthy()));
         if !gated {
             return;
         }
@@ -723,8 +726,8 @@ fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepa
         _ => ("change", Sign::Change),
     };
     // What is left after the folder went cannot be started again.
-    let orphan = sign == Sign::Remove && prepared.change.folder == Folder::Keep;
-    let undo = if orphan && prepared.change.restart {
+    let orphan = sign == Sign::Remove && prepared.change.folder() == Folder::Keep;
+    let undo = if orphan && prepared.change.restarts() {
         Undo::Irreversible {
             reason: "the process ran without its folder".to_owned(),
         }
@@ -739,7 +742,7 @@ fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepa
         resource,
         sign,
         summary: prepared.change.summary.clone(),
-        action: Action::ChangeAgent(Box::new(prepared.change)),
+        action: Action::ChangeHost(Box::new(prepared.change)),
         pre: prepared.pre,
         post: prepared.post,
         undo,

@@ -12,7 +12,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, AgentChange, CrontabChange, Folder, Undo};
+use crate::action::{Action, CrontabChange, HostChange, Modify, Operation, Owner, Remove, Undo};
 use crate::condition::{Condition, Truth};
 use crate::crontab;
 use crate::input::PlanInput;
@@ -108,12 +108,17 @@ fn start(
         return;
     }
     let summary = "start tarsregistry".to_owned();
-    let Some(mut change) = change(input, node, spec, host, summary, work) else {
+    let operation = Operation::Modify(Modify {
+        files: vec![],
+        owner: Owner::Unchanged,
+        restart: true,
+        crontab: None,
+        labels: None,
+    });
+    let Some(mut change) = change(input, node, spec, host, (summary, operation), work) else {
         return;
     };
-    change.restart = true;
-    change.health = true;
-    change.port = Some(PORT);
+    change.port.after = Some(PORT);
     let mut pre = crate::assess::preconditions(&change);
     pre.push(Condition::Component {
         component: REGISTRY,
@@ -141,7 +146,7 @@ fn start(
         resource: ResourceId::Server(REGISTRY, node.clone()),
         sign: Sign::Change,
         summary: change.summary.clone(),
-        action: Action::ChangeAgent(Box::new(change)),
+        action: Action::ChangeHost(Box::new(change)),
         pre,
         post,
         undo: Undo::Irreversible {
@@ -200,12 +205,14 @@ fn stop(
         }
     };
     let summary = format!("stop and remove the registry {at}, which the spec does not name");
-    let Some(mut change) = change(input, node, spec, host, summary, work) else {
+    let operation = Operation::Remove(Remove {
+        crontab,
+        stop_servers: false,
+    });
+    let Some(mut change) = change(input, node, spec, host, (summary, operation), work) else {
         return;
     };
-    change.folder = Folder::Remove;
-    change.crontab = crontab;
-    change.port_before = Some(PORT);
+    change.port.before = Some(PORT);
     change.ran = true;
     let mut pre = crate::assess::preconditions(&change);
     pre.push(left);
@@ -232,7 +239,7 @@ fn stop(
         resource,
         sign: Sign::Remove,
         summary: change.summary.clone(),
-        action: Action::ChangeAgent(Box::new(change)),
+        action: Action::ChangeHost(Box::new(change)),
         pre,
         post,
         undo: Undo::Restore,
@@ -246,16 +253,15 @@ fn tars_path(input: &PlanInput<'_>, node: &NodeName) -> String {
         .map_or_else(|| input.desired.tars_path(), |a| a.tars_path.to_string())
 }
 
-/// A change of the registry that changes nothing yet; none, with the reason told, where the host
-/// does not offer what it takes.
+/// A change of the registry; none, with the reason told, where the host does not offer what it takes.
 fn change(
     input: &PlanInput<'_>,
     node: &NodeName,
     spec: &Host,
     host: &HostFacts,
-    summary: String,
+    operation: (String, Operation),
     work: &mut Work,
-) -> Option<AgentChange> {
+) -> Option<HostChange> {
     let why = servers::means(input, REGISTRY, node, host);
     if !why.is_empty() {
         let resource = ResourceId::Server(REGISTRY, node.clone());
@@ -265,5 +271,5 @@ fn change(
         }));
         return None;
     }
-    servers::blank(input, REGISTRY, node, spec, host, summary)
+    servers::on_host(input, REGISTRY, node, spec, host, operation)
 }

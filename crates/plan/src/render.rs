@@ -200,11 +200,11 @@ fn fields_of<'a>(drift: Option<&&'a Drift>) -> &'a [FieldChange] {
 
 /// What a step makes of rows, column by column.
 fn rows_of(step: &Step) -> Vec<FieldChange> {
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         return Vec::new();
     };
     let mut fields = Vec::new();
-    for edit in &change.rows {
+    for edit in change.rows() {
         let about = edit
             .of_key("adapter_name")
             .unwrap_or_else(|| edit.table.name());

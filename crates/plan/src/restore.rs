@@ -11,7 +11,8 @@ use tarsops_model::names::{ClusterName, NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 
 use crate::action::{
-    AgentChange, Content, CrontabBefore, CrontabChange, FileChange, Folder, Renamed, RowEdit,
+    Content, CrontabBefore, CrontabChange, FileChange, FlatChange, Folder, HostChange, Operation,
+    Owner, Port, Process, Renamed, Restart, Restore, RowEdit,
 };
 use crate::assess::{BINARY, Prepared, preconditions};
 use crate::condition::{Condition, digest_at, file_digest};
@@ -22,9 +23,9 @@ use crate::servers::binary_path;
 use tarsops_model::inventory::Inventory;
 
 /// Format name and number of an intent that is written.
-pub const FORMAT: &str = "tarsops.intent/2";
+pub const FORMAT: &str = "tarsops.intent/3";
 /// The formats that are read.
-pub const FORMATS: [&str; 2] = ["tarsops.intent/1", FORMAT];
+pub const FORMATS: [&str; 3] = ["tarsops.intent/1", "tarsops.intent/2", FORMAT];
 
 /// What a change leaves of the run user's crontab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl CrontabLeft {
 
 /// Why a change was made and what it means to do; written before the first act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "AsWritten")]
+#[serde(try_from = "AsWritten")]
 pub struct Intent {
     /// [`FORMAT`].
     pub format: String,
@@ -67,7 +68,7 @@ pub struct Intent {
     /// Whether the resource came, changed or went.
     pub sign: Sign,
     /// The change, without the content of files.
-    pub change: AgentChange,
+    pub change: HostChange,
     /// What it leaves of the crontab.
     pub crontab_after: CrontabLeft,
 }
@@ -83,8 +84,16 @@ struct AsWritten {
     spec_digest: Digest,
     started_at: i64,
     sign: Sign,
-    change: AgentChange,
+    change: ChangeAsWritten,
     crontab_after: CrontabAsWritten,
+}
+
+/// Formats 1 and 2 wrote one flat structure for every operation.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ChangeAsWritten {
+    Change(Box<HostChange>),
+    Flat(Box<FlatChange>),
 }
 
 /// Format 1 wrote `null` both for a crontab that stays as it is and for one that is removed.
@@ -95,16 +104,24 @@ enum CrontabAsWritten {
     Digest(Option<Digest>),
 }
 
-impl From<AsWritten> for Intent {
-    fn from(written: AsWritten) -> Self {
-        let crontab_after = match (written.crontab_after, &written.change.crontab) {
+impl TryFrom<AsWritten> for Intent {
+    type Error = String;
+
+    fn try_from(written: AsWritten) -> Result<Self, Self::Error> {
+        let change = match written.change {
+            ChangeAsWritten::Change(change) => *change,
+            ChangeAsWritten::Flat(flat) => flat
+                .change(&written.run, &written.step)
+                .map_err(|e| e.to_string())?,
+        };
+        let crontab_after = match (written.crontab_after, change.crontab()) {
             (CrontabAsWritten::Named(left), _) => left,
             (CrontabAsWritten::Digest(Some(digest)), _) => CrontabLeft::Written(digest),
             // Whoever changes a crontab and leaves no digest leaves no crontab.
             (CrontabAsWritten::Digest(None), Some(_)) => CrontabLeft::Removed,
             (CrontabAsWritten::Digest(None), None) => CrontabLeft::Unchanged,
         };
-        Self {
+        Ok(Self {
             format: written.format,
             cluster: written.cluster,
             run: written.run,
@@ -113,9 +130,9 @@ impl From<AsWritten> for Intent {
             spec_digest: written.spec_digest,
             started_at: written.started_at,
             sign: written.sign,
-            change: written.change,
+            change,
             crontab_after,
-        }
+        })
     }
 }
 
@@ -124,11 +141,11 @@ impl Intent {
     /// started is no damage.
     #[must_use]
     pub fn stays(&self) -> bool {
-        self.change.component != Component::Tarsnode
+        !self.change.is_agent()
             && self.sign == Sign::Change
-            && self.change.files.is_empty()
-            && !self.change.reread
-            && self.change.restart
+            && self.change.files().is_empty()
+            && !self.change.rereads()
+            && self.change.restarts()
     }
 }
 
@@ -154,9 +171,9 @@ pub enum NoWayBack {
 
 /// The intent of a change: the change itself without what is in its files.
 #[must_use]
-pub fn without_content(change: &AgentChange) -> AgentChange {
+pub fn without_content(change: &HostChange) -> HostChange {
     let mut out = change.clone();
-    for file in &mut out.files {
+    for file in out.files_mut() {
         file.content = Content::None;
     }
     out
@@ -205,21 +222,23 @@ pub fn way_back(
         }
     };
     let read = inventory.framework.as_ref().map(|f| f.rows());
-    if let (Some(Observed::Present(rows)), false) = (read, done.rows.is_empty()) {
-        let back: Vec<RowEdit> = done.rows.iter().map(RowEdit::back).collect();
-        if !effect::are_made(rows, &done.rows) && !effect::are_made(rows, &back) {
-            return Err(NoWayBack::Moved(format!("a row of {}", done.component)));
-        }
+    let rows: Vec<RowEdit> = done.rows().iter().map(RowEdit::back).collect();
+    if let (Some(Observed::Present(seen)), false) = (read, rows.is_empty())
+        && !effect::are_made(seen, done.rows())
+        && !effect::are_made(seen, &rows)
+    {
+        return Err(NoWayBack::Moved(format!("a row of {}", done.component)));
     }
+    let published = done.publish().is_some();
     let kept = (intent.run.clone(), intent.step.clone());
     let mut files = Vec::new();
-    if done.folder == Folder::Keep {
-        for (index, file) in done.files.iter().enumerate() {
+    if done.folder() == Folder::Keep {
+        for (index, file) in done.files().iter().enumerate() {
             let mut back = file_back(file, index + 1, &kept, node, inventory);
             // A publication that failed may have left the file alone and the server down.
-            let untouched = done.publish.is_some()
-                && digest_at(inventory, node, &file.path) == Observed::from(file.before);
-            let torn = match (done.publish.is_some() && known.failed, &back) {
+            let untouched =
+                published && digest_at(inventory, node, &file.path) == Observed::from(file.before);
+            let torn = match (published && known.failed, &back) {
                 (true, Err(NoWayBack::Moved(_))) => digest_at(inventory, node, &file.path),
                 _ => Observed::Absent,
             };
@@ -238,7 +257,7 @@ pub fn way_back(
             }
             files.push(back?);
         }
-    } else if done.folder == Folder::Create {
+    } else if done.folder() == Folder::Create {
         expect_binary(done, node, inventory)?;
     }
     let binary = binary_path(done.component);
@@ -249,13 +268,13 @@ pub fn way_back(
         CrontabLeft::Removed => Some(crontab_back(done, None, &kept, host)?),
         CrontabLeft::Written(digest) => Some(crontab_back(done, Some(digest), &kept, host)?),
     };
-    let folder = match done.folder {
+    let folder = match done.folder() {
         Folder::Keep => Folder::Keep,
         Folder::Create => Folder::Remove,
         Folder::Remove => Folder::Create,
     };
     // What was left of a removed tarsnode and was stopped cannot be started again.
-    let leftover = intent.sign == Sign::Remove && done.folder == Folder::Keep;
+    let leftover = matches!(done.operation, Operation::RemoveRest(_));
     let runs_after = folder != Folder::Remove && done.ran && !leftover;
     // AdminRegistry starts it, once its rows are back as well.
     let started_by_framework = folder == Folder::Create
@@ -264,57 +283,65 @@ pub fn way_back(
             Component::Tarsnode | Component::Tarsregistry
         );
     // What a publication has started over a server that did not run is stopped again.
-    let halts = done.publish.is_some() && !done.ran && folder == Folder::Keep;
-    let change = AgentChange {
+    let halts = published && !done.ran && folder == Folder::Keep;
+    let starts = runs_after && !started_by_framework;
+    let process = if halts {
+        Process::Stop
+    } else if starts && (done.restarts() || folder == Folder::Create) {
+        Process::Restart
+    } else if starts {
+        Process::Check
+    } else {
+        Process::Leave
+    };
+    let undoes = intent.run.clone();
+    let operation = if done.rereads() {
+        Operation::Restart(Restart {
+            rows,
+            undoes: Some(undoes),
+        })
+    } else {
+        Operation::Restore(Box::new(Restore {
+            undoes,
+            step: intent.step.clone(),
+            folder,
+            files,
+            owners: done.owner() != Owner::Unchanged && folder == Folder::Keep,
+            process,
+            crontab,
+            rows,
+            patch_version: done.patch_version().map(Renamed::inverse),
+        }))
+    };
+    let change = HostChange {
         component: done.component,
         node: node.clone(),
         summary: format!("take back run {}: {}", intent.run, done.summary),
-        folder,
-        files,
-        make_user: false,
-        own: false,
-        restart: halts
-            || done.reread
-            || runs_after && (done.restart || folder == Folder::Create) && !started_by_framework,
-        stop_servers: false,
-        health: runs_after && !started_by_framework || done.reread,
-        crontab,
+        operation,
         tars_path: done.tars_path.clone(),
         // As whoever it ran as before, which the spec may no longer say.
         run_user: done.ran_as.as_ref().unwrap_or(&done.run_user).clone(),
         ran_as: done.ran_as.is_some().then(|| done.run_user.clone()),
-        crontab_of: done.ran_as.is_some().then(|| done.run_user.clone()),
-        nodeid: done.nodeid.clone(),
         ip: done.ip,
-        port: done.port_before,
-        port_before: done.port,
+        port: Port {
+            before: done.port.after,
+            after: done.port.before,
+        },
         ran: true,
-        lenient: true,
         machine_id,
-        folder_from: (folder == Folder::Create).then(|| kept.clone()),
-        registry: done.registry.clone(),
-        labels: None,
         settle: done.settle,
-        owners_from: (done.own && folder == Folder::Keep).then_some(kept),
-        takes_back: Some(intent.run.clone()),
-        publish: None,
-        names: done.names.as_ref().map(Renamed::back),
-        rows: done.rows.iter().map(RowEdit::back).collect(),
-        reread: done.reread,
     };
     let mut pre = preconditions(&change);
-    if done.publish.is_some() {
+    if published {
         // A program alone, without scripts, does not count as installed.
         pre.retain(|c| !matches!(c, Condition::Installed { .. }));
     }
-    if let (Folder::Remove, Some(registry), true) = (folder, &done.registry, asks) {
+    if let (Folder::Remove, Some(registry), true) = (folder, done.registry(), asks) {
         // Whoever came to resolve names by it must find another one.
-        pre.push(Condition::AnotherRegistry {
-            but: registry.clone(),
-        });
+        pre.push(Condition::AnotherRegistry { but: registry });
     }
     let mut post: Vec<Condition> = Vec::new();
-    for file in &change.files {
+    for file in change.files() {
         if file.path == binary {
             post.push(Condition::File {
                 path: file.path.clone(),
@@ -324,14 +351,18 @@ pub fn way_back(
     }
     if done.component != Component::Tarsnode {
         if asks && runs_after && folder == Folder::Keep {
-            let registry = done.registry.iter().cloned();
-            post.extend(registry.map(|registry| Condition::RegistryAnswers { registry }));
+            post.extend(
+                done.registry()
+                    .map(|registry| Condition::RegistryAnswers { registry }),
+            );
         }
         // One of which only the crontab changed runs or not as before.
         // And one that is set active is started again by its node, whatever its program is.
         // One that was down may be down again with the rows that it had.
-        let may_fail = done.reread && !done.ran;
-        if !halts && !may_fail && (folder != Folder::Keep || !done.files.is_empty() || done.restart)
+        let may_fail = done.rereads() && !done.ran;
+        if !halts
+            && !may_fail
+            && (folder != Folder::Keep || !done.files().is_empty() || done.restarts())
         {
             post.push(Condition::Component {
                 component: done.component,
@@ -357,7 +388,7 @@ pub fn way_back(
     }
     if let Some(CrontabChange {
         back: Some(back), ..
-    }) = &change.crontab
+    }) = change.crontab()
     {
         post.push(Condition::Crontab {
             digest: back.digest,
@@ -370,7 +401,7 @@ pub fn way_back(
 /// known, or where the rollback leaves it alone.
 #[must_use]
 pub fn crontab_before(intent: &Intent, now: &Observed<String>) -> Option<Observed<String>> {
-    let change = intent.change.crontab.as_ref()?;
+    let change = intent.change.crontab()?;
     let text = match now {
         Observed::Present(text) => Some(crontab::without_guard(text)),
         Observed::Absent => None,
@@ -385,13 +416,13 @@ pub fn crontab_before(intent: &Intent, now: &Observed<String>) -> Option<Observe
 }
 
 fn expect_binary(
-    done: &AgentChange,
+    done: &HostChange,
     node: &NodeName,
     inventory: &Inventory,
 ) -> Result<(), NoWayBack> {
     let binary = binary_path(done.component);
     let wanted = done
-        .files
+        .files()
         .iter()
         .find(|f| f.path == binary)
         .and_then(|f| f.after);
@@ -459,7 +490,7 @@ fn component_of(path: &str) -> Component {
 }
 
 fn crontab_back(
-    done: &AgentChange,
+    done: &HostChange,
     after: Option<Digest>,
     kept: &(RunId, StepName),
     host: &HostFacts,
@@ -470,7 +501,7 @@ fn crontab_back(
         Observed::Unknown(why) => return Err(NoWayBack::Unknown(format!("the crontab: {why}"))),
     };
     let now = now.map(|t| Digest::of(t.as_bytes()));
-    let before = done.crontab.as_ref().and_then(|c| c.before);
+    let before = done.crontab().and_then(|c| c.before);
     // A rollback that was cut off may have put it back already.
     if now != after && now != before {
         return Err(NoWayBack::Moved("the crontab".to_owned()));
@@ -480,7 +511,7 @@ fn crontab_back(
         Observed::Present(text) => Some(crontab::without_guard(text)).filter(|t| !t.is_empty()),
         _ => None,
     };
-    let known = match &done.crontab {
+    let known = match done.crontab() {
         Some(change) if change.back.is_none() => {
             crontab::before_edit(text.as_deref(), &change.edit)
         }

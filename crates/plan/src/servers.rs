@@ -19,14 +19,13 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, AgentChange, Content, FileChange, Folder, Undo};
+use crate::action::{Action, Content, FileChange, HostChange, Operation, Port, Undo};
 use crate::basic;
 use crate::condition::Condition;
 use crate::drift::DriftKind;
 use crate::expansion;
 use crate::input::PlanInput;
 use crate::plan::{Stage, Step};
-use crate::registries;
 use crate::report::{Blocked, Line};
 use crate::room;
 
@@ -299,7 +298,12 @@ fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
 
 /// Has the step that starts a registry put the new binary there first.
 pub(crate) fn start_with(start: &mut Step, change: Step) {
-    let (Action::ChangeAgent(into), Action::ChangeAgent(from)) = (&mut start.action, change.action)
+    let (Action::ChangeHost(into), Action::ChangeHost(from)) = (&mut start.action, change.action)
+    else {
+        return;
+    };
+    let (Operation::Modify(modify), Operation::Modify(from)) =
+        (&mut into.operation, from.operation)
     else {
         return;
     };
@@ -309,7 +313,7 @@ pub(crate) fn start_with(start: &mut Step, change: Step) {
             digest: file.before,
         });
     }
-    into.files = from.files;
+    modify.files = from.files;
     start.post.extend(change.post);
     start.summary = format!("{}, and start it", change.summary);
     into.summary.clone_from(&start.summary);
@@ -341,53 +345,33 @@ pub(crate) fn means(
     why
 }
 
-/// A change of a component other than tarsnode that changes nothing yet; none where the machine
+/// A change of a component other than tarsnode, of which no process runs; none where the machine
 /// cannot be told.
-pub(crate) fn blank(
+pub(crate) fn on_host(
     input: &PlanInput<'_>,
     component: Component,
     node: &NodeName,
     spec: &Host,
     host: &HostFacts,
-    summary: String,
-) -> Option<AgentChange> {
+    (summary, operation): (String, Operation),
+) -> Option<HostChange> {
     let (Observed::Present(machine_id), Some(agent)) =
         (&host.machine_id, input.desired.agent(node))
     else {
         return None;
     };
-    Some(AgentChange {
+    Some(HostChange {
         component,
         node: node.clone(),
         summary,
-        folder: Folder::Keep,
-        files: vec![],
-        make_user: false,
-        own: false,
-        restart: false,
-        stop_servers: false,
-        health: false,
-        crontab: None,
+        operation,
         tars_path: agent.tars_path.clone(),
         run_user: agent.run_user.clone(),
-        crontab_of: None,
         ran_as: None,
-        nodeid: node.clone(),
         ip: spec.ip,
-        port: None,
-        port_before: None,
+        port: Port::default(),
         ran: false,
-        lenient: false,
         machine_id: machine_id.clone(),
-        folder_from: None,
-        registry: (component == Component::Tarsregistry).then(|| registries::endpoint_at(spec.ip)),
-        labels: None,
-        owners_from: None,
-        takes_back: None,
         settle: None,
-        publish: None,
-        names: None,
-        rows: vec![],
-        reread: false,
     })
 }

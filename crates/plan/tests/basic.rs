@@ -8,14 +8,16 @@ use std::collections::BTreeSet;
 
 use support::core::{ask_for, facts, publishing, world};
 use support::framework::{framework, list, rows};
-use support::{World, damage};
+use support::{World, damage, edits_of, modify};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Count, Resource, RowSettings, Rpc, SecretRef, Web};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
 use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, AgentChange, Cell, Folder, NewServers, Table, Via};
+use tarsops_plan::action::{
+    Action, Cell, Folder, HostChange, NewServers, Operation, Publish, Remove, Table, Via,
+};
 use tarsops_plan::back::batches;
 use tarsops_plan::claims::{Field, Place, fits};
 use tarsops_plan::condition::Truth;
@@ -85,11 +87,18 @@ fn applied(w: &World) -> World {
     after
 }
 
-fn published(plan: &Plan) -> Vec<(&Step, &AgentChange)> {
+fn publication(change: &mut HostChange) -> &mut Publish {
+    match &mut change.operation {
+        Operation::Publish(publish) => publish,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn published(plan: &Plan) -> Vec<(&Step, &HostChange)> {
     plan.steps
         .iter()
         .filter_map(|s| match &s.action {
-            Action::ChangeAgent(c) if c.publish.is_some() => Some((s, &**c)),
+            Action::ChangeHost(c) if c.publish().is_some() => Some((s, &**c)),
             _ => None,
         })
         .collect()
@@ -141,7 +150,7 @@ fn row<'a>(w: &'a mut World, component: Component, at: &str) -> &'a mut ServerRo
 }
 
 /// What a host has written down of a step.
-fn intent_of(w: &World, step: &Step, change: AgentChange) -> restore::Intent {
+fn intent_of(w: &World, step: &Step, change: HostChange) -> restore::Intent {
     restore::Intent {
         format: restore::FORMAT.to_owned(),
         cluster: w.desired.cluster.clone(),
@@ -198,7 +207,7 @@ fn a_new_version_ends_with_the_basic_services_by_either_way() {
         let all = published(&plan);
         assert_eq!(all.len(), 9, "{plan:#?}");
         assert!(all.iter().all(|(s, c)| s.stage == Stage::BasicServices
-            && c.publish == Some(via)
+            && c.publish().map(|p| p.via) == Some(via)
             && s.summary.contains(via.words())));
         // They are the last stage, one host first.
         let first = plan
@@ -377,7 +386,7 @@ fn a_missing_one_is_deployed_and_published() {
             let all = published(&plan);
             assert_eq!(all.len(), 1);
             assert_eq!(
-                (all[0].1.folder, all[0].1.publish),
+                (all[0].1.folder(), all[0].1.publish().map(|p| p.via)),
                 (Folder::Create, Some(via))
             );
             // Rows before the package; the database is dumped before both.
@@ -458,7 +467,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let mut done = restore::without_content(change);
-    done.names = Some(tarsops_plan::action::Renamed {
+    publication(&mut done).patch_version = Some(tarsops_plan::action::Renamed {
         from: "3.0.17".to_owned(),
         to: "12".to_owned(),
     });
@@ -466,17 +475,17 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     let back = restore::way_back(&intent, &after.inventory, KNOWN)
         .unwrap()
         .change;
-    assert_eq!(back.publish, None);
-    assert!(back.restart && back.health && back.lenient);
-    assert_eq!(back.files[0].after, change.files[0].before);
-    let names = back.names.unwrap();
+    assert_eq!(back.publish(), None);
+    assert!(back.restarts() && back.ends_healthy() && back.undoes().is_some());
+    assert_eq!(back.files()[0].after, change.files()[0].before);
+    let names = back.patch_version().unwrap();
     assert_eq!((names.from.as_str(), names.to.as_str()), ("12", "3.0.17"));
     // Where the file was never changed only the process is put right.
     let back = restore::way_back(&intent, &w.inventory, KNOWN)
         .unwrap()
         .change;
-    assert_eq!(back.files[0].before, back.files[0].after);
-    assert!(back.restart);
+    assert_eq!(back.files()[0].before, back.files()[0].after);
+    assert!(back.restarts());
     // And what somebody else has put there since is left alone.
     if let Observed::Present(file) = &mut facts(&mut after, change.component, &change.node).binary {
         file.digest = tarsops_model::digest::Digest::of(b"another");
@@ -494,17 +503,20 @@ fn the_checker_refuses_other_ways_to_bring_a_program() {
         .iter()
         .position(|s| s.stage == Stage::BasicServices)
         .unwrap();
-    let with = |change: &dyn Fn(&mut AgentChange)| {
+    let with = |change: &dyn Fn(&mut HostChange)| {
         let mut other = plan.clone();
-        if let Action::ChangeAgent(c) = &mut other.steps[at].action {
+        if let Action::ChangeHost(c) = &mut other.steps[at].action {
             change(c);
         }
         checker::check(&other, &w.input()).is_err()
     };
-    assert!(with(&|c| c.publish = None));
-    assert!(with(&|c| c.publish = Some(Via::Console)));
-    assert!(with(&|c| c.restart = false));
-    assert!(with(&|c| c.folder = Folder::Remove));
+    assert!(with(&|c| c.operation = modify(c.files().to_vec(), true)));
+    assert!(with(&|c| publication(c).via = Via::Console));
+    assert!(with(&|c| c.operation = modify(vec![], false)));
+    assert!(with(&|c| c.operation = Operation::Remove(Remove {
+        crontab: None,
+        stop_servers: false,
+    })));
     assert!(with(&|c| c.component = Component::Tarsconfig));
     // A core service is never published: the registry's own package would end the task that does it.
     let core = plan
@@ -513,8 +525,14 @@ fn the_checker_refuses_other_ways_to_bring_a_program() {
         .position(|s| s.stage == Stage::CoreServices)
         .unwrap();
     let mut other = plan.clone();
-    if let Action::ChangeAgent(c) = &mut other.steps[core].action {
-        c.publish = Some(Via::Tars);
+    if let Action::ChangeHost(c) = &mut other.steps[core].action {
+        c.operation = Operation::Publish(Publish {
+            via: Via::Tars,
+            program: c.files()[0].clone(),
+            first: false,
+            rows: vec![],
+            patch_version: None,
+        });
     }
     assert!(checker::check(&other, &w.input()).is_err());
 }
@@ -535,12 +553,12 @@ fn settings<'a>(w: &'a mut World, component: Component, at: &str) -> &'a mut Row
 }
 
 /// The changes that have rows in them.
-fn edited(plan: &Plan) -> Vec<&AgentChange> {
+fn edited(plan: &Plan) -> Vec<&HostChange> {
     let changes = plan.steps.iter().filter_map(|s| match &s.action {
-        Action::ChangeAgent(c) => Some(&**c),
+        Action::ChangeHost(c) => Some(&**c),
         _ => None,
     });
-    changes.filter(|c| !c.rows.is_empty()).collect()
+    changes.filter(|c| !c.rows().is_empty()).collect()
 }
 
 fn fields(plan: &Plan, component: Component) -> Vec<String> {
@@ -602,11 +620,11 @@ fn adapters_that_differ_are_put_right_and_their_server_is_started_anew() {
     let all = edited(&plan);
     assert_eq!(all.len(), 2, "{all:#?}");
     for change in &all {
-        assert!(change.restart && change.publish.is_none() && change.files.is_empty());
+        assert!(change.restarts() && change.publish().is_none() && change.files().is_empty());
         assert_eq!(change.settle, Some(w.desired.policy.registry_settle));
     }
     let stat = all.iter().find(|c| c.component == Component::Tarsstat);
-    let after = stat.unwrap().rows[0].after.clone().unwrap();
+    let after = stat.unwrap().rows()[0].after.clone().unwrap();
     let endpoint = Cell::Text("tcp -h 10.0.0.1 -t 3000 -p 18293 -e 0".to_owned());
     assert!(
         after.contains(&("endpoint".to_owned(), endpoint)),
@@ -626,15 +644,15 @@ fn a_publication_takes_the_rows_along_and_back() {
         .into_iter()
         .find(|(_, c)| c.component == Component::Tarsstat)
         .unwrap();
-    assert_eq!(change.rows.len(), 1);
+    assert_eq!(change.rows().len(), 1);
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let intent = intent_of(&w, step, restore::without_content(change));
     let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
-    assert_eq!(back.change.rows[0].after, change.rows[0].before);
+    assert_eq!(back.change.rows()[0].after, change.rows()[0].before);
     effect::apply(
         &mut after.inventory,
-        &Action::ChangeAgent(Box::new(back.change)),
+        &Action::ChangeHost(Box::new(back.change)),
     );
     let found = adapter(&mut after, "tars.tarsstat.StatObj", MASTER);
     assert_eq!(
@@ -653,9 +671,9 @@ fn a_row_that_a_run_has_written_goes_again_on_the_way_back() {
     let step = plan
         .steps
         .iter()
-        .find(|s| matches!(&s.action, Action::ChangeAgent(c) if !c.rows.is_empty()));
+        .find(|s| matches!(&s.action, Action::ChangeHost(c) if !c.rows().is_empty()));
     let step = step.unwrap();
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         unreachable!()
     };
     let intent = intent_of(&w, step, restore::without_content(change));
@@ -663,10 +681,10 @@ fn a_row_that_a_run_has_written_goes_again_on_the_way_back() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
-    assert!(back.change.restart && back.change.health);
+    assert!(back.change.restarts() && back.change.ends_healthy());
     effect::apply(
         &mut after.inventory,
-        &Action::ChangeAgent(Box::new(back.change)),
+        &Action::ChangeHost(Box::new(back.change)),
     );
     let left = list(&mut rows(&mut after).adapters).iter();
     assert_eq!(
@@ -878,7 +896,7 @@ fn an_adapter_that_bears_the_name_of_another_servant_is_its() {
     stat.servant = Some("tars.tarsstat.Other".to_owned());
     stat.endpoint = Some("ssl -h 10.0.0.1 -t 60000 -p 5".to_owned());
     let plan = checked(&w);
-    let after = edited(&plan)[0].rows[0].after.clone().unwrap();
+    let after = edited(&plan)[0].rows()[0].after.clone().unwrap();
     let endpoint = Cell::Text("ssl -h 10.0.0.1 -t 60000 -p 18293".to_owned());
     assert!(after.contains(&("endpoint".to_owned(), endpoint)));
     applied(&w);
@@ -891,7 +909,7 @@ fn a_running_service_on_a_further_host_gets_its_adapter_with_a_restart() {
     let plan = checked(&w);
     let all = edited(&plan);
     assert_eq!((all.len(), all[0].component), (1, Component::Tarsnotify));
-    assert!(all[0].reread && deployed(&plan).is_empty());
+    assert!(all[0].rereads() && deployed(&plan).is_empty());
     applied(&w);
 }
 
@@ -960,12 +978,12 @@ fn half_a_program_goes_back_where_the_publication_failed() {
         ..KNOWN
     };
     let back = restore::way_back(&intent, &torn.inventory, failed).unwrap();
-    let file = &back.change.files[0];
+    let file = &back.change.files()[0];
     assert_eq!(
         (file.before, file.after),
-        (Some(half), change.files[0].before)
+        (Some(half), change.files()[0].before)
     );
-    assert!(back.change.restart && back.change.health);
+    assert!(back.change.restarts() && back.change.ends_healthy());
 }
 
 #[test]
@@ -976,9 +994,9 @@ fn rows_that_somebody_has_changed_since_are_not_taken_back() {
     let step = plan
         .steps
         .iter()
-        .find(|s| matches!(&s.action, Action::ChangeAgent(c) if !c.rows.is_empty()));
+        .find(|s| matches!(&s.action, Action::ChangeHost(c) if !c.rows().is_empty()));
     let step = step.unwrap();
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         unreachable!()
     };
     let intent = intent_of(&w, step, restore::without_content(change));
@@ -1000,20 +1018,18 @@ fn an_edit_of_other_rows_is_no_plan() {
     let at = plan
         .steps
         .iter()
-        .position(|s| matches!(&s.action, Action::ChangeAgent(c) if !c.rows.is_empty()));
+        .position(|s| matches!(&s.action, Action::ChangeHost(c) if !c.rows().is_empty()));
     let at = at.unwrap();
-    type Spoil = Box<dyn Fn(&mut AgentChange)>;
+    type Spoil = Box<dyn Fn(&mut HostChange)>;
     let mut worse: Vec<Spoil> = vec![
-        Box::new(|c| c.rows[0].key[1].1 = "tarslog".to_owned()),
-        Box::new(|c| c.rows[0].key[2].1 = SLAVE.to_owned()),
+        Box::new(|c| edits_of(c)[0].key[1].1 = "tarslog".to_owned()),
+        Box::new(|c| edits_of(c)[0].key[2].1 = SLAVE.to_owned()),
         Box::new(|c| {
-            c.rows[0].key.pop();
+            edits_of(c)[0].key.pop();
         }),
-        Box::new(|c| c.rows[0].after = None),
-        Box::new(|c| c.rows[0].after = c.rows[0].before.clone()),
-        Box::new(|c| c.restart = false),
-        Box::new(|c| c.reread = false),
-        Box::new(|c| c.publish = Some(Via::Tars)),
+        Box::new(|c| edits_of(c)[0].after = None),
+        Box::new(|c| edits_of(c)[0].after = edits_of(c)[0].before.clone()),
+        Box::new(|c| c.operation = modify(vec![], false)),
     ];
     for (column, value) in [
         ("protocol", "not_tars"),
@@ -1023,12 +1039,12 @@ fn an_edit_of_other_rows_is_no_plan() {
         ("node_name", "10.0.0.1"),
     ] {
         worse.push(Box::new(move |c| {
-            c.rows[0].after = Some(vec![(column.to_owned(), Cell::Text(value.to_owned()))]);
+            edits_of(c)[0].after = Some(vec![(column.to_owned(), Cell::Text(value.to_owned()))]);
         }));
     }
     for (number, spoil) in worse.iter().enumerate() {
         let mut other = plan.clone();
-        if let Action::ChangeAgent(c) = &mut other.steps[at].action {
+        if let Action::ChangeHost(c) = &mut other.steps[at].action {
             spoil(c);
         }
         assert!(checker::check(&other, &w.input()).is_err(), "{number}");
@@ -1071,7 +1087,8 @@ fn the_form_is_left_alone_where_adapters_are_there_already() {
     let plan = checked(&w);
     let new = deployed(&plan);
     assert_eq!((new[0].via, new[0].rows.len()), (Via::Tars, 1));
-    assert_eq!(published(&plan)[0].1.publish, Some(Via::Console));
+    let via = published(&plan)[0].1.publish().map(|p| p.via);
+    assert_eq!(via, Some(Via::Console));
     applied(&w);
 }
 
@@ -1090,7 +1107,7 @@ fn what_did_not_run_is_stopped_again_on_the_way_back() {
     effect::apply(&mut after.inventory, &step.action);
     let intent = intent_of(&w, step, restore::without_content(change));
     let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
-    assert!(back.change.restart && !back.change.health);
+    assert!(back.change.restarts() && !back.change.ends_healthy());
     assert!(
         !back
             .post
@@ -1169,7 +1186,7 @@ fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
             let intent = intent_of(w, step, restore::without_content(change));
             let back = restore::way_back(&intent, &seen.inventory, KNOWN).unwrap();
             Step {
-                action: Action::ChangeAgent(Box::new(back.change)),
+                action: Action::ChangeHost(Box::new(back.change)),
                 ..step.clone()
             }
         })
@@ -1189,7 +1206,7 @@ fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
 
 fn place(step: &Step) -> (Component, String) {
     match &step.action {
-        Action::ChangeAgent(c) => (c.component, c.node.to_string()),
+        Action::ChangeHost(c) => (c.component, c.node.to_string()),
         other => panic!("{other:?}"),
     }
 }
@@ -1259,7 +1276,7 @@ fn of_three_endpoints_two_go_back_together() {
 fn record_with_rows(w: &World) -> restore::Intent {
     let plan = checked(w);
     let all = plan.steps.iter().find_map(|step| match &step.action {
-        Action::ChangeAgent(c) if !c.rows.is_empty() => Some((step, c)),
+        Action::ChangeHost(c) if !c.rows().is_empty() => Some((step, c)),
         _ => None,
     });
     let (step, change) = all.unwrap();
@@ -1288,17 +1305,21 @@ fn a_record_brings_rows_of_its_own_services_servants_only() {
     assert_eq!(misfit(&honest, &w), None);
     for servant in ["tars.tarsAdminRegistry.AdminRegObj", "Shop.Cart.Obj", ""] {
         let mut forged = honest.clone();
-        let row = forged.change.rows[0].before.as_mut().unwrap();
+        let row = edits_of(&mut forged.change)[0].before.as_mut().unwrap();
         row.push(("servant".to_owned(), Cell::Text(servant.to_owned())));
         assert_eq!(misfit(&forged, &w), Some(Field::Row), "{servant}");
-        let last = forged.change.rows[0].before.as_mut().unwrap().last_mut();
+        let last = edits_of(&mut forged.change)[0]
+            .before
+            .as_mut()
+            .unwrap()
+            .last_mut();
         last.unwrap().1 = Cell::Text("tars.tarsstat.StatObj".to_owned());
         assert_eq!(misfit(&forged, &w), None);
     }
     // A row of a core component, with its own servant.
     let mut core = honest.clone();
     core.change.component = Component::Tarsconfig;
-    core.change.rows[0].key[1].1 = Component::Tarsconfig.name().to_owned();
+    edits_of(&mut core.change)[0].key[1].1 = Component::Tarsconfig.name().to_owned();
     assert_eq!(misfit(&core, &w), Some(Field::Row));
     // A service that the spec does not have there, or of a database that it does not have.
     let server = ResourceId::Server(honest.change.component, honest.change.node.clone());
@@ -1332,7 +1353,7 @@ fn a_rollback_shows_what_it_makes_of_rows() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let back = restore::way_back(&record, &after.inventory, KNOWN).unwrap();
-    step.action = Action::ChangeAgent(Box::new(back.change));
+    step.action = Action::ChangeHost(Box::new(back.change));
     plan.drift.clear();
     plan.rolls_back = Some(record.run.clone());
     let text = render::text(&plan, render::Style::default()).to_string();

@@ -11,7 +11,7 @@ use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES};
 use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, AgentChange};
+use tarsops_plan::action::{Action, HostChange};
 use tarsops_plan::claims::{Field, Place, fits, fits_database, is_own_file};
 use tarsops_plan::crontab;
 use tarsops_plan::memory::{self, DatabaseIntent, Deed};
@@ -35,11 +35,11 @@ fn outdated() -> World {
 /// A record of the first step of a plan that changes a host.
 fn record(world: &World) -> Intent {
     let plan = world.plan();
-    let (step, change): (_, &AgentChange) = plan
+    let (step, change): (_, &HostChange) = plan
         .steps
         .iter()
         .find_map(|s| match &s.action {
-            Action::ChangeAgent(change) => Some((s, &**change)),
+            Action::ChangeHost(change) => Some((s, &**change)),
             _ => None,
         })
         .unwrap();
@@ -86,27 +86,27 @@ fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path()
             assert_eq!(
                 (
                     &a.node,
-                    &a.nodeid,
+                    &a.node,
                     &a.ip,
                     &a.run_user,
                     &a.tars_path,
-                    &a.registry
+                    &a.registry()
                 ),
                 (
                     &b.node,
-                    &b.nodeid,
+                    &b.node,
                     &b.ip,
                     &b.run_user,
                     &b.tars_path,
-                    &b.registry
+                    &b.registry()
                 ),
                 "{path}"
             );
-            for file in &a.files {
+            for file in a.files() {
                 assert!(is_own_file(a.component, &file.path), "{path}");
                 assert_eq!(file.mode & !0o777, 0, "{path}");
             }
-            if let Some(line) = a.crontab.as_ref().and_then(|c| c.edit.add.as_ref()) {
+            if let Some(line) = a.crontab().as_ref().and_then(|c| c.edit.add.as_ref()) {
                 assert_eq!(*line, crontab::monitor_line(a.tars_path.as_str()), "{path}");
             }
         }
@@ -119,13 +119,12 @@ fn the_field_that_does_not_fit_is_named() {
     let world = outdated();
     let honest = record(&world);
     let other = world.node(3);
-    let cases: [(Field, Forge<'_>); 12] = [
-        (Field::Format, &|i| i.format = "tarsops.intent/3".to_owned()),
+    let cases: [(Field, Forge<'_>); 11] = [
+        (Field::Format, &|i| i.format = "tarsops.intent/4".to_owned()),
         (Field::Cluster, &|i| i.cluster = "other".parse().unwrap()),
         (Field::Run, &|i| i.run = run_id(10)),
         (Field::Step, &|i| i.step = StepName::of("x")),
         (Field::Node, &|i| i.change.node = other.clone()),
-        (Field::Nodeid, &|i| i.change.nodeid = other.clone()),
         (Field::Ip, &|i| i.change.ip = "10.9.9.9".parse().unwrap()),
         (Field::TarsPath, &|i| {
             i.change.tars_path = "/tmp/x".parse().unwrap()
@@ -135,9 +134,9 @@ fn the_field_that_does_not_fit_is_named() {
         }),
         (Field::Sign, &|i| i.sign = Sign::Add),
         (Field::File, &|i| {
-            i.change.files[0].path = "tarsnode/util/change.sh".to_owned()
+            i.change.files_mut()[0].path = "tarsnode/util/change.sh".to_owned()
         }),
-        (Field::Mode, &|i| i.change.files[0].mode = 0o6755),
+        (Field::Mode, &|i| i.change.files_mut()[0].mode = 0o6755),
     ];
     for (wanted, forge) in cases {
         let mut forged = honest.clone();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use support::core::{ask_for, facts, harm, world};
 use support::framework::{framework, list, rows};
-use support::{World, core_binary};
+use support::{World, core_binary, modify};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Count, Resource};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
@@ -267,11 +267,11 @@ fn what_somebody_stopped_stays_stopped() {
     let [step] = plan.steps.as_slice() else {
         panic!("{:?}", ids(&plan));
     };
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         panic!("{step:?}");
     };
-    assert!(!change.restart && !change.health);
-    assert_eq!(change.files.len(), 1);
+    assert!(!change.restarts() && !change.ends_healthy());
+    assert_eq!(change.files().len(), 1);
     assert!(plan.endpoints.is_empty());
 }
 
@@ -281,10 +281,10 @@ fn a_process_that_still_runs_the_old_file_is_restarted() {
     let node = w.node(0);
     harm(&mut w, Component::TarsAdminRegistry, &node, 5);
     let plan = checked(&w);
-    let Action::ChangeAgent(change) = &plan.steps[0].action else {
+    let Action::ChangeHost(change) = &plan.steps[0].action else {
         panic!("{plan:?}");
     };
-    assert!(change.files.is_empty() && change.restart);
+    assert!(change.files().is_empty() && change.restarts());
     let digest = Some(core_binary(Component::TarsAdminRegistry, support::VERSION));
     assert!(plan.steps[0].post.contains(&Condition::ServerRuns {
         component: Component::TarsAdminRegistry,
@@ -313,11 +313,11 @@ fn a_registry_that_is_down_and_old_is_started_with_the_new_program() {
         .iter()
         .find(|s| s.id == "tarsregistry.start@10.0.0.2")
         .unwrap();
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         panic!("{step:?}");
     };
-    assert_eq!(change.files.len(), 1);
-    assert!(change.restart && change.health);
+    assert_eq!(change.files().len(), 1);
+    assert!(change.restarts() && change.ends_healthy());
 }
 
 /// A servant of an operator's own, on the given nodes.
@@ -483,25 +483,24 @@ fn a_program_that_is_not_the_specs_is_refused() {
     let mut w = world(3);
     ask_for(&mut w, "3.0.18");
     let plan = checked(&w);
-    let with = |edit: &dyn Fn(&mut tarsops_plan::action::AgentChange)| {
+    let with = |edit: &dyn Fn(&mut tarsops_plan::action::HostChange)| {
         let mut edited = plan.clone();
-        if let Action::ChangeAgent(change) = &mut edited.steps[0].action {
+        if let Action::ChangeHost(change) = &mut edited.steps[0].action {
             edit(change);
         }
         checker::check(&edited, &w.input()).is_err()
     };
     assert!(with(
-        &|c| c.files[0].path = "tarsregistry/conf/tars.tarsregistry.config.conf".into()
+        &|c| c.files_mut()[0].path = "tarsregistry/conf/tars.tarsregistry.config.conf".into()
     ));
     assert!(with(
-        &|c| c.files[0].content = tarsops_plan::action::Content::Text("x".into())
+        &|c| c.files_mut()[0].content = tarsops_plan::action::Content::Text("x".into())
     ));
     assert!(with(
-        &|c| c.files[0].after = Some(core_binary(Component::Tarsregistry, "3.0.16"))
+        &|c| c.files_mut()[0].after = Some(core_binary(Component::Tarsregistry, "3.0.16"))
     ));
     assert!(with(&|c| c.component = Component::Tarspatch));
-    assert!(with(&|c| c.health = false));
-    assert!(with(&|c| c.registry = None));
+    assert!(with(&|c| c.operation = modify(vec![], false)));
     assert!(with(&|c| c.run_user = "nobody".parse().unwrap()));
-    assert!(with(&|c| c.nodeid = "10.0.0.2".parse().unwrap()));
+    assert!(with(&|c| c.node = "10.0.0.2".parse().unwrap()));
 }

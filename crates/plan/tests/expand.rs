@@ -138,14 +138,14 @@ fn files_are_filled_in_and_credentials_stay_as_shipped() {
         .find(|s| s.id.starts_with("tarsconfig.place"))
         .unwrap();
     let change = change(step);
-    assert_eq!(change.folder, Folder::Create);
-    assert!(!change.restart && !change.health);
+    assert_eq!(change.folder(), Folder::Create);
+    assert!(!change.restarts() && !change.ends_healthy());
     assert_eq!(
-        change.files.last().unwrap().path,
+        change.files().last().unwrap().path,
         "tarsconfig/bin/tarsconfig"
     );
     let text = |path: &str| match &change
-        .files
+        .files()
         .iter()
         .find(|f| f.path == path)
         .unwrap()
@@ -166,7 +166,7 @@ fn files_are_filled_in_and_credentials_stay_as_shipped() {
     assert!(
         text("tarsconfig/util/start.sh").contains(&format!("sh {TARS}/tarsconfig/util/execute.sh"))
     );
-    let scripts = change.files.iter().filter(|f| f.path.contains("/util/"));
+    let scripts = change.files().iter().filter(|f| f.path.contains("/util/"));
     assert!(scripts.clone().count() == 3 && scripts.clone().all(|f| f.mode & 0o111 == 0o111));
 }
 
@@ -571,8 +571,8 @@ fn a_plan_that_was_tampered_with_is_refused() {
         ("a start before its files", |p| p.steps[1..].rotate_left(6)),
         ("a restart", |p| {
             for step in &mut p.steps {
-                if let Action::ChangeAgent(change) = &mut step.action {
-                    change.restart = true;
+                if let Action::ChangeHost(change) = &mut step.action {
+                    change.operation = modify(change.files().to_vec(), true);
                 }
             }
         }),
@@ -649,10 +649,10 @@ proptest! {
         let mut done = Vec::new();
         for step in &steps[..length] {
             let mut intent = None;
-            if let Action::ChangeAgent(change) = &step.action {
+            if let Action::ChangeHost(change) = &step.action {
                 images.keep(&now.inventory, &run_id(9), &StepName::of(&step.id), change);
                 let host = now.inventory.host(&change.node).present().copied().unwrap().clone();
-                let after = change.crontab.as_ref().map_or(CrontabLeft::Unchanged, |c| {
+                let after = change.crontab().as_ref().map_or(CrontabLeft::Unchanged, |c| {
                     let text = host.crontab.present().map(|t| crontab::without_guard(t));
                     CrontabLeft::after(
                         crontab::apply(text.as_deref(), &c.edit)
@@ -693,7 +693,7 @@ proptest! {
                             condition
                         );
                     }
-                    Action::ChangeAgent(Box::new(back.change))
+                    Action::ChangeHost(Box::new(back.change))
                 }
                 other => return Err(TestCaseError::fail(format!("{other:?}"))),
             };

@@ -238,7 +238,7 @@ fn a_node_without_a_row_is_restarted_and_watched() {
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.steps.len(), 1);
     let step = &plan.steps[0];
-    assert!(support::change(step).restart && support::change(step).files.is_empty());
+    assert!(support::change(step).restarts() && support::change(step).files().is_empty());
     for wanted in [Condition::Registered, Condition::Connected] {
         assert!(step.post.contains(&wanted), "{:?}", step.post);
     }
@@ -371,8 +371,8 @@ fn a_registry_that_is_down_is_started_and_watched() {
     };
     let change = support::change(step);
     assert_eq!(change.component, Component::Tarsregistry);
-    assert!(change.restart && change.health && change.files.is_empty());
-    let registry = change.registry.clone().unwrap();
+    assert!(change.restarts() && change.ends_healthy() && change.files().is_empty());
+    let registry = change.registry().clone().unwrap();
     for wanted in [
         Condition::RegistryAnswers {
             registry: registry.clone(),
@@ -439,8 +439,8 @@ fn a_registry_beyond_the_spec_is_removed_while_another_one_lives() {
         panic!("{:?}", plan.steps);
     };
     let change = support::change(step);
-    assert_eq!(change.folder, tarsops_plan::action::Folder::Remove);
-    let edit = &change.crontab.as_ref().unwrap().edit;
+    assert_eq!(change.folder(), tarsops_plan::action::Folder::Remove);
+    let edit = &change.crontab().as_ref().unwrap().edit;
     assert_eq!((edit.remove.len(), edit.remove[0].0), (1, 2), "{edit:?}");
     assert!(step.pre.contains(&Condition::RegistryLeft));
     // The checker does not take the planner's word.
@@ -492,7 +492,7 @@ fn a_restart_keeps_what_a_registration_loses() {
         .filter_map(|s| {
             Some((
                 s.resource.node()?.clone(),
-                support::change(s).labels.clone()?,
+                support::change(s).labels().cloned()?,
             ))
         })
         .collect();
@@ -530,7 +530,10 @@ fn a_running_node_takes_a_new_registry_over_by_itself() {
     support::damage::agent_of(&mut w, &node).unwrap().processes = Observed::Present(vec![]);
     let plan = w.plan();
     let change = support::change(&plan.steps[0]);
-    assert!(change.restart && !change.files.is_empty(), "{change:?}");
+    assert!(
+        change.restarts() && !change.files().is_empty(),
+        "{change:?}"
+    );
 }
 
 #[test]

@@ -271,13 +271,13 @@ fn core_services_are_known_by_what_runs() {
 /// The step that brings `component` on a node to a version.
 fn upgrade(like: &Step, component: Component, node: &NodeName, to: &str) -> Step {
     let mut step = like.clone();
-    let Action::ChangeAgent(change) = &mut step.action else {
+    let Action::ChangeHost(change) = &mut step.action else {
         panic!("{} changes nothing", step.id);
     };
     change.component = component;
     change.node = node.clone();
     step.resource = change.resource();
-    let file = change.files.last_mut().unwrap();
+    let file = change.files_mut().last_mut().unwrap();
     file.path = format!("{component}/bin/{component}");
     file.content = Content::Package {
         component,

@@ -7,7 +7,7 @@ use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Count;
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::{Action, Folder, Undo};
+use tarsops_plan::action::{Action, Folder, Owner, Undo};
 use tarsops_plan::checker;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::plan::{Plan, Sign, Stage};
@@ -78,7 +78,7 @@ fn the_run_user_is_made_only_if_the_spec_says_so() {
     assert!(matches!(why(&w), Blocked::NoRunUser { .. }));
     w.agent(2).create_run_user = true;
     let plan = w.plan();
-    assert!(change(&plan.steps[0]).make_user && change(&plan.steps[0]).own);
+    assert_eq!(change(&plan.steps[0]).owner(), Owner::NewRunUser);
 
     w.host(2).is_root = false;
     w.host(2).user = "ops".to_owned();
@@ -244,8 +244,8 @@ fn an_absent_node_is_stopped_and_removed() {
     checker::check(&plan, &w.input()).unwrap();
     let step = &plan.steps[0];
     assert_eq!((step.sign, step.stage), (Sign::Remove, Stage::AgentRemoval));
-    assert_eq!(change(step).folder, Folder::Remove);
-    let edit = &change(step).crontab.as_ref().unwrap().edit;
+    assert_eq!(change(step).folder(), Folder::Remove);
+    let edit = &change(step).crontab().as_ref().unwrap().edit;
     assert_eq!(
         edit.remove.len(),
         1,
@@ -256,7 +256,7 @@ fn an_absent_node_is_stopped_and_removed() {
     let servers = vec!["Demo.Hello".to_owned()];
     assert_eq!(why(&w), Blocked::ServersRunning { servers });
     absent(&mut w, 2, true);
-    assert!(change(&w.plan().steps[0]).stop_servers);
+    assert!(change(&w.plan().steps[0]).stops_servers());
 
     w.uninstall(2);
     assert!(w.plan().is_empty() && w.plan().drift.is_empty());
@@ -283,8 +283,8 @@ fn what_is_left_of_a_removed_tarsnode_goes_too() {
     w.facts(2).folder = Observed::Absent;
     let plan = w.plan();
     let step = &plan.steps[0];
-    assert_eq!(change(step).folder, Folder::Keep);
-    assert!(change(step).restart && !change(step).health);
+    assert_eq!(change(step).folder(), Folder::Keep);
+    assert!(change(step).restarts() && !change(step).ends_healthy());
     assert!(matches!(step.undo, Undo::Irreversible { .. }));
     checker::check(&plan, &w.input()).unwrap();
 }

@@ -21,7 +21,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, Folder, Undo};
+use tarsops_plan::action::{Action, Folder, Owner, Undo};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
@@ -51,13 +51,13 @@ fn grave(plan: &Plan, world: &World) -> BTreeSet<(NodeName, &'static str)> {
     let mut out = BTreeSet::new();
     for step in &plan.steps {
         let node = place(step, world).clone();
-        if let Action::ChangeAgent(change) = &step.action {
+        if let Action::ChangeHost(change) = &step.action {
             let all = [
-                (change.restart, "restart"),
-                (change.stop_servers, "stop servers"),
-                (change.folder == Folder::Create, "creation"),
-                (change.folder == Folder::Remove, "removal"),
-                (change.make_user, "user"),
+                (change.restarts(), "restart"),
+                (change.stops_servers(), "stop servers"),
+                (change.folder() == Folder::Create, "creation"),
+                (change.folder() == Folder::Remove, "removal"),
+                (change.owner() == Owner::NewRunUser, "user"),
             ];
             out.extend(all.iter().filter(|a| a.0).map(|a| (node.clone(), a.1)));
         } else {
@@ -80,18 +80,21 @@ fn grave(plan: &Plan, world: &World) -> BTreeSet<(NodeName, &'static str)> {
 
 /// What a change leaves on its host, as the applier writes it.
 fn intent(world: &World, step: &Step) -> Option<Intent> {
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         return None;
     };
     let Observed::Present(host) = world.inventory.host(&change.node) else {
         return None;
     };
-    let after = change.crontab.as_ref().map_or(CrontabLeft::Unchanged, |c| {
-        let text = host.crontab.present().map(|t| crontab::without_guard(t));
-        let text = text.filter(|t| !t.is_empty());
-        let left = crontab::apply(text.as_deref(), &c.edit);
-        CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
-    });
+    let after = change
+        .crontab()
+        .as_ref()
+        .map_or(CrontabLeft::Unchanged, |c| {
+            let text = host.crontab.present().map(|t| crontab::without_guard(t));
+            let text = text.filter(|t| !t.is_empty());
+            let left = crontab::apply(text.as_deref(), &c.edit);
+            CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
+        });
     Some(Intent {
         format: FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
@@ -410,7 +413,7 @@ proptest! {
         let mut images = Images::default();
         let mut done = Vec::new();
         for step in &plan.steps[..length] {
-            if let (Some(intent), Action::ChangeAgent(change)) = (intent(&now, step), &step.action) {
+            if let (Some(intent), Action::ChangeHost(change)) = (intent(&now, step), &step.action) {
                 let run: RunId = intent.run.clone();
                 images.keep(&now.inventory, &run, &intent.step, change);
                 if step.undo == Undo::Restore {
@@ -428,7 +431,7 @@ proptest! {
             for condition in &back.pre {
                 prop_assert_eq!(condition.eval(node, &now.inventory), Truth::Holds, "{}", condition);
             }
-            let action = Action::ChangeAgent(Box::new(back.change.clone()));
+            let action = Action::ChangeHost(Box::new(back.change.clone()));
             effect::apply_with(&mut now.inventory, &action, &images);
             for condition in &back.post {
                 prop_assert_eq!(condition.eval(node, &now.inventory), Truth::Holds, "{}", condition);

@@ -450,12 +450,15 @@ fn a_host_that_left_comes_back_in_the_other_order() {
     let mut images = Images::default();
     let mut done: Vec<Intent> = Vec::new();
     for step in &w.plan().steps {
-        if let Action::ChangeAgent(change) = &step.action {
+        if let Action::ChangeHost(change) = &step.action {
             let text = now.host(1).crontab.present().cloned();
-            let after = change.crontab.as_ref().map_or(CrontabLeft::Unchanged, |c| {
-                let left = crontab::apply(text.as_deref(), &c.edit);
-                CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
-            });
+            let after = change
+                .crontab()
+                .as_ref()
+                .map_or(CrontabLeft::Unchanged, |c| {
+                    let left = crontab::apply(text.as_deref(), &c.edit);
+                    CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
+                });
             images.keep(&now.inventory, &run_id(9), &StepName::of(&step.id), change);
             done.push(Intent {
                 crontab_after: after,
@@ -478,15 +481,15 @@ fn a_host_that_left_comes_back_in_the_other_order() {
         }
         if back.change.component.is_basic() || back.change.component == Component::Tarsconfig {
             // AdminRegistry starts it, once its folder and its rows are back.
-            assert_eq!(back.change.folder, Folder::Create);
-            assert!(!back.change.restart && !back.change.health);
+            assert_eq!(back.change.folder(), Folder::Create);
+            assert!(!back.change.restarts() && !back.change.ends_healthy());
             let runs = Condition::Component {
                 component: back.change.component,
                 runs: true,
             };
             assert!(back.post.contains(&runs));
         }
-        let action = Action::ChangeAgent(Box::new(back.change.clone()));
+        let action = Action::ChangeHost(Box::new(back.change.clone()));
         effect::apply_with(&mut now.inventory, &action, &images);
     }
     let mut w = w;

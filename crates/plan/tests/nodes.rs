@@ -7,7 +7,7 @@ mod support;
 use support::*;
 use tarsops_model::agent::Monitor;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::{Content, Folder};
+use tarsops_plan::action::{Content, Folder, Owner};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::plan::{Plan, Sign, Step};
@@ -89,13 +89,18 @@ fn a_missing_tarsnode_is_installed_whole() {
     w.host(2).crontab = Observed::Present("MAILTO=ops".to_owned());
     let step = only(&w);
     let change = change(&step);
-    assert_eq!((step.sign, change.folder), (Sign::Add, Folder::Create));
-    assert!(change.restart && change.health && change.own && !change.ran);
-    assert_eq!(change.port, Some(19386));
-    let paths: Vec<&str> = change.files.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!((step.sign, change.folder()), (Sign::Add, Folder::Create));
+    assert!(
+        change.restarts()
+            && change.ends_healthy()
+            && change.owner() == Owner::RunUser
+            && !change.ran
+    );
+    assert_eq!(change.port.after, Some(19386));
+    let paths: Vec<&str> = change.files().iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths.last(), Some(&"tarsnode/bin/tarsnode"));
     assert!(!paths.iter().any(|p| p.contains("/data/")), "{paths:?}");
-    for file in &change.files {
+    for file in change.files() {
         if let Content::Text(text) = &file.content {
             for left in ["localip.tars.com", "registryAddress", "TARS_PATH"] {
                 assert!(!text.contains(left), "{} has {left}", file.path);
@@ -115,7 +120,7 @@ fn a_missing_tarsnode_is_installed_whole() {
             );
         }
     }
-    let edit = &change.crontab.as_ref().unwrap().edit;
+    let edit = &change.crontab().as_ref().unwrap().edit;
     assert_eq!(edit.add.as_deref(), Some(monitor_line().trim_end()));
 }
 
@@ -126,11 +131,11 @@ fn an_older_binary_is_upgraded_with_a_restart() {
     w.process(2).exe = Observed::Present(binary("3.0.16"));
     let step = only(&w);
     let change = change(&step);
-    assert!(change.restart && change.ran);
+    assert!(change.restarts() && change.ran);
     assert_eq!(step.summary, "change version 3.0.16 to 3.0.17 (restart)");
-    assert_eq!(change.files.len(), 1);
-    assert_eq!(change.files[0].before, Some(binary("3.0.16")));
-    assert_eq!(change.files[0].after, Some(binary("3.0.17")));
+    assert_eq!(change.files().len(), 1);
+    assert_eq!(change.files()[0].before, Some(binary("3.0.16")));
+    assert_eq!(change.files()[0].after, Some(binary("3.0.17")));
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn localip_and_endpoint_are_written_with_a_restart() {
         .replace(&format!("localip={ip}"), "localip=127.0.0.1");
     let step = only(&w);
     assert_eq!(fields(&w.plan()), [format!("localip: 127.0.0.1 → {ip}")]);
-    assert!(change(&step).restart);
+    assert!(change(&step).restarts());
 
     let mut w = World::new(3);
     let conf = w.conf(2);
@@ -152,8 +157,8 @@ fn localip_and_endpoint_are_written_with_a_restart() {
         .replace(&format!("-h {ip} -p 19386"), "-h 10.9.9.9 -p 19386");
     let step = only(&w);
     assert_eq!(fields(&w.plan()), [format!("endpoint: 10.9.9.9 → {ip}")]);
-    assert!(change(&step).restart);
-    let Content::Text(text) = &change(&step).files[0].content else {
+    assert!(change(&step).restarts());
+    let Content::Text(text) = &change(&step).files()[0].content else {
         panic!()
     };
     assert!(text.contains("# where names are resolved"), "comments stay");
@@ -171,7 +176,7 @@ fn a_missing_registry_needs_a_restart_only_if_none_is_known() {
     let mut w = World::new(3);
     locator(&mut w, &format!("tcp -h {one} -p 17890"));
     let step = only(&w);
-    assert!(!change(&step).restart);
+    assert!(!change(&step).restarts());
     assert_eq!(
         fields(&w.plan()),
         [format!("locator: {one}:17890 → {one}:17890, {two}:17890")]
@@ -179,7 +184,7 @@ fn a_missing_registry_needs_a_restart_only_if_none_is_known() {
 
     let mut w = World::new(3);
     locator(&mut w, "tcp -h 10.9.9.9 -p 17890");
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
 }
 
 #[test]
@@ -217,7 +222,7 @@ fn the_nodeid_of_another_node_in_the_script_is_an_alarm() {
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert!(alarms[0].contains(&format!("which is node {master}")));
     // The process still runs as itself, so only the script is mended.
-    assert!(!change(&only(&w)).restart);
+    assert!(!change(&only(&w)).restarts());
 
     let script = w.script(2, "execute.sh");
     script.text = script.text.replace(&master, "172.16.0.1");
@@ -233,7 +238,7 @@ fn the_nodeid_of_the_running_process_counts() {
     let mut w = World::new(3);
     let master = address(0);
     w.process(2).nodeid = Some(master.clone());
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
     assert_eq!(support_alarms(&w).len(), 1);
     assert_eq!(
         fields(&w.plan()),
@@ -241,7 +246,7 @@ fn the_nodeid_of_the_running_process_counts() {
     );
 
     w.process(2).nodeid = None;
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
 }
 
 #[test]
@@ -259,7 +264,7 @@ fn a_replaced_file_is_a_restart() {
     process.exe = Observed::Present(binary("3.0.16"));
     process.exe_deleted = true;
     let step = only(&w);
-    assert!(change(&step).restart && change(&step).files.is_empty());
+    assert!(change(&step).restarts() && change(&step).files().is_empty());
     assert!(fields(&w.plan())[0].starts_with("running version: 3.0.16 ("));
 }
 
@@ -270,7 +275,7 @@ fn a_deleted_executable_with_the_same_content_is_no_drift() {
     assert!(w.plan().is_empty() && w.plan().drift.is_empty());
     // Any change of the node starts it anew: the host asks for the very file that lies there.
     w.script(2, "monitor.sh").mode = 0o644;
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
 }
 
 #[test]
@@ -291,7 +296,7 @@ fn none_or_two_processes_are_a_restart() {
     two.pid = 4712;
     two.nodeid = Some(address(0));
     w.facts(2).processes = Observed::Present(vec![one, two]);
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
     assert_eq!(
         fields(&w.plan()),
         ["process: 2 processes (4711, 4712) → running once"]
@@ -304,7 +309,7 @@ fn none_or_two_processes_are_a_restart() {
 
     w.facts(2).processes = Observed::Present(vec![]);
     let step = only(&w);
-    assert!(change(&step).restart && !change(&step).ran);
+    assert!(change(&step).restarts() && !change(&step).ran);
     assert_eq!(step.summary, "change process (restart)");
 }
 
@@ -312,7 +317,7 @@ fn none_or_two_processes_are_a_restart() {
 fn a_silent_port_is_a_restart() {
     let mut w = World::new(3);
     w.facts(2).listening = Observed::Present(false);
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
     w.facts(2).listening = Observed::Unknown("no /proc/net".to_owned());
     assert_eq!(unknown(&w.plan()), "its port: no /proc/net");
     assert!(w.plan().is_empty());
@@ -322,7 +327,7 @@ fn a_silent_port_is_a_restart() {
 fn the_user_of_the_process_counts() {
     let mut w = World::new(3);
     w.process(2).user = "root".to_owned();
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
     assert_eq!(fields(&w.plan()), ["running as: root → tars"]);
 }
 
@@ -331,10 +336,10 @@ fn owner_and_strangers_are_given_back_without_a_restart() {
     let mut w = World::new(3);
     w.owner(2).owner = "root".to_owned();
     let step = only(&w);
-    assert!(change(&step).own && !change(&step).restart);
+    assert!(change(&step).owner() == Owner::RunUser && !change(&step).restarts());
     w.owner(2).owner = USER.to_owned();
     w.owner(2).strangers = vec!["tarsnode/conf".to_owned()];
-    assert!(change(&only(&w)).own);
+    assert_eq!(change(&only(&w)).owner(), Owner::RunUser);
     assert_eq!(
         fields(&w.plan()),
         ["owner: others own tarsnode/conf → tars"]
@@ -349,7 +354,7 @@ fn modes_of_what_is_executed_count() {
     // The others are run through a shell.
     w.script(2, "start.sh").mode = 0o600;
     let step = only(&w);
-    assert!(!change(&step).restart);
+    assert!(!change(&step).restarts());
     assert_eq!(
         fields(&w.plan()),
         [
@@ -372,7 +377,7 @@ fn exactly_one_line_of_the_crontab_watches_it() {
         let step = only(&w);
         let mut after = w.clone();
         effect::apply(&mut after.inventory, &step.action);
-        assert!(!change(&step).restart);
+        assert!(!change(&step).restarts());
         after.host(2).crontab.present().cloned().unwrap_or_default()
     };
     assert_eq!(crontab(""), line);
@@ -398,16 +403,16 @@ fn an_emptied_configuration_is_made_from_the_package() {
         let mut w = World::new(3);
         w.conf(2).text = text.to_owned();
         let step = only(&w);
-        assert!(change(&step).restart);
+        assert!(change(&step).restarts());
         assert_eq!(
             fields(&w.plan()),
             ["configuration: empty → made from the package"]
         );
-        assert_eq!(change(&step).port, Some(19386));
+        assert_eq!(change(&step).port.after, Some(19386));
     }
     let mut w = World::new(3);
     w.facts(2).conf = Observed::Absent;
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
 }
 
 #[test]
@@ -416,7 +421,7 @@ fn a_missing_script_comes_from_the_package() {
         let mut w = World::new(3);
         w.facts(2).util.insert(script.to_owned(), Observed::Absent);
         let step = only(&w);
-        assert!(!change(&step).restart, "{script}");
+        assert!(!change(&step).restarts(), "{script}");
         assert_eq!(
             fields(&w.plan()),
             [format!("util/{script}: missing → from the package")]
@@ -434,13 +439,13 @@ fn placeholders_are_filled() {
     let mut w = World::new(3);
     let script = w.script(2, "start.sh");
     script.text = script.text.replace(TARS, "TARS_PATH");
-    assert!(!change(&only(&w)).restart);
+    assert!(!change(&only(&w)).restarts());
     assert_eq!(fields(&w.plan()), ["util/start.sh: has TARS_PATH → filled"]);
 
     let mut w = World::new(3);
     let conf = w.conf(2);
     conf.text = conf.text.replace(TARS, "TARS_PATH");
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
     assert_eq!(fields(&w.plan()), ["placeholders: TARS_PATH → filled"]);
 }
 
@@ -457,14 +462,14 @@ fn a_binary_that_no_lock_file_knows_is_left_alone() {
         unknown(&plan)
     );
     w.agent(2).replace_unknown = true;
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
 
     let mut w = World::new(3);
     w.process(2).exe = Observed::Present(binary("mine"));
     assert!(w.plan().is_empty());
     assert!(unknown(&w.plan()).starts_with("it runs a binary"));
     w.agent(2).replace_unknown = true;
-    assert!(change(&only(&w)).restart);
+    assert!(change(&only(&w)).restarts());
 }
 
 #[test]
@@ -483,7 +488,7 @@ fn an_orphan_is_stopped_by_an_install() {
     w.facts(2).conf = Observed::Absent;
     w.facts(2).util.clear();
     let step = only(&w);
-    assert_eq!(change(&step).folder, Folder::Create);
+    assert_eq!(change(&step).folder(), Folder::Create);
     assert!(change(&step).ran);
     assert_eq!(
         notes(&w.plan()),
@@ -502,9 +507,9 @@ fn a_script_of_an_installation_elsewhere_is_fitted() {
     );
     let step = only(&w);
     let change = change(&step);
-    assert!(!change.restart);
-    let [file] = change.files.as_slice() else {
-        panic!("{:#?}", change.files)
+    assert!(!change.restarts());
+    let [file] = change.files() else {
+        panic!("{:#?}", change.files())
     };
     assert!(matches!(&file.content, Content::Text(t) if t.contains(TARS) && !t.contains("/data/")));
 }

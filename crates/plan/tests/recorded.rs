@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use support::*;
-use tarsops_conf::merge::{Edit, Place, Value};
+use tarsops_conf::merge::{Edit, Place as KeyPlace, Value};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
@@ -22,8 +22,9 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{
-    Action, AgentChange, Cell, Content, CrontabBefore, CrontabChange, FileChange, Folder, NewRow,
-    NewServers, NewTemplate, Renamed, RowEdit, Table, TemplateChange, Undo, Via,
+    Action, Cell, Content, CrontabBefore, CrontabChange, FileChange, Folder, HostChange, Install,
+    Modify, NewRow, NewServers, NewTemplate, Operation, Owner, Place, Port, Process, Publish,
+    Remove, RemoveRest, Renamed, Restart, Restore, RowEdit, Table, TemplateChange, Undo, Via,
 };
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
@@ -174,62 +175,251 @@ fn crontab_change() -> BoxedStrategy<CrontabChange> {
         .boxed()
 }
 
+fn owner() -> impl Strategy<Value = Owner> {
+    prop::sample::select(vec![Owner::Unchanged, Owner::RunUser, Owner::NewRunUser])
+}
+
+fn renamed() -> impl Strategy<Value = Renamed> {
+    (text(), text()).prop_map(|(from, to)| Renamed { from, to })
+}
+
+fn restore() -> BoxedStrategy<Restore> {
+    let folders = vec![Folder::Keep, Folder::Create, Folder::Remove];
+    let processes = vec![
+        Process::Leave,
+        Process::Check,
+        Process::Restart,
+        Process::Stop,
+    ];
+    let what = (
+        prop::sample::select(folders),
+        vec(file(), 0..3),
+        any::<bool>(),
+        prop::sample::select(processes),
+    );
+    let rest = (of(crontab_change()), vec(row_edit(), 0..3), of(renamed()));
+    (run(), step_name(), what, rest)
+        .prop_map(
+            |(undoes, step, (folder, files, owners, process), (crontab, rows, patch_version))| {
+                Restore {
+                    undoes,
+                    step,
+                    folder,
+                    files,
+                    owners,
+                    process,
+                    crontab,
+                    rows,
+                    patch_version,
+                }
+            },
+        )
+        .boxed()
+}
+
+/// What is done to tarsnode only.
+fn of_agent() -> BoxedStrategy<Operation> {
+    prop_oneof![
+        (
+            vec(file(), 0..3),
+            owner(),
+            of(crontab_change()),
+            of(labels())
+        )
+            .prop_map(
+                |(files, owner, crontab, labels)| Operation::Install(Install {
+                    files,
+                    owner,
+                    crontab,
+                    labels
+                })
+            ),
+        (
+            vec(file(), 0..3),
+            owner(),
+            any::<bool>(),
+            of(crontab_change()),
+            of(labels())
+        )
+            .prop_map(|(files, owner, restart, crontab, labels)| {
+                Operation::Modify(Modify {
+                    files,
+                    owner,
+                    restart,
+                    crontab,
+                    labels,
+                })
+            }),
+        (of(crontab_change()), any::<bool>(), any::<bool>()).prop_map(
+            |(crontab, stop, stop_servers)| Operation::RemoveRest(RemoveRest {
+                crontab,
+                stop,
+                stop_servers
+            })
+        ),
+    ]
+    .boxed()
+}
+
+/// What is done to servers only.
+fn of_server() -> BoxedStrategy<Operation> {
+    let via = prop_oneof![Just(Via::Console), Just(Via::Tars)];
+    prop_oneof![
+        (vec(file(), 0..3), owner())
+            .prop_map(|(files, owner)| Operation::Place(Place { files, owner })),
+        crontab_change().prop_map(Operation::Watch),
+        (vec(file(), 0..3), owner(), any::<bool>()).prop_map(|(files, owner, restart)| {
+            Operation::Modify(Modify {
+                files,
+                owner,
+                restart,
+                crontab: None,
+                labels: None,
+            })
+        }),
+        (
+            via,
+            file(),
+            any::<bool>(),
+            vec(row_edit(), 0..3),
+            of(renamed())
+        )
+            .prop_map(
+                |(via, program, first, rows, patch_version)| Operation::Publish(Publish {
+                    via,
+                    program,
+                    first,
+                    rows,
+                    patch_version
+                })
+            ),
+        (vec(row_edit(), 0..3), of(run()))
+            .prop_map(|(rows, undoes)| Operation::Restart(Restart { rows, undoes })),
+    ]
+    .boxed()
+}
+
+/// What is done to either.
+fn of_both() -> BoxedStrategy<Operation> {
+    prop_oneof![
+        (of(crontab_change()), any::<bool>()).prop_map(|(crontab, stop_servers)| {
+            Operation::Remove(Remove {
+                crontab,
+                stop_servers,
+            })
+        }),
+        restore().prop_map(|restore| Operation::Restore(Box::new(restore))),
+    ]
+    .boxed()
+}
+
 prop_compose! {
-    fn agent_change()(
+    fn host_change()(
         component in component(),
         node in node(),
         summary in text(),
-        folder in prop::sample::select(vec![Folder::Keep, Folder::Create, Folder::Remove]),
-        files in vec(file(), 0..3),
-        flags in any::<[bool; 8]>(),
-        crontab in of(crontab_change()),
+        (agent, server, both, either) in (of_agent(), of_server(), of_both(), any::<bool>()),
         ports in (of(any::<u16>()), of(any::<u16>())),
         ip in ip(),
         ran_as in any::<bool>(),
+        ran in any::<bool>(),
         machine_id in text(),
-        froms in (of((run(), step_name())), of((run(), step_name())), of(run())),
-        registry in of(endpoint()),
-        labels in of(labels()),
         settle in of(any::<u64>()),
-        publish in of(prop_oneof![Just(Via::Console), Just(Via::Tars)]),
-        names in of((text(), text()).prop_map(|(from, to)| Renamed { from, to })),
-        rows in vec(row_edit(), 0..3),
-    ) -> AgentChange {
-        AgentChange {
+    ) -> HostChange {
+        HostChange {
             component,
-            nodeid: node.clone(),
             node,
             summary,
-            folder,
-            files,
-            make_user: flags[0],
-            own: flags[1],
-            restart: flags[2],
-            stop_servers: flags[3],
-            health: flags[4],
-            crontab,
+            operation: match component {
+                _ if either => both,
+                Component::Tarsnode => agent,
+                _ => server,
+            },
             tars_path: AbsPath::new(TARS).unwrap(),
             run_user: UserName::new(USER).unwrap(),
             ran_as: ran_as.then(|| UserName::new("root").unwrap()),
-            crontab_of: ran_as.then(|| UserName::new(USER).unwrap()),
             ip,
-            port: ports.0,
-            port_before: ports.1,
-            ran: flags[5],
-            lenient: flags[6],
+            port: Port { before: ports.0, after: ports.1 },
+            ran,
             machine_id,
-            folder_from: froms.0,
-            owners_from: froms.1,
-            takes_back: froms.2,
-            registry,
-            labels,
             settle,
-            publish,
-            names,
-            reread: flags[7],
-            rows,
         }
     }
+}
+
+/// A change as formats 1 and 2 wrote it: one flat structure for every operation.
+fn flat(change: &HostChange) -> serde_json::Value {
+    let restore = change.restore();
+    let saved = restore.map(Restore::saved_under);
+    let folder = change.folder();
+    let mut out = serde_json::json!({
+        "component": change.component,
+        "node": change.node,
+        "nodeid": change.node,
+        "summary": change.summary,
+        "folder": folder,
+        "files": change.files(),
+        "make_user": change.owner() == Owner::NewRunUser,
+        "own": change.owner() != Owner::Unchanged,
+        "restart": change.restarts(),
+        "health": change.ends_healthy(),
+        "stop_servers": change.stops_servers(),
+        "crontab": change.crontab(),
+        "tars_path": change.tars_path,
+        "run_user": change.run_user,
+        "ip": change.ip,
+        "port": change.port.after,
+        "port_before": change.port.before,
+        "ran": change.ran,
+        "lenient": change.undoes().is_some(),
+        "machine_id": change.machine_id,
+        "reread": change.rereads(),
+        "rows": change.rows(),
+    });
+    let mut set = |name: &str, value: Option<serde_json::Value>| {
+        if let Some(value) = value {
+            out[name] = value;
+        }
+    };
+    let json = |value: &dyn erased::Json| value.json();
+    set("ran_as", change.ran_as.as_ref().map(|v| json(v)));
+    let crontab_of = restore.and(change.ran_as.as_ref());
+    set("crontab_of", crontab_of.map(|v| json(v)));
+    set("registry", change.registry().map(|v| json(&v)));
+    set("labels", change.labels().map(|v| json(v)));
+    set("settle", change.settle.map(|v| json(&v)));
+    set("takes_back", change.undoes().map(|v| json(v)));
+    set("publish", change.publish().map(|p| json(&p.via)));
+    set("names", change.patch_version().map(|v| json(v)));
+    let from = saved.as_ref().filter(|_| folder == Folder::Create);
+    set("folder_from", from.map(|v| json(v)));
+    let owners = restore.is_some_and(|restore| restore.owners);
+    set(
+        "owners_from",
+        saved.as_ref().filter(|_| owners).map(|v| json(v)),
+    );
+    out
+}
+
+mod erased {
+    /// Anything that has a JSON form.
+    pub(crate) trait Json {
+        fn json(&self) -> serde_json::Value;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> serde_json::Value {
+            serde_json::to_value(self).unwrap()
+        }
+    }
+}
+
+/// A record as format 2 wrote it.
+fn format_2(intent: &Intent) -> serde_json::Value {
+    let mut out = serde_json::to_value(intent).unwrap();
+    out["format"] = "tarsops.intent/2".into();
+    out["change"] = flat(&intent.change);
+    out
 }
 
 fn sign() -> impl Strategy<Value = Sign> {
@@ -244,7 +434,7 @@ prop_compose! {
         spec_digest in digest(),
         started_at in any::<i64>(),
         sign in sign(),
-        change in agent_change(),
+        change in host_change(),
         crontab_after in prop_oneof![
             Just(CrontabLeft::Unchanged),
             Just(CrontabLeft::Removed),
@@ -322,7 +512,7 @@ prop_compose! {
 }
 
 fn edit() -> BoxedStrategy<Edit> {
-    let place = || (vec(text(), 0..3), text()).prop_map(|(path, key)| Place { path, key });
+    let place = || (vec(text(), 0..3), text()).prop_map(|(path, key)| KeyPlace { path, key });
     let value = prop_oneof![text().prop_map(Value::Text), place().prop_map(Value::As)];
     prop_oneof![
         vec(text(), 0..3).prop_map(|path| Edit::AddDomain { path }),
@@ -376,9 +566,9 @@ fn action() -> BoxedStrategy<Action> {
                 accept,
             }
         }),
-        agent_change()
+        host_change()
             .boxed()
-            .prop_map(|c| Action::ChangeAgent(Box::new(c))),
+            .prop_map(|c| Action::ChangeHost(Box::new(c))),
         (node(), ip()).prop_map(|(node, ip)| Action::ForgetNode { node, ip }),
         (node(), btree_set(component(), 0..3))
             .prop_map(|(node, servers)| Action::ForgetServers { node, servers }),
@@ -534,9 +724,9 @@ proptest! {
     /// Format 1 wrote `null` for a crontab that was removed, as it did for one that stayed.
     #[test]
     fn what_format_1_wrote_of_a_crontab_is_understood(honest in intent()) {
-        let mut old = serde_json::to_value(&honest).unwrap();
+        let mut old = format_2(&honest);
         old["format"] = "tarsops.intent/1".into();
-        let left = match &honest.change.crontab {
+        let left = match &honest.change.crontab() {
             None => CrontabLeft::Unchanged,
             Some(_) if honest.crontab_after == CrontabLeft::Unchanged => CrontabLeft::Removed,
             Some(_) => honest.crontab_after,
@@ -547,8 +737,58 @@ proptest! {
         };
         let read: Intent = serde_json::from_value(old).unwrap();
         prop_assert_eq!(read.crontab_after, left);
-        prop_assert_eq!(read.change, honest.change);
+        prop_assert_eq!(what_counts(read.change), what_counts(honest.change));
     }
+
+    /// What an older tarsops wrote into one flat structure means the same operation.
+    #[test]
+    fn what_format_2_wrote_of_a_change_is_understood(honest in intent()) {
+        let read: Intent = serde_json::from_value(format_2(&honest)).unwrap();
+        prop_assert_eq!(what_counts(read.change), what_counts(honest.change));
+        prop_assert_eq!(read.crontab_after, honest.crontab_after);
+    }
+
+    /// Nothing of a flat structure is passed over: a part that its operation does not have makes the
+    /// record unreadable.
+    #[test]
+    fn a_contradiction_of_format_2_is_no_change(
+        honest in intent(),
+        part in prop::sample::select(vec!["nodeid", "registry", "labels", "stop_servers", "rows", "publish"]),
+    ) {
+        let mut old = format_2(&honest);
+        let change = &mut old["change"];
+        let had = change.get(part).cloned();
+        change[part] = match part {
+            "nodeid" => "192.0.2.1".into(),
+            "registry" => "192.0.2.1:17890".into(),
+            "labels" => serde_json::json!({"label": "x", "group_id": 1}),
+            "stop_servers" => true.into(),
+            "rows" => serde_json::json!([{"table": "t_server_conf", "key": [], "before": null, "after": null}]),
+            _ => "tars".into(),
+        };
+        let has_it = match part {
+            "labels" => matches!(honest.change.operation, Operation::Install(_) | Operation::Modify(_)),
+            "stop_servers" => matches!(honest.change.operation, Operation::Remove(_) | Operation::RemoveRest(_)),
+            "rows" => matches!(honest.change.operation, Operation::Publish(_) | Operation::Restart(_) | Operation::Restore(_)),
+            "publish" => honest.change.publish().is_some(),
+            _ => false,
+        };
+        prop_assume!(!has_it && change.get(part) != had.as_ref());
+        let read: Result<Intent, _> = serde_json::from_value(old.clone());
+        prop_assert!(read.is_err(), "{}: {:?}", part, read);
+    }
+}
+
+/// A change without what formats 1 and 2 did not say: under which step the before-images of a restore
+/// lie, where it takes none of them by that name.
+fn what_counts(mut change: HostChange) -> HostChange {
+    if let Operation::Restore(restore) = &mut change.operation
+        && restore.folder != Folder::Create
+        && !restore.owners
+    {
+        restore.step = StepName::of("any");
+    }
+    change
 }
 
 /// A removal from a host whose crontab held the monitor's line and nothing else: its rollback puts
@@ -571,15 +811,16 @@ fn a_rollback_puts_back_a_crontab_that_was_removed() {
     };
     let written = serde_json::to_value(&intent).unwrap();
     assert_eq!(written["crontab_after"], "removed");
-    let mut old = written.clone();
-    old["format"] = "tarsops.intent/1".into();
-    old["crontab_after"] = serde_json::Value::Null;
-    for record in [written, old] {
+    let old = format_2(&intent);
+    let mut older = old.clone();
+    older["format"] = "tarsops.intent/1".into();
+    older["crontab_after"] = serde_json::Value::Null;
+    for record in [written, old, older] {
         let read: Intent = serde_json::from_value(record).unwrap();
         let back = way_back(&read, &world.inventory, Known::default()).unwrap();
-        let crontab = back.change.crontab.expect("the crontab comes back");
+        let crontab = back.change.crontab().expect("the crontab comes back");
         assert_eq!(
-            crontab.back.and_then(|b| b.digest),
+            crontab.back.as_ref().and_then(|b| b.digest),
             Some(Digest::of(before.as_bytes()))
         );
     }

@@ -12,7 +12,7 @@ use support::*;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::{Action, Content, Folder, Undo};
+use tarsops_plan::action::{Action, Content, Folder, Owner, Undo};
 use tarsops_plan::checker::{self, Violation};
 use tarsops_plan::claims::is_own_file;
 use tarsops_plan::condition::Condition;
@@ -35,7 +35,7 @@ fn brought() -> (World, Vec<Intent>) {
     let mut intents = Vec::new();
     for step in &plan.steps {
         let change = change(step);
-        let edit = &change.crontab.as_ref().unwrap().edit;
+        let edit = &change.crontab().as_ref().unwrap().edit;
         let node = step.resource.node().unwrap().clone();
         let before = match world.inventory.host(&node) {
             Observed::Present(host) => host.crontab.present().cloned(),
@@ -73,7 +73,7 @@ fn rollback(world: &World, intents: &[Intent]) -> Plan {
             resource: intent.change.resource(),
             sign: intent.sign,
             summary: prepared.change.summary.clone(),
-            action: Action::ChangeAgent(Box::new(prepared.change)),
+            action: Action::ChangeHost(Box::new(prepared.change)),
             pre: prepared.pre,
             post: prepared.post,
             undo: Undo::Restore,
@@ -120,7 +120,7 @@ fn a_rollback_that_is_altered_anywhere_puts_back_what_the_run_kept_or_is_refused
             let at = format!("{path} {value}");
             assert!(forged.steps.len() <= honest.steps.len(), "{at}");
             for step in &forged.steps {
-                let Action::ChangeAgent(change) = &step.action else {
+                let Action::ChangeHost(change) = &step.action else {
                     panic!("{at}");
                 };
                 let node = &change.node;
@@ -129,22 +129,15 @@ fn a_rollback_that_is_altered_anywhere_puts_back_what_the_run_kept_or_is_refused
                     .find(|c| c.node == *node)
                     .unwrap_or_else(|| panic!("{at}"));
                 assert_eq!(step.resource, mine.resource(), "{at}");
-                assert_eq!(change.takes_back, Some(run.clone()), "{at}");
+                assert_eq!(change.undoes(), Some(&run), "{at}");
                 assert_eq!(
-                    (
-                        &change.tars_path,
-                        &change.run_user,
-                        &change.nodeid,
-                        change.ip
-                    ),
-                    (&mine.tars_path, &mine.run_user, &mine.nodeid, mine.ip),
+                    (&change.tars_path, &change.run_user, &change.node, change.ip),
+                    (&mine.tars_path, &mine.run_user, &mine.node, mine.ip),
                     "{at}"
                 );
-                assert!(
-                    !change.make_user && !change.own && !change.stop_servers,
-                    "{at}"
-                );
-                for file in &change.files {
+                assert_eq!(change.owner(), Owner::Unchanged, "{at}");
+                assert!(!change.stops_servers(), "{at}");
+                for file in change.files() {
                     assert!(is_own_file(change.component, &file.path), "{at}");
                     assert_eq!(file.mode & !0o777, 0, "{at}");
                     let kept = match &file.content {
@@ -153,7 +146,7 @@ fn a_rollback_that_is_altered_anywhere_puts_back_what_the_run_kept_or_is_refused
                     };
                     assert!(kept, "{at}");
                 }
-                if let Some(crontab) = &change.crontab {
+                if let Some(crontab) = &change.crontab() {
                     assert_eq!(crontab.edit, CrontabEdit::default(), "{at}");
                     assert_eq!(crontab.back.as_ref().unwrap().run, run, "{at}");
                 }
@@ -175,9 +168,17 @@ fn a_rollback_that_is_altered_anywhere_puts_back_what_the_run_kept_or_is_refused
 type Forge<'a> = &'a dyn Fn(&mut Plan, &World);
 
 /// The change of its first step.
-fn first(plan: &mut Plan) -> &mut tarsops_plan::action::AgentChange {
+fn first(plan: &mut Plan) -> &mut tarsops_plan::action::HostChange {
     match &mut plan.steps[0].action {
-        Action::ChangeAgent(change) => change,
+        Action::ChangeHost(change) => change,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The restore that its first step is.
+fn restore(plan: &mut Plan) -> &mut tarsops_plan::action::Restore {
+    match &mut first(plan).operation {
+        tarsops_plan::action::Operation::Restore(restore) => restore,
         other => panic!("{other:?}"),
     }
 }
@@ -186,30 +187,30 @@ fn first(plan: &mut Plan) -> &mut tarsops_plan::action::AgentChange {
 fn what_is_wrong_with_a_rollback_is_named() {
     let (world, intents) = brought();
     let honest = rollback(&world, &intents);
-    let cases: [(&str, Forge<'_>); 16] = [
+    let cases: [(&str, Forge<'_>); 15] = [
         ("the plan has it twice", &|p, _| {
             let again = p.steps[0].clone();
             p.steps.push(again);
         }),
         ("it stands after a later batch", &|p, _| p.steps.reverse()),
         ("it rolls another run back, or none", &|p, _| {
-            first(p).takes_back = Some(run_id(8));
+            restore(p).undoes = run_id(8);
         }),
         ("it writes a file that is not its component's", &|p, _| {
-            first(p).files[0].path = "tarsnode/util/change.sh".to_owned();
+            first(p).files_mut()[0].path = "tarsnode/util/change.sh".to_owned();
         }),
         ("or that the run did not keep", &|p, _| {
-            first(p).files[0].content = Content::Text("#!/bin/sh\n".to_owned());
+            first(p).files_mut()[0].content = Content::Text("#!/bin/sh\n".to_owned());
         }),
         ("its mode of a file is `4755 of", &|p, _| {
-            first(p).files[0].mode = 0o4755;
+            first(p).files_mut()[0].mode = 0o4755;
         }),
         ("it writes a crontab that the run did not keep", &|p, _| {
-            let crontab = first(p).crontab.as_mut().unwrap();
+            let crontab = first(p).crontab_mut().unwrap();
             crontab.back.as_mut().unwrap().run = run_id(8);
         }),
         ("it writes a crontab that the run did not keep", &|p, _| {
-            first(p).crontab.as_mut().unwrap().edit.add = Some("* * * * * id".to_owned());
+            first(p).crontab_mut().unwrap().edit.add = Some("* * * * * id".to_owned());
         }),
         ("its run user is `root`, and it must be `tars`", &|p, _| {
             first(p).run_user = "root".parse().unwrap();
@@ -218,13 +219,10 @@ fn what_is_wrong_with_a_rollback_is_named() {
             first(p).node = w.node(1);
         }),
         ("it does more than to put back what was there", &|p, _| {
-            first(p).lenient = false;
-        }),
-        ("it takes what another run kept", &|p, _| {
-            first(p).folder_from = Some((run_id(8), StepName::of("x")));
+            first(p).operation = modify(first(p).files().to_vec(), true);
         }),
         ("its sign is not that of its action", &|p, _| {
-            first(p).folder = Folder::Remove;
+            restore(p).folder = Folder::Remove;
         }),
         ("it does not make sure of the machine", &|p, _| {
             p.steps[0].pre.clear();
@@ -328,8 +326,8 @@ fn what_was_put_back_already_is_no_change_by_others() {
     };
     world.host(2).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
     let back = way_back(&intents[0], &world.inventory, known).unwrap();
-    let crontab = back.change.crontab.unwrap();
-    assert_eq!(crontab.before, crontab.back.unwrap().digest);
+    let crontab = back.change.crontab().unwrap();
+    assert_eq!(crontab.before, crontab.back.as_ref().unwrap().digest);
     // What somebody else wrote is another thing.
     world.host(2).crontab = Observed::Present("0 5 * * * /opt/other\n".to_owned());
     assert!(way_back(&intents[0], &world.inventory, known).is_err());

@@ -76,7 +76,7 @@ fn a_change_of_user_that_is_asked_for_is_planned() {
     let plan = w.plan();
     assert!(!plan.is_blocked() && plan.steps.len() > 4, "{plan:#?}");
     let before = plan.steps.iter().filter_map(|s| match &s.action {
-        tarsops_plan::action::Action::ChangeAgent(c) => c.ran_as.as_ref(),
+        tarsops_plan::action::Action::ChangeHost(c) => c.ran_as.as_ref(),
         _ => None,
     });
     assert!(before.map(ToString::to_string).all(|user| user == "root"));

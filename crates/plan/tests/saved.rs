@@ -145,12 +145,15 @@ fn what_differs_is_named() {
         *changed.pointer_mut(path).unwrap() = value;
         refusal(&changed, &now)
     };
-    let refused = edited("/steps/0/action/files/0/after", json!(other));
+    let refused = edited(
+        "/steps/0/action/operation/modify/files/0/after",
+        json!(other),
+    );
     let Reason::Differs { fields, more: 0 } = &refused.why else {
         panic!("{refused:?}");
     };
     assert_eq!(refused.step, first.id);
-    assert_eq!(fields[0].field, "action.files[0].after");
+    assert_eq!(fields[0].field, "action.operation.modify.files[0].after");
     assert_eq!(fields[0].saved, Some(format!("\"{other}\"")));
     let text = refused.to_string();
     let start = format!(
@@ -161,9 +164,11 @@ fn what_differs_is_named() {
 
     // Another file and another line of the crontab.
     let mut changed = document.clone();
-    let files = changed.pointer_mut("/steps/1/action/files").unwrap();
+    let files = changed
+        .pointer_mut("/steps/1/action/operation/modify/files")
+        .unwrap();
     files.as_array_mut().unwrap().push(json!({"path": "x"}));
-    let add = "/steps/1/action/crontab/edit/add";
+    let add = "/steps/1/action/operation/modify/crontab/edit/add";
     *changed.pointer_mut(add).unwrap() = json!("* * * * * id");
     let refused = refusal(&changed, &now);
     assert_eq!(refused.step, second.id);
@@ -248,9 +253,9 @@ fn steps_on_hosts_that_do_not_answer_are_left_out() {
 #[test]
 fn no_plan_and_another_format_are_told_apart() {
     let mut other = document(&outdated().plan());
-    other["format"] = json!("tarsops.plan/2");
-    assert!(matches!(read(&other), Err(ReadError::Format(f)) if f == "tarsops.plan/2"));
-    for text in ["", "{}", "[]", "{\"format\":\"tarsops.plan/1\"}"] {
+    other["format"] = json!("tarsops.plan/3");
+    assert!(matches!(read(&other), Err(ReadError::Format(f)) if f == "tarsops.plan/3"));
+    for text in ["", "{}", "[]", "{\"format\":\"tarsops.plan/2\"}"] {
         assert!(matches!(
             SavedPlan::from_json(text),
             Err(ReadError::NoPlan(_))

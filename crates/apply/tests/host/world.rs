@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, ClusterName, NodeName, RunId, UserName};
-use tarsops_plan::action::{AgentChange, Content, CrontabChange, FileChange, Folder};
+use tarsops_plan::action::{
+    Content, CrontabChange, FileChange, HostChange, Install, Modify, Operation, Owner, Port, Remove,
+};
 use tarsops_plan::crontab::{self, CrontabEdit};
 
 use super::super::{CHANGE, CrontabAfter, GUARD, Launch, Place, env, files, tree};
@@ -42,7 +44,7 @@ pub(crate) struct State {
 pub(crate) struct World {
     root: tempfile::TempDir,
     pub(crate) shell: &'static str,
-    pub(crate) change: AgentChange,
+    pub(crate) change: HostChange,
     crontab_after: Option<String>,
     crontab: CrontabAfter,
     contents: Vec<Vec<u8>>,
@@ -178,46 +180,42 @@ impl World {
             });
         }
         let me = me();
-        let change = AgentChange {
+        let crontab = Some(CrontabChange {
+            before: Some(Digest::of(ended(&before).as_bytes())),
+            edit: CrontabEdit::default(),
+            back: None,
+        });
+        let owner = Owner::RunUser;
+        let change = HostChange {
             component: Component::Tarsnode,
             node: NodeName::new("n1").unwrap(),
             summary: "a change".to_owned(),
-            folder: match kind {
-                Kind::Upgrade => Folder::Keep,
-                Kind::Install => Folder::Create,
-                Kind::Removal => Folder::Remove,
+            operation: match kind {
+                Kind::Upgrade => Operation::Modify(Modify {
+                    files: changes,
+                    owner,
+                    restart: true,
+                    crontab,
+                    labels: None,
+                }),
+                Kind::Install => Operation::Install(Install {
+                    files: changes,
+                    owner,
+                    crontab,
+                    labels: None,
+                }),
+                Kind::Removal => Operation::Remove(Remove {
+                    crontab,
+                    stop_servers: false,
+                }),
             },
-            files: changes,
-            make_user: false,
-            own: kind != Kind::Removal,
-            restart: kind != Kind::Removal,
-            stop_servers: false,
-            health: kind != Kind::Removal,
-            crontab: Some(CrontabChange {
-                before: Some(Digest::of(ended(&before).as_bytes())),
-                edit: CrontabEdit::default(),
-                back: None,
-            }),
             tars_path: AbsPath::new(tars.to_str().unwrap()).unwrap(),
-            crontab_of: None,
-            ran_as: None,
             run_user: UserName::new(me).unwrap(),
-            nodeid: NodeName::new("n1").unwrap(),
+            ran_as: None,
             ip: "127.0.0.1".parse().unwrap(),
-            port: None,
-            port_before: None,
+            port: Port::default(),
             ran: kind != Kind::Install,
-            lenient: false,
             machine_id: "-".to_owned(),
-            folder_from: None,
-            registry: None,
-            labels: None,
-            owners_from: None,
-            takes_back: None,
-            publish: None,
-            names: None,
-            rows: vec![],
-            reread: false,
             settle: None,
         };
         let world = Self {

@@ -112,10 +112,10 @@ pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
 fn payloads(plan: &Plan) -> BTreeSet<(Component, Version, &str, Digest)> {
     let mut wanted = BTreeSet::new();
     for step in &plan.steps {
-        let Action::ChangeAgent(change) = &step.action else {
+        let Action::ChangeHost(change) = &step.action else {
             continue;
         };
-        for file in &change.files {
+        for file in change.files() {
             if let (
                 Content::Package {
                     component,

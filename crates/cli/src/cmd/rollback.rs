@@ -44,7 +44,7 @@ fn newest(memory: &Memory, now: i64) -> Option<(&RunId, &Vec<Remembered>)> {
         let back = c
             .intent
             .as_ref()
-            .is_some_and(|i| i.change.takes_back.is_some());
+            .is_some_and(|i| i.change.undoes().is_some());
         back && c.verdict != "ok"
     };
     let mut all = memory.runs.iter().rev().filter(|(run, _)| run.is_by(now));
@@ -80,7 +80,7 @@ fn may_be_torn(
         other.is_some_and(|other| {
             other.component == done.component
                 && other.node == done.node
-                && !(other.takes_back.as_ref() == Some(&change.run) && c.verdict != "ok")
+                && !(other.undoes() == Some(&change.run) && c.verdict != "ok")
         })
     };
     let path = binary_path(done.component);
@@ -187,7 +187,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     let mut inventory = report.inventory.clone();
     // A publication goes on by itself when the run ends, and no script on the host takes it back.
     let published = |c: &Remembered| {
-        let publishes = |i: &Intent| i.change.publish.is_some() || i.change.reread;
+        let publishes = |i: &Intent| !i.change.is_scripted();
         c.intent.as_ref().is_some_and(publishes)
             && matches!(c.verdict.as_str(), "unfinished" | "failed" | "stuck")
     };
@@ -258,7 +258,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
             }
             Ok(prepared) => {
                 if intent.crontab_after != CrontabLeft::Unchanged
-                    && prepared.change.crontab.is_none()
+                    && prepared.change.crontab().is_none()
                 {
                     say(format!(
                         "{}: that run put a monitor into the crontab of {user}, which stays: take it out there with `crontab -u {user} -e`",
@@ -282,10 +282,10 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
                         Component::Tarsregistry => Stage::Registries,
                         Component::TarsAdminRegistry => Stage::AdminRegistry,
                         Component::Tarsconfig | Component::Tarspatch => Stage::CoreServices,
-                        basic if basic.is_basic() && intent.change.folder == Folder::Keep => {
+                        basic if basic.is_basic() && intent.change.folder() == Folder::Keep => {
                             Stage::BasicServices
                         }
-                        _ if intent.change.publish.is_some() => Stage::BasicServices,
+                        _ if intent.change.publish().is_some() => Stage::BasicServices,
                         _ => Stage::Expansion,
                     },
                     batch: 1,
@@ -297,7 +297,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
                         Sign::Remove => Sign::Add,
                     },
                     summary: prepared.change.summary.clone(),
-                    action: Action::ChangeAgent(Box::new(prepared.change)),
+                    action: Action::ChangeHost(Box::new(prepared.change)),
                     pre: prepared.pre,
                     post: prepared.post,
                     undo: Undo::Restore,
@@ -425,8 +425,8 @@ fn user_of<'a>(desired: &'a Desired, node: &NodeName) -> &'a UserName {
 fn with_tables(report: &Report, plan: &mut Plan, mut tables: Vec<Step>) {
     // A registry that was removed comes back with its rows.
     let rows = plan.steps.iter().any(|s| {
-        matches!(&s.action, Action::ChangeAgent(c)
-            if c.registry.is_some() && c.folder_from.is_some() || !c.rows.is_empty())
+        matches!(&s.action, Action::ChangeHost(c)
+            if c.registry().is_some() && c.folder() == Folder::Create || !c.rows().is_empty())
     });
     if tables.is_empty() && !rows {
         return;
@@ -454,11 +454,11 @@ fn rank(intent: Option<&Intent>) -> u8 {
     let Some(change) = intent.map(|i| &i.change) else {
         return 0;
     };
-    match (change.component, change.folder) {
+    match (change.component, change.folder()) {
         // It is removed last.
         (Component::Tarsnode, Folder::Remove) => 1,
         (Component::Tarsnode, _) => 0,
-        (_, Folder::Keep) if change.files.is_empty() && !change.restart => WATCH,
+        (_, Folder::Keep) if change.files().is_empty() && !change.restarts() => WATCH,
         (_, Folder::Create) => 1,
         _ => 0,
     }
@@ -484,12 +484,12 @@ const AGENTS: u8 = 3;
 /// never meets an AdminRegistry older than it needs, and what came to a host last goes first. What left
 /// with its host is started by its tarsnode, and comes after it and its registry.
 fn turn(step: &Step) -> u8 {
-    let Action::ChangeAgent(change) = &step.action else {
+    let Action::ChangeHost(change) = &step.action else {
         return AGENTS;
     };
-    match (change.component, change.folder) {
+    match (change.component, change.folder()) {
         (Component::Tarsnode, _) => AGENTS,
-        (_, Folder::Keep) if change.files.is_empty() && !change.restart => 0,
+        (_, Folder::Keep) if change.files().is_empty() && !change.restarts() => 0,
         (_, Folder::Remove) => 1,
         (component, folder) if component.is_basic() && folder != Folder::Create => BASIC,
         (Component::TarsAdminRegistry, _) => 5,

@@ -53,15 +53,19 @@ fn a_record_that_was_forged() {
     });
     let cases: [(&str, Value, &str); 9] = [
         ("/change/node", json!(victim), "node"),
-        ("/change/nodeid", json!(victim), "nodeid"),
+        ("/change/ip", json!(victim), "address"),
         ("/change/tars_path", json!("/tmp/x"), "folder"),
         ("/change/run_user", json!("root"), "run user"),
         (
-            "/change/files/0/path",
+            "/change/operation/modify/files/0/path",
             json!("tarsnode/util/change.sh"),
             "file",
         ),
-        ("/change/files/0/mode", json!(0o6755), "mode of a file"),
+        (
+            "/change/operation/modify/files/0/mode",
+            json!(0o6755),
+            "mode of a file",
+        ),
         ("/run", json!("1796006775354-f57302"), "run"),
         ("/cluster", json!("other"), "cluster"),
         // Only the master can know of the database.

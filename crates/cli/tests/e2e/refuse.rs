@@ -74,29 +74,29 @@ fn a_plan_that_was_edited() {
     // A place in the document, what stands there then, and what is said of it.
     let edits: [(&str, Value, &str); 9] = [
         (
-            "/steps/0/action/files/0/path",
+            "/steps/0/action/operation/modify/files/0/path",
             json!("../../etc/cron.d/x"),
-            "action.files[0].path",
+            "action.operation.modify.files[0].path",
         ),
         (
-            "/steps/0/action/files/0/after",
+            "/steps/0/action/operation/modify/files/0/after",
             json!(digest),
-            "action.files[0].after",
+            "action.operation.modify.files[0].after",
         ),
         (
-            "/steps/0/action/files/0/mode",
+            "/steps/0/action/operation/modify/files/0/mode",
             json!(0o6755),
-            "action.files[0].mode",
+            "action.operation.modify.files[0].mode",
         ),
         (
-            "/steps/0/action/files/1",
+            "/steps/0/action/operation/modify/files/1",
             file("tarsnode/util/change.sh", 0o755),
-            "action.files[1]",
+            "action.operation.modify.files[1]",
         ),
         (
-            "/steps/0/action/crontab",
+            "/steps/0/action/operation/modify/crontab",
             json!({"before": null, "edit": {"remove": [], "add": "* * * * * id"}}),
-            "action.crontab",
+            "action.operation.modify.crontab",
         ),
         ("/steps/0/action/run_user", json!("root"), "action.run_user"),
         (
@@ -116,7 +116,8 @@ fn a_plan_that_was_edited() {
         match changed.pointer_mut(place) {
             Some(at) => *at = value,
             None => {
-                let files = changed["steps"][0]["action"]["files"].as_array_mut();
+                let modify = &mut changed["steps"][0]["action"]["operation"]["modify"];
+                let files = modify["files"].as_array_mut();
                 files.unwrap().push(value);
             }
         }
@@ -220,12 +221,12 @@ fn a_rollback_that_was_saved() {
     let honest: Value = serde_json::from_str(&machine.read("back.json")).unwrap();
     let edits = [
         (
-            "/steps/0/action/files/0/path",
+            "/steps/0/action/operation/restore/files/0/path",
             json!("tarsnode/util/change.sh"),
-            "action.files[0].path",
+            "action.operation.restore.files[0].path",
         ),
         (
-            "/steps/0/action/files/0/content/before/index",
+            "/steps/0/action/operation/restore/files/0/content/before/index",
             json!(7),
             "content.before.index",
         ),

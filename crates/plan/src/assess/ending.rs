@@ -12,17 +12,29 @@ use tarsops_model::observed::Observed;
 use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
 use tarsops_model::framework::NodeLabels;
 
-use crate::action::{AgentChange, Content, CrontabChange, Folder};
+use crate::action::{
+    Content, CrontabChange, Folder, HostChange, Install, Modify, Operation, Owner, Port, Remove,
+    RemoveRest,
+};
 use crate::condition::{Condition, Truth};
 use crate::drift::DriftKind;
 use crate::input::PlanInput;
 use crate::report::{Blocked, Line};
 
+/// What becomes of a tarsnode.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Install,
+    Modify,
+    Remove { stop_servers: bool },
+    RemoveRest { stop_servers: bool },
+}
+
 impl Work<'_> {
     pub(super) fn finish(
         mut self,
         drift: DriftKind,
-        folder: Folder,
+        kind: Kind,
         crontab: Option<CrontabChange>,
         port_before: Option<u16>,
     ) -> Assessment {
@@ -54,53 +66,57 @@ impl Work<'_> {
         }
         // The binary is last: until it is in place, whoever restarts it starts the old one whole.
         self.files.sort_by_key(|f| f.path == BINARY);
-        let summary = self.summary(&drift, folder);
+        let summary = self.summary(&drift, kind);
         let labels = (self.restart && !removal)
             .then(|| labels_seen(self.input, self.node).or_else(|| self.host.labels.clone()))
             .flatten();
-        let change = AgentChange {
+        let agent = self.input.inventory.agent(self.node);
+        let agent = agent.present();
+        let owner = match (self.make_user, self.own) {
+            (true, _) => Owner::NewRunUser,
+            (false, true) => Owner::RunUser,
+            (false, false) => Owner::Unchanged,
+        };
+        let files = std::mem::take(&mut self.files);
+        let change = HostChange {
             component: Component::Tarsnode,
             node: self.node.clone(),
             summary,
-            folder,
-            make_user: self.make_user,
-            own: self.own,
-            restart: self.restart,
-            stop_servers: false,
-            health: !removal,
-            crontab,
+            operation: match kind {
+                Kind::Install => Operation::Install(Install {
+                    files,
+                    owner,
+                    crontab,
+                    labels,
+                }),
+                Kind::Modify => Operation::Modify(Modify {
+                    files,
+                    owner,
+                    restart: self.restart,
+                    crontab,
+                    labels,
+                }),
+                Kind::Remove { stop_servers } => Operation::Remove(Remove {
+                    crontab,
+                    stop_servers,
+                }),
+                Kind::RemoveRest { stop_servers } => Operation::RemoveRest(RemoveRest {
+                    crontab,
+                    stop: self.restart,
+                    stop_servers,
+                }),
+            },
             tars_path: self.agent.tars_path.clone(),
             run_user: self.agent.run_user.clone(),
-            crontab_of: None,
-            ran_as: self
-                .input
-                .inventory
-                .agent(self.node)
-                .present()
-                .and_then(|a| other_user(&a.processes, &self.agent.run_user)),
-            nodeid: self.agent.nodeid.clone(),
+            ran_as: agent.and_then(|a| other_user(&a.processes, &self.agent.run_user)),
             ip: self.agent.ip,
-            port: self.port,
-            port_before,
-            ran: self
-                .input
-                .inventory
-                .agent(self.node)
-                .present()
-                .is_some_and(|a| runs(a)),
-            lenient: false,
+            port: Port {
+                before: port_before,
+                after: self.port,
+            },
+            ran: agent.is_some_and(|a| runs(a)),
             machine_id,
-            folder_from: None,
-            registry: None,
-            labels,
-            owners_from: None,
-            takes_back: None,
-            publish: None,
-            names: None,
-            rows: vec![],
-            reread: false,
             settle: None,
-            files: std::mem::take(&mut self.files),
         };
         let pre = preconditions(&change);
         let post = if removal {
@@ -190,10 +206,10 @@ impl Work<'_> {
         }
     }
 
-    pub(super) fn summary(&self, drift: &DriftKind, folder: Folder) -> String {
-        match (drift, folder) {
+    pub(super) fn summary(&self, drift: &DriftKind, kind: Kind) -> String {
+        match (drift, kind) {
             (DriftKind::Missing, _) => format!("install tarsnode {}", self.agent.version),
-            (DriftKind::Surplus, Folder::Remove) => "remove tarsnode".to_owned(),
+            (DriftKind::Surplus, Kind::Remove { .. }) => "remove tarsnode".to_owned(),
             (DriftKind::Surplus, _) => "remove what is left of tarsnode".to_owned(),
             (DriftKind::Changed { fields }, _) => {
                 let mut words: Vec<String> = Vec::new();
@@ -215,7 +231,7 @@ impl Work<'_> {
         }
     }
 
-    pub(super) fn converged(&self, change: &AgentChange) -> Vec<Condition> {
+    pub(super) fn converged(&self, change: &HostChange) -> Vec<Condition> {
         let digest = self
             .package
             .map(|p| p.pin.binary)
@@ -257,7 +273,7 @@ impl Work<'_> {
         // not mend what it does not touch: it must only leave it as good as it is.
         if let Some(framework) = &self.input.inventory.framework {
             let owed = |c: &Condition| {
-                change.restart || c.eval(self.node, self.input.inventory) == Truth::Holds
+                change.restarts() || c.eval(self.node, self.input.inventory) == Truth::Holds
             };
             let rows = framework
                 .rows()
@@ -277,13 +293,13 @@ impl Work<'_> {
                 .filter(|r| r.setting.as_deref() == Some("active"))
                 .map(|r| r.full_name())
                 .collect();
-            if change.restart && !servers.is_empty() {
+            if change.restarts() && !servers.is_empty() {
                 out.push(Condition::ServersBack { servers });
             }
         }
         // The rest of what is written, so far as a probe reports it: without it a step that only
         // mends a script would count as done before it ran.
-        for file in &change.files {
+        for file in change.files() {
             if is_script(&file.path) {
                 out.push(Condition::File {
                     path: file.path.clone(),
@@ -362,40 +378,38 @@ fn modes_seen(input: &PlanInput<'_>, node: &NodeName) -> BTreeMap<String, u32> {
 
 /// Every fact that a change rests upon.
 #[must_use]
-pub fn preconditions(change: &AgentChange) -> Vec<Condition> {
+pub fn preconditions(change: &HostChange) -> Vec<Condition> {
     let mut out = vec![
         Condition::Machine {
             id: change.machine_id.clone(),
         },
         Condition::Unfinished { run: None },
     ];
-    if (change.publish.is_some() || change.reread) && change.folder == Folder::Keep {
+    let folder = change.folder();
+    let files = change.files();
+    if !change.is_scripted() && folder == Folder::Keep {
         // What was published once has a program and no scripts: its tarsnode starts it.
-    } else if change.component != Component::Tarsnode {
+    } else if !change.is_agent() {
         out.push(Condition::Installed {
             component: change.component,
-            there: change.folder != Folder::Create,
+            there: folder != Folder::Create,
         });
-    } else if change.folder != Folder::Keep || !change.files.is_empty() {
+    } else if folder != Folder::Keep || !files.is_empty() {
         out.push(Condition::Folder {
-            exists: change.folder != Folder::Create && !change.files.is_empty()
-                || change.folder == Folder::Remove,
+            exists: folder != Folder::Create && !files.is_empty() || folder == Folder::Remove,
         });
     }
-    for file in &change.files {
+    for file in files {
         let path = file.path.as_str();
-        let server = change.component != Component::Tarsnode
-            && path == crate::servers::binary_path(change.component);
-        if change.folder == Folder::Keep
-            && (path == CONF || path == BINARY || is_script(path) || server)
-        {
+        let server = !change.is_agent() && path == crate::servers::binary_path(change.component);
+        if folder == Folder::Keep && (path == CONF || path == BINARY || is_script(path) || server) {
             out.push(Condition::File {
                 path: file.path.clone(),
                 digest: file.before,
             });
         }
     }
-    if let Some(crontab) = &change.crontab {
+    if let Some(crontab) = change.crontab() {
         out.push(Condition::Crontab {
             digest: crontab.before,
         });

@@ -14,7 +14,6 @@ use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 
 use super::{Assessment, BINARY, CONF, SCRIPTS, Work, texts::script_mode};
-use crate::action::Folder;
 use crate::condition::wanted_conf_like;
 use crate::drift::{DriftKind, FieldChange};
 use crate::findings::cluster;
@@ -51,7 +50,7 @@ impl Work<'_> {
         let fields = std::mem::take(&mut self.fields);
         self.finish(
             DriftKind::Changed { fields },
-            Folder::Keep,
+            super::ending::Kind::Modify,
             crontab,
             port_before,
         )

@@ -2,15 +2,14 @@
 
 use tarsops_model::agent::AgentFacts;
 
-use super::{Assessment, BINARY, CONF, SCRIPTS, Work, runs, texts::script_mode};
-use crate::action::Folder;
+use super::{Assessment, BINARY, CONF, SCRIPTS, Work, ending::Kind, runs, texts::script_mode};
 use crate::drift::{DriftKind, FieldChange};
 
 impl Work<'_> {
     pub(super) fn install(mut self, facts: Option<&AgentFacts>) -> Assessment {
         let Some(package) = self.package else {
             self.lacks_package();
-            return self.finish(DriftKind::Missing, Folder::Create, None, None);
+            return self.finish(DriftKind::Missing, Kind::Install, None, None);
         };
         let has = |script: &&str| package.file(&format!("util/{script}")).is_some();
         if !package.is_complete() || !SCRIPTS.iter().all(has) {
@@ -56,6 +55,6 @@ impl Work<'_> {
         if let Some(facts) = facts {
             self.check_reach(facts);
         }
-        self.finish(DriftKind::Missing, Folder::Create, crontab, None)
+        self.finish(DriftKind::Missing, Kind::Install, crontab, None)
     }
 }

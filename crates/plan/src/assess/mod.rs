@@ -17,7 +17,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::PackageContents;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{AgentChange, FileChange};
+use crate::action::{FileChange, HostChange};
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
 use crate::input::PlanInput;
@@ -57,7 +57,7 @@ pub struct Assessment {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// What to do.
-    pub change: AgentChange,
+    pub change: HostChange,
     /// What must hold before.
     pub pre: Vec<Condition>,
     /// What must hold after.

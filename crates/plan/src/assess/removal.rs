@@ -5,10 +5,10 @@ use tarsops_model::observed::Observed;
 
 use super::{
     Assessment, Work,
+    ending::Kind,
     host::{edited, watched_elsewhere},
     runs,
 };
-use crate::action::Folder;
 use crate::crontab;
 use crate::drift::DriftKind;
 use crate::report::Blocked;
@@ -59,15 +59,11 @@ impl Work<'_> {
             });
         }
         self.restart = there.is_none() && running;
-        let folder = if there.is_some() {
-            Folder::Remove
+        let kind = if there.is_some() {
+            Kind::Remove { stop_servers }
         } else {
-            Folder::Keep
+            Kind::RemoveRest { stop_servers }
         };
-        let mut done = self.finish(DriftKind::Surplus, folder, crontab, None);
-        if let Some(prepared) = &mut done.change {
-            prepared.change.stop_servers = stop_servers;
-        }
-        done
+        self.finish(DriftKind::Surplus, kind, crontab, None)
     }
 }

@@ -10,7 +10,7 @@ use tarsops_model::host::NodeState;
 use tarsops_model::resource::ResourceId;
 
 use super::{Violation, violation};
-use crate::action::{Action, AgentChange, Folder};
+use crate::action::{Action, Folder, HostChange};
 use crate::input::PlanInput;
 use crate::plan::{Plan, Step};
 
@@ -50,7 +50,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
             if change.component == Component::Tarsregistry && change.ran {
                 without_registry.insert(node);
             }
-            if change.folder == Folder::Remove {
+            if change.folder() == Folder::Remove {
                 gone.extend(places.iter().cloned());
             } else {
                 restarted.extend(places.iter().cloned());
@@ -100,7 +100,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
         }
         for step in &steps {
             if let Some(change) = change_of(step)
-                && change.folder == Folder::Remove
+                && change.folder() == Folder::Remove
                 && change.component == Component::Tarsregistry
             {
                 registries.remove(change.node.as_str());
@@ -110,9 +110,9 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
 }
 
 /// The change of a step that stops a process, for a moment or for good.
-fn change_of(step: &Step) -> Option<&AgentChange> {
+fn change_of(step: &Step) -> Option<&HostChange> {
     match &step.action {
-        Action::ChangeAgent(c) if c.restart || c.folder == Folder::Remove => Some(c),
+        Action::ChangeHost(c) if c.interrupts() => Some(c),
         _ => None,
     }
 }

@@ -15,20 +15,11 @@ use tarsops_model::resource::ResourceId;
 
 use super::{Violation, violation};
 use crate::action::{
-    Action, AgentChange, Cell, Content, Folder, NewRow, NewServers, Table, Undo, Via,
+    Action, Cell, Content, Folder, HostChange, NewRow, NewServers, Operation, Table, Undo, Via,
 };
 use crate::condition::Condition;
 use crate::input::Scope;
 use crate::plan::{Plan, Sign, Stage, Step};
-
-/// Whether a change of a server is one of an expansion: its folder comes, or cron watches it.
-pub(super) const fn is_of_expansion(change: &AgentChange) -> bool {
-    match change.folder {
-        Folder::Create => change.publish.is_none(),
-        Folder::Keep => change.crontab.is_some(),
-        Folder::Remove => false,
-    }
-}
 
 /// Whether AdminRegistry can start it on a slave.
 fn comes(component: Component, node: &NodeName, desired: &Desired) -> bool {
@@ -51,7 +42,7 @@ fn registry_of(desired: &Desired, node: &NodeName) -> Option<Endpoint> {
 pub(super) fn change(
     step: &Step,
     node: &NodeName,
-    change: &AgentChange,
+    change: &HostChange,
     desired: &Desired,
     found: &mut Vec<Violation>,
 ) {
@@ -66,9 +57,7 @@ pub(super) fn change(
     if !comes(component, node, desired) {
         say("it places a component that the spec does not have there");
     }
-    let at = registry_of(desired, node);
-    let registry = at.filter(|_| component == Component::Tarsregistry);
-    if change.registry != registry || change.ip != host.ip {
+    if change.ip != host.ip {
         say("its action is on another registry");
     }
     let tars = desired
@@ -77,32 +66,24 @@ pub(super) fn change(
     if change.tars_path.as_str() != tars {
         say("it works in another folder than the spec's");
     }
-    if change.make_user || change.stop_servers || change.restart || change.health {
-        say("it does more than to place files");
-    }
-    if change.folder == Folder::Keep {
-        let line = format!("* * * * * {tars}/tarsregistry/util/monitor.sh >/dev/null 2>&1");
-        let edit = change.crontab.as_ref().map(|c| (&c.edit, &c.back));
-        let watches = edit.is_some_and(|(edit, back)| {
-            edit.remove.is_empty() && edit.add.as_ref() == Some(&line) && back.is_none()
-        });
-        if component != Component::Tarsregistry
-            || !change.files.is_empty()
-            || change.own
-            || !watches
-        {
-            say("it does more than to have cron watch a registry");
+    let files = match &change.operation {
+        Operation::Place(place) => &place.files,
+        Operation::Watch(crontab) => {
+            let line = format!("* * * * * {tars}/tarsregistry/util/monitor.sh >/dev/null 2>&1");
+            let edit = &crontab.edit;
+            let watches = edit.remove.is_empty() && edit.add.as_ref() == Some(&line);
+            if component != Component::Tarsregistry || !watches || crontab.back.is_some() {
+                say("it does more than to have cron watch a registry");
+            }
+            return;
         }
-        return;
-    }
-    if change.crontab.is_some() {
-        say("it does more than to place files");
-    }
+        _ => return say("it does more than to place files"),
+    };
     let binary = format!("{component}/bin/{component}");
-    if change.files.last().is_none_or(|f| f.path != binary) {
+    if files.last().is_none_or(|f| f.path != binary) {
         say("its program is not the last file that is placed");
     }
-    for file in &change.files {
+    for file in files {
         let inside = file.path.strip_prefix(&format!("{component}/"));
         let below = inside.and_then(|p| p.split('/').next());
         let plain = file
@@ -309,9 +290,9 @@ pub(super) fn order(plan: &Plan, found: &mut Vec<Violation>) {
             continue;
         };
         let before = batch_of(&|s: &Step| match &s.action {
-            Action::ChangeAgent(c) => {
+            Action::ChangeHost(c) => {
                 c.node == *node
-                    && c.folder == Folder::Create
+                    && c.folder() == Folder::Create
                     && [*component, Component::Tarsnode].contains(&c.component)
             }
             Action::AddServers(new) => new.node == *node,
@@ -324,11 +305,10 @@ pub(super) fn order(plan: &Plan, found: &mut Vec<Violation>) {
             ));
         }
         let after = plan.steps.iter().any(|s| {
-            matches!(&s.action, Action::ChangeAgent(c)
+            matches!(&s.action, Action::ChangeHost(c)
                 if c.node == *node
                     && c.component == *component
-                    && c.folder == Folder::Keep
-                    && c.crontab.is_some()
+                    && matches!(c.operation, Operation::Watch(_))
                     && s.batch <= step.batch)
         });
         if after {

@@ -8,7 +8,7 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
 
 use super::{Violation, tables, violation};
-use crate::action::{Action, AgentChange, Content, Folder};
+use crate::action::{Action, Content, Folder, HostChange, Operation, Restore};
 use crate::claims;
 use crate::condition::{Condition, Truth};
 use crate::crontab::CrontabEdit;
@@ -68,7 +68,7 @@ pub(super) fn shape(plan: &Plan, run: &RunId, desired: &Desired, scope: &Scope) 
                     found.push(violation(&step.id, "it takes what another run kept"));
                 }
             }
-            Action::ChangeAgent(change) => host(step, change, run, desired, scope, &mut found),
+            Action::ChangeHost(change) => host(step, change, run, desired, scope, &mut found),
             _ => found.push(violation(&step.id, "it does not roll anything back")),
         }
     }
@@ -105,7 +105,7 @@ fn batches(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
 
 fn host(
     step: &Step,
-    change: &AgentChange,
+    change: &HostChange,
     run: &RunId,
     desired: &Desired,
     scope: &Scope,
@@ -125,7 +125,7 @@ fn host(
     if matches!(host.state, NodeState::Maintenance { .. } | NodeState::Gone) {
         say("its node must not be changed");
     }
-    if change.takes_back.as_ref() != Some(run) {
+    if change.undoes() != Some(run) {
         say("it rolls another run back, or none");
     }
     // What a record must fit, and this was made from one.
@@ -135,48 +135,52 @@ fn host(
     if let Err(why) = claims::fits_user(&change.run_user, node, desired) {
         say(&why.to_string());
     }
-    let more = change.make_user || change.own || change.stop_servers || change.labels.is_some();
-    if more || change.publish.is_some() || !change.lenient {
+    if let Operation::Restore(restore) = &change.operation {
+        restored(step, change, restore, run, &mut say);
+    } else if !change.rereads() {
         say("it does more than to put back what was there");
-    }
-    let kept = |from: &(RunId, tarsops_model::names::StepName)| from.0 == *run;
-    let folders = [&change.folder_from, &change.owners_from];
-    if !folders.into_iter().flatten().all(kept)
-        || change.folder_from.is_some() != (change.folder == Folder::Create)
-    {
-        say("it takes what another run kept");
-    }
-    let signs = match change.folder {
-        Folder::Create => step.sign == Sign::Add,
-        Folder::Remove => step.sign == Sign::Remove,
-        Folder::Keep => true,
-    };
-    if !signs || change.folder != Folder::Keep && !change.files.is_empty() {
-        say("its sign is not that of its action");
-    }
-    for file in &change.files {
-        let kept = match &file.content {
-            Content::Before { run: from, .. } => from == run,
-            Content::None => true,
-            Content::Package { .. } | Content::Text(_) => false,
-        };
-        if !kept || !claims::is_own_file(change.component, &file.path) {
-            say("it writes a file that is not its component's, or that the run did not keep");
-        }
-        if let Err(why) = claims::fits_modes(file) {
-            say(&why.to_string());
-        }
-    }
-    if let Some(crontab) = &change.crontab {
-        let kept = crontab.back.as_ref().is_some_and(|back| back.run == *run);
-        if !kept || crontab.edit != CrontabEdit::default() {
-            say("it writes a crontab that the run did not keep");
-        }
     }
     let machine = Condition::Machine {
         id: change.machine_id.clone(),
     };
     if !step.pre.contains(&machine) || !step.pre.contains(&Condition::Unfinished { run: None }) {
         say("it does not make sure of the machine, or of the host's rest");
+    }
+}
+
+/// Whether a restore takes only what the run has saved there, and only for its own component.
+fn restored(
+    step: &Step,
+    change: &HostChange,
+    restore: &Restore,
+    run: &RunId,
+    say: &mut impl FnMut(&str),
+) {
+    let signs = match restore.folder {
+        Folder::Create => step.sign == Sign::Add,
+        Folder::Remove => step.sign == Sign::Remove,
+        Folder::Keep => true,
+    };
+    if !signs || restore.folder != Folder::Keep && !restore.files.is_empty() {
+        say("its sign is not that of its action");
+    }
+    for file in &restore.files {
+        let saved = match &file.content {
+            Content::Before { run: from, .. } => from == run,
+            Content::None => true,
+            Content::Package { .. } | Content::Text(_) => false,
+        };
+        if !saved || !claims::is_own_file(change.component, &file.path) {
+            say("it writes a file that is not its component's, or that the run did not keep");
+        }
+        if let Err(why) = claims::fits_modes(file) {
+            say(&why.to_string());
+        }
+    }
+    if let Some(crontab) = &restore.crontab {
+        let saved = crontab.back.as_ref().is_some_and(|back| back.run == *run);
+        if !saved || crontab.edit != CrontabEdit::default() {
+            say("it writes a crontab that the run did not keep");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Server};
 
-use crate::action::{AgentChange, Cell, RowEdit, Table};
+use crate::action::{Cell, HostChange, RowEdit, Table};
 
 /// Columns that make a new adapter, beside those that an edit may change.
 const OF_NEW: [&str; 8] = [
@@ -20,12 +20,12 @@ const OF_NEW: [&str; 8] = [
 ];
 
 pub(super) fn check(
-    change: &AgentChange,
+    change: &HostChange,
     ip: IpAddr,
     desired: &Desired,
     say: &mut impl FnMut(&str),
 ) {
-    if change.rows.is_empty() {
+    if change.rows().is_empty() {
         return;
     }
     let component = change.component;
@@ -35,10 +35,7 @@ pub(super) fn check(
     if !component.is_basic() || desired.database().is_none() {
         say("it changes rows that are not a basic service's, or of no database");
     }
-    if !change.restart || !change.health {
-        say("it changes rows and does not start their server anew");
-    }
-    for edit in &change.rows {
+    for edit in change.rows() {
         let own = edit.of_key("application") == Some("tars")
             && edit.of_key("server_name") == Some(component.name())
             && edit.of_key("node_name") == Some(change.node.as_str());

@@ -8,7 +8,9 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use super::{Lack, Look, Work, framework};
-use crate::action::{Action, CrontabChange, FileChange, Folder, NewRow, NewServers, Undo, Via};
+use crate::action::{
+    Action, CrontabChange, FileChange, NewRow, NewServers, Operation, Owner, Place, Undo, Via,
+};
 use crate::condition::Condition;
 use crate::crontab;
 use crate::plan::{Sign, Stage, Step};
@@ -58,16 +60,26 @@ impl Look<'_> {
     /// The step that places the files of a component.
     fn place(&self, component: Component, server: &Server, files: Vec<FileChange>) -> Option<Step> {
         let summary = format!("place {component} {}", server.version);
-        let mut change = servers::blank(
-            self.input, component, self.node, self.spec, self.host, summary,
-        )?;
-        change.folder = Folder::Create;
-        change.own = self.host.is_root;
         let digest = files
             .iter()
             .find(|f| f.path == binary_path(component))
             .and_then(|f| f.after);
-        change.files = files;
+        let operation = Operation::Place(Place {
+            files,
+            owner: if self.host.is_root {
+                Owner::RunUser
+            } else {
+                Owner::Unchanged
+            },
+        });
+        let change = servers::on_host(
+            self.input,
+            component,
+            self.node,
+            self.spec,
+            self.host,
+            (summary, operation),
+        )?;
         let pre = crate::assess::preconditions(&change);
         let post = vec![
             Condition::Installed {
@@ -87,7 +99,7 @@ impl Look<'_> {
             resource: self.resource(component),
             sign: Sign::Add,
             summary: change.summary.clone(),
-            action: Action::ChangeAgent(Box::new(change)),
+            action: Action::ChangeHost(Box::new(change)),
             pre,
             post,
             undo: Undo::Restore,
@@ -222,14 +234,19 @@ impl Look<'_> {
         )?;
         let after = crontab::apply(text.as_deref(), &edit)?;
         let summary = "have cron watch tarsregistry".to_owned();
-        let mut change = servers::blank(
-            self.input, component, self.node, self.spec, self.host, summary,
-        )?;
-        change.crontab = Some(CrontabChange {
+        let operation = Operation::Watch(CrontabChange {
             before: text.map(|t| Digest::of(t.as_bytes())),
             edit,
             back: None,
         });
+        let change = servers::on_host(
+            self.input,
+            component,
+            self.node,
+            self.spec,
+            self.host,
+            (summary, operation),
+        )?;
         let pre = crate::assess::preconditions(&change);
         Some(Step {
             id: format!("{component}.watch@{}", self.node),
@@ -239,7 +256,7 @@ impl Look<'_> {
             resource: self.resource(component),
             sign: Sign::Change,
             summary: change.summary.clone(),
-            action: Action::ChangeAgent(Box::new(change)),
+            action: Action::ChangeHost(Box::new(change)),
             pre,
             post: vec![Condition::Crontab {
                 digest: Some(Digest::of(after.as_bytes())),

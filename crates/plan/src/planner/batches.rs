@@ -39,7 +39,7 @@ impl Draft {
         self.agents.retain(|(_, step)| stays(step));
         if !self.gap {
             self.registries.retain(|step| {
-                let starts = matches!(&step.action, Action::ChangeAgent(c) if !c.ran);
+                let starts = matches!(&step.action, Action::ChangeHost(c) if !c.ran);
                 starts || stays(step)
             });
         }
@@ -175,7 +175,7 @@ impl Draft {
                 break;
             }
             let own = |s: &Step| match &s.action {
-                Action::ChangeAgent(change) => change.settle,
+                Action::ChangeHost(change) => change.settle,
                 _ => None,
             };
             let longest = batch.iter().filter_map(own).max().unwrap_or(0);
@@ -186,7 +186,7 @@ impl Draft {
                 }
                 // What comes next may be the other endpoint of two.
                 settle = settle.max(policy.registry_settle);
-                if let Action::ChangeAgent(change) = &mut step.action {
+                if let Action::ChangeHost(change) = &mut step.action {
                     change.settle = Some(settle);
                 }
             }
@@ -247,7 +247,7 @@ impl Draft {
 
 /// Whether the host's own script does the step.
 fn is_scripted(step: &Step) -> bool {
-    matches!(&step.action, Action::ChangeAgent(change) if change.publish.is_none() && !change.reread)
+    matches!(&step.action, Action::ChangeHost(change) if change.publish().is_none() && !change.rereads())
 }
 
 const fn rank(role: Role) -> u8 {

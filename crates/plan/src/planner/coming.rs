@@ -31,14 +31,14 @@ impl Draft {
         }
         let agent = expansion::Agent {
             runs: match change {
-                Some(prepared) => prepared.change.health,
+                Some(prepared) => prepared.change.ends_healthy(),
                 None => {
                     let seen = input.inventory.agent(node);
                     let processes = seen.present().and_then(|a| a.processes.present());
                     processes.is_some_and(|all| !all.is_empty())
                 }
             },
-            crontab: change.and_then(|p| p.change.crontab.as_ref()),
+            crontab: change.and_then(|p| p.change.crontab()),
         };
         let work = expansion::assess(input, node, spec, host, &agent);
         if let NodeState::Maintenance { until, .. } = &spec.state {

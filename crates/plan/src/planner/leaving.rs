@@ -100,14 +100,15 @@ impl Draft {
     pub(super) fn in_sequence(&mut self, input: &PlanInput<'_>) {
         let mut before: BTreeMap<NodeName, Vec<CrontabEdit>> = BTreeMap::new();
         for step in &mut self.steps {
-            let Action::ChangeAgent(change) = &mut step.action else {
+            let Action::ChangeHost(change) = &mut step.action else {
                 continue;
             };
-            let Some(crontab) = &mut change.crontab else {
+            let node = change.node.clone();
+            let Some(crontab) = change.crontab_mut() else {
                 continue;
             };
-            let earlier = before.entry(change.node.clone()).or_default();
-            let seen = input.inventory.host(&change.node);
+            let earlier = before.entry(node.clone()).or_default();
+            let seen = input.inventory.host(&node);
             let text = match seen.present().map(|h| &h.crontab) {
                 Some(Observed::Present(text)) => crontab::without_guard(text),
                 _ => String::new(),

@@ -6,7 +6,10 @@ use tarsops_model::digest::Digest;
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::observed::Observed;
 
-use crate::action::{Action, AgentChange, Content, FileChange, RowEdit, Table, Undo};
+use crate::action::{
+    Action, Content, FileChange, HostChange, Modify, Operation, Owner, Port, Publish, Restart,
+    RowEdit, Table, Undo,
+};
 use crate::assess::other_user;
 use crate::basic;
 use crate::condition::Condition;
@@ -16,7 +19,7 @@ use crate::registries;
 use crate::report::Blocked;
 use crate::room;
 
-use super::{Look, binary_path, blank, framework, means, stage};
+use super::{Look, binary_path, framework, means, on_host, stage};
 
 impl Look<'_> {
     pub(super) fn change(
@@ -27,7 +30,7 @@ impl Look<'_> {
         restart: bool,
         unknown: &mut Vec<String>,
         blocked: &mut Vec<Blocked>,
-    ) -> Option<AgentChange> {
+    ) -> Option<HostChange> {
         let means = means(self.input, self.component, self.node, self.host);
         blocked.extend(means);
         let registry = self.component == Component::Tarsregistry;
@@ -82,40 +85,36 @@ impl Look<'_> {
         }
         let again = if restart { " (restart)" } else { "" };
         let summary = format!("change {}{again}", words.join(", "));
-        let mut change = blank(
-            self.input,
-            self.component,
-            self.node,
-            self.spec,
-            self.host,
-            summary,
-        )?;
-        if file.is_some() && self.component.is_basic() {
-            match basic::way(self.input) {
-                Ok(via) => {
-                    change.publish = Some(via);
-                    let component = self.component;
-                    change.summary =
-                        format!("publish {component}, {}, {}", words.join(", "), via.words());
-                }
+        let component = self.component;
+        let publishes = file.is_some() && component.is_basic();
+        let operation = if publishes {
+            let via = match basic::way(self.input) {
+                Ok(via) => via,
                 Err(why) => {
                     blocked.push(why);
                     return None;
                 }
-            }
+            };
             if let Some(why) = basic::admin_silent(self.input) {
                 unknown.push(why);
                 return None;
             }
-            let other = basic::elsewhere(self.input, self.component, self.node, self.server);
+            let other = basic::elsewhere(self.input, component, self.node, self.server);
             if let Some(why) = other {
                 blocked.push(why);
                 return None;
             }
-        }
-        if rows.is_some() && change.publish.is_none() {
-            change.reread = true;
-            // Its node writes its configuration anew when AdminRegistry tells it so.
+            let summary = format!("publish {component}, {}, {}", words.join(", "), via.words());
+            let publish = Publish {
+                via,
+                program: file?,
+                first: false,
+                rows: rows.unwrap_or_default(),
+                patch_version: None,
+            };
+            (summary, Operation::Publish(publish))
+        } else if let Some(rows) = rows {
+            // Its node writes its configuration again when AdminRegistry tells it so.
             if self.input.desired.rpc == Rpc::Off {
                 blocked.push(Blocked::NoWayIn {
                     what: "the spec says `rpc: none`, and AdminRegistry has its node read its rows"
@@ -127,23 +126,35 @@ impl Look<'_> {
                 unknown.push(why);
                 return None;
             }
-        }
-        let rows = rows.unwrap_or_default();
-        if rows.iter().any(|edit| edit.table == Table::TAdapterConf) {
+            let restart = Restart { rows, undoes: None };
+            (summary, Operation::Restart(restart))
+        } else {
+            let modify = Modify {
+                files: file.into_iter().collect(),
+                owner: Owner::Unchanged,
+                restart,
+                crontab: None,
+                labels: None,
+            };
+            (summary, Operation::Modify(modify))
+        };
+        let mut change = on_host(
+            self.input, component, self.node, self.spec, self.host, operation,
+        )?;
+        let moves = |edit: &RowEdit| edit.table == Table::TAdapterConf;
+        if change.rows().iter().any(moves) {
             // As long as registries take to tell others where its servants are now.
             change.settle = Some(self.input.desired.policy.registry_settle);
         }
-        change.rows = rows;
-        change.files.extend(file);
-        change.restart = restart;
-        change.health = restart;
         change.ran = self.facts.runs();
         change.ran_as = other_user(&self.facts.processes, &change.run_user);
         if restart {
-            let port = self.component.servants().first().map(|(_, port)| *port);
-            change.port = port;
-            let moved = port.and_then(|port| basic::rows::port_before(&change.rows, port));
-            change.port_before = moved.or(port);
+            let port = component.servants().first().map(|(_, port)| *port);
+            let moved = port.and_then(|port| basic::rows::port_before(change.rows(), port));
+            change.port = Port {
+                before: moved.or(port),
+                after: port,
+            };
         }
         Some(change)
     }
@@ -173,7 +184,7 @@ impl Look<'_> {
         unknown.extend(unseen);
     }
 
-    pub(super) fn step(&self, change: AgentChange, after: Option<Digest>, restart: bool) -> Step {
+    pub(super) fn step(&self, change: HostChange, after: Option<Digest>, restart: bool) -> Step {
         let component = self.component;
         let mut pre = crate::assess::preconditions(&change);
         if restart
@@ -205,7 +216,7 @@ impl Look<'_> {
             resource: self.resource(),
             sign: Sign::Change,
             summary: change.summary.clone(),
-            action: Action::ChangeAgent(Box::new(change)),
+            action: Action::ChangeHost(Box::new(change)),
             pre,
             post,
             undo: Undo::Restore,

@@ -31,7 +31,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{Action, AgentChange};
+use tarsops_plan::action::{Action, FileChange, HostChange, Modify, Operation, Owner, RowEdit};
 use tarsops_plan::plan::{Plan, Step};
 use tarsops_plan::{PlanInput, Scope, make_plan};
 
@@ -542,20 +542,37 @@ pub fn rewritten(nodeid: &str, registries: &[&str]) -> String {
     )
 }
 
-/// The change of a step that changes tarsnode.
-pub fn change(step: &Step) -> &AgentChange {
+/// An operation that changes files and restarts or not.
+pub fn modify(files: Vec<FileChange>, restart: bool) -> Operation {
+    Operation::Modify(Modify {
+        files,
+        owner: Owner::Unchanged,
+        restart,
+        crontab: None,
+        labels: None,
+    })
+}
+
+/// The rows that a change edits.
+pub fn edits_of(change: &mut HostChange) -> &mut Vec<RowEdit> {
+    match &mut change.operation {
+        Operation::Publish(publish) => &mut publish.rows,
+        Operation::Restart(restart) => &mut restart.rows,
+        Operation::Restore(restore) => &mut restore.rows,
+        other => panic!("it edits no rows: {other:?}"),
+    }
+}
+
+/// The change of a step that changes a host.
+pub fn change(step: &Step) -> &HostChange {
     match &step.action {
-        Action::ChangeAgent(change) => change,
+        Action::ChangeHost(change) => change,
         _ => panic!("{} changes nothing", step.id),
     }
 }
 
 /// What a host remembers of a step of run 9 that changes no crontab.
-pub fn intent_of(
-    world: &World,
-    step: &Step,
-    change: &AgentChange,
-) -> tarsops_plan::restore::Intent {
+pub fn intent_of(world: &World, step: &Step, change: &HostChange) -> tarsops_plan::restore::Intent {
     tarsops_plan::restore::Intent {
         format: tarsops_plan::restore::FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
