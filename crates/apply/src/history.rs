@@ -1,15 +1,15 @@
 //! What the hosts remember of runs, so that a machine that never saw a run can tell of it and take
 //! it back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use tarsops_model::desired::Desired;
-use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
-use tarsops_plan::claims::{self, Misfit, Place};
+use tarsops_plan::claims::{self, Place};
 use tarsops_plan::memory::DatabaseIntent;
+use tarsops_plan::record::{Record, Runs};
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind};
 
@@ -20,65 +20,11 @@ use crate::scripts::{self, Told};
 /// How long a host may take to tell what it remembers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One change as its host remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// Where.
-    pub node: NodeName,
-    /// The run.
-    pub run: RunId,
-    /// The step's folder on the host.
-    pub step: StepName,
-    /// What it meant to do; none if this tarsops cannot read it, or does not believe it.
-    pub intent: Option<Intent>,
-    /// The same of a step on the database, which the master remembers.
-    pub database: Option<DatabaseIntent>,
-    /// Why it is not believed: what a host remembers counts for that host only.
-    pub misfit: Option<Misfit>,
-    /// The verdict's word, or `unfinished`, or `damaged` where it is none.
-    pub verdict: String,
-    /// The verdict's line.
-    pub text: String,
-    /// What the run made of it after its host was content: `failed: …` or `rolled back: …`, empty
-    /// where the framework was content, too.
-    pub gate: String,
-}
-
-impl Remembered {
-    /// What it meant to do, in a few words.
-    #[must_use]
-    pub fn summary(&self) -> Option<&str> {
-        let host = self.intent.as_ref().map(|i| i.change.summary.as_str());
-        host.or_else(|| self.database.as_ref().map(|i| i.summary.as_str()))
-    }
-
-    /// Who ran it.
-    #[must_use]
-    pub fn holder(&self) -> Option<&str> {
-        let host = self.intent.as_ref().map(|i| i.holder.as_str());
-        host.or_else(|| self.database.as_ref().map(|i| i.holder.as_str()))
-    }
-
-    /// When it began, in seconds since 1970 by the clock of who ran it.
-    #[must_use]
-    pub fn started_at(&self) -> Option<i64> {
-        let host = self.intent.as_ref().map(|i| i.started_at);
-        host.or_else(|| self.database.as_ref().map(|i| i.started_at))
-    }
-
-    /// Digest of the spec that it served.
-    #[must_use]
-    pub fn spec_digest(&self) -> Option<Digest> {
-        let host = self.intent.as_ref().map(|i| i.spec_digest);
-        host.or_else(|| self.database.as_ref().map(|i| i.spec_digest))
-    }
-}
-
 /// What all hosts remember.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// Changes by run, newest run last.
-    pub runs: BTreeMap<RunId, Vec<Remembered>>,
+    pub runs: Runs,
     /// Hosts that could not be asked.
     pub faults: Vec<(NodeName, Fault)>,
     /// Hosts with records whose folder is called as no run or step is; they count for nothing.
@@ -142,9 +88,10 @@ async fn one(
 }
 
 /// What is believed of what `node` said; none where its folder is called as no run or step is.
-fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Remembered> {
+fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Record> {
     let run = RunId::new(told.run).ok()?;
     let step = StepName::new(told.step).ok()?;
+    let Ok(ended) = told.verdict.parse();
     let place = Place {
         node,
         run: &run,
@@ -163,14 +110,14 @@ fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Remembered
     if misfit.is_some() {
         intent = None;
     }
-    Some(Remembered {
+    Some(Record {
         node: node.clone(),
         run,
         step,
         intent,
         database,
         misfit,
-        verdict: told.verdict,
+        ended,
         text: told.text,
         gate: told.gate,
     })

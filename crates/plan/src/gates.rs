@@ -22,22 +22,21 @@ use tarsops_model::version::Version;
 
 use crate::action::{Action, Content, HostChange};
 use crate::input::PlanInput;
-use crate::plan::Step;
+use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
 
-/// Takes out what would break a rule at its moment, and says so. `stages` are steps in the order in
-/// which they are done, all of them before `agents`.
-pub fn hold_back<T, const N: usize>(
-    input: &PlanInput<'_>,
-    stages: [&mut Vec<Step>; N],
-    agents: &mut Vec<(T, Step)>,
-) -> Vec<Line> {
+/// Takes out of `steps`, which stand in the order in which they are done, what would break a rule at
+/// its moment, and says so.
+pub fn hold_back(input: &PlanInput<'_>, steps: &mut Vec<Step>) -> Vec<Line> {
     let mut live = Live::of(input);
     let mut out = Vec::new();
-    for steps in stages {
-        steps.retain(|step| live.admit(step, &mut out));
-    }
-    agents.retain(|(_, step)| live.admit(step, &mut out));
+    let is_gated = |stage| {
+        matches!(
+            stage,
+            Stage::Registries | Stage::AdminRegistry | Stage::CoreServices | Stage::Agents
+        )
+    };
+    steps.retain(|step| !is_gated(step.stage) || live.admit(step, &mut out));
     out
 }
 

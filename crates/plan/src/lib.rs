@@ -21,8 +21,10 @@
 //! | [`report`] | typed reasons for what the plan does not do |
 //! | [`checker`] | an independent look at a whole plan |
 //! | [`claims`] | whether what a host remembers of a run fits that host |
-//! | [`restore`] | the way back from an earlier change |
-//! | [`back`] | which of those are made at the same time |
+//! | [`restore`] | how one earlier change is undone |
+//! | [`record`] | what a host remembers of one step |
+//! | [`rollback`] | the plan that rolls a run back |
+//! | [`batch`] | which steps are done at the same time |
 //! | [`memory`] | the same for the database |
 //! | [`effect`] | what an action does to an inventory |
 //! | [`render`] | the plan as text |
@@ -30,8 +32,8 @@
 
 pub mod action;
 pub mod assess;
-pub mod back;
 mod basic;
+pub mod batch;
 pub mod checker;
 pub mod claims;
 pub mod condition;
@@ -49,10 +51,12 @@ pub mod memory;
 pub mod names;
 pub mod plan;
 pub mod planner;
+pub mod record;
 mod registries;
 pub mod render;
 pub mod report;
 pub mod restore;
+pub mod rollback;
 mod room;
 pub mod rows;
 pub mod saved;

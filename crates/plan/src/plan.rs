@@ -48,44 +48,67 @@ pub enum Stage {
     Rows,
 }
 
+/// How the steps of a stage follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// All at once, before everything else.
+    Together,
+    /// One at a time, in the order of their names: each may change what the next one rests upon.
+    OneByOne,
+    /// One at a time, in the order in which they were planned.
+    InTurn,
+    /// In batches after a canary, by name.
+    RollOut,
+    /// In batches after a canary, plain nodes before framework hosts, so that a canary is never the
+    /// master.
+    RollOutByRole,
+}
+
+/// All stages in the order of the work, each with its title and its pace.
+const STAGES: [(Stage, &str, Pace); 14] = [
+    (Stage::Recover, "end unfinished changes", Pace::Together),
+    (Stage::Backup, "backup of the database", Pace::OneByOne),
+    (Stage::Schema, "schema", Pace::OneByOne),
+    (Stage::Templates, "templates", Pace::OneByOne),
+    (Stage::Registries, "tarsregistry", Pace::OneByOne),
+    (Stage::AdminRegistry, "tarsAdminRegistry", Pace::OneByOne),
+    (Stage::CoreServices, "tarsconfig, tarspatch", Pace::OneByOne),
+    (Stage::Agents, "tarsnode", Pace::RollOutByRole),
+    (Stage::Expansion, "framework hosts, expansion", Pace::InTurn),
+    (Stage::BasicServices, "basic services", Pace::RollOut),
+    (
+        Stage::RegistryRemoval,
+        "tarsregistry, removal",
+        Pace::OneByOne,
+    ),
+    (
+        Stage::ServerRemoval,
+        "framework hosts, removal",
+        Pace::OneByOne,
+    ),
+    (
+        Stage::AgentRemoval,
+        "tarsnode, removal",
+        Pace::RollOutByRole,
+    ),
+    (Stage::Rows, "the framework's rows", Pace::OneByOne),
+];
+
 impl Stage {
     /// All stages, in their order.
-    pub const ALL: [Self; 14] = [
-        Self::Recover,
-        Self::Backup,
-        Self::Schema,
-        Self::Templates,
-        Self::Registries,
-        Self::AdminRegistry,
-        Self::CoreServices,
-        Self::Agents,
-        Self::Expansion,
-        Self::BasicServices,
-        Self::RegistryRemoval,
-        Self::ServerRemoval,
-        Self::AgentRemoval,
-        Self::Rows,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        STAGES.into_iter().map(|(stage, ..)| stage)
+    }
 
     /// The stage in the words of the plan.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::Recover => "end unfinished changes",
-            Self::Backup => "backup of the database",
-            Self::Schema => "schema",
-            Self::Templates => "templates",
-            Self::Agents => "tarsnode",
-            Self::Expansion => "framework hosts, expansion",
-            Self::BasicServices => "basic services",
-            Self::AgentRemoval => "tarsnode, removal",
-            Self::Registries => "tarsregistry",
-            Self::AdminRegistry => "tarsAdminRegistry",
-            Self::CoreServices => "tarsconfig, tarspatch",
-            Self::RegistryRemoval => "tarsregistry, removal",
-            Self::ServerRemoval => "framework hosts, removal",
-            Self::Rows => "the framework's rows",
-        }
+        STAGES[self as usize].1
+    }
+
+    /// How its steps follow each other.
+    pub(crate) const fn pace(self) -> Pace {
+        STAGES[self as usize].2
     }
 }
 
@@ -234,6 +257,13 @@ impl Plan {
         self.steps.iter().any(Step::changes_database)
     }
 
+    /// How many steps work on a node: the nodes of a rollback, which looks at no others.
+    #[must_use]
+    pub fn nodes_of_steps(&self) -> usize {
+        let of_node = self.steps.iter().filter(|s| s.resource.node().is_some());
+        of_node.count()
+    }
+
     /// Whether it does nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -280,5 +310,18 @@ impl Plan {
             s.push('\n');
             s
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stages_stand_in_the_order_of_the_work() {
+        for (index, stage) in Stage::all().enumerate() {
+            assert_eq!(stage as usize, index, "{stage:?}");
+        }
+        assert!(Stage::all().is_sorted());
     }
 }

@@ -8,7 +8,7 @@ mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::component::{Component, Role};
+use tarsops_model::component::Component;
 use tarsops_model::desired::Rpc;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
@@ -17,14 +17,14 @@ use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Folder, Undo};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
+use crate::batch::Batches;
 use crate::condition::Condition;
 use crate::database;
 use crate::drift::{Drift, DriftKind};
-use crate::endpoints::Endpoints;
 use crate::findings::{self, Finding, Grade};
 use crate::gates;
 use crate::input::PlanInput;
-use crate::plan::{FORMAT, Gate, Plan, Sign, Stage, Step, Summary};
+use crate::plan::{FORMAT, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
 use crate::{expansion, registries, servers};
@@ -33,7 +33,7 @@ use crate::{expansion, registries, servers};
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut draft = Draft {
-        endpoints: Endpoints::of(input),
+        batches: Batches::of(input),
         gap: input.desired.policy.registry_gap,
         ..Draft::default()
     };
@@ -52,37 +52,25 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.not_yet(input);
     if input.scope.has_component(Component::Tarsregistry) {
         let (steps, lines) = rows::registries(input);
-        draft.rows.extend(steps);
+        draft.todo.extend(steps);
         draft.report.extend(lines);
     }
     draft.database(input);
     draft.findings(input);
-    let core = [&mut draft.registries, &mut draft.admin, &mut draft.core];
-    let held = gates::hold_back(input, core, &mut draft.agents);
+    // From here on the steps stand in the order of the work.
+    draft.todo.sort_by_key(|step| step.stage);
+    let held = gates::hold_back(input, &mut draft.todo);
     draft.report.extend(held);
-
     draft.hold_for_run_user(input);
     draft.hold_for_console(input);
     draft.keep_last_endpoints();
     draft.hold_strangers(input);
     draft.start_once();
     draft.leave_whole(input);
-
-    // The stages, in the order of the work.
-    draft.recover();
     draft.backup(input);
-    draft.schema(&input.desired.policy);
-    draft.templates(&input.desired.policy);
-    draft.registries(&input.desired.policy);
-    draft.admin_registry(&input.desired.policy);
-    draft.core_services(&input.desired.policy);
-    draft.agents(&input.desired.policy);
-    draft.expansion(&input.desired.policy);
-    draft.basic_services(&input.desired.policy);
-    draft.registry_removals(&input.desired.policy);
-    draft.server_removals(&input.desired.policy);
-    draft.removals(&input.desired.policy);
-    draft.forget(&input.desired.policy);
+    for stage in Stage::all() {
+        draft.place(stage, input.desired);
+    }
     draft.in_sequence(input);
     draft.unchecked(input);
     draft.fold_missing_rights(input);
@@ -106,32 +94,16 @@ fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a NodeName>> {
 
 #[derive(Default)]
 struct Draft {
-    endpoints: Endpoints,
+    /// Steps in their batches.
+    batches: Batches,
     /// Whether the only registry that answers may be restarted.
     gap: bool,
     drift: Vec<Drift>,
     report: Vec<Line>,
-    recover: Vec<Step>,
-    agents: Vec<(Role, Step)>,
-    expansion: Vec<Step>,
-    /// Rows of basic services that come.
-    deploys: Vec<Step>,
-    basic: Vec<Step>,
-    /// Resources that come, of which the framework is silent until they are there.
+    /// Steps that no batch has yet.
+    todo: Vec<Step>,
+    /// Resources that are added, of which the framework is silent until they are there.
     coming: BTreeSet<ResourceId>,
-    removals: Vec<(Role, Step)>,
-    registries: Vec<Step>,
-    admin: Vec<Step>,
-    core: Vec<Step>,
-    registry_removals: Vec<Step>,
-    /// Components beside tarsnode and tarsregistry that leave with their host.
-    server_removals: Vec<Step>,
-    rows: Vec<Step>,
-    schema: Vec<Step>,
-    templates: Vec<Step>,
-    steps: Vec<Step>,
-    gates: Vec<Gate>,
-    batch: u32,
 }
 
 impl Draft {
@@ -157,7 +129,7 @@ impl Draft {
                 }),
                 Gone::Step(step) => {
                     self.drift.push(rows::surplus(resource));
-                    self.rows.push(*step);
+                    self.todo.push(*step);
                 }
             }
             return;
@@ -234,7 +206,7 @@ impl Draft {
                 node: node.clone(),
                 run: left.run.clone(),
             });
-            self.recover.push(recover_step(node, left));
+            self.todo.push(recover_step(node, left));
             return;
         }
         let agent = input
@@ -253,7 +225,7 @@ impl Draft {
             start = work
                 .start
                 .filter(|_| !expansion::may_be_new(input, node) && !self.drift.iter().any(lacks));
-            self.registry_removals.extend(work.stop);
+            self.todo.extend(work.stop);
             self.report.extend(work.lines);
         }
         self.servers(input, node, spec, facts, start);
@@ -268,7 +240,7 @@ impl Draft {
             .as_ref()
             .is_some_and(|p| p.change.restarts());
         if let (Some(labels), NodeState::Present, false) = (&facts.labels, &spec.state, restarts) {
-            self.rows.extend(rows::labels(input, node, labels));
+            self.todo.extend(rows::labels(input, node, labels));
         }
         self.take(input, node, spec, resource, assessment);
     }
@@ -339,7 +311,7 @@ impl Draft {
                 resource: resource.clone(),
                 kind,
             });
-            self.deploys.extend(work.deploy);
+            self.todo.extend(work.deploy);
             let Some(step) = work.step else { continue };
             if component.is_basic() {
                 self.coming.insert(resource);
@@ -347,15 +319,12 @@ impl Draft {
             let started = start
                 .as_mut()
                 .filter(|_| component == Component::Tarsregistry);
-            match (started, component) {
-                (Some(start), _) => servers::start_with(start, step),
-                (None, Component::Tarsregistry) => self.registries.push(step),
-                (None, Component::TarsAdminRegistry) => self.admin.push(step),
-                (None, basic) if basic.is_basic() => self.basic.push(step),
-                (None, _) => self.core.push(step),
+            match started {
+                Some(start) => servers::start_with(start, step),
+                None => self.todo.push(step),
             }
         }
-        self.registries.extend(start);
+        self.todo.extend(start);
     }
 
     fn take(
@@ -395,11 +364,7 @@ impl Draft {
         let Some(kind) = drift else { return };
         if let Some(prepared) = change {
             let step = step(node, resource.clone(), &kind, prepared);
-            if step.sign == Sign::Remove {
-                self.removals.push((spec.role, step));
-            } else {
-                self.agents.push((spec.role, step));
-            }
+            self.todo.push(step);
         }
         self.drift.push(Drift { resource, kind });
     }
@@ -459,8 +424,8 @@ impl Draft {
     /// What the release needs of the database.
     fn database(&mut self, input: &PlanInput<'_>) {
         let work = database::assess(input);
-        self.schema = work.schema;
-        self.templates = work.templates;
+        self.todo.extend(work.schema);
+        self.todo.extend(work.templates);
         self.drift.extend(work.drift);
         self.report.extend(work.lines);
     }
@@ -514,7 +479,7 @@ impl Draft {
                 // Whoever may be working on another cluster's state works on nothing. What an
                 // earlier run left on a host is ended without the database.
                 if name != findings::Name::DatabaseReadOnly {
-                    self.recover.clear();
+                    self.todo.clear();
                 }
                 self.clear();
             }
@@ -532,6 +497,7 @@ impl Draft {
     /// Says what the gates after a node's step cannot ask.
     fn unchecked(&mut self, input: &PlanInput<'_>) {
         let gated = self
+            .batches
             .steps
             .iter()
             .any(|s| matches!(&s.action, Action::ChangeHost(c) if c.ends_healthy()));
@@ -570,7 +536,7 @@ impl Draft {
     fn finish(mut self, input: &PlanInput<'_>) -> Plan {
         self.report.sort();
         self.report.dedup();
-        let mut summary = Summary::of(&self.steps);
+        let mut summary = Summary::of(&self.batches.steps);
         let blocked: BTreeSet<&ResourceId> = self
             .report
             .iter()
@@ -603,9 +569,9 @@ impl Draft {
             summary,
             drift: self.drift,
             extra: findings::extra(input),
-            endpoints: self.endpoints.lows(&self.steps),
-            steps: self.steps,
-            gates: self.gates,
+            endpoints: self.batches.endpoints.lows(&self.batches.steps),
+            steps: self.batches.steps,
+            gates: self.batches.gates,
             report: self.report,
         }
     }
@@ -736,7 +702,10 @@ fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepa
     };
     Step {
         id: format!("tarsnode.{word}@{node}"),
-        stage: Stage::Agents,
+        stage: match sign {
+            Sign::Remove => Stage::AgentRemoval,
+            Sign::Add | Sign::Change => Stage::Agents,
+        },
         batch: 0,
         needs: vec![],
         resource,

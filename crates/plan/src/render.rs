@@ -68,7 +68,7 @@ fn shown(plan: &Plan, style: Style, strict: bool) -> Text {
             .filter(|d| !matches!(d.kind, DriftKind::Disagreeing { .. }))
             .map(|d| (&d.resource, d))
             .collect();
-    for stage in Stage::ALL {
+    for stage in Stage::all() {
         let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.stage == stage).collect();
         if steps.is_empty() {
             continue;

@@ -371,5 +371,8 @@ fn only(now: &Plan, wanted: &BTreeSet<&str>) -> Plan {
         unknown: now.summary.unknown,
         ..Summary::of(&plan.steps)
     };
+    if plan.rolls_back.is_some() {
+        plan.nodes = plan.nodes_of_steps();
+    }
     plan
 }

@@ -18,7 +18,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{
     Action, Cell, Folder, HostChange, NewServers, Operation, Publish, Remove, Table, Via,
 };
-use tarsops_plan::back::batches;
+use tarsops_plan::batch::of_rollback;
 use tarsops_plan::claims::{Field, Place, fits};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
@@ -1192,7 +1192,7 @@ fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
         })
         .collect();
     let count = steps.len();
-    let batches: Vec<Vec<(Component, String)>> = batches(&after.input(), steps)
+    let batches: Vec<Vec<(Component, String)>> = of_rollback(&after.input(), steps)
         .into_iter()
         .map(|batch| batch.iter().map(place).collect())
         .collect();

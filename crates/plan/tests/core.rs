@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use support::core::{ask_for, facts, harm, world};
 use support::framework::{framework, list, rows};
-use support::{World, core_binary, modify};
+use support::{World, core_binary, intent_of, modify, recorded};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Count, Resource};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
@@ -20,7 +20,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::findings::check::Result as Outcome;
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::{PlanInput, effect};
+use tarsops_plan::{PlanInput, effect, rollback};
 
 fn checked(w: &World) -> Plan {
     let plan = w.plan();
@@ -363,6 +363,45 @@ fn two_endpoints_of_one_servant_never_restart_together() {
         .find(|l| l.servant == "Shop.Cart.CartObj")
         .unwrap();
     assert_eq!((low.least, low.has), (1, 2));
+}
+
+/// A rollback is cut into batches as the plan that it undoes was.
+#[test]
+fn two_endpoints_of_one_servant_are_never_rolled_back_together() {
+    let mut w = world(12);
+    serve(&mut w, "Shop.Cart.CartObj", &[4, 5]);
+    ask_for(&mut w, "3.0.18");
+    w.desired.policy.max_parallel = Count::Number(10);
+    let mut intents = Vec::new();
+    for step in &checked(&w).steps {
+        if let Action::ChangeHost(change) = &step.action {
+            intents.push(intent_of(&w, step, change));
+        }
+        effect::apply(&mut w.inventory, &step.action);
+    }
+    let runs = recorded(&intents);
+    let planned = rollback::plan(&w.input(), &intents[0].run, &runs);
+    let back = planned.unwrap().plan;
+    assert_eq!(checker::check(&back, &w.input()), Ok(()));
+    let batch = |id: String| back.steps.iter().find(|s| s.id == id).unwrap().batch;
+    let agent = |node: usize| batch(format!("rollback@{}", w.node(node)));
+    assert_ne!(agent(4), agent(5));
+    assert_eq!(agent(4), agent(6));
+    let registry = |node: usize| batch(format!("rollback.tarsregistry@{}", w.node(node)));
+    assert_ne!(registry(0), registry(1));
+
+    // The checker sees it by itself.
+    let mut together = back.clone();
+    let first = agent(4);
+    for step in &mut together.steps {
+        if step.id == format!("rollback@{}", w.node(5)) {
+            step.batch = first;
+        }
+    }
+    together.steps.sort_by_key(|s| s.batch);
+    let found = checker::check(&together, &w.input()).unwrap_err();
+    let says = |v: &checker::Violation| v.what.contains("endpoints of Shop.Cart.CartObj");
+    assert!(found.iter().any(says), "{found:?}");
 }
 
 /// A gate that does not wait lets the other endpoint go before the first is seen again.

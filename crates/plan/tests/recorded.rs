@@ -659,7 +659,7 @@ fn undo() -> BoxedStrategy<Undo> {
 prop_compose! {
     fn step()(
         id in text(),
-        stage in prop::sample::select(Stage::ALL.to_vec()),
+        stage in prop::sample::select(Stage::all().collect::<Vec<_>>()),
         batch in any::<u32>(),
         needs in vec(text(), 0..3),
         resource in resource(),
@@ -770,7 +770,12 @@ proptest! {
             "labels" => matches!(honest.change.operation, Operation::Install(_) | Operation::Modify(_)),
             "stop_servers" => matches!(honest.change.operation, Operation::Remove(_) | Operation::RemoveRest(_)),
             "rows" => matches!(honest.change.operation, Operation::Publish(_) | Operation::Restart(_) | Operation::Restore(_)),
-            "publish" => honest.change.publish().is_some(),
+            // A program that is replaced could as well have been published.
+            "publish" => match &honest.change.operation {
+                Operation::Publish(_) => true,
+                Operation::Modify(modify) => modify.restart && !modify.files.is_empty(),
+                _ => false,
+            },
             _ => false,
         };
         prop_assume!(!has_it && change.get(part) != had.as_ref());

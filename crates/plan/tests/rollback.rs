@@ -12,19 +12,21 @@ use support::*;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::{Action, Content, Folder, Owner, Undo};
+use tarsops_plan::action::{Action, Content, Folder, Owner};
 use tarsops_plan::checker::{self, Violation};
 use tarsops_plan::claims::is_own_file;
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
 use tarsops_plan::effect;
-use tarsops_plan::plan::{Gate, Plan, Stage, Step};
+use tarsops_plan::plan::Plan;
 use tarsops_plan::restore::{CrontabLeft, Intent, Known, way_back};
+use tarsops_plan::rollback;
 use tarsops_plan::saved::SavedPlan;
 
 /// Four hosts of which a run has just brought two to the spec: program, script and crontab.
 fn brought() -> (World, Vec<Intent>) {
     let mut world = World::new(4);
+    world.desired.policy.max_parallel = tarsops_model::desired::Count::Number(1);
     for i in [2, 3] {
         world.file(i).digest = binary("3.0.16");
         world.process(i).exe = Observed::Present(binary("3.0.16"));
@@ -52,40 +54,11 @@ fn brought() -> (World, Vec<Intent>) {
     (world, intents)
 }
 
-/// The rollback of that run, one host after the other.
+/// The rollback of that run.
 fn rollback(world: &World, intents: &[Intent]) -> Plan {
-    let known = Known {
-        asks: true,
-        failed: false,
-        other_crontab: false,
-    };
-    let mut plan = world.plan();
-    assert!(plan.is_empty());
-    plan.rolls_back = Some(run_id(9));
-    for (number, intent) in (1..).zip(intents) {
-        let prepared = way_back(intent, &world.inventory, known).unwrap();
-        let before = plan.gates.last().map(|g| g.id.clone());
-        let step = Step {
-            id: format!("rollback@{}", intent.change.node),
-            stage: Stage::Agents,
-            batch: number,
-            needs: before.into_iter().collect(),
-            resource: intent.change.resource(),
-            sign: intent.sign,
-            summary: prepared.change.summary.clone(),
-            action: Action::ChangeHost(Box::new(prepared.change)),
-            pre: prepared.pre,
-            post: prepared.post,
-            undo: Undo::Restore,
-        };
-        plan.gates.push(Gate {
-            id: format!("gate/{number}"),
-            needs: vec![step.id.clone()],
-            settle: world.desired.policy.settle,
-        });
-        plan.steps.push(step);
-    }
-    plan
+    let run = &intents[0].run;
+    let planned = rollback::plan(&world.input(), run, &recorded(intents));
+    planned.unwrap().plan
 }
 
 fn check(plan: &Plan, world: &World) -> Result<(), Vec<Violation>> {
@@ -267,12 +240,12 @@ fn what_is_wrong_with_a_rollback_is_named() {
     );
     // More hosts at once than the spec allows.
     let mut wide = world.clone();
-    wide.desired.policy.max_parallel = tarsops_model::desired::Count::Number(1);
+    wide.desired.policy.max_parallel = tarsops_model::desired::Count::Number(2);
     let mut both = honest.clone();
     both.steps[1].batch = 1;
-    assert_eq!(check(&both, &world), Ok(()));
+    assert_eq!(check(&both, &wide), Ok(()));
     assert!(
-        check(&both, &wide).unwrap_err()[0]
+        check(&both, &world).unwrap_err()[0]
             .what
             .contains("hosts at once")
     );

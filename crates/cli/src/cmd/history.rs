@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tarsops_apply::history::{Memory, Remembered, ask};
+use tarsops_apply::history::{Memory, ask};
 use tarsops_model::display::Text;
 use tarsops_model::names::RunId;
 use tarsops_plan::names::compress;
+use tarsops_plan::record::Record;
 
 use crate::args::{Global, Look};
 use crate::context::{Context, publish, say};
@@ -30,7 +31,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     for node in &memory.strange {
         say(format!("{node}: {STRANGE}"));
     }
-    let picked: BTreeMap<&RunId, &Vec<Remembered>> = match run {
+    let picked: BTreeMap<&RunId, &Vec<Record>> = match run {
         None => memory.runs.iter().rev().take(limit).collect(),
         Some(name) => vec![find(&memory, name)?].into_iter().collect(),
     };
@@ -39,7 +40,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
         "runs": picked.iter().rev().map(|(id, changes)| serde_json::json!({
             "run": id,
             "changes": changes.iter().map(|c| serde_json::json!({
-                "node": c.node, "step": c.step, "verdict": c.verdict, "text": c.text, "gate": c.gate,
+                "node": c.node, "step": c.step, "verdict": c.ended.as_str(), "text": c.text, "gate": c.gate,
                 "does_not_fit": c.misfit.as_ref().map(ToString::to_string),
                 "summary": c.summary(), "holder": c.holder(),
                 "started_at": c.started_at(), "spec_digest": c.spec_digest(),
@@ -77,7 +78,7 @@ pub const STRANGE: &str =
     "it has records under names that no run or step has; they are not looked at";
 
 /// The run with this id, or with an id that begins so.
-pub fn find<'a>(memory: &'a Memory, name: &str) -> Result<(&'a RunId, &'a Vec<Remembered>)> {
+pub fn find<'a>(memory: &'a Memory, name: &str) -> Result<(&'a RunId, &'a Vec<Record>)> {
     let mut fits = memory
         .runs
         .iter()
@@ -100,23 +101,23 @@ fn when(id: &RunId) -> String {
 }
 
 /// How a change ended, in a word: what the gate said counts for more than the host's own verdict.
-fn word(change: &Remembered) -> &str {
+fn word(change: &Record) -> &str {
     if change.misfit.is_some() {
         return "does not fit";
     }
     match change.gate.split_once(':') {
         Some((word, _)) => word,
-        None => &change.verdict,
+        None => change.ended.as_str(),
     }
 }
 
-fn line(out: &mut Text, id: &RunId, changes: &[Remembered]) {
+fn line(out: &mut Text, id: &RunId, changes: &[Record]) {
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
     for change in changes {
         *verdicts.entry(word(change)).or_default() += 1;
     }
     let verdicts: Vec<String> = verdicts.iter().map(|(v, n)| format!("{n} {v}")).collect();
-    let holder = changes.iter().find_map(Remembered::holder).unwrap_or("?");
+    let holder = changes.iter().find_map(Record::holder).unwrap_or("?");
     out.line(format_args!(
         "{id}  {}  {}  by {holder}",
         when(id),
@@ -124,7 +125,7 @@ fn line(out: &mut Text, id: &RunId, changes: &[Remembered]) {
     ));
 }
 
-fn whole(out: &mut Text, id: &RunId, changes: &[Remembered]) {
+fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
     line(out, id, changes);
     let mut groups: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
@@ -134,9 +135,9 @@ fn whole(out: &mut Text, id: &RunId, changes: &[Remembered]) {
                 let why = change.misfit.iter().map(ToString::to_string);
                 format!("does not fit: {}", why.collect::<String>())
             }
-            ("", "" | "done") => change.verdict.clone(),
-            ("", text) => format!("{}: {text}", change.verdict),
-            (gate, _) => format!("{} on the host, and then {gate}", change.verdict),
+            ("", "" | "done") => change.ended.to_string(),
+            ("", text) => format!("{}: {text}", change.ended),
+            (gate, _) => format!("{} on the host, and then {gate}", change.ended),
         };
         groups
             .entry((summary, verdict))

@@ -31,7 +31,16 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
         }
     }
     let mut gone: BTreeSet<Place> = BTreeSet::new();
+    // A rollback restores what a run has broken: what was silent may answer from its batch on.
+    let mut restored: BTreeSet<Place> = BTreeSet::new();
+    let rolls_back = plan.rolls_back.is_some();
     for (batch, steps) in batches(&plan.steps) {
+        // What a rollback has removed was added by the run that it undoes.
+        let removed = if rolls_back {
+            gone.clone()
+        } else {
+            BTreeSet::new()
+        };
         let mut down = gone.clone();
         let mut restarted: BTreeSet<Place> = BTreeSet::new();
         let mut without_registry = BTreeSet::new();
@@ -60,18 +69,26 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
         for (servant, all) in &servants {
             // Whoever was asked and does not answer is no endpoint.
             let mute = |p: &&Place| {
+                if restored.contains(*p) {
+                    return false;
+                }
                 let key = format!("{servant}@{}", p.0);
                 let asked = input.inventory.framework.as_ref();
                 asked
                     .and_then(|f| f.servants.get(&key))
                     .is_some_and(|a| !a.answer.is_alive() && !a.answer.is_unknown())
             };
-            let places: Vec<&Place> = all.iter().filter(|p| !mute(p)).collect();
+            let places: Vec<&Place> = all
+                .iter()
+                .filter(|p| !mute(p) && !removed.contains(*p))
+                .collect();
             // What the spec takes away it means, and registries have a guard of their own below.
             let guarded = match places.as_slice() {
                 [] => false,
+                // A rollback may be what brings the others back.
                 [only] => {
-                    all.len() > 1
+                    !rolls_back
+                        && all.len() > 1
                         && restarted.contains(*only)
                         && !servant.starts_with("tars.tarsregistry.")
                 }
@@ -87,7 +104,12 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
                 ));
             }
         }
-        let left = registries.iter().any(|n| !without_registry.contains(*n));
+        if rolls_back {
+            restored.extend(restarted);
+        }
+        // A rollback of the only registry that there is has no other one to wait for.
+        let alone = rolls_back && input.desired.registries.len() < 2;
+        let left = alone || registries.iter().any(|n| !without_registry.contains(*n));
         if !without_registry.is_empty()
             && !registries.is_empty()
             && !left
@@ -99,11 +121,16 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
             ));
         }
         for step in &steps {
-            if let Some(change) = change_of(step)
-                && change.folder() == Folder::Remove
-                && change.component == Component::Tarsregistry
-            {
+            let Some(change) = change_of(step) else {
+                continue;
+            };
+            if change.component != Component::Tarsregistry {
+                continue;
+            }
+            if change.folder() == Folder::Remove {
                 registries.remove(change.node.as_str());
+            } else if rolls_back {
+                registries.insert(change.node.as_str());
             }
         }
     }

@@ -7,7 +7,7 @@ use tarsops_model::desired::Desired;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
 
-use super::{Violation, tables, violation};
+use super::{Violation, endpoints, tables, violation};
 use crate::action::{Action, Content, Folder, HostChange, Operation, Restore};
 use crate::claims;
 use crate::condition::{Condition, Truth};
@@ -23,6 +23,7 @@ pub(super) fn check(plan: &Plan, run: &RunId, input: &PlanInput<'_>) -> Vec<Viol
     if database::backup(input.inventory).is_some() {
         tables::backed_up(plan, &mut found);
     }
+    endpoints::check(plan, input, &mut found);
     for step in &plan.steps {
         let Some(node) = step.resource.node() else {
             continue;

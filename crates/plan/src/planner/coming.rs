@@ -12,7 +12,7 @@ use crate::action::Action;
 use crate::assess::Prepared;
 use crate::drift::DriftKind;
 use crate::input::PlanInput;
-use crate::plan::Step;
+use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::{expansion, registries};
 
@@ -64,18 +64,19 @@ impl Draft {
         }
         self.report.extend(work.lines);
         self.drift.extend(work.drift);
-        self.expansion.extend(work.steps);
+        self.todo.extend(work.steps);
     }
 
     /// A tarsnode starts servers as the user that it runs as itself. Where that is another one than
     /// the spec's and its own step was taken out, nothing is started through it.
     pub(super) fn hold_strangers(&mut self, input: &PlanInput<'_>) {
         let mut strange: BTreeMap<NodeName, String> = BTreeMap::new();
-        for step in &self.expansion {
+        let expands = |step: &&Step| step.stage == Stage::Expansion;
+        for step in self.todo.iter().filter(expands) {
             let Action::StartServer { node, .. } = &step.action else {
                 continue;
             };
-            let is_changed = |(_, s): &(_, Step)| s.resource.node() == Some(node);
+            let is_changed = |s: &Step| s.stage == Stage::Agents && s.resource.node() == Some(node);
             let wanted = input.desired.agent(node).map(|a| a.run_user.as_str());
             let seen = input.inventory.agent(node);
             let runs = seen
@@ -83,13 +84,16 @@ impl Draft {
                 .and_then(|a| a.processes.present())
                 .and_then(|all| all.iter().find(|p| Some(p.user.as_str()) != wanted));
             if let Some(process) = runs
-                && !self.agents.iter().any(is_changed)
+                && !self.todo.iter().any(is_changed)
             {
                 strange.insert(node.clone(), process.user.clone());
             }
         }
-        let of = |step: &Step| step.resource.node().and_then(|n| strange.get_key_value(n));
-        self.expansion.retain(|step| of(step).is_none());
+        let is_held = |step: &Step| {
+            let node = step.resource.node();
+            step.stage == Stage::Expansion && node.is_some_and(|n| strange.contains_key(n))
+        };
+        self.todo.retain(|step| !is_held(step));
         for (node, user) in strange {
             self.report.push(Line::Blocked {
                 resource: ResourceId::Host(node),
@@ -140,9 +144,9 @@ impl Draft {
         if input.scope.without_console {
             return;
         }
-        for step in self.steps_to_come() {
+        for step in self.todo.iter().filter(|s| s.stage != Stage::Recover) {
             self.report.push(Line::Waiting {
-                resource: step.resource,
+                resource: step.resource.clone(),
                 why: format!("{}: once the management platform can be used", step.summary),
             });
         }
@@ -153,46 +157,17 @@ impl Draft {
         self.clear();
     }
 
-    /// Every step that is not placed in a stage yet, but for those that end what earlier runs left.
-    fn steps_to_come(&self) -> Vec<Step> {
-        let all = [
-            &self.registries,
-            &self.admin,
-            &self.core,
-            &self.expansion,
-            &self.deploys,
-            &self.basic,
-            &self.registry_removals,
-            &self.server_removals,
-            &self.rows,
-            &self.schema,
-            &self.templates,
-        ];
-        let agents = self.agents.iter().chain(&self.removals);
-        let agents = agents.map(|(_, step)| step);
-        all.into_iter().flatten().chain(agents).cloned().collect()
-    }
-
     /// Takes out every step but those that end what earlier runs left.
     pub(super) fn clear(&mut self) {
-        self.registries.clear();
-        self.admin.clear();
-        self.core.clear();
-        self.agents.clear();
-        self.expansion.clear();
-        self.deploys.clear();
-        self.basic.clear();
-        self.removals.clear();
-        self.registry_removals.clear();
-        self.server_removals.clear();
-        self.rows.clear();
-        self.schema.clear();
-        self.templates.clear();
+        self.todo.retain(|step| step.stage == Stage::Recover);
     }
 
     /// A registry that AdminRegistry starts, as its rows come, is not started by its script as well.
     pub(super) fn start_once(&mut self) {
-        let coming: BTreeSet<_> = self.expansion.iter().map(|s| &s.resource).collect();
-        self.registries.retain(|s| !coming.contains(&s.resource));
+        let of = |stage| move |step: &&Step| step.stage == stage;
+        let starts = self.todo.iter().filter(of(Stage::Expansion));
+        let started: BTreeSet<ResourceId> = starts.map(|s| s.resource.clone()).collect();
+        self.todo
+            .retain(|s| s.stage != Stage::Registries || !started.contains(&s.resource));
     }
 }

@@ -14,7 +14,7 @@ use crate::drift::DriftKind;
 use crate::endpoints::Gone;
 use crate::input::PlanInput;
 use crate::leaving;
-use crate::plan::Step;
+use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
 use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
@@ -37,8 +37,8 @@ impl Draft {
         let work = leaving::assess(input, node, spec, host, *stop_servers);
         self.drift.extend(work.drift);
         self.report.extend(work.lines);
-        self.server_removals.extend(work.removals);
-        self.rows.extend(work.rows);
+        self.todo.extend(work.removals);
+        self.todo.extend(work.rows);
     }
 
     /// While one component of a host that leaves has to stay, all of the host stays: its tarsnode looks
@@ -58,9 +58,10 @@ impl Draft {
                 held.insert(node.clone());
                 continue;
             }
-            let own = |s: &&Step| s.resource.node() == Some(node);
-            let steps: Vec<&Step> = self.server_removals.iter().filter(own).collect();
-            if let Err((step, servant)) = self.endpoints.take_away(&steps, &mut gone) {
+            let own =
+                |s: &&Step| s.stage == Stage::ServerRemoval && s.resource.node() == Some(node);
+            let steps: Vec<&Step> = self.todo.iter().filter(own).collect();
+            if let Err((step, servant)) = self.batches.endpoints.take_away(&steps, &mut gone) {
                 self.report.push(Line::Blocked {
                     resource: step.resource.clone(),
                     why: Blocked::OnlyEndpoint {
@@ -73,18 +74,14 @@ impl Draft {
         if held.is_empty() {
             return;
         }
-        let mut waits: Vec<Step> = Vec::new();
-        let is_held = |s: &Step| s.resource.node().is_some_and(|n| held.contains(n));
-        let all = [
-            &mut self.registry_removals,
-            &mut self.server_removals,
-            &mut self.rows,
-        ];
-        for steps in all {
-            waits.extend(steps.extract_if(.., |s| is_held(s)));
-        }
-        let agents = self.removals.extract_if(.., |(_, s)| is_held(s));
-        waits.extend(agents.map(|(_, step)| step));
+        let is_held = |step: &mut Step| {
+            let removes = matches!(
+                step.stage,
+                Stage::RegistryRemoval | Stage::ServerRemoval | Stage::AgentRemoval | Stage::Rows
+            );
+            removes && step.resource.node().is_some_and(|n| held.contains(n))
+        };
+        let waits: Vec<Step> = self.todo.extract_if(.., is_held).collect();
         for step in waits {
             let said = |l: &Line| matches!(l, Line::Blocked { resource, .. } if *resource == step.resource);
             if !self.report.iter().any(said) {
@@ -99,7 +96,7 @@ impl Draft {
     /// Several steps may edit one crontab: each is made for the crontab that the steps before it leave.
     pub(super) fn in_sequence(&mut self, input: &PlanInput<'_>) {
         let mut before: BTreeMap<NodeName, Vec<CrontabEdit>> = BTreeMap::new();
-        for step in &mut self.steps {
+        for step in &mut self.batches.steps {
             let Action::ChangeHost(change) = &mut step.action else {
                 continue;
             };

@@ -33,6 +33,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, FileChange, HostChange, Modify, Operation, Owner, RowEdit};
 use tarsops_plan::plan::{Plan, Step};
+use tarsops_plan::record::{Ended, Record, Runs};
 use tarsops_plan::{PlanInput, Scope, make_plan};
 
 pub const INSTALL: &str = "/usr/local/app";
@@ -551,6 +552,25 @@ pub fn modify(files: Vec<FileChange>, restart: bool) -> Operation {
         crontab: None,
         labels: None,
     })
+}
+
+/// What hosts remember of a run whose steps have all succeeded.
+pub fn recorded(intents: &[tarsops_plan::restore::Intent]) -> Runs {
+    let mut runs = Runs::new();
+    for intent in intents {
+        runs.entry(intent.run.clone()).or_default().push(Record {
+            node: intent.change.node.clone(),
+            run: intent.run.clone(),
+            step: intent.step.clone(),
+            intent: Some(intent.clone()),
+            database: None,
+            misfit: None,
+            ended: Ended::Ok,
+            text: String::new(),
+            gate: String::new(),
+        });
+    }
+    runs
 }
 
 /// The rows that a change edits.

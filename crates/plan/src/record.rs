@@ -1,0 +1,154 @@
+//! What a host, or the master for the database, remembers of one step of a run.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{NodeName, RunId, StepName};
+
+use crate::claims::Misfit;
+use crate::memory::DatabaseIntent;
+use crate::restore::Intent;
+
+/// What hosts remember of runs, newest run last.
+pub type Runs = BTreeMap<RunId, Vec<Record>>;
+
+/// One change as its host remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The host.
+    pub node: NodeName,
+    /// The run.
+    pub run: RunId,
+    /// The step's folder on the host.
+    pub step: StepName,
+    /// What the step meant to do; none if this tarsops cannot read it, or does not believe it.
+    pub intent: Option<Intent>,
+    /// The same of a step on the database, which the master remembers.
+    pub database: Option<DatabaseIntent>,
+    /// Why it is not believed: what a host remembers counts for that host only.
+    pub misfit: Option<Misfit>,
+    /// How the host says that it ended.
+    pub ended: Ended,
+    /// The line that the host has beside that.
+    pub text: String,
+    /// What the run made of it after its host was healthy: `failed: …` or `rolled back: …`; empty
+    /// where the framework was healthy, too.
+    pub gate: String,
+}
+
+/// How a host says that a change ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ended {
+    /// It succeeded.
+    Ok,
+    /// It failed, and its host restored what was there.
+    RolledBack,
+    /// It failed, and its host is left as it was then.
+    Failed,
+    /// It failed, and what was there could not be restored.
+    Stuck,
+    /// It was not begun.
+    Refused,
+    /// No end is recorded.
+    Unfinished,
+    /// What is recorded as its end is no end.
+    Damaged,
+    /// Another word, of another version.
+    Other(String),
+}
+
+impl Ended {
+    /// The word that hosts write.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Ok => "ok",
+            Self::RolledBack => "rolled-back",
+            Self::Failed => "failed",
+            Self::Stuck => "stuck",
+            Self::Refused => "refused",
+            Self::Unfinished => "unfinished",
+            Self::Damaged => "damaged",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl FromStr for Ended {
+    type Err = Infallible;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let known = [
+            Self::Ok,
+            Self::RolledBack,
+            Self::Failed,
+            Self::Stuck,
+            Self::Refused,
+            Self::Unfinished,
+            Self::Damaged,
+        ];
+        let found = known.into_iter().find(|ended| ended.as_str() == word);
+        Ok(found.unwrap_or_else(|| Self::Other(word.to_owned())))
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Record {
+    /// What the step meant to do, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> Option<&str> {
+        let host = self.intent.as_ref().map(|i| i.change.summary.as_str());
+        host.or_else(|| self.database.as_ref().map(|i| i.summary.as_str()))
+    }
+
+    /// Who ran it.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        let host = self.intent.as_ref().map(|i| i.holder.as_str());
+        host.or_else(|| self.database.as_ref().map(|i| i.holder.as_str()))
+    }
+
+    /// When it began, in seconds since 1970 by the clock of who ran it.
+    #[must_use]
+    pub fn started_at(&self) -> Option<i64> {
+        let host = self.intent.as_ref().map(|i| i.started_at);
+        host.or_else(|| self.database.as_ref().map(|i| i.started_at))
+    }
+
+    /// Digest of the spec that it served.
+    #[must_use]
+    pub fn spec_digest(&self) -> Option<Digest> {
+        let host = self.intent.as_ref().map(|i| i.spec_digest);
+        host.or_else(|| self.database.as_ref().map(|i| i.spec_digest))
+    }
+
+    /// The run that it undoes; none where it brought a host to the spec.
+    #[must_use]
+    pub fn undoes(&self) -> Option<&RunId> {
+        self.intent.as_ref()?.change.undoes()
+    }
+
+    /// Whether its run may have changed something that a rollback has to undo.
+    pub(crate) fn may_have_changed(&self) -> bool {
+        // A publication goes on by itself when the run ends, and no script on the host undoes it.
+        let by_framework = |intent: &Intent| !intent.change.is_scripted();
+        match self.ended {
+            // Whether a damaged record is of a change that was made is not known: it counts.
+            Ended::Ok | Ended::Damaged => true,
+            // A step on the database that was cut off has changed a row whole or not at all.
+            Ended::Unfinished if self.database.is_some() => true,
+            Ended::Unfinished | Ended::Failed | Ended::Stuck => {
+                self.intent.as_ref().is_some_and(by_framework)
+            }
+            Ended::RolledBack | Ended::Refused | Ended::Other(_) => false,
+        }
+    }
+}

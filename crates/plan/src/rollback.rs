@@ -1,0 +1,497 @@
+//! The plan that rolls a run back, from what the hosts remember of it and what was seen of them now.
+//!
+//! It is cut into batches as any other plan is, and goes through the same checker. Components are
+//! restored the other way round than they were changed: what was added to a host last is removed first,
+//! and a tarsnode never meets an AdminRegistry older than it needs.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use tarsops_model::component::{Component, Role};
+use tarsops_model::desired::{Count, Desired, Policy, Rpc};
+use tarsops_model::framework::Answer;
+use tarsops_model::inventory::{Facts, Inventory};
+use tarsops_model::names::{NodeName, RunId, UserName};
+use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+
+use crate::action::{Action, Folder, HostChange, Undo};
+use crate::batch::{self, Batches};
+use crate::claims::Misfit;
+use crate::condition::digest_at;
+use crate::database;
+use crate::input::PlanInput;
+use crate::memory::{self, Deed};
+use crate::plan::{FORMAT, Plan, Sign, Stage, Step, Summary};
+use crate::planner::stranger;
+use crate::record::{Ended, Record, Runs};
+use crate::restore::{self, CrontabLeft, Intent, Known, NoWayBack, way_back};
+use crate::servers::binary_path;
+
+/// A rollback of one run.
+#[derive(Debug, Clone)]
+pub struct Rollback {
+    /// What it does.
+    pub plan: Plan,
+    /// What it leaves, and why.
+    pub left: Vec<Left>,
+}
+
+/// Something that a rollback leaves as the run made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// A column that was added.
+    Column {
+        /// The master.
+        node: NodeName,
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A component that was started, and did not run before.
+    Started {
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: Component,
+    },
+    /// A monitor in the crontab of another user.
+    Monitor {
+        /// The node.
+        node: NodeName,
+        /// Whose crontab.
+        user: UserName,
+    },
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Column {
+                node,
+                table,
+                column,
+            } => write!(
+                f,
+                "{node}: the column {column} of {table} stays; nothing reads it before the new version"
+            ),
+            Self::Started { node, component } => write!(
+                f,
+                "{node}: {component} was started by that run, and is left running"
+            ),
+            Self::Monitor { node, user } => write!(
+                f,
+                "{node}: that run put a monitor into the crontab of {user}, which stays: take it out there with `crontab -u {user} -e`"
+            ),
+        }
+    }
+}
+
+/// Why a step of a run cannot be rolled back; one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The record says more than its own host can know.
+    #[error("{node}: its record does not fit: {why}")]
+    Misfit {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: Misfit,
+    },
+    /// The record has no end.
+    #[error("{node}: what it wrote down of the run is damaged")]
+    Damaged {
+        /// The node.
+        node: NodeName,
+    },
+    /// The record is of a format that is not known.
+    #[error("{node}: this tarsops cannot read what the run meant to do")]
+    Unreadable {
+        /// The node.
+        node: NodeName,
+    },
+    /// The host must not be changed, whatever is planned for it.
+    #[error("{node}: {why}")]
+    Stranger {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: String,
+    },
+    /// The host is not as the run left it, or that is not known.
+    #[error("{node}: {why}")]
+    Host {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: NoWayBack,
+    },
+    /// The database is not as the run left it, or that is not known.
+    #[error("{resource}: {why}")]
+    Database {
+        /// What the step worked on.
+        resource: ResourceId,
+        /// Why.
+        why: NoWayBack,
+    },
+    /// What a host remembers never decides as whom its programs run.
+    #[error(
+        "{node}: before that run {component} ran as {user}; say so in the spec first (`run_user` under `framework`)"
+    )]
+    OtherUser {
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: Component,
+        /// The user.
+        user: UserName,
+    },
+}
+
+/// Plans the rollback of `run`, of which hosts remember what stands in `runs`.
+///
+/// # Errors
+/// Every [`Refusal`]: a run is rolled back whole, or not at all.
+pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback, Vec<Refusal>> {
+    let mut draft = Draft {
+        input,
+        runs,
+        // Several steps of a run may have edited the crontab of one host: each is planned from the
+        // crontab that the rollback of those after it leaves.
+        inventory: input.inventory.clone(),
+        hosts: vec![],
+        tables: vec![],
+        left: vec![],
+        refused: vec![],
+    };
+    let records = runs.get(run).into_iter().flatten();
+    let mut records: Vec<&Record> = records
+        .filter(|r| r.may_have_changed() || r.misfit.is_some())
+        .collect();
+    records.sort_by_key(|r| Reverse(rank(r.intent.as_ref())));
+    for record in records {
+        if let Err(why) = draft.undo(record) {
+            draft.refused.push(why);
+        }
+    }
+    if !draft.refused.is_empty() {
+        return Err(draft.refused);
+    }
+    Ok(draft.finish(run))
+}
+
+struct Draft<'a> {
+    input: &'a PlanInput<'a>,
+    runs: &'a Runs,
+    inventory: Inventory,
+    hosts: Vec<Step>,
+    tables: Vec<Step>,
+    left: Vec<Left>,
+    refused: Vec<Refusal>,
+}
+
+impl Draft<'_> {
+    /// Plans the step that undoes one record, if anything is to be undone.
+    fn undo(&mut self, record: &Record) -> Result<(), Refusal> {
+        let node = record.node.clone();
+        // Nothing is planned from a record that says more than its own host can know.
+        if let Some(why) = record.misfit.clone() {
+            return Err(Refusal::Misfit { node, why });
+        }
+        if record.ended == Ended::Damaged {
+            return Err(Refusal::Damaged { node });
+        }
+        if let Some(intent) = &record.database {
+            if let Deed::Column { table, column } = &intent.deed {
+                let (table, column) = (table.clone(), column.clone());
+                self.left.push(Left::Column {
+                    node,
+                    table,
+                    column,
+                });
+            }
+            let step = memory::way_back(intent, self.input.inventory);
+            let step = step.map_err(|why| Refusal::Database {
+                resource: intent.resource.clone(),
+                why,
+            })?;
+            self.tables.extend(step);
+            return Ok(());
+        }
+        let Some(intent) = &record.intent else {
+            return Err(Refusal::Unreadable { node });
+        };
+        let component = intent.change.component;
+        if intent.stays() {
+            self.left.push(Left::Started { node, component });
+            return Ok(());
+        }
+        if let Some(why) = stranger(self.input, &node) {
+            return Err(Refusal::Stranger { node, why });
+        }
+        let user = user_of(self.input.desired, &node);
+        let known = Known {
+            asks: self.input.desired.rpc != Rpc::Off,
+            failed: self.may_be_torn(record, &intent.change),
+            other_crontab: intent.change.run_user != *user,
+        };
+        let prepared = way_back(intent, &self.inventory, known).map_err(|why| Refusal::Host {
+            node: node.clone(),
+            why,
+        })?;
+        if prepared.change.run_user != *user {
+            return Err(Refusal::OtherUser {
+                node,
+                component,
+                user: prepared.change.run_user,
+            });
+        }
+        if intent.crontab_after != CrontabLeft::Unchanged && prepared.change.crontab().is_none() {
+            self.left.push(Left::Monitor {
+                node: node.clone(),
+                user: intent.change.run_user.clone(),
+            });
+        }
+        if !known.other_crontab {
+            crontab_is_back(&mut self.inventory, intent);
+        }
+        self.hosts.push(Step {
+            id: match component {
+                _ if rank(Some(intent)) == WATCH => format!("rollback.cron@{node}"),
+                Component::Tarsnode => format!("rollback@{node}"),
+                other => format!("rollback.{other}@{node}"),
+            },
+            stage: stage(&intent.change),
+            batch: 1,
+            needs: vec![],
+            resource: intent.change.resource(),
+            sign: match intent.sign {
+                Sign::Add => Sign::Remove,
+                Sign::Change => Sign::Change,
+                Sign::Remove => Sign::Add,
+            },
+            summary: prepared.change.summary.clone(),
+            action: Action::ChangeHost(Box::new(prepared.change)),
+            pre: prepared.pre,
+            post: prepared.post,
+            undo: Undo::Restore,
+        });
+        Ok(())
+    }
+
+    /// Whether the host may have half a program that a publication has left: nobody knows it, and no
+    /// later run has been at that server.
+    fn may_be_torn(&self, record: &Record, done: &HostChange) -> bool {
+        let later = self.runs.range((Excluded(&record.run), Unbounded));
+        let same = |other: &Record| {
+            let change = other.intent.as_ref().map(|i| &i.change);
+            // Its own rollback may have failed for want of room.
+            change.is_some_and(|change| {
+                change.component == done.component
+                    && change.node == done.node
+                    && !(change.undoes() == Some(&record.run) && other.ended != Ended::Ok)
+            })
+        };
+        let path = binary_path(done.component);
+        let catalog = self.input.catalog;
+        let known = match digest_at(&self.inventory, &done.node, &path) {
+            Observed::Present(digest) => !catalog.versions_of(done.component, &digest).is_empty(),
+            _ => true,
+        };
+        record.ended != Ended::Ok && !known && !later.flat_map(|(_, all)| all).any(same)
+    }
+
+    /// Cuts the steps into batches: what was added to framework hosts, one at a time; what was
+    /// published, on several hosts together; tarsnode on plain nodes; then framework hosts and the core
+    /// services, one at a time; and templates last, as they were changed first.
+    fn finish(mut self, run: &RunId) -> Rollback {
+        let desired = self.input.desired;
+        // A registry goes last of what was added to its host: the others resolve names through it.
+        let registry =
+            |s: &Step| matches!(s.resource, ResourceId::Server(Component::Tarsregistry, _));
+        let mut steps = std::mem::take(&mut self.hosts);
+        steps.sort_by_key(|s| {
+            let role = Reverse(role(desired, s));
+            (turn(s), self.is_living_registry(s), role, registry(s))
+        });
+        let (mut added, mut basic, mut plain, mut alone) = (vec![], vec![], vec![], vec![]);
+        for step in steps {
+            let kind = match turn(&step) {
+                Turn::Basic => &mut basic,
+                Turn::Agents if role(desired, &step) == Role::Node => &mut plain,
+                early if early < Turn::Agents => &mut added,
+                _ => &mut alone,
+            };
+            kind.push(step);
+        }
+        let one = Policy {
+            canary: 0,
+            max_parallel: Count::Number(1),
+            ..desired.policy.clone()
+        };
+        // What is restored has run on its host before, so that no canary tries it first.
+        let many = Policy {
+            canary: 0,
+            ..desired.policy.clone()
+        };
+        let mut batches = Batches::of(self.input);
+        batches.roll_out(added, &one);
+        for batch in batch::of_rollback(self.input, basic) {
+            batches.push(batch, &many);
+        }
+        batches.roll_out(plain, &many);
+        batches.roll_out(alone, &one);
+        let mut plan = Plan {
+            endpoints: vec![],
+            format: FORMAT.to_owned(),
+            cluster: desired.cluster.clone(),
+            spec_digest: desired.spec_digest,
+            observed_at: self.input.now,
+            nodes: 0,
+            on: self.input.scope.words(),
+            without_console: self.input.scope.without_console,
+            rolls_back: Some(run.clone()),
+            summary: Summary::default(),
+            drift: vec![],
+            extra: vec![],
+            steps: batches.steps,
+            gates: batches.gates,
+            report: vec![],
+        };
+        self.add_tables(&mut plan);
+        plan.summary = Summary::of(&plan.steps);
+        plan.nodes = plan.nodes_of_steps();
+        Rollback {
+            plan,
+            left: self.left,
+        }
+    }
+
+    /// Whether the step changes a registry that answers. One that is down is restored before it.
+    fn is_living_registry(&self, step: &Step) -> bool {
+        let change = match &step.action {
+            Action::ChangeHost(change) => change.registry(),
+            _ => None,
+        };
+        let framework = self.input.inventory.framework.as_ref();
+        let answer = framework
+            .zip(change)
+            .and_then(|(framework, at)| framework.registries.get(&at));
+        answer.is_some_and(Answer::is_alive)
+    }
+
+    /// Puts the steps on templates after those on hosts, newest first, and a dump of the database before
+    /// everything that changes it.
+    fn add_tables(&mut self, plan: &mut Plan) {
+        let mut batch = plan.steps.iter().map(|s| s.batch).max().unwrap_or(0);
+        self.tables.reverse();
+        for mut step in std::mem::take(&mut self.tables) {
+            batch += 1;
+            step.batch = batch;
+            plan.steps.push(step);
+        }
+        // A registry that was removed comes back with its rows.
+        let with_rows = |step: &Step| match &step.action {
+            Action::ChangeHost(c) => c.registry().is_some() && c.folder() == Folder::Create,
+            _ => false,
+        };
+        let writes = |step: &Step| step.changes_database() || with_rows(step);
+        if plan.steps.iter().any(writes)
+            && let Some((step, _)) = database::backup(self.input.inventory)
+        {
+            plan.steps.insert(0, step);
+        }
+    }
+}
+
+/// As whom the spec has the programs of a node run.
+fn user_of<'a>(desired: &'a Desired, node: &NodeName) -> &'a UserName {
+    desired
+        .agent(node)
+        .map_or(&desired.run_user, |a| &a.run_user)
+}
+
+/// The stage in which what a change did is undone.
+fn stage(done: &HostChange) -> Stage {
+    match done.component {
+        Component::Tarsnode => Stage::Agents,
+        Component::Tarsregistry => Stage::Registries,
+        Component::TarsAdminRegistry => Stage::AdminRegistry,
+        Component::Tarsconfig | Component::Tarspatch => Stage::CoreServices,
+        basic if basic.is_basic() && done.folder() == Folder::Keep => Stage::BasicServices,
+        _ if done.publish().is_some() => Stage::BasicServices,
+        _ => Stage::Expansion,
+    }
+}
+
+/// The role of the host that a step works on.
+fn role(desired: &Desired, step: &Step) -> Role {
+    let host = step.resource.node().and_then(|n| desired.host(n));
+    host.map_or(Role::Master, |host| host.role)
+}
+
+/// The rank of a change of the crontab alone, which an expansion makes last.
+const WATCH: u8 = 2;
+
+/// Where a change stands among those of its run on one host: a component comes after its tarsnode, and
+/// what cron watches after that.
+fn rank(intent: Option<&Intent>) -> u8 {
+    let Some(change) = intent.map(|i| &i.change) else {
+        return 0;
+    };
+    match (change.component, change.folder()) {
+        // It is removed last.
+        (Component::Tarsnode, Folder::Remove) => 1,
+        (Component::Tarsnode, _) => 0,
+        (_, Folder::Keep) if is_crontab_only(change) => WATCH,
+        (_, Folder::Create) => 1,
+        _ => 0,
+    }
+}
+
+/// Whether a change writes a crontab and touches neither files nor process.
+fn is_crontab_only(change: &HostChange) -> bool {
+    change.files().is_empty() && !change.restarts()
+}
+
+/// The crontab of a host after what `intent` did to it was undone.
+fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
+    let id = ResourceId::Host(intent.change.node.clone());
+    if let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
+        && let Some(text) = restore::crontab_before(intent, &host.crontab)
+    {
+        host.crontab = text;
+    }
+}
+
+/// When a component is restored among those of its run: the other way round than it was changed. What
+/// left with its host is started by its tarsnode, and comes after it and its registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Crontab,
+    Removed,
+    Basic,
+    Agents,
+    Core,
+    AdminRegistry,
+    Registry,
+    MovedBack,
+}
+
+fn turn(step: &Step) -> Turn {
+    let Action::ChangeHost(change) = &step.action else {
+        return Turn::Agents;
+    };
+    match (change.component, change.folder()) {
+        (Component::Tarsnode, _) => Turn::Agents,
+        (_, Folder::Keep) if is_crontab_only(change) => Turn::Crontab,
+        (_, Folder::Remove) => Turn::Removed,
+        (component, folder) if component.is_basic() && folder != Folder::Create => Turn::Basic,
+        (Component::TarsAdminRegistry, _) => Turn::AdminRegistry,
+        (Component::Tarsregistry, _) => Turn::Registry,
+        (_, Folder::Create) => Turn::MovedBack,
+        _ => Turn::Core,
+    }
+}
