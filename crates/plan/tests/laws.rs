@@ -200,21 +200,23 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
         .filter(|s| matches!(s.action, Action::Recover { .. }))
         .filter_map(|s| s.resource.node())
         .collect();
-    // A registry that had to stay because no other one lived may go, or change, once one was started.
-    let mut waited: BTreeSet<&ResourceId> =
-        plan.report
-            .iter()
-            .filter_map(|l| match l {
+    // What waited for another step of this plan, and says so, may follow in the next one.
+    let mut waited: BTreeSet<&ResourceId> = plan
+        .report
+        .iter()
+        .filter_map(|l| match l {
                 Line::Blocked {
                     resource,
                     why:
                         Blocked::LastRegistry { .. }
                         | Blocked::OnlyRegistry
-                        | Blocked::LastEndpoint { .. },
+                        | Blocked::LastEndpoint { .. }
+                        // The user is created with tarsnode, after these stages.
+                        | Blocked::NoRunUser { comes: true, .. },
                 } => Some(resource),
                 _ => None,
             })
-            .collect();
+        .collect();
     // What AdminRegistry starts with its rows gets its new program afterwards.
     waited.extend(
         plan.steps
