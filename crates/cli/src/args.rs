@@ -10,7 +10,7 @@ use crate::cmd::completions::Shell;
 use crate::completing;
 use crate::examples;
 
-/// Desired state for Tars clusters: says what differs from the spec, and moves the cluster there.
+/// Desired state for Tars clusters: compares a cluster with its spec, and changes it to match.
 #[derive(Debug, Parser)]
 #[command(name = "tarsops", version, max_term_width = 100)]
 #[command(
@@ -19,10 +19,10 @@ use crate::examples;
 9 stuck, 64 wrong usage, 130 interrupted."
 )]
 pub struct Cli {
-    /// What is the same for all commands.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -31,7 +31,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The spec.
+    /// The spec: a YAML file that describes the cluster.
     #[arg(
         short,
         long,
@@ -42,19 +42,19 @@ pub struct Global {
         value_hint = ValueHint::FilePath
     )]
     pub file: PathBuf,
-    /// Print one JSON document on standard output.
+    /// Print one JSON document to standard output.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Write the JSON document to a file, and text to the terminal.
+    /// Write the JSON document to this file, and text to the terminal.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json_into: Option<PathBuf>,
-    /// When to use colours (NO_COLOR is respected).
+    /// When to use colours; `auto` respects NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
-    /// Show more; twice for traces on standard error.
+    /// Show more details; twice for traces on standard error.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Write traces on standard error as JSON lines.
+    /// Write traces to standard error as JSON lines.
     #[arg(long, global = true)]
     pub log_json: bool,
 }
@@ -62,7 +62,7 @@ pub struct Global {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal.
+    /// If standard output is a terminal.
     Auto,
     /// Always.
     Always,
@@ -70,31 +70,31 @@ pub enum Color {
     Never,
 }
 
-/// Options of commands that look at hosts. A command has them after its own: its help has their heading
-/// from there on.
+/// Options of commands that look at hosts. A command lists them after its own options, as everything
+/// after them has their heading in the help.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options for looking at hosts")]
 pub struct Look {
-    /// Narrow to nodes, patterns over them, `@label=value` or components (repeat or use commas);
-    /// with `!` before it, to all but these.
+    /// Only these nodes, patterns of nodes, `@label=value` or components (repeat the option, or use
+    /// commas). With `!` before a word: all except these.
     #[arg(long, value_name = "WHAT", add = completing::scope())]
     pub on: Vec<String>,
-    /// Read every digest again instead of those that a host remembers.
+    /// Read all files again, instead of using the digests that a host has cached.
     #[arg(long)]
     pub rehash: bool,
-    /// Take the keys of hosts that were never seen into the known hosts file; keys that changed are
-    /// refused still. Compare the fingerprints first.
+    /// Add the keys of new hosts to the known hosts file. Compare the fingerprints first. Keys that
+    /// have changed are still refused.
     #[arg(long)]
     pub accept_new_host_keys: bool,
-    /// Run programs that the spec names: those that hand out secrets (`{command: …}`), and what the
-    /// file in `ssh.config` may start.
+    /// Allow programs that the spec names: those that print secrets (`{command: …}`), and those that
+    /// the file in `ssh.config` starts.
     #[arg(long)]
     pub allow_commands: bool,
     /// If the management platform is down, still apply the steps that do not need it (default: apply
     /// nothing).
     #[arg(long)]
     pub without_console: bool,
-    /// Seconds that one host may take to answer a look.
+    /// Seconds that one host may take to report its facts.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 }
@@ -102,7 +102,7 @@ pub struct Look {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a commented starter spec.
+    /// Write a starter spec with comments.
     #[command(after_help = examples::INIT)]
     Init {
         /// The file to write.
@@ -112,154 +112,153 @@ pub enum Command {
         #[arg(long, default_value = "prod")]
         name: String,
     },
-    /// Check the spec without looking at anything else.
+    /// Check the spec, without connecting to anything.
     #[command(after_help = examples::VALIDATE)]
     Validate,
-    /// Show what would be done.
+    /// Show what `apply` would change.
     #[command(after_help = examples::PLAN)]
     Plan {
-        /// Save the plan, for `apply FILE`.
+        /// Save the plan for `apply FILE`.
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         out: Option<PathBuf>,
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// Bring the cluster to the spec: plan, show, ask, change, verify.
+    /// Change the cluster to match the spec: plan, show, ask, change, verify.
     #[command(after_help = examples::APPLY)]
     Apply {
-        /// A saved plan: of what is planned now, do the steps that it has, and refuse it if it has
-        /// others.
+        /// A saved plan. Only its steps are applied; it is refused if one of them is not planned now.
         #[arg(value_hint = ValueHint::FilePath)]
         plan: Option<PathBuf>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(short, long)]
         yes: bool,
-        /// Do the rest where something is blocked.
+        /// If something is blocked, apply the rest.
         #[arg(long)]
         allow_blocked: bool,
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// End a change that is stuck on a node: put the old state back, or accept what runs there now.
+    /// End a stuck change on a node: restore the old state, or accept what runs there now.
     #[command(after_help = examples::RECOVER)]
     Recover {
         /// The node.
         #[arg(add = completing::nodes())]
         node: String,
-        /// Accept what runs there now, and put nothing back: the next plan starts from it.
+        /// Accept what runs there now, and restore nothing. The next plan starts from it.
         #[arg(long)]
         accept: bool,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(short, long)]
         yes: bool,
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// Report whether the cluster differs from the spec; quiet when it does not, for cron.
+    /// Report whether the cluster differs from the spec; prints nothing if it does not. For cron.
     #[command(after_help = examples::DRIFT)]
     Drift {
-        /// Count what is there beyond the spec as drift.
+        /// Count what exists but is not in the spec as drift.
         #[arg(long)]
         strict: bool,
-        /// Wait up to so long (such as 5m) for the end of an apply that is under way, rather than end
-        /// with exit code 7 at once.
+        /// Wait this long (such as 5m) for the end of an apply in progress, instead of ending with exit
+        /// code 7 at once.
         #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = duration)]
         wait: Duration,
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// Look for everything that is known to go wrong, and change nothing: the preflight alone.
+    /// Run all checks for known problems, and change nothing: the preflight alone.
     #[command(after_help = examples::CHECK)]
     Check {
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// Show what is there, node by node.
+    /// Show each component with its version, state and hosts.
     #[command(after_help = examples::STATUS)]
     Status {
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// Show the runs that the hosts remember.
+    /// Show the runs that the hosts have on record.
     #[command(after_help = examples::HISTORY)]
     History {
-        /// One run, with all it did.
+        /// Show one run with all its changes.
         #[arg(add = completing::runs())]
         run: Option<String>,
-        /// How many runs.
+        /// Number of runs.
         #[arg(short = 'n', long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
-    /// Roll back a run: every host that it changed goes to where it was before.
+    /// Roll back a run: restore every host that it changed to its state before the run.
     #[command(after_help = examples::ROLLBACK)]
     Rollback {
-        /// The run; the newest if left out.
+        /// The run; by default the newest.
         #[arg(add = completing::runs())]
         run: Option<String>,
-        /// Save the plan of the rollback, for `apply FILE`, and change nothing.
+        /// Save the plan of the rollback for `apply FILE`, and change nothing.
         #[arg(short, long, value_name = "FILE", conflicts_with = "yes", value_hint = ValueHint::FilePath)]
         out: Option<PathBuf>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(short, long)]
         yes: bool,
-        /// How to look.
+        /// Options for looking at hosts.
         #[command(flatten)]
         look: Look,
     },
     /// Print the JSON Schema of the spec.
     #[command(after_help = examples::SCHEMA)]
     Schema,
-    /// Pin, show, register and remove release packages.
+    /// Pin, list, register and remove release packages.
     #[command(after_help = examples::PACKAGE)]
     Package {
-        /// What to do.
+        /// The subcommand.
         #[command(subcommand)]
         command: PackageCommand,
     },
-    /// Run the whole story on an embedded cluster on this machine.
+    /// Run a demonstration on an embedded cluster on this machine.
     #[command(after_help = examples::DEMO)]
     Demo {
-        /// What to do; the whole story if left out.
+        /// The subcommand; without one, the whole demonstration runs.
         #[command(subcommand)]
         command: Option<DemoCommand>,
     },
     /// Print a completion script for a shell.
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
-    /// Serves an embedded cluster.
+    /// Serve an embedded cluster.
     #[command(name = "sandbox-serve", hide = true)]
     SandboxServe {
-        /// Its folder.
+        /// The folder of the cluster.
         dir: PathBuf,
     },
 }
 
-/// What to do with packages.
+/// Subcommands of `package`.
 #[derive(Debug, Subcommand)]
 pub enum PackageCommand {
-    /// Read every package that the spec asks for and pin it in `<spec>.lock`.
+    /// Read every package that the spec asks for, and pin it in `<spec>.lock`.
     #[command(after_help = examples::PACKAGE_LOCK)]
     Lock {
-        /// For `packages: node:<name>`: as for `plan`.
+        /// Used for `packages: node:NAME`.
         #[command(flatten)]
         look: Look,
     },
-    /// Show what is pinned and what is there.
+    /// List what the lock file pins, and where it is from.
     #[command(after_help = examples::PACKAGE_LS)]
     Ls,
-    /// Register in the lock file a binary that no package has, so that it is recognised.
+    /// Register a binary that is in no package, so that it is recognised.
     #[command(after_help = examples::PACKAGE_ADD)]
     Add {
         /// The component.
@@ -268,15 +267,15 @@ pub enum PackageCommand {
         /// The version that the binary counts as.
         #[arg(long)]
         version: String,
-        /// The binary, an archive that holds it, or its sha256.
+        /// The binary, an archive that contains it, or its sha256.
         #[arg(value_hint = ValueHint::FilePath)]
         what: String,
-        /// A remark for those who read the lock file.
+        /// A note for readers of the lock file.
         #[arg(long, default_value = "")]
         note: String,
     },
-    /// Remove from the lock file what it has of a component at a version: binaries that were added,
-    /// and the pin if the spec does not ask for that version.
+    /// Remove a version of a component from the lock file: registered binaries, and the pin if the spec
+    /// does not ask for that version.
     #[command(after_help = examples::PACKAGE_RM)]
     Rm {
         /// The component.
@@ -285,34 +284,34 @@ pub enum PackageCommand {
         /// The version.
         #[arg(long)]
         version: String,
-        /// Only the binary with this sha256; its first digits will do.
+        /// Only the binary with this sha256; its first digits are enough.
         sha256: Option<String>,
     },
 }
 
-/// What to do with an embedded cluster.
+/// Subcommands of `demo`.
 #[derive(Debug, Subcommand)]
 pub enum DemoCommand {
-    /// Leave a cluster running and print the path of its spec.
+    /// Start a cluster, leave it running, and print the path of its spec.
     #[command(after_help = examples::DEMO_UP)]
     Up {
-        /// How many nodes.
+        /// Number of nodes.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=200))]
         nodes: u8,
-        /// Its folder, which must not exist.
+        /// The folder of the cluster, which must not exist.
         #[arg(long)]
         dir: PathBuf,
     },
     /// Stop a cluster and remove its folder.
     #[command(after_help = examples::DEMO_DOWN)]
     Down {
-        /// Its folder.
+        /// The folder of the cluster.
         #[arg(long)]
         dir: PathBuf,
     },
 }
 
-/// Reads a duration as the spec has them: `30s`, `5m`, `1h30m`.
+/// Reads a duration in the form that the spec uses: `30s`, `5m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let read: Result<Seconds, String> = text.parse();
     read.map(|Seconds(seconds)| Duration::from_secs(seconds))

@@ -1,15 +1,17 @@
-//! The documentation: generated pages are fresh, links lead somewhere.
+//! The documentation: generated pages are fresh, contents lists are complete, links work.
 //!
 //! `docs/commands.md` is the help of every command, `docs/spec-reference.md` is the JSON Schema and
-//! the list of rules, and a table of `docs/publishing.md` is what tests of failures expect.
+//! the list of rules, and a table of `docs/publishing.md` is what tests of failures expect. Every long
+//! page has a list of all its headings.
 //!
-//! `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs` writes them anew.
+//! `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs` writes them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
 #[path = "support/failures.rs"]
 mod failures;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -39,7 +41,7 @@ fn fresh(name: &str, text: &str) {
         .count();
     assert!(
         there == text,
-        "{name} is stale from line {}; write it anew with \
+        "{name} is stale from line {}; update it with \
          `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs`",
         same + 1
     );
@@ -148,8 +150,8 @@ fn all_commands(words: &[String], out: &mut Vec<Vec<String>>) {
     }
 }
 
-/// A command's own options stand before those for looking at hosts, and those before the global ones;
-/// at the end stand examples, each of which is a command line that is understood.
+/// A command's own options come first, then those for looking at hosts, then the global ones. Examples
+/// are last, and each is a command line that the program accepts.
 #[test]
 fn help_has_its_own_options_first_and_examples_last() {
     let mut all = Vec::new();
@@ -217,7 +219,7 @@ fn help_is_wrapped_at_words() {
     };
     for words in all {
         let whole = shown(&words, "100");
-        let known: std::collections::BTreeSet<&str> = whole.split_whitespace().collect();
+        let known: BTreeSet<&str> = whole.split_whitespace().collect();
         for columns in [60_usize, 72, 80] {
             let text = shown(&words, &columns.to_string());
             // Command lines are wrapped where the terminal is known: see `terminal` in `cli`.
@@ -238,15 +240,18 @@ fn help_is_wrapped_at_words() {
 #[test]
 fn the_page_of_commands_is_fresh() {
     let mut out = format!(
-        "# Commands\n\n{HEADER}The help of every command, as `--help` prints it. What the commands \
-         are for stands in the\n[operator's guide](operators-guide.md), and what the exit codes mean \
-         [there too](operators-guide.md#exit-codes).\nOptions that every command has are listed once, at \
-         the top.\n\n"
+        "# Commands\n\n{HEADER}The help of every command, as `--help` prints it. The \
+         [operator's guide](operators-guide.md) explains when to\nuse them, and what the \
+         [exit codes](operators-guide.md#exit-codes) mean. Options that every command has are listed \
+         once, at the top.\n\n{CONTENTS_BEGIN}\n{CONTENTS_END}\n\n"
     );
     describe(&[], &mut out);
     let commands = listed(&help(&[]));
     assert!(commands.len() > 10, "found only {commands:?}");
-    fresh("docs/commands.md", &format!("{}\n", out.trim_end()));
+    fresh(
+        "docs/commands.md",
+        &with_contents(&format!("{}\n", out.trim_end())),
+    );
 }
 
 // ---- the spec ----------------------------------------------------------------------------------
@@ -434,13 +439,13 @@ fn message(code: &str) -> String {
 /// The table of versions that belong together.
 fn couplings(out: &mut String) {
     out.push_str(
-        "\n## Versions that belong together\n\nThe framework has one version, and single components \
-         may have another one by `components` or `overrides`.\nThese versions of the framework changed \
-         how components work together; the table is in\n\
+        "\n## Versions that belong together\n\nThe framework has one version. `components` or `overrides` \
+         can give single components another one. These versions of\nthe framework changed how \
+         components work together. The table is generated from\n\
          [`crates/model/src/coupling.rs`](../crates/model/src/coupling.rs). A spec that breaks a rule \
-         of the kind *refused* is invalid\n(`versions-apart`, `several-too-early`), and a plan blocks a \
-         step that would break one in the live cluster, as long as\nthe other component is older and \
-         stays so. The others are here to be known.\n\n\
+         of the kind *refused* is invalid\n(`versions-apart`, `several-too-early`). A plan blocks a \
+         step that would break such a rule in the live cluster, as long\nas the other component is \
+         older and is not upgraded. The other rules are listed for information.\n\n\
          | rule | since | kind | what | why | in the framework's source |\n|---|---|---|---|---|---|\n",
     );
     for rule in RULES {
@@ -466,17 +471,18 @@ fn couplings(out: &mut String) {
 fn the_reference_of_the_spec_is_fresh() {
     let root = json_schema();
     let mut out = format!(
-        "# The spec: every key\n\n{HEADER}The same as the JSON Schema \
-         ([`schemas/cluster.schema.json`](../schemas/cluster.schema.json), or `tarsops schema`), for \
-         reading.\n`tarsops init` writes a commented starter; a spec that uses every key is\n\
-         [`fixtures/specs/valid/full.yaml`](../fixtures/specs/valid/full.yaml).\n\n"
+        "# Spec reference\n\n{HEADER}Every key of the spec, as in the JSON Schema \
+         ([`schemas/cluster.schema.json`](../schemas/cluster.schema.json), or\n`tarsops schema`). \
+         `tarsops init` writes a starter spec with comments. A spec that uses every key is\n\
+         [`fixtures/specs/valid/full.yaml`](../fixtures/specs/valid/full.yaml).\n\n\
+         {CONTENTS_BEGIN}\n{CONTENTS_END}\n\n"
     );
     section(&root, "", &root, &mut out);
     out.push_str(
-        "## Rules\n\nWhat `tarsops validate` can find. The code stands in brackets in every message \
-         and never changes.\nAn error makes the spec invalid (exit code 3); a warning does not. One \
-         spec that breaks each rule,\nwith the whole message, lies in \
-         [`fixtures/specs/invalid`](../fixtures/specs/invalid).\n\n\
+        "## Rules\n\nWhat `tarsops validate` can find. Every message shows its code in brackets; a code \
+         never changes.\nAn error makes the spec invalid (exit code 3); a warning does not. For each \
+         rule, [`fixtures/specs/invalid`](../fixtures/specs/invalid) has a spec\nthat breaks it, with \
+         the whole message.\n\n\
          | code | severity | meaning | a message |\n|---|---|---|---|\n",
     );
     let rules = std::fs::read_to_string(path("crates/spec/src/rules.rs")).unwrap();
@@ -494,7 +500,7 @@ fn the_reference_of_the_spec_is_fresh() {
         );
     }
     couplings(&mut out);
-    fresh("docs/spec-reference.md", &out);
+    fresh("docs/spec-reference.md", &with_contents(&out));
 }
 
 // ---- publishing --------------------------------------------------------------------------------
@@ -507,10 +513,13 @@ fn the_table_of_failures_is_fresh() {
     let (above, rest) = there.split_once(begin).unwrap();
     let (_, below) = rest.split_once(end).unwrap();
     let table = failures::table();
-    fresh(name, &format!("{above}{begin}{table}{end}{below}"));
+    fresh(
+        name,
+        &with_contents(&format!("{above}{begin}{table}{end}{below}")),
+    );
 }
 
-// ---- links -------------------------------------------------------------------------------------
+// ---- contents and links ------------------------------------------------------------------------
 
 /// The pages of the repository.
 fn pages() -> Vec<String> {
@@ -540,27 +549,95 @@ fn prose(text: &str) -> String {
     out
 }
 
-/// The anchors that a page has, as GitHub makes them from its headings.
-fn anchors(text: &str) -> Vec<String> {
-    let slug = |heading: &str| -> String {
-        heading
-            .trim_start_matches('#')
+/// A heading of a page.
+struct Heading {
+    /// 1 for the title.
+    level: usize,
+    text: String,
+    /// As GitHub makes it from the text; equal headings get a number.
+    anchor: String,
+}
+
+fn headings(page: &str) -> Vec<Heading> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut out = Vec::new();
+    for line in prose(page).lines() {
+        let level = line.chars().take_while(|c| *c == '#').count();
+        let Some(text) = line[level..].strip_prefix(' ').filter(|_| level > 0) else {
+            continue;
+        };
+        let slug: String = text
             .trim()
             .to_lowercase()
             .chars()
             .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
             .map(|c| if c == ' ' { '-' } else { c })
-            .collect()
+            .collect();
+        let earlier = seen.entry(slug.clone()).or_default();
+        out.push(Heading {
+            level,
+            text: text.trim().to_owned(),
+            anchor: match *earlier {
+                0 => slug,
+                n => format!("{slug}-{n}"),
+            },
+        });
+        *earlier += 1;
+    }
+    out
+}
+
+const CONTENTS_BEGIN: &str = "<!-- contents -->";
+const CONTENTS_END: &str = "<!-- /contents -->";
+/// Pages that other tests compare as a whole, contents included.
+const GENERATED: [&str; 3] = [
+    "docs/commands.md",
+    "docs/publishing.md",
+    "docs/spec-reference.md",
+];
+/// A page with more headings than this below its title needs a list of contents.
+const HEADINGS_WITHOUT_CONTENTS: usize = 7;
+
+/// The page with its list of contents, which has every heading below the title.
+fn with_contents(text: &str) -> String {
+    let Some((above, rest)) = text.split_once(CONTENTS_BEGIN) else {
+        return text.to_owned();
     };
-    prose(text)
-        .lines()
-        .filter(|l| l.starts_with('#'))
-        .map(slug)
-        .collect()
+    let (_, below) = rest.split_once(CONTENTS_END).unwrap();
+    let mut list = String::new();
+    for heading in headings(text).iter().filter(|h| h.level > 1) {
+        let Heading {
+            level,
+            text,
+            anchor,
+        } = heading;
+        let _ = writeln!(list, "{}- [{text}](#{anchor})", "  ".repeat(level - 2));
+    }
+    format!("{above}{CONTENTS_BEGIN}\n{list}{CONTENTS_END}{below}")
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_long_page_has_a_list_of_all_its_headings() {
+    let mut missing = Vec::new();
+    for page in pages() {
+        if GENERATED.contains(&page.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(path(&page)).unwrap();
+        if text.contains(CONTENTS_BEGIN) {
+            fresh(&page, &with_contents(&text));
+        } else if headings(&text).len() > HEADINGS_WITHOUT_CONTENTS {
+            missing.push(page);
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "pages without {CONTENTS_BEGIN}: {missing:?}"
+    );
+}
+
+#[test]
+fn every_link_has_a_target() {
     let mut broken = Vec::new();
     for page in pages() {
         let text = std::fs::read_to_string(path(&page)).unwrap();
@@ -580,11 +657,11 @@ fn every_link_leads_somewhere() {
                 broken.push(format!("{page}: {link}"));
             } else if !anchor.is_empty() {
                 let there = std::fs::read_to_string(&target).unwrap_or_default();
-                if !anchors(&there).iter().any(|a| a == anchor) {
+                if !headings(&there).iter().any(|h| h.anchor == anchor) {
                     broken.push(format!("{page}: {link} (no such heading)"));
                 }
             }
         }
     }
-    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+    assert!(broken.is_empty(), "broken links: {broken:#?}");
 }
