@@ -25,7 +25,7 @@ fn program() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(&crates).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name() != "sandbox" {
+        if entry.file_name() != "standin" {
             sources(&entry.path().join("src"), &mut all);
         }
     }
