@@ -226,6 +226,7 @@ pub enum Command {
         command: PackageCommand,
     },
     /// Run the whole story on an embedded cluster on this machine.
+    #[cfg(feature = "demo")]
     #[command(after_help = examples::DEMO)]
     Demo {
         /// What to do; the whole story if left out.
@@ -239,11 +240,23 @@ pub enum Command {
         shell: Shell,
     },
     /// Serves an embedded cluster.
-    #[command(name = "sandbox-serve", hide = true)]
-    SandboxServe {
+    #[cfg(feature = "demo")]
+    #[command(name = "standin-serve", hide = true)]
+    StandinServe {
         /// Its folder.
         dir: PathBuf,
     },
+}
+
+impl Command {
+    /// Whether the command makes or serves the embedded cluster of a demonstration, whose files belong to
+    /// more than one process.
+    pub const fn is_demo(&self) -> bool {
+        #[cfg(feature = "demo")]
+        return matches!(self, Self::Demo { .. } | Self::StandinServe { .. });
+        #[cfg(not(feature = "demo"))]
+        false
+    }
 }
 
 /// What to do with packages.
@@ -291,6 +304,7 @@ pub enum PackageCommand {
 }
 
 /// What to do with an embedded cluster.
+#[cfg(feature = "demo")]
 #[derive(Debug, Subcommand)]
 pub enum DemoCommand {
     /// Leave a cluster running and print the path of its spec.

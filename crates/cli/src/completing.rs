@@ -182,6 +182,6 @@ mod tests {
             names.contains(&"plan") && names.contains(&"package"),
             "{names:?}"
         );
-        assert!(!names.contains(&"sandbox-serve"), "{names:?}");
+        assert!(!names.contains(&"standin-serve"), "{names:?}");
     }
 }

@@ -41,7 +41,8 @@ use crate::privacy::{Stops, finishing, until_signal};
 
 fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
-    tarsops_sandbox::standin::maybe_run();
+    #[cfg(feature = "demo")]
+    tarsops_standin::standin::maybe_run();
     output::guard_panics();
     completing::maybe_complete();
     // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.
@@ -58,10 +59,7 @@ fn main() -> ExitCode {
         }
     };
     // The embedded cluster of a demonstration is not ours alone.
-    if !matches!(
-        cli.command,
-        Command::Demo { .. } | Command::SandboxServe { .. }
-    ) {
+    if !cli.command.is_demo() {
         privacy::begin();
     }
     logging(&cli);
@@ -171,8 +169,10 @@ fn run(cli: Cli) -> Result {
         Command::Package { command } => {
             runtime.block_on(until_signal(cmd::package::run(&global, command)))
         }
+        #[cfg(feature = "demo")]
         Command::Demo { command } => cmd::demo::run(&global, command),
-        Command::SandboxServe { dir } => tarsops_sandbox::cluster::serve(&dir)
+        #[cfg(feature = "demo")]
+        Command::StandinServe { dir } => tarsops_standin::cluster::serve(&dir)
             .map(|()| exit::OK)
             .map_err(|e| Failure::new("the embedded cluster stopped").because(&e)),
     }

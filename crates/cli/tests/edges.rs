@@ -18,14 +18,17 @@ fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// Sources of all crates but the sandbox, whose processes are not this program, with their paths below
+/// Sources of all crates but the stand-ins and the test hosts, whose processes are not this program, with their paths below
 /// `crates/`.
 fn program() -> Vec<(String, String)> {
     let crates = root().join("crates");
     let mut all = Vec::new();
     for entry in std::fs::read_dir(&crates).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name() != "standin" {
+        if !["standin", "testkit"]
+            .iter()
+            .any(|other| entry.file_name() == *other)
+        {
             sources(&entry.path().join("src"), &mut all);
         }
     }

@@ -11,7 +11,7 @@
 //! machine's own configuration, and is ended by its process number.
 //!
 //! ```no_run
-//! use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+//! use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 //!
 //! require_or_fail();
 //! let database = MariaDb::start(&std::env::temp_dir(), &MariaDbOptions::default())?;

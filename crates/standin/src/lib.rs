@@ -9,7 +9,6 @@
 //! * [`console`]: the management platform, over HTTP, on such a database
 //! * [`database`]: a real MariaDB with the framework's tables
 //! * [`framework`]: components laid out on a path, and the framework's rows about them
-//! * [`hosts`]: test hosts made of namespaces, with a real `sshd`
 //!
 //! Nothing here knows a spec, a plan or the applier, and no code is shared with them: a mistake made
 //! there must not be repeated here, or tests would agree with it.
@@ -18,7 +17,6 @@ pub mod cluster;
 pub mod console;
 pub mod database;
 pub mod framework;
-pub mod hosts;
 pub mod packages;
 pub mod ssh_server;
 pub mod standin;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::{Up, eventually, exe, healthy};
-use tarsops_sandbox::cluster::{Cluster, ClusterError, Options};
-use tarsops_sandbox::standin::{Behaviour, Identity, make};
+use tarsops_standin::cluster::{Cluster, ClusterError, Options};
+use tarsops_standin::standin::{Behaviour, Identity, make};
 
 #[test]
 fn starts_answers_rewrites_and_dies() {

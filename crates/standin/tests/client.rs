@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Up, eventually};
 use tarsops_model::names::Endpoint;
-use tarsops_sandbox::store::{NodeRow, Store};
+use tarsops_standin::store::{NodeRow, Store};
 use tarsops_transport::calls::{Admin, Node, Query};
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
 

@@ -11,10 +11,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::eventually;
-use tarsops_sandbox::console::{self, Console as StandIn};
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
-use tarsops_sandbox::standin::lies::Lie;
-use tarsops_sandbox::store::Database;
+use tarsops_standin::console::{self, Console as StandIn};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+use tarsops_standin::standin::lies::Lie;
+use tarsops_standin::store::Database;
 use tarsops_transport::console::{
     AdapterForm, Command, Console, ConsoleError, DeployForm, Door, Heartbeat, ItemStatus,
     ServerRow, ServerUpdate, Task, TaskForm, TaskFormItem, Upload, Which,

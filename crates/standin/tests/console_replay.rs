@@ -12,7 +12,7 @@ use std::path::Path;
 
 use common::eventually;
 use serde_json::Value;
-use tarsops_sandbox::standin::lies::Lie;
+use tarsops_standin::standin::lies::Lie;
 use web::{Came, Web, send};
 
 /// One recorded exchange.

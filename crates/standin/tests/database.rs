@@ -1,4 +1,4 @@
-//! The database of the sandbox is a real one, listens where it should, and leaves nothing behind.
+//! The database of the stand-ins is a real one, listens where it should, and leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 
 fn lives(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::{Line, Up, body, eventually, exe, healthy};
-use tarsops_sandbox::cluster::{Cluster, FrameworkOptions, Options, free_network};
-use tarsops_sandbox::framework::COMPONENTS;
-use tarsops_sandbox::packages::write_component;
-use tarsops_sandbox::standin::{Behaviour, Identity};
-use tarsops_sandbox::store::{Database, NodeRow, RegistryRow, Store};
+use tarsops_standin::cluster::{Cluster, FrameworkOptions, Options, free_network};
+use tarsops_standin::framework::COMPONENTS;
+use tarsops_standin::packages::write_component;
+use tarsops_standin::standin::{Behaviour, Identity};
+use tarsops_standin::store::{Database, NodeRow, RegistryRow, Store};
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{
     ADMIN, EndpointF, FORWARD, FrameworkServer, NODE, QUERY, ServerStateDesc, field, texts,

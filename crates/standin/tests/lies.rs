@@ -8,7 +8,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Line, Up, body, eventually};
-use tarsops_sandbox::store::{NodeRow, Store};
+use tarsops_standin::store::{NodeRow, Store};
 use tarsops_wire::interface::{ADMIN, EndpointF, FORWARD, QUERY, ServerStateDesc, field, texts};
 use tarsops_wire::packet::Response;
 
@@ -146,7 +146,7 @@ fn a_database_that_is_down_looks_like_an_empty_one() {
     };
     assert_eq!(names(), std::slice::from_ref(&name));
 
-    let tarsops_sandbox::store::Database::File(path) = &up.framework().database else {
+    let tarsops_standin::store::Database::File(path) = &up.framework().database else {
         panic!("the tables are in MySQL");
     };
     let aside = path.with_extension("aside");

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
-use tarsops_sandbox::store::{
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+use tarsops_standin::store::{
     Database, JsonFile, NoticeRow, PatchRow, Store, Tables, TaskItemRow, TaskRow,
 };
 

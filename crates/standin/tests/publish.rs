@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use common::{Line, body, eventually, exe, healthy};
 use publish::{World, answers, digest};
-use tarsops_sandbox::framework::Component;
-use tarsops_sandbox::packages::{Inside, write_service, write_service_mode};
-use tarsops_sandbox::standin::lies::Lie;
-use tarsops_sandbox::store::Publications as _;
+use tarsops_standin::framework::Component;
+use tarsops_standin::packages::{Inside, write_service, write_service_mode};
+use tarsops_standin::standin::lies::Lie;
+use tarsops_standin::store::Publications as _;
 use tarsops_wire::codec::Bytes;
 use tarsops_wire::interface::{PatchInfo, TaskRsp, field, texts};
 

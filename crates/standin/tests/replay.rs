@@ -17,11 +17,11 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Line, body, eventually, exe, healthy};
-use tarsops_sandbox::cluster::free_network;
-use tarsops_sandbox::framework::{Component, Layout};
-use tarsops_sandbox::packages::{LocalAdmin, conf};
-use tarsops_sandbox::standin::{self, Timings};
-use tarsops_sandbox::store::{
+use tarsops_standin::cluster::free_network;
+use tarsops_standin::framework::{Component, Layout};
+use tarsops_standin::packages::{LocalAdmin, conf};
+use tarsops_standin::standin::{self, Timings};
+use tarsops_standin::store::{
     AdapterRow, Database, JsonFile, NodeRow, PatchRow, RegistryRow, ServerRow, Store, Tables,
     TemplateRow,
 };

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{Up, eventually};
-use tarsops_sandbox::cluster::HostState;
+use tarsops_standin::cluster::HostState;
 
 #[test]
 fn commands_have_streams_codes_and_an_environment() {
@@ -50,7 +50,7 @@ fn commands_have_streams_codes_and_an_environment() {
 fn only_the_key_gets_in() {
     let up = Up::new(1, |_| {});
     let other = up.scratch().join("other");
-    tarsops_sandbox::ssh_server::make_key(&other, "other").unwrap();
+    tarsops_standin::ssh_server::make_key(&other, "other").unwrap();
     let mut ssh = std::process::Command::new("ssh");
     let output = ssh
         .args([

@@ -8,10 +8,10 @@ mod common;
 use std::time::Duration;
 
 use common::{Line, Up, eventually, healthy};
-use tarsops_sandbox::cluster::FrameworkOptions;
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
-use tarsops_sandbox::standin::Timings;
-use tarsops_sandbox::store::{
+use tarsops_standin::cluster::FrameworkOptions;
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+use tarsops_standin::standin::Timings;
+use tarsops_standin::store::{
     AdapterRow, Change, Database, JsonFile, NodeRow, RegistryRow, ServerKey, ServerRow, Store,
     StoreError, Tables, TemplateRow,
 };

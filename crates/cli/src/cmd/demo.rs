@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tarsops_sandbox::cluster::Cluster;
+use tarsops_standin::cluster::Cluster;
 
 use crate::args::{DemoCommand, Global};
 use crate::context::{publish, say};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tarsops_sandbox::standin::Behaviour;
+use tarsops_standin::standin::Behaviour;
 use tarsops_transport::calls::Query;
 use tarsops_transport::rpc::{RpcClient, Way};
 

@@ -2,8 +2,8 @@
 //!
 //! Each host is a folder with an install path, a home, a crontab and a machine-id of its own, and an
 //! address of 127.0.0.0/8. Nothing needs root and nothing outside the cluster's folder is written.
-//! Hosts share this machine's processes, ports and users; whoever needs more separation uses
-//! [`crate::hosts`].
+//! Hosts share this machine's processes, ports and users; more separation needs the test hosts of
+//! the crate `tarsops-testkit`.
 //!
 //! It knows no spec: it states facts, and others write the file. What must stay true: [`Cluster::down`]
 //! ends only what runs from within the folder, and the user's own crontab is never touched.
@@ -40,7 +40,7 @@ use crate::standin::Identity;
 use crate::store::StoreError;
 
 /// First argument with which the multi-call program serves a cluster, see [`serve`].
-pub const SERVE: &str = "sandbox-serve";
+pub const SERVE: &str = "standin-serve";
 
 const FACTS: &str = "sandbox.json";
 const PID: &str = "run/server.pid";
@@ -268,7 +268,7 @@ impl Cluster {
             let folder = dir.join(folder);
             fs::create_dir_all(&folder).map_err(at(&folder))?;
         }
-        make_key(&facts.identity, "tarsops sandbox")?;
+        make_key(&facts.identity, "tarsops demo")?;
 
         let mut known_hosts = String::new();
         for (index, ip) in addresses.into_iter().enumerate() {

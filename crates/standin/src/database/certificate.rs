@@ -22,7 +22,7 @@ pub(super) fn make(folder: &Path, ip: IpAddr) -> Result<(), MariaDbError> {
     ];
     let extensions = format!("subjectAltName=IP:{},DNS:localhost\n", ip);
     fs::write(folder.join("names"), extensions).map_err(io("write the certificate's names"))?;
-    let authority = ["-x509", "-days", "30", "-subj", "/CN=sandbox authority"];
+    let authority = ["-x509", "-days", "30", "-subj", "/CN=standin authority"];
     let openssl = |arguments: &[&str]| -> Result<(), MariaDbError> {
         let program = program("openssl").ok_or(MariaDbError::Missing("openssl"))?;
         let mut child = Command::new(program)
@@ -55,7 +55,7 @@ pub(super) fn make(folder: &Path, ip: IpAddr) -> Result<(), MariaDbError> {
     )?;
     let request = [
         "-subj",
-        "/CN=sandbox",
+        "/CN=standin",
         "-keyout",
         "key.pem",
         "-out",

@@ -199,7 +199,7 @@ impl SshServer {
 
 fn config(key: PrivateKey) -> russh::server::Config {
     russh::server::Config {
-        server_id: SshId::Standard("SSH-2.0-tarsops-sandbox".into()),
+        server_id: SshId::Standard("SSH-2.0-tarsops-standin".into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
         auth_rejection_time: Duration::from_millis(100),
         // Clients always ask for "none" first, to learn the methods.

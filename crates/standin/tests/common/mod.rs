@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tarsops_sandbox::cluster::{
+use tarsops_standin::cluster::{
     Cluster, FrameworkFacts, FrameworkOptions, HostFacts, Options, free_network,
 };
-use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
-use tarsops_sandbox::store::{Database, JsonFile};
+use tarsops_standin::standin::{Behaviour, Identity, Timings};
+use tarsops_standin::store::{Database, JsonFile};
 use tarsops_wire::Writer;
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::packet::{Request, Response};

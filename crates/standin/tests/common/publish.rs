@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tarsops_sandbox::framework::Component;
-use tarsops_sandbox::packages::{Inside, write_service};
-use tarsops_sandbox::standin::Identity;
-use tarsops_sandbox::standin::lies::{self, Lie};
-use tarsops_sandbox::store::{AdapterRow, PatchRow, Publications as _, ServerRow, Store as _};
+use tarsops_standin::framework::Component;
+use tarsops_standin::packages::{Inside, write_service};
+use tarsops_standin::standin::Identity;
+use tarsops_standin::standin::lies::{self, Lie};
+use tarsops_standin::store::{AdapterRow, PatchRow, Publications as _, ServerRow, Store as _};
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{ADMIN, TaskItemReq, TaskReq, TaskRsp, field, texts};
 
@@ -250,6 +250,6 @@ impl World {
 /// The digest of the program that pretends to be `identity`.
 fn digest_of(up: &Up, identity: &Identity) -> String {
     let path = up.scratch().join("program");
-    tarsops_sandbox::standin::make(&exe(), &path, identity).unwrap();
+    tarsops_standin::standin::make(&exe(), &path, identity).unwrap();
     digest(&path)
 }

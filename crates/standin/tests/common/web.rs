@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tarsops_sandbox::cluster::{FrameworkOptions, OwnDatabase};
-use tarsops_sandbox::console::{Console, Options};
-use tarsops_sandbox::packages::{Inside, write_service};
-use tarsops_sandbox::standin::lies::{self, Lie};
-use tarsops_sandbox::standin::{Timings, make};
-use tarsops_sandbox::store::Database;
+use tarsops_standin::cluster::{FrameworkOptions, OwnDatabase};
+use tarsops_standin::console::{Console, Options};
+use tarsops_standin::packages::{Inside, write_service};
+use tarsops_standin::standin::lies::{self, Lie};
+use tarsops_standin::standin::{Timings, make};
+use tarsops_standin::store::Database;
 use tarsops_wire::interface::{ADMIN, field, texts};
 
 use crate::common::{Line, Up, eventually, exe, healthy};
@@ -33,7 +33,7 @@ pub(crate) struct Came {
 impl Web {
     /// With a console whose options are `change`d.
     pub(crate) fn new(change: impl FnOnce(&mut Options)) -> Self {
-        tarsops_sandbox::database::require_or_fail();
+        tarsops_standin::database::require_or_fail();
         let up = Up::new(2, |options| {
             options.packages = vec![healthy("3.0.17")];
             options.own_database = Some(OwnDatabase {

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tarsops_model::display::Text;
-use tarsops_sandbox::cluster::{Cluster, ClusterError};
+use tarsops_standin::cluster::{Cluster, ClusterError};
 
 use super::embedded::{self, Tables, VERSIONS};
 use super::stop::Stop;

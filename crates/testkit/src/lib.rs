@@ -6,7 +6,7 @@
 //! powered off, rebooted, cut off, frozen and filled up.
 //!
 //! ```no_run
-//! use tarsops_sandbox::hosts::{HostOptions, Network, require_or_fail};
+//! use tarsops_testkit::{HostOptions, Network, require_or_fail};
 //!
 //! require_or_fail();
 //! let network = Network::new()?;

@@ -17,23 +17,23 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
-use super::options::HostOptions;
+use crate::options::HostOptions;
 
 /// Applets that do not replace the machine's program.
 const KEPT: [&str; 6] = ["crontab", "crond", "su", "passwd", "login", "busybox"];
 
 /// A folder as this process sees it and as the control side's mount namespace names it.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Below `/proc/PID/root`.
-    pub(super) outside: PathBuf,
+    pub(crate) outside: PathBuf,
     /// The plain path, for `mount`.
-    pub(super) inside: PathBuf,
+    pub(crate) inside: PathBuf,
 }
 
 impl Place {
     /// The same for an entry of the folder.
-    pub(super) fn join(&self, name: &str) -> Place {
+    pub(crate) fn join(&self, name: &str) -> Place {
         Place {
             outside: self.outside.join(name),
             inside: self.inside.join(name),
@@ -77,13 +77,13 @@ fn device(path: &Path, mode: u32, major: u32, minor: u32) -> io::Result<()> {
 
 /// The script with which hosts boot, as a file: on a command line, `pgrep -f` on a host would find
 /// its words there.
-pub(super) fn boot_script(path: &Place) -> io::Result<()> {
+pub(crate) fn boot_script(path: &Place) -> io::Result<()> {
     file(&path.outside, 0o644, include_str!("boot.sh"))
 }
 
 /// The layer over the machine's `/etc` that all hosts share: nothing of the machine's own services,
 /// keys, jobs or rights shows through.
-pub(super) fn etc_layer(layer: &Place) -> io::Result<()> {
+pub(crate) fn etc_layer(layer: &Place) -> io::Result<()> {
     let etc = &layer.outside;
     folder(etc, 0o755)?;
     opaque_folder(&etc.join("ssh"), 0o755)?;
@@ -117,14 +117,14 @@ pub(super) fn etc_layer(layer: &Place) -> io::Result<()> {
 }
 
 /// The layer over the machine's `/usr` that makes its shell dash.
-pub(super) fn dash_layer(layer: &Place) -> io::Result<()> {
+pub(crate) fn dash_layer(layer: &Place) -> io::Result<()> {
     folder(&layer.outside.join("bin"), 0o755)?;
     symlink("dash", layer.outside.join("bin/sh"))
 }
 
 /// The layer over the machine's `/usr` that makes its shell and tools the busybox that lies at
 /// `busybox`; `applets` is what `busybox --list-full` printed.
-pub(super) fn busybox_layer(layer: &Place, busybox: &Path, applets: &str) -> io::Result<()> {
+pub(crate) fn busybox_layer(layer: &Place, busybox: &Path, applets: &str) -> io::Result<()> {
     let usr = &layer.outside;
     folder(&usr.join("bin"), 0o755)?;
     folder(&usr.join("sbin"), 0o755)?;
@@ -149,20 +149,20 @@ pub(super) fn busybox_layer(layer: &Place, busybox: &Path, applets: &str) -> io:
 }
 
 /// What [`build`] needs to know beside the options.
-pub(super) struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The shared layers over `/etc` and `/usr`.
-    pub(super) etc_layer: &'a Place,
+    pub(crate) etc_layer: &'a Place,
     /// See `etc_layer`.
-    pub(super) usr_layer: &'a Place,
+    pub(crate) usr_layer: &'a Place,
     /// The line for `authorized_keys`.
-    pub(super) client_key: &'a str,
+    pub(crate) client_key: &'a str,
     /// A number no other host of the network has, for interface names and hardware addresses.
-    pub(super) index: u32,
+    pub(crate) index: u32,
 }
 
 /// Builds the disk of one host below `disk`, ready to boot. The small disks' own file systems,
 /// `small-0`, `small-1`, …, are mounted by the caller.
-pub(super) fn build(disk: &Place, options: &HostOptions, facts: &Facts<'_>) -> io::Result<()> {
+pub(crate) fn build(disk: &Place, options: &HostOptions, facts: &Facts<'_>) -> io::Result<()> {
     let top = &disk.outside;
     let root = top.join("rootfs");
     folder(&root, 0o755)?;
@@ -233,7 +233,7 @@ pub(super) fn build(disk: &Place, options: &HostOptions, facts: &Facts<'_>) -> i
 }
 
 /// Puts what a power cycle renews: an empty `/run` and the boot's id.
-pub(super) fn before_boot(disk: &Place) -> io::Result<()> {
+pub(crate) fn before_boot(disk: &Place) -> io::Result<()> {
     let run = disk.outside.join("rootfs/run");
     match fs::remove_dir_all(&run) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -392,7 +392,7 @@ fn mounts(disk: &Place, options: &HostOptions, facts: &Facts<'_>) -> io::Result<
 }
 
 /// The name that the `position`th interface of host `index` has on the control side.
-pub(super) fn cable(index: u32, position: usize) -> String {
+pub(crate) fn cable(index: u32, position: usize) -> String {
     format!("h{index}e{position}")
 }
 

@@ -21,10 +21,10 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::disk::{self, Place};
-use super::network::{Control, last_words};
-use super::options::HostOptions;
-use super::{Error, PATH};
+use crate::disk::{self, Place};
+use crate::network::{Control, last_words};
+use crate::options::HostOptions;
+use crate::{Error, PATH};
 
 /// What no program on a host may do, because it would be done to the machine: set the clock, reboot,
 /// load modules, reach the hardware.
@@ -33,10 +33,10 @@ const BOUNDS: &str = "--bounding-set=-sys_time,-sys_boot,-sys_module,-sys_rawio"
 /// A host. Dropping it powers it off; its disk goes with the network.
 #[derive(Debug)]
 pub struct Host {
-    pub(super) control: Arc<Control>,
-    pub(super) options: HostOptions,
+    pub(crate) control: Arc<Control>,
+    pub(crate) options: HostOptions,
     disk: Place,
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// Keeps the network namespace, and with it the cables, over a power cycle.
     net: OnceLock<File>,
     power: Mutex<Power>,
@@ -56,7 +56,7 @@ enum Power {
 
 impl Host {
     /// Builds the disk.
-    pub(super) fn make(control: Arc<Control>, options: HostOptions) -> Result<Host, Error> {
+    pub(crate) fn make(control: Arc<Control>, options: HostOptions) -> Result<Host, Error> {
         let (disk, index) = control.build(&options)?;
         Ok(Host {
             control,
@@ -74,7 +74,7 @@ impl Host {
     }
 
     /// Starts the host's init.
-    pub(super) fn begin_boot(&self) -> Result<(), Error> {
+    pub(crate) fn begin_boot(&self) -> Result<(), Error> {
         let what = format!("boot host {}", self.options.name);
         let mut power = self.power();
         if !matches!(*power, Power::Off) {
@@ -134,7 +134,7 @@ impl Host {
     }
 
     /// Waits until it is up.
-    pub(super) fn finish_boot(&self) -> Result<(), Error> {
+    pub(crate) fn finish_boot(&self) -> Result<(), Error> {
         let what = format!("boot host {}", self.options.name);
         let mut power = self.power();
         let mut child = match std::mem::replace(&mut *power, Power::Off) {
@@ -251,10 +251,10 @@ impl Host {
     }
 
     /// [`Host::sh`] with arguments, `$1` onwards.
-    pub(super) fn script(&self, script: &str, args: &[&str]) -> Result<String, Error> {
+    pub(crate) fn script(&self, script: &str, args: &[&str]) -> Result<String, Error> {
         let what = format!("run a script on host {}", self.options.name);
         let mut sh = self.command("sh")?;
-        let text = super::network::run(sh.args(["-c", script, "sh"]).args(args), &what)?;
+        let text = crate::network::run(sh.args(["-c", script, "sh"]).args(args), &what)?;
         Ok(text.trim_end().to_owned())
     }
 
@@ -312,7 +312,7 @@ impl Host {
     }
 
     /// Opens a file as the host's own root user would, links and mounts included.
-    pub(super) fn open(&self, path: &str, flags: OFlags, what: &str) -> Result<File, Error> {
+    pub(crate) fn open(&self, path: &str, flags: OFlags, what: &str) -> Result<File, Error> {
         // A mode may only be given where a file may be made.
         let create = flags.contains(OFlags::CREATE);
         let mode = if create {

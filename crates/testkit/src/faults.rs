@@ -8,8 +8,8 @@ use std::io::{ErrorKind, Write};
 
 use rustix::fs::OFlags;
 
-use super::host::Host;
-use super::{Error, PATH, disk};
+use crate::host::Host;
+use crate::{Error, PATH, disk};
 
 /// The file that fills a small disk.
 const FILLING: &str = ".filled";
@@ -41,7 +41,7 @@ impl Host {
             let mut ip = self.control.command("ip");
             ip.env("PATH", PATH).args(["link", "set", &cable, state]);
             let what = format!("take the link of host {} {state}", self.options.name);
-            super::network::run(&mut ip, &what)?;
+            crate::network::run(&mut ip, &what)?;
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Host {
         self.start_sshd()
     }
 
-    /// Fills a small disk ([`super::HostOptions::small_disks`], by its path) to the last byte.
+    /// Fills a small disk ([`crate::HostOptions::small_disks`], by its path) to the last byte.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tarsops_sandbox::hosts::{Host, HostOptions, Network, SmallDisk, require_or_fail};
+use tarsops_testkit::{Host, HostOptions, Network, SmallDisk, require_or_fail};
 
 type Outcome = Result<(), Box<dyn Error>>;
 

@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::disk::{self, Facts, Place};
-use super::host::Host;
-use super::options::{HostOptions, Shell};
-use super::{Error, PATH, program};
+use crate::disk::{self, Facts, Place};
+use crate::host::Host;
+use crate::options::{HostOptions, Shell};
+use crate::{Error, PATH, program};
 
 /// How the folders of networks begin; the PID of the test process and a counter follow.
 const PREFIX: &str = "tarsops-hosts-";
@@ -37,7 +37,7 @@ pub struct Network {
 
 /// What a network's hosts share.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     /// The network's folder on the machine.
     dir: PathBuf,
     /// `control.sh`, with the pipe that holds it.
@@ -62,7 +62,7 @@ impl Network {
     /// # Errors
     ///
     /// Where namespaces or the folder (below the temporary directory) cannot be made; see
-    /// [`super::require`] for a readable reason.
+    /// [`crate::require`] for a readable reason.
     pub fn new() -> Result<Network, Error> {
         let temp = fs::canonicalize(std::env::temp_dir())
             .map_err(Error::io("find the temporary directory"))?;
@@ -248,7 +248,7 @@ impl Control {
     }
 
     /// Builds the disk of a new host; returns it with the host's number.
-    pub(super) fn build(&self, options: &HostOptions) -> Result<(Place, u32), Error> {
+    pub(crate) fn build(&self, options: &HostOptions) -> Result<(Place, u32), Error> {
         let name = &options.name;
         let what = format!("build host {name}");
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -325,7 +325,7 @@ impl Control {
     /// The first half of the command that starts a host's init: everything before the host's own
     /// namespaces. The PID namespace is nested in the control side's, so it ends with it whatever
     /// state its processes are in.
-    pub(super) fn enter(&self) -> Command {
+    pub(crate) fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.env_clear().env("PATH", PATH).current_dir("/");
         command
@@ -336,20 +336,20 @@ impl Control {
     }
 
     /// Where the script lies with which hosts boot.
-    pub(super) fn boot_script(&self) -> Place {
+    pub(crate) fn boot_script(&self) -> Place {
         self.disks.join(".boot.sh")
     }
 
     /// The control side's network namespace, as a path.
-    pub(super) fn net(&self) -> String {
+    pub(crate) fn net(&self) -> String {
         format!("/proc/{}/ns/net", self.pid)
     }
 
     /// See [`Network::command`].
-    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         // Found here, because the machine's PATH may lack sbin and nsenter would not say what
         // is missing.
-        let nsenter = super::program("nsenter").unwrap_or_else(|| PathBuf::from("nsenter"));
+        let nsenter = crate::program("nsenter").unwrap_or_else(|| PathBuf::from("nsenter"));
         let mut command = Command::new(nsenter);
         command
             .arg(format!("--net={}", self.net()))
@@ -425,7 +425,7 @@ fn sweep(temp: &Path) {
 }
 
 /// The first line that a child prints.
-pub(super) fn first_line(child: &mut Child) -> Option<String> {
+pub(crate) fn first_line(child: &mut Child) -> Option<String> {
     let mut line = String::new();
     BufReader::new(child.stdout.take()?)
         .read_line(&mut line)
@@ -434,7 +434,7 @@ pub(super) fn first_line(child: &mut Child) -> Option<String> {
 }
 
 /// Ends a child that did not come up, and says why it did not.
-pub(super) fn last_words(mut child: Child) -> String {
+pub(crate) fn last_words(mut child: Child) -> String {
     drop(child.stdin.take());
     let mut said = String::new();
     if let Some(mut stderr) = child.stderr.take() {
@@ -448,7 +448,7 @@ pub(super) fn last_words(mut child: Child) -> String {
 }
 
 /// Runs a helper program to its end; what it printed.
-pub(super) fn run(command: &mut Command, what: &str) -> Result<String, Error> {
+pub(crate) fn run(command: &mut Command, what: &str) -> Result<String, Error> {
     let output = command
         .stdin(Stdio::null())
         .output()

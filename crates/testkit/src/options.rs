@@ -1,6 +1,6 @@
 //! What a test host is made of.
 //!
-//! Plain data. It does not know how a host is built; [`super::Network::host`] refuses what makes no
+//! Plain data. It does not know how a host is built; [`crate::Network::host`] refuses what makes no
 //! sense before anything is started.
 
 use std::net::Ipv4Addr;
@@ -39,7 +39,7 @@ pub struct HostOptions {
     /// Its addresses, one interface each (`eth0`, `eth1`). `10.77.x.y` lies on the outer segment,
     /// which the control side sees (itself `10.77.0.1`); `10.78.x.y` on the inner segment, which
     /// only hosts with an address there see. A jump host has one of each. The first address is
-    /// what [`super::Host::ip`] returns.
+    /// what [`crate::Host::ip`] returns.
     pub addresses: Vec<Ipv4Addr>,
     /// Shell and basic tools.
     pub shell: Shell,
@@ -59,7 +59,7 @@ pub struct HostOptions {
     pub cron: bool,
     /// Programs that are taken out of `/usr/bin` and `/usr/sbin`: `ss`, `pgrep`, `sha256sum`. The
     /// harness boots a host with its `umount` and `ssh-keygen`, and some methods of
-    /// [`super::Host`] use its `sh`, `cat`, `grep`, `mount`, `rm`, `sleep` or `tail`.
+    /// [`crate::Host`] use its `sh`, `cat`, `grep`, `mount`, `rm`, `sleep` or `tail`.
     pub hide: Vec<String>,
     /// Folders that are small file systems of their own.
     pub small_disks: Vec<SmallDisk>,
@@ -102,7 +102,7 @@ impl HostOptions {
     }
 
     /// The first thing that makes no sense, as a lowercase sentence.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         let word = |text: &str| {
             !text.is_empty()
                 && !text.starts_with(['-', '.'])
