@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tarsops_framework::{Client, Questions, Ways};
 use tarsops_model::desired::{Desired, Rpc, SecretRef};
 use tarsops_model::display::Text;
 use tarsops_model::framework::FrameworkFacts;
@@ -13,7 +14,6 @@ use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_plan::render::Style;
 use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
-use tarsops_probe::truth::{self, NodeWatch, Questions, Ways};
 use tarsops_probe::{Options, Report};
 use tarsops_spec::{Base, Diagnostics, Parsed};
 use tarsops_transport::Connect;
@@ -30,7 +30,6 @@ pub use crate::output::{print, publish, say};
 use crate::packages::Store;
 use crate::preflight;
 use crate::progress::Bar;
-use crate::watcher::Watcher;
 use crate::{secrets, ssh_files};
 
 /// How long the management platform may take for one answer in a look.
@@ -286,7 +285,7 @@ impl Context {
         let mut questions = Questions::of(desired, &nodes.iter().chain(gone).cloned().collect());
         questions.libraries = self.ask_libraries;
         let access = self.database().await;
-        let facts = truth::ask(
+        let facts = tarsops_framework::ask(
             desired,
             &questions,
             &ways,
@@ -313,20 +312,11 @@ impl Context {
         }
     }
 
-    /// Asks the framework about single nodes, for gates.
-    pub async fn watch(&self) -> Watcher {
+    /// The framework, to read and to change it.
+    pub async fn framework(&self) -> Client {
         let database = self.database().await.and_then(std::result::Result::ok);
         let console = self.console().await.and_then(std::result::Result::ok);
-        let nodes: BTreeSet<NodeName> = self.desired().hosts().map(|(n, _)| n.clone()).collect();
-        Watcher {
-            asks: self.desired().rpc != Rpc::Off || database.is_some(),
-            watch: NodeWatch::new(self.desired(), self.ways(), database.clone()),
-            questions: Questions::of(self.desired(), &nodes),
-            desired: self.desired().clone(),
-            ways: self.ways(),
-            database,
-            console,
-        }
+        Client::new(self.desired().clone(), self.ways(), database, console, now)
     }
 
     /// How the database is reached; none if the spec names none, an error if its password cannot be

@@ -22,13 +22,11 @@ mod pending;
 mod preflight;
 mod privacy;
 mod progress;
-mod publisher;
 mod saved;
 mod secrets;
 mod silence;
 mod ssh_files;
 mod under_way;
-mod watcher;
 
 use std::process::ExitCode;
 

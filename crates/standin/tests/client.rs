@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{Up, eventually};
+use tarsops_framework::calls::{Admin, Node, Query};
 use tarsops_model::names::Endpoint;
 use tarsops_standin::store::{NodeRow, Store};
-use tarsops_transport::calls::{Admin, Node, Query};
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
 
 /// Longer than AdminRegistry waits for a node that goes away with a command under way (5 s).

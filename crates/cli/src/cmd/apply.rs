@@ -10,6 +10,7 @@ use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
+use tarsops_framework::Publisher;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::Action;
@@ -26,7 +27,6 @@ use crate::output;
 use crate::preflight;
 use crate::privacy::Stops;
 use crate::progress::{Bar, Teller, amount};
-use crate::publisher::Publisher;
 use crate::saved::Saved;
 use crate::silence;
 use crate::under_way::UnderWay;
@@ -310,7 +310,7 @@ pub async fn carry_out(
     let teller = Teller::new(&plan.steps, global.verbose > 0);
     let under_way = UnderWay::new(&teller);
     let clock = now;
-    let watch = context.watch().await;
+    let watch = context.framework().await;
     let publisher = Publisher::new(&watch, context.store.spool());
     let run = Run {
         id,

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tarsops_framework::calls::Query;
 use tarsops_standin::standin::Behaviour;
-use tarsops_transport::calls::Query;
 use tarsops_transport::rpc::{RpcClient, Way};
 
 use crate::support::wait_until;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tarsops_framework::{CALL, NodeWatch, Questions, Ways, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{
     Desired, PackageSource, Policy, Rebuild, Resource, Rpc, Server as DesiredServer,
@@ -19,7 +20,6 @@ use tarsops_model::host::{Host, NodeState};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_probe::truth::{CALL, NodeWatch, Questions, Ways, ask};
 use tarsops_transport::{Connect, Fault, FaultKind, Remote};
 use tarsops_wire::interface::{NODE, ServerStateDesc};
 use tarsops_wire::packet::{Request, Response, code, take_frame};

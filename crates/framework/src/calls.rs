@@ -9,16 +9,14 @@ use std::time::Duration;
 
 use tarsops_wire::codec::{Decode, Pairs};
 use tarsops_wire::interface::{
-    ADMIN, AdapterConf, EndpointF, FileContent, FrameworkServer, NODE, PATCH, PatchInfo, QUERY,
-    ServerConf, ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
+    ADMIN, AdapterConf, EndpointF, FileContent, FrameworkServer, NODE, PATCH, PING_SUCCEEDED,
+    PatchInfo, QUERY, ServerConf, ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
 };
 use tarsops_wire::packet::Response;
 use tarsops_wire::{Encode, WireError, Writer};
 
-use crate::rpc::{Call, CallError, RpcClient};
+use tarsops_transport::rpc::{Call, CallError, RpcClient};
 
-/// The words with which AdminRegistry says that a node is connected and answers.
-pub const PING_SUCCEEDED: &str = "ping succ";
 /// What `shutdownNode` returns when it has done it.
 const SHUT_DOWN: i32 = 1;
 

@@ -13,16 +13,22 @@ use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tarsops_apply::publish::{Ended, Evidence, cause};
-use tarsops_model::desired::Desired;
-use tarsops_probe::truth::{NodeWatch, Questions, Ways};
+use tarsops_framework::{Client, Publish as _, Publisher, Standing, Ways};
+use tarsops_model::desired::Rpc;
+use tarsops_model::digest::Digest;
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::version::Version;
+use tarsops_plan::action::Via;
 use tarsops_transport::mysql::Secret;
 use tarsops_transport::remote::{Connect, Fault as NoWay, FaultKind, Remote};
 
 use self::failures::{FAILURES, Shown, failure};
 use super::*;
-use tarsops_model::names::Endpoint;
 
 const OURS: Component = Component::Tarsquerystat;
 const HOST: &str = "192.0.2.1";
@@ -252,9 +258,8 @@ fn desired(url: &str, dir: &Path) -> Desired {
     parsed.lower(&base).unwrap().0
 }
 
-fn watcher(url: &str, dir: &Path) -> Watcher {
-    let desired = desired(url, dir);
-    let ways = || Ways {
+fn client(url: &str, dir: &Path) -> Client {
+    let ways = Ways {
         rpc: Rpc::Off,
         connect: Arc::new(Nowhere),
         gone: BTreeSet::new(),
@@ -262,15 +267,8 @@ fn watcher(url: &str, dir: &Path) -> Watcher {
     };
     let console = Console::new(url, Secret::new("a-ticket")).unwrap();
     let short = Duration::from_secs(5);
-    Watcher {
-        watch: NodeWatch::new(&desired, ways(), None),
-        asks: false,
-        questions: Questions::default(),
-        desired,
-        ways: ways(),
-        database: None,
-        console: Some(console.with_deadlines(short, short)),
-    }
+    let console = console.with_deadlines(short, short);
+    Client::new(desired(url, dir), ways, None, Some(console), || 0)
 }
 
 /// Told as it should be: the cause of the row, and as one clause.
@@ -296,8 +294,8 @@ fn as_told(row: &str, told: &str) {
 /// Publishes through a console that answers so, and tells why it failed.
 async fn publish(replies: Replies, file_is_new: Option<bool>, within: Duration) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let watcher = watcher(&replies.start(), dir.path());
-    let publisher = Publisher::new(&watcher, dir.path());
+    let client = client(&replies.start(), dir.path());
+    let publisher = Publisher::new(&client, dir.path());
     let node: NodeName = HOST.parse().unwrap();
     let binary = dir.path().join("program");
     std::fs::write(&binary, "a program").unwrap();
@@ -439,8 +437,8 @@ async fn tasks_that_do_not_end() {
 #[tokio::test]
 async fn a_success_is_told_as_one() {
     let dir = tempfile::tempdir().unwrap();
-    let watcher = watcher(&Replies::that_takes("published_new").start(), dir.path());
-    let publisher = Publisher::new(&watcher, dir.path());
+    let client = client(&Replies::that_takes("published_new").start(), dir.path());
+    let publisher = Publisher::new(&client, dir.path());
     let number = number_of("published_new");
     let standing = publisher.standing(Via::Console, &number).await;
     assert!(matches!(
@@ -455,8 +453,7 @@ async fn a_console_whose_admin_registry_is_silent() {
     let url = Replies::default()
         .with("web_version", "web_version_admin_down")
         .start();
-    let all =
-        crate::console::checks(&desired(&url, dir.path()), Some(Ok(Secret::new("ticket")))).await;
+    let all = checks(&desired(&url, dir.path()), Some(Ok(Secret::new("ticket")))).await;
     assert_eq!(all.len(), 3);
     for line in all {
         let told = "AdminRegistry does not answer the console";

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::Server;
-use tarsops_transport::calls::{Admin, Node, Query};
+use tarsops_framework::calls::{Admin, Node, Query};
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
 use tarsops_wire::Writer;
 use tarsops_wire::codec::Pairs;
