@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tarsops_spec::document::Seconds;
 
-use crate::cmd::completions::Shell;
 use crate::completing;
 use crate::examples;
 
@@ -257,6 +256,21 @@ impl Command {
         #[cfg(not(feature = "demo"))]
         false
     }
+}
+
+/// Shells that there is a script for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Elvish.
+    Elvish,
+    /// Fish.
+    Fish,
+    /// PowerShell.
+    Powershell,
+    /// Zsh.
+    Zsh,
 }
 
 /// What to do with packages.

@@ -12,20 +12,22 @@ mod args;
 mod cmd;
 mod completing;
 mod console;
-mod context;
 mod examples;
 mod exit;
 mod failure;
+mod node_package;
 mod output;
-mod packages;
 mod pending;
-mod preflight;
 mod privacy;
 mod progress;
+mod runs;
 mod saved;
-mod secrets;
+mod session;
 mod silence;
-mod ssh_files;
+mod spec_file;
+mod state;
+mod store;
+mod style;
 mod under_way;
 
 use std::process::ExitCode;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "demo")]
     tarsops_standin::standin::maybe_run();
     output::guard_panics();
-    completing::maybe_complete();
+    cmd::completions::maybe_complete();
     // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

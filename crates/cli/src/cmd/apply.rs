@@ -20,15 +20,19 @@ use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, holder, load, new_run, now, print, say, state_folder, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
-use crate::preflight;
+use crate::output::{print, say};
 use crate::privacy::Stops;
 use crate::progress::{Bar, Teller, amount};
+use crate::runs::{holder, new_run, now};
 use crate::saved::Saved;
+use crate::session::preflight;
+use crate::session::{Session as Context, load};
 use crate::silence;
+use crate::state::state_folder;
+use crate::style::style;
 use crate::under_way::UnderWay;
 
 /// Rounds of ending unfinished changes before a plan is carried out.

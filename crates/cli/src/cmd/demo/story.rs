@@ -15,10 +15,10 @@ use super::embedded::{self, Tables, VERSIONS};
 use super::stop::Stop;
 use super::tarsops;
 use crate::args::Global;
-use crate::context::{colored, print, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output::is_terminal;
+use crate::output::{is_terminal, print, say};
+use crate::style::colored;
 
 /// How long the framework may take to follow: far more than it needs, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tarsops_transport::ssh::NewHostKeys;
 
-use crate::context::Loaded;
 use crate::failure::{Failure, Result};
+use crate::spec_file::Loaded;
 
 /// Checks that every file that the section `ssh` and its overrides name can be read.
 ///

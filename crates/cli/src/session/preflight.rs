@@ -2,17 +2,19 @@
 //! programs. What is missing here is an error of this machine (exit code 1) and is never reported as
 //! a silent host or database.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
 use tarsops_model::desired::{Desired, SecretRef, Tls};
-
 use tarsops_probe::Report;
 use tarsops_transport::FaultKind;
+use tarsops_transport::ssh::{self, ConfigRefusal};
 
 use crate::failure::{Failure, Result};
 
 /// Checks that the certificate that the spec names is there. What `ssh` needs is checked before, by
-/// [`crate::ssh_files`] and the connector.
+/// [`super::ssh_files`] and the connector.
 ///
 /// # Errors
 /// The first thing that is missing.
@@ -71,4 +73,32 @@ pub fn without_secret(what: &str, from: &SecretRef, why: String) -> Failure {
                     .to_owned()
             }
         })
+}
+
+/// Refuses an `ssh.config` of the spec that does more than choose how hosts are reached, unless
+/// programs that the spec names may run.
+pub fn harmless_ssh_config(desired: &Desired, allow_commands: bool) -> Result<()> {
+    let files: BTreeSet<&PathBuf> = desired
+        .access
+        .values()
+        .filter_map(|a| a.config.as_ref())
+        .collect();
+    for file in files {
+        if allow_commands {
+            continue;
+        }
+        ssh::scan(file, std::env::home_dir().as_deref()).map_err(|e| {
+            Failure::new("the configuration in `ssh.config` cannot be used")
+                .because(&e)
+                .hint(match e {
+                    ConfigRefusal::Unreadable { .. } => {
+                        "name files that you may read, or leave the key out"
+                    }
+                    ConfigRefusal::Line { .. } => {
+                        "remove the line; if you trust all of that file, run with --allow-commands; your own ~/.ssh/config may say anything"
+                    }
+                })
+        })?;
+    }
+    Ok(())
 }
