@@ -42,7 +42,7 @@ use crate::privacy::{Stops, finishing, until_signal};
 fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
     #[cfg(feature = "demo")]
-    tarsops_standin::standin::maybe_run();
+    tarsops_standin::maybe_run();
     output::guard_panics();
     cmd::completions::maybe_complete();
     // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.

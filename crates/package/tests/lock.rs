@@ -15,6 +15,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, PackageSource, Policy, Rebuild, Rpc};
 use tarsops_model::digest::Digest;
 use tarsops_model::package::{Layout, PackageContents, PackagePin};
+use tarsops_model::version::Version;
 use tarsops_package::lock::{Known, LockError, LockFile, verify};
 use tarsops_package::{Limits, assemble, read_archive};
 

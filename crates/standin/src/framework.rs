@@ -248,7 +248,7 @@ impl Layout<'_> {
                 setting_state: "active".into(),
                 present_state: "active".into(),
                 patch_version: identity.version.clone(),
-                patch_time: standin::local_time(),
+                patch_time: crate::clock::local_time(),
                 tars_version: identity.tarscpp.clone(),
                 ..ServerRow::default()
             };

@@ -13,11 +13,15 @@
 //! Nothing here knows a spec, a plan or the applier, and no code is shared with them: a mistake made
 //! there must not be repeated here, or tests would agree with it.
 
+mod clock;
 pub mod cluster;
 pub mod console;
 pub mod database;
 pub mod framework;
 pub mod packages;
+mod run;
 pub mod ssh_server;
 pub mod standin;
 pub mod store;
+
+pub use run::maybe_run;

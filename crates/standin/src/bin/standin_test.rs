@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tarsops_standin::standin::maybe_run();
+    tarsops_standin::maybe_run();
     let args: Vec<_> = std::env::args_os().collect();
     if args.len() == 3 && args[1] == tarsops_standin::cluster::SERVE {
         return match tarsops_standin::cluster::serve(Path::new(&args[2])) {

@@ -1,7 +1,7 @@
 //! Stand-ins of the framework's components: the running program copied, with a trailer that says what
 //! to pretend.
 //!
-//! The program is multi-call. Its `main` calls [`maybe_run`] before anything else; a copy made by
+//! The program is multi-call. Its `main` calls [`crate::maybe_run`] before anything else; a copy made by
 //! [`make`] and started under the name of a component becomes that component, every other start goes
 //! on. Each copy differs from the next by its trailer, so that every version has a digest of its own.
 //!
@@ -12,13 +12,14 @@
 //! behind it say. Without a registry that answers, the agent is as it would be alone.
 
 mod admin;
-mod component;
+pub(crate) mod component;
 mod conf;
 pub mod lies;
 mod log;
 pub(crate) mod net;
-mod node;
+pub(crate) mod node;
 mod notify;
+mod own;
 mod patch;
 mod registry;
 mod shapes;
@@ -26,7 +27,6 @@ mod template;
 mod timings;
 mod trailer;
 
-pub(crate) use log::local_time;
 pub use timings::Timings;
 
 pub use trailer::{Behaviour, Identity, StandinError, make, read_identity};
@@ -54,29 +54,6 @@ pub const COMPONENTS: [&str; 11] = [
     "tarsquerystat",
     "tarsqueryproperty",
 ];
-
-/// Become a stand-in if this process was started as one; otherwise return at once.
-///
-/// Call it first thing in `main`. Any start under another name than a component's or the console's
-/// costs one look at the first argument. As a stand-in it never returns: the process ends with the stand-in's exit code.
-pub fn maybe_run() {
-    let mut args = std::env::args_os();
-    let called_as = args.next().unwrap_or_default();
-    let name = Path::new(&called_as).file_name().unwrap_or_default();
-    let known = COMPONENTS.into_iter().chain([crate::console::NAME]);
-    let Some(component) = known.into_iter().find(|component| name == *component) else {
-        return;
-    };
-    let Ok(Some(identity)) = read_identity(Path::new("/proc/self/exe")) else {
-        return;
-    };
-    let flags: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
-    std::process::exit(match component {
-        "tarsnode" => node::run(&identity, &flags),
-        crate::console::NAME => crate::console::run(&flags),
-        other => component::run(&identity, other, &flags),
-    });
-}
 
 /// One line on standard output. That nobody reads it is no reason to fail.
 fn say(line: &str) -> i32 {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tarsops_wire::packet::Request;
 
-use super::component::{Named, Own};
+use super::log::chain;
 use super::net::{Arguments, Caller, Client, Outcome, Reply, Servant, body};
-use super::registry::told;
+use super::own::{Named, Own};
 use super::shapes::ReportInfo;
 use crate::store::{NoticeRow, Store};
 
@@ -49,12 +49,12 @@ impl NotifyObj {
             thread_id: info.thread,
             command: level(info.level).to_owned(),
             result: info.message,
-            notifytime: super::local_time(),
+            notifytime: crate::clock::local_time(),
         };
         if let Some(store) = &self.store
             && let Err(error) = store.add_notice(&row)
         {
-            let why = told(&error);
+            let why = chain(&error);
             self.own
                 .log
                 .write(&format!("ERROR|cannot keep a report: {why}"));

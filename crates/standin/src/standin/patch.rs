@@ -11,9 +11,9 @@ use std::sync::Arc;
 use tarsops_wire::codec::Bytes;
 use tarsops_wire::packet::Request;
 
-use super::component::{Named, Own};
 use super::lies::Lie;
 use super::net::{Arguments, Caller, Outcome, Reply, Servant, body};
+use super::own::{Named, Own};
 use super::shapes::{FileContent, FileInfo};
 
 /// Its object.

@@ -292,7 +292,7 @@ impl Store for JsonFile {
                     Change::Patch(version, user) => {
                         row.patch_version.clone_from(version);
                         row.patch_user.clone_from(user);
-                        row.patch_time = crate::standin::local_time();
+                        row.patch_time = crate::clock::local_time();
                     }
                     Change::Flow(active) => {
                         row.flow_state = if *active { "active" } else { "inactive" }.into();

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use super::component::{Named, Own};
 use super::conf::Endpoint;
-use super::registry::told;
+use super::log::chain;
+use super::own::{Named, Own};
 use crate::store::{RegistryRow, Store, StoreError};
 
 const ADMIN: &str = "tars.tarsAdminRegistry.AdminRegObj";
@@ -39,7 +39,7 @@ impl Admin {
             .inspect_err(|error| {
                 self.own
                     .log
-                    .write(&format!("ERROR|{what}: {}", told(error)))
+                    .write(&format!("ERROR|{what}: {}", chain(error)))
             })
             .ok()
     }

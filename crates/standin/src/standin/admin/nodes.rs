@@ -19,10 +19,10 @@ use tarsops_wire::Writer;
 use tarsops_wire::interface::{FORWARD, admin_code};
 use tarsops_wire::packet::{Request, code};
 
-use super::super::log::local_time;
 use super::super::net::{Caller, Reply, body};
 use super::super::shapes::{ReportNode, Reported};
 use super::Admin;
+use crate::clock::local_time;
 
 /// How long a node may take to report (`NodeManager.h`, `_timeout`).
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,11 +9,11 @@ use std::thread;
 use tarsops_wire::codec::Pairs;
 
 use super::super::lies::Lie;
-use super::super::log::local_time;
 use super::super::shapes::{TaskItemReq, TaskItemRsp, TaskReq, TaskRsp};
 use super::Admin;
 use super::nodes::Command;
 use super::publish::parameter;
+use crate::clock::local_time;
 use crate::store::{Change, ServerKey, TaskItemRow, TaskRow};
 
 /// `EMTaskStatus` and `EMTaskItemStatus` of `AdminReg.tars`, where both have the same numbers.

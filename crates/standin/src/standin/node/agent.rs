@@ -18,12 +18,13 @@ use tarsops_wire::packet::Response;
 
 use super::super::conf::Endpoint;
 use super::super::lies::{Lie, Lies};
-use super::super::log::{Log, since_1970};
+use super::super::log::Log;
 use super::super::net::{Client, body};
 use super::super::shapes::{LoadInfo, NodeInfo, PatchResult, ServerDescriptor, ServerStateInfo};
 use super::super::timings::Timings;
 use super::patch::Patches;
 use super::servers::Servers;
+use crate::clock::since_1970;
 
 const QUERY: &str = "tars.tarsregistry.QueryObj";
 const REGISTRY: &str = "tars.tarsregistry.RegistryObj";

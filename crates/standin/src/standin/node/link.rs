@@ -16,10 +16,10 @@ use tarsops_wire::interface::admin_code::LOAD_DESC;
 use tarsops_wire::interface::{ADMIN, field};
 use tarsops_wire::packet::{Request, Response};
 
-use super::super::component::end_self;
 use super::super::conf::Endpoint;
 use super::super::lies::Lie;
 use super::super::net::{body, read_frame};
+use super::super::own::end_self;
 use super::super::shapes::{PatchInfo, ReportNode, Reported, Text};
 use super::agent::Agent;
 

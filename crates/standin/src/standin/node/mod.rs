@@ -20,12 +20,13 @@ use tarsops_wire::packet::Request;
 
 use self::agent::Agent;
 use self::rewrite::Rewriter;
-use super::component::{AdminObj, MOST_CONNECTIONS, wait_for_the_end};
 use super::conf::{Endpoint, Section};
-use super::log::{Log, since_1970};
+use super::log::Log;
 use super::net::{Arguments, Caller, Client, Outcome, Reply, Servant, body, listen, serve};
+use super::own::{AdminObj, MOST_CONNECTIONS, wait_for_the_end};
 use super::timings::Timings;
 use super::{Behaviour, Identity, REWRITE_ENV, complain, read_conf, say};
+use crate::clock::since_1970;
 
 /// How long `--monitor` waits for a connection and for an answer. The real one waits 2 s.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(2);
@@ -33,7 +34,7 @@ const MONITOR_PATIENCE: Duration = Duration::from_secs(2);
 const HANGING: i64 = 300;
 
 /// Run with these flags; the result is the exit code.
-pub(super) fn run(identity: &Identity, flags: &[String]) -> i32 {
+pub(crate) fn run(identity: &Identity, flags: &[String]) -> i32 {
     let has = |name: &str| flags.iter().any(|flag| flag == name);
     let value = |name: &str| flags.iter().rev().find_map(|flag| flag.strip_prefix(name));
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tarsops_wire::packet::Request;
 
 use super::super::net::{Arguments, Caller, Outcome, Reply, Servant, body};
-use super::Registry;
 use super::objects::Places;
+use super::shared::Registry;
 
 pub(super) struct QueryObj(pub(super) Arc<Registry>);
 

@@ -12,7 +12,7 @@ use super::super::shapes::{
     AdapterDescriptor, LoadInfo, NodeInfo, PatchResult, ServerDescriptor, ServerStateInfo, state,
 };
 use super::super::template::merged;
-use super::Registry;
+use super::shared::Registry;
 use crate::store::{
     AdapterRow, Change, NodeRow, ServerKey, ServerRow, Store, StoreError, TemplateRow,
 };
