@@ -6,8 +6,8 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_transport::rpc::CallError;
 
-use crate::APPLICATION;
 use crate::calls::Admin;
+use crate::common::APPLICATION;
 
 pub(crate) fn answer(result: Result<(), CallError>, direct: bool) -> Answer {
     match result {

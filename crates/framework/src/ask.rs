@@ -15,9 +15,9 @@ use tarsops_model::observed::Observed;
 use tarsops_transport::mysql::Access;
 use tarsops_transport::rpc::RpcClient;
 
-use crate::CALL;
 use crate::answers::{answer, ping, unseen, view_of};
 use crate::calls::Admin;
+use crate::common::CALL;
 use crate::questions::Questions;
 use crate::ways::Ways;
 

@@ -17,6 +17,7 @@ mod answers;
 mod ask;
 pub mod calls;
 mod client;
+mod common;
 mod deploy;
 mod node;
 mod publish;
@@ -27,10 +28,9 @@ mod statements;
 mod ways;
 mod write;
 
-use std::time::Duration;
-
 pub use ask::{DATABASE, ask};
 pub use client::Client;
+pub use common::CALL;
 pub use node::NodeWatch;
 pub use publish::{Fault, Package, Publish, Standing};
 pub use publisher::Publisher;
@@ -38,8 +38,3 @@ pub use questions::Questions;
 pub use read::Read;
 pub use ways::Ways;
 pub use write::{Order, Unedited, Write};
-
-/// How long one call may take.
-pub const CALL: Duration = Duration::from_secs(3);
-/// The application of the framework's own servers.
-const APPLICATION: &str = "tars";

@@ -13,10 +13,10 @@ use tarsops_transport::QUERY;
 use tarsops_transport::mysql::Access;
 use tarsops_transport::rpc::RpcClient;
 
-use crate::CALL;
 use crate::answers::{answer, ping, view_of};
 use crate::ask::ping_all;
 use crate::calls::Admin;
+use crate::common::CALL;
 use crate::questions::Questions;
 use crate::ways::Ways;
 

@@ -3,6 +3,7 @@
 
 mod archive;
 mod console;
+mod reports;
 mod tars;
 
 use std::collections::BTreeMap;
@@ -22,10 +23,10 @@ use tarsops_transport::mysql::Access;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
 use self::archive::pack;
-use self::console::reported;
-use crate::APPLICATION;
+use self::reports::reported;
 use crate::calls::{Admin, Patch};
 use crate::client::Client;
+use crate::common::APPLICATION;
 use crate::publish::{Fault, Package, Publish, Standing};
 
 /// How long a question or a statement may take.

@@ -9,8 +9,8 @@ use tarsops_transport::QUERY;
 use tarsops_transport::rpc::{RpcClient, Way};
 
 use super::{Client, STATEMENT};
-use crate::CALL;
 use crate::ask::ask;
+use crate::common::CALL;
 use crate::read::Read;
 use crate::statements::rows_of;
 

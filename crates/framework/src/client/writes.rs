@@ -12,10 +12,10 @@ use tarsops_transport::mysql::{Edited, Owner};
 
 use super::{Client, STATEMENT};
 use crate::calls::Admin;
+use crate::common::{APPLICATION, CALL};
 use crate::deploy::deploy;
 use crate::statements::{editions, insertions, rows_of};
 use crate::write::{Order, Unedited, Write};
-use crate::{APPLICATION, CALL};
 
 /// How long AdminRegistry may take for a start or a stop: it waits for the node, which waits for the
 /// process.

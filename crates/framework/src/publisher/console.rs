@@ -1,19 +1,14 @@
 //! Publishing through the management platform.
 
 use std::path::Path;
-use std::time::Duration;
 
-use jiff::civil::DateTime;
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
-use tarsops_transport::console::{Command, Notice, TaskForm, TaskFormItem, Upload};
+use tarsops_transport::console::{Command, TaskForm, TaskFormItem, Upload};
 
 use super::{Publisher, USER, surely};
-use crate::APPLICATION;
+use crate::common::APPLICATION;
 use crate::publish::{Fault, Package};
-
-/// Reports are dated to the second.
-const SECOND: Duration = Duration::from_secs(1);
 
 impl Publisher<'_> {
     pub(super) async fn upload(
@@ -76,32 +71,4 @@ impl Publisher<'_> {
             text: e.to_string(),
         })
     }
-}
-
-/// What reports say, newest first, as far as they may be of a publication that began `within` ago.
-///
-/// The platform tells them without a zone and cannot be asked since when, so they are only compared
-/// with each other; and what is older than a success belongs to an earlier publication.
-pub(super) fn reported(rows: impl Iterator<Item = Notice>, within: Duration) -> Vec<String> {
-    let mut newest: Option<DateTime> = None;
-    let mut out = Vec::new();
-    for row in rows {
-        let when: Option<DateTime> = row.notifytime.parse().ok();
-        newest = newest.or(when);
-        let age = newest
-            .zip(when)
-            .map(|(newest, when)| newest.duration_since(when));
-        let words = row.result.unwrap_or_default();
-        let succeeded = words.starts_with("patch ") && words.contains(" succ, version");
-        if age.is_some_and(|age| age.unsigned_abs() > within + SECOND) {
-            break;
-        }
-        if !words.is_empty() && !words.contains("viewversion") {
-            out.push(words);
-        }
-        if succeeded {
-            break;
-        }
-    }
-    out
 }

@@ -12,8 +12,8 @@ use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{FileContent, TaskItemReq, TaskReq};
 
 use super::{CALL, Publisher, USER, surely};
-use crate::APPLICATION;
 use crate::calls::{Admin, Patch};
+use crate::common::APPLICATION;
 use crate::publish::{Fault, Package};
 
 /// Bytes of one part of an upload to tarspatch, as much as its own clients send.
