@@ -1,7 +1,9 @@
 //! The rows that an action is about, as statements name them.
 
 use tarsops_model::component::Component;
+use tarsops_model::framework::{AdapterRow, NodeRow, RegistryRow, ServerRow};
 use tarsops_model::names::Endpoint;
+use tarsops_model::tables::TableRow as _;
 use tarsops_plan::action::{Action, Cell, Folder, NewServers, RowEdit};
 use tarsops_transport::mysql::{Edition, Insertion, NewValue, Which};
 
@@ -28,23 +30,23 @@ pub(crate) fn rows_of(action: &Action) -> Vec<Which> {
     // A registry is resolved from those of its server as well.
     let registry = |at: &Endpoint, node: &str| {
         vec![
-            server("t_adapter_conf", Component::Tarsregistry, node),
-            server("t_server_conf", Component::Tarsregistry, node),
-            row("t_registry_info", "locator_id", at.to_string(), false),
+            server(AdapterRow::TABLE, Component::Tarsregistry, node),
+            server(ServerRow::TABLE, Component::Tarsregistry, node),
+            row(RegistryRow::TABLE, "locator_id", at.to_string(), false),
         ]
     };
     match action {
         Action::ForgetNode { node, ip } => vec![
-            row("t_adapter_conf", "node_name", node.to_string(), false),
-            row("t_server_conf", "node_name", node.to_string(), false),
-            row("t_registry_info", "locator_id", format!("{ip}:"), true),
-            row("t_node_info", "node_name", node.to_string(), false),
+            row(AdapterRow::TABLE, "node_name", node.to_string(), false),
+            row(ServerRow::TABLE, "node_name", node.to_string(), false),
+            row(RegistryRow::TABLE, "locator_id", format!("{ip}:"), true),
+            row(NodeRow::TABLE, "node_name", node.to_string(), false),
         ],
         Action::ForgetRegistry {
             registry: at, node, ..
         } => registry(at, node),
         Action::ForgetServers { node, servers } => {
-            let tables = ["t_adapter_conf", "t_server_conf"];
+            let tables = [AdapterRow::TABLE, ServerRow::TABLE];
             let of = |table| {
                 let each = servers.iter();
                 each.map(move |component| server(table, *component, node.as_str()))

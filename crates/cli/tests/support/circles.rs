@@ -8,7 +8,7 @@ type Module = Vec<String>;
 
 /// Groups of modules in which each module reaches every other by imports. The path of a module is written
 /// as in Rust, the root as `crate`.
-pub fn of(sources: &Path) -> Vec<Vec<String>> {
+pub(crate) fn of(sources: &Path) -> Vec<Vec<String>> {
     let mut files = Vec::new();
     super::sources(sources, &mut files);
     let texts: BTreeMap<Module, String> = files
