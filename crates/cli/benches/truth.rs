@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use support::framework::{self, CONTROL, PASSWORD};
 use support::{Cluster, Machine, Spec, wait_until};
-use tarsops_sandbox::standin::Timings;
+use tarsops_standin::standin::Timings;
 
 const HOSTS: u8 = 20;
 const ROUNDS: usize = 15;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tarsops_spec::document::Seconds;
 
-use crate::cmd::completions::Shell;
 use crate::completing;
 use crate::examples;
 
@@ -225,6 +224,7 @@ pub enum Command {
         command: PackageCommand,
     },
     /// Run a demonstration on an embedded cluster on this machine.
+    #[cfg(feature = "demo")]
     #[command(after_help = examples::DEMO)]
     Demo {
         /// The subcommand; without one, the whole demonstration runs.
@@ -238,11 +238,38 @@ pub enum Command {
         shell: Shell,
     },
     /// Serve an embedded cluster.
-    #[command(name = "sandbox-serve", hide = true)]
-    SandboxServe {
+    #[cfg(feature = "demo")]
+    #[command(name = "standin-serve", hide = true)]
+    StandinServe {
         /// The folder of the cluster.
         dir: PathBuf,
     },
+}
+
+impl Command {
+    /// Whether the command makes or serves the embedded cluster of a demonstration, whose files belong to
+    /// more than one process.
+    pub const fn is_demo(&self) -> bool {
+        #[cfg(feature = "demo")]
+        return matches!(self, Self::Demo { .. } | Self::StandinServe { .. });
+        #[cfg(not(feature = "demo"))]
+        false
+    }
+}
+
+/// Shells that there is a script for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Elvish.
+    Elvish,
+    /// Fish.
+    Fish,
+    /// PowerShell.
+    Powershell,
+    /// Zsh.
+    Zsh,
 }
 
 /// Subcommands of `package`.
@@ -290,6 +317,7 @@ pub enum PackageCommand {
 }
 
 /// Subcommands of `demo`.
+#[cfg(feature = "demo")]
 #[derive(Debug, Subcommand)]
 pub enum DemoCommand {
     /// Start a cluster, leave it running, and print the path of its spec.

@@ -8,37 +8,17 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{Command, CommandFactory as _};
-use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
 use tarsops_model::names::RunId;
 use tarsops_plan::names::natural_key;
 
-use crate::args::{Cli, Color, Global};
-use crate::context::{load, state_folder};
-
-/// The variable by which the script of a shell asks for completions.
-pub const VARIABLE: &str = "TARSOPS_COMPLETE";
+use crate::spec_file;
+use crate::state::state_folder;
 
 /// Runs offered at most: the newest.
 const RUNS: usize = 50;
-
-/// Answers a shell and ends, if one asks.
-pub fn maybe_complete() {
-    CompleteEnv::with_factory(visible).var(VARIABLE).complete();
-}
-
-/// The command line without what help hides.
-fn visible() -> Command {
-    let all = Cli::command();
-    let shown = all.get_subcommands().filter(|c| !c.is_hide_set()).cloned();
-    Command::new("tarsops")
-        .version(env!("CARGO_PKG_VERSION"))
-        .args(all.get_arguments().cloned())
-        .subcommands(shown)
-}
 
 /// The words of `--on`.
 pub fn scope() -> ArgValueCompleter {
@@ -123,15 +103,9 @@ fn spec() -> Option<Desired> {
     let file = named(words)
         .or_else(|| std::env::var_os("TARSOPS_SPEC").map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from("./cluster.yaml"));
-    let global = Global {
-        file,
-        json: false,
-        json_into: None,
-        color: Color::Never,
-        verbose: 0,
-        log_json: false,
-    };
-    load(&global).ok().map(|loaded| loaded.desired)
+    spec_file::read(&file, false)
+        .ok()
+        .map(|loaded| loaded.desired)
 }
 
 /// The file that `-f` or `--file` names among the words.
@@ -172,16 +146,5 @@ mod tests {
         }
         // Nothing stands after it yet.
         assert_eq!(of("plan -f"), None);
-    }
-
-    #[test]
-    fn what_help_hides_is_no_part_of_the_command_line() {
-        let shown = visible();
-        let names: Vec<&str> = shown.get_subcommands().map(Command::get_name).collect();
-        assert!(
-            names.contains(&"plan") && names.contains(&"package"),
-            "{names:?}"
-        );
-        assert!(!names.contains(&"sandbox-serve"), "{names:?}");
     }
 }

@@ -122,3 +122,6 @@ fn line(check: &str, result: Outcome, text: String) -> Check {
         findings: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,16 +84,19 @@ Examples:
   tarsops package rm --component tarsnode --version 3.0.16
   tarsops package rm --component tarsnode --version 3.0.16 1f2e3d4c";
 
+#[cfg(feature = "demo")]
 pub const DEMO: &str = "\
 Examples:
   tarsops demo                            the whole story, then it cleans up
   tarsops demo up --dir /tmp/demo         leave a cluster running, to try things
   tarsops demo down --dir /tmp/demo       and remove it";
 
+#[cfg(feature = "demo")]
 pub const DEMO_UP: &str = "\
 Examples:
   tarsops demo up --nodes 8 --dir /tmp/demo";
 
+#[cfg(feature = "demo")]
 pub const DEMO_DOWN: &str = "\
 Examples:
   tarsops demo down --dir /tmp/demo";

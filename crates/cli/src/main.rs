@@ -12,23 +12,23 @@ mod args;
 mod cmd;
 mod completing;
 mod console;
-mod context;
 mod examples;
 mod exit;
 mod failure;
+mod node_package;
 mod output;
-mod packages;
 mod pending;
-mod preflight;
 mod privacy;
 mod progress;
-mod publisher;
+mod runs;
 mod saved;
-mod secrets;
+mod session;
 mod silence;
-mod ssh_files;
+mod spec_file;
+mod state;
+mod store;
+mod style;
 mod under_way;
-mod watcher;
 
 use std::process::ExitCode;
 
@@ -41,9 +41,10 @@ use crate::privacy::{Stops, finishing, until_signal};
 
 fn main() -> ExitCode {
     // A copy of this program under the name of tarsnode is a stand-in for demonstrations.
-    tarsops_sandbox::standin::maybe_run();
+    #[cfg(feature = "demo")]
+    tarsops_standin::maybe_run();
     output::guard_panics();
-    completing::maybe_complete();
+    cmd::completions::maybe_complete();
     // Rust ignores SIGPIPE; `tarsops plan | head` then ends with a quiet error, not a panic.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -58,10 +59,7 @@ fn main() -> ExitCode {
         }
     };
     // The embedded cluster of a demonstration is not ours alone.
-    if !matches!(
-        cli.command,
-        Command::Demo { .. } | Command::SandboxServe { .. }
-    ) {
+    if !cli.command.is_demo() {
         privacy::begin();
     }
     logging(&cli);
@@ -171,8 +169,10 @@ fn run(cli: Cli) -> Result {
         Command::Package { command } => {
             runtime.block_on(until_signal(cmd::package::run(&global, command)))
         }
+        #[cfg(feature = "demo")]
         Command::Demo { command } => cmd::demo::run(&global, command),
-        Command::SandboxServe { dir } => tarsops_sandbox::cluster::serve(&dir)
+        #[cfg(feature = "demo")]
+        Command::StandinServe { dir } => tarsops_standin::cluster::serve(&dir)
             .map(|()| exit::OK)
             .map_err(|e| Failure::new("the embedded cluster stopped").because(&e)),
     }

@@ -8,9 +8,10 @@ use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::saved::SavedPlan;
 use tarsops_plan::{Plan, PlanInput, Scope, checker};
 
-use crate::context::{Context, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::say;
+use crate::session::Session;
 
 /// A plan that was read from a file.
 pub struct Saved {
@@ -51,14 +52,14 @@ impl Saved {
     }
 
     /// Refuses a file that was made with other options than these, which choose what is planned now.
-    pub fn fits(&self, context: &Context) -> Result<()> {
-        let made = Scope::parse(&self.plan.on, context.desired()).map_err(|e| {
+    pub fn fits(&self, session: &Session) -> Result<()> {
+        let made = Scope::parse(&self.plan.on, session.desired()).map_err(|e| {
             Failure::new("the saved plan was made for nodes that the spec does not have")
                 .because(&e)
                 .code(exit::STALE)
                 .hint("plan again with the spec as it is now")
         })?;
-        let scope = &context.scope;
+        let scope = &session.scope;
         if (&made.nodes, &made.components) != (&scope.nodes, &scope.components) {
             let words = |scope: &Scope| match scope.words().join(",") {
                 none if none.is_empty() => "without --on".to_owned(),

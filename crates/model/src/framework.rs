@@ -9,10 +9,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
-use crate::digest::Digest;
 use crate::names::{Endpoint, NodeName};
 use crate::observed::Observed;
 use crate::version::Version;
+
+pub use crate::tables::{AdapterRow, Confidential, NodeRow, RegistryRow, ServerRow, TemplateRow};
 
 /// What came of asking a servant for a sign of life (`tars_ping`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,29 +115,6 @@ pub fn server_key(component: Component, node: &NodeName) -> String {
     format!("{component}@{node}")
 }
 
-/// A row of `t_node_info`. What a schema does not have is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRow {
-    /// `node_name`, the key.
-    pub name: String,
-    /// `node_obj`; empty after a registration since 3.0.7.
-    pub node_obj: Option<String>,
-    /// `endpoint_ip`.
-    pub endpoint_ip: Option<String>,
-    /// `present_state`.
-    pub present: Option<String>,
-    /// `setting_state`.
-    pub setting: Option<String>,
-    /// `tars_version`: of the framework, written at registration only.
-    pub version: Option<String>,
-    /// `group_id`, which a registration sets to -1.
-    pub group_id: Option<i64>,
-    /// `label`, which a registration empties.
-    pub label: Option<String>,
-    /// Seconds since the last heartbeat, by the database's clock.
-    pub heartbeat_age: Option<i64>,
-}
-
 /// Format name and number of kept labels.
 const LABELS: &str = "tarsops-labels/1";
 
@@ -184,140 +162,6 @@ impl NodeLabels {
         };
         let label = parts.next().filter(|l| !l.is_empty()).map(str::to_owned);
         Some(Self { label, group_id })
-    }
-}
-
-/// A row of `t_server_conf`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerRow {
-    /// `application`.
-    pub application: String,
-    /// `server_name`.
-    pub server: String,
-    /// `node_name`.
-    pub node: String,
-    /// `setting_state`: what it shall be.
-    pub setting: Option<String>,
-    /// `present_state`: what it is.
-    pub present: Option<String>,
-    /// `process_id`.
-    pub pid: Option<i64>,
-    /// `patch_version`.
-    pub patch_version: Option<String>,
-    /// `tars_version`: of TarsCpp; goes stale.
-    pub library: Option<String>,
-    /// `template_name`.
-    pub template: Option<String>,
-    /// `server_type`.
-    pub kind: Option<String>,
-    /// `exe_path`: where its node starts its program, and puts one that is published.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exe_path: Option<String>,
-}
-
-impl ServerRow {
-    /// `application.server`.
-    #[must_use]
-    pub fn full_name(&self) -> String {
-        format!("{}.{}", self.application, self.server)
-    }
-}
-
-/// A row of `t_adapter_conf`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdapterRow {
-    /// `application`.
-    pub application: String,
-    /// `server_name`.
-    pub server: String,
-    /// `node_name`.
-    pub node: String,
-    /// `adapter_name`.
-    pub adapter: String,
-    /// `servant`.
-    pub servant: Option<String>,
-    /// `endpoint`, such as `tcp -h 10.0.0.1 -t 60000 -p 17890`.
-    pub endpoint: Option<String>,
-    /// `protocol`.
-    pub protocol: Option<String>,
-    /// `thread_num`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<i64>,
-    /// `max_connections`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections: Option<i64>,
-    /// `queuecap`: requests that may wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<i64>,
-    /// `queuetimeout`: milliseconds for which a request may wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue_timeout: Option<i64>,
-}
-
-/// A row of `t_registry_info`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistryRow {
-    /// `locator_id`, `IP:17890` for a registry.
-    pub locator: String,
-    /// `servant`.
-    pub servant: String,
-    /// `endpoint`.
-    pub endpoint: Option<String>,
-    /// `present_state`.
-    pub present: Option<String>,
-    /// `tars_version`: of TarsCpp.
-    pub library: Option<String>,
-    /// Seconds since the last heartbeat, by the database's clock.
-    pub heartbeat_age: Option<i64>,
-}
-
-/// A text that holds credentials: it shows in no message and is written into no document.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Confidential(String);
-
-impl Confidential {
-    /// Keeps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for those who compare or edit it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Confidential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Confidential(…)")
-    }
-}
-
-/// A row of `t_profile_template`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TemplateRow {
-    /// `template_name`.
-    pub name: String,
-    /// `parents_name`.
-    pub parent: Option<String>,
-    /// sha256 of the text.
-    pub digest: Option<String>,
-    /// The text itself, `profile`; it holds credentials, and is in no document.
-    #[serde(skip)]
-    pub text: Option<Confidential>,
-}
-
-impl TemplateRow {
-    /// A row with this text.
-    #[must_use]
-    pub fn with_text(name: &str, parent: &str, text: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            parent: Some(parent.to_owned()),
-            digest: Some(Digest::of(text.as_bytes()).to_string()),
-            text: Some(Confidential::new(text)),
-        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`host`] | the machine under a node |
 //! | [`desired`] | the validated spec |
 //! | [`framework`] | what the framework itself says: servants, AdminRegistry, database |
+//! | [`tables`] | rows of the framework's database, and the columns that they are read from |
 //! | [`inventory`] | what a probe saw |
 //! | [`package`] | pinned release packages and what they hold |
 
@@ -34,4 +35,5 @@ pub mod observed;
 pub mod package;
 pub mod resource;
 pub mod server;
+pub mod tables;
 pub mod version;

@@ -15,6 +15,13 @@ use crate::layout::{Found, Item, Listing, check_name, place};
 use crate::refusal::{Limits, PackageError};
 use crate::stream::{Gunzip, Hasher};
 
+/// The name of an archive without its ending; none if it has no ending of an archive.
+#[must_use]
+pub fn stem(name: &str) -> Option<&str> {
+    name.strip_suffix(".tgz")
+        .or_else(|| name.strip_suffix(".tar.gz"))
+}
+
 /// An archive that was read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {

@@ -54,6 +54,17 @@ impl Found {
     }
 }
 
+/// Where a deploy tree has the file that would be installed as `path` of `component`.
+#[must_use]
+pub fn tree_path(component: Component, path: &str) -> String {
+    let folder = match path.split_once('/') {
+        Some(("bin", _)) => "servers",
+        Some(("conf", _)) => "conf",
+        _ => "util-linux",
+    };
+    format!("framework/{folder}/{component}/{path}")
+}
+
 pub(crate) fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.starts_with('/'))

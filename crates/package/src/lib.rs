@@ -12,13 +12,17 @@
 //! | [`tree`] | unpacked folders |
 //! | [`layout`] | which file belongs to which component |
 //! | [`mod@assemble`] | one component out of all places where it was found |
+//! | [`installed()`] | a live installation as a package |
 //! | [`lock`] | the lock file |
+//! | [`program`] | whether a file can be a program |
 //! | [`publishable()`] | a program as the framework publishes it |
 
 pub mod archive;
 pub mod assemble;
+mod installed;
 pub mod layout;
 pub mod lock;
+pub mod program;
 mod publishable;
 pub mod refusal;
 mod stream;
@@ -26,6 +30,7 @@ pub mod tree;
 
 pub use archive::{Archive, extract_file, read_archive, read_archive_keeping};
 pub use assemble::assemble;
+pub use installed::installed;
 pub use layout::Found;
 pub use lock::LockFile;
 pub use publishable::publishable;

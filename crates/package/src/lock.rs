@@ -19,8 +19,10 @@ use tarsops_model::desired::{Desired, PackageSource};
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
 use tarsops_model::names::NodeName;
-use tarsops_model::package::{Catalog, Layout, PackageContents, PackagePin};
+use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
 use tarsops_model::version::Version;
+
+use crate::refusal::Limits;
 
 /// The name of the format, before its number.
 const FORMAT: &str = "tarsops.lock/";
@@ -510,6 +512,38 @@ impl LockFile {
             versions.insert((component, version));
         }
         catalog
+    }
+
+    /// [`LockFile::catalog`], with the binary of each component at the version that the spec asks for.
+    #[must_use]
+    pub fn pinned_catalog(&self, desired: &Desired) -> Catalog {
+        let mut catalog = self.catalog();
+        for (component, version) in &desired.versions {
+            let Some(pin) = self.pin(*component, *version) else {
+                continue;
+            };
+            catalog.insert(PackageContents {
+                pin: pin.clone(),
+                files: vec![PackageFile {
+                    path: format!("bin/{component}"),
+                    mode: 0o755,
+                    size: pin.binary_size,
+                    digest: pin.binary,
+                    text: None,
+                }],
+            });
+        }
+        catalog
+    }
+
+    /// The most bytes that the binary with this digest may have: as many as its pin says, and never more
+    /// than a file of a package may.
+    #[must_use]
+    pub fn largest_binary(&self, component: Component, version: Version, digest: &Digest) -> u64 {
+        let most = Limits::default().max_file;
+        self.pin(component, version)
+            .filter(|pin| pin.binary == *digest)
+            .map_or(most, |pin| pin.binary_size.min(most))
     }
 }
 

@@ -15,6 +15,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, PackageSource, Policy, Rebuild, Rpc};
 use tarsops_model::digest::Digest;
 use tarsops_model::package::{Layout, PackageContents, PackagePin};
+use tarsops_model::version::Version;
 use tarsops_package::lock::{Known, LockError, LockFile, verify};
 use tarsops_package::{Limits, assemble, read_archive};
 
@@ -439,4 +440,28 @@ proptest! {
         let _ = LockFile::parse(&text);
         let _ = LockFile::parse(&format!("format: tarsops.lock/1\npackages: {text}"));
     }
+}
+
+#[test]
+fn a_lock_file_makes_no_binary_larger_than_one_may_be() {
+    let (component, version) = (Component::Tarsnode, Version::new(3, 0, 17));
+    let binary = Digest::of(b"binary");
+    let most = Limits::default().max_file;
+    for (says, may) in [(7, 7), (most, most), (most + 1, most), (u64::MAX, most)] {
+        let mut lock = LockFile::default();
+        lock.insert(PackagePin {
+            component,
+            version,
+            layout: Layout::Deploy,
+            source: "node:10.0.0.1".to_owned(),
+            archive: None,
+            archive_size: None,
+            binary,
+            binary_size: says,
+            contents: Digest::of(b"contents"),
+        });
+        assert_eq!(lock.largest_binary(component, version, &binary), may);
+    }
+    let lock = LockFile::default();
+    assert_eq!(lock.largest_binary(component, version, &binary), most);
 }

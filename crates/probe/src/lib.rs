@@ -8,7 +8,6 @@ mod answer;
 mod limits;
 mod network;
 mod script;
-pub mod truth;
 
 pub use answer::AnswerError;
 pub use script::{Look, probe_script};

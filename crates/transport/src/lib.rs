@@ -5,7 +5,6 @@
 //! process list; the command line is always the same few words. A host that does not answer is an
 //! error value with a kind ([`FaultKind`]), never a panic and never an endless wait.
 
-pub mod calls;
 pub mod console;
 mod folder;
 pub mod mysql;

@@ -2,8 +2,8 @@
 //!
 //! A [`RpcClient`] stands for one address. It connects when it is first used, again when the
 //! connection broke, and matches answers to calls by their numbers, in whatever order they come.
-//! Every call has its deadline; one that passes leaves the others alone. It knows no interface
-//! (see [`crate::calls`]) and decides nothing: each way in which a call can fail is its own
+//! Every call has its deadline; one that passes leaves the others alone. It knows no interface and
+//! decides nothing: each way in which a call can fail is its own
 //! [`CallError`], because each means something else for the cluster.
 
 use std::collections::HashMap;

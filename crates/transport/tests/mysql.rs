@@ -15,7 +15,7 @@ use support::{forward, through};
 use tarsops_model::desired::Tls;
 use tarsops_model::framework::{DATABASES, DatabaseFacts, Protection, Rows};
 use tarsops_model::observed::Observed;
-use tarsops_sandbox::database::{INSTALLER, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{INSTALLER, MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{Access, DatabaseError, KnownServers, Secret};
 
 async fn read(access: &Access) -> Result<DatabaseFacts, DatabaseError> {

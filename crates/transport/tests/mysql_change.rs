@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use support::database::{PASSWORD, WAIT, access, filled};
 use tarsops_model::framework::NodeLabels;
-use tarsops_sandbox::database::{MariaDb, Rights, Schema};
+use tarsops_standin::database::{MariaDb, Rights, Schema};
 use tarsops_transport::mysql::{Access, Owner, Which};
 
 /// Runs a dump as an operator would whose client expects another encoding.

@@ -13,7 +13,7 @@ use tarsops_model::desired::Tls;
 use tarsops_model::framework::{Confidential, DatabaseFacts, Protection, Rows};
 use tarsops_model::names::Endpoint;
 use tarsops_model::observed::Observed;
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{
     Access, DatabaseError, KnownServers, NewText, Owner, Secret, TemplateText, Tool, Which,
 };

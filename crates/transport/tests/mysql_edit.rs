@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use support::database::{PASSWORD, WAIT, access, at, between, filled};
-use tarsops_sandbox::database::{Rights, Schema};
+use tarsops_standin::database::{Rights, Schema};
 use tarsops_transport::mysql::{Access, Edited, Edition, NewValue};
 
 type Columns = Option<Vec<(String, NewValue)>>;

@@ -16,7 +16,7 @@ use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::Protection;
 use tarsops_model::names::Endpoint;
-use tarsops_sandbox::database::{MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{Access, BackupError, DatabaseError, KnownServers, Secret, Tool};
 use tarsops_transport::rpc::Way;
 

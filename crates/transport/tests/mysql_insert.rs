@@ -5,7 +5,7 @@
 mod support;
 
 use support::database::{PASSWORD, WAIT, access, filled};
-use tarsops_sandbox::database::{Rights, Schema};
+use tarsops_standin::database::{Rights, Schema};
 use tarsops_transport::mysql::{Access, Insertion, NewValue};
 
 const NODE: &str = "10.9.9.9";

@@ -15,7 +15,7 @@ use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{ADDITIONS, Addition, Confidential, Rows};
 use tarsops_model::observed::Observed;
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{
     Access, BackupError, DatabaseError, Dump, KnownServers, NewText, TemplateText, Tool, WriteError,
 };

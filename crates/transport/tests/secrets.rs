@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::database::{WAIT, access, clock, filled};
 use support::web::{ENCODED, Reply, TICKET, Web, client, task};
 use tarsops_model::desired::Tls;
-use tarsops_sandbox::database::{INSTALLER, Schema};
+use tarsops_standin::database::{INSTALLER, Schema};
 use tarsops_transport::mysql::{Access, DatabaseError, Secret, Which};
 use tracing::subscriber::DefaultGuard;
 

@@ -28,6 +28,8 @@ pub mod admin_code {
 
 /// The servant that resolves names, on port 17890 of every registry.
 pub const QUERY: &str = "tars.tarsregistry.QueryObj";
+/// The words with which AdminRegistry says that a node is connected and answers.
+pub const PING_SUCCEEDED: &str = "ping succ";
 /// The servant of AdminRegistry, on port 12000.
 pub const ADMIN: &str = "tars.tarsAdminRegistry.AdminRegObj";
 /// The servant of tarspatch, on port 18793 of its host.

@@ -10,6 +10,7 @@ use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
 use tarsops_apply::{Outcome, Verdict};
+use tarsops_framework::Publisher;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::Action;
@@ -19,16 +20,19 @@ use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, holder, load, new_run, now, print, say, state_folder, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output;
-use crate::preflight;
+use crate::output::{print, say};
 use crate::privacy::Stops;
 use crate::progress::{Bar, Teller, amount};
-use crate::publisher::Publisher;
+use crate::runs::{holder, new_run, now};
 use crate::saved::Saved;
+use crate::session::preflight;
+use crate::session::{Session as Context, load};
 use crate::silence;
+use crate::state::state_folder;
+use crate::style::style;
 use crate::under_way::UnderWay;
 
 /// Rounds of ending unfinished changes before a plan is carried out.
@@ -310,7 +314,7 @@ pub async fn carry_out(
     let teller = Teller::new(&plan.steps, global.verbose > 0);
     let under_way = UnderWay::new(&teller);
     let clock = now;
-    let watch = context.watch().await;
+    let watch = context.framework().await;
     let publisher = Publisher::new(&watch, context.store.spool());
     let run = Run {
         id,

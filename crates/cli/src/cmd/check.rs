@@ -7,28 +7,29 @@ use tarsops_plan::report::Line;
 use tarsops_plan::{Plan, PlanInput};
 
 use crate::args::{Global, Look};
-use crate::context::{Context, colored, publish};
 use crate::exit;
 use crate::failure::Result;
-use crate::output::is_terminal;
+use crate::output::{is_terminal, publish};
 use crate::progress::Bar;
+use crate::session::Session;
+use crate::style::colored;
 
 /// Looks, and prints the table.
 pub async fn run(global: &Global, look: &Look) -> Result {
-    let mut context = Context::open(global, look)?;
-    context.try_default_login = true;
-    context.ready().await?;
+    let mut session = Session::open(global, look)?;
+    session.try_default_login = true;
+    session.ready().await?;
     let bar = Bar::new("looking at");
-    let (report, console) = tokio::join!(context.look(&bar), async {
-        crate::console::checks(context.desired(), context.ticket().await).await
+    let (report, console) = tokio::join!(session.look(&bar), async {
+        crate::console::checks(session.desired(), session.ticket().await).await
     });
-    crate::preflight::check_look(&report)?;
-    let plan = super::plan::make(&mut context, &report).await?;
+    crate::session::preflight::check_look(&report)?;
+    let plan = super::plan::make(&mut session, &report).await?;
     let mut table = checks(&PlanInput {
-        desired: context.desired(),
+        desired: session.desired(),
         inventory: &report.inventory,
-        catalog: context.store.catalog(),
-        scope: &context.scope,
+        catalog: session.store.catalog(),
+        scope: &session.scope,
         now: report.inventory.observed_at,
     });
     table.extend(console);
@@ -48,7 +49,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         text(&table, &guards, color),
     )?;
     super::plan::explain_silence(&report);
-    context.close().await;
+    session.close().await;
     Ok(code)
 }
 

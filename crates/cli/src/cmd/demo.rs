@@ -16,12 +16,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tarsops_sandbox::cluster::Cluster;
+use tarsops_standin::cluster::Cluster;
 
 use crate::args::{DemoCommand, Global};
-use crate::context::{publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::{publish, say};
 use stop::Stop;
 
 /// Runs the story, or leaves a cluster running, or removes one.

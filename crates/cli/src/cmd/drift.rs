@@ -10,11 +10,13 @@ use tarsops_plan::render;
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, print, publish, say, style};
 use crate::exit;
 use crate::failure::Result;
-use crate::preflight;
+use crate::output::{print, publish, say};
 use crate::progress::Bar;
+use crate::session::Session;
+use crate::session::preflight;
+use crate::style::style;
 
 /// The lease that somebody holds, if it was seen.
 fn lease_in(report: &Report) -> Option<LeaseFacts> {
@@ -25,18 +27,18 @@ fn lease_in(report: &Report) -> Option<LeaseFacts> {
 }
 
 /// The lease that somebody holds now, where the master answers.
-async fn lease_on_master(context: &Context) -> Option<LeaseFacts> {
-    let master = context.desired().master.clone();
-    lease_in(&context.look_at(&[master], &Bar::quiet()).await)
+async fn lease_on_master(session: &Session) -> Option<LeaseFacts> {
+    let master = session.desired().master.clone();
+    lease_in(&session.look_at(&[master], &Bar::quiet()).await)
 }
 
 /// Waits until nobody is seen to hold the lease, or until the time is over. Quiet, as cron mails each
 /// word.
-async fn wait_for_end(context: &Context, until: Instant) {
+async fn wait_for_end(session: &Session, until: Instant) {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         tokio::time::sleep(left.min(POLL)).await;
-        if Instant::now() >= until || lease_on_master(context).await.is_none() {
+        if Instant::now() >= until || lease_on_master(session).await.is_none() {
             return;
         }
     }
@@ -47,14 +49,14 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// Looks, and tells only what differs. An apply that is under way is waited for, so long at most.
 pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> Result {
-    let mut context = Context::open(global, look)?;
-    super::validate::without_package(global, &context.loaded)?;
-    context.ready().await?;
+    let mut session = Session::open(global, look)?;
+    super::validate::without_package(global, &session.loaded)?;
+    session.ready().await?;
     let until = Instant::now() + wait;
     let (report, plan, code, busy) = loop {
-        let report = context.look(&Bar::new("looking at")).await;
+        let report = session.look(&Bar::new("looking at")).await;
         preflight::check_look(&report)?;
-        let plan = super::plan::make(&mut context, &report).await?;
+        let plan = super::plan::make(&mut session, &report).await?;
         let mut code = exit::of_plan(&plan);
         if strict && !plan.extra.is_empty() {
             code = exit::worst(&[code, exit::PENDING]);
@@ -62,12 +64,12 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
         let mut busy = lease_in(&report);
         if busy.is_none() && code != exit::OK {
             // An apply may have begun meanwhile, and `--on` may leave the master out.
-            busy = lease_on_master(&context).await;
+            busy = lease_on_master(&session).await;
         }
         if busy.is_none() || Instant::now() >= until {
             break (report, plan, code, busy);
         }
-        wait_for_end(&context, until).await;
+        wait_for_end(&session, until).await;
     };
     let remembered = report
         .inventory
@@ -97,7 +99,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
         } else {
             print(&text);
         }
-        context.close().await;
+        session.close().await;
         return Ok(exit::LEASE);
     }
     if global.json || global.json_into.is_some() {
@@ -116,8 +118,8 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
                 "digests of unchanged files were remembered from an earlier look (--rehash reads them anew)",
             );
         }
-        super::plan::lock_hint(&context, &plan);
+        super::plan::lock_hint(&session, &plan);
     }
-    context.close().await;
+    session.close().await;
     Ok(code)
 }

@@ -9,19 +9,20 @@ use tarsops_plan::names::compress;
 use tarsops_plan::record::Record;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::{publish, say};
+use crate::session::Session;
 use crate::silence;
 
 /// Asks the hosts and shows one line for each run, or one run whole.
 pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) -> Result {
-    let context = Context::open(global, look)?;
-    crate::preflight::check_machine(context.desired())?;
+    let session = Session::open(global, look)?;
+    crate::session::preflight::check_machine(session.desired())?;
     let memory = ask(
-        &*context.connector,
-        context.desired(),
-        &context.nodes(),
+        &*session.connector,
+        session.desired(),
+        &session.nodes(),
         limit,
     )
     .await;
@@ -69,7 +70,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     } else {
         exit::INCOMPLETE
     };
-    context.close().await;
+    session.close().await;
     Ok(code)
 }
 

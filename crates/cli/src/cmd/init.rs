@@ -7,9 +7,9 @@ use tarsops_model::names::ClusterName;
 use tarsops_spec::{SCHEMA_FILE, json_schema_text, starter};
 
 use crate::args::Global;
-use crate::context::{print, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::{print, say};
 
 /// Writes both; an existing file is left alone.
 pub fn run(global: &Global, path: &Path, name: &str) -> Result {

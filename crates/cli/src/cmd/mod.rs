@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod check;
 pub mod completions;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod drift;
 pub mod history;

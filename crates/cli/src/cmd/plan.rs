@@ -15,33 +15,35 @@ use tarsops_plan::report::{Blocked, Line};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::packages::{fetch_from_node, node_contents};
+use crate::node_package::{fetch_from_node, node_contents};
+use crate::output::{publish, say};
 use crate::pending::Pending;
-use crate::preflight;
 use crate::progress::Bar;
+use crate::session::Session;
+use crate::session::preflight;
 use crate::silence;
+use crate::style::style;
 
 /// Shows it.
 pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     let out = out.map(Saving::open).transpose()?;
-    let mut context = Context::open(global, look)?;
-    super::validate::without_package(global, &context.loaded)?;
-    context.ready().await?;
-    let report = context.look(&Bar::new("looking at")).await;
+    let mut session = Session::open(global, look)?;
+    super::validate::without_package(global, &session.loaded)?;
+    session.ready().await?;
+    let report = session.look(&Bar::new("looking at")).await;
     preflight::check_look(&report)?;
-    let plan = make(&mut context, &report).await?;
-    check_payloads(&context, &plan)?;
+    let plan = make(&mut session, &report).await?;
+    check_payloads(&session, &plan)?;
     explain_silence(&report);
     let json = document(&plan)?;
     if let Some(out) = out {
         out.save(&json)?;
     }
     publish(global, &json, render::text(&plan, style(global)))?;
-    lock_hint(&context, &plan);
-    context.close().await;
+    lock_hint(&session, &plan);
+    session.close().await;
     Ok(exit::of_plan(&plan))
 }
 
@@ -76,8 +78,8 @@ pub fn document(plan: &Plan) -> Result<String> {
 }
 
 /// Makes the plan; reads packages only if something has to be installed from them.
-pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
-    let plan = context.plan(report)?;
+pub async fn make(session: &mut Session, report: &Report) -> Result<Plan> {
+    let plan = session.plan(report)?;
     let lacks = plan.report.iter().any(|l| {
         matches!(
             l,
@@ -89,23 +91,23 @@ pub async fn make(context: &mut Context, report: &Report) -> Result<Plan> {
             }
         )
     });
-    if !lacks || context.store.lock.is_none() {
+    if !lacks || session.store.lock.is_none() {
         return Ok(plan);
     }
-    match context.store.node_source().cloned() {
+    match session.store.node_source().cloned() {
         None => {
-            let desired = context.loaded.desired.clone();
-            context.store.load(&desired)?;
+            let desired = session.loaded.desired.clone();
+            session.store.load(&desired)?;
         }
         Some(node) => {
-            let versions = crate::packages::wanted(context.desired());
+            let versions = crate::store::wanted(session.desired());
             for (_, version) in versions {
-                let contents = node_contents(context, &node, version).await?;
-                context.store.take_node(contents)?;
+                let contents = node_contents(session, &node, version).await?;
+                session.store.take_node(contents)?;
             }
         }
     }
-    context.plan(report)
+    session.plan(report)
 }
 
 /// Every file of a package that a plan installs: component, version, path and digest.
@@ -145,15 +147,15 @@ fn releases(plan: &Plan) -> BTreeSet<Version> {
 
 /// Brings the payloads of a plan to this machine, each once, and checks them and the templates against
 /// their pins before anything is changed.
-pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
+pub async fn fetch_payloads(session: &Session, plan: &Plan) -> Result<()> {
     for release in releases(plan) {
-        context.store.verify_templates(release)?;
+        session.store.verify_templates(release)?;
     }
-    let node = context.store.node_source().cloned();
+    let node = session.store.node_source().cloned();
     for (component, version, path, digest) in payloads(plan) {
         if let Some(node) = &node {
-            fetch_from_node(context, node, component, version, digest).await?;
-        } else if !context.store.prepare(component, version, path, &digest)? {
+            fetch_from_node(session, node, component, version, digest).await?;
+        } else if !session.store.prepare(component, version, path, &digest)? {
             return Err(Failure::new(format!(
                 "the package of {component} {version} is not on this machine; nothing was changed"
             ))
@@ -165,12 +167,12 @@ pub async fn fetch_payloads(context: &Context, plan: &Plan) -> Result<()> {
 
 /// Checks the packages that a plan would install, as far as they are on this machine: a reviewer
 /// may have nothing but the lock file.
-fn check_payloads(context: &Context, plan: &Plan) -> Result<()> {
-    if context.store.node_source().is_some() {
+fn check_payloads(session: &Session, plan: &Plan) -> Result<()> {
+    if session.store.node_source().is_some() {
         return Ok(());
     }
     for (component, version, path, digest) in payloads(plan) {
-        if !context.store.prepare(component, version, path, &digest)? {
+        if !session.store.prepare(component, version, path, &digest)? {
             say(format!(
                 "hint: the package of {component} {version} is not on this machine; apply needs it"
             ));
@@ -188,15 +190,15 @@ pub fn explain_silence(report: &Report) {
 }
 
 /// Without a lock file no binary can be recognised: say how to make one.
-pub fn lock_hint(context: &Context, plan: &Plan) {
+pub fn lock_hint(session: &Session, plan: &Plan) {
     let unknown = plan.drift.iter().any(|d| match &d.kind {
         DriftKind::Unknown { why } => why.iter().any(|w| w.contains("lock file")),
         _ => false,
     });
-    if context.store.lock.is_none() && (unknown || plan.is_blocked()) {
+    if session.store.lock.is_none() && (unknown || plan.is_blocked()) {
         say(format!(
             "hint: there is no {}; make it with `tarsops package lock`",
-            context.store.lock_path.display()
+            session.store.lock_path.display()
         ));
     }
 }

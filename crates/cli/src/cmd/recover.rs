@@ -7,11 +7,12 @@ use tarsops_plan::Plan;
 use tarsops_plan::action::Action;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::output::{publish, say};
 use crate::privacy::Stops;
 use crate::progress::Bar;
+use crate::session::Session;
 
 /// Has the node put the old state back, or accepts what runs there now.
 pub async fn run(
@@ -24,17 +25,17 @@ pub async fn run(
 ) -> Result {
     let mut look = look.clone();
     look.on = vec![node.to_owned()];
-    let mut context = Context::open(global, &look)?;
+    let mut session = Session::open(global, &look)?;
     let name: NodeName = node
         .parse()
         .ok()
-        .filter(|name| context.desired().host(name).is_some())
+        .filter(|name| session.desired().host(name).is_some())
         .ok_or_else(|| {
             Failure::new(format!("the spec has no node {node}"))
                 .code(exit::USAGE)
                 .hint("name one node as the spec does")
         })?;
-    let report = context.look(&Bar::new("looking at")).await;
+    let report = session.look(&Bar::new("looking at")).await;
     super::plan::explain_silence(&report);
     let left = match report.inventory.host(&name) {
         Observed::Present(host) => host.unfinished.clone(),
@@ -48,8 +49,8 @@ pub async fn run(
     };
     let Some(left) = left else {
         let text = format!("{name}: no change is unfinished there.\n");
-        publish(global, &document(&context, &name, "nothing", None)?, &text)?;
-        context.close().await;
+        publish(global, &document(&session, &name, "nothing", None)?, &text)?;
+        session.close().await;
         return Ok(exit::OK);
     };
     if left.alive {
@@ -61,7 +62,7 @@ pub async fn run(
         .hint("wait for it, then look again"));
     }
     let plan = only_recovery(
-        super::plan::make(&mut context, &report).await?,
+        super::plan::make(&mut session, &report).await?,
         &name,
         accept,
     )?;
@@ -78,7 +79,7 @@ pub async fn run(
         super::apply::confirm(&question, "say -y").await?;
     }
     let outcome =
-        super::apply::carry_out(global, &context, &plan, &report, report.faults.len(), stops)
+        super::apply::carry_out(global, &session, &plan, &report, report.faults.len(), stops)
             .await?;
     let verdict = outcome.ends.first().map(|end| &end.verdict);
     let (word, text) = match verdict {
@@ -100,8 +101,8 @@ pub async fn run(
         ),
     };
     let why = verdict.and_then(Verdict::why);
-    publish(global, &document(&context, &name, word, why)?, &text)?;
-    context.close().await;
+    publish(global, &document(&session, &name, word, why)?, &text)?;
+    session.close().await;
     Ok(exit::of_run(&outcome, None))
 }
 
@@ -129,9 +130,9 @@ fn only_recovery(mut plan: Plan, node: &NodeName, accept: bool) -> Result<Plan> 
     Ok(plan)
 }
 
-fn document(context: &Context, node: &NodeName, word: &str, why: Option<&str>) -> Result<String> {
+fn document(session: &Session, node: &NodeName, word: &str, why: Option<&str>) -> Result<String> {
     let document = serde_json::json!({
-        "format": "tarsops.recover/1", "cluster": context.desired().cluster, "node": node,
+        "format": "tarsops.recover/1", "cluster": session.desired().cluster, "node": node,
         "outcome": word, "why": why,
     });
     Ok(format!("{document:#}\n"))

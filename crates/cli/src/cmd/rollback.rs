@@ -14,14 +14,16 @@ use tarsops_probe::Report;
 
 use super::plan::Saving;
 use crate::args::{Global, Look};
-use crate::context::{Context, now, print, publish, say, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output::publish_outcome;
+use crate::output::{print, publish, publish_outcome, say};
 use crate::privacy::Stops;
 use crate::progress::Bar;
+use crate::runs::now;
 use crate::saved::Saved;
+use crate::session::Session as Context;
 use crate::silence;
+use crate::style::style;
 
 /// The newest run, but for ways back that did not come about: what they were to take back is meant.
 /// Runs from the future, by a clock that says `now` in seconds since 1970, are not meant either: any
@@ -126,7 +128,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     };
     let id = id.clone();
     let report = context.look(&Bar::new("looking at")).await;
-    crate::preflight::check_look(&report)?;
+    crate::session::preflight::check_look(&report)?;
     super::plan::explain_silence(&report);
     let planned = rollback::plan(&context.input(&report), &id, &memory.runs);
     let Rollback { plan, left } = planned.map_err(|refused| {

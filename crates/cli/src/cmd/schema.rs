@@ -1,8 +1,8 @@
 //! `schema`: the JSON Schema of the spec.
 
-use crate::context::print;
 use crate::exit;
 use crate::failure::Result;
+use crate::output::print;
 
 /// Prints it.
 pub fn run() -> Result {

@@ -23,11 +23,13 @@ use tarsops_plan::render::Style;
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
-use crate::context::{Context, publish, style};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::preflight;
+use crate::output::publish;
 use crate::progress::Bar;
+use crate::session::Session;
+use crate::session::preflight;
+use crate::style::style;
 
 /// How a component on a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,19 +102,19 @@ struct Row {
 
 /// Looks, and shows what is there.
 pub async fn run(global: &Global, look: &Look) -> Result {
-    let mut context = Context::open(global, look)?;
-    context.ask_libraries = true;
-    context.ready().await?;
-    let report = context.look(&Bar::new("looking at")).await;
+    let mut session = Session::open(global, look)?;
+    session.ask_libraries = true;
+    session.ready().await?;
+    let report = session.look(&Bar::new("looking at")).await;
     preflight::check_look(&report)?;
-    let plan = super::plan::make(&mut context, &report).await?;
-    let rows = rows(&context, &report, &plan);
+    let plan = super::plan::make(&mut session, &report).await?;
+    let rows = rows(&session, &report, &plan);
     let truth = if report.inventory.framework.is_some() {
         truth(&PlanInput {
-            desired: context.desired(),
+            desired: session.desired(),
             inventory: &report.inventory,
-            catalog: context.store.catalog(),
-            scope: &context.scope,
+            catalog: session.store.catalog(),
+            scope: &session.scope,
             now: report.inventory.observed_at,
         })
     } else {
@@ -122,7 +124,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         .iter()
         .filter(|r| r.component == Component::Tarsnode)
         .map(|r| {
-            let host = context.desired().host(&r.node);
+            let host = session.desired().host(&r.node);
             serde_json::json!({
                 "node": r.node, "role": host.map_or("", |h| h.role.name()),
                 "state": r.state.word(), "version": r.version,
@@ -149,23 +151,23 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     shown.line(summary(&rows));
     publish(global, &format!("{document:#}\n"), &shown)?;
     super::plan::explain_silence(&report);
-    context.close().await;
+    session.close().await;
     Ok(exit::of_plan(&plan))
 }
 
 /// Every component of the spec that is meant, in the order of the components and the nodes.
-fn rows(context: &Context, report: &Report, plan: &Plan) -> Vec<Row> {
+fn rows(session: &Session, report: &Report, plan: &Plan) -> Vec<Row> {
     let drift: BTreeMap<&ResourceId, &DriftKind> =
         plan.drift.iter().map(|d| (&d.resource, &d.kind)).collect();
-    let mut nodes: Vec<(&NodeName, &Host)> = context
+    let mut nodes: Vec<(&NodeName, &Host)> = session
         .desired()
         .hosts()
-        .filter(|(n, _)| context.scope.has_node(n))
+        .filter(|(n, _)| session.scope.has_node(n))
         .collect();
     nodes.sort_by_key(|(n, _)| natural_key(n.as_str()));
     let mut out = Vec::new();
     for component in Component::ALL {
-        if !context.scope.has_component(component) {
+        if !session.scope.has_component(component) {
             continue;
         }
         for (node, host) in &nodes {
@@ -173,9 +175,9 @@ fn rows(context: &Context, report: &Report, plan: &Plan) -> Vec<Row> {
                 Component::Tarsnode => ResourceId::Agent((*node).clone()),
                 _ => ResourceId::Server(component, (*node).clone()),
             };
-            if context.desired().resources.contains_key(&id) {
+            if session.desired().resources.contains_key(&id) {
                 let drift = drift.get(&id).copied();
-                out.push(row(context, report, component, node, host, drift));
+                out.push(row(session, report, component, node, host, drift));
             }
         }
     }
@@ -183,7 +185,7 @@ fn rows(context: &Context, report: &Report, plan: &Plan) -> Vec<Row> {
 }
 
 fn row(
-    context: &Context,
+    session: &Session,
     report: &Report,
     component: Component,
     node: &NodeName,
@@ -200,12 +202,12 @@ fn row(
             .server(component, node)
             .map(|f| (&f.binary, &f.processes)),
     };
-    let known = context.store.catalog().known.values().flatten();
+    let known = session.store.catalog().known.values().flatten();
     let compared =
         component == Component::Tarsnode || known.into_iter().any(|(c, _)| *c == component);
     let (version, process, why) = match &seen {
         Observed::Present((binary, processes)) => (
-            version(context, component, binary, processes),
+            version(session, component, binary, processes),
             process(processes),
             binary.unknown().or_else(|| processes.unknown()),
         ),
@@ -250,13 +252,13 @@ fn row(
 
 /// The version of a file, and of its process where that runs another one.
 fn version(
-    context: &Context,
+    session: &Session,
     component: Component,
     binary: &Observed<FileFact>,
     processes: &Observed<Vec<ProcessFact>>,
 ) -> String {
     let named = |digest| {
-        let all = context.store.catalog().versions_of(component, digest);
+        let all = session.store.catalog().versions_of(component, digest);
         all.last()
             .map_or_else(|| digest.short(), ToString::to_string)
     };

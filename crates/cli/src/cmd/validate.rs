@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use crate::args::Global;
-use crate::context::{Loaded, colored, load, publish, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output::is_progress_terminal;
-use crate::packages::{NEEDED, lock_path, may_hold, read_lock};
+use crate::output::{is_progress_terminal, publish, say};
+use crate::session::load;
+use crate::spec_file::Loaded;
+use crate::store::{NEEDED, lock_path, may_hold, read_lock};
+use crate::style::colored;
 use tarsops_model::desired::PackageSource;
 use tarsops_model::display::Text;
 use tarsops_spec::{Diagnostics, Severity};

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tarsops_sandbox::cluster::Cluster;
+use tarsops_standin::cluster::Cluster;
 
 /// An embedded cluster that goes with the test.
 pub(super) struct Embedded(tempfile::TempDir);

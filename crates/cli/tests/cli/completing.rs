@@ -97,10 +97,10 @@ fn what_help_hides_is_not_offered() {
     let dir = folder();
     let all = offered(dir.path(), &[""]);
     assert!(all.contains(&"rollback".to_owned()), "{all:?}");
-    for typed in ["", "s", "sand", "sandbox-serve"] {
+    for typed in ["", "s", "stand", "standin-serve"] {
         let found = offered(dir.path(), &[typed]);
         assert!(
-            !found.iter().any(|w| w.contains("sandbox")),
+            !found.iter().any(|w| w.contains("standin")),
             "{typed}: {found:?}"
         );
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use tarsops_sandbox::database::require_or_fail;
+use tarsops_standin::database::require_or_fail;
 
 fn tarsops(dir: &Path, args: &[&str]) -> Output {
     Command::new(super::PROGRAM)

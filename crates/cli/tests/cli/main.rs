@@ -20,8 +20,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tarsops_sandbox::packages::{LocalAdmin, write_deploy_tree, write_full};
-use tarsops_sandbox::standin::{self, Identity};
+use tarsops_standin::packages::{LocalAdmin, write_deploy_tree, write_full};
+use tarsops_standin::standin::{self, Identity};
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tarsops");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::framework::{self, CONTROL, PASSWORD};
 use crate::support::*;
-use tarsops_sandbox::standin::Timings;
+use tarsops_standin::standin::Timings;
 
 const CORE: [&str; 4] = [
     "tarsregistry",

@@ -1,6 +1,6 @@
 //! The whole program against real hosts: OpenSSH, cron, sudo, files and processes in namespaces.
 //!
-//! One binary, one module for each topic. Needs root (see `tarsops_sandbox::hosts::require`).
+//! One binary, one module for each topic. Needs root (see `tarsops_testkit::require`).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use tarsops_sandbox::database::{self, MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{self, MariaDb, MariaDbOptions, Rights, Schema};
 
 use crate::support::*;
 

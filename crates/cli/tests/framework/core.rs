@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tarsops_sandbox::standin::Behaviour;
-use tarsops_transport::calls::Query;
-use tarsops_transport::rpc::{RpcClient, Way};
+use tarsops_standin::standin::Behaviour;
+use tarsops_transport::rpc::{Call, RpcClient, Way};
+use tarsops_wire::interface::{EndpointF, QUERY, field, forward, texts};
 
 use crate::support::wait_until;
 use crate::world::{CORE, NEW, NEWER, OLD, World};
@@ -80,10 +80,19 @@ impl Client {
                     let mut why = None;
                     for attempt in 0..2 {
                         let client = &clients[(count + attempt) % 2];
-                        let query = Query::new(client, Duration::from_secs(1));
-                        why = match query.find_object("tars.tarsconfig.ConfigObj").await {
-                            Ok(found) if !found.is_empty() => None,
-                            Ok(_) => Some("nothing was found".to_owned()),
+                        let call = Call {
+                            servant: QUERY,
+                            function: "findObjectById",
+                            arguments: texts(&["tars.tarsconfig.ConfigObj"]),
+                            context: forward(),
+                            deadline: Duration::from_secs(1),
+                            repeatable: true,
+                        };
+                        why = match client.call(&call).await {
+                            Ok(answer) => match field::<Vec<EndpointF>>(&answer, 0) {
+                                Ok(Some(found)) if !found.is_empty() => None,
+                                found => Some(format!("nothing was found: {found:?}")),
+                            },
                             Err(e) => Some(e.to_string()),
                         };
                         if why.is_none() {

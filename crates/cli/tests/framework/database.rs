@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tarsops_sandbox::database::Rights;
+use tarsops_standin::database::Rights;
 
 use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};
@@ -412,9 +412,9 @@ fn a_column_is_added_and_stays(world: &mut World) {
 }
 
 fn without_a_database_nothing_is_made(world: &mut World) {
-    let other = tarsops_sandbox::database::MariaDb::start(
+    let other = tarsops_standin::database::MariaDb::start(
         world.dir(),
-        &tarsops_sandbox::database::MariaDbOptions::default(),
+        &tarsops_standin::database::MariaDbOptions::default(),
     )
     .unwrap();
     other.account("ops", PASSWORD, Rights::All).unwrap();

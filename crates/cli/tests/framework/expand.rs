@@ -1,6 +1,6 @@
 //! A plain node becomes a slave: placed, registered, started, named everywhere; and back.
 
-use tarsops_sandbox::standin::{self, Behaviour, Identity};
+use tarsops_standin::standin::{self, Behaviour, Identity};
 
 use crate::support::{program, wait_until};
 use crate::world::{OLD, PATIENCE, World};
@@ -229,7 +229,7 @@ fn rows_that_cannot_be_read_lead_to_nothing(world: &mut World) {
         .account(
             "blind",
             crate::world::PASSWORD,
-            tarsops_sandbox::database::Rights::ShowDatabases,
+            tarsops_standin::database::Rights::ShowDatabases,
         )
         .unwrap();
     world.respec(|s| s.user = "blind");

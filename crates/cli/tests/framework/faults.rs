@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
 
 use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};

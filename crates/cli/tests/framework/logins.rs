@@ -1,6 +1,6 @@
 //! Ways to log in to the database, and servers that are set up in other ways than the installer's.
 
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
 
 use crate::world::{PASSWORD, World};
 

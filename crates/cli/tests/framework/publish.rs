@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tarsops_sandbox::console::{Console, Options};
-use tarsops_sandbox::standin::lies::{self, Lie};
-use tarsops_sandbox::standin::{Behaviour, Identity};
-use tarsops_sandbox::store::Database;
+use tarsops_standin::console::{Console, Options};
+use tarsops_standin::standin::lies::{self, Lie};
+use tarsops_standin::standin::{Behaviour, Identity};
+use tarsops_standin::store::Database;
 
 use crate::support::Ran;
 use crate::support::failures::failure;

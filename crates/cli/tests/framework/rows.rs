@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tarsops_sandbox::standin::lies::{self, Lie};
+use tarsops_standin::standin::lies::{self, Lie};
 
 use crate::support::{until_asked, wait_until};
 use crate::world::{NEW, NEWER, OLD, PATIENCE, World};

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tarsops_sandbox::standin::{Behaviour, Identity};
+use tarsops_standin::standin::{Behaviour, Identity};
 
 use crate::support::{Ran, stand_in, wait_until};
 use crate::world::{NEW, OLD, PASSWORD, PATIENCE, World};

@@ -1,6 +1,6 @@
 //! What the sources say, side by side; and that nothing is concluded from silence.
 
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
 
 use crate::world::{NEW, OLD, PASSWORD, World};
 

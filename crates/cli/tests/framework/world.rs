@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tarsops_sandbox::cluster::{Cluster, FrameworkOptions, Options, free_network};
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
-use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
-use tarsops_sandbox::store::Database;
+use tarsops_standin::cluster::{Cluster, FrameworkOptions, Options, free_network};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+use tarsops_standin::standin::{Behaviour, Identity, Timings};
+use tarsops_standin::store::Database;
 
 use crate::support::{Ran, program, run, stand_in, wait_until};
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use super::{Behaviour, Cluster, Host, Identity};
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema};
-use tarsops_sandbox::framework::{COMPONENTS, Component, Layout, slave};
-use tarsops_sandbox::standin::{self, Timings};
-use tarsops_sandbox::store::Database;
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
+use tarsops_standin::framework::{COMPONENTS, Component, Layout, slave};
+use tarsops_standin::standin::{self, Timings};
+use tarsops_standin::store::Database;
 
 const TARS: &str = "/usr/local/app/tars";
 const REGISTRIES: &str = "tcp -h 10.77.1.1 -p 17890:tcp -h 10.77.1.2 -p 17890";

@@ -29,8 +29,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-pub use tarsops_sandbox::hosts::{Host, HostOptions, Network, SmallDisk, require_or_fail};
-pub use tarsops_sandbox::standin::{Behaviour, Identity};
+pub use tarsops_standin::standin::{Behaviour, Identity};
+pub use tarsops_testkit::{Host, HostOptions, Network, SmallDisk, require_or_fail};
 
 pub use asked::until_asked;
 pub use packages::{Layout, program, stand_in, standin_digest};

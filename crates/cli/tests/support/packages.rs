@@ -11,11 +11,11 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tarsops_sandbox::packages::{
+use tarsops_standin::packages::{
     LocalAdmin, write_binary_only, write_bundle, write_deploy_archive, write_deploy_tree,
     write_full,
 };
-use tarsops_sandbox::standin::{self, Identity};
+use tarsops_standin::standin::{self, Identity};
 
 /// In which layout a package comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +185,6 @@ pub fn put_components(dir: &Path, names: &[&str], identity: &Identity) {
     fs::create_dir_all(dir).unwrap();
     for name in names {
         let out = dir.join(format!("{name}.tgz"));
-        tarsops_sandbox::packages::write_component(&stand_in(), &out, name, identity).unwrap();
+        tarsops_standin::packages::write_component(&stand_in(), &out, name, identity).unwrap();
     }
 }

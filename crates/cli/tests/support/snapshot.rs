@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use tarsops_sandbox::hosts::Host;
+use tarsops_testkit::Host;
 
 use super::{BINARY, CONF, INSTALL, STATE};
 

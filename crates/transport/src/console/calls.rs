@@ -16,7 +16,7 @@ use super::{
     AdapterRow, Ask, Console, ConsoleError, DeployedServer, NodeRow, Notices, PatchRow, ServerRow,
     ServerState, Task, Template, Uploaded, Versions,
 };
-use crate::calls::PING_SUCCEEDED;
+use tarsops_wire::interface::PING_SUCCEEDED;
 
 /// Bytes that a package may have; the console answers more with an error page.
 pub const MAX_PACKAGE: u64 = 100 << 20;

@@ -4,47 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
-use tarsops_model::digest::Digest;
-use tarsops_model::framework::{
-    ADDITIONS, AdapterRow, Confidential, NodeRow, RegistryRow, Rows, ServerRow, TemplateRow,
-};
+use tarsops_model::framework::{ADDITIONS, NodeRow, Rows, ServerRow};
 use tarsops_model::observed::Observed;
+use tarsops_model::tables::{ColumnKind, TableRow};
 
 use super::bounded;
 
-/// A column as it is asked for.
-struct Column {
-    name: &'static str,
-    /// The expression around it; `{}` stands for the column.
-    as_: &'static str,
-    /// Whether a row means nothing without it.
-    key: bool,
-}
-
-const fn text(name: &'static str) -> Column {
-    Column {
-        name,
-        as_: "CAST({} AS CHAR)",
-        key: false,
-    }
-}
-const fn key(name: &'static str) -> Column {
-    Column {
-        name,
-        as_: "CAST({} AS CHAR)",
-        key: true,
-    }
-}
-const fn age(name: &'static str) -> Column {
-    Column {
-        name,
-        as_: "CAST(TIMESTAMPDIFF(SECOND, {}, NOW()) AS CHAR)",
-        key: false,
-    }
-}
-
 type Tables = BTreeMap<String, BTreeSet<String>>;
-type Cells = std::vec::IntoIter<Option<String>>;
 
 /// Reads the tables from one snapshot.
 pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
@@ -60,136 +26,16 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
     {
         tables.entry(table).or_default().insert(column);
     }
-    let nodes = table(
-        conn,
-        &tables,
-        "t_node_info",
-        &[
-            key("node_name"),
-            text("node_obj"),
-            text("endpoint_ip"),
-            text("present_state"),
-            text("setting_state"),
-            text("tars_version"),
-            text("group_id"),
-            text("label"),
-            age("last_heartbeat"),
-        ],
-        |c| NodeRow {
-            name: word(c),
-            node_obj: next(c),
-            endpoint_ip: next(c),
-            present: next(c),
-            setting: next(c),
-            version: next(c),
-            group_id: number(c),
-            label: next(c),
-            heartbeat_age: number(c),
-        },
-    )
-    .await?;
-    let servers = table(
-        conn,
-        &tables,
-        "t_server_conf",
-        &[
-            key("application"),
-            key("server_name"),
-            key("node_name"),
-            text("setting_state"),
-            text("present_state"),
-            text("process_id"),
-            text("patch_version"),
-            text("tars_version"),
-            text("template_name"),
-            text("server_type"),
-            text("exe_path"),
-        ],
-        |c| ServerRow {
-            application: word(c),
-            server: word(c),
-            node: word(c),
-            setting: next(c),
-            present: next(c),
-            pid: number(c),
-            patch_version: next(c),
-            library: next(c),
-            template: next(c),
-            kind: next(c),
-            exe_path: next(c).filter(|path| !path.is_empty()),
-        },
-    )
-    .await?;
-    let adapters = table(
-        conn,
-        &tables,
-        "t_adapter_conf",
-        &[
-            key("application"),
-            key("server_name"),
-            key("node_name"),
-            key("adapter_name"),
-            text("servant"),
-            text("endpoint"),
-            text("protocol"),
-            text("thread_num"),
-            text("max_connections"),
-            text("queuecap"),
-            text("queuetimeout"),
-        ],
-        |c| AdapterRow {
-            application: word(c),
-            server: word(c),
-            node: word(c),
-            adapter: word(c),
-            servant: next(c),
-            endpoint: next(c),
-            protocol: next(c),
-            threads: number(c),
-            connections: number(c),
-            queue: number(c),
-            queue_timeout: number(c),
-        },
-    )
-    .await?;
-    let registries = table(
-        conn,
-        &tables,
-        "t_registry_info",
-        &[
-            key("locator_id"),
-            key("servant"),
-            text("endpoint"),
-            text("present_state"),
-            text("tars_version"),
-            age("last_heartbeat"),
-        ],
-        |c| RegistryRow {
-            locator: word(c),
-            servant: word(c),
-            endpoint: next(c),
-            present: next(c),
-            library: next(c),
-            heartbeat_age: number(c),
-        },
-    )
-    .await?;
-    let templates = table(
-        conn,
-        &tables,
-        "t_profile_template",
-        &[key("template_name"), text("parents_name"), text("profile")],
-        |c| {
-            let (name, parent, text) = (word(c), next(c), next(c));
-            TemplateRow {
-                name,
-                parent,
-                digest: text.as_ref().map(|t| Digest::of(t.as_bytes()).to_string()),
-                text: text.map(Confidential::new),
-            }
-        },
-    )
-    .await?;
+    let nodes = table::<NodeRow>(conn, &tables).await?;
+    let servers = table::<ServerRow>(conn, &tables).await?.map(|mut all| {
+        for row in &mut all {
+            row.exe_path = row.exe_path.take().filter(|path| !path.is_empty());
+        }
+        all
+    });
+    let adapters = table(conn, &tables).await?;
+    let registries = table(conn, &tables).await?;
+    let templates = table(conn, &tables).await?;
     let mut columns = BTreeMap::new();
     for addition in ADDITIONS {
         let table = addition.table;
@@ -241,33 +87,22 @@ async fn columns_of(
     Ok(Observed::Present(all))
 }
 
-fn next(cells: &mut Cells) -> Option<String> {
-    cells.next().flatten()
-}
-
-fn word(cells: &mut Cells) -> String {
-    next(cells).unwrap_or_default()
-}
-
-fn number(cells: &mut Cells) -> Option<i64> {
-    next(cells).and_then(|text| text.parse().ok())
-}
-
 /// Reads one table. A table that is not listed may only be hidden from our user, and one that we
 /// may not read is no reason to know nothing of the others.
-async fn table<T>(
+async fn table<T: TableRow>(
     conn: &mut Conn,
     tables: &Tables,
-    name: &str,
-    columns: &[Column],
-    take: impl Fn(&mut Cells) -> T,
 ) -> Result<Observed<Vec<T>>, mysql_async::Error> {
+    let (name, columns) = (T::TABLE, T::COLUMNS);
     let Some(has) = tables.get(name) else {
         return Ok(Observed::Unknown(format!(
             "the table {name} is not there, or our user may not see it"
         )));
     };
-    if let Some(missing) = columns.iter().find(|c| c.key && !has.contains(c.name)) {
+    if let Some(missing) = columns
+        .iter()
+        .find(|c| c.kind == ColumnKind::Key && !has.contains(c.name))
+    {
         return Ok(Observed::Unknown(format!(
             "the table {name} has no column {}, or our user may not see it",
             missing.name
@@ -276,10 +111,13 @@ async fn table<T>(
     let list: Vec<String> = columns
         .iter()
         .map(|c| {
-            if has.contains(c.name) {
-                c.as_.replace("{}", &format!("`{}`", c.name))
-            } else {
-                "NULL".to_owned()
+            let name = c.name;
+            match c.kind {
+                _ if !has.contains(name) => "NULL".to_owned(),
+                ColumnKind::Key | ColumnKind::Text => format!("CAST(`{name}` AS CHAR)"),
+                ColumnKind::Age => {
+                    format!("CAST(TIMESTAMPDIFF(SECOND, `{name}`, NOW()) AS CHAR)")
+                }
             }
         })
         .collect();
@@ -304,7 +142,8 @@ async fn table<T>(
                 other => Some(other.as_sql(true).trim_matches('\'').to_owned()),
             });
         }
-        out.push(take(&mut cells.into_iter()));
+        let mut cells = cells.into_iter();
+        out.push(T::from_cells(|| cells.next().flatten()));
     }
     Ok(Observed::Present(out))
 }

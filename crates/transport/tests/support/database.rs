@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tarsops_model::desired::Tls;
 use tarsops_model::names::Endpoint;
-use tarsops_sandbox::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
+use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 use tarsops_transport::mysql::{Access, Secret};
 use tarsops_transport::rpc::Way;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -8,13 +8,13 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use tarsops_sandbox::cluster::{
+use tarsops_standin::cluster::{
     Cluster, ConsoleFacts, FrameworkOptions, Options, OwnDatabase, free_network,
 };
-use tarsops_sandbox::database;
-use tarsops_sandbox::framework::{COMPONENTS, Component};
-use tarsops_sandbox::standin::{Behaviour, Identity, Timings};
-use tarsops_sandbox::store::Database;
+use tarsops_standin::database;
+use tarsops_standin::framework::{COMPONENTS, Component};
+use tarsops_standin::standin::{Behaviour, Identity, Timings};
+use tarsops_standin::store::Database;
 
 use super::stop::Stop;
 use crate::failure::{Failure, Result};

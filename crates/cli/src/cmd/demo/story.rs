@@ -9,16 +9,16 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tarsops_model::display::Text;
-use tarsops_sandbox::cluster::{Cluster, ClusterError};
+use tarsops_standin::cluster::{Cluster, ClusterError};
 
 use super::embedded::{self, Tables, VERSIONS};
 use super::stop::Stop;
 use super::tarsops;
 use crate::args::Global;
-use crate::context::{colored, print, say};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output::is_terminal;
+use crate::output::{is_terminal, print, say};
+use crate::style::colored;
 
 /// How long the framework may take to follow: far more than it needs, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,121 @@
+//! `package lock`: read every package that the spec asks for and pin it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tarsops_model::component::Component;
+use tarsops_model::display::Text;
+use tarsops_model::version::Version;
+use tarsops_package::{LockFile, assemble};
+
+use super::{list_json, source};
+use crate::args::{Global, Look};
+use crate::exit;
+use crate::failure::{Failure, Result};
+use crate::node_package::node_contents;
+use crate::output::{publish, say};
+use crate::session::{Session, load};
+use crate::store::{Store, wanted, write_lock};
+
+/// Pins them.
+pub async fn run(global: &Global, look: &Look) -> Result {
+    let loaded = load(global)?;
+    let store = Store::open(&global.file, &loaded)?;
+    let mut fresh = LockFile::default();
+    let versions: BTreeSet<Version> = loaded.desired.versions.iter().map(|(_, v)| *v).collect();
+    let node = store.node_source().cloned();
+    let file = store.open_lock()?;
+    let session = Session::with(loaded, store, look)?;
+    if let Some(node) = &node {
+        for (_, version) in wanted(session.desired()) {
+            fresh.insert(node_contents(&session, node, version).await?.pin);
+        }
+    } else {
+        for version in versions {
+            let mut templates = BTreeMap::new();
+            let found =
+                session
+                    .store
+                    .read_release(version, &Component::ALL, false, &mut templates)?;
+            if !templates.is_empty() {
+                fresh.set_templates(version, templates);
+            }
+            let there: BTreeSet<Component> = found
+                .iter()
+                .filter(|f| f.binary().is_some())
+                .map(|f| f.component)
+                .collect();
+            for component in there {
+                let contents = assemble(component, version, &found).map_err(|e| {
+                    Failure::new(format!(
+                        "the package of {component} {version} cannot be used"
+                    ))
+                    .because(&e)
+                })?;
+                fresh.insert(contents.pin);
+            }
+        }
+    }
+    let sources = sources(&fresh);
+    let available: BTreeSet<_> = fresh.pins().map(|p| (p.component, p.version)).collect();
+    let lacking: Vec<String> = wanted(session.desired())
+        .difference(&available)
+        .map(|(c, v)| format!("{c} {v}"))
+        .collect();
+    if !lacking.is_empty() {
+        let mut places: Vec<String> = wanted(session.desired())
+            .iter()
+            .filter_map(|(_, v)| session.store.folder(*v).map(|f| f.display().to_string()))
+            .collect();
+        places.dedup();
+        return Err(
+            Failure::new(format!("there is no package of {}", lacking.join(", "))).hint(format!(
+                "put it into {} and run this again; the lock file was not changed",
+                places.join(" or ")
+            )),
+        );
+    }
+    let mut whole = session.store.lock.clone().unwrap_or_default();
+    let replaced = whole.merge(fresh);
+    for old in &replaced {
+        say(format!(
+            "warning: {} {} was pinned with the binary {} and is now another one",
+            old.component,
+            old.version,
+            old.binary.short()
+        ));
+    }
+    write_lock(file, &whole)?;
+    let mut text = Text::new();
+    text.line(format_args!(
+        "pinned {} in {}",
+        packages(whole.pins().count()),
+        session.store.lock_path.display()
+    ));
+    for ((version, source), count) in sources {
+        text.line(format_args!(
+            "  {version}: {} from {source}",
+            packages(count)
+        ));
+    }
+    publish(global, &list_json(&whole)?, &text)?;
+    session.close().await;
+    Ok(exit::OK)
+}
+
+/// A number of packages in words.
+fn packages(count: usize) -> String {
+    match count {
+        1 => "1 package".to_owned(),
+        n => format!("{n} packages"),
+    }
+}
+
+/// How many pins come from which source, by version.
+fn sources(lock: &LockFile) -> BTreeMap<(Version, String), usize> {
+    let mut out = BTreeMap::new();
+    for pin in lock.pins() {
+        *out.entry((pin.version, source(pin.layout, &pin.source)))
+            .or_default() += 1;
+    }
+    out
+}
