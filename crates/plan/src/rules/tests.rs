@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
