@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
-use tarsops_plan::findings::check::{Check, Result as Outcome};
+use tarsops_plan::rules::check::{Check, Outcome};
 use tarsops_transport::console::{Console, ConsoleError, Door};
 use tarsops_transport::mysql::Secret;
 

@@ -1,8 +1,9 @@
 //! The documentation: generated pages are fresh, contents lists are complete, links work.
 //!
 //! `docs/commands.md` is the help of every command, `docs/spec-reference.md` is the JSON Schema and
-//! the list of rules, and a table of `docs/publishing.md` is what tests of failures expect. Every long
-//! page has a list of all its headings.
+//! the list of rules. A table of `docs/publishing.md` is what tests of failures expect, and one of
+//! `docs/operators-guide.md` is the registration of rules. Every long page has a list of all its
+//! headings.
 //!
 //! `UPDATE_DOCS=1 cargo test -p tarsops-cli --test docs` writes them.
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -18,7 +19,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tarsops_model::coupling::{Couples, RULES};
-use tarsops_spec::{Rule, Severity, json_schema};
+use tarsops_plan::finding::Severity;
+use tarsops_spec::{Rule, Severity as SpecSeverity, json_schema};
 
 /// A file of the repository.
 fn path(name: &str) -> PathBuf {
@@ -488,8 +490,8 @@ fn the_reference_of_the_spec_is_fresh() {
     let rules = std::fs::read_to_string(path("crates/spec/src/rules.rs")).unwrap();
     for rule in Rule::ALL {
         let severity = match rule.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
+            SpecSeverity::Error => "error",
+            SpecSeverity::Warning => "warning",
         };
         let _ = writeln!(
             out,
@@ -505,18 +507,33 @@ fn the_reference_of_the_spec_is_fresh() {
 
 // ---- publishing --------------------------------------------------------------------------------
 
-#[test]
-fn the_table_of_failures_is_fresh() {
-    let name = "docs/publishing.md";
+/// Compares the part of a page between its two marks with `table`, or writes it.
+fn fresh_part(name: &str, mark: &str, table: &str) {
     let there = std::fs::read_to_string(path(name)).unwrap();
-    let (begin, end) = ("<!-- failures -->\n", "<!-- /failures -->");
-    let (above, rest) = there.split_once(begin).unwrap();
-    let (_, below) = rest.split_once(end).unwrap();
-    let table = failures::table();
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let (above, rest) = there.split_once(&begin).unwrap();
+    let (_, below) = rest.split_once(&end).unwrap();
     fresh(
         name,
         &with_contents(&format!("{above}{begin}{table}{end}{below}")),
     );
+}
+
+#[test]
+fn the_table_of_failures_is_fresh() {
+    fresh_part("docs/publishing.md", "failures", &failures::table());
+}
+
+// ---- checks ------------------------------------------------------------------------------------
+
+#[test]
+fn the_table_of_checks_is_fresh() {
+    let mut out = String::from("| name | severity | what it means |\n|---|---|---|\n");
+    for (name, severity, meaning) in tarsops_plan::rules::documentation() {
+        let severity = severity.map_or("", Severity::word);
+        writeln!(out, "| `{name}` | {severity} | {meaning} |").unwrap();
+    }
+    fresh_part("docs/operators-guide.md", "checks", &out);
 }
 
 // ---- contents and links ------------------------------------------------------------------------

@@ -29,6 +29,7 @@ pub mod digest;
 pub mod display;
 pub mod framework;
 pub mod host;
+mod invalid;
 pub mod inventory;
 pub mod names;
 pub mod observed;

@@ -11,17 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// Why a string is not a valid name; the text is one lowercase clause.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not a valid {what}: {why}")]
-pub struct InvalidName {
-    /// What the string should have been, such as "node name".
-    pub what: &'static str,
-    /// The rejected string.
-    pub value: String,
-    /// The rule that it breaks.
-    pub why: &'static str,
-}
+pub use crate::invalid::InvalidName;
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {

@@ -6,6 +6,7 @@
 //! task would start it; a row that is there is never written by a deploy form, which resets it; and
 //! tarslog, of which a cluster has one, is not made anew where it was moved away from.
 
+pub(crate) mod adapters;
 pub(crate) mod rows;
 
 use tarsops_model::component::Component;

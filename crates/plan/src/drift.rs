@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tarsops_model::resource::ResourceId;
 
-use crate::findings::Name;
+use crate::finding::RuleName;
 
 /// How one resource differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub enum DriftKind {
     /// Sources say different things of it.
     Disagreeing {
         /// Under which name.
-        finding: Name,
+        finding: RuleName,
         /// Each source and its word.
         sources: Vec<(String, String)>,
         /// What is so, in one clause.

@@ -27,8 +27,15 @@
 //! | [`batch`] | which steps are done at the same time |
 //! | [`memory`] | the same for the database |
 //! | [`effect`] | what an action does to an inventory |
+//! | [`rules`] | what must not be: one file for each finding, one registration |
+//! | [`finding`] | one contradiction, as data |
+//! | [`sources`] | what each source says of each resource |
 //! | [`render`] | the plan as text |
 //! | [`names`] | many node names as few ranges |
+
+/// The worlds of `tests/support` call this crate by its name.
+#[cfg(test)]
+extern crate self as tarsops_plan;
 
 pub mod action;
 pub mod assess;
@@ -43,7 +50,7 @@ pub mod drift;
 pub mod effect;
 pub mod endpoints;
 pub mod expansion;
-pub mod findings;
+pub mod finding;
 pub mod gates;
 pub mod input;
 mod leaving;
@@ -53,14 +60,17 @@ pub mod plan;
 pub mod planner;
 pub mod record;
 mod registries;
+mod registry_rows;
 pub mod render;
 pub mod report;
 pub mod restore;
 pub mod rollback;
 mod room;
 pub mod rows;
+pub mod rules;
 pub mod saved;
 pub mod servers;
+pub mod sources;
 
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;

@@ -21,12 +21,13 @@ use crate::batch::Batches;
 use crate::condition::Condition;
 use crate::database;
 use crate::drift::{Drift, DriftKind};
-use crate::findings::{self, Finding, Grade};
+use crate::finding::{Finding, Severity};
 use crate::gates;
 use crate::input::PlanInput;
 use crate::plan::{FORMAT, Plan, Sign, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
+use crate::rules::{self, ExplainedBy, Lets};
 use crate::{expansion, registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
@@ -432,33 +433,29 @@ impl Draft {
 
     /// What the sources say against each other, and what they did not say.
     fn findings(&mut self, input: &PlanInput<'_>) {
-        for found in findings::findings(input) {
+        for found in rules::findings(input) {
             let Finding {
                 name,
-                grade,
+                severity,
                 resource,
                 text,
-                cure,
+                fix: cure,
                 sources,
                 heals_within,
             } = found;
-            match grade {
-                Grade::Blocked => self.report.push(Line::Blocked {
+            let rule = rules::rule(name);
+            let explained = match rule.map(|rule| rule.explained_by) {
+                Some(ExplainedBy::Installation) => self.coming.contains(&resource),
+                Some(ExplainedBy::Reported) => self.is_told(&resource),
+                Some(ExplainedBy::Nothing) | None => false,
+            };
+            match severity {
+                Severity::Blocked => self.report.push(Line::Blocked {
                     resource,
                     why: Blocked::Finding { name, text, cure },
                 }),
-                // It is silent because it is not there yet.
-                Grade::Drift
-                    if matches!(
-                        name,
-                        findings::Name::ServantSilent
-                            | findings::Name::RegistrySilent
-                            | findings::Name::ActiveNotRunning
-                    ) && self.coming.contains(&resource) => {}
-                // A step of this plan puts it right, or somebody has stopped it.
-                Grade::Drift
-                    if name == findings::Name::AdaptersDiffer && self.is_told(&resource) => {}
-                Grade::Drift => self.drift.push(Drift {
+                Severity::Drift if explained => {}
+                Severity::Drift => self.drift.push(Drift {
                     resource,
                     kind: DriftKind::Disagreeing {
                         finding: name,
@@ -468,23 +465,23 @@ impl Draft {
                         heals_within,
                     },
                 }),
-                Grade::Warning => self.report.push(Line::Warning {
+                Severity::Warning => self.report.push(Line::Warning {
                     resource,
                     name,
                     text,
                     cure,
                 }),
             }
-            if grade == Grade::Blocked {
+            if severity == Severity::Blocked {
                 // Whoever may be working on another cluster's state works on nothing. What an
                 // earlier run left on a host is ended without the database.
-                if name != findings::Name::DatabaseReadOnly {
+                if rule.is_none_or(|rule| rule.lets == Lets::Nothing) {
                     self.todo.clear();
                 }
                 self.clear();
             }
         }
-        self.drift.extend(findings::unknowns(input));
+        self.drift.extend(rules::unknowns(input));
     }
 
     /// Whether the plan already says of a server how it differs, or that it waits.
@@ -568,7 +565,7 @@ impl Draft {
             rolls_back: None,
             summary,
             drift: self.drift,
-            extra: findings::extra(input),
+            extra: rules::extra(input),
             endpoints: self.batches.endpoints.lows(&self.batches.steps),
             steps: self.batches.steps,
             gates: self.batches.gates,

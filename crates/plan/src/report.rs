@@ -8,7 +8,7 @@ use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
-use crate::findings::Name;
+use crate::finding::RuleName;
 
 /// Why a resource that differs is not changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -285,7 +285,7 @@ pub enum Blocked {
     /// The sources contradict each other in a way that forbids every change.
     Finding {
         /// Under which name.
-        name: Name,
+        name: RuleName,
         /// What is so.
         text: String,
         /// What to do about it.
@@ -687,7 +687,7 @@ pub enum Line {
         /// About which resource.
         resource: ResourceId,
         /// Under which name.
-        name: Name,
+        name: RuleName,
         /// What is so.
         text: String,
         /// What to do about it.

@@ -16,10 +16,10 @@ use crate::action::{Action, Undo};
 use crate::condition::{Condition, Truth};
 use crate::drift::{Drift, DriftKind};
 use crate::expansion;
-use crate::findings::{Finding, Name, cluster, findings};
 use crate::input::PlanInput;
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
+use crate::{registry_rows, rules};
 
 /// What there is to say of a node that is gone.
 pub(crate) enum Gone {
@@ -157,15 +157,8 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
     if !input.scope.nodes.is_empty() {
         return (steps, lines);
     }
-    for found in findings(input) {
-        let Finding {
-            name: Name::RegistryGone,
-            resource: resource @ ResourceId::RegistryEndpoint(_),
-            ..
-        } = found
-        else {
-            continue;
-        };
+    for found in rules::gone_registries(input) {
+        let resource = found.resource;
         let ResourceId::RegistryEndpoint(registry) = &resource else {
             continue;
         };
@@ -223,7 +216,7 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
 fn node_of(input: &PlanInput<'_>, registry: &Endpoint) -> String {
     let rows = input.inventory.framework.as_ref().map(|f| f.rows());
     let named = match rows {
-        Some(Observed::Present(rows)) => cluster::resolved(rows)
+        Some(Observed::Present(rows)) => registry_rows::resolved(rows)
             .remove(registry)
             .map(|named| named.node),
         _ => None,

@@ -17,9 +17,9 @@ use tarsops_plan::action::Action;
 use tarsops_plan::checker;
 use tarsops_plan::condition::Condition;
 use tarsops_plan::drift::DriftKind;
-use tarsops_plan::findings::check::Result as Outcome;
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
+use tarsops_plan::rules::check::Outcome;
 use tarsops_plan::{PlanInput, effect, rollback};
 
 fn checked(w: &World) -> Plan {
@@ -162,7 +162,7 @@ fn a_binary_that_nobody_knows_is_shown_and_left() {
 #[test]
 fn the_preflight_names_an_unknown_build() {
     let line = |w: &World| {
-        let all = tarsops_plan::findings::check::checks(&w.input());
+        let all = tarsops_plan::rules::check::checks(&w.input());
         let found = all.into_iter().find(|c| c.check == "unknown-build");
         found.expect("a line of the table")
     };

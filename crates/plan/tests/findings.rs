@@ -4,8 +4,8 @@
 
 mod support;
 
-use support::World;
 use support::framework::*;
+use support::{World, rule};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Resource;
 use tarsops_model::framework::{Answer, NodeLabels, NodeRow, ServerRow};
@@ -15,12 +15,13 @@ use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::Action;
 use tarsops_plan::condition::Condition;
 use tarsops_plan::drift::DriftKind;
-use tarsops_plan::findings::check::{Result as Outcome, checks};
-use tarsops_plan::findings::{Grade, Name, findings};
+use tarsops_plan::finding::{RuleName, Severity};
 use tarsops_plan::report::{Blocked, Line};
+use tarsops_plan::rules::check::{Outcome, checks};
+use tarsops_plan::rules::findings;
 use tarsops_plan::{checker, effect};
 
-fn names(w: &World) -> Vec<Name> {
+fn names(w: &World) -> Vec<RuleName> {
     findings(&w.input()).into_iter().map(|f| f.name).collect()
 }
 
@@ -38,47 +39,47 @@ fn where_all_agree_nothing_is_found() {
 #[test]
 fn each_contradiction_has_its_name() {
     type Damage = fn(&mut World);
-    let cases: [(Name, Grade, Damage); 21] = [
-        (Name::ForeignDatabase, Grade::Blocked, |w| {
+    let cases: [(RuleName, Severity, Damage); 21] = [
+        (rule("foreign-database"), Severity::Blocked, |w| {
             *list(&mut rows(w).registries) = vec![registry("10.9.9.9:17890", "active", 1)];
         }),
-        (Name::NoDatabase, Grade::Drift, |w| {
+        (rule("no-database"), Severity::Drift, |w| {
             database(w).rows = Observed::Absent;
         }),
-        (Name::DatabaseReadOnly, Grade::Blocked, |w| {
+        (rule("database-read-only"), Severity::Blocked, |w| {
             database(w).read_only = Observed::Present(true);
         }),
-        (Name::DefaultPassword, Grade::Warning, |w| {
+        (rule("default-password"), Severity::Warning, |w| {
             database(w).default_login = Observed::Present(true);
         }),
-        (Name::RegistrySilent, Grade::Drift, |w| {
+        (rule("registry-silent"), Severity::Drift, |w| {
             *framework(w).registries.values_mut().next().unwrap() = Answer::Refused;
         }),
-        (Name::RegistryUnlisted, Grade::Drift, |w| {
+        (rule("registry-unlisted"), Severity::Drift, |w| {
             list(&mut rows(w).registries)[0].heartbeat_age = Some(500);
         }),
-        (Name::RegistryGone, Grade::Drift, |w| {
+        (rule("registry-gone"), Severity::Drift, |w| {
             list(&mut rows(w).registries).push(registry("10.9.9.9:17890", "active", 500));
         }),
-        (Name::RegistryNotInSpec, Grade::Drift, |w| {
+        (rule("registry-not-in-spec"), Severity::Drift, |w| {
             list(&mut rows(w).registries).push(registry("10.9.9.9:17890", "active", 5));
         }),
-        (Name::NotRegistered, Grade::Drift, |w| {
+        (rule("not-registered"), Severity::Drift, |w| {
             let gone = w.node(2).to_string();
             node_rows(w).remove(&gone);
         }),
-        (Name::NodeInactive, Grade::Drift, |w| {
+        (rule("node-inactive"), Severity::Drift, |w| {
             node_row(w, 2).present = Some("inactive".to_owned());
         }),
-        (Name::ConnectionLost, Grade::Drift, |w| {
+        (rule("connection-lost"), Severity::Drift, |w| {
             let node = w.node(2);
             admin(w).pings.insert(node, Observed::Present(false));
         }),
-        (Name::ServantSilent, Grade::Drift, |w| {
+        (rule("servant-silent"), Severity::Drift, |w| {
             let all = &mut framework(w).servants;
             all.values_mut().next().unwrap().answer = Answer::Mute("it hangs".to_owned());
         }),
-        (Name::ActiveNotRunning, Grade::Drift, |w| {
+        (rule("active-not-running"), Severity::Drift, |w| {
             let node = w.node(2).to_string();
             list(&mut rows(w).servers).push(ServerRow {
                 application: "Shop".to_owned(),
@@ -89,7 +90,7 @@ fn each_contradiction_has_its_name() {
                 ..ServerRow::default()
             });
         }),
-        (Name::RunsInactive, Grade::Drift, |w| {
+        (rule("runs-inactive"), Severity::Drift, |w| {
             let node = w.node(0).to_string();
             list(&mut rows(w).servers).push(ServerRow {
                 application: "tars".to_owned(),
@@ -100,13 +101,13 @@ fn each_contradiction_has_its_name() {
                 ..ServerRow::default()
             });
         }),
-        (Name::NodeidTwice, Grade::Drift, |w| {
+        (rule("nodeid-twice"), Severity::Drift, |w| {
             w.process(2).nodeid = Some(w.node(0).to_string());
         }),
-        (Name::RegisteredElsewhere, Grade::Drift, |w| {
+        (rule("registered-elsewhere"), Severity::Drift, |w| {
             node_row(w, 2).endpoint_ip = Some("10.9.9.9".to_owned());
         }),
-        (Name::PortTaken, Grade::Drift, |w| {
+        (rule("port-taken"), Severity::Drift, |w| {
             // tarsnode is not there, and somebody listens on its port.
             let node = w.node(3);
             let id = ResourceId::Agent(node.clone());
@@ -114,10 +115,10 @@ fn each_contradiction_has_its_name() {
             let host = support::damage::host_of(w, &node).unwrap();
             host.ports = Observed::Present([19386].into());
         }),
-        (Name::Impostor, Grade::Warning, |w| {
+        (rule("impostor"), Severity::Warning, |w| {
             w.host(1).impostors.insert(77, "uid 65534".to_owned());
         }),
-        (Name::DeadLocator, Grade::Drift, |w| {
+        (rule("dead-locator"), Severity::Drift, |w| {
             let text = &mut support::damage::agent_of(w, &"10.0.0.3".parse().unwrap())
                 .unwrap()
                 .conf;
@@ -128,7 +129,7 @@ fn each_contradiction_has_its_name() {
                     .replace("10.0.0.2", "10.9.9.2");
             }
         }),
-        (Name::LocatorBehind, Grade::Drift, |w| {
+        (rule("locator-behind"), Severity::Drift, |w| {
             let text = &mut support::damage::agent_of(w, &"10.0.0.3".parse().unwrap())
                 .unwrap()
                 .conf;
@@ -136,7 +137,7 @@ fn each_contradiction_has_its_name() {
                 text.text = text.text.replace("10.0.0.2", "10.9.9.2");
             }
         }),
-        (Name::ClockSkew, Grade::Drift, |w| {
+        (rule("clock-skew"), Severity::Drift, |w| {
             database(w).clock_skew = -7;
             for i in 1..4 {
                 w.host(i).clock_skew = -7;
@@ -149,31 +150,31 @@ fn each_contradiction_has_its_name() {
             );
         }),
     ];
-    for (name, grade, damage) in cases {
+    for (name, severity, damage) in cases {
         let mut w = world(4);
         damage(&mut w);
         let found = findings(&w.input());
         assert_eq!(names(&w), [name], "{found:#?}");
-        assert_eq!(found[0].grade, grade, "{name}");
-        assert!(!found[0].text.is_empty() && !found[0].cure.is_empty());
+        assert_eq!(found[0].severity, severity, "{name}");
+        assert!(!found[0].text.is_empty() && !found[0].fix.is_empty());
         let table = checks(&w.input());
         let line = table.iter().find(|c| c.check == name.text()).unwrap();
-        let wanted = match grade {
-            Grade::Blocked => Outcome::Blocked,
-            Grade::Drift => Outcome::Drift,
-            Grade::Warning => Outcome::Warning,
+        let wanted = match severity {
+            Severity::Blocked => Outcome::Blocked,
+            Severity::Drift => Outcome::Drift,
+            Severity::Warning => Outcome::Warning,
         };
         assert_eq!(line.result, wanted, "{name}");
         let plan = w.plan();
         // Whoever holds the port keeps the agent from being installed, and no database is made.
-        let alone = [Name::PortTaken, Name::NoDatabase].contains(&name);
-        let blocks = grade == Grade::Blocked || alone;
+        let alone = [rule("port-taken"), rule("no-database")].contains(&name);
+        let blocks = severity == Severity::Blocked || alone;
         assert_eq!(plan.is_blocked(), blocks, "{name}");
         let told = plan
             .drift
             .iter()
             .any(|d| matches!(&d.kind, DriftKind::Disagreeing { finding, .. } if *finding == name));
-        assert_eq!(told, grade == Grade::Drift, "{name}");
+        assert_eq!(told, severity == Severity::Drift, "{name}");
     }
 }
 
@@ -183,7 +184,7 @@ fn clocks_that_say_any_number_are_compared() {
         let mut w = speaking(World::new(4));
         database(&mut w).clock_skew = other;
         w.host(2).clock_skew = host;
-        assert!(names(&w).contains(&Name::ClockSkew));
+        assert!(names(&w).contains(&rule("clock-skew")));
         assert!(!w.plan().report.is_empty());
     }
 }
@@ -202,7 +203,7 @@ fn nothing_is_concluded_from_silence() {
     assert_eq!(names(&w), []);
     let plan = w.plan();
     assert!(plan.is_empty() && plan.is_incomplete());
-    let unknown = |c: &&tarsops_plan::findings::check::Check| c.result == Outcome::Unknown;
+    let unknown = |c: &&tarsops_plan::rules::check::Check| c.result == Outcome::Unknown;
     assert!(checks(&w.input()).iter().filter(unknown).count() >= 10);
 }
 
@@ -223,10 +224,10 @@ fn an_admin_registry_of_another_database_blocks_every_step() {
     w.process(2).nodeid = Some("10.0.0.1".to_owned());
     let plan = w.plan();
     assert!(plan.is_empty() && plan.is_blocked());
-    assert!(names(&w).contains(&Name::ForeignDatabase));
+    assert!(names(&w).contains(&rule("foreign-database")));
     // One node in common, and it is only a registration on its way.
     admin(&mut w).nodes = Observed::Present(["10.9.9.9".to_owned(), "10.0.0.1".to_owned()].into());
-    assert!(!names(&w).contains(&Name::ForeignDatabase));
+    assert!(!names(&w).contains(&rule("foreign-database")));
 }
 
 #[test]
@@ -524,7 +525,7 @@ fn a_running_node_takes_a_new_registry_over_by_itself() {
     }
     let plan = w.plan();
     assert!(plan.is_empty(), "{:?}", plan.steps);
-    assert_eq!(names(&w), [Name::LocatorBehind]);
+    assert_eq!(names(&w), [rule("locator-behind")]);
     // Down, it is told before it is started.
     w.process(2);
     support::damage::agent_of(&mut w, &node).unwrap().processes = Observed::Present(vec![]);
@@ -598,7 +599,7 @@ fn nothing_that_works_is_restarted_while_nobody_could_tell_whether_it_comes_back
 
 #[test]
 fn what_a_table_that_was_not_read_would_tell_is_unknown() {
-    let result = |w: &World, name: Name| {
+    let result = |w: &World, name: RuleName| {
         let all = checks(&w.input());
         let line = all.into_iter().find(|c| c.check == name.text());
         line.unwrap().result
@@ -607,23 +608,23 @@ fn what_a_table_that_was_not_read_would_tell_is_unknown() {
     rows(&mut w).registries = Observed::Unknown("no privilege".to_owned());
     rows(&mut w).servers = Observed::Unknown("no privilege".to_owned());
     for name in [
-        Name::ForeignDatabase,
-        Name::RegistryGone,
-        Name::RegistryUnlisted,
-        Name::RunsInactive,
-        Name::ActiveNotRunning,
+        rule("foreign-database"),
+        rule("registry-gone"),
+        rule("registry-unlisted"),
+        rule("runs-inactive"),
+        rule("active-not-running"),
     ] {
         assert_eq!(result(&w, name), Outcome::Unknown, "{name}");
     }
-    assert_eq!(result(&w, Name::NotRegistered), Outcome::Ok);
+    assert_eq!(result(&w, rule("not-registered")), Outcome::Ok);
     // What a narrowed command does not look at is not well.
     let mut w = world(4);
     w.scope = tarsops_plan::Scope::parse(&["10.0.0.3".to_owned()], &w.desired).unwrap();
-    assert_eq!(result(&w, Name::DefaultPassword), Outcome::Skipped);
-    assert_eq!(result(&w, Name::ForeignDatabase), Outcome::Ok);
+    assert_eq!(result(&w, rule("default-password")), Outcome::Skipped);
+    assert_eq!(result(&w, rule("foreign-database")), Outcome::Ok);
     let mut w = world(4);
     w.silence(3);
-    assert_eq!(result(&w, Name::NodeidTwice), Outcome::Unknown);
+    assert_eq!(result(&w, rule("nodeid-twice")), Outcome::Unknown);
 }
 
 fn result(w: &World, check: &str) -> Outcome {
@@ -668,16 +669,20 @@ fn nothing_that_hosts_show_is_ok_while_they_are_silent() {
 #[test]
 fn what_a_host_could_not_show_is_not_ok() {
     type Damage = fn(&mut World);
-    let cases: [(&str, Damage, &[Name]); 5] = [
+    let cases: [(&str, Damage, &[RuleName]); 5] = [
         (
             "ports",
             |w| w.host(2).ports = Observed::Unknown("ss does not work".to_owned()),
-            &[Name::PortTaken],
+            &[rule("port-taken")],
         ),
         (
             "components",
             |w| w.host(2).components = Observed::Unknown("ps does not work".to_owned()),
-            &[Name::RunsInactive, Name::ActiveNotRunning, Name::Impostor],
+            &[
+                rule("runs-inactive"),
+                rule("active-not-running"),
+                rule("impostor"),
+            ],
         ),
         (
             "processes",
@@ -687,12 +692,12 @@ fn what_a_host_could_not_show_is_not_ok() {
                 agent.processes = Observed::Unknown("ps does not work".to_owned());
             },
             &[
-                Name::NodeidTwice,
-                Name::NotRegistered,
-                Name::NodeInactive,
-                Name::LocatorBehind,
-                Name::ServantSilent,
-                Name::PortTaken,
+                rule("nodeid-twice"),
+                rule("not-registered"),
+                rule("node-inactive"),
+                rule("locator-behind"),
+                rule("servant-silent"),
+                rule("port-taken"),
             ],
         ),
         (
@@ -702,7 +707,7 @@ fn what_a_host_could_not_show_is_not_ok() {
                 let agent = support::damage::agent_of(w, &node).unwrap();
                 agent.conf = Observed::Unknown("it cannot be read".to_owned());
             },
-            &[Name::DeadLocator, Name::LocatorBehind],
+            &[rule("dead-locator"), rule("locator-behind")],
         ),
         (
             "a registry that no host of the spec has",
@@ -711,7 +716,7 @@ fn what_a_host_could_not_show_is_not_ok() {
                 let silent = Answer::Silent("it was not asked".to_owned());
                 framework(w).registries.insert(at, silent);
             },
-            &[Name::RegistrySilent, Name::DeadLocator],
+            &[rule("registry-silent"), rule("dead-locator")],
         ),
     ];
     for (what, damage, expected) in cases {

@@ -11,11 +11,11 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::Answer;
 use tarsops_model::observed::Observed;
 use tarsops_plan::drift::DriftKind;
-use tarsops_plan::findings::Name;
+use tarsops_plan::finding::RuleName;
 use tarsops_plan::render;
 
 /// What the plan says of one finding: within how many seconds it heals.
-fn heals(w: &World, name: Name) -> Vec<Option<u64>> {
+fn heals(w: &World, name: RuleName) -> Vec<Option<u64>> {
     let plan = w.plan();
     let all = plan.drift.iter().filter_map(|d| match &d.kind {
         DriftKind::Disagreeing {
@@ -48,7 +48,7 @@ fn without_tarsnode(w: &mut World, i: usize) {
 #[test]
 fn services_that_their_tarsnode_reports_heal() {
     let mut w = inactive("active");
-    assert_eq!(heals(&w, Name::RunsInactive), [Some(65); 5]);
+    assert_eq!(heals(&w, rule("runs-inactive")), [Some(65); 5]);
     assert_eq!(w.plan().heals_within(), Some(65));
     // They are one line.
     let text = render::text(&w.plan(), render::Style::default());
@@ -63,10 +63,10 @@ fn services_that_their_tarsnode_reports_heal() {
     }
     // Nobody reports them.
     without_tarsnode(&mut w, 1);
-    assert_eq!(heals(&w, Name::RunsInactive), [None; 5]);
+    assert_eq!(heals(&w, rule("runs-inactive")), [None; 5]);
     // Somebody has stopped them.
     let w = inactive("inactive");
-    assert!(heals(&w, Name::RunsInactive).iter().all(Option::is_none));
+    assert!(heals(&w, rule("runs-inactive")).iter().all(Option::is_none));
     assert_eq!(w.plan().heals_within(), None);
 }
 
@@ -76,7 +76,7 @@ fn a_locator_that_is_behind_heals() {
     let conf = w.conf(2);
     let second = address(1);
     conf.text = conf.text.replace(&format!(":tcp -h {second} -p 17890"), "");
-    assert_eq!(heals(&w, Name::LocatorBehind), [Some(120)]);
+    assert_eq!(heals(&w, rule("locator-behind")), [Some(120)]);
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn what_a_tarsnode_starts_again_heals() {
     let mut w = world(3);
     let node = w.node(1);
     installed(&mut w, Component::Tarsconfig, &node, false);
-    assert_eq!(heals(&w, Name::ActiveNotRunning), [Some(15)]);
+    assert_eq!(heals(&w, rule("active-not-running")), [Some(15)]);
     without_tarsnode(&mut w, 1);
-    assert_eq!(heals(&w, Name::ActiveNotRunning), [None]);
+    assert_eq!(heals(&w, rule("active-not-running")), [None]);
 }
 
 #[test]
@@ -96,15 +96,15 @@ fn a_node_heals_by_its_heartbeat_and_its_connection() {
     if let Observed::Present(nodes) = &mut rows(&mut w).nodes {
         nodes.get_mut(node.as_str()).unwrap().present = Some("inactive".to_owned());
     }
-    assert_eq!(heals(&w, Name::NodeInactive), [Some(15)]);
+    assert_eq!(heals(&w, rule("node-inactive")), [Some(15)]);
     let mut w = world(3);
     let framework = w.inventory.framework.as_mut().unwrap();
     if let Observed::Present(admin) = &mut framework.admin {
         admin.pings.insert(node, Observed::Present(false));
     }
-    assert_eq!(heals(&w, Name::ConnectionLost), [Some(65)]);
+    assert_eq!(heals(&w, rule("connection-lost")), [Some(65)]);
     without_tarsnode(&mut w, 2);
-    assert_eq!(heals(&w, Name::ConnectionLost), [None]);
+    assert_eq!(heals(&w, rule("connection-lost")), [None]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_registry_that_answers_writes_its_rows() {
     let mut w = world(3);
     let at = format!("{}:17890", address(1));
     list(&mut rows(&mut w).registries).retain(|r| r.locator != at);
-    assert_eq!(heals(&w, Name::RegistryUnlisted), [Some(15)]);
+    assert_eq!(heals(&w, rule("registry-unlisted")), [Some(15)]);
     // One that does not answer heals by nothing.
     let mut w = world(3);
     for answer in w
@@ -125,5 +125,9 @@ fn a_registry_that_answers_writes_its_rows() {
     {
         *answer = Answer::Refused;
     }
-    assert!(heals(&w, Name::RegistrySilent).iter().all(Option::is_none));
+    assert!(
+        heals(&w, rule("registry-silent"))
+            .iter()
+            .all(Option::is_none)
+    );
 }

@@ -23,10 +23,10 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab::{self, CrontabEdit};
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
-use tarsops_plan::findings;
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::restore::{CrontabLeft, Intent, Known, way_back};
+use tarsops_plan::rules;
 use tarsops_plan::{checker, render};
 
 const REGISTRY: &str = "* * * * * /usr/local/app/tars/tarsregistry/util/monitor.sh";
@@ -338,10 +338,10 @@ fn no_hint_asks_for_the_registry_of_a_node_that_leaves() {
         let mut w = slave_leaves();
         w.spec(1).state = state;
         let at = Endpoint::at(w.spec(1).ip, 17890);
-        let found = findings::findings(&w.input());
+        let found = rules::findings(&w.input());
         let about = ResourceId::RegistryEndpoint(at);
         let found = found.into_iter().find(|f| f.resource == about).unwrap();
-        found.cure
+        found.fix
     };
     let absent = cure(NodeState::Absent { stop_servers: true });
     assert!(

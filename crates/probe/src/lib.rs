@@ -46,6 +46,13 @@ pub struct Options {
     pub servers: Vec<Component>,
 }
 
+impl Options {
+    /// The folder of the framework.
+    fn tars(&self) -> String {
+        format!("{}/tars", self.install_path)
+    }
+}
+
 /// What one look at one host gave.
 #[derive(Debug, Clone)]
 pub struct Seen {

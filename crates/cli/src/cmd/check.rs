@@ -2,8 +2,8 @@
 //! says of each thing that can be wrong whether it is.
 
 use tarsops_model::display::{Colour, Text};
-use tarsops_plan::findings::check::{Check, Result as Outcome, checks};
 use tarsops_plan::report::Line;
+use tarsops_plan::rules::check::{Check, Outcome, checks};
 use tarsops_plan::{Plan, PlanInput};
 
 use crate::args::{Global, Look};
@@ -114,7 +114,7 @@ fn text(table: &[Check], guards: &[(String, String, String)], color: bool) -> Te
                 out.put(" ".repeat(32));
             }
             out.line(format_args!("{}: {}", found.resource, found.text));
-            out.line(format_args!("{:32}next: {}", "", found.cure));
+            out.line(format_args!("{:32}next: {}", "", found.fix));
         }
     }
     for (resource, why, next) in guards {

@@ -17,9 +17,9 @@ use tarsops_model::resource::ResourceId;
 use tarsops_plan::Plan;
 use tarsops_plan::PlanInput;
 use tarsops_plan::drift::DriftKind;
-use tarsops_plan::findings::{Truth, truth};
 use tarsops_plan::names::{compress, natural_key};
 use tarsops_plan::render::Style;
+use tarsops_plan::sources::{SourceReport, source_reports};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
@@ -110,7 +110,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     let plan = super::plan::make(&mut session, &report).await?;
     let rows = rows(&session, &report, &plan);
     let truth = if report.inventory.framework.is_some() {
-        truth(&PlanInput {
+        source_reports(&PlanInput {
             desired: session.desired(),
             inventory: &report.inventory,
             catalog: session.store.catalog(),
@@ -322,7 +322,7 @@ fn summary(rows: &[Row]) -> String {
 }
 
 /// What every source says of every resource.
-fn truth_table(all: &[Truth]) -> Text {
+fn truth_table(all: &[SourceReport]) -> Text {
     let mut out = Text::new();
     if all.is_empty() {
         return out;

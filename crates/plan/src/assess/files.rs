@@ -16,7 +16,7 @@ use tarsops_model::version::Version;
 use super::{Assessment, BINARY, CONF, SCRIPTS, Work, texts::script_mode};
 use crate::condition::wanted_conf_like;
 use crate::drift::{DriftKind, FieldChange};
-use crate::findings::cluster;
+use crate::registry_rows;
 use crate::report::{Blocked, Line};
 
 impl Work<'_> {
@@ -192,7 +192,7 @@ impl Work<'_> {
     /// where there would be none.
     pub(super) fn fresh_registries(&self) -> Option<BTreeSet<(String, u16)>> {
         let framework = self.input.inventory.framework.as_ref()?;
-        let listed = cluster::alive(framework.rows().present()?)?;
+        let listed = registry_rows::alive(framework.rows().present()?)?;
         let fresh: BTreeSet<_> = self
             .agent
             .locator

@@ -12,6 +12,7 @@ use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
+use super::adapters::differences;
 use super::{framework, row};
 use crate::action::{Cell, RowEdit, Table};
 use crate::drift::FieldChange;
@@ -176,7 +177,8 @@ impl Work {
             let what = format!("{name} {what}");
             fields.push(FieldChange::new(&what, old, new));
         };
-        if found.servant.as_deref() != Some(servant) {
+        let differs = differences(found, (component, server.version), (servant, port), spec.ip);
+        if differs.servant {
             let old = found.servant.as_deref().unwrap_or_default();
             field("servant", short(old), name);
             set(
@@ -185,8 +187,8 @@ impl Work {
                 Cell::Text(servant.to_owned()),
             );
         }
-        let protocol = component.protocol_in(server.version);
-        if found.protocol.as_deref() != Some(protocol) {
+        if differs.protocol {
+            let protocol = component.protocol_in(server.version);
             let old = found.protocol.as_deref().unwrap_or("none");
             field("protocol", old, protocol);
             set(
@@ -197,19 +199,16 @@ impl Work {
         }
         let endpoint = found.endpoint.as_deref().unwrap_or_default();
         let wanted = port.to_string();
-        let moves = after(endpoint, "-p") != Some(wanted.as_str());
         let at = after(endpoint, "-h").unwrap_or_default();
         let ip = spec.ip.to_string();
-        // The address of what can be placed is its host's, which is compared as a whole.
-        let elsewhere = at != ip && at != "0.0.0.0" && !is_placed(component);
-        if moves || elsewhere {
-            if moves {
+        if differs.port || differs.address {
+            if differs.port {
                 field("port", after(endpoint, "-p").unwrap_or("none"), &wanted);
             }
-            if elsewhere {
+            if differs.address {
                 field("address", at, &ip);
             }
-            let host = if elsewhere || at.is_empty() {
+            let host = if differs.address || at.is_empty() {
                 ip.as_str()
             } else {
                 at
@@ -247,7 +246,7 @@ impl Work {
                 after: Some(now),
             });
         }
-        moves
+        differs.port
     }
 
     fn added(

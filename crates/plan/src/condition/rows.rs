@@ -8,7 +8,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 
 use super::{Condition, Truth, truth};
-use crate::findings::{cluster, is_fresh};
+use crate::registry_rows::{self, is_fresh};
 use crate::rows::rows_of;
 
 /// A heartbeat comes every 10 s; one that is this old, in seconds, was missed several times.
@@ -66,7 +66,7 @@ impl Condition {
                     let resolved = framework
                         .rows()
                         .present()
-                        .is_some_and(|r| cluster::resolved(r).contains_key(registry));
+                        .is_some_and(|r| registry_rows::resolved(r).contains_key(registry));
                     truth(rows.is_empty() && !resolved, || {
                         format!("the database has rows of the registry {registry}")
                     })

@@ -13,7 +13,7 @@ use tarsops_model::resource::ResourceId;
 use super::{host_mut, keep, with_rows};
 use crate::action::{Cell, NewRow, NewServers, RowEdit, Table};
 use crate::expansion::{seen_adapter, seen_server};
-use crate::findings::cluster;
+use crate::registry_rows;
 
 pub(super) fn add_servers(rows: &mut Rows, new: &NewServers) {
     for row in &new.rows {
@@ -206,7 +206,7 @@ pub(super) fn start_server(inventory: &mut Inventory, component: Component, node
     // Of a registry of the spec that nobody asked the rows of its adapters tell the address.
     let at = at.or_else(|| {
         let rows = inventory.framework.as_ref()?.rows();
-        let found = cluster::resolved(rows.present()?);
+        let found = registry_rows::resolved(rows.present()?);
         let own = found.into_iter().find(|(_, n)| n.node == node.as_str())?;
         Some(own.0)
     });

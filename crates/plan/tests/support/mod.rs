@@ -32,6 +32,7 @@ use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, Pack
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, FileChange, HostChange, Modify, Operation, Owner, RowEdit};
+use tarsops_plan::finding::RuleName;
 use tarsops_plan::plan::{Plan, Step};
 use tarsops_plan::record::{Ended, Record, Runs};
 use tarsops_plan::{PlanInput, Scope, make_plan};
@@ -116,6 +117,11 @@ pub fn binary(version: &str) -> Digest {
 
 pub fn name(text: &str) -> NodeName {
     NodeName::new(text).unwrap()
+}
+
+/// The rule with this name, which must be registered.
+pub fn rule(name: &str) -> RuleName {
+    name.parse().unwrap()
 }
 
 pub fn run_id(n: u64) -> RunId {

@@ -73,7 +73,9 @@ impl FromStr for Seconds {
                 .iter()
                 .position(|(u, _)| tail.starts_with(*u))
                 .ok_or_else(bad)?;
-            total += number.parse::<u64>().map_err(|_| bad())? * units[at].1;
+            let seconds = number.parse::<u64>().map_err(|_| bad())?;
+            // Whatever the number of digits, what is too long is refused below.
+            total = total.saturating_add(seconds.saturating_mul(units[at].1));
             units = &units[at + 1..];
             rest = &tail[1..];
         }
@@ -215,5 +217,25 @@ impl TryFrom<String> for PackagesAt {
     type Error = String;
     fn try_from(s: String) -> Result<Self, String> {
         s.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_refused_where_it_is_too_long() {
+        let read = |text: &str| text.parse::<Seconds>().map(|s| s.0);
+        assert_eq!(read("1h30m5s"), Ok(5405));
+        assert_eq!(read("168h"), Ok(LONGEST));
+        for long in ["168h1s", "999999h", "999999h999999m999999s"] {
+            assert_eq!(read(long), Err(format!("`{long}` is longer than a week")));
+        }
+        let digits = "9".repeat(400);
+        for wrong in ["", "h", "5", "1s1h", "1m1m", "-1s", "1é", "1000000s"] {
+            assert_eq!(read(wrong), Err(format!("`{wrong}` is not a duration")));
+        }
+        assert!(read(&format!("{digits}h")).is_err());
     }
 }

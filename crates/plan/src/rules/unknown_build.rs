@@ -1,4 +1,4 @@
-//! Builds that no lock file knows: a plan leaves them alone as unknown, so the preflight names them.
+//! Builds that no lock file knows: a plan leaves them alone as unknown, so `check` names them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,23 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
-use super::check::{Check, Result};
+use super::facts::{Facts, first_of};
+use super::rule::{Outcome, Survey};
 use crate::input::PlanInput;
 use crate::servers::is_known;
 
 /// Nodes named for one build; of more the number is enough.
 const SHOWN: usize = 3;
 
-/// Whether every build of the framework that lies or runs on a host is in the lock file.
-pub(super) fn check(input: &PlanInput<'_>) -> Check {
+/// The line.
+pub(super) static SURVEY: Survey = Survey {
+    name: "unknown-build",
+    meaning: "whether every build of the framework that is installed or runs on a host is in the lock file",
+    judge,
+};
+
+fn judge(facts: &Facts<'_>) -> (Outcome, String) {
+    let input = &facts.input;
     let mut unknown: BTreeMap<(Component, Digest), BTreeSet<&NodeName>> = BTreeMap::new();
     let mut seen = 0_usize;
     let present = |state: &NodeState| matches!(state, NodeState::Present);
@@ -49,40 +57,25 @@ pub(super) fn check(input: &PlanInput<'_>) -> Check {
             }
         }
     }
-    let (result, text) = if unknown.is_empty() && seen == 0 {
-        (Result::Skipped, "no build was seen".to_owned())
-    } else if unknown.is_empty() {
-        (
-            Result::Ok,
-            "every build that was seen is in the lock file".to_owned(),
-        )
-    } else {
-        let named: Vec<String> = unknown
-            .iter()
-            .map(|((component, digest), nodes)| {
-                format!("{component} {} on {}", digest.short(), names(nodes))
-            })
-            .collect();
-        let text = format!(
-            "in no lock file: {}; register it with `tarsops package add`, or say `replace_unknown: true`",
-            named.join("; ")
-        );
-        (Result::Unknown, text)
-    };
-    Check {
-        check: "unknown-build".to_owned(),
-        result,
-        text,
-        findings: vec![],
+    if unknown.is_empty() && seen == 0 {
+        return (Outcome::Skipped, "no build was seen".to_owned());
     }
-}
-
-fn names(nodes: &BTreeSet<&NodeName>) -> String {
-    let first: Vec<&str> = nodes.iter().take(SHOWN).map(|n| n.as_str()).collect();
-    match nodes.len().saturating_sub(SHOWN) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
+    if unknown.is_empty() {
+        let text = "every build that was seen is in the lock file";
+        return (Outcome::Ok, text.to_owned());
     }
+    let named: Vec<String> = unknown
+        .iter()
+        .map(|((component, digest), nodes)| {
+            let nodes = first_of(nodes, SHOWN);
+            format!("{component} {} on {nodes}", digest.short())
+        })
+        .collect();
+    let text = format!(
+        "in no lock file: {}; register it with `tarsops package add`, or say `replace_unknown: true`",
+        named.join("; ")
+    );
+    (Outcome::Unknown, text)
 }
 
 /// The digests of a component on a node: of its file, and of what runs.

@@ -1,4 +1,4 @@
-//! The truth table: of each resource, every source's word side by side.
+//! What every source says of each resource, side by side.
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
@@ -8,13 +8,13 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::cluster;
 use crate::assess::Places;
 use crate::input::PlanInput;
+use crate::registry_rows;
 
-/// The words of all sources about one resource.
+/// What all sources say about one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Truth {
+pub struct SourceReport {
     /// Which resource.
     pub resource: ResourceId,
     /// Source and word, in the order spec, host, rpc, AdminRegistry, database.
@@ -23,7 +23,7 @@ pub struct Truth {
 
 /// The table, in the order of the resources; only those in scope.
 #[must_use]
-pub fn truth(input: &PlanInput<'_>) -> Vec<Truth> {
+pub fn source_reports(input: &PlanInput<'_>) -> Vec<SourceReport> {
     let mut out = Vec::new();
     let places = Places::of(input);
     for id in input.desired.resources.keys() {
@@ -41,7 +41,7 @@ pub fn truth(input: &PlanInput<'_>) -> Vec<Truth> {
             ResourceId::RegistryEndpoint(_) if input.scope.nodes.is_empty() => registry(input, id),
             _ => continue,
         };
-        out.push(Truth {
+        out.push(SourceReport {
             resource: id.clone(),
             words,
         });
@@ -221,11 +221,11 @@ fn registry(input: &PlanInput<'_>, id: &ResourceId) -> Vec<(String, String)> {
         words.push(("rpc".to_owned(), answer.to_string()));
     }
     if let Observed::Present(rows) = framework.rows()
-        && let Some(listed) = cluster::listed(rows)
+        && let Some(listed) = registry_rows::listed(rows)
     {
         let row = listed
             .get(at)
-            .map_or_else(|| "no row".to_owned(), |r| cluster::told(r));
+            .map_or_else(|| "no row".to_owned(), |r| registry_rows::state(r));
         words.push(("database".to_owned(), row));
     }
     words

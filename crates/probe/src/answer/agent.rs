@@ -1,0 +1,295 @@
+//! The lines about the agent: its folder and its processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use tarsops_model::agent::{
+    AgentFacts, FileFact, OwnerFact, ProcessFact, SERVER_OBJ_PORT, TextFact,
+};
+use tarsops_model::observed::Observed;
+
+use super::line::{AnswerError, Line, fits, unread};
+use super::not_told;
+use crate::Options;
+use crate::limits::{ARGUMENTS, FILE, LIST, NAME, NAMES, PATH, PROCESSES};
+use crate::network::Listener;
+
+/// The agent's scripts that a look reports.
+const SCRIPTS: [&str; 4] = ["start.sh", "stop.sh", "execute.sh", "monitor.sh"];
+
+/// A process line, before it is known which binary is ours.
+struct RawProcess {
+    pid: u32,
+    user: String,
+    digest: Option<String>,
+    exe: String,
+    args: Vec<String>,
+}
+
+/// What the lines about the agent have said so far.
+pub(super) struct AgentLines {
+    present: Option<bool>,
+    folder: Option<(String, u32)>,
+    strangers: Observed<Vec<String>>,
+    binary: Observed<FileFact>,
+    conf: Observed<TextFact>,
+    util: BTreeMap<String, Observed<TextFact>>,
+    generated: bool,
+    processes: Vec<RawProcess>,
+    all_processes: Option<bool>,
+}
+
+impl AgentLines {
+    pub(super) fn new() -> Self {
+        Self {
+            present: None,
+            folder: None,
+            strangers: not_told(),
+            binary: not_told(),
+            conf: not_told(),
+            util: BTreeMap::new(),
+            generated: false,
+            processes: Vec::new(),
+            all_processes: None,
+        }
+    }
+
+    /// Takes a line; false if it is not about the agent.
+    pub(super) fn read(&mut self, line: &Line<'_>) -> Result<bool, AnswerError> {
+        match line.kind() {
+            "agent" => {
+                self.present = match line.word(1)? {
+                    "present" => Some(true),
+                    "absent" => Some(false),
+                    _ => None,
+                };
+            }
+            "folder" => {
+                let owner = line.name(1)?.to_owned();
+                let _written = line.word(2)?;
+                self.folder = line.mode(2).ok().map(|mode| (owner, mode));
+            }
+            "strangers" => {
+                self.strangers = match line.word(1)? {
+                    "unknown" => Observed::Unknown("the run user does not exist".to_owned()),
+                    _ => {
+                        let text = line.list("files of other users", 1, NAMES)?;
+                        let names = text.lines().map(|l| l.strip_prefix("./").unwrap_or(l));
+                        Observed::Present(names.map(str::to_owned).collect())
+                    }
+                };
+            }
+            "binary" => {
+                self.binary = match line.word(1)? {
+                    "file" => Observed::Present(line.file(2)?),
+                    "absent" => Observed::Absent,
+                    _ => unread(line.get(2), "the file cannot be read"),
+                };
+            }
+            "conf" => self.conf = text_fact(line, 1)?,
+            "util" => {
+                // Names of files go into paths, so that none but those that were asked for count.
+                if let Some(script) = SCRIPTS.iter().find(|s| Some(**s) == line.get(1)) {
+                    self.util.insert((*script).to_owned(), text_fact(line, 2)?);
+                }
+            }
+            "generated" => self.generated = line.flag(1)?,
+            "process" => {
+                let exe = line.text("executable of a process", 4, PATH)?;
+                let args = line
+                    .bytes("arguments of a process", 5, LIST)?
+                    .split(|b| *b == 0)
+                    .take(ARGUMENTS)
+                    .map(|a| String::from_utf8_lossy(a).into_owned())
+                    .collect();
+                fits("processes", self.processes.len() + 1, PROCESSES)?;
+                self.processes.push(RawProcess {
+                    pid: line.value(1)?,
+                    user: line.name(2)?.to_owned(),
+                    digest: Some(line.name(3)?.to_owned()).filter(|digest| digest != "-"),
+                    exe,
+                    args,
+                });
+            }
+            "processes" => {
+                self.all_processes = match line.word(1)? {
+                    "all" => Some(true),
+                    "some" => Some(false),
+                    _ => None,
+                };
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What was seen of the agent. `is_root` says whether executables of all users can be read there,
+    /// `listening` what listens.
+    pub(super) fn finish(
+        &self,
+        options: &Options,
+        is_root: bool,
+        listening: Option<&BTreeSet<Listener>>,
+    ) -> Observed<AgentFacts> {
+        let tars = options.tars();
+        let own = self.own_processes(&tars, is_root);
+        let agent = match self.present {
+            None => Observed::Unknown("the framework's folder cannot be entered".to_owned()),
+            Some(false) => Observed::Absent,
+            Some(true) => Observed::Present(()),
+        };
+        // A process without a folder is still a process: it must be seen, so the agent is present.
+        let orphan = agent.is_absent() && !own.is_empty();
+        let facts = AgentFacts {
+            folder: match (self.folder.clone(), self.strangers.clone()) {
+                (Some((owner, mode)), Observed::Present(strangers)) => {
+                    Observed::Present(OwnerFact {
+                        owner,
+                        mode,
+                        strangers,
+                    })
+                }
+                (Some((owner, mode)), _) => Observed::Present(OwnerFact {
+                    owner,
+                    mode,
+                    strangers: vec![],
+                }),
+                (None, _) if orphan => Observed::Absent,
+                (None, _) => not_told(),
+            },
+            binary: if orphan {
+                Observed::Absent
+            } else {
+                self.binary.clone()
+            },
+            conf: if orphan {
+                Observed::Absent
+            } else {
+                self.conf.clone()
+            },
+            util: self.util.clone(),
+            generated_conf: self.generated,
+            processes: match (self.all_processes, own) {
+                (Some(true), all) => Observed::Present(all),
+                (Some(false), some) if !some.is_empty() => Observed::Present(some),
+                (Some(false), _) => Observed::Unknown(
+                    "processes of other users cannot be seen there without root".to_owned(),
+                ),
+                (None, _) => Observed::Unknown("the host has no /proc".to_owned()),
+            },
+            listening: self.is_listening(listening),
+            servers: self.servers(&tars),
+        };
+        match agent {
+            Observed::Present(()) => Observed::Present(facts),
+            Observed::Absent if orphan => Observed::Present(facts),
+            Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why),
+        }
+    }
+
+    /// Processes that are the service `tarsnode` of this installation: neither its `--monitor` nor
+    /// an editor with the path on its command line.
+    fn own_processes(&self, tars: &str, is_root: bool) -> Vec<ProcessFact> {
+        let bin = format!("{tars}/tarsnode/bin/tarsnode");
+        let questions = ["--monitor", "--version", "--nodeversion", "--tarsversion"];
+        self.processes
+            .iter()
+            .filter(|p| {
+                let exe = p.exe.trim_end_matches(" (deleted)");
+                exe == bin || p.args.first().is_some_and(|a| *a == bin)
+            })
+            .filter(|p| !p.args.iter().any(|a| questions.contains(&a.as_str())))
+            .map(|p| {
+                let flag = |name: &str| {
+                    p.args
+                        .iter()
+                        .rev()
+                        .find_map(|a| a.strip_prefix(name))
+                        .map(|value| value.chars().take(NAME).collect())
+                };
+                ProcessFact {
+                    pid: p.pid,
+                    exe: match p.digest.as_deref().map(str::parse) {
+                        Some(Ok(digest)) => Observed::Present(digest),
+                        _ if is_root => Observed::Unknown(
+                            "the executable of the process cannot be read".to_owned(),
+                        ),
+                        _ => Observed::Unknown(
+                            "the executable of the process cannot be read without root".to_owned(),
+                        ),
+                    },
+                    exe_deleted: p.exe.ends_with(" (deleted)"),
+                    user: p.user.clone(),
+                    nodeid: flag("--nodeid="),
+                    config: flag("--config="),
+                }
+            })
+            .collect()
+    }
+
+    /// Servers whose processes run from below tarsnode's data folder.
+    fn servers(&self, tars: &str) -> Vec<String> {
+        let data = format!("{tars}/tarsnode/data/");
+        let set: BTreeSet<String> = self
+            .processes
+            .iter()
+            .filter_map(|p| {
+                std::iter::once(&p.exe)
+                    .chain(&p.args)
+                    .find_map(|a| a.find(&data).and_then(|at| a.get(at + data.len()..)))
+                    .and_then(|rest| rest.split('/').next())
+                    .filter(|name| name.len() <= NAME)
+                    .filter(|name| name.contains('.') && !name.starts_with("tars."))
+                    .map(str::to_owned)
+            })
+            .collect();
+        set.into_iter().collect()
+    }
+
+    /// Whether the endpoint that the configuration names listens.
+    fn is_listening(&self, listening: Option<&BTreeSet<Listener>>) -> Observed<bool> {
+        let Some(all) = listening else {
+            return Observed::Unknown("the host's listeners cannot be seen".to_owned());
+        };
+        let conf = self
+            .conf
+            .present()
+            .and_then(|c| tarsops_conf::Document::parse(&c.text).ok())
+            .map(|doc| tarsops_conf::tarsnode::read(&doc));
+        let port = conf
+            .as_ref()
+            .and_then(|c| c.endpoint_port)
+            .unwrap_or(SERVER_OBJ_PORT);
+        let host: Option<IpAddr> = conf
+            .and_then(|c| c.endpoint_host)
+            .and_then(|h| h.parse().ok());
+        Observed::Present(
+            all.iter().any(|(ip, p)| {
+                *p == port && (ip.is_unspecified() || host.is_none_or(|h| h == *ip))
+            }),
+        )
+    }
+}
+
+/// A text file whose state begins at a word.
+fn text_fact(line: &Line<'_>, at: usize) -> Result<Observed<TextFact>, AnswerError> {
+    let too_large = || Observed::Unknown(format!("it is larger than {} KiB", FILE >> 10));
+    Ok(match line.word(at)? {
+        "absent" => Observed::Absent,
+        "text" if line.size(at + 3)? > FILE => too_large(),
+        "text" => match String::from_utf8(line.bytes("file", at + 3, FILE)?) {
+            Ok(text) => Observed::Present(TextFact {
+                text,
+                mode: line.mode(at + 1)?,
+                owner: line.name(at + 2)?.to_owned(),
+            }),
+            Err(_) => Observed::Unknown("it is no UTF-8 text".to_owned()),
+        },
+        _ => match line.word(at + 1)? {
+            "too-large" => too_large(),
+            "not-a-file" => Observed::Unknown("it is not a regular file".to_owned()),
+            _ => Observed::Unknown("it cannot be read".to_owned()),
+        },
+    })
+}
