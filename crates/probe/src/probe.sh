@@ -186,14 +186,12 @@ P_END
   fi
 
   # A run that may change this host says so before it looks, and older ones do not begin here any more.
-  p_f=; [ -z "$P_FENCE" ] || [ ! -r "$B/fence" ] || read -r p_f <"$B/fence" || :
-  if [ "$P_FENCE" != "$p_f" ] && [ -n "$P_FENCE" ] && make_state "$P_INSTALL"; then
-    case "${p_f%%-*}" in *[!0-9]* | ????????????????*) ;; *)
-      if [ "${p_f%%-*}" = "" ] || [ "${p_f%%-*}" -lt "${P_FENCE%%-*}" ]; then
-        { printf '%s\n' "$P_FENCE" >"$B/fence.$$" && mv -f "$B/fence.$$" "$B/fence"; } 2>/dev/null || :
-      fi ;;
-    esac
-    P_BASE=$B P_MEMO=$B/digests
+  if [ -n "$P_FENCE" ]; then
+    read_fence
+    if [ "$FENCE" != "$P_FENCE" ] && make_state "$P_INSTALL"; then
+      if [ -z "$FENCE" ] || newer_run "$P_FENCE" "$FENCE"; then raise_fence "$P_FENCE" 2>/dev/null || :; fi
+      P_BASE=$B P_MEMO=$B/digests
+    fi
   fi
   # Root may have the monitor in its own crontab, or in one of the system. Where nobody has one, nothing is started.
   if [ $p_root = 1 ] && [ "$p_user" != "$P_RUN_USER" ] && has crontab; then

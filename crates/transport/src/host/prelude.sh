@@ -20,6 +20,8 @@ if [ -n "${BASH_VERSION:-}" ]; then
 fi
 IFS=" 	
 "
+NL='
+'
 umask 022
 LC_ALL=C; export LC_ALL
 # No program is taken from wherever we happen to be.
@@ -42,6 +44,37 @@ find_bound() { S_BOUND="timeout -s KILL"; $S_BOUND 9 true 2>/dev/null || S_BOUND
 # Puts files, or the entries of a folder, on disk; an old sync(1) takes no names and syncs it all.
 flush() { sync "$@" 2>/dev/null || sync; }
 enc() { if has base64; then base64 | tr -d "\n"; else openssl base64 -A; fi; }
+# A small sleep(1) takes whole seconds only.
+nap() { sleep "$1" 2>/dev/null || sleep 1; }
+first_line() { # first_line FILE: in LINE, empty where there is none
+  LINE=; [ ! -r "$1" ] || read -r LINE <"$1" || :
+}
+# Replaces a small file whole. Two scripts may do so at the same time, so each has a name of its own for
+# the new file. With `flush` the text is on disk before the file has it.
+put_file() { # put_file FILE TEXT [flush]
+  printf '%s' "$2" >"$1.new.$$" && { [ $# = 2 ] || flush "$1.new.$$"; } && mv -f "$1.new.$$" "$1" && return 0
+  rm -f "$1.new.$$"
+  return 1
+}
+
+# The id of a run is 13 digits, the milliseconds since 1970, then `-` and six hexadecimal digits.
+newer_run() { # newer_run A B: whether A is the newer one
+  [ "${1%%-*}" != "${2%%-*}" ] || { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort | tail -n 1)" = "$1" ]; return; }
+  [ "${1%%-*}" -gt "${2%%-*}" ] 2>/dev/null
+}
+# The fence of a host names the newest run that has been there: no older one begins there.
+read_fence() { first_line "$B/fence"; FENCE=$LINE; }
+check_fence() { # check_fence RUN: 1 where a newer one has been here, 2 where that cannot be read; FENCE_WHY says it
+  read_fence
+  case "$FENCE" in
+    '' | "$1") return 0 ;;
+    *[!0-9a-f-]*) FENCE_WHY="the file $B/fence is damaged; remove it once you know that no other run is under way"; return 2 ;;
+  esac
+  newer_run "$FENCE" "$1" || return 0
+  FENCE_WHY="a newer run, $FENCE, has been on this host"
+  return 1
+}
+raise_fence() { put_file "$B/fence" "$1$NL"; }
 
 # The number of our user in S_UID. The kernel says it without another process.
 own_uid() {
@@ -136,6 +169,10 @@ make_state() { # make_state INSTALL
   trusted "$B" || { STATE_WHY="$UNSAFE, so $B cannot be used"; return 1; }
 }
 
+# The name of a user. A small id(1) takes names only.
+user_name() { # user_name UID
+  id -un "$1" 2>/dev/null || sed -n "s/^\([^:]*\):[^:]*:$1:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1
+}
 # Numbers of a user in ID_UID and ID_GID, both empty where there is none of that name.
 look_up() { # look_up NAME
   ID_NAME=$1 ID_GID=
@@ -198,10 +235,7 @@ as_user() { # as_user SECONDS PROGRAM WORD…
 }
 # By a try, as a program may be there and not know what is asked of it.
 find_rights() {
-  # A small id(1) takes names only.
-  if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME
-  else AS_NAME=$(id -un "$AS_UID" 2>/dev/null) || AS_NAME=$(sed -n "s/^\([^:]*\):[^:]*:$AS_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
-  fi
+  if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME; else AS_NAME=$(user_name "$AS_UID"); fi
   AS_BOUND="timeout -s KILL"
   AS_GROUPS=--clear-groups; [ -z "$AS_NAME" ] || AS_GROUPS=--init-groups
   if $AS_BOUND 9 setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv; return; fi
