@@ -70,7 +70,7 @@ pub(crate) fn keep_program(
     let mut script = step_script(place, run, step);
     script
         .set("R_INTENT", intent)
-        .set("R_USER", program.run_user.as_str())
+        .set("R_RUN_USER", program.run_user.as_str())
         .set("R_COMPONENT", program.component.name())
         .set("R_PROGRAM", &format!("tars/{}", program.path))
         .set("R_BEFORE", &before)

@@ -12,7 +12,22 @@ use crate::bounds::{self, HistoryError};
 
 const UPLOAD: &str = include_str!("host/upload.sh");
 const TREE: &str = include_str!("host/tree.sh");
-const CHANGE: &str = include_str!("host/change.sh");
+/// The parts of a change, in their order.
+const CHANGE: [&str; 13] = [
+    include_str!("host/change/setup.sh"),
+    include_str!("host/runs.sh"),
+    include_str!("host/change/crontab.sh"),
+    include_str!("host/change/process.sh"),
+    include_str!("host/change/health.sh"),
+    include_str!("host/change/rights.sh"),
+    include_str!("host/change/owners.sh"),
+    include_str!("host/change/check.sh"),
+    include_str!("host/change/save.sh"),
+    include_str!("host/change/act.sh"),
+    include_str!("host/change/undo.sh"),
+    include_str!("host/change/finish.sh"),
+    include_str!("host/change/main.sh"),
+];
 const GUARD: &str = include_str!("host/guard.sh");
 const LAUNCH: &str = include_str!("host/launch.sh");
 const LEASE: &str = include_str!("host/lease.sh");
@@ -155,7 +170,6 @@ fn env(launch: &Launch<'_>) -> String {
     let mut out = Script::bare();
     let install = launch.place.install_path.as_str();
     set(&mut out, "T_INSTALL", install);
-    set(&mut out, "T_TARS_PARENT", install);
     set(&mut out, "T_TARS", c.tars_path.as_str());
     set(&mut out, "T_COMP", c.component.name());
     set(&mut out, "T_RUN", launch.run.as_str());
@@ -280,7 +294,9 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
 /// The script of a change, as it lies beside its data.
 fn change() -> String {
     let mut script = Script::bare();
-    script.part(CHANGE);
+    for part in CHANGE {
+        script.part(part);
+    }
     script.into_text()
 }
 
@@ -617,7 +633,7 @@ mod tests {
     fn no_script_asks_for_a_rebuild() {
         let scripts = [
             tarsops_transport::script::prelude(),
-            CHANGE,
+            &CHANGE.concat(),
             TREE,
             GUARD,
             LAUNCH,

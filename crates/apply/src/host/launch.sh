@@ -30,6 +30,7 @@ launch() {
   state_folder "$L_INSTALL" "$L_CLUSTER"
   D=$B/runs/$L_RUN/$L_STEP
   # The lease may be another's by then. Nothing is made before this is known.
+  # shellcheck disable=SC2086 # two words
   if [ "$L_MODE" = start ] && [ ! -f "$D/change.sh" ] && [ -n "$L_EXPIRES" ] && late $L_EXPIRES; then
     end_as late "it arrived after its time, or after the host was started again: the lease may be another run's by now"
   fi
@@ -77,7 +78,7 @@ launch() {
   while busy && [ $l_idle -lt 50 ]; do nap 0.1; l_idle=$((l_idle + 1)); done
   first_line "$B/current"
   if [ "$LINE" = "$L_RUN $L_STEP" ] && ! busy; then setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1; fi
-  l_word= l_text=
+  l_word='' l_text=
   { IFS= read -r l_word; IFS= read -r l_text; } <"$D/verdict"
   l_log=$(tail -n 20 "$D/log" 2>/dev/null | enc)
   l_text=$(printf '%s' "$l_text" | enc)

@@ -29,7 +29,7 @@ lease() {
     e_try=$((e_try + 1)); [ $e_try -lt 50 ] || answer failed "somebody else works on the lease"
     nap 0.2
   done
-  l_run= l_holder= l_beat=0 l_ttl=0 l_spec=
+  l_run='' l_holder='' l_beat=0 l_ttl=0 l_spec=
   if [ -r "$B/lease" ]; then
     while IFS= read -r l_line; do
       case "$l_line" in
@@ -59,4 +59,3 @@ lease() {
   answer ok
 }
 lease </dev/null
-exit 0

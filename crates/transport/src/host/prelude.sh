@@ -1,3 +1,5 @@
+# shellcheck disable=SC2317 # no script calls every function of this file
+# shellcheck disable=SC2015 # in `A && B || C` it is meant that C also runs if B fails
 # What every script on a host begins with: its environment, where tarsops keeps its own files there,
 # whether a path can be trusted, and how to act with the rights of a lesser user.
 #
@@ -13,8 +15,13 @@ unset CDPATH ENV BASH_ENV BASH_COMPAT BASH_XTRACEFD GLOBIGNORE TMOUT POSIXLY_COR
 unset GREP_OPTIONS GREP_COLOR GREP_COLORS QUOTING_STYLE TIME_STYLE COLUMNS LS_COLORS LS_BLOCK_SIZE BLOCKSIZE BLOCK_SIZE DF_BLOCK_SIZE GZIP
 # A bash gets functions and options of its own from its environment too.
 if [ -n "${BASH_VERSION:-}" ]; then
-  set -o posix; export -n POSIXLY_CORRECT SHELLOPTS BASHOPTS 2>/dev/null || :
+  # shellcheck disable=SC3040 # only bash gets here
+  set -o posix
+  # shellcheck disable=SC3045 # only bash gets here
+  export -n POSIXLY_CORRECT SHELLOPTS BASHOPTS 2>/dev/null || :
+  # shellcheck disable=SC3044 # only bash gets here
   shopt -u nocasematch nullglob failglob dotglob 2>/dev/null || :
+  # shellcheck disable=SC3044 # only bash gets here
   for e_name in $(declare -F); do case "$e_name" in -*) ;; *) unset -f "$e_name" 2>/dev/null || : ;; esac; done
   unset e_name
 fi
@@ -34,10 +41,10 @@ bounded() { # bounded SECONDS PROGRAM WORD…
   b_limit=$1; shift
   if [ "$S_BOUND" != none ]; then $S_BOUND "$b_limit" "$@"; return; fi
   "$@" & b_pid=$!
-  ( sleep "$b_limit"; kill -KILL $b_pid ) </dev/null >/dev/null 2>&1 & b_guard=$!
-  wait $b_pid; b_status=$?
-  kill $b_guard 2>/dev/null
-  return $b_status
+  ( sleep "$b_limit"; kill -KILL "$b_pid" ) </dev/null >/dev/null 2>&1 & b_guard=$!
+  wait "$b_pid"; b_status=$?
+  kill "$b_guard" 2>/dev/null
+  return "$b_status"
 }
 # By a try, as a small timeout(1) may read its words in another way.
 find_bound() { S_BOUND="timeout -s KILL"; $S_BOUND 9 true 2>/dev/null || S_BOUND=none; }
@@ -64,6 +71,7 @@ newer_run() { # newer_run A B: whether A is the newer one
 }
 # The fence of a host names the newest run that has been there: no older one begins there.
 read_fence() { first_line "$B/fence"; FENCE=$LINE; }
+# shellcheck disable=SC2034 # FENCE_WHY is for the scripts
 check_fence() { # check_fence RUN: 1 where a newer one has been here, 2 where that cannot be read; FENCE_WHY says it
   read_fence
   case "$FENCE" in
@@ -74,12 +82,16 @@ check_fence() { # check_fence RUN: 1 where a newer one has been here, 2 where th
   FENCE_WHY="a newer run, $FENCE, has been on this host"
   return 1
 }
+newest_runs() { # whose records are here, the newest one first
+  # shellcheck disable=SC2012 # names of runs are digits and letters
+  ls "$B/runs" 2>/dev/null | sort -r
+}
 raise_fence() { put_file "$B/fence" "$1$NL"; }
 
 # The number of our user in S_UID. The kernel says it without another process.
 own_uid() {
   S_UID=
-  { while read -r o_key o_first o_second o_rest; do [ "$o_key" != Uid: ] || { S_UID=$o_second; break; }; done </proc/self/status; } 2>/dev/null
+  { while read -r o_key o_first o_second _; do [ "$o_key" != Uid: ] || { S_UID=$o_second; break; }; done </proc/self/status; } 2>/dev/null
   [ -n "$S_UID" ] || S_UID=$(id -u)
 }
 # Sets B, the folder of our own files on this host, and S_UID. Root has it where only root can write.
@@ -107,8 +119,8 @@ trusted() { # trusted PATH
       set -- "$@" "$t_at"
     done
     t_all=$(ls -ldn "$@" 2>/dev/null) || :
-    t_link= t_sticky=
-    while read -r t_mode t_n t_uid t_gid t_more; do
+    t_link='' t_sticky=
+    while read -r t_mode _ t_uid t_gid _; do
       [ -n "$t_mode" ] || continue
       UNSAFE_UID=$t_uid
       if [ "$t_uid" != 0 ] && [ "$t_uid" != "$S_UID" ]; then UNSAFE="$1 belongs to another user (uid $t_uid)"; return 1; fi
@@ -145,6 +157,7 @@ T_END
 }
 # Makes B where it is missing, with what an earlier version left, and checks it. STATE_WHY says what is
 # wrong.
+# shellcheck disable=SC2034 # STATE_WHY is for the scripts
 make_state() { # make_state INSTALL
   STATE_WHY=
   if [ "$S_UID" != 0 ] && [ ! -d "$1" ]; then
@@ -183,7 +196,7 @@ look_up() { # look_up NAME
 # only root can put names into these folders. AS_WHY is set where somebody else can and it cannot be
 # said who. TOP_UID, TOP_GID and TOP_WHY are the same of the first folder alone, TOP_OWNER who owns it if not root.
 tree_rights() { # tree_rights INSTALL USER FOLDER…
-  AS_UID= AS_GID= AS_WHY= TOP_UID= TOP_GID= TOP_WHY= TOP_OWNER= r_owner= r_gid= r_top=0
+  AS_UID='' AS_GID='' AS_WHY='' TOP_UID='' TOP_GID='' TOP_WHY='' TOP_OWNER='' r_owner='' r_gid='' r_top=0
   [ "$S_UID" = 0 ] || return 0
   r_base=$1 r_user=$2
   if ! trusted "$1"; then
@@ -193,7 +206,7 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
   rights_of_top
   shift 2
   r_all=$(ls -ldnL "$@" 2>/dev/null) || :
-  while read -r r_mode r_n r_uid r_g r_more; do
+  while read -r r_mode _ r_uid r_g r_more; do
     [ -n "$r_mode" ] || continue
     if [ "$r_uid" != 0 ]; then r_owner=$r_uid r_gid=$r_g
     else
@@ -202,7 +215,7 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
         ?????w*) [ "$r_g" = 0 ] || AS_WHY="$r_base/${r_more##* } can be written by the group $r_g" ;;
       esac
     fi
-    [ $r_top = 1 ] || { r_top=1; rights_of_top; }
+    [ "$r_top" = 1 ] || { r_top=1; rights_of_top; }
   done <<R_END
 $r_all
 R_END
@@ -218,6 +231,7 @@ R_END
   elif [ -n "$r_owner" ]; then AS_UID=$r_owner AS_GID=$r_gid AS_WHY=
   fi
 }
+# shellcheck disable=SC2034 # TOP_* are for the scripts
 rights_of_top() { TOP_OWNER=$r_owner TOP_UID=$r_owner TOP_GID=$r_gid TOP_WHY=$AS_WHY; }
 # Runs a program with the rights of AS_UID. It gets our standard streams and no other descriptor, and
 # its time is bounded by us, as whoever has that uid can stop it. 126: there is no program to do that.
@@ -225,11 +239,12 @@ as_user() { # as_user SECONDS PROGRAM WORD…
   u_limit=$1; shift
   [ -n "${AS_HOW:-}" ] || find_rights
   case "$AS_HOW" in
-    setpriv) set -- setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- "$@" ;;
+    setpriv) set -- setpriv --reuid="$AS_UID" --regid="$AS_GID" "$AS_GROUPS" --inh-caps=-all -- "$@" ;;
     runuser) set -- runuser -u "$AS_NAME" -- "$@" ;;
     su) set -- su -s /bin/sh -c "exec \"\$@\"" -- "$AS_NAME" sh "$@" ;;
     *) echo "the host has no setpriv, runuser or su that works for uid $AS_UID" >&2; return 126 ;;
   esac
+  # shellcheck disable=SC2086 # AS_BOUND is a program and its options
   [ -z "$AS_BOUND" ] || set -- $AS_BOUND "$u_limit" "$@"
   "$@" 4>&- 7>&- 8>&- 9>&-
 }
@@ -238,9 +253,9 @@ find_rights() {
   if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME; else AS_NAME=$(user_name "$AS_UID"); fi
   AS_BOUND="timeout -s KILL"
   AS_GROUPS=--clear-groups; [ -z "$AS_NAME" ] || AS_GROUPS=--init-groups
-  if $AS_BOUND 9 setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv; return; fi
+  if $AS_BOUND 9 setpriv --reuid="$AS_UID" --regid="$AS_GID" "$AS_GROUPS" --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv; return; fi
   timeout -s KILL 9 true 2>/dev/null || AS_BOUND=
-  if setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
+  if setpriv --reuid="$AS_UID" --regid="$AS_GID" "$AS_GROUPS" --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
   elif [ -z "$AS_NAME" ]; then AS_HOW=none
   elif runuser -u "$AS_NAME" -- true 2>/dev/null; then AS_HOW=runuser
   elif su -s /bin/sh -c "exec \"\$@\"" -- "$AS_NAME" sh sh -c : 2>/dev/null; then AS_HOW=su
@@ -248,10 +263,18 @@ find_rights() {
   fi
 }
 
+# Processes that have one of these texts on their command lines, as lines /proc/PID/cmdline. The texts go in on
+# standard input: as arguments they would match themselves, and start.sh kills every process that has the
+# path of a program among its arguments.
+with_words() { # with_words TEXT…
+  # shellcheck disable=SC2062 # the pattern is one of file names
+  printf '%s\n' "$@" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
+}
 # A process counts by whose it is and where it lives; what it calls itself proves nothing.
+# shellcheck disable=SC2034 # O_GID and O_OTHER are for the scripts
 ours() { # ours PID: of one of UIDS, and of no container. O_UID and O_GID are whose; O_OTHER if it is somebody else
-  O_UID= O_GID= O_OTHER=
-  { while read -r o_key o_first o_second o_rest; do
+  O_UID='' O_GID='' O_OTHER=
+  { while read -r o_key o_first o_second _; do
     case "$o_key" in
       Uid:)
         case " $UIDS " in *" $o_second "*) ;; *) O_OTHER=$o_second; return 1 ;; esac
@@ -276,10 +299,11 @@ sha() { # sha FILE
 is_sha() { s_d=${s_d%% *}; case "$s_d" in *[!0-9a-f]*) return 1 ;; esac; [ ${#s_d} = 64 ]; }
 # Files beyond this many bytes are not read: no program of the framework is that large, and a sparse
 # file of any size costs its owner nothing.
+# shellcheck disable=SC2034 # for the scripts
 SIZE_LIMIT=1073741824
 # Whether a moment has passed, of this boot and in hundredths of a second since it began. Nobody can set that
 # clock, so a script that was held up on its way knows that it comes too late.
 late() { # late BOOT-ID HUNDREDTHS
-  d_boot=; { read -r d_boot </proc/sys/kernel/random/boot_id && read -r d_up d_rest </proc/uptime; } 2>/dev/null || return 0
+  d_boot=; { read -r d_boot </proc/sys/kernel/random/boot_id && read -r d_up _ </proc/uptime; } 2>/dev/null || return 0
   [ "$d_boot" != "$1" ] || [ $((${d_up%.*} * 100 + 1${d_up#*.} - 100)) -gt "$2" ]
 }

@@ -4,10 +4,10 @@
 conclude() {
   open_records
   set -e
-  r_step=$B/runs/$R_RUN/$R_STEP
-  [ -d "$r_step" ]
+  r_folder=$B/runs/$R_RUN/$R_STEP
+  [ -d "$r_folder" ]
   [ -z "$R_SETTLED" ] || unmark "$R_COMPONENT" "$R_SETTLED" "$R_SETTLED_BY"
-  put_file "$r_step/verdict" "$R_WORD$NL$R_TEXT$NL" flush
+  put_file "$r_folder/verdict" "$R_WORD$NL$R_TEXT$NL" flush
   audit "$R_RUN" "$R_STEP" "$R_WORD" "$R_HOLDER" "$R_SUMMARY"
   prune_runs "$R_KEEP"
   echo kept

@@ -3,9 +3,9 @@
 write_gate() {
   open_records
   set -e
-  r_step=$B/runs/$R_RUN/$R_STEP
-  [ -d "$r_step" ]
-  put_file "$r_step/gate" "$R_GATE"
+  r_folder=$B/runs/$R_RUN/$R_STEP
+  [ -d "$r_folder" ]
+  put_file "$r_folder/gate" "$R_GATE"
   echo kept
 }
 write_gate </dev/null

@@ -3,12 +3,12 @@
 plan_restart() {
   open_records
   set -e
-  r_step=$B/runs/$R_RUN/$R_STEP
+  r_folder=$B/runs/$R_RUN/$R_STEP
   stop_if_fenced "$R_RUN"
-  mkdir -p "$r_step"
+  mkdir -p "$r_folder"
   raise_fence "$R_RUN"
-  put_file "$r_step/intent" "$R_INTENT"
-  flush "$r_step/intent" "$r_step"
+  put_file "$r_folder/intent" "$R_INTENT"
+  flush "$r_folder/intent" "$r_folder"
   mark "$R_COMPONENT" "$R_RUN"
   echo kept
 }

@@ -1,5 +1,6 @@
 # Moves a dump from the stage to its place, under the next number and with its digest beside it.
 # R_DIGEST   R_KEEP: dumps that stay, the newest ones
+# shellcheck disable=SC2012 # only names that are numbers count
 dump_numbers() { ls "$r_folder" | sed -n 's/^0*\([0-9][0-9]*\)\.sql\.gz$/\1/p' | sort -n; }
 save_dump() {
   open_records

@@ -3,11 +3,11 @@
 write_record() {
   open_records
   set -e
-  r_step=$B/runs/$R_RUN/$R_STEP
-  mkdir -p "$r_step"
-  put_file "$r_step/intent" "$R_INTENT" flush
+  r_folder=$B/runs/$R_RUN/$R_STEP
+  mkdir -p "$r_folder"
+  put_file "$r_folder/intent" "$R_INTENT" flush
   if [ -n "$R_VERDICT" ]; then
-    put_file "$r_step/verdict" "ok$NL$R_VERDICT$NL" flush
+    put_file "$r_folder/verdict" "ok$NL$R_VERDICT$NL" flush
     prune_runs "$R_KEEP"
   fi
   echo kept
