@@ -7,6 +7,7 @@ use tarsops_model::names::{RunId, UserName};
 use tarsops_transport::Script;
 
 use crate::scripts::{KEEP_RUNS, Place};
+use crate::words::ChangeWord;
 
 /// What is shared with the script of a change.
 const RUNS: &str = include_str!("host/runs.sh");
@@ -147,14 +148,14 @@ pub(crate) fn conclude(
     place: &Place,
     run: &RunId,
     step: &str,
-    (word, text): (&str, &str),
+    (word, text): (ChangeWord, &str),
     holder: &str,
     owed: Option<(Component, Unmark<'_>)>,
     summary: &str,
 ) -> String {
     let mut script = step_script(place, run, step);
     script
-        .set("R_WORD", word)
+        .set("R_WORD", word.as_str())
         .set("R_TEXT", text)
         .set("R_HOLDER", holder)
         .set("R_SUMMARY", summary)

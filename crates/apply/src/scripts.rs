@@ -9,6 +9,7 @@ use tarsops_plan::action::{AgentChange, Content, FileChange, Folder};
 use tarsops_transport::Script;
 
 use crate::bounds::{self, HistoryError};
+use crate::words::{ChangeWord, LeaseWord};
 
 const UPLOAD: &str = include_str!("host/upload.sh");
 const TREE: &str = include_str!("host/tree.sh");
@@ -335,9 +336,9 @@ pub(crate) fn wait(place: &Place, run: &RunId, step: &str, mode: Mode) -> String
 /// What a host says of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// Its verdict: a word, one line for people, the end of the host's log.
+    /// Its verdict: a word, none where it is not known here; one line for people; the end of the host's log.
     Verdict {
-        word: String,
+        word: Option<ChangeWord>,
         text: String,
         log: Vec<String>,
     },
@@ -370,9 +371,8 @@ pub(crate) fn read_said(stdout: &[u8]) -> Option<Said> {
         return Some(Said::Lost { log });
     }
     let mut words = first.strip_prefix("verdict ")?.split(' ');
-    let word = words.next()?.to_owned();
     Some(Said::Verdict {
-        word,
+        word: words.next()?.parse().ok(),
         text: plain(words.next()),
         log,
     })
@@ -416,13 +416,13 @@ pub(crate) fn lease(
 }
 
 /// Reads the answer of the lease script: its word and what follows.
-pub(crate) fn read_lease(stdout: &[u8]) -> Option<(String, Vec<String>)> {
+pub(crate) fn read_lease(stdout: &[u8]) -> Option<(LeaseWord, Vec<String>)> {
     let text = String::from_utf8_lossy(stdout);
     let line = text
         .lines()
         .find_map(|l| l.strip_prefix("tarsops-lease/1 "))?;
     let mut words = line.split(' ');
-    let word = words.next()?.to_owned();
+    let word = words.next()?.parse().ok()?;
     Some((word, words.map(|w| plain(Some(w))).collect()))
 }
 
@@ -569,7 +569,7 @@ mod tests {
         assert_eq!(
             read_said(whole.as_bytes()),
             Some(Said::Verdict {
-                word: "ok".into(),
+                word: Some(ChangeWord::Ok),
                 text: "done".into(),
                 log: vec!["a".into(), "b".into()]
             })

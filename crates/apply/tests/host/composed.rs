@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::world::{Kind, World};
 use crate::records::{self, Program, Unmark};
+use crate::words::ChangeWord;
 
 fn all() -> Vec<(&'static str, String)> {
     let world = World::new(Kind::Upgrade, "dash");
@@ -38,7 +39,7 @@ fn all() -> Vec<(&'static str, String)> {
         fence: Some(run.clone()),
         servers: vec![stat],
     };
-    let end = ("ok", "done");
+    let end = (ChangeWord::Ok, "done");
     vec![
         ("change", format!("{}{}", tree(), change())),
         ("tree", tree()),
