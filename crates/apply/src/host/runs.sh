@@ -6,7 +6,8 @@ audit() { # audit RUN STEP WORD HOLDER SUMMARY
 }
 # The newest runs stay for `history` and `rollback`.
 prune_runs() { # prune_runs NUMBER [FUNCTION]: FUNCTION is called with each run before its records are removed
-  newest_runs | tail -n +$(($1 + 1)) | while read -r v_run; do
+  # shellcheck disable=SC2012 # names of runs are digits and letters
+  ls "$B/runs" | sort -r | tail -n +$(($1 + 1)) | while read -r v_run; do
     case "$v_run" in *[!0-9a-f-]* | '') continue ;; esac
     ${2:+"$2" "$v_run"}
     rm -rf "$B/runs/$v_run"

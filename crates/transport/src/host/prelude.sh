@@ -82,10 +82,6 @@ check_fence() { # check_fence RUN: 1 where a newer one has been here, 2 where th
   FENCE_WHY="a newer run, $FENCE, has been on this host"
   return 1
 }
-newest_runs() { # whose records are here, the newest one first
-  # shellcheck disable=SC2012 # names of runs are digits and letters
-  ls "$B/runs" 2>/dev/null | sort -r
-}
 raise_fence() { put_file "$B/fence" "$1$NL"; }
 
 # The number of our user in S_UID. The kernel says it without another process.

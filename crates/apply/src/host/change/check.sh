@@ -73,3 +73,4 @@ check_staged() { # check_staged SHA WHAT
   WHY="the staged $2 is missing or damaged"
   return 1
 }
+

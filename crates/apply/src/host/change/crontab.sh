@@ -16,7 +16,7 @@ read_crontab() { # read_crontab own|user: its text in CRONTAB; 1 if there is non
   if [ "$c_status" = 0 ]; then
     # crontab(1) accepts no last line without a line end, which a file written by hand may have.
     case "$CRONTAB" in '' | *"$NL") ;; *) CRONTAB="$CRONTAB$NL" ;; esac
-    # Debian's crontab -l prints a carriage return as `\\r`. Written back, it would be part of a command.
+    # Debian's crontab -l prints a carriage return as `\r`. Written back, it would be part of a command.
     case "$CRONTAB" in *"\\r$NL"*) CRONTAB=$(printf '%s' "$CRONTAB" | sed "s/\\\\r\$/$(printf '\r')/"; echo x); CRONTAB=${CRONTAB%x} ;; esac
     return 0
   fi

@@ -2,7 +2,8 @@
 # Healthy is: one process, which runs the installed file, with the right node ID, as the run user, and
 # listens on its port.
 
-# Whether somebody listens on LISTEN_IP (`-` for any address) and LISTEN_PORT; yes without a port. The kernel writes both in hexadecimal.
+# Whether somebody listens on LISTEN_IP (`-` for any address) and LISTEN_PORT; yes if there is no port. The
+# kernel writes both in hexadecimal.
 listens() {
   [ "$LISTEN_PORT" != - ] || return 0
   l_hex=$(printf '%04X' "$LISTEN_PORT") l_any=

@@ -1,8 +1,10 @@
 # ---- rights --------------------------------------------------------------------------------
 # With whose rights the work below the framework's folder is done.
 
-# FRAMEWORK_UID and FRAMEWORK_GID: whose rights are enough in the framework's folder. COMPONENT_UID and COMPONENT_GID: the same below
-# the component's folder. They are empty if our own rights are right. UIDS: the users whose processes count.
+# FRAMEWORK_UID and FRAMEWORK_GID: whose rights are enough in the framework's folder.
+# COMPONENT_UID and COMPONENT_GID: whose rights are enough below the component's folder.
+# These are empty if our own rights are the right ones. UIDS: the users whose processes count.
+#
 # FOLDERS decide this, the outermost first. Data and logs are not among them: a framework that runs as root
 # lets everybody write there, and only the removal of a whole folder touches them.
 find_component_rights() {
@@ -31,8 +33,8 @@ close_folders() {
   done
   find_component_rights
 }
-# While owners are being changed, folders belong to root and their files still belong to the run user. Root does not
-# work there with its own rights.
+# While owners are being changed, folders belong to root and their files still belong to the run user. Root
+# does not work there with its own rights.
 find_rights_in_handover() {
   find_component_rights
   [ $IS_ROOT = 1 ] && [ -s "$STEP_DIR/before/folders" ] && [ -z "$COMPONENT_UID" ] && [ -n "$T_UID" ] && [ "$T_UID" != 0 ] || return 0
@@ -47,7 +49,7 @@ in_component() { # in_component OPERATION WORD…
   # A single program needs no shell around it.
   case "$1" in
     save) as_user 600 cat "$2" </dev/null 3<&- ;;
-    put | restore_files) as_user 600 sh -s "$@" <"$STEP_DIR/tree.sh" ;;
+    put | restore) as_user 600 sh -s "$@" <"$STEP_DIR/tree.sh" ;;
     *) as_user 600 sh -s "$@" <"$STEP_DIR/tree.sh" 3<&- ;;
   esac
 }

@@ -70,3 +70,4 @@ write_line() { # write_line FILE TEXT
   done
   return 1
 }
+
