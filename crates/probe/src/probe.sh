@@ -179,10 +179,9 @@ P_END
         137) say "crontab unknown error $(echo 'crontab -l did not answer within 10 s' | enc_all)" ;;
         *)
           p_cron=$(bounded 10 "$@" 2>&1)
-          case "$p_cron" in
-            *[Nn]'o crontab'* | *"can't open"*'No such file'*) say "crontab absent" ;;
-            *) say "crontab unknown error $(printf '%s\n' "$p_cron" | enc_all)" ;;
-          esac ;;
+          if no_crontab "$p_cron"; then say "crontab absent"
+          else say "crontab unknown error $(printf '%s\n' "$p_cron" | enc_all)"
+          fi ;;
       esac
     fi
   fi

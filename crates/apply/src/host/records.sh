@@ -29,7 +29,10 @@ unmark() { # unmark COMPONENT key KEY | until RUN
   [ -e "$r_marker" ] || return 0
   r_left=$(while read -r r_line; do settled "$2" "$3" "$r_line" || printf '%s\n' "$r_line"; done <"$r_marker")
   # A full disk must not keep a marker that nothing is left of.
-  if [ -z "$r_left" ]; then rm -f "$r_marker"; else put_file "$r_marker" "$r_left$NL"; fi
+  if [ -z "$r_left" ]; then rm -f "$r_marker"
+  # Under another name first, as a look takes every file `restart.*` for a marker.
+  else put_file "$B/settled" "$r_left$NL" && mv -f "$B/settled" "$r_marker"
+  fi
 }
 # The restart of a run is the restart of all older ones. A line of nobody is settled by any.
 settled() { # settled key|until VALUE LINE

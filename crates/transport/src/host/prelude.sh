@@ -64,6 +64,11 @@ put_file() { # put_file FILE TEXT [flush]
   return 1
 }
 
+# crontab(1) has no status of its own for a user who has no crontab.
+no_crontab() { # no_crontab MESSAGE
+  case "$1" in *[Nn]'o crontab'* | *"can't open"*'No such file'*) ;; *) return 1 ;; esac
+}
+
 # The id of a run is 13 digits, the milliseconds since 1970, then `-` and six hexadecimal digits.
 newer_run() { # newer_run A B: whether A is the newer one
   [ "${1%%-*}" != "${2%%-*}" ] || { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort | tail -n 1)" = "$1" ]; return; }

@@ -21,10 +21,8 @@ read_crontab() { # read_crontab own|user: its text in CRONTAB; 1 if there is non
     return 0
   fi
   CRONTAB=$(crontab_error)
-  case "$CRONTAB" in
-    *[Nn]'o crontab'* | *"can't open"*'No such file'*) CRONTAB=; return 1 ;;
-    *) note "could not read the crontab: $CRONTAB"; CRONTAB=; return 2 ;;
-  esac
+  if no_crontab "$CRONTAB"; then CRONTAB=; return 1; fi
+  note "could not read the crontab: $CRONTAB"; CRONTAB=; return 2
 }
 # The message of crontab(1) in one line, without its advice to read the manual.
 crontab_error() { sed '/^See crontab(/d' "$STEP_DIR/cron.err" 2>/dev/null | tr '\n' ' '; }
