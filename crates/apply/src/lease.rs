@@ -14,6 +14,7 @@ use tarsops_transport::{Connect, Fault};
 use tokio::sync::watch;
 
 use crate::scripts::{self, LeaseMode, Place};
+use crate::words::LeaseWord;
 
 /// Time after which a silent holder has lost the lease.
 pub const TTL: Duration = Duration::from_secs(45);
@@ -114,16 +115,16 @@ async fn exchange(
     };
     let mut said = said.into_iter();
     let mut next = || said.next().unwrap_or_default();
-    match word.as_str() {
-        "ok" => Ok(()),
-        "held" => Err(LeaseError::Held {
+    match word {
+        LeaseWord::Ok => Ok(()),
+        LeaseWord::Held => Err(LeaseError::Held {
             holder: next(),
             run: next(),
             age: next(),
             ttl: next(),
         }),
-        "lost" => Err(LeaseError::Lost(format!("{} (run {})", next(), next()))),
-        _ => Err(LeaseError::Failed(next())),
+        LeaseWord::Lost => Err(LeaseError::Lost(format!("{} (run {})", next(), next()))),
+        LeaseWord::Failed => Err(LeaseError::Failed(next())),
     }
 }
 

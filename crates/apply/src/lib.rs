@@ -34,6 +34,7 @@ pub mod step;
 mod talk;
 pub mod verdict;
 mod waiting;
+mod words;
 
 pub use execute::{Outcome, Run, execute};
 pub use scripts::send_binary;

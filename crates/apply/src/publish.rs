@@ -31,6 +31,7 @@ use crate::pause::Pause;
 use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 use crate::waiting::Waiting;
+use crate::words::ChangeWord;
 
 /// Between two questions about a task.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -420,16 +421,19 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         return;
     };
     let (word, text) = match &end.verdict {
-        Verdict::Done | Verdict::AlreadyDone => ("ok", "done".to_owned()),
-        Verdict::RolledBack(why) => ("rolled-back", why.clone()),
+        Verdict::Done | Verdict::AlreadyDone => (ChangeWord::Ok, "done".to_owned()),
+        Verdict::RolledBack(why) => (ChangeWord::RolledBack, why.clone()),
         // A task that was begun may still come true.
-        Verdict::NotStarted(why) if end.begun => ("failed", why.clone()),
+        Verdict::NotStarted(why) if end.begun => (ChangeWord::Failed, why.clone()),
         Verdict::Moved(why) | Verdict::Refused(why) | Verdict::NoLease(why) if !end.begun => {
-            ("refused", why.clone())
+            (ChangeWord::Refused, why.clone())
         }
-        Verdict::NotStarted(why) => ("refused", why.clone()),
-        Verdict::Stuck(why) => ("stuck", why.clone()),
-        other => ("failed", other.why().unwrap_or_default().to_owned()),
+        Verdict::NotStarted(why) => (ChangeWord::Refused, why.clone()),
+        Verdict::Stuck(why) => (ChangeWord::Stuck, why.clone()),
+        other => (
+            ChangeWord::Failed,
+            other.why().unwrap_or_default().to_owned(),
+        ),
     };
     let unmark = match &end.verdict {
         Verdict::Done | Verdict::AlreadyDone => Some(Unmark::Until(&run.id)),
@@ -438,7 +442,9 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
             Some(Unmark::Until(&run.id))
         }
         // Rows that stay changed are not read until it is started anew.
-        _ if word == "refused" && end.edited.is_empty() => Some(Unmark::Own(run.id.as_str())),
+        _ if word == ChangeWord::Refused && end.edited.is_empty() => {
+            Some(Unmark::Own(run.id.as_str()))
+        }
         _ => None,
     };
     let script = records::conclude(

@@ -4,22 +4,17 @@
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{RunId, UserName};
-use tarsops_transport::quote;
+use tarsops_transport::Script;
 
-use crate::scripts::Place;
+use crate::scripts::{KEEP_RUNS, Place};
+use crate::words::ChangeWord;
+
+/// What is shared with the script of a change.
+const RUNS: &str = include_str!("host/runs.sh");
 
 /// The file of a row as a step found it.
 pub(crate) fn row_name(run: &RunId, step: &str) -> String {
     format!("{run}.{step}.json")
-}
-
-/// Takes away all but the newest runs below `$B`.
-fn prune() -> String {
-    let keep = crate::scripts::KEEP_RUNS + 1;
-    format!(
-        "ls \"$B/runs\" | sort -r | tail -n +{keep} | while read -r r; do\n\
-         case \"$r\" in *[!0-9a-f-]* | '') ;; *) rm -rf \"$B/runs/$r\" ;; esac\ndone\n"
-    )
 }
 
 /// Writes an intent, and its verdict where there is one; the newest runs stay. Prints `kept`.
@@ -30,19 +25,21 @@ pub(crate) fn write(
     intent: &str,
     verdict: Option<&str>,
 ) -> String {
-    let mut out = format!(
-        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\nmkdir -p \"$d\"\n\
-         put() {{ printf '%s' \"$2\" >\"$d/$1.tmp\"\nflush \"$d/$1.tmp\"\n\
-         mv -f \"$d/$1.tmp\" \"$d/$1\"; }}\nput intent {intent}\n",
-        begin = place.begin(),
-        intent = quote(intent),
-    );
-    if let Some(verdict) = verdict {
-        let verdict = quote(&format!("ok\n{verdict}\n"));
-        out.push_str(&format!("put verdict {verdict}\n{}", prune()));
-    }
-    out.push_str("echo kept\n");
-    out
+    let mut script = step_script(place, run, step);
+    script
+        .set("R_INTENT", intent)
+        .set("R_VERDICT", verdict.unwrap_or_default())
+        .set("R_KEEP", &KEEP_RUNS.to_string())
+        .part(RUNS)
+        .part(include_str!("host/records/write.sh"));
+    script.into_text()
+}
+
+/// A script for the records of one step, up to its own part.
+fn step_script(place: &Place, run: &RunId, step: &str) -> Script {
+    let mut script = place.records();
+    script.set("R_RUN", run.as_str()).set("R_STEP", step);
+    script
 }
 
 /// The program that a publication is about to replace.
@@ -60,7 +57,7 @@ pub(crate) struct Program<'a> {
 }
 
 /// Saves a program and the intent to have it published over. It is a copy, as tarsnode may write into
-/// the file. Prints `kept`; `moved …` or `refused …` if it must not go on.
+/// the file. Prints `kept`; `moved …`, `fenced …` or `refused …` if it must not go on.
 pub(crate) fn keep_program(
     place: &Place,
     run: &RunId,
@@ -68,55 +65,23 @@ pub(crate) fn keep_program(
     intent: &str,
     program: &Program<'_>,
 ) -> String {
-    let component = program.component;
-    let mark = if program.marked {
-        mark(component, run.as_str())
-    } else {
-        String::new()
-    };
     let before = program
         .before
         .map_or_else(|| "absent".to_owned(), |d| d.to_string());
-    let (refuse, been) = fence(run);
-    let install = quote(place.install_path.as_str());
-    format!(
-        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\nf={path}\n{refuse}\
-         cd {install}\n\
-         tree_rights {install} {user} tars tars/{component} tars/{component}/bin\n\
-         # Where anybody can write, the rights of nobody in particular are enough to read.\n\
-         [ -z \"$AS_WHY\" ] || AS_UID=65534 AS_GID=65534\n\
-         mkdir -p \"$d/before\"\nnow=absent\n\
-         if [ -f \"$f\" ]; then\n\
-         if [ -z \"$AS_UID\" ]; then cat \"$f\"; else as_user 300 cat \"$f\" </dev/null; fi | head -c $SIZE_LIMIT >\"$d/before/1\"\n\
-         now=$(sha \"$d/before/1\")\n\
-         m=$(stat -c '%a %u:%g' \"$f\")\nprintf '%s\\n' \"$m\" >\"$d/before/1.meta\"\nfi\n\
-         if [ \"$now\" != {before} ]; then rm -rf \"$d\"; echo \"moved $f changed since it was looked at\"; exit 0; fi\n\
-         if [ \"$now\" != absent ]; then flush \"$d/before/1\" \"$d/before/1.meta\" \"$d/before\" \"$d\"; fi\n\
-         {been}\
-         printf '%s' {intent} >\"$d/intent.tmp\"\n\
-         flush \"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n{mark}echo kept\n",
-        begin = place.begin(),
-        path = quote(&format!("tars/{}", program.path)),
-        user = quote(program.run_user.as_str()),
-        intent = quote(intent),
-    )
-}
-
-/// What refuses a run where a newer one has been, as lines of a script; and the line that says that
-/// this one has.
-fn fence(run: &RunId) -> (String, String) {
-    (
-        format!(
-            "l=\n[ ! -r \"$B/fence\" ] || read -r l <\"$B/fence\" || :\n\
-             if [ -n \"$l\" ] && [ \"$(printf '%s\\n%s\\n' \"$l\" {run} | sort | tail -n 1)\" != {run} ]; then\n\
-             echo \"fenced a newer run, $l, has been on this host\"; exit 0; fi\n"
-        ),
-        format!("printf '%s\\n' {run} >\"$B/fence.$$\"\nmv -f \"$B/fence.$$\" \"$B/fence\"\n"),
-    )
+    let mut script = step_script(place, run, step);
+    script
+        .set("R_INTENT", intent)
+        .set("R_RUN_USER", program.run_user.as_str())
+        .set("R_COMPONENT", program.component.name())
+        .set("R_PROGRAM", &format!("tars/{}", program.path))
+        .set("R_BEFORE", &before)
+        .set("R_MARK", if program.marked { run.as_str() } else { "" })
+        .part(include_str!("host/records/save-program.sh"));
+    script.into_text()
 }
 
 /// Keeps the intent to have a component start anew, and a mark that it owes that. Prints `kept`, or
-/// `refused …` if it must not go on.
+/// `fenced …` or `refused …` if it must not go on.
 pub(crate) fn owe(
     place: &Place,
     run: &RunId,
@@ -124,23 +89,12 @@ pub(crate) fn owe(
     intent: &str,
     component: Component,
 ) -> String {
-    let (refuse, been) = fence(run);
-    format!(
-        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\n{refuse}mkdir -p \"$d\"\n{been}\
-         printf '%s' {intent} >\"$d/intent.tmp\"\nmv -f \"$d/intent.tmp\" \"$d/intent\"\n\
-         flush \"$d/intent\" \"$d\"\n{mark}echo kept\n",
-        begin = place.begin(),
-        intent = quote(intent),
-        mark = mark(component, run.as_str()),
-    )
-}
-
-/// The lines of a script that mark a component as owing a restart to what is called `key`: a run, or
-/// `RUN.…`. Each has its own line.
-fn mark(component: Component, key: &str) -> String {
-    format!(
-        "m=$B/restart.{component}\nprintf '%s\\n' {key} >>\"$m\" || {{ [ -s \"$m\" ] || rm -f \"$m\"; exit 1; }}\nflush \"$m\" \"$B\"\n"
-    )
+    let mut script = step_script(place, run, step);
+    script
+        .set("R_INTENT", intent)
+        .set("R_COMPONENT", component.name())
+        .part(include_str!("host/records/plan-restart.sh"));
+    script.into_text()
 }
 
 /// Which lines of a mark go.
@@ -152,39 +106,41 @@ pub(crate) enum Unmark<'a> {
     Until(&'a RunId),
 }
 
-/// The lines of a script that take a mark away, or the part of it that is settled.
-fn unmark_lines(component: Component, which: Unmark<'_>) -> String {
-    let goes = match which {
-        Unmark::Own(key) => format!("[ \"$r\" = {key} ]"),
-        Unmark::Until(run) => format!(
-            "[ -z \"$r\" ] || [ \"$(printf '%s\\n%s\\n' \"${{r%%.*}}\" {run} | sort | tail -n 1)\" = {run} ]"
-        ),
-    };
-    // Nothing is written where nothing stays: the disk may be full.
-    format!(
-        "m=$B/restart.{component}\nif [ -e \"$m\" ]; then\n\
-         l=$(while read -r r; do {goes} || printf '%s\\n' \"$r\"; done <\"$m\")\n\
-         if [ -z \"$l\" ]; then rm -f \"$m\"\n\
-         else printf '%s\\n' \"$l\" >\"$B/owed.tmp\"; mv -f \"$B/owed.tmp\" \"$m\"; fi; fi\n"
-    )
+impl<'a> Unmark<'a> {
+    /// As the scripts get it: what it is, and the key or run.
+    fn words(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Own(key) => ("key", key),
+            Self::Until(run) => ("until", run.as_str()),
+        }
+    }
+}
+
+/// Sets the variables of a script that removes lines of a mark.
+fn set_unmark(script: &mut Script, component: Component, which: Unmark<'_>) {
+    let (kind, value) = which.words();
+    script
+        .set("R_COMPONENT", component.name())
+        .set("R_SETTLED", kind)
+        .set("R_SETTLED_BY", value);
 }
 
 /// Marks a component whose rows are about to change. Prints `kept`.
 pub(crate) fn mark_owed(place: &Place, component: Component, key: &str) -> String {
-    format!(
-        "{begin}umask 077\nset -e\n{mark}echo kept\n",
-        begin = place.begin(),
-        mark = mark(component, key)
-    )
+    let mut script = place.records();
+    script
+        .set("R_COMPONENT", component.name())
+        .set("R_KEY", key)
+        .part(include_str!("host/records/mark.sh"));
+    script.into_text()
 }
 
 /// Takes a mark away, or the part of it that is settled. Prints `kept`.
 pub(crate) fn unmark(place: &Place, component: Component, which: Unmark<'_>) -> String {
-    format!(
-        "{begin}umask 077\nset -e\n{lines}echo kept\n",
-        begin = place.begin(),
-        lines = unmark_lines(component, which)
-    )
+    let mut script = place.records();
+    set_unmark(&mut script, component, which);
+    script.part(include_str!("host/records/unmark.sh"));
+    script.into_text()
 }
 
 /// Writes down how a publication ended. Prints `kept`.
@@ -192,77 +148,65 @@ pub(crate) fn conclude(
     place: &Place,
     run: &RunId,
     step: &str,
-    (word, text): (&str, &str),
+    (word, text): (ChangeWord, &str),
     holder: &str,
     owed: Option<(Component, Unmark<'_>)>,
     summary: &str,
 ) -> String {
-    let owed = owed.map_or_else(String::new, |(component, which)| {
-        unmark_lines(component, which)
-    });
-    format!(
-        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n{owed}\
-         printf '%s\\n%s\\n' {word} {text} >\"$d/verdict.tmp\"\n\
-         flush \"$d/verdict.tmp\"\nmv -f \"$d/verdict.tmp\" \"$d/verdict\"\n\
-         printf '%s\\t%s\\t%s\\t%s\\t%s\\t%s\\n' \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" {run} {step} {word} \
-         {holder} {summary} >>\"$B/audit.log\"\n{prune}echo kept\n",
-        begin = place.begin(),
-        prune = prune(),
-        text = quote(text),
-        holder = quote(holder),
-        summary = quote(summary),
-    )
+    let mut script = step_script(place, run, step);
+    script
+        .set("R_WORD", word.as_str())
+        .set("R_TEXT", text)
+        .set("R_HOLDER", holder)
+        .set("R_SUMMARY", summary)
+        .set("R_KEEP", &KEEP_RUNS.to_string());
+    match owed {
+        Some((component, which)) => set_unmark(&mut script, component, which),
+        None => drop(script.set("R_SETTLED", "")),
+    }
+    script
+        .part(RUNS)
+        .part(include_str!("host/records/conclude.sh"));
+    script.into_text()
 }
 
 /// Writes beside a change's verdict what the run made of it after the host was content. Prints
 /// `kept`.
 pub(crate) fn note_gate(place: &Place, run: &RunId, step: &str, words: &str) -> String {
-    format!(
-        "{begin}umask 077\nset -e\nd=$B/runs/{run}/{step}\n[ -d \"$d\" ]\n\
-         printf '%s' {words} >\"$d/gate.tmp\"\nmv -f \"$d/gate.tmp\" \"$d/gate\"\necho kept\n",
-        begin = place.begin(),
-        words = quote(words),
-    )
+    let mut script = step_script(place, run, step);
+    script
+        .set("R_GATE", words)
+        .part(include_str!("host/records/gate.sh"));
+    script.into_text()
 }
 
 /// Takes intent and row of a step away that changed nothing. Prints `gone`.
 pub(crate) fn take_away(place: &Place, run: &RunId, step: &str) -> String {
-    format!(
-        "{begin}rm -rf \"$B/runs/{run}/{step}\"\nrmdir \"$B/runs/{run}\" 2>/dev/null\n\
-         rm -f \"$B/rows/{row}\" \"$B/rows/{row}.tmp\"\nrmdir \"$B/rows\" 2>/dev/null\necho gone\n",
-        begin = place.begin(),
-        row = row_name(run, step),
-    )
+    let mut script = step_script(place, run, step);
+    script
+        .set("R_NAME", &row_name(run, step))
+        .part(include_str!("host/records/delete.sh"));
+    script.into_text()
 }
 
 /// Moves a dump from the stage to its place, under the next number, with its digest beside it; keeps
 /// the newest `keep`. What was moved is read once more. Prints `kept` and the path.
 pub(crate) fn keep_dump(place: &Place, digest: &Digest, keep: usize) -> String {
-    let keep = keep + 1;
-    format!(
-        "{begin}umask 077\nset -e\nS=$B/stage/{digest}\nd=$B/backups\nmkdir -p \"$d\"\n\
-         numbers() {{ ls \"$d\" | sed -n 's/^0*\\([0-9][0-9]*\\)\\.sql\\.gz$/\\1/p' | sort -n; }}\n\
-         n=$(numbers | tail -n 1)\nf=$(printf '%04d.sql.gz' $((${{n:-0}} + 1)))\n\
-         if command -v gzip >/dev/null 2>&1; then gzip -t <\"$S\"; fi\n\
-         cannot() {{ rm -f \"$d/$f\" \"$d/$f.sha256\"\n\
-         echo \"$d/$f cannot be written: is there room on its disk?\" >&2; exit 1; }}\n\
-         chmod 600 \"$S\"\nprintf '%s  %s\\n' {digest} \"$f\" >\"$d/$f.sha256\" || cannot\n\
-         mv \"$S\" \"$d/$f\" || cannot\n\
-         flush \"$d/$f\"\n\
-         numbers | sort -rn | tail -n +{keep} | while read -r o; do\n\
-         o=$(printf '%04d.sql.gz' \"$o\")\nrm -f \"$d/$o\" \"$d/$o.sha256\"\ndone\n\
-         echo \"kept $d/$f\"\n",
-        begin = place.begin(),
-    )
+    let mut script = place.records();
+    script
+        .set("R_DIGEST", &digest.to_string())
+        .set("R_KEEP", &keep.to_string())
+        .part(include_str!("host/records/save-dump.sh"));
+    script.into_text()
 }
 
 /// Takes a dump away that could not be kept. Prints `gone`.
 pub(crate) fn drop_dump(place: &Place, digest: &Digest) -> String {
-    let begin = place.begin();
-    format!(
-        "{begin}rm -f \"$B/stage/{digest}\" \"$B/stage/{digest}\".part.*\n\
-         rmdir \"$B/backups\" 2>/dev/null\necho gone\n"
-    )
+    let mut script = place.records();
+    script
+        .set("R_DIGEST", &digest.to_string())
+        .part(include_str!("host/records/delete-dump.sh"));
+    script.into_text()
 }
 
 #[cfg(test)]
@@ -284,9 +228,8 @@ mod tests {
 
     fn run(script: &str) -> String {
         // As root the folder is told, so that no test writes below /var/lib.
-        let install = script.lines().find_map(|l| l.strip_prefix("state_folder "));
-        let install = install.unwrap().split(' ').next().unwrap();
-        let state = format!("{}/.tarsops", install.trim_matches('\''));
+        let install = script.lines().find_map(|l| l.strip_prefix("R_INSTALL="));
+        let state = format!("{}/.tarsops", install.unwrap().trim_matches('\''));
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).env("TARSOPS_STATE", state);
         let out = shell.output().unwrap();

@@ -1,26 +1,40 @@
 //! The scripts that go to hosts, with their variables, and their answers.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
 use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
 use tarsops_plan::action::{Content, FileChange, Folder, HostChange, Owner};
-use tarsops_transport::{PRELUDE, quote};
+use tarsops_transport::Script;
 
 use crate::bounds::{self, HistoryError};
+use crate::words::{ChangeWord, LeaseWord};
 
-/// The script that receives a payload, behind [`PRELUDE`].
 const UPLOAD: &str = include_str!("host/upload.sh");
-/// What is done to files below the framework's folder, behind [`PRELUDE`].
 const TREE: &str = include_str!("host/tree.sh");
-const CHANGE: &str = include_str!("host/change.sh");
+/// The parts of a change, in their order.
+const CHANGE: [&str; 13] = [
+    include_str!("host/change/setup.sh"),
+    include_str!("host/runs.sh"),
+    include_str!("host/change/crontab.sh"),
+    include_str!("host/change/process.sh"),
+    include_str!("host/change/health.sh"),
+    include_str!("host/change/rights.sh"),
+    include_str!("host/change/owners.sh"),
+    include_str!("host/change/check.sh"),
+    include_str!("host/change/save.sh"),
+    include_str!("host/change/act.sh"),
+    include_str!("host/change/undo.sh"),
+    include_str!("host/change/finish.sh"),
+    include_str!("host/change/main.sh"),
+];
 const GUARD: &str = include_str!("host/guard.sh");
 const LAUNCH: &str = include_str!("host/launch.sh");
 const LEASE: &str = include_str!("host/lease.sh");
 const HISTORY: &str = include_str!("host/history.sh");
+const BINARY: &str = include_str!("host/binary.sh");
+const RECORDS: &str = include_str!("host/records.sh");
 
 /// Runs that a host keeps for `history` and `rollback`.
 pub(crate) const KEEP_RUNS: u32 = 10;
@@ -47,22 +61,22 @@ impl Place {
         )
     }
 
-    /// The prelude with `B`, the folder of our own files, made where it is missing. The script that
-    /// follows ends without a word on standard output where that folder cannot be trusted.
-    pub(crate) fn begin(&self) -> String {
-        let (install, cluster) = (
-            quote(self.install_path.as_str()),
-            quote(self.cluster.as_str()),
-        );
-        format!(
-            "{PRELUDE}state_folder {install} {cluster}\nmake_state {install} || {{ echo \"$STATE_WHY\" >&2; exit 1; }}\n"
-        )
+    /// A script that works on our own records, up to its own part.
+    pub(crate) fn records(&self) -> Script {
+        let mut script = Script::new();
+        script
+            .set("R_INSTALL", self.install_path.as_str())
+            .set("R_CLUSTER", self.cluster.as_str())
+            .part(RECORDS);
+        script
     }
 }
 
 /// The script that receives a payload.
 pub(crate) fn upload() -> String {
-    format!("{PRELUDE}{UPLOAD}")
+    let mut script = Script::new();
+    script.part(UPLOAD);
+    script.into_text()
 }
 
 /// Where a change puts a folder that it removes, relative to the install path: beside the others, as
@@ -139,8 +153,8 @@ impl Mode {
     }
 }
 
-fn set(out: &mut String, name: &str, value: &str) {
-    let _ = writeln!(out, "{name}={}", quote(value));
+fn set(out: &mut Script, name: &str, value: &str) {
+    out.set(name, value);
 }
 
 fn flag(value: bool) -> &'static str {
@@ -154,10 +168,9 @@ fn word(digest: Option<Digest>) -> String {
 /// The variables that `change.sh` reads.
 fn env(launch: &Launch<'_>) -> String {
     let c = launch.change;
-    let mut out = String::new();
+    let mut out = Script::bare();
     let install = launch.place.install_path.as_str();
     set(&mut out, "T_INSTALL", install);
-    set(&mut out, "T_TARS_PARENT", install);
     set(&mut out, "T_TARS", c.tars_path.as_str());
     set(&mut out, "T_COMP", c.component.name());
     set(&mut out, "T_RUN", launch.run.as_str());
@@ -229,7 +242,7 @@ fn env(launch: &Launch<'_>) -> String {
         CrontabAfter::Back(digest, _) => digest.to_string(),
     };
     set(&mut out, "T_CRON_AFTER", &after);
-    out
+    out.into_text()
 }
 
 fn files(change: &HostChange) -> String {
@@ -253,44 +266,60 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
     set(&mut out, "L_ENV", &env(launch));
     set(&mut out, "L_FILES", &files(launch.change));
     set(&mut out, "L_INTENT", launch.intent);
-    set(&mut out, "L_CHANGE", CHANGE);
+    set(&mut out, "L_CHANGE", &change());
     set(&mut out, "L_TREE", &tree());
-    set(&mut out, "L_GUARD", GUARD);
-    out.push_str("L_TEXTS() {\n:\n");
+    set(&mut out, "L_GUARD", &guard());
     let mut texts: Vec<&str> = Vec::new();
+    let mut saved = Vec::new();
     for file in launch.change.files() {
-        if let Content::Text(text) = &file.content {
-            texts.push(text);
+        match (&file.content, file.after) {
+            (Content::Text(text), _) => texts.push(text),
+            (Content::Before { run, step, index }, Some(after)) => {
+                saved.push([after.to_string(), format!("{run}/{step}/before/{index}")]);
+            }
+            _ => {}
         }
     }
-    if let CrontabAfter::Text(text) = launch.crontab {
-        texts.push(text);
+    match launch.crontab {
+        CrontabAfter::Text(text) => texts.push(text),
+        CrontabAfter::Back(digest, path) => saved.push([digest.to_string(), path.clone()]),
+        CrontabAfter::Keep | CrontabAfter::None => {}
     }
-    for text in texts {
-        let _ = writeln!(out, "stage {} {}", Digest::of(text.as_bytes()), quote(text));
+    let texts: Vec<[String; 2]> = texts
+        .into_iter()
+        .map(|text| [Digest::of(text.as_bytes()).to_string(), text.to_owned()])
+        .collect();
+    out.calls("stage_texts", "stage", &texts)
+        .calls("stage_saved", "stage_before", &saved)
+        .part(LAUNCH);
+    out.into_text()
+}
+
+/// The script of a change, as it lies beside its data.
+fn change() -> String {
+    let mut script = Script::bare();
+    for part in CHANGE {
+        script.part(part);
     }
-    out.push_str("}\nL_LINKS() {\n:\n");
-    for file in launch.change.files() {
-        if let (Content::Before { run, step, index }, Some(after)) = (&file.content, file.after) {
-            let path = format!("{run}/{step}/before/{index}");
-            let _ = writeln!(out, "again {after} {}", quote(&path));
-        }
-    }
-    if let CrontabAfter::Back(digest, path) = launch.crontab {
-        let _ = writeln!(out, "again {digest} {}", quote(path));
-    }
-    out.push_str("}\n");
-    out.push_str(LAUNCH);
-    out
+    script.into_text()
 }
 
 /// The script that works below the framework's folder, as it lies beside a change.
 fn tree() -> String {
-    format!("{PRELUDE}{TREE}")
+    let mut script = Script::new();
+    script.part(TREE);
+    script.into_text()
 }
 
-fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> String {
-    let mut out = String::from(PRELUDE);
+/// The script that cron runs while a change is under way.
+fn guard() -> String {
+    let mut script = Script::bare();
+    script.part(GUARD);
+    script.into_text()
+}
+
+fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> Script {
+    let mut out = Script::new();
     set(&mut out, "L_INSTALL", place.install_path.as_str());
     set(&mut out, "L_CLUSTER", place.cluster.as_str());
     set(&mut out, "L_RUN", run.as_str());
@@ -303,16 +332,16 @@ fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> String {
 /// The script that waits for the verdict of a change, or has the host end it.
 pub(crate) fn wait(place: &Place, run: &RunId, step: &str, mode: Mode) -> String {
     let mut out = waiting(place, run, step, mode);
-    out.push_str(LAUNCH);
-    out
+    out.part(LAUNCH);
+    out.into_text()
 }
 
 /// What a host says of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// Its verdict: a word, one line for people, the end of the host's log.
+    /// Its verdict: a word, none where it is not known here; one line for people; the end of the host's log.
     Verdict {
-        word: String,
+        word: Option<ChangeWord>,
         text: String,
         log: Vec<String>,
     },
@@ -345,9 +374,8 @@ pub(crate) fn read_said(stdout: &[u8]) -> Option<Said> {
         return Some(Said::Lost { log });
     }
     let mut words = first.strip_prefix("verdict ")?.split(' ');
-    let word = words.next()?.to_owned();
     Some(Said::Verdict {
-        word,
+        word: words.next()?.parse().ok(),
         text: plain(words.next()),
         log,
     })
@@ -373,7 +401,7 @@ pub(crate) fn lease(
     spec: &Digest,
     mode: LeaseMode,
 ) -> String {
-    let mut out = String::from(PRELUDE);
+    let mut out = Script::new();
     set(&mut out, "E_INSTALL", place.install_path.as_str());
     set(&mut out, "E_CLUSTER", place.cluster.as_str());
     set(&mut out, "E_RUN", run.as_str());
@@ -386,18 +414,18 @@ pub(crate) fn lease(
         LeaseMode::Release => "release",
     };
     set(&mut out, "E_MODE", word);
-    out.push_str(LEASE);
-    out
+    out.part(LEASE);
+    out.into_text()
 }
 
 /// Reads the answer of the lease script: its word and what follows.
-pub(crate) fn read_lease(stdout: &[u8]) -> Option<(String, Vec<String>)> {
+pub(crate) fn read_lease(stdout: &[u8]) -> Option<(LeaseWord, Vec<String>)> {
     let text = String::from_utf8_lossy(stdout);
     let line = text
         .lines()
         .find_map(|l| l.strip_prefix("tarsops-lease/1 "))?;
     let mut words = line.split(' ');
-    let word = words.next()?.to_owned();
+    let word = words.next()?.parse().ok()?;
     Some((word, words.map(|w| plain(Some(w))).collect()))
 }
 
@@ -411,29 +439,25 @@ pub fn send_binary(
     component: Component,
     seconds: u64,
 ) -> String {
-    let (install, folder) = (quote(place.install_path.as_str()), component.name());
-    format!(
-        "{PRELUDE}state_folder {install} {cluster}\ncd {install} || exit 1\n\
-         tree_rights {install} {user} tars tars/{folder} tars/{folder}/bin\n\
-         [ -z \"$AS_WHY\" ] || {{ echo \"$AS_WHY\" >&2; exit 1; }}\n\
-         f=tars/{folder}/bin/{folder}\n\
-         [ -f \"$f\" ] || {{ echo \"it is not a regular file\" >&2; exit 3; }}\n\
-         if [ -n \"$AS_UID\" ]; then as_user {seconds} cat \"$f\" </dev/null\n\
-         elif timeout 1 true 2>/dev/null; then exec timeout {seconds} cat \"$f\"\n\
-         else exec cat \"$f\"\nfi\n",
-        cluster = quote(place.cluster.as_str()),
-        user = quote(run_user.as_str()),
-    )
+    let mut script = Script::new();
+    script
+        .set("G_INSTALL", place.install_path.as_str())
+        .set("G_CLUSTER", place.cluster.as_str())
+        .set("G_USER", run_user.as_str())
+        .set("G_COMPONENT", component.name())
+        .set("G_SECONDS", &seconds.to_string())
+        .part(BINARY);
+    script.into_text()
 }
 
 /// The script that tells what a host remembers of runs.
 pub(crate) fn history(place: &Place, limit: usize) -> String {
-    let mut out = String::from(PRELUDE);
+    let mut out = Script::new();
     set(&mut out, "H_INSTALL", place.install_path.as_str());
     set(&mut out, "H_CLUSTER", place.cluster.as_str());
     set(&mut out, "H_LIMIT", &limit.to_string());
-    out.push_str(HISTORY);
-    out
+    out.part(HISTORY);
+    out.into_text()
 }
 
 /// One change that a host remembers, as it tells it.
@@ -509,39 +533,33 @@ mod host;
 /// `kept PATH`.
 #[must_use]
 pub(crate) fn keep_rows(place: &Place, name: &str, rows: &str) -> String {
-    format!(
-        "{begin}umask 077\nset -e\nd=$B/rows\nmkdir -p \"$d\"\n\
-         cannot() {{ rm -f \"$d/{name}.tmp\"\n\
-         echo \"$d/{name} cannot be written: is there room on its disk?\" >&2; exit 1; }}\n\
-         printf '%s' {rows} >\"$d/{name}.tmp\" || cannot\nflush \"$d/{name}.tmp\"\n\
-         mv -f \"$d/{name}.tmp\" \"$d/{name}\" || cannot\necho \"kept $d/{name}\"\n",
-        begin = place.begin(),
-        rows = quote(rows),
-    )
+    let mut script = place.records();
+    script
+        .set("R_NAME", name)
+        .set("R_ROWS", rows)
+        .part(include_str!("host/records/save-rows.sh"));
+    script.into_text()
 }
 
 /// Prints rows that were written down; nothing where there are none.
 #[must_use]
 pub(crate) fn kept_rows(place: &Place, name: &str) -> String {
-    format!(
-        "{}f=$B/rows/{name}\n[ ! -e \"$f\" ] || cat \"$f\"\n",
-        place.begin()
-    )
+    let mut script = place.records();
+    script
+        .set("R_NAME", name)
+        .part(include_str!("host/records/print-rows.sh"));
+    script.into_text()
 }
 
 /// Keeps labels of the node's row, or forgets them. Prints `kept`.
 #[must_use]
 pub(crate) fn keep_labels(place: &Place, labels: Option<&str>) -> String {
-    let begin = place.begin();
-    match labels {
-        Some(text) => format!(
-            "{begin}umask 077\nset -e\n\
-             printf '%s' {text} >\"$B/labels.tmp\"\nflush \"$B/labels.tmp\"\n\
-             mv -f \"$B/labels.tmp\" \"$B/labels\"\necho kept\n",
-            text = quote(text)
-        ),
-        None => format!("{begin}set -e\nrm -f \"$B/labels\"\necho kept\n"),
-    }
+    let mut script = place.records();
+    script
+        .set("R_LABELS", labels.unwrap_or_default())
+        .set("R_FORGET", flag(labels.is_none()))
+        .part(include_str!("host/records/labels.sh"));
+    script.into_text()
 }
 
 #[cfg(test)]
@@ -554,7 +572,7 @@ mod tests {
         assert_eq!(
             read_said(whole.as_bytes()),
             Some(Said::Verdict {
-                word: "ok".into(),
+                word: Some(ChangeWord::Ok),
                 text: "done".into(),
                 log: vec!["a".into(), "b".into()]
             })
@@ -616,7 +634,19 @@ mod tests {
 
     #[test]
     fn no_script_asks_for_a_rebuild() {
-        for script in [PRELUDE, CHANGE, TREE, GUARD, LAUNCH, LEASE, HISTORY, UPLOAD] {
+        let scripts = [
+            tarsops_transport::script::prelude(),
+            &CHANGE.concat(),
+            TREE,
+            GUARD,
+            LAUNCH,
+            LEASE,
+            HISTORY,
+            UPLOAD,
+            BINARY,
+            RECORDS,
+        ];
+        for script in scripts {
             assert!(!script.to_lowercase().contains("rebuild"));
         }
     }

@@ -28,6 +28,7 @@ use crate::scripts::{self, CrontabAfter, Expiry, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
+use crate::words::SaveWord;
 
 /// How long the facts may take to follow a good verdict.
 const GRACE: Duration = Duration::from_secs(15);
@@ -687,12 +688,13 @@ pub(crate) fn intent_of(
 /// said nothing of its own by `failed`.
 pub(crate) fn kept(output: &Output, failed: impl FnOnce(String) -> Verdict) -> Result<(), Verdict> {
     let said = String::from_utf8_lossy(&output.stdout);
-    match said.trim().split_once(' ') {
-        None if said.trim() == "kept" => Ok(()),
-        Some(("moved", why)) => Err(Verdict::Moved(why.to_owned())),
-        Some(("fenced", why)) => Err(Verdict::NoLease(why.to_owned())),
-        Some(("refused", why)) => Err(Verdict::Refused(why.to_owned())),
-        _ => {
+    let (word, why) = said.trim().split_once(' ').unwrap_or((said.trim(), ""));
+    match word.parse() {
+        Ok(SaveWord::Kept) => Ok(()),
+        Ok(SaveWord::Moved) => Err(Verdict::Moved(why.to_owned())),
+        Ok(SaveWord::Fenced) => Err(Verdict::NoLease(why.to_owned())),
+        Ok(SaveWord::Refused) => Err(Verdict::Refused(why.to_owned())),
+        Err(_) => {
             let why = output.stderr.lines().last().unwrap_or("it said nothing");
             Err(failed(why.to_owned()))
         }

@@ -13,6 +13,7 @@ use crate::execute::{Progress, Run};
 use crate::scripts::{self, Mode, Place, Said};
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
+use crate::words::ChangeWord;
 
 /// What is waited for while a host works.
 const BUSY: &str = "the host brings the change to its end";
@@ -118,9 +119,11 @@ pub(crate) async fn converse(
                 }
             }
             // It waits only because the lease was lost before the host had heard of the change.
-            Ok(Said::Verdict { word, text, .. }) if mode == Mode::Wait && word == "unknown" => {
-                return Err(Verdict::NoLease(text));
-            }
+            Ok(Said::Verdict {
+                word: Some(ChangeWord::Unknown),
+                text,
+                ..
+            }) if mode == Mode::Wait => return Err(Verdict::NoLease(text)),
             Ok(said) => return Ok(said),
             Err(fault) => {
                 run.connect.forget(node).await;
@@ -170,24 +173,29 @@ pub(crate) fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
         }
         Said::Verdict { word, text, log } => {
             end.log = log;
-            match word.as_str() {
-                "ok" => Ok(()),
-                "rolled-back" => {
-                    // A recovery that put the old state back is a good recovery.
-                    if end.intent.is_none() {
-                        Ok(())
-                    } else {
-                        Err(Verdict::RolledBack(text))
-                    }
+            // A recovery has no intent of its own, and is good however the change has ended.
+            let recovery = end.intent.is_none();
+            let Some(word) = word else {
+                return Err(Verdict::Refused(text));
+            };
+            match word {
+                ChangeWord::Ok => Ok(()),
+                ChangeWord::RolledBack
+                | ChangeWord::Failed
+                | ChangeWord::Refused
+                | ChangeWord::Unknown
+                    if recovery =>
+                {
+                    Ok(())
                 }
-                // What a person has accepted, or a failed change whose tidying was cut off.
-                "failed" if end.intent.is_none() => Ok(()),
-                "moved" => Err(Verdict::Moved(text)),
-                "late" | "fenced" | "busy" => Err(Verdict::NoLease(text)),
-                "failed" => Err(Verdict::LeftFailed(text)),
-                "stuck" => Err(Verdict::Stuck(text)),
-                "refused" | "unknown" if end.intent.is_none() => Ok(()),
-                _ => Err(Verdict::Refused(text)),
+                ChangeWord::RolledBack => Err(Verdict::RolledBack(text)),
+                ChangeWord::Failed => Err(Verdict::LeftFailed(text)),
+                ChangeWord::Moved => Err(Verdict::Moved(text)),
+                ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => {
+                    Err(Verdict::NoLease(text))
+                }
+                ChangeWord::Stuck => Err(Verdict::Stuck(text)),
+                ChangeWord::Refused | ChangeWord::Unknown => Err(Verdict::Refused(text)),
             }
         }
     }

@@ -85,6 +85,7 @@ try_tools() {
   P_TRIED=1
   for p_try in 'ls -d /' 'stat -L -c %d:%i /' 'readlink /proc/self/exe' 'grep -c ^ /proc/self/status' 'sed -n 1p' 'sort -u' \
     'tr a b' 'head -c 1' 'find / -prune' 'cat' 'date +%s' 'id -u'; do
+    # shellcheck disable=SC2086 # a program and its options
     p_said=$(bounded 9 $p_try </dev/null 2>&1) && continue
     say "broken ${p_try%% *} $(printf '%s\n' "${p_said##*"
 "}" | enc_all)"
@@ -93,7 +94,7 @@ try_tools() {
 
 probe() {
   P_LINES=0 P_SEEN='' P_FRESH='' P_KEEP='' P_REMEMBERED=0
-  P_TRIED= P_ENC=od
+  P_TRIED='' P_ENC=od
   # By a try, the best one first.
   if [ "$(printf x | base64 -w0 2>/dev/null)" = eA== ]; then P_ENC=whole
   elif [ "$(printf x | base64 2>/dev/null)" = eA== ]; then P_ENC=base64
@@ -122,7 +123,7 @@ probe() {
   if [ -r "$p_mid" ]; then read -r p_id <"$p_mid"; say "machine-id ${p_id:--}"; else say "machine-id -"; fi
   p_id=; [ -r /proc/sys/kernel/random/boot_id ] && read -r p_id </proc/sys/kernel/random/boot_id
   say "boot-id ${p_id:--}"
-  p_up=; [ -r /proc/uptime ] && read -r p_up p_rest </proc/uptime
+  p_up=; [ -r /proc/uptime ] && read -r p_up _ </proc/uptime
   say "uptime ${p_up:--}"
   if has ip && p_out=$(bounded 10 ip -o addr show 2>/dev/null); then say "interfaces ip $(printf '%s\n' "$p_out" | enc_all)"
   elif has ifconfig && p_out=$(bounded 10 ifconfig -a 2>/dev/null); then say "interfaces ifconfig $(printf '%s\n' "$p_out" | enc_all)"
@@ -137,6 +138,7 @@ probe() {
       setsid) has setsid && setsid true 2>/dev/null ;;
       *) has "$p_t" ;;
     esac
+    # shellcheck disable=SC2181 # of the whole `case`
     if [ $? = 0 ]; then say "tool $p_t 1"; else say "tool $p_t 0"; fi
   done
 
@@ -177,23 +179,20 @@ P_END
         137) say "crontab unknown error $(echo 'crontab -l did not answer within 10 s' | enc_all)" ;;
         *)
           p_cron=$(bounded 10 "$@" 2>&1)
-          case "$p_cron" in
-            *[Nn]'o crontab'* | *"can't open"*'No such file'*) say "crontab absent" ;;
-            *) say "crontab unknown error $(printf '%s\n' "$p_cron" | enc_all)" ;;
-          esac ;;
+          if no_crontab "$p_cron"; then say "crontab absent"
+          else say "crontab unknown error $(printf '%s\n' "$p_cron" | enc_all)"
+          fi ;;
       esac
     fi
   fi
 
   # A run that may change this host says so before it looks, and older ones do not begin here any more.
-  p_f=; [ -z "$P_FENCE" ] || [ ! -r "$B/fence" ] || read -r p_f <"$B/fence" || :
-  if [ "$P_FENCE" != "$p_f" ] && [ -n "$P_FENCE" ] && make_state "$P_INSTALL"; then
-    case "${p_f%%-*}" in *[!0-9]* | ????????????????*) ;; *)
-      if [ "${p_f%%-*}" = "" ] || [ "${p_f%%-*}" -lt "${P_FENCE%%-*}" ]; then
-        { printf '%s\n' "$P_FENCE" >"$B/fence.$$" && mv -f "$B/fence.$$" "$B/fence"; } 2>/dev/null || :
-      fi ;;
-    esac
-    P_BASE=$B P_MEMO=$B/digests
+  if [ -n "$P_FENCE" ]; then
+    read_fence
+    if [ "$FENCE" != "$P_FENCE" ] && make_state "$P_INSTALL"; then
+      if [ -z "$FENCE" ] || newer_run "$P_FENCE" "$FENCE"; then raise_fence "$P_FENCE" 2>/dev/null || :; fi
+      P_BASE=$B P_MEMO=$B/digests
+    fi
   fi
   # Root may have the monitor in its own crontab, or in one of the system. Where nobody has one, nothing is started.
   if [ $p_root = 1 ] && [ "$p_user" != "$P_RUN_USER" ] && has crontab; then
@@ -209,7 +208,7 @@ P_END
 
   # What tarsops left here.
   # What others could have written there is not read.
-  if [ -d "$P_BASE" ] && ! trusted "$P_BASE"; then p_own=$P_BASE; P_BASE= P_MEMO=; say "base untrusted $(printf '%s\n' "$UNSAFE, on the way to $p_own" | enc_all)"
+  if [ -d "$P_BASE" ] && ! trusted "$P_BASE"; then p_own=$P_BASE; P_BASE='' P_MEMO=; say "base untrusted $(printf '%s\n' "$UNSAFE, on the way to $p_own" | enc_all)"
   elif [ -d "$P_BASE" ]; then
     if [ -r "$P_BASE" ] && [ -x "$P_BASE" ]; then
       say "base 1"
@@ -284,7 +283,7 @@ P_END
     real_folders
     [ -z "$R_LIST" ] || p_links=$(printf '%s\n' "$p_links" |
       while IFS= read -r p_e; do named "${p_e#* -> }"; printf '%s -> %s\n' "${p_e%% -> *}" "$P_NAMED"; done)
-    p_pids=$( { printf '%s\n' "$P_TARS/tarsnode/bin/tarsnode" "$P_TARS/tarsnode/data/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
+    p_pids=$( { with_words "$P_TARS/tarsnode/bin/tarsnode" "$P_TARS/tarsnode/data/"
                 printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/tarsnode/" | sed 's|.* /proc/|/proc/|; s|/exe .*|/exe|'; } |
               sed 's|^/proc/||; s|/.*||' | sort -un )
     case "$p_pids" in 0 | "0
@@ -296,7 +295,9 @@ P_END
     # The root and the owner of all of them, asked at once: lines `FILE DEVICE:INODE OWNER`.
     p_asked=
     for p_p in $p_pids $(printf '%s\n' "$p_own" | sed 's|/.*||'); do p_asked="$p_asked /proc/$p_p/root/ /proc/$p_p"; done
-    p_stats=; [ -z "$p_asked" ] || p_stats=$(stat -L -c '%n %d:%i %U' $p_asked 2>/dev/null)
+    p_stats=''
+    # shellcheck disable=SC2086 # the files are words
+    [ -z "$p_asked" ] || p_stats=$(stat -L -c '%n %d:%i %U' $p_asked 2>/dev/null)
     UIDS=$p_uids p_word=
     for p_p in $p_pids; do
       [ "$p_p" != "$$" ] && [ "$p_p" != 0 ] || continue

@@ -1,10 +1,8 @@
 //! The probe script with its variables.
 
-use std::fmt::Write as _;
-
 use tarsops_model::component::Component;
 use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
-use tarsops_transport::{PRELUDE, quote};
+use tarsops_transport::script::{Script, prelude};
 
 /// What the probe script is told.
 #[derive(Debug, Clone)]
@@ -30,21 +28,22 @@ pub struct Look {
 /// The whole text that goes to `sh -s`.
 #[must_use]
 pub fn probe_script(look: &Look) -> String {
-    let mut out = String::with_capacity(64 << 10);
-    out.push_str(PRELUDE);
-    // Twice: for us, and for the part that runs with another user's rights.
-    let _ = writeln!(out, "P_PRELUDE={}", quote(PRELUDE));
-    let _ = writeln!(out, "P_TREE={}", quote(include_str!("tree.sh")));
-    let _ = writeln!(out, "P_CLUSTER={}", quote(look.cluster.as_str()));
-    let _ = writeln!(out, "P_SECONDS={}", look.seconds);
-    let _ = writeln!(out, "P_NONCE={}", quote(&look.nonce));
-    let _ = writeln!(out, "P_INSTALL={}", quote(look.install_path.as_str()));
-    let _ = writeln!(out, "P_RUN_USER={}", quote(look.run_user.as_str()));
-    let _ = writeln!(out, "P_REHASH={}", u8::from(look.rehash));
-    let fence = look.fence.as_ref().map_or("", RunId::as_str);
-    let _ = writeln!(out, "P_FENCE={}", quote(fence));
+    let mut tree = Script::bare();
+    tree.part(include_str!("tree.sh"));
     let servers: Vec<&str> = look.servers.iter().map(|c| c.name()).collect();
-    let _ = writeln!(out, "P_SERVERS={}", quote(&servers.join(" ")));
-    out.push_str(include_str!("probe.sh"));
-    out
+    let mut script = Script::new();
+    script
+        // Twice: for us, and for the part that runs with another user's rights.
+        .set("P_PRELUDE", prelude())
+        .set("P_TREE", &tree)
+        .set("P_CLUSTER", look.cluster.as_str())
+        .set("P_SECONDS", &look.seconds.to_string())
+        .set("P_NONCE", &look.nonce)
+        .set("P_INSTALL", look.install_path.as_str())
+        .set("P_RUN_USER", look.run_user.as_str())
+        .set("P_REHASH", if look.rehash { "1" } else { "0" })
+        .set("P_FENCE", look.fence.as_ref().map_or("", RunId::as_str))
+        .set("P_SERVERS", &servers.join(" "))
+        .part(include_str!("probe.sh"));
+    script.into_text()
 }

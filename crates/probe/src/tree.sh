@@ -26,6 +26,7 @@ text() { # text KEY FILE: content, mode and owner of a small file, or why not; T
 $2 "*) t_stat=${T_STATS##*"
 $2 "}; t_stat=${t_stat%%"
 "*} ;; esac
+  # shellcheck disable=SC2086 # its words
   set -- "$1" "$2" $t_stat
   if [ $# -ne 5 ]; then echo "$1 unknown no-stat"; return; fi
   if [ "$5" -gt 1048576 ]; then echo "$1 unknown too-large"; return; fi
@@ -35,13 +36,16 @@ $2 "}; t_stat=${t_stat%%"
 }
 # Digest of a file, remembered under its identity. The same inode is read once per look.
 digest() { # digest FILE: D, and in D_NEWS `fresh` or `used` with its key in D_KEY; D_WHY where there is none
-  D= D_NEWS= D_KEY= D_WHY=no-access; d_key=$(TZ=UTC0 stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
+  D='' D_NEWS='' D_KEY='' D_WHY=no-access; d_key=$(TZ=UTC0 stat -L -c '%d:%i:%s:%y:%z' "$1" 2>/dev/null)
   [ -n "$d_key" ] || return 1
   d_size=${d_key#*:*:}; d_size=${d_size%%:*}
   [ "$d_size" -le "$SIZE_LIMIT" ] || { D_WHY=too-large; return 1; }
   d_file=$1
   # Its words, joined by underscores.
-  set -f; d_ifs=$IFS; set -- $d_key; IFS=_; d_key="$*"; IFS=$d_ifs; set +f
+  set -f; d_ifs=$IFS
+  # shellcheck disable=SC2086 # its words
+  set -- $d_key
+  IFS=_; d_key="$*"; IFS=$d_ifs; set +f
   set -- "$d_file"
   case "$P_SEEN" in *"|$d_key="*) D=${P_SEEN##*"|$d_key="}; D=${D%%|*}; return 0 ;; esac
   if [ "$P_REHASH" = 0 ]; then
@@ -89,6 +93,7 @@ look_below() {
       # A link in the place of a folder may be anybody's: what counts is the folder that it leads to.
       p_more=
       for p_f in '' /bin /conf /util /data; do [ ! -h "../tarsnode$p_f" ] || p_more="$p_more ./tarsnode$p_f/"; done
+      # shellcheck disable=SC2086 # folders of fixed names
       p_l=$(cd .. && find . $p_more \( -path ./tarsnode -o -path ./tarsnode/bin -o -path ./tarsnode/conf -o -path ./tarsnode/util -o -path ./tarsnode/data \) -type l -prune -o -path './*' ! -path ./tarsnode ! -path './tarsnode/*' -prune -o -path './tarsnode/*/*/*' -prune -o \
         -path './tarsnode/*/*' ! -path './tarsnode/bin/*' ! -path './tarsnode/conf/*' ! -path './tarsnode/util/*' ! -path './tarsnode/data/*' -prune -o \
         ! -user "$P_RUN_USER" -print 2>/dev/null | sort | head -n 20 | enc_all)
@@ -107,7 +112,7 @@ $(stat -L -c '%n %a %U %s' conf/tars.tarsnode.config.conf util/start.sh util/sto
     text conf conf/tars.tarsnode.config.conf
     for p_f in start.sh stop.sh execute.sh monitor.sh; do text "util $p_f" "util/$p_f"; done
     if [ -f data/tars.tarsnode/conf/tars.tarsnode.config.conf ]; then echo "generated 1"; else echo "generated 0"; fi
-    cd "$P_INSTALL"
+    cd "$P_INSTALL" || return
   fi
 
   # The files of the other components that were asked for.

@@ -23,6 +23,7 @@ link add inner type bridge
 link set inner up
 BATCH
 
+# shellcheck disable=SC2016 # for the shell that is started
 unshare --mount --pid --fork --kill-child sh -euc '
     # /proc is still the machine'\''s, so this is the PID that the machine knows.
     read -r pid _ </proc/self/stat

@@ -10,11 +10,10 @@ mod folder;
 pub mod mysql;
 pub mod remote;
 pub mod rpc;
+pub mod script;
 pub mod ssh;
 
 pub use tarsops_wire::interface::QUERY;
 
-/// What every script for a host begins with.
-pub const PRELUDE: &str = include_str!("host/prelude.sh");
-
 pub use remote::{Bounds, Connect, Excess, Fault, FaultKind, Output, Payload, Remote, quote};
+pub use script::Script;

@@ -9,6 +9,7 @@ history() {
   # What others could have written there is not read.
   if [ -d "$B" ] && ! trusted "$B"; then echo end; return; fi
   if [ -d "$B" ] && [ ! -x "$B" ]; then echo "no-access"; fi
+  # shellcheck disable=SC2012 # names of runs are digits and letters
   for h_run in $(ls "$B/runs" 2>/dev/null | sort -r | head -n "$H_LIMIT"); do
     for h_dir in "$B/runs/$h_run"/*/; do
       h_dir=${h_dir%/}

@@ -1,8 +1,8 @@
 # Puts a change beside its data on the host, starts it detached and waits for its verdict.
 # Sent on standard input of `sh -s`; variables stand before it, quoted:
 #   L_INSTALL L_CLUSTER L_RUN L_STEP  where       L_ENV L_FILES L_INTENT  data of the change
-#   L_CHANGE L_TREE L_GUARD the scripts           L_TEXTS() stages small texts
-#   L_LINKS()               stages before-images of earlier changes
+#   L_CHANGE L_TREE L_GUARD the scripts           stage_texts() stages small texts
+#   stage_saved()           stages before-images of earlier changes
 #   L_EXPIRES               boot id, and hundredths of a second since that boot after which it does not begin
 #   L_MODE                  start | wait | recover | accept
 # Starting twice is harmless, even at the same time: files are put in place whole, and the change
@@ -11,54 +11,49 @@
 # Answer: `tarsops-change/1`, `verdict word base64`, `log base64`; or `lost` where nobody works on
 # it and no verdict came.
 
-nap() { sleep "${1:-0.1}" 2>/dev/null || sleep 1; }
-fail() { end_as refused "$1"; }
 end_as() { printf 'tarsops-change/1\nverdict %s %s\nlog -\nend\n' "$1" "$(printf '%s' "$2" | enc)"; exit 0; }
-keep() { # keep FILE TEXT: names of their own, as a second launch may be at it
-  printf '%s' "$2" >"$1.new.$$" && mv -f "$1.new.$$" "$1" && return 0
-  rm -f "$1.new.$$"
-  return 1
-}
+refuse() { end_as refused "$1"; }
+no_room() { refuse "could not write below $B: no space left or read-only"; }
 stage() { # stage SHA TEXT
-  [ -f "$B/stage/$1" ] || keep "$B/stage/$1" "$2" 2>/dev/null || fail "could not write below $B: no space left or read-only"
+  [ -f "$B/stage/$1" ] || put_file "$B/stage/$1" "$2" 2>/dev/null || no_room
 }
-again() { # again SHA PATH: stages what an earlier change kept
+stage_before() { # stage_before SHA PATH: what an earlier change saved
   [ ! -f "$B/stage/$1" ] || return 0
-  [ -r "$B/runs/$2" ] || fail "the before-image $2 is not there any more"
+  [ -r "$B/runs/$2" ] || refuse "the before-image $2 is not there any more"
   cp -p "$B/runs/$2" "$B/stage/$1.new.$$" 2>/dev/null && mv -f "$B/stage/$1.new.$$" "$B/stage/$1" && return 0
   rm -f "$B/stage/$1.new.$$"
-  fail "could not write below $B: no space left or read-only"
+  no_room
 }
-first_of() { FIRST=; [ ! -r "$1" ] || IFS= read -r FIRST <"$1" || :; }
 # Whether somebody works on the host; a lock that cannot be opened is held by nobody.
 busy() { [ -e "$B/lock" ] && { flock -n "$B/lock" true 2>/dev/null; [ $? = 1 ]; }; }
 launch() {
   state_folder "$L_INSTALL" "$L_CLUSTER"
   D=$B/runs/$L_RUN/$L_STEP
   # The lease may be another's by then. Nothing is made before this is known.
+  # shellcheck disable=SC2086 # two words
   if [ "$L_MODE" = start ] && [ ! -f "$D/change.sh" ] && [ -n "$L_EXPIRES" ] && late $L_EXPIRES; then
     end_as late "it arrived after its time, or after the host was started again: the lease may be another run's by now"
   fi
-  make_state "$L_INSTALL" || fail "$STATE_WHY"
+  make_state "$L_INSTALL" || refuse "$STATE_WHY"
   if [ "$L_MODE" = start ] && [ ! -f "$D/verdict" ] && [ ! -f "$D/change.sh" ]; then
-    command -v setsid >/dev/null 2>&1 && command -v flock >/dev/null 2>&1 || fail "the host lacks setsid or flock (package util-linux)"
+    has setsid && has flock || refuse "the host lacks setsid or flock (package util-linux)"
     umask 077
-    mkdir -p "$D" "$B/stage" 2>/dev/null || fail "could not make $D: no space left, read-only, or no right to"
-    L_TEXTS
-    L_LINKS
+    mkdir -p "$D" "$B/stage" 2>/dev/null || refuse "could not make $D: no space left, read-only, or no right to"
+    stage_texts
+    stage_saved
     # The change itself comes last: it is there only with all that it needs.
-    { keep "$D/env" "$L_ENV" && keep "$D/files" "$L_FILES" && keep "$D/intent" "$L_INTENT" &&
-      keep "$B/guard.sh" "$L_GUARD" && keep "$D/tree.sh" "$L_TREE" && keep "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || fail "could not write below $B: no space left or read-only"
+    { put_file "$D/env" "$L_ENV" && put_file "$D/files" "$L_FILES" && put_file "$D/intent" "$L_INTENT" &&
+      put_file "$B/guard.sh" "$L_GUARD" && put_file "$D/tree.sh" "$L_TREE" && put_file "$D/change.sh" "$L_CHANGE"; } 2>/dev/null || no_room
     flush "$D/change.sh" "$D/tree.sh" "$D/env" "$D/files" "$D/intent" "$B/guard.sh" "$D" "${D%/*}" "$B/runs" "$B" "${B%/*}"
   fi
   [ -f "$D/change.sh" ] || end_as unknown "the host knows no change $L_RUN/$L_STEP"
   # What is stuck is tried again when somebody asks for it.
-  first_of "$D/verdict"
-  case "$L_MODE/$FIRST" in recover/stuck | accept/stuck) busy || mv -f "$D/verdict" "$D/verdict.stuck" ;; esac
+  first_line "$D/verdict"
+  case "$L_MODE/$LINE" in recover/stuck | accept/stuck) busy || mv -f "$D/verdict" "$D/verdict.stuck" ;; esac
   if [ ! -f "$D/verdict" ]; then
     case "$L_MODE" in
       start)
-        keep "$D/expires" "$L_EXPIRES" 2>/dev/null || fail "could not write below $B: no space left or read-only"
+        put_file "$D/expires" "$L_EXPIRES" 2>/dev/null || no_room
         setsid sh "$D/change.sh" act </dev/null >>"$D/log" 2>&1 & ;;
       recover | accept) setsid sh "$D/change.sh" "$L_MODE" </dev/null >>"$D/log" 2>&1 & ;;
     esac
@@ -67,23 +62,23 @@ launch() {
   l_idle=0 l_turns=0
   while [ ! -f "$D/verdict" ]; do
     l_turns=$((l_turns + 1))
-    if [ $l_turns -lt 4 ]; then nap; else nap 0.2; fi
+    if [ $l_turns -lt 4 ]; then nap 0.1; else nap 0.2; fi
     # A free lock means that nobody works on it; ask for a while, as it may be about to begin.
     if busy; then l_idle=0; else l_idle=$((l_idle + 1)); fi
     [ $l_idle -gt 40 ] || continue
-    first_of "$B/current"
-    if [ "$L_MODE" != wait ] && [ ! -e "$D/phase" ] && [ "$FIRST" != "$L_RUN $L_STEP" ] && call_off; then
-      fail "it ended before it began: $(tail -n 1 "$D/log" 2>/dev/null)"
+    first_line "$B/current"
+    if [ "$L_MODE" != wait ] && [ ! -e "$D/phase" ] && [ "$LINE" != "$L_RUN $L_STEP" ] && call_off; then
+      refuse "it ended before it began: $(tail -n 1 "$D/log" 2>/dev/null)"
     fi
     printf 'tarsops-change/1\nlost\nlog %s\nend\n' "$(tail -n 20 "$D/log" 2>/dev/null | enc)"
     return
   done
   # The tidying after the verdict: wait for it, or have it done where it was cut off.
   l_idle=0
-  while busy && [ $l_idle -lt 50 ]; do nap; l_idle=$((l_idle + 1)); done
-  first_of "$B/current"
-  if [ "$FIRST" = "$L_RUN $L_STEP" ] && ! busy; then setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1; fi
-  l_word= l_text=
+  while busy && [ $l_idle -lt 50 ]; do nap 0.1; l_idle=$((l_idle + 1)); done
+  first_line "$B/current"
+  if [ "$LINE" = "$L_RUN $L_STEP" ] && ! busy; then setsid sh "$D/change.sh" recover </dev/null >>"$D/log" 2>&1; fi
+  l_word='' l_text=
   { IFS= read -r l_word; IFS= read -r l_text; } <"$D/verdict"
   l_log=$(tail -n 20 "$D/log" 2>/dev/null | enc)
   l_text=$(printf '%s' "$l_text" | enc)

@@ -5,12 +5,8 @@
 # Answer: `tarsops-lease/1 word base64…`: ok, held (holder, run, age, ttl), lost, failed (why).
 
 answer() { a_w=$1; shift; for a_t in "$@"; do a_w="$a_w $(printf '%s' "$a_t" | enc)"; done; printf 'tarsops-lease/1 %s\n' "$a_w"; exit 0; }
-nap() { sleep 0.2 2>/dev/null || sleep 1; }
 write_lease() { # write_lease RUN HOLDER TTL SPEC
-  { printf 'run=%s\nholder=%s\nbeat=%s\nttl=%s\nspec=%s\n' "$1" "$2" "$l_now" "$3" "$4" >"$B/lease.new"; } 2>/dev/null &&
-    flush "$B/lease.new" && mv -f "$B/lease.new" "$B/lease" && flush "$B" && return 0
-  rm -f "$B/lease.new"
-  return 1
+  put_file "$B/lease" "run=$1${NL}holder=$2${NL}beat=$l_now${NL}ttl=$3${NL}spec=$4$NL" flush 2>/dev/null && flush "$B"
 }
 number() { # number TEXT: it, or 0 where it is none that a shell can count with
   case "$1" in '' | *[!0-9]* | 0* | ????????????????*) echo 0 ;; *) echo "$1" ;; esac
@@ -22,7 +18,7 @@ lease() {
   if [ "$E_MODE" = acquire ]; then make_state "$E_INSTALL" || answer failed "$STATE_WHY"
   else trusted "$B" || answer failed "$UNSAFE, so $B cannot be used"
   fi
-  command -v flock >/dev/null 2>&1 || answer failed "the master has no flock (package util-linux)"
+  has flock || answer failed "the master has no flock (package util-linux)"
   # `exec` would end us without an answer.
   { true >>"$B/lease.lock"; } 2>/dev/null || answer failed "could not open $B/lease.lock"
   exec 8>>"$B/lease.lock"
@@ -31,9 +27,9 @@ lease() {
   until flock -n 8; do
     [ $? = 1 ] || answer failed "the flock of the master does not work (package util-linux)"
     e_try=$((e_try + 1)); [ $e_try -lt 50 ] || answer failed "somebody else works on the lease"
-    nap
+    nap 0.2
   done
-  l_run= l_holder= l_beat=0 l_ttl=0 l_spec=
+  l_run='' l_holder='' l_beat=0 l_ttl=0 l_spec=
   if [ -r "$B/lease" ]; then
     while IFS= read -r l_line; do
       case "$l_line" in
@@ -63,4 +59,3 @@ lease() {
   answer ok
 }
 lease </dev/null
-exit 0

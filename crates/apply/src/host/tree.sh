@@ -10,8 +10,8 @@ tree_look() { # tree_look PATH…
     l_dir=$l_path
     while l_dir=${l_dir%/*}; [ ! -d "$l_dir" ]; do case "$l_dir" in */*) ;; *) l_dir=.; break ;; esac; done
     l_can=0; [ ! -w "$l_dir" ] || l_can=1
-    l_stat=- l_word=absent
-    if [ -h "$l_path" ]; then l_word=link
+    l_stat='-' l_word=absent
+    if [ -h "$l_path" ]; then l_word='link'
     elif [ -e "$l_path" ]; then
       l_stat=$(stat -c '%a %u:%g %s' "$l_path" 2>/dev/null) || l_stat='- - 0'
       if [ ! -f "$l_path" ]; then l_word=not-a-file
@@ -85,4 +85,8 @@ tree_logs() { # tree_logs FOLDER: the ends of the newest files below it
   find "$1" -type f -exec tail -c 4096 {} \; 2>/dev/null
 }
 
-[ -n "${TREE_SOURCED:-}" ] || tree_"$@"
+run_operation() { # run_operation NAME WORD…
+  o_name=tree_$1; shift
+  "$o_name" "$@"
+}
+[ -n "${TREE_SOURCED:-}" ] || run_operation "$@"

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tarsops_model::names::RunId;
 
-use super::super::CHANGE;
+use super::super::change;
 use super::world::{Kept, Kind, World, in_parallel};
 
 /// Every program that the script calls. The end-to-end tests fill and freeze real disks.
@@ -75,7 +75,7 @@ fn run_id(n: u64) -> RunId {
 }
 
 fn script() -> String {
-    CHANGE.replace("healthy any 2 ", "healthy any 0 ")
+    change().replace("healthy any 2 ", "healthy any 0 ")
 }
 
 /// How often an undisturbed change calls the program.

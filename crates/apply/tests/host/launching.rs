@@ -7,6 +7,8 @@ use std::time::Duration;
 use tarsops_model::names::RunId;
 
 use super::super::{Mode, Said, history, launch, read_history, read_said, wait};
+use crate::words::ChangeWord;
+
 use super::world::{Kept, Kind, World};
 
 pub(super) fn start(world: &World, text: &str) -> Child {
@@ -33,7 +35,7 @@ pub(super) fn said(child: Child) -> Said {
 
 pub(super) fn word(said: &Said) -> &str {
     match said {
-        Said::Verdict { word, .. } => word,
+        Said::Verdict { word, .. } => word.map_or("not known", ChangeWord::as_str),
         Said::Lost { .. } => "lost",
     }
 }
@@ -123,6 +125,6 @@ fn damaged_records_are_told_and_not_passed_over() {
     let Said::Verdict { word, text, .. } = refused else {
         panic!("lost");
     };
-    assert_eq!(word, "refused");
+    assert_eq!(word, Some(ChangeWord::Refused));
     assert!(text.contains("fence is damaged"), "{text}");
 }

@@ -8,6 +8,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, ClusterName, RunId};
 
 use super::super::{LeaseMode, Place, lease, read_lease};
+use crate::words::LeaseWord;
 
 struct Master(tempfile::TempDir);
 
@@ -53,12 +54,12 @@ impl Master {
         child
     }
 
-    fn ask(&self, n: u64, ttl: u64, mode: LeaseMode) -> (String, Vec<String>) {
+    fn ask(&self, n: u64, ttl: u64, mode: LeaseMode) -> (LeaseWord, Vec<String>) {
         said(self.start("sh", n, ttl, mode))
     }
 }
 
-fn said(child: Child) -> (String, Vec<String>) {
+fn said(child: Child) -> (LeaseWord, Vec<String>) {
     let output = child.wait_with_output().unwrap();
     read_lease(&output.stdout).unwrap_or_else(|| panic!("{output:?}"))
 }
@@ -72,11 +73,11 @@ fn of_many_at_once_exactly_one_gets_it() {
                 .map(|n| master.start(shell, n, 45, LeaseMode::Acquire))
                 .collect();
             let words: Vec<_> = all.into_iter().map(said).collect();
-            let ok = words.iter().filter(|w| w.0 == "ok").count();
+            let ok = words.iter().filter(|w| w.0 == LeaseWord::Ok).count();
             assert_eq!(ok, 1, "{shell}, round {round}: {words:?}");
-            let winner = words.iter().position(|w| w.0 == "ok").unwrap() + 1;
-            for (word, said) in words.iter().filter(|w| w.0 != "ok") {
-                assert_eq!(word, "held");
+            let winner = words.iter().position(|w| w.0 == LeaseWord::Ok).unwrap() + 1;
+            for (word, said) in words.iter().filter(|w| w.0 != LeaseWord::Ok) {
+                assert_eq!(*word, LeaseWord::Held);
                 assert_eq!(said[0], format!("holder {winner}"));
             }
         }
@@ -86,23 +87,23 @@ fn of_many_at_once_exactly_one_gets_it() {
 #[test]
 fn it_runs_out_and_is_lost_to_the_next() {
     let master = Master::new();
-    assert_eq!(master.ask(1, 1, LeaseMode::Acquire).0, "ok");
-    assert_eq!(master.ask(2, 1, LeaseMode::Acquire).0, "held");
+    assert_eq!(master.ask(1, 1, LeaseMode::Acquire).0, LeaseWord::Ok);
+    assert_eq!(master.ask(2, 1, LeaseMode::Acquire).0, LeaseWord::Held);
     std::thread::sleep(std::time::Duration::from_millis(2100));
-    assert_eq!(master.ask(2, 45, LeaseMode::Acquire).0, "ok");
+    assert_eq!(master.ask(2, 45, LeaseMode::Acquire).0, LeaseWord::Ok);
     let (word, who) = master.ask(1, 45, LeaseMode::Renew);
-    assert_eq!((word.as_str(), who[0].as_str()), ("lost", "holder 2"));
+    assert_eq!((word, who[0].as_str()), (LeaseWord::Lost, "holder 2"));
     // Neither does the loser give back what is not his.
-    assert_eq!(master.ask(1, 45, LeaseMode::Release).0, "ok");
-    assert_eq!(master.ask(3, 45, LeaseMode::Acquire).0, "held");
-    assert_eq!(master.ask(2, 45, LeaseMode::Release).0, "ok");
-    assert_eq!(master.ask(3, 45, LeaseMode::Acquire).0, "ok");
+    assert_eq!(master.ask(1, 45, LeaseMode::Release).0, LeaseWord::Ok);
+    assert_eq!(master.ask(3, 45, LeaseMode::Acquire).0, LeaseWord::Held);
+    assert_eq!(master.ask(2, 45, LeaseMode::Release).0, LeaseWord::Ok);
+    assert_eq!(master.ask(3, 45, LeaseMode::Acquire).0, LeaseWord::Ok);
 }
 
 #[test]
 fn a_beat_from_the_future_counts_from_now_on() {
     let master = Master::new();
-    assert_eq!(master.ask(1, 2, LeaseMode::Acquire).0, "ok");
+    assert_eq!(master.ask(1, 2, LeaseMode::Acquire).0, LeaseWord::Ok);
     let text = fs::read_to_string(master.file()).unwrap();
     let moved: String = text
         .lines()
@@ -115,20 +116,20 @@ fn a_beat_from_the_future_counts_from_now_on() {
         })
         .collect();
     fs::write(master.file(), moved).unwrap();
-    assert_eq!(master.ask(2, 2, LeaseMode::Acquire).0, "held");
+    assert_eq!(master.ask(2, 2, LeaseMode::Acquire).0, LeaseWord::Held);
     std::thread::sleep(std::time::Duration::from_millis(3100));
-    assert_eq!(master.ask(2, 2, LeaseMode::Acquire).0, "ok");
+    assert_eq!(master.ask(2, 2, LeaseMode::Acquire).0, LeaseWord::Ok);
 }
 
 #[test]
 fn the_order_of_its_lines_does_not_matter_and_a_damaged_file_holds_nobody_off() {
     let master = Master::new();
-    assert_eq!(master.ask(1, 45, LeaseMode::Acquire).0, "ok");
+    assert_eq!(master.ask(1, 45, LeaseMode::Acquire).0, LeaseWord::Ok);
     let text = fs::read_to_string(master.file()).unwrap();
     let reversed: String = text.lines().rev().map(|l| format!("{l}\n")).collect();
     fs::write(master.file(), reversed).unwrap();
-    assert_eq!(master.ask(2, 45, LeaseMode::Acquire).0, "held");
-    assert_eq!(master.ask(1, 45, LeaseMode::Renew).0, "ok");
+    assert_eq!(master.ask(2, 45, LeaseMode::Acquire).0, LeaseWord::Held);
+    assert_eq!(master.ask(1, 45, LeaseMode::Renew).0, LeaseWord::Ok);
     for junk in [
         "",
         "\0\0\0",
@@ -136,7 +137,11 @@ fn the_order_of_its_lines_does_not_matter_and_a_damaged_file_holds_nobody_off() 
         "beat=08\nttl=09\nrun=1\n",
     ] {
         fs::write(master.file(), junk).unwrap();
-        assert_eq!(master.ask(2, 45, LeaseMode::Acquire).0, "ok", "{junk:?}");
-        assert_eq!(master.ask(2, 45, LeaseMode::Release).0, "ok");
+        assert_eq!(
+            master.ask(2, 45, LeaseMode::Acquire).0,
+            LeaseWord::Ok,
+            "{junk:?}"
+        );
+        assert_eq!(master.ask(2, 45, LeaseMode::Release).0, LeaseWord::Ok);
     }
 }

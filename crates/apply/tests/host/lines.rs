@@ -5,7 +5,7 @@ use std::fs;
 
 use tarsops_model::names::RunId;
 
-use super::super::CHANGE;
+use super::super::change;
 use super::world::{Kept, Kind, World, in_parallel};
 
 /// Tells of each line that is reached and dies at a chosen one; `$?` stays what it was.
@@ -25,8 +25,9 @@ K() {
 /// The script with a point before each line on which a command begins, and what waits longer than
 /// a test can made short.
 fn instrumented() -> String {
-    let text = CHANGE.replace("healthy any 2 ", "healthy any 0 ");
-    assert_ne!(text, CHANGE, "the way back is not waited for as it was");
+    let whole = change();
+    let text = whole.replace("healthy any 2 ", "healthy any 0 ");
+    assert_ne!(text, whole, "the way back is not waited for as it was");
     let mut out = String::new();
     let mut before = String::new();
     let mut inside = false;
@@ -50,7 +51,7 @@ fn instrumented() -> String {
         if line == "set -u" {
             out.push_str(POINT);
         }
-        inside |= line.starts_with("cd -P \"$T_TARS_PARENT\"");
+        inside |= line.starts_with("cd -P \"$T_INSTALL\"");
         let code = line.split(" # ").next().unwrap_or_default().trim_end();
         if !body.starts_with('#') && !body.is_empty() {
             before = code.to_owned();
@@ -168,7 +169,7 @@ fn killed_and_killed_again_on_the_way_back() {
         // Killed late, so that the way back has everything to do.
         let late = script
             .lines()
-            .position(|l| l.contains("cron_change || return 1"))
+            .position(|l| l.contains("change_crontab || return 1"))
             .unwrap();
         let late = lines
             .iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tarsops_model::names::RunId;
 
-use super::super::CHANGE;
+use super::super::change;
 use super::world::{Kept, Kind, World, in_parallel};
 
 /// cron's monitor comes once a minute; three times within one change is more than that, at moments
@@ -30,7 +30,7 @@ fn a_monitor_that_starts_the_agent_in_between_does_no_harm() {
                 }
                 started
             });
-            let folder = world.lay_out(&run, CHANGE);
+            let folder = world.lay_out(&run, &change());
             world.run(&folder.join("change.sh"), "act", &[]);
             over.store(true, Ordering::Relaxed);
             monitor.join().unwrap_or(0)

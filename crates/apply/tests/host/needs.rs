@@ -5,7 +5,7 @@ use std::fs;
 
 use tarsops_model::names::RunId;
 
-use super::super::{CHANGE, Expiry, Mode, launch, wait};
+use super::super::{Expiry, Mode, change, launch, wait};
 use super::launching::{said, start, word};
 use super::world::{Kept, Kind, World};
 
@@ -85,7 +85,7 @@ fn a_launch_in_time_begins() {
 #[test]
 fn a_change_that_begins_too_late_refuses() {
     let world = World::new(Kind::Upgrade, "dash");
-    let folder = world.lay_out(&RunId::from_parts(1, 1), CHANGE);
+    let folder = world.lay_out(&RunId::from_parts(1, 1), &change());
     fs::write(
         folder.join("expires"),
         format!("{} {}\n", boot_id(), uptime() - 1),
@@ -116,7 +116,7 @@ fn nothing_is_stopped_that_could_not_be_started_again() {
     ];
     for (why, breaks) in ways {
         let world = World::new(Kind::Upgrade, "dash");
-        let folder = world.lay_out(&RunId::from_parts(1, 1), CHANGE);
+        let folder = world.lay_out(&RunId::from_parts(1, 1), &change());
         breaks(&world, &folder);
         let before = world.agents(false);
         world.run(&folder.join("change.sh"), "act", &[]);

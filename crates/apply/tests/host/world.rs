@@ -17,7 +17,7 @@ use tarsops_plan::action::{
 };
 use tarsops_plan::crontab::{self, CrontabEdit};
 
-use super::super::{CHANGE, CrontabAfter, GUARD, Launch, Place, env, files, tree};
+use super::super::{CrontabAfter, Launch, Place, change, env, files, guard, tree};
 
 /// Longer than any of these changes takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -314,7 +314,11 @@ impl World {
         write(&folder.join("intent"), 0o600, b"{}");
         write(&folder.join("tree.sh"), 0o600, tree().as_bytes());
         write(&folder.join("change.sh"), 0o600, script.as_bytes());
-        write(&self.path("app/.tarsops/guard.sh"), 0o600, GUARD.as_bytes());
+        write(
+            &self.path("app/.tarsops/guard.sh"),
+            0o600,
+            guard().as_bytes(),
+        );
         folder
     }
 
@@ -483,7 +487,7 @@ impl World {
 
     /// A further run from the old state reaches the new one.
     pub(crate) fn converges(&self, run: &RunId) -> Result<(), String> {
-        let folder = self.lay_out(run, CHANGE);
+        let folder = self.lay_out(run, &change());
         self.run(&folder.join("change.sh"), "act", &[]);
         match self.sound()? {
             Kept::New => Ok(()),

@@ -1,3 +1,5 @@
+# shellcheck disable=SC2317 # no script calls every function of this file
+# shellcheck disable=SC2015 # in `A && B || C` it is meant that C also runs if B fails
 # What every script on a host begins with: its environment, where tarsops keeps its own files there,
 # whether a path can be trusted, and how to act with the rights of a lesser user.
 #
@@ -13,13 +15,20 @@ unset CDPATH ENV BASH_ENV BASH_COMPAT BASH_XTRACEFD GLOBIGNORE TMOUT POSIXLY_COR
 unset GREP_OPTIONS GREP_COLOR GREP_COLORS QUOTING_STYLE TIME_STYLE COLUMNS LS_COLORS LS_BLOCK_SIZE BLOCKSIZE BLOCK_SIZE DF_BLOCK_SIZE GZIP
 # A bash gets functions and options of its own from its environment too.
 if [ -n "${BASH_VERSION:-}" ]; then
-  set -o posix; export -n POSIXLY_CORRECT SHELLOPTS BASHOPTS 2>/dev/null || :
+  # shellcheck disable=SC3040 # only bash gets here
+  set -o posix
+  # shellcheck disable=SC3045 # only bash gets here
+  export -n POSIXLY_CORRECT SHELLOPTS BASHOPTS 2>/dev/null || :
+  # shellcheck disable=SC3044 # only bash gets here
   shopt -u nocasematch nullglob failglob dotglob 2>/dev/null || :
+  # shellcheck disable=SC3044 # only bash gets here
   for e_name in $(declare -F); do case "$e_name" in -*) ;; *) unset -f "$e_name" 2>/dev/null || : ;; esac; done
   unset e_name
 fi
 IFS=" 	
 "
+NL='
+'
 umask 022
 LC_ALL=C; export LC_ALL
 # No program is taken from wherever we happen to be.
@@ -32,21 +41,58 @@ bounded() { # bounded SECONDS PROGRAM WORD…
   b_limit=$1; shift
   if [ "$S_BOUND" != none ]; then $S_BOUND "$b_limit" "$@"; return; fi
   "$@" & b_pid=$!
-  ( sleep "$b_limit"; kill -KILL $b_pid ) </dev/null >/dev/null 2>&1 & b_guard=$!
-  wait $b_pid; b_status=$?
-  kill $b_guard 2>/dev/null
-  return $b_status
+  ( sleep "$b_limit"; kill -KILL "$b_pid" ) </dev/null >/dev/null 2>&1 & b_guard=$!
+  wait "$b_pid"; b_status=$?
+  kill "$b_guard" 2>/dev/null
+  return "$b_status"
 }
 # By a try, as a small timeout(1) may read its words in another way.
 find_bound() { S_BOUND="timeout -s KILL"; $S_BOUND 9 true 2>/dev/null || S_BOUND=none; }
 # Puts files, or the entries of a folder, on disk; an old sync(1) takes no names and syncs it all.
 flush() { sync "$@" 2>/dev/null || sync; }
 enc() { if has base64; then base64 | tr -d "\n"; else openssl base64 -A; fi; }
+# A small sleep(1) takes whole seconds only.
+nap() { sleep "$1" 2>/dev/null || sleep 1; }
+first_line() { # first_line FILE: in LINE, empty where there is none
+  LINE=; [ ! -r "$1" ] || read -r LINE <"$1" || :
+}
+# Replaces a small file whole. Two scripts may do so at the same time, so each has a name of its own for
+# the new file. With `flush` the text is on disk before the file has it.
+put_file() { # put_file FILE TEXT [flush]
+  printf '%s' "$2" >"$1.new.$$" && { [ $# = 2 ] || flush "$1.new.$$"; } && mv -f "$1.new.$$" "$1" && return 0
+  rm -f "$1.new.$$"
+  return 1
+}
+
+# crontab(1) has no status of its own for a user who has no crontab.
+no_crontab() { # no_crontab MESSAGE
+  case "$1" in *[Nn]'o crontab'* | *"can't open"*'No such file'*) ;; *) return 1 ;; esac
+}
+
+# The id of a run is 13 digits, the milliseconds since 1970, then `-` and six hexadecimal digits.
+newer_run() { # newer_run A B: whether A is the newer one
+  [ "${1%%-*}" != "${2%%-*}" ] || { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort | tail -n 1)" = "$1" ]; return; }
+  [ "${1%%-*}" -gt "${2%%-*}" ] 2>/dev/null
+}
+# The fence of a host names the newest run that has been there: no older one begins there.
+read_fence() { first_line "$B/fence"; FENCE=$LINE; }
+# shellcheck disable=SC2034 # FENCE_WHY is for the scripts
+check_fence() { # check_fence RUN: 1 where a newer one has been here, 2 where that cannot be read; FENCE_WHY says it
+  read_fence
+  case "$FENCE" in
+    '' | "$1") return 0 ;;
+    *[!0-9a-f-]*) FENCE_WHY="the file $B/fence is damaged; remove it once you know that no other run is under way"; return 2 ;;
+  esac
+  newer_run "$FENCE" "$1" || return 0
+  FENCE_WHY="a newer run, $FENCE, has been on this host"
+  return 1
+}
+raise_fence() { put_file "$B/fence" "$1$NL"; }
 
 # The number of our user in S_UID. The kernel says it without another process.
 own_uid() {
   S_UID=
-  { while read -r o_key o_first o_second o_rest; do [ "$o_key" != Uid: ] || { S_UID=$o_second; break; }; done </proc/self/status; } 2>/dev/null
+  { while read -r o_key o_first o_second _; do [ "$o_key" != Uid: ] || { S_UID=$o_second; break; }; done </proc/self/status; } 2>/dev/null
   [ -n "$S_UID" ] || S_UID=$(id -u)
 }
 # Sets B, the folder of our own files on this host, and S_UID. Root has it where only root can write.
@@ -74,8 +120,8 @@ trusted() { # trusted PATH
       set -- "$@" "$t_at"
     done
     t_all=$(ls -ldn "$@" 2>/dev/null) || :
-    t_link= t_sticky=
-    while read -r t_mode t_n t_uid t_gid t_more; do
+    t_link='' t_sticky=
+    while read -r t_mode _ t_uid t_gid _; do
       [ -n "$t_mode" ] || continue
       UNSAFE_UID=$t_uid
       if [ "$t_uid" != 0 ] && [ "$t_uid" != "$S_UID" ]; then UNSAFE="$1 belongs to another user (uid $t_uid)"; return 1; fi
@@ -112,6 +158,7 @@ T_END
 }
 # Makes B where it is missing, with what an earlier version left, and checks it. STATE_WHY says what is
 # wrong.
+# shellcheck disable=SC2034 # STATE_WHY is for the scripts
 make_state() { # make_state INSTALL
   STATE_WHY=
   if [ "$S_UID" != 0 ] && [ ! -d "$1" ]; then
@@ -136,6 +183,10 @@ make_state() { # make_state INSTALL
   trusted "$B" || { STATE_WHY="$UNSAFE, so $B cannot be used"; return 1; }
 }
 
+# The name of a user. A small id(1) takes names only.
+user_name() { # user_name UID
+  id -un "$1" 2>/dev/null || sed -n "s/^\([^:]*\):[^:]*:$1:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1
+}
 # Numbers of a user in ID_UID and ID_GID, both empty where there is none of that name.
 look_up() { # look_up NAME
   ID_NAME=$1 ID_GID=
@@ -146,7 +197,7 @@ look_up() { # look_up NAME
 # only root can put names into these folders. AS_WHY is set where somebody else can and it cannot be
 # said who. TOP_UID, TOP_GID and TOP_WHY are the same of the first folder alone, TOP_OWNER who owns it if not root.
 tree_rights() { # tree_rights INSTALL USER FOLDER…
-  AS_UID= AS_GID= AS_WHY= TOP_UID= TOP_GID= TOP_WHY= TOP_OWNER= r_owner= r_gid= r_top=0
+  AS_UID='' AS_GID='' AS_WHY='' TOP_UID='' TOP_GID='' TOP_WHY='' TOP_OWNER='' r_owner='' r_gid='' r_top=0
   [ "$S_UID" = 0 ] || return 0
   r_base=$1 r_user=$2
   if ! trusted "$1"; then
@@ -156,7 +207,7 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
   rights_of_top
   shift 2
   r_all=$(ls -ldnL "$@" 2>/dev/null) || :
-  while read -r r_mode r_n r_uid r_g r_more; do
+  while read -r r_mode _ r_uid r_g r_more; do
     [ -n "$r_mode" ] || continue
     if [ "$r_uid" != 0 ]; then r_owner=$r_uid r_gid=$r_g
     else
@@ -165,7 +216,7 @@ tree_rights() { # tree_rights INSTALL USER FOLDER…
         ?????w*) [ "$r_g" = 0 ] || AS_WHY="$r_base/${r_more##* } can be written by the group $r_g" ;;
       esac
     fi
-    [ $r_top = 1 ] || { r_top=1; rights_of_top; }
+    [ "$r_top" = 1 ] || { r_top=1; rights_of_top; }
   done <<R_END
 $r_all
 R_END
@@ -181,6 +232,7 @@ R_END
   elif [ -n "$r_owner" ]; then AS_UID=$r_owner AS_GID=$r_gid AS_WHY=
   fi
 }
+# shellcheck disable=SC2034 # TOP_* are for the scripts
 rights_of_top() { TOP_OWNER=$r_owner TOP_UID=$r_owner TOP_GID=$r_gid TOP_WHY=$AS_WHY; }
 # Runs a program with the rights of AS_UID. It gets our standard streams and no other descriptor, and
 # its time is bounded by us, as whoever has that uid can stop it. 126: there is no program to do that.
@@ -188,25 +240,23 @@ as_user() { # as_user SECONDS PROGRAM WORD…
   u_limit=$1; shift
   [ -n "${AS_HOW:-}" ] || find_rights
   case "$AS_HOW" in
-    setpriv) set -- setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- "$@" ;;
+    setpriv) set -- setpriv --reuid="$AS_UID" --regid="$AS_GID" "$AS_GROUPS" --inh-caps=-all -- "$@" ;;
     runuser) set -- runuser -u "$AS_NAME" -- "$@" ;;
     su) set -- su -s /bin/sh -c "exec \"\$@\"" -- "$AS_NAME" sh "$@" ;;
     *) echo "the host has no setpriv, runuser or su that works for uid $AS_UID" >&2; return 126 ;;
   esac
+  # shellcheck disable=SC2086 # AS_BOUND is a program and its options
   [ -z "$AS_BOUND" ] || set -- $AS_BOUND "$u_limit" "$@"
   "$@" 4>&- 7>&- 8>&- 9>&-
 }
 # By a try, as a program may be there and not know what is asked of it.
 find_rights() {
-  # A small id(1) takes names only.
-  if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME
-  else AS_NAME=$(id -un "$AS_UID" 2>/dev/null) || AS_NAME=$(sed -n "s/^\([^:]*\):[^:]*:$AS_UID:.*/\1/p" /etc/passwd 2>/dev/null | head -n 1)
-  fi
+  if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME; else AS_NAME=$(user_name "$AS_UID"); fi
   AS_BOUND="timeout -s KILL"
   AS_GROUPS=--clear-groups; [ -z "$AS_NAME" ] || AS_GROUPS=--init-groups
-  if $AS_BOUND 9 setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv; return; fi
+  if $AS_BOUND 9 setpriv --reuid="$AS_UID" --regid="$AS_GID" "$AS_GROUPS" --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv; return; fi
   timeout -s KILL 9 true 2>/dev/null || AS_BOUND=
-  if setpriv --reuid="$AS_UID" --regid="$AS_GID" $AS_GROUPS --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
+  if setpriv --reuid="$AS_UID" --regid="$AS_GID" "$AS_GROUPS" --inh-caps=-all -- true 2>/dev/null; then AS_HOW=setpriv
   elif [ -z "$AS_NAME" ]; then AS_HOW=none
   elif runuser -u "$AS_NAME" -- true 2>/dev/null; then AS_HOW=runuser
   elif su -s /bin/sh -c "exec \"\$@\"" -- "$AS_NAME" sh sh -c : 2>/dev/null; then AS_HOW=su
@@ -214,10 +264,18 @@ find_rights() {
   fi
 }
 
+# Processes that have one of these texts on their command lines, as lines /proc/PID/cmdline. The texts go in on
+# standard input: as arguments they would match themselves, and start.sh kills every process that has the
+# path of a program among its arguments.
+with_words() { # with_words TEXT…
+  # shellcheck disable=SC2062 # the pattern is one of file names
+  printf '%s\n' "$@" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
+}
 # A process counts by whose it is and where it lives; what it calls itself proves nothing.
+# shellcheck disable=SC2034 # O_GID and O_OTHER are for the scripts
 ours() { # ours PID: of one of UIDS, and of no container. O_UID and O_GID are whose; O_OTHER if it is somebody else
-  O_UID= O_GID= O_OTHER=
-  { while read -r o_key o_first o_second o_rest; do
+  O_UID='' O_GID='' O_OTHER=
+  { while read -r o_key o_first o_second _; do
     case "$o_key" in
       Uid:)
         case " $UIDS " in *" $o_second "*) ;; *) O_OTHER=$o_second; return 1 ;; esac
@@ -242,10 +300,11 @@ sha() { # sha FILE
 is_sha() { s_d=${s_d%% *}; case "$s_d" in *[!0-9a-f]*) return 1 ;; esac; [ ${#s_d} = 64 ]; }
 # Files beyond this many bytes are not read: no program of the framework is that large, and a sparse
 # file of any size costs its owner nothing.
+# shellcheck disable=SC2034 # for the scripts
 SIZE_LIMIT=1073741824
 # Whether a moment has passed, of this boot and in hundredths of a second since it began. Nobody can set that
 # clock, so a script that was held up on its way knows that it comes too late.
 late() { # late BOOT-ID HUNDREDTHS
-  d_boot=; { read -r d_boot </proc/sys/kernel/random/boot_id && read -r d_up d_rest </proc/uptime; } 2>/dev/null || return 0
+  d_boot=; { read -r d_boot </proc/sys/kernel/random/boot_id && read -r d_up _ </proc/uptime; } 2>/dev/null || return 0
   [ "$d_boot" != "$1" ] || [ $((${d_up%.*} * 100 + 1${d_up#*.} - 100)) -gt "$2" ]
 }

@@ -1,0 +1,141 @@
+# ---- main ----------------------------------------------------------------------------------
+take_lock() { # take_lock act|recover|accept: ends the script if another one works on this host
+  true >>"$B/lock" || exit 1
+  exec 9>>"$B/lock"
+  w=0
+  # A look holds the lock for a moment, so there is more than one try.
+  until flock -n 9; do
+    if [ $? != 1 ]; then [ "$1" = act ] || exit 1; refuse "the flock of this host does not work (package util-linux)"; fi
+    first_line "$B/lock.owner"
+    # This change was started twice, after a broken connection. The first one goes on.
+    [ "$LINE" != "$T_RUN $T_STEP" ] || [ $w -lt 5 ] || exit 0
+    w=$((w + 1))
+    [ $w -lt 25 ] || { [ "$1" = act ] || exit 0; refuse busy "another change is at work on this host"; }
+    nap 0.2
+  done
+}
+main() {
+  AS_UID='' AS_HOW='' FILES_SEEN=0 OLD_UID=
+  GUARDED=0 OUTCOME=old WHY='' HEALTHY_PID='' PIDS='' CRONTAB=
+  HAD_CRONTAB=0 WAS_RUNNING=0 OLD_PROCESS='' WAS_HEALTHY=0 HAD_TARS=1 HAD_LOGS=1
+  own_uid
+  m_stats=$(stat -L -c '%d:%i' / "$STEP_DIR" "tars/$T_COMP" 2>/dev/null)
+  ROOT_ID=${m_stats%%"$NL"*} m_stats=${m_stats#*"$NL"}
+  case "$ROOT_ID" in *:*) ;; *) exit 1 ;; esac
+  # The component may be on another file system than our own files.
+  OTHER_DISK=0 m_tree=${m_stats#*"$NL"}
+  [ "${m_stats%%:*}" = "${m_tree%%:*}" ] || OTHER_DISK=1
+  IS_ROOT=0 SAME_CRON=1
+  [ "$S_UID" != 0 ] || IS_ROOT=1
+  find_rights_in_handover
+  if [ $IS_ROOT = 0 ]; then :
+  elif [ "$T_CRON_USER" = "$T_USER" ]; then [ "$S_UID" = "$T_UID" ] || SAME_CRON=0
+  else [ "$(id -u "$T_CRON_USER" 2>/dev/null)" = "$S_UID" ] || SAME_CRON=0
+  fi
+  T_BIN=$T_TARS/$T_COMP/bin/$T_COMP LISTEN_IP=$T_IP LISTEN_PORT=$T_PORT
+  take_lock "$1"
+  first_line "$B/current"
+  IS_CURRENT=0; [ "$LINE" != "$T_RUN $T_STEP" ] || IS_CURRENT=1
+  if [ -f "$STEP_DIR/verdict" ]; then
+    first_line "$STEP_DIR/verdict"
+    [ "$1" = act ] || [ $IS_CURRENT = 0 ] || { note "tidy up"; read_facts; clean_up "$LINE"; }
+    exit 0
+  fi
+  # Whoever started it has called it off.
+  [ -f "$STEP_DIR/intent" ] || exit 0
+  { printf '%s\n' "$T_RUN $T_STEP" >"$B/lock.owner"; } 2>/dev/null || [ "$1" != act ] || refuse "could not write below $B: no space left or read-only"
+  if [ "$1" = act ]; then begin; else recover "$1"; fi
+}
+read_facts() { # what was there before, if that was saved
+  # shellcheck disable=SC1091 # it only sets the variables that save_before names
+  [ ! -r "$STEP_DIR/before/facts" ] || . "$STEP_DIR/before/facts"
+  case " $UIDS " in *" $OLD_UID "*) ;; *) UIDS="$UIDS $OLD_UID" ;; esac
+}
+# A start that the change began before it was cut off may still be under way. It would start the component
+# beside the old one.
+is_still_starting() {
+  for b_p in $(with_words "$T_RUN/$T_STEP/change.sh" "$T_TARS/$T_COMP/util/start.sh"); do
+    b_p=${b_p#/proc/}; b_p=${b_p%%/*}
+    case "$({ tr '\0' ' ' <"/proc/$b_p/cmdline"; } 2>/dev/null)" in
+      *"/change.sh act "* | *"/util/start.sh "*) in_our_root "$b_p" && return 0 ;;
+    esac
+  done
+  return 1
+}
+# A change of owners that was cut off is completed if the new state runs, and undone otherwise.
+settle_owners() {
+  [ -s "$STEP_DIR/before/folders" ] || return 0
+  find_processes
+  if [ -n "$PIDS" ] && [ "$PROCESS_UID" = "$T_UID" ]; then take_folders "$STEP_DIR/before/folders" && hand_folders_to "$STEP_DIR/before/folders" "$T_USER:"
+  else restore_owners "$STEP_DIR/before"
+  fi
+}
+recover() { # recover recover|accept
+  read_facts
+  first_line "$STEP_DIR/phase"; phase=$LINE
+  if [ -z "$phase" ]; then
+    [ $IS_CURRENT = 0 ] || rm -f "$B/current"
+    remove_guard
+    refuse "it had not begun when it ended"
+  fi
+  GUARDED=1
+  trap : HUP TERM INT
+  note "recover from phase $phase"
+  r_left=30
+  while [ $r_left -gt 0 ] && is_still_starting; do nap 0.1; r_left=$((r_left - 1)); done
+  if [ "$phase" = "done" ]; then finish ok "done; its end was cut off"; return; fi
+  if [ "$1" = accept ]; then
+    settle_owners || note "owners are not all settled${WHY:+: $WHY}"
+    in_component free "tars/$T_COMP"
+    finish failed "left as it was found, as a person has said"
+    return
+  fi
+  WHY="the change was cut off while $phase"
+  undo_or_leave recover
+}
+begin() {
+  check_fence "$T_RUN"
+  case $? in 1) refuse fenced "$FENCE_WHY" ;; 2) refuse "$FENCE_WHY" ;; esac
+  first_line "$B/current"
+  if [ -n "$LINE" ]; then
+    # This change was begun before and cut off, so `recover` ends it.
+    [ $IS_CURRENT = 0 ] || exit 0
+    c_dir=$B/runs/${LINE% *}/${LINE#* } c_name=${LINE% *}/${LINE#* }
+    first_line "$c_dir/verdict"
+    case "$LINE" in '' | stuck) refuse "the change $c_name on this host has not ended" ;; esac
+    # It has ended, but for its cleanup.
+    rm -f "$B/current"
+  fi
+  first_line "$STEP_DIR/expires"
+  # shellcheck disable=SC2086 # two words
+  [ -z "$LINE" ] || ! late $LINE || refuse late "it began after its time, or after the host was started again: the lease may be another run's by now"
+  no_room="could not write below $B: no space left or read-only"
+  # The look of this step has raised the fence already, as a rule.
+  [ "$FENCE" = "$T_RUN" ] || write_line "$B/fence" "$T_RUN" || refuse "$no_room"
+  close_folders
+  check_facts
+  case $? in 0) ;; 1) refuse moved "$WHY" ;; *) refuse "$WHY" ;; esac
+  save_before || {
+    rm -rf "$STEP_DIR/before"
+    # The component may have written its configuration meanwhile.
+    check_facts || refuse moved "$WHY"
+    refuse "could not keep what is there now: no space left or read-only"
+  }
+  # From here on the host ends this change by itself.
+  add_guard || { crontab_failed "could not put the guard into the crontab"; refuse "$WHY"; }
+  write_line "$B/current" "$T_RUN $T_STEP" || { rm -f "$B/current"; remove_guard; refuse "$no_room"; }
+  write_line "$STEP_DIR/phase" acting || { rm -f "$STEP_DIR/phase" "$B/current"; remove_guard; refuse "$no_room"; }
+  trap interrupted TERM INT
+  trap : HUP
+  if apply_change; then
+    trap : TERM INT
+    write_line "$STEP_DIR/phase" "done" || note "could not write the phase"
+    remember_digest
+    finish ok "done"
+    prune
+  else
+    trap : TERM INT
+    undo_or_leave act
+  fi
+}
+main "${1:-act}"
