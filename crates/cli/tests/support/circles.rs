@@ -90,6 +90,8 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     }
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     for word in code.split(|c| !is_part(c)) {
+        // The beginning of a use tree ends with `::`.
+        let word = word.trim_end_matches(':');
         let parts: Vec<String> = word.split("::").map(str::to_owned).collect();
         if parts.len() > 1 && ["crate", "super", "self"].contains(&parts[0].as_str()) {
             all.push(parts);
