@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_sandbox::standin::Behaviour;
 use tarsops_transport::calls::Query;
@@ -275,7 +275,6 @@ fn without_the_database_nothing_is_restarted(world: &mut World) {
 
 fn a_database_lost_in_the_middle_stops_the_run(world: &mut World) {
     world.respec(|s| s.deadline = "5s");
-    let began = Instant::now();
     let run = std::thread::scope(|scope| {
         let apply = scope.spawn(|| world.tarsops(["apply", "-y"]));
         // The first registry is at work.
@@ -292,7 +291,6 @@ fn a_database_lost_in_the_middle_stops_the_run(world: &mut World) {
     });
     world.database.thaw();
     run.exits(8).tells("could not be seen");
-    assert!(began.elapsed() < Duration::from_secs(90));
     all_run(world);
     world.respec(|s| s.deadline = "45s");
     wait_until("the database", Duration::from_secs(30), || {
