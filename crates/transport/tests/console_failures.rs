@@ -184,11 +184,9 @@ async fn a_refused_connection_is_tried_thrice_for_a_read() {
     );
     assert!(error.is_sure_that_nothing_happened());
     // A change is tried once: faster than the pauses of a read.
-    let error = in_time(
-        Duration::from_millis(1200),
-        client(&url, LONG).add_task(&task()),
-    );
-    let error = error.await.unwrap_err();
+    let (console, task) = (client(&url, LONG), task());
+    let once = in_time(Duration::from_millis(1200), console.add_task(&task));
+    let error = once.await.unwrap_err();
     assert!(matches!(
         error,
         ConsoleError::Refused {

@@ -64,7 +64,7 @@ fn plain(path: &Path) -> String {
 fn sums(database: &MariaDb) -> String {
     let tables = database
         .root_sql(
-            "SELECT CONCAT('CHECKSUM TABLE ', GROUP_CONCAT(TABLE_SCHEMA, '.', TABLE_NAME ORDER BY 1), ' EXTENDED') \
+            "SELECT CONCAT('CHECKSUM TABLE ', GROUP_CONCAT(TABLE_SCHEMA, '.', TABLE_NAME ORDER BY TABLE_SCHEMA, TABLE_NAME), ' EXTENDED') \
              FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ('db_tars', 'db_tars_web') AND TABLE_TYPE = 'BASE TABLE'",
         )
         .unwrap();
@@ -411,7 +411,7 @@ async fn whoever_edits_at_the_same_time_loses_nothing() {
         .unwrap()
         .read_exact(&mut first)
         .unwrap();
-    let delete = |_: &_| Ok(NewText::Delete);
+    let delete = |_: Option<&TemplateText>| Ok(NewText::Delete);
     let change = access.change_template(NAME, &delete, Duration::from_secs(4));
     let held = in_time(Duration::from_secs(6), change).await;
     assert!(matches!(held, Err(WriteError::Database(_))), "{held:?}");
