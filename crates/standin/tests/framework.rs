@@ -218,22 +218,11 @@ fn a_node_comes_lives_goes_and_is_forgotten() {
     let node = up.install(1, "3.0.17", &registry(&up));
     assert_eq!(heard(&up, &name), "");
 
-    let started = Instant::now();
     up.script(1, "start.sh");
     eventually("registered", || {
         row(&up, &name).is_some_and(|row| row.present_state == "active")
     });
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
     eventually("ping succ", || ping(&up, &name) == "ping succ");
-    assert!(
-        started.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        started.elapsed()
-    );
     let first = row(&up, &name).unwrap();
     assert_eq!((first.node_obj.as_str(), first.endpoint_port), ("", 0));
     assert_eq!(first.tars_version, "3.0.17");

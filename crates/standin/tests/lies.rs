@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Line, Up, body, eventually};
 use tarsops_standin::store::{NodeRow, Store};
@@ -60,7 +60,6 @@ fn a_node_that_is_not_connected_is_never_answered_about() {
 
     // With the context it is, and pingNode says true: only its words are to be believed.
     ghost(&up, &name);
-    let started = Instant::now();
     let answer = admin(&up, "pingNode", texts(&[&name]), &ON);
     assert_eq!((number(&answer, 0), word(&answer, 2)), (1, String::new()));
     assert_eq!(answer.context.get(FORWARD).map(String::as_str), Some("on"));
@@ -87,7 +86,6 @@ fn a_node_that_is_not_connected_is_never_answered_about() {
     );
     let notify = texts(&["tars", "tarsstat", &name, "tars.viewversion"]);
     assert_eq!(number(&admin(&up, "notifyServer", notify, &ON), 0), 1012);
-    assert!(started.elapsed() < NEVER, "{:?}", started.elapsed());
 
     // A stop that failed keeps the server down all the same.
     assert_eq!(number(&admin(&up, "stopServer", server, &ON), 0), 1012);

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/publish.rs"]
 mod publish;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Line, body, eventually, exe, healthy};
 use publish::{World, answers, digest};
@@ -341,14 +341,12 @@ fn tarspatch_has_nothing_or_something_else_or_is_not_there() {
         .cluster
         .stop_component(&world.up.host(0).name, "tarspatch")
         .unwrap();
-    let began = Instant::now();
     let task = world.publish(1, "tarslog", id);
     assert_eq!(statuses(&task), [4]);
     assert!(
         log(&task).starts_with("tarspatch preparePatchFile error:["),
         "{task:?}"
     );
-    assert!(began.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
@@ -366,14 +364,12 @@ fn a_node_that_is_not_there_fails_at_once_and_cancels_what_follows() {
         seen.get(node.as_str()).map(String::as_str) == Some("")
     });
     // 7.
-    let began = Instant::now();
     let items = vec![
         world.patch_item(1, "tarslog", id),
         world.patch_item(0, "tarslog", id),
     ];
     let (task, _) = world.begin(items, true);
     let task = world.finished(&task);
-    assert!(began.elapsed() < Duration::from_secs(4));
     assert_eq!((statuses(&task), task.status), (vec![4, 5], 6));
     assert!(
         log(&task).starts_with("tarsAdminRegistry batchPatch error, ret:1001, info:"),

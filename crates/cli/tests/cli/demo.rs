@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use tarsops_standin::database::require_or_fail;
 
+// A demonstration copies its program for each component: the one without symbols is a third as large.
+use super::packages::program;
+
 fn tarsops(dir: &Path, args: &[&str]) -> Output {
-    Command::new(super::PROGRAM)
+    Command::new(program())
         .args(args)
         .current_dir(dir)
         .env("XDG_STATE_HOME", dir.join("state"))
@@ -123,7 +126,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 fn demo(dir: &Path, args: &[&str], until: &str) -> std::process::Child {
     let out = dir.join("out");
     let file = std::fs::File::create(&out).unwrap();
-    let child = Command::new(super::PROGRAM)
+    let child = Command::new(program())
         .args(args)
         .current_dir(dir)
         .env("TMPDIR", dir.join("tmp"))

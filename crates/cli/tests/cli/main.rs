@@ -13,6 +13,9 @@ mod completing;
 mod console;
 mod demo;
 mod outside;
+#[path = "../support/packages.rs"]
+#[allow(dead_code, unreachable_pub, reason = "only the program is used")]
+mod packages;
 mod status;
 mod terminal;
 

@@ -31,7 +31,7 @@ fn the_second_of_two_controllers_is_refused() {
     let second = first.another(&cluster);
     slow(&cluster, &second);
     let run = first.start(["apply", "-y"]);
-    wait_until("the lease", Duration::from_secs(20), || held(&cluster));
+    wait_until("the lease", Duration::from_secs(60), || held(&cluster));
     second
         .tarsops(["apply", "-y"])
         .exits(7)
@@ -78,7 +78,7 @@ fn a_dead_holder_frees_the_lease() {
     slow(&cluster, &first);
     let second = first.another(&cluster);
     let run = first.start(["apply", "-y"]);
-    wait_until("the first step", Duration::from_secs(20), || {
+    wait_until("the first step", Duration::from_secs(60), || {
         run.said().contains(" …")
     });
     run.signal(Signal::Kill);
@@ -104,7 +104,7 @@ fn a_frozen_holder_is_fenced_off() {
     slow(&cluster, &first);
     let second = first.another(&cluster);
     let frozen = first.start(["apply", "-y"]);
-    wait_until("the first step", Duration::from_secs(20), || {
+    wait_until("the first step", Duration::from_secs(60), || {
         frozen.said().contains(" …")
     });
     frozen.signal(Signal::Stop);

@@ -194,7 +194,7 @@ fn a_source_node_sends_no_more_than_the_pinned_binary() {
         .complains("larger than the pinned one");
     assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
     untouched();
-    wait_until("the endless file ends", Duration::from_secs(10), || {
+    wait_until("the endless file ends", Duration::from_secs(60), || {
         running("yes tarsops-endless").is_empty()
     });
 
@@ -222,7 +222,7 @@ fn a_source_node_sends_no_more_than_the_pinned_binary() {
             .flatten()
             .count()
     };
-    wait_until("the file begins", Duration::from_secs(30), || {
+    wait_until("the file begins", Duration::from_secs(60), || {
         spooled() > 0 && !running("sleep 4711").is_empty()
     });
     assert!(!run.is_over());

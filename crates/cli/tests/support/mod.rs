@@ -424,8 +424,16 @@ impl Ran {
 #[track_caller]
 pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + patience;
-    while !done() {
+    loop {
+        let began = Instant::now();
+        if done() {
+            return;
+        }
         assert!(Instant::now() < end, "waited {patience:?} for: {what}");
-        std::thread::sleep(Duration::from_millis(50));
+        // A look that starts programs on many hosts leaves the processors to others for as long again.
+        let pause = began
+            .elapsed()
+            .clamp(Duration::from_millis(50), Duration::from_secs(2));
+        std::thread::sleep(pause);
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use tarsops_standin::packages::{
@@ -49,13 +49,13 @@ fn cache() -> &'static Path {
     CACHE.get_or_init(|| {
         let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let exe = Path::new(env!("CARGO_BIN_EXE_tarsops"));
-        let meta = fs::metadata(exe).unwrap();
-        let own = format!(
-            "standins-{}-{}-{}",
-            meta.len(),
-            meta.mtime(),
-            meta.mtime_nsec()
-        );
+        let mut own = "standins".to_owned();
+        let other = std::env::var_os("TARSOPS_STANDIN").map(PathBuf::from);
+        for program in std::iter::once(exe).chain(other.as_deref()) {
+            let meta = fs::metadata(program).unwrap();
+            let key = [meta.mtime(), meta.mtime_nsec()].map(|n| n.to_string());
+            own.push_str(&format!("-{}-{}", meta.len(), key.join("-")));
+        }
         for entry in fs::read_dir(all).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let old = entry
@@ -73,8 +73,16 @@ fn cache() -> &'static Path {
     })
 }
 
+/// Held while something in `dir` is made: each test may be a process of its own, and they begin together.
+fn hold(dir: &Path) -> fs::File {
+    let file = fs::File::create(dir.join("lock")).unwrap();
+    file.lock().unwrap();
+    file
+}
+
 /// A copy without symbols, made once.
 fn stripped(exe: &Path, to: &Path) {
+    let _held = hold(to.parent().unwrap());
     if to.exists() {
         return;
     }
@@ -120,18 +128,17 @@ fn key(identity: &Identity) -> String {
 
 /// Makes something below the cache once.
 fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = cache().join(name);
+    // Made before, as that holds the same file.
+    let _ = stand_in();
+    let _held = hold(cache());
     if !path.exists() {
-        let fresh = cache().join(format!("{name}.{}", std::process::id()));
+        // What a test left that was killed in the middle is not taken for whole.
+        let fresh = cache().join(format!("{name}.new"));
         let _ = fs::remove_dir_all(&fresh);
+        let _ = fs::remove_file(&fresh);
         make(&fresh);
-        // Another test binary may have been first; then its work is as good.
-        if fs::rename(&fresh, &path).is_err() {
-            assert!(path.exists(), "{} cannot be made", path.display());
-            let _ = fs::remove_dir_all(&fresh);
-        }
+        fs::rename(&fresh, &path).unwrap();
     }
     path
 }

@@ -1,6 +1,7 @@
 //! Fixtures, and what they are read with.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Base, Diagnostics, parse};
 
@@ -32,6 +33,12 @@ pub(super) fn specs(name: &str) -> Vec<(String, String)> {
         .collect();
     all.sort();
     all
+}
+
+/// How long this thread has had a processor: what work costs, however busy the machine is.
+pub(super) fn on_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 /// A small good spec, which tests vary.

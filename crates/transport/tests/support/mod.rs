@@ -14,6 +14,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -23,6 +24,22 @@ use tarsops_transport::{Connect, Fault, FaultKind, Remote};
 use tarsops_wire::packet::{Request, Response, take_frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Runs `work`, which must end within `limit`. Time is counted in ticks of this runtime, each of which
+/// takes longer on a busy machine, as the work does: the bound compares the two within one run.
+pub async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> T {
+    const TICK: Duration = Duration::from_millis(10);
+    let ticks = async {
+        for _ in 0..limit.as_millis() / TICK.as_millis() {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        out = work => out,
+        () = ticks => panic!("it takes longer than {limit:?}"),
+    }
+}
 
 /// Where it listens, and how many connections it took.
 pub struct Server {
