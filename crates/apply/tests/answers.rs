@@ -213,7 +213,7 @@ impl World {
             fence: None,
             parallel: 1,
             deadline: Duration::from_secs(1),
-            servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),
+            servers: tarsops_plan::components::LOOKED_AT.to_vec(),
         };
         let node = name(host);
         let host = Host(answer);

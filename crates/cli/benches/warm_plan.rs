@@ -88,7 +88,7 @@ fn main() -> ExitCode {
         run_user: UserName::new("tars").unwrap(),
         rehash: false,
         fence: None,
-        servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),
+        servers: tarsops_plan::components::LOOKED_AT.to_vec(),
     });
     bare_loop(&cluster, &machine, &script);
     let (mut bare, mut plan) = (vec![], vec![]);

@@ -11,7 +11,7 @@ pub(crate) mod rows;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Rpc, Server};
-use tarsops_model::framework::{AdapterRow, FrameworkFacts, ServerRow, server_key};
+use tarsops_model::framework::{AdapterRow, ServerRow, server_key};
 use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -20,20 +20,18 @@ use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
 use crate::action::{Action, Folder, NewRow, NewServers, Operation, Publish, Table, Undo, Via};
+use crate::components;
 use crate::condition::Condition;
 use crate::drift::DriftKind;
-use crate::expansion::{
-    adapter_name, adapter_row, is_servant, never_started, readable, server_row,
-};
+use crate::expansion::{adapter_name, adapter_row, is_servant, never_started, server_row};
 use crate::input::PlanInput;
+use crate::places::binary_path;
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::room;
-use crate::servers::{self, Work, binary_path};
-
-fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
-    input.inventory.framework.as_deref()
-}
+use crate::servers::Work;
+use crate::tables::{framework, readable, row};
+use crate::templates;
 
 /// Whose hands publish: those of the management platform where the spec names one, those of Tars
 /// otherwise.
@@ -71,17 +69,6 @@ pub(crate) fn admin_silent(input: &PlanInput<'_>) -> Option<String> {
             Some("AdminRegistry, which publishes, was not asked".to_owned())
         }
     }
-}
-
-/// The row of a component of the framework on a node.
-pub(crate) fn row<'a>(
-    servers: &'a [ServerRow],
-    component: Component,
-    node: &NodeName,
-) -> Option<&'a ServerRow> {
-    servers.iter().find(|r| {
-        r.application == "tars" && r.server == component.name() && r.node == node.as_str()
-    })
 }
 
 /// Whether a server is set active: by its row, or by AdminRegistry where the spec names no database.
@@ -217,15 +204,15 @@ pub(crate) fn missing(
     let named = readable(input)
         .ok()
         .and_then(|(_, servers, _)| row(servers, component, node)?.template.clone());
-    blocked.extend(servers::unreadable_template(
+    blocked.extend(templates::unreadable_template(
         input, component, named, server,
     ));
     let version = server.version;
-    let shipped = servers::shipped(input.catalog, component, version);
+    let shipped = components::shipped(input.catalog, component, version);
     if shipped.is_none() {
         blocked.push(Blocked::NoPackageOf { component, version });
     }
-    blocked.extend(servers::means(input, component, node, host));
+    blocked.extend(components::means(input, component, node, host));
     let (against, unseen) = room::room(input, host, shipped.map_or(0, |s| s.size));
     blocked.extend(against);
     unknown.extend(unseen);
@@ -248,13 +235,14 @@ pub(crate) fn missing(
     let summary = format!("publish {component} {version}, {}", via.words());
     let publish = Publish {
         via,
-        program: servers::program(component, version, shipped, before),
+        program: components::program(component, version, shipped, before),
         first: facts.is_none(),
         rows: compared.edits,
         patch_version: None,
     };
     let operation = (summary, Operation::Publish(publish));
-    let Some(mut change) = servers::on_host(input, component, node, spec, host, operation) else {
+    let Some(mut change) = components::on_host(input, component, node, spec, host, operation)
+    else {
         work.drift = Some(DriftKind::Unknown {
             why: vec!["its machine-id cannot be read".to_owned()],
         });
@@ -299,7 +287,7 @@ pub(crate) fn missing(
             Folder::Keep | Folder::Remove => Sign::Change,
         },
         summary: change.summary.clone(),
-        pre: crate::assess::preconditions(&change),
+        pre: crate::preconditions::preconditions(&change),
         action: Action::ChangeHost(Box::new(change)),
         post,
         undo: Undo::Restore,

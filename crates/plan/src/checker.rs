@@ -9,6 +9,7 @@ mod rollback;
 mod rows;
 mod sequence;
 mod tables;
+mod violation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,22 +20,15 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
+pub use violation::Violation;
+use violation::violation;
+
 use crate::action::{
     Action, Content, FileChange, Folder, HostChange, Operation, Owner, Publish, Via,
 };
 use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};
 use crate::plan::{Gate, Plan, Sign, Stage, Step};
-
-/// What is wrong with a plan; one lowercase clause.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("step {step}: {what}")]
-pub struct Violation {
-    /// The step, or the gate.
-    pub step: String,
-    /// What is wrong with it.
-    pub what: String,
-}
 
 /// Looks at the plan as it was made.
 ///
@@ -88,13 +82,6 @@ pub fn check_document(plan: &Plan, desired: &Desired) -> Result<(), Vec<Violatio
         Err(e) => vec![violation("on", e.to_string())],
     };
     if found.is_empty() { Ok(()) } else { Err(found) }
-}
-
-fn violation(step: &str, what: impl Into<String>) -> Violation {
-    Violation {
-        step: step.to_owned(),
-        what: what.into(),
-    }
 }
 
 fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {

@@ -15,13 +15,11 @@ use tarsops_model::names::{AbsPath, NodeName, RunId, StepName, UserName};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Cell, Content, FileChange, Folder, HostChange, RowEdit, Table};
-use crate::assess::{BINARY, CONF, SCRIPTS};
 use crate::crontab::{component_monitor_line, is_plain_monitor};
 use crate::memory::{self, DatabaseIntent, Deed};
+use crate::places::{BINARY, CONF, SCRIPTS, binary_path, endpoint_at};
 use crate::plan::Sign;
-use crate::registries::endpoint_at;
 use crate::restore::{self, Intent};
-use crate::servers::binary_path;
 
 /// The longest that a record may ask to wait for, in seconds.
 const LONGEST_SETTLE: u64 = 3600;

@@ -511,7 +511,7 @@ pub fn digest_at(inventory: &Inventory, node: &NodeName, path: &str) -> Observed
     let name = path.split('/').next().unwrap_or_default();
     match name.parse::<Component>() {
         Ok(component) if component != Component::Tarsnode => {
-            if path != crate::servers::binary_path(component) {
+            if path != crate::places::binary_path(component) {
                 return Observed::Unknown("it is not looked at".to_owned());
             }
             match inventory.server(component, node) {

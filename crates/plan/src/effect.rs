@@ -3,6 +3,7 @@
 //! It says what will be observed once an action has succeeded, and nothing else. It shares no code
 //! with the scripts that do the work on hosts; the end-to-end tests compare the two.
 
+mod facts;
 mod servers;
 
 use std::collections::BTreeMap;
@@ -22,9 +23,9 @@ use tarsops_model::server::ServerFacts;
 use crate::action::{
     Action, Content, CrontabChange, FileChange, Folder, HostChange, Owner, Process, Restore,
 };
-use crate::assess::{BINARY, CONF};
 use crate::crontab;
-use crate::servers::binary_path;
+use crate::places::{BINARY, CONF, binary_path};
+use facts::{host_mut, keep, with_rows};
 pub use servers::are_made;
 use servers::{add_servers, edit_row, registry_alive, remove_servers, start_server, stop_server};
 
@@ -200,34 +201,12 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
     }
 }
 
-fn with_rows(inventory: &mut Inventory, change: impl FnOnce(&mut Rows)) {
-    if let Some(framework) = &mut inventory.framework
-        && let Observed::Present(database) = &mut framework.database
-        && let Observed::Present(rows) = &mut database.rows
-    {
-        change(rows);
-    }
-}
-
 fn forget_registry(rows: &mut Rows, at: &Endpoint, node: &str) {
     let locator = at.to_string();
     let name = Component::Tarsregistry.name();
     keep(&mut rows.registries, |r| r.locator != locator);
     keep(&mut rows.servers, |r| r.server != name || r.node != node);
     keep(&mut rows.adapters, |r| r.server != name || r.node != node);
-}
-
-fn keep<T>(rows: &mut Observed<Vec<T>>, stays: impl FnMut(&T) -> bool) {
-    if let Observed::Present(all) = rows {
-        all.retain(stays);
-    }
-}
-
-fn host_mut<'a>(inventory: &'a mut Inventory, node: &NodeName) -> Option<&'a mut HostFacts> {
-    match inventory.resources.get_mut(&ResourceId::Host(node.clone())) {
-        Some(Observed::Present(Facts::Host(host))) => Some(host),
-        _ => None,
-    }
 }
 
 /// The files and the process of a component other than tarsnode.

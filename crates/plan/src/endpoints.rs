@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::desired::Resource;
 use tarsops_model::framework::Answer;
@@ -16,20 +15,7 @@ use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Folder};
 use crate::input::PlanInput;
-use crate::plan::Step;
-
-/// The fewest endpoints that a servant has while the plan is carried out.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Low {
-    /// The servant.
-    pub servant: String,
-    /// How many endpoints it has before; those that were asked and do not answer do not count.
-    pub has: usize,
-    /// How many are left at the lowest point.
-    pub least: usize,
-    /// The steps of the first batch in which it has so few.
-    pub during: Vec<String>,
-}
+use crate::plan::{Low, Step};
 
 /// Endpoints that steps of a plan have taken away: the number of the servant, and the node.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Rpc, Server};
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{AdapterRow, FrameworkFacts, Rows, ServerRow};
+use tarsops_model::framework::{AdapterRow, ServerRow};
 use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -28,43 +28,21 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
 use crate::action::{CrontabChange, FileChange, NewRow};
+use crate::components;
+use crate::components::PLACED;
 use crate::drift::{Drift, DriftKind};
 use crate::input::PlanInput;
+use crate::places;
 use crate::plan::Step;
-use crate::registries;
 use crate::report::{Blocked, Line};
 use crate::room;
-use crate::servers;
+use crate::tables::{framework, readable};
 
 pub(crate) use moved::after;
 pub(crate) use rows::{
     adapter_name, adapter_row, is_servant, never_started, seen_adapter, seen_server,
     server as server_row,
 };
-
-/// The components of a slave beside tarsnode, in the order in which they are started: the registry
-/// first, as the others resolve names.
-pub const PLACED: [Component; 5] = [
-    Component::Tarsregistry,
-    Component::Tarsconfig,
-    Component::Tarsnotify,
-    Component::Tarsquerystat,
-    Component::Tarsqueryproperty,
-];
-
-/// The components of a host that a look must report, so that what is missing can be placed.
-pub const LOOKED_AT: [Component; 10] = [
-    Component::Tarsregistry,
-    Component::TarsAdminRegistry,
-    Component::Tarsconfig,
-    Component::Tarspatch,
-    Component::Tarsstat,
-    Component::Tarsproperty,
-    Component::Tarsnotify,
-    Component::Tarslog,
-    Component::Tarsquerystat,
-    Component::Tarsqueryproperty,
-];
 
 /// What there is to say of the components that a node lacks.
 #[derive(Default)]
@@ -88,12 +66,6 @@ pub(crate) struct Agent<'a> {
     pub(crate) crontab: Option<&'a CrontabChange>,
 }
 
-/// Whether a component that is missing is placed by the steps of this module.
-#[must_use]
-pub fn is_placed(component: Component) -> bool {
-    PLACED.contains(&component)
-}
-
 /// Whether the rows have the framework host `node` at another address than the spec.
 pub(crate) fn has_moved(input: &PlanInput<'_>, node: &str) -> bool {
     let Ok(node) = NodeName::new(node) else {
@@ -107,7 +79,7 @@ pub(crate) fn has_moved(input: &PlanInput<'_>, node: &str) -> bool {
 /// own yet, so its own script must not start it. Rows that cannot be read leave it open.
 pub(crate) fn may_be_new(input: &PlanInput<'_>, node: &NodeName) -> bool {
     let component = Component::Tarsregistry;
-    if input.desired.database().is_none() || !servers::is_known(input.catalog, component) {
+    if input.desired.database().is_none() || !components::is_known(input.catalog, component) {
         return false;
     }
     let Ok((_, servers, _)) = readable(input) else {
@@ -269,34 +241,6 @@ struct Had<'a> {
     adapters: Vec<&'a AdapterRow>,
 }
 
-fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
-    input.inventory.framework.as_deref()
-}
-
-/// The rows, if all tables that count could be read; why not otherwise.
-pub(crate) fn readable<'a>(
-    input: &PlanInput<'a>,
-) -> Result<(&'a Rows, &'a [ServerRow], &'a [AdapterRow]), String> {
-    let why = |seen: Option<&str>| seen.unwrap_or("it was not read").to_owned();
-    let Some(framework) = framework(input) else {
-        return Err("the database was not read".to_owned());
-    };
-    let rows = match framework.rows() {
-        Observed::Present(rows) => rows,
-        other => return Err(why(other.unknown())),
-    };
-    // Whose database it is, the rows of registries and nodes tell.
-    if let Some(why) = rows.registries.unknown().or_else(|| rows.nodes.unknown()) {
-        return Err(why.to_owned());
-    }
-    match (&rows.servers, &rows.adapters) {
-        (Observed::Present(servers), Observed::Present(adapters)) => {
-            Ok((rows, servers.as_slice(), adapters.as_slice()))
-        }
-        (servers, adapters) => Err(why(servers.unknown().or_else(|| adapters.unknown()))),
-    }
-}
-
 impl<'a> Look<'a> {
     fn resource(&self, component: Component) -> ResourceId {
         ResourceId::Server(component, self.node.clone())
@@ -333,13 +277,13 @@ impl<'a> Look<'a> {
 
     fn lacks(&self, component: Component, server: &'a Server) -> Found<'a> {
         let input = self.input;
-        let known = servers::is_known(input.catalog, component);
+        let known = components::is_known(input.catalog, component);
         let facts = match input.inventory.server(component, self.node) {
             Observed::Present(facts) => Some(facts),
             Observed::Absent => None,
             // One that no lock file knows is no concern.
             Observed::Unknown(_) if !known => return Found::Nothing,
-            Observed::Unknown(_) if servers::CORE.contains(&component) => return Found::Unseen,
+            Observed::Unknown(_) if components::CORE.contains(&component) => return Found::Unseen,
             Observed::Unknown(why) => return Found::Unknown(vec![why]),
         };
         if input.desired.database().is_none() {
@@ -540,7 +484,7 @@ impl<'a> Look<'a> {
         let places = lacking.iter().any(|l| l.files.is_some());
         let starts = lacking.iter().any(|l| l.start);
         if places {
-            for why in servers::means(input, lacking[0].component, self.node, self.host) {
+            for why in components::means(input, lacking[0].component, self.node, self.host) {
                 blocked.push(why);
             }
             let payload: u64 = lacking
@@ -581,7 +525,7 @@ impl<'a> Look<'a> {
             && !input
                 .desired
                 .registries
-                .contains(&registries::endpoint_at(self.spec.ip));
+                .contains(&places::endpoint_at(self.spec.ip));
         if unlisted {
             blocked.push(Blocked::NoWayIn {
                 what: "`registry.endpoints` does not name its registry".to_owned(),

@@ -167,7 +167,7 @@ fn forbidden(
 
 /// The version that runs once a change is done; none where it does not bring one.
 fn target(input: &PlanInput<'_>, change: &HostChange) -> Option<Version> {
-    let binary = crate::servers::binary_path(change.component);
+    let binary = crate::places::binary_path(change.component);
     let file = change.files().iter().find(|f| f.path == binary);
     match file.map(|f| (&f.content, f.after)) {
         Some((Content::Package { version, .. }, _)) => Some(*version),

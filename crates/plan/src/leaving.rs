@@ -18,14 +18,16 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
 use crate::action::{Action, Operation, Remove, Undo};
+use crate::components;
+use crate::components::LOOKED_AT;
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
-use crate::expansion::{LOOKED_AT, readable};
 use crate::input::PlanInput;
+use crate::places;
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::rows;
-use crate::servers;
+use crate::tables::readable;
 
 /// What there is to do about the components of a node that leaves.
 #[derive(Default)]
@@ -119,7 +121,7 @@ fn removal(
         return Err(Obstacle::Unknown(format!("its processes: {why}")));
     }
     let runs = facts.runs();
-    let mut blocked = servers::means(input, component, node, host);
+    let mut blocked = components::means(input, component, node, host);
     if runs && !stop_servers {
         blocked.push(Blocked::ServersRunning {
             servers: vec![format!("tars.{component}")],
@@ -166,7 +168,7 @@ fn removal(
         crontab: None,
         stop_servers: false,
     });
-    let change = servers::on_host(input, component, node, spec, host, (summary, operation));
+    let change = components::on_host(input, component, node, spec, host, (summary, operation));
     let Some(mut change) = change else {
         return Err(Obstacle::Unknown(
             "its machine-id cannot be read".to_owned(),
@@ -174,7 +176,7 @@ fn removal(
     };
     change.port.before = component.servants().first().map(|(_, port)| *port);
     change.ran = runs;
-    let mut pre = crate::assess::preconditions(&change);
+    let mut pre = crate::preconditions::preconditions(&change);
     let installed = host.installed.present();
     if !installed.is_some_and(|all| all.contains(component.name())) {
         // What was published has a program and no scripts.
@@ -190,7 +192,7 @@ fn removal(
             runs: false,
         },
         Condition::File {
-            path: servers::binary_path(component),
+            path: places::binary_path(component),
             digest: None,
         },
     ];

@@ -8,7 +8,6 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
-use crate::endpoints::Low;
 use crate::report::Line;
 
 /// Format name and number of the document.
@@ -209,6 +208,19 @@ impl Summary {
         }
         summary
     }
+}
+
+/// The fewest endpoints that a servant has while the plan is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Low {
+    /// The servant.
+    pub servant: String,
+    /// How many endpoints it has before; those that were asked and do not answer do not count.
+    pub has: usize,
+    /// How many are left at the lowest point.
+    pub least: usize,
+    /// The steps of the first batch in which it has so few.
+    pub during: Vec<String>,
 }
 
 /// A plan.

@@ -18,6 +18,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Folder, Undo};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::batch::Batches;
+use crate::components;
 use crate::condition::Condition;
 use crate::database;
 use crate::drift::{Drift, DriftKind};
@@ -45,7 +46,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         .hosts()
         .filter(|(n, _)| input.scope.has_node(n))
     {
-        let managed = expansion::LOOKED_AT.iter().chain(&[Component::Tarsnode]);
+        let managed = components::LOOKED_AT.iter().chain(&[Component::Tarsnode]);
         if managed.copied().any(|c| input.scope.has_component(c)) {
             draft.node(input, node, host, &machines, &places);
         }
@@ -279,10 +280,10 @@ impl Draft {
         host: &HostFacts,
         mut start: Option<Step>,
     ) {
-        for component in servers::CORE.into_iter().chain(servers::BASIC) {
+        for component in components::CORE.into_iter().chain(components::BASIC) {
             let Some(server) = input.desired.server(component, node).filter(|_| {
                 input.scope.has_component(component)
-                    && servers::is_known(input.catalog, component)
+                    && components::is_known(input.catalog, component)
                     && !matches!(spec.state, NodeState::Absent { .. } | NodeState::Gone)
             }) else {
                 continue;
@@ -406,7 +407,7 @@ impl Draft {
     fn not_yet(&mut self, input: &PlanInput<'_>) {
         let unknown = input.desired.resources.keys().filter(|id| match id {
             ResourceId::Server(c, n) => {
-                !servers::is_known(input.catalog, *c)
+                !components::is_known(input.catalog, *c)
                     && input.scope.has_component(*c)
                     && input.scope.has_node(n)
             }

@@ -6,24 +6,24 @@
 //! tarsnode takes both over by itself, so no step here edits a locator.
 
 use tarsops_model::component::Component;
-use tarsops_model::framework::{Answer, FrameworkFacts};
+use tarsops_model::framework::Answer;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, CrontabChange, HostChange, Modify, Operation, Owner, Remove, Undo};
+use crate::components;
 use crate::condition::{Condition, Truth};
 use crate::crontab;
 use crate::input::PlanInput;
+use crate::places::{REGISTRY_PORT, endpoint_at};
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
-use crate::servers;
+use crate::tables::framework;
 
 /// The component that this is about.
 const REGISTRY: Component = Component::Tarsregistry;
-/// The port of a registry's QueryObj, under which it is known (`tarsregistry/conf`).
-const PORT: u16 = 17890;
 
 /// What there is to do about the registry of one node.
 #[derive(Default)]
@@ -61,21 +61,12 @@ pub(crate) fn assess(
     work
 }
 
-/// The endpoint of a registry at `ip`.
-pub(crate) fn endpoint_at(ip: std::net::IpAddr) -> Endpoint {
-    Endpoint::at(ip, PORT)
-}
-
 /// Whether a registry of the spec that lies on `node` is one that apply starts.
 pub(crate) fn is_startable(host: &HostFacts) -> bool {
     let is = |seen: &Observed<std::collections::BTreeSet<String>>| {
         seen.present().map(|all| all.contains(REGISTRY.name()))
     };
     is(&host.installed) == Some(true) && is(&host.components) == Some(false)
-}
-
-fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
-    input.inventory.framework.as_deref()
 }
 
 fn has_rows(input: &PlanInput<'_>) -> bool {
@@ -118,8 +109,8 @@ fn start(
     let Some(mut change) = change(input, node, spec, host, (summary, operation), work) else {
         return;
     };
-    change.port.after = Some(PORT);
-    let mut pre = crate::assess::preconditions(&change);
+    change.port.after = Some(REGISTRY_PORT);
+    let mut pre = crate::preconditions::preconditions(&change);
     pre.push(Condition::Component {
         component: REGISTRY,
         runs: false,
@@ -212,9 +203,9 @@ fn stop(
     let Some(mut change) = change(input, node, spec, host, (summary, operation), work) else {
         return;
     };
-    change.port.before = Some(PORT);
+    change.port.before = Some(REGISTRY_PORT);
     change.ran = true;
-    let mut pre = crate::assess::preconditions(&change);
+    let mut pre = crate::preconditions::preconditions(&change);
     pre.push(left);
     let mut post = vec![
         Condition::Installed {
@@ -262,7 +253,7 @@ fn change(
     operation: (String, Operation),
     work: &mut Work,
 ) -> Option<HostChange> {
-    let why = servers::means(input, REGISTRY, node, host);
+    let why = components::means(input, REGISTRY, node, host);
     if !why.is_empty() {
         let resource = ResourceId::Server(REGISTRY, node.clone());
         work.lines.extend(why.into_iter().map(|why| Line::Blocked {
@@ -271,5 +262,5 @@ fn change(
         }));
         return None;
     }
-    servers::on_host(input, REGISTRY, node, spec, host, operation)
+    components::on_host(input, REGISTRY, node, spec, host, operation)
 }

@@ -14,12 +14,13 @@ use crate::action::{
     Content, CrontabBefore, CrontabChange, FileChange, FlatChange, Folder, HostChange, Operation,
     Owner, Port, Process, Renamed, Restart, Restore, RowEdit,
 };
-use crate::assess::{BINARY, Prepared, preconditions};
+use crate::assess::Prepared;
 use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
 use crate::effect;
+use crate::places::{BINARY, binary_path};
 use crate::plan::Sign;
-use crate::servers::binary_path;
+use crate::preconditions::preconditions;
 use tarsops_model::inventory::Inventory;
 
 /// Format name and number of an intent that is written.

@@ -23,11 +23,11 @@ use crate::condition::digest_at;
 use crate::database;
 use crate::input::PlanInput;
 use crate::memory::{self, Deed};
+use crate::places::binary_path;
 use crate::plan::{FORMAT, Plan, Sign, Stage, Step, Summary};
 use crate::planner::stranger;
 use crate::record::{Ended, Record, Runs};
 use crate::restore::{self, CrontabLeft, Intent, Known, NoWayBack, way_back};
-use crate::servers::binary_path;
 
 /// A rollback of one run.
 #[derive(Debug, Clone)]

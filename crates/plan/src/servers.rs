@@ -6,126 +6,33 @@
 //! started; and a component of which the lock file knows nothing at all is not compared, so that a
 //! cluster of which only tarsnode is pinned stays as quiet as it was.
 
-use tarsops_model::agent::FileFact;
 use tarsops_model::component::Component;
 use tarsops_model::desired::Server;
-use tarsops_model::digest::Digest;
-use tarsops_model::framework::{FrameworkFacts, ServerRow};
+use tarsops_model::framework::ServerRow;
 use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_model::package::{Catalog, PackageFile};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
-use tarsops_model::version::Version;
 
-use crate::action::{Action, Content, FileChange, HostChange, Operation, Port, Undo};
+use crate::action::{Action, Operation, Undo};
 use crate::basic;
+use crate::components;
 use crate::condition::Condition;
 use crate::drift::DriftKind;
-use crate::expansion;
 use crate::input::PlanInput;
-use crate::plan::{Stage, Step};
+use crate::plan::Step;
 use crate::report::{Blocked, Line};
-use crate::room;
+use crate::tables::framework;
+use crate::{tables, templates};
 
 mod change;
 mod compared;
 mod down;
-mod templates;
+mod work;
 
 use compared::Compared;
-pub(crate) use templates::unreadable_template;
-
-/// The core services beside tarsnode, in the order in which they are changed.
-pub const CORE: [Component; 4] = [
-    Component::Tarsregistry,
-    Component::TarsAdminRegistry,
-    Component::Tarsconfig,
-    Component::Tarspatch,
-];
-
-/// The basic services, which the framework publishes as it does any service.
-pub const BASIC: [Component; 6] = [
-    Component::Tarsstat,
-    Component::Tarsproperty,
-    Component::Tarsnotify,
-    Component::Tarslog,
-    Component::Tarsquerystat,
-    Component::Tarsqueryproperty,
-];
-
-/// A digest as people know it: its version, or its first digits.
-pub(crate) fn name_of(catalog: &Catalog, component: Component, digest: &Digest) -> String {
-    match catalog.versions_of(component, digest).last() {
-        Some(v) => format!("{v} ({})", digest.short()),
-        None => format!("unknown ({})", digest.short()),
-    }
-}
-
-/// The program that a release brings of a component.
-pub(crate) fn shipped(
-    catalog: &Catalog,
-    component: Component,
-    version: Version,
-) -> Option<&PackageFile> {
-    let package = catalog.get(component, version)?;
-    package.file(&format!("bin/{component}"))
-}
-
-/// A component's program replaced by that of a release; `before` is what is there.
-pub(crate) fn program(
-    component: Component,
-    version: Version,
-    shipped: &PackageFile,
-    before: Option<&FileFact>,
-) -> FileChange {
-    FileChange {
-        path: binary_path(component),
-        mode: 0o755,
-        before: before.map(|b| b.digest),
-        before_mode: before.map(|b| b.mode),
-        after: Some(shipped.digest),
-        content: Content::Package {
-            component,
-            version,
-            path: shipped.path.clone(),
-            size: shipped.size,
-        },
-    }
-}
-
-/// The binary of a component, relative to the framework's folder.
-#[must_use]
-pub fn binary_path(component: Component) -> String {
-    format!("{component}/bin/{component}")
-}
-
-/// The stage in which a core service is changed.
-pub(crate) const fn stage(component: Component) -> Stage {
-    match component {
-        Component::Tarsregistry => Stage::Registries,
-        Component::TarsAdminRegistry => Stage::AdminRegistry,
-        Component::Tarsconfig | Component::Tarspatch | Component::Tarsnode => Stage::CoreServices,
-        _ => Stage::BasicServices,
-    }
-}
-
-/// Whether the lock file knows anything of a component.
-pub(crate) fn is_known(catalog: &Catalog, component: Component) -> bool {
-    let mut all = catalog.known.values().flatten();
-    all.any(|(c, _)| *c == component)
-}
-
-/// What there is to say of one core service on one node.
-#[derive(Default)]
-pub(crate) struct Work {
-    pub(crate) drift: Option<DriftKind>,
-    pub(crate) lines: Vec<Line>,
-    pub(crate) step: Option<Step>,
-    /// The step that writes the rows of a basic service before it is published for the first time.
-    pub(crate) deploy: Option<Step>,
-}
+pub(crate) use work::Work;
 
 /// Compares `component` on `node`, whose machine is the node's, with the spec.
 pub(crate) fn assess(
@@ -140,7 +47,7 @@ pub(crate) fn assess(
     let facts = match input.inventory.server(component, node) {
         Observed::Present(facts)
             if component.is_basic()
-                && !expansion::is_placed(component)
+                && !components::is_placed(component)
                 && basic::is_undeployed(input, component, node) =>
         {
             return basic::missing(input, component, node, spec, server, host, Some(facts));
@@ -150,11 +57,11 @@ pub(crate) fn assess(
             work.drift = Some(DriftKind::Unknown { why: vec![why] });
             return work;
         }
-        Observed::Absent if component.is_basic() && !expansion::is_placed(component) => {
+        Observed::Absent if component.is_basic() && !components::is_placed(component) => {
             return basic::missing(input, component, node, spec, server, host, None);
         }
         // What can be placed is told, with what it takes, by the expansion of its host.
-        Observed::Absent if expansion::is_placed(component) => return work,
+        Observed::Absent if components::is_placed(component) => return work,
         Observed::Absent => {
             let resource = ResourceId::Server(component, node.clone());
             work.lines.push(Line::Blocked {
@@ -210,7 +117,7 @@ impl Look<'_> {
 
     fn row(&self) -> Option<&ServerRow> {
         let rows = framework(self.input)?.rows().present()?.servers.present()?;
-        basic::row(rows, self.component, self.node)
+        tables::row(rows, self.component, self.node)
     }
 
     fn finish(&self, compared: Compared) -> Work {
@@ -288,12 +195,8 @@ impl Look<'_> {
 
     fn unreadable_template(&self) -> Option<Blocked> {
         let row = self.row().and_then(|r| r.template.clone());
-        unreadable_template(self.input, self.component, row, self.server)
+        templates::unreadable_template(self.input, self.component, row, self.server)
     }
-}
-
-fn framework<'a>(input: &PlanInput<'a>) -> Option<&'a FrameworkFacts> {
-    input.inventory.framework.as_deref()
 }
 
 /// Has the step that starts a registry put the new binary there first.
@@ -318,60 +221,4 @@ pub(crate) fn start_with(start: &mut Step, change: Step) {
     start.summary = format!("{}, and start it", change.summary);
     into.summary.clone_from(&start.summary);
     start.undo = Undo::Restore;
-}
-
-/// What the host lacks for a change of `component`.
-pub(crate) fn means(
-    input: &PlanInput<'_>,
-    component: Component,
-    node: &NodeName,
-    host: &HostFacts,
-) -> Vec<Blocked> {
-    let mut why: Vec<Blocked> = room::programs(host).collect();
-    // One who is made comes with tarsnode, after the stages of what runs there already.
-    let comes = input.desired.agent(node).is_some_and(|a| a.create_run_user);
-    let runs = host.components.present().is_none_or(|all| !all.is_empty());
-    if host.run_user == Observed::Absent && (runs || !comes) {
-        why.push(Blocked::NoRunUser {
-            user: input.desired.run_user.to_string(),
-            comes,
-        });
-    }
-    if !host.is_root && host.user != input.desired.run_user.as_str() {
-        why.push(Blocked::NeedsRoot {
-            what: format!("working on {component} as {}", host.user),
-        });
-    }
-    why
-}
-
-/// A change of a component other than tarsnode, of which no process runs; none where the machine
-/// cannot be told.
-pub(crate) fn on_host(
-    input: &PlanInput<'_>,
-    component: Component,
-    node: &NodeName,
-    spec: &Host,
-    host: &HostFacts,
-    (summary, operation): (String, Operation),
-) -> Option<HostChange> {
-    let (Observed::Present(machine_id), Some(agent)) =
-        (&host.machine_id, input.desired.agent(node))
-    else {
-        return None;
-    };
-    Some(HostChange {
-        component,
-        node: node.clone(),
-        summary,
-        operation,
-        tars_path: agent.tars_path.clone(),
-        run_user: agent.run_user.clone(),
-        ran_as: None,
-        ip: spec.ip,
-        port: Port::default(),
-        ran: false,
-        machine_id: machine_id.clone(),
-        settle: None,
-    })
 }

@@ -20,12 +20,12 @@ use tarsops_plan::action::{
 };
 use tarsops_plan::batch::of_rollback;
 use tarsops_plan::claims::{Field, Place, fits};
+use tarsops_plan::components::BASIC;
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect;
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::servers::BASIC;
 use tarsops_plan::{checker, render, restore};
 
 /// Registries can be asked, and what is taken back went well.

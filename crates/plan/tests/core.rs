@@ -231,7 +231,7 @@ fn a_downgrade_needs_a_word() {
 fn what_the_lock_file_does_not_pin_is_not_compared() {
     let mut w = world(3);
     ask_for(&mut w, "3.0.18");
-    for component in tarsops_plan::servers::CORE {
+    for component in tarsops_plan::components::CORE {
         w.catalog.available.remove(&component);
         for known in w.catalog.known.values_mut() {
             known.retain(|(c, _)| *c != component);

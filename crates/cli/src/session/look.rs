@@ -52,7 +52,7 @@ impl Session {
                     fence: None,
                     parallel: share,
                     deadline: self.timeout,
-                    servers: tarsops_plan::expansion::LOOKED_AT.to_vec(),
+                    servers: tarsops_plan::components::LOOKED_AT.to_vec(),
                 };
                 async move {
                     tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| {

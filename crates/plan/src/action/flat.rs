@@ -8,10 +8,11 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
 
-use super::{
+use super::host::{
     CrontabChange, FileChange, Folder, HostChange, Install, Modify, Operation, Owner, Place, Port,
-    Process, Publish, Remove, RemoveRest, Renamed, Restart, Restore, RowEdit, Via,
+    Process, Publish, Remove, RemoveRest, Renamed, Restart, Restore,
 };
+use super::rows::{RowEdit, Via};
 
 /// A change in the formats 1 and 2.
 #[derive(Debug, Deserialize)]

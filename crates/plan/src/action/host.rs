@@ -10,9 +10,9 @@ use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserNam
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
-use super::{RowEdit, Via};
+use super::rows::{RowEdit, Via};
 use crate::crontab::CrontabEdit;
-use crate::registries;
+use crate::places;
 
 /// One change of one component on one host: all of it, or none of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -570,6 +570,6 @@ impl HostChange {
     /// The registry that changes with the component; none for any other component.
     #[must_use]
     pub fn registry(&self) -> Option<Endpoint> {
-        (self.component == Component::Tarsregistry).then(|| registries::endpoint_at(self.ip))
+        (self.component == Component::Tarsregistry).then(|| places::endpoint_at(self.ip))
     }
 }

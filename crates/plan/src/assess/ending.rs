@@ -4,17 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::agent::{Monitor, ProcessFact, SERVER_OBJ_PORT};
+use tarsops_model::agent::{Monitor, SERVER_OBJ_PORT};
 use tarsops_model::component::Component;
-use tarsops_model::names::{NodeName, UserName};
+use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
-use super::{Assessment, BINARY, CONF, Prepared, SCRIPTS, Work, runs};
+use super::{Assessment, Prepared, Work, runs};
+use crate::places::{BINARY, CONF};
+use crate::preconditions::{is_script, other_user, preconditions};
 use tarsops_model::framework::NodeLabels;
 
 use crate::action::{
-    Content, CrontabChange, Folder, HostChange, Install, Modify, Operation, Owner, Port, Remove,
-    RemoveRest,
+    Content, CrontabChange, HostChange, Install, Modify, Operation, Owner, Port, Remove, RemoveRest,
 };
 use crate::condition::{Condition, Truth};
 use crate::drift::DriftKind;
@@ -332,29 +333,12 @@ impl Work<'_> {
     }
 }
 
-/// The user other than `run_user` that all of these processes run as.
-pub(crate) fn other_user(
-    processes: &Observed<Vec<ProcessFact>>,
-    run_user: &UserName,
-) -> Option<UserName> {
-    let all = processes.present()?;
-    let user = &all.first()?.user;
-    let alone = user != run_user.as_str() && all.iter().all(|p| p.user == *user);
-    alone.then(|| UserName::new(user.as_str()).ok()).flatten()
-}
-
 /// What the node's row says and its next registration loses; none where it says nothing of its own.
 fn labels_seen(input: &PlanInput<'_>, node: &NodeName) -> Option<NodeLabels> {
     let Observed::Present(row) = input.inventory.framework.as_ref()?.node_row(node) else {
         return None;
     };
     NodeLabels::of(row)
-}
-
-/// Whether the path is one of the scripts that a probe reports.
-fn is_script(path: &str) -> bool {
-    let name = path.strip_prefix("tarsnode/util/");
-    name.is_some_and(|n| SCRIPTS.contains(&n))
 }
 
 /// Permission bits of the files that a probe reports.
@@ -372,47 +356,6 @@ fn modes_seen(input: &PlanInput<'_>, node: &NodeName) -> BTreeMap<String, u32> {
                 out.insert(format!("tarsnode/util/{name}"), file.mode);
             }
         }
-    }
-    out
-}
-
-/// Every fact that a change rests upon.
-#[must_use]
-pub fn preconditions(change: &HostChange) -> Vec<Condition> {
-    let mut out = vec![
-        Condition::Machine {
-            id: change.machine_id.clone(),
-        },
-        Condition::Unfinished { run: None },
-    ];
-    let folder = change.folder();
-    let files = change.files();
-    if !change.is_scripted() && folder == Folder::Keep {
-        // What was published once has a program and no scripts: its tarsnode starts it.
-    } else if !change.is_agent() {
-        out.push(Condition::Installed {
-            component: change.component,
-            there: folder != Folder::Create,
-        });
-    } else if folder != Folder::Keep || !files.is_empty() {
-        out.push(Condition::Folder {
-            exists: folder != Folder::Create && !files.is_empty() || folder == Folder::Remove,
-        });
-    }
-    for file in files {
-        let path = file.path.as_str();
-        let server = !change.is_agent() && path == crate::servers::binary_path(change.component);
-        if folder == Folder::Keep && (path == CONF || path == BINARY || is_script(path) || server) {
-            out.push(Condition::File {
-                path: file.path.clone(),
-                digest: file.before,
-            });
-        }
-    }
-    if let Some(crontab) = change.crontab() {
-        out.push(Condition::Crontab {
-            digest: crontab.before,
-        });
     }
     out
 }

@@ -13,9 +13,10 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 
-use super::{Assessment, BINARY, CONF, SCRIPTS, Work, texts::script_mode};
+use super::{Assessment, Work, texts::script_mode};
 use crate::condition::wanted_conf_like;
 use crate::drift::{DriftKind, FieldChange};
+use crate::places::{BINARY, CONF, SCRIPTS};
 use crate::registry_rows;
 use crate::report::{Blocked, Line};
 

@@ -2,8 +2,9 @@
 
 use tarsops_model::agent::AgentFacts;
 
-use super::{Assessment, BINARY, CONF, SCRIPTS, Work, ending::Kind, runs, texts::script_mode};
+use super::{Assessment, Work, ending::Kind, runs, texts::script_mode};
 use crate::drift::{DriftKind, FieldChange};
+use crate::places::{BINARY, CONF, SCRIPTS};
 
 impl Work<'_> {
     pub(super) fn install(mut self, facts: Option<&AgentFacts>) -> Assessment {

@@ -21,6 +21,7 @@ use crate::action::{FileChange, HostChange};
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
 use crate::input::PlanInput;
+use crate::places;
 use crate::registries;
 use crate::report::{Blocked, Line};
 
@@ -31,16 +32,6 @@ mod install;
 mod removal;
 mod running;
 mod texts;
-
-pub(crate) use ending::other_user;
-pub use ending::preconditions;
-
-/// tarsnode's configuration, relative to the framework's folder.
-pub const CONF: &str = "tarsnode/conf/tars.tarsnode.config.conf";
-/// tarsnode's binary, relative to the framework's folder.
-pub const BINARY: &str = "tarsnode/bin/tarsnode";
-/// Scripts without which tarsnode cannot be started, stopped and watched.
-pub const SCRIPTS: [&str; 4] = ["execute.sh", "monitor.sh", "start.sh", "stop.sh"];
 
 /// What there is to say of one node.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +106,7 @@ fn no_registry(input: &PlanInput<'_>) -> bool {
         && !input
             .desired
             .hosts()
-            .filter(|(_, h)| all.contains_key(&registries::endpoint_at(h.ip)))
+            .filter(|(_, h)| all.contains_key(&places::endpoint_at(h.ip)))
             .any(|(n, _)| {
                 let host = input.inventory.host(n);
                 host.present().is_some_and(|h| registries::is_startable(h))
@@ -227,7 +218,7 @@ impl Work<'_> {
 
     /// A digest as people know it: its version, or its first digits.
     fn name_of(&self, digest: &Digest) -> String {
-        crate::servers::name_of(self.input.catalog, Component::Tarsnode, digest)
+        crate::components::name_of(self.input.catalog, Component::Tarsnode, digest)
     }
 }
 

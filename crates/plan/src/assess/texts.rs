@@ -9,9 +9,10 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::package::PackageFile;
 
-use super::{BINARY, CONF, Work};
+use super::Work;
 use crate::action::{Content, FileChange};
 use crate::condition::wanted_conf;
+use crate::places::{BINARY, CONF};
 use crate::report::Blocked;
 
 /// The permission bits that a script shall have: cron runs the monitor itself, the others are run

@@ -6,7 +6,8 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::AdapterRow;
 use tarsops_model::version::Version;
 
-use crate::expansion::{after, is_placed};
+use crate::components::is_placed;
+use crate::expansion::after;
 
 /// What differs in one adapter, each on its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -13,12 +13,13 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
 use super::adapters::differences;
-use super::{framework, row};
 use crate::action::{Cell, RowEdit, Table};
+use crate::components::is_placed;
 use crate::drift::FieldChange;
-use crate::expansion::{adapter_name, adapter_row, after, is_placed, readable};
+use crate::expansion::{adapter_name, adapter_row, after};
 use crate::input::PlanInput;
 use crate::report::Blocked;
+use crate::tables::{framework, readable, row};
 
 /// What is to be done to the rows of one server.
 #[derive(Default)]

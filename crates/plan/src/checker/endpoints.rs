@@ -9,7 +9,7 @@ use tarsops_model::framework::Rows;
 use tarsops_model::host::NodeState;
 use tarsops_model::resource::ResourceId;
 
-use super::{Violation, violation};
+use super::violation::{Violation, violation};
 use crate::action::{Action, Folder, HostChange};
 use crate::input::PlanInput;
 use crate::plan::{Plan, Step};

@@ -13,7 +13,7 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::resource::ResourceId;
 
-use super::{Violation, violation};
+use super::violation::{Violation, violation};
 use crate::action::{
     Action, Cell, Content, Folder, HostChange, NewRow, NewServers, Operation, Table, Undo, Via,
 };

@@ -7,7 +7,8 @@ use tarsops_model::desired::Desired;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{NodeName, RunId};
 
-use super::{Violation, endpoints, tables, violation};
+use super::violation::{Violation, violation};
+use super::{endpoints, tables};
 use crate::action::{Action, Content, Folder, HostChange, Operation, Restore};
 use crate::claims;
 use crate::condition::{Condition, Truth};

@@ -111,7 +111,7 @@ fn is_right(
                 .any(|(_, port)| word("-p") == Some(port.to_string().as_str()));
             // Where a host is placed is not this step's affair: its rows are compared as a whole.
             let host = word("-h").is_some_and(|at| {
-                at == ip.to_string() || at == "0.0.0.0" || crate::expansion::is_placed(component)
+                at == ip.to_string() || at == "0.0.0.0" || crate::components::is_placed(component)
             });
             matches!(words.first(), Some(&("tcp" | "udp" | "ssl"))) && port && host
         }

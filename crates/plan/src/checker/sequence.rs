@@ -6,7 +6,7 @@
 
 use tarsops_model::inventory::Inventory;
 
-use super::{Violation, violation};
+use super::violation::{Violation, violation};
 use crate::condition::Truth;
 use crate::effect;
 use crate::input::PlanInput;

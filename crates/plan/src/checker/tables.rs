@@ -9,7 +9,7 @@ use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES, parent_of};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{Violation, violation};
+use super::violation::{Violation, violation};
 use crate::action::{Action, TemplateChange};
 use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};

@@ -5,7 +5,8 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
-use super::{Condition, Truth, compare, on_host, truth};
+use super::on_host;
+use super::{Condition, Truth, compare, truth};
 
 impl Condition {
     pub(super) fn of_server(&self, node: &NodeName, inventory: &Inventory) -> Truth {

@@ -10,7 +10,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{host_mut, keep, with_rows};
+use super::facts::{host_mut, keep, with_rows};
 use crate::action::{Cell, NewRow, NewServers, RowEdit, Table};
 use crate::expansion::{seen_adapter, seen_server};
 use crate::registry_rows;

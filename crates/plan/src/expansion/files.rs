@@ -16,7 +16,7 @@ use tarsops_model::package::PackageContents;
 
 use crate::action::{Content, FileChange};
 use crate::input::PlanInput;
-use crate::servers::binary_path;
+use crate::places::binary_path;
 
 /// What the placeholders stand for on the host, as the framework's installer fills them
 /// (`deploy/tars-install.sh`, update_conf): a framework host has a registry of its own.

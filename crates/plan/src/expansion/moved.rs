@@ -9,9 +9,11 @@ use tarsops_model::framework::ServerRow;
 use tarsops_model::host::Host;
 use tarsops_model::names::NodeName;
 
-use super::{PLACED, readable, rows};
+use super::rows;
+use crate::components::PLACED;
 use crate::input::PlanInput;
 use crate::report::Blocked;
+use crate::tables::readable;
 
 fn is_of_framework(application: &str, server: &str) -> bool {
     application == rows::APPLICATION && PLACED.iter().any(|c| c.name() == server)

@@ -7,16 +7,18 @@ use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{Lack, Look, Work, framework};
+use super::{Lack, Look, Work};
 use crate::action::{
     Action, CrontabChange, FileChange, NewRow, NewServers, Operation, Owner, Place, Undo, Via,
 };
+use crate::components;
 use crate::condition::Condition;
 use crate::crontab;
+use crate::places;
+use crate::places::binary_path;
 use crate::plan::{Sign, Stage, Step};
-use crate::registries;
 use crate::report::Line;
-use crate::servers::{self, binary_path};
+use crate::tables::framework;
 
 impl Look<'_> {
     pub(super) fn steps(&self, lacking: Vec<Lack<'_>>, work: &mut Work) {
@@ -72,7 +74,7 @@ impl Look<'_> {
                 Owner::Unchanged
             },
         });
-        let change = servers::on_host(
+        let change = components::on_host(
             self.input,
             component,
             self.node,
@@ -80,7 +82,7 @@ impl Look<'_> {
             self.host,
             (summary, operation),
         )?;
-        let pre = crate::assess::preconditions(&change);
+        let pre = crate::preconditions::preconditions(&change);
         let post = vec![
             Condition::Installed {
                 component,
@@ -166,7 +168,7 @@ impl Look<'_> {
             post.push(Condition::ServantsAnswer { component });
         }
         if component == Component::Tarsregistry {
-            let registry = registries::endpoint_at(self.spec.ip);
+            let registry = places::endpoint_at(self.spec.ip);
             let readable = framework(self.input)
                 .and_then(|f| f.rows().present().copied())
                 .is_some_and(|r| r.registries.present().is_some());
@@ -239,7 +241,7 @@ impl Look<'_> {
             edit,
             back: None,
         });
-        let change = servers::on_host(
+        let change = components::on_host(
             self.input,
             component,
             self.node,
@@ -247,7 +249,7 @@ impl Look<'_> {
             self.host,
             (summary, operation),
         )?;
-        let pre = crate::assess::preconditions(&change);
+        let pre = crate::preconditions::preconditions(&change);
         Some(Step {
             id: format!("{component}.watch@{}", self.node),
             stage: Stage::Expansion,

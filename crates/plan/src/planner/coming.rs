@@ -11,10 +11,11 @@ use super::{Draft, maintenance_over};
 use crate::action::Action;
 use crate::assess::Prepared;
 use crate::drift::DriftKind;
+use crate::expansion;
 use crate::input::PlanInput;
+use crate::places;
 use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
-use crate::{expansion, registries};
 
 impl Draft {
     /// The components that a node lacks.
@@ -55,7 +56,7 @@ impl Draft {
             return;
         }
         if work.started.contains(&Component::Tarsregistry) {
-            let at = registries::endpoint_at(spec.ip);
+            let at = places::endpoint_at(spec.ip);
             self.coming.insert(ResourceId::RegistryEndpoint(at));
         }
         for component in work.started {

@@ -11,11 +11,11 @@ use tarsops_model::resource::ResourceId;
 use super::facts::{Facts, Node};
 use super::rule::{ExplainedBy, Rule, Seen, Source};
 use crate::basic::adapters::differences;
-use crate::basic::row;
 use crate::basic::rows::{adapters_of, of_servant};
-use crate::expansion::{is_placed, readable};
+use crate::components;
+use crate::components::{BASIC, is_placed};
 use crate::finding::{Finding, RuleName};
-use crate::servers::{self, BASIC};
+use crate::tables::{readable, row};
 
 /// A basic service has other adapters than its release.
 pub(super) static DIFFER: Rule = Rule {
@@ -64,7 +64,7 @@ fn pinned(facts: &Facts<'_>) -> Seen {
     let Some(first) = placed.next() else {
         return Seen::All;
     };
-    let known = |component| servers::is_known(input.catalog, component);
+    let known = |component| components::is_known(input.catalog, component);
     if known(first) || placed.any(known) {
         Seen::All
     } else {
@@ -97,7 +97,7 @@ fn each(
             // What the lock file knows is asked last: that walks over all of it.
             if row(servers, component, node.name).is_some()
                 && input.scope.has_component(component)
-                && servers::is_known(input.catalog, component)
+                && components::is_known(input.catalog, component)
             {
                 found.extend(find(&Service {
                     node,

@@ -9,7 +9,8 @@ use tarsops_model::resource::ResourceId;
 use super::facts::Facts;
 use super::rule::{About, Rule, Source};
 use crate::finding::{Finding, RuleName};
-use crate::{registries, registry_rows};
+use crate::places;
+use crate::registry_rows;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -66,7 +67,7 @@ fn is_placed(facts: &Facts<'_>, at: &Endpoint) -> bool {
     let desired = facts.input.desired;
     desired.hosts().any(|(node, host)| {
         let id = ResourceId::Server(Component::Tarsregistry, node.clone());
-        registries::endpoint_at(host.ip) == *at && desired.resources.contains_key(&id)
+        places::endpoint_at(host.ip) == *at && desired.resources.contains_key(&id)
     })
 }
 

@@ -7,7 +7,7 @@ use tarsops_model::resource::ResourceId;
 use super::facts::{Facts, Node};
 use super::rule::{ExplainedBy, Rule, Source};
 use crate::finding::{Finding, RuleName};
-use crate::registries;
+use crate::places;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -45,7 +45,7 @@ fn has_other_rule(framework: &FrameworkFacts, node: &Node<'_>, asked: &Asked) ->
     match asked.component {
         Component::Tarsregistry => framework
             .registries
-            .get(&registries::endpoint_at(node.spec.ip))
+            .get(&places::endpoint_at(node.spec.ip))
             .is_some_and(|answer| !answer.is_alive()),
         Component::Tarsnode => !node.runs_as_itself(),
         _ => false,

@@ -11,8 +11,8 @@ use tarsops_model::observed::Observed;
 
 use super::facts::{Facts, first_of};
 use super::rule::{Outcome, Survey};
+use crate::components::is_known;
 use crate::input::PlanInput;
-use crate::servers::is_known;
 
 /// Nodes named for one build; of more the number is enough.
 const SHOWN: usize = 3;

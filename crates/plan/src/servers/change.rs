@@ -10,16 +10,20 @@ use crate::action::{
     Action, Content, FileChange, HostChange, Modify, Operation, Owner, Port, Publish, Restart,
     RowEdit, Table, Undo,
 };
-use crate::assess::other_user;
 use crate::basic;
+use crate::components::{means, on_host};
 use crate::condition::Condition;
 use crate::drift::FieldChange;
+use crate::places;
+use crate::places::binary_path;
 use crate::plan::{Sign, Step};
-use crate::registries;
+use crate::preconditions::other_user;
 use crate::report::Blocked;
 use crate::room;
+use crate::tables::framework;
 
-use super::{Look, binary_path, framework, means, on_host, stage};
+use super::Look;
+use crate::components::stage;
 
 impl Look<'_> {
     pub(super) fn change(
@@ -161,7 +165,7 @@ impl Look<'_> {
 
     /// Whether another registry of the spec answers.
     pub(super) fn another_registry(&self) -> bool {
-        let own = registries::endpoint_at(self.spec.ip);
+        let own = places::endpoint_at(self.spec.ip);
         framework(self.input).is_some_and(|f| {
             f.registries
                 .iter()
@@ -186,13 +190,13 @@ impl Look<'_> {
 
     pub(super) fn step(&self, change: HostChange, after: Option<Digest>, restart: bool) -> Step {
         let component = self.component;
-        let mut pre = crate::assess::preconditions(&change);
+        let mut pre = crate::preconditions::preconditions(&change);
         if restart
             && component == Component::Tarsregistry
             && !self.input.desired.policy.registry_gap
         {
             pre.push(Condition::AnotherRegistry {
-                but: registries::endpoint_at(self.spec.ip),
+                but: places::endpoint_at(self.spec.ip),
             });
         }
         let mut post = vec![Condition::File {
@@ -232,7 +236,7 @@ impl Look<'_> {
         let mut out = Vec::new();
         let rows = framework.rows();
         if component == Component::Tarsregistry {
-            let registry = registries::endpoint_at(self.spec.ip);
+            let registry = places::endpoint_at(self.spec.ip);
             if framework.registries.contains_key(&registry) {
                 out.push(Condition::RegistryAnswers {
                     registry: registry.clone(),

@@ -9,11 +9,10 @@ use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
 use crate::action::{FileChange, RowEdit};
+use crate::components::{name_of, program, shipped};
 use crate::drift::FieldChange;
 use crate::input::PlanInput;
 use crate::report::Blocked;
-
-use super::{name_of, program, shipped};
 
 /// How a component differs.
 #[derive(Default)]

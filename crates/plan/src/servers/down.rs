@@ -9,8 +9,9 @@ use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
 use crate::plan::{Sign, Stage, Step};
 use crate::report::{Blocked, Line};
+use crate::tables::framework;
 
-use super::{Look, Work, framework};
+use super::{Look, Work};
 
 impl Look<'_> {
     /// A basic service that is set active, has its program, and does not run: AdminRegistry starts

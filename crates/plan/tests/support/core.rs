@@ -15,7 +15,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
-use tarsops_plan::servers::{BASIC, CORE};
+use tarsops_plan::components::{BASIC, CORE};
 
 use super::framework::{admin, framework, list, rows, server_on};
 use super::{USER, VERSION, VERSIONS, World, core_binary, core_package, damage, version};

@@ -440,8 +440,8 @@ pub fn babel() -> impl Strategy<Value = World> {
             }
             w.desired.policy.registry_gap = gap;
             for (kind, component, at) in harms {
-                let all = tarsops_plan::servers::CORE.into_iter();
-                let all: Vec<_> = all.chain(tarsops_plan::servers::BASIC).collect();
+                let all = tarsops_plan::components::CORE.into_iter();
+                let all: Vec<_> = all.chain(tarsops_plan::components::BASIC).collect();
                 let component = all[component];
                 super::core::harm(&mut w, component, at.get(&nodes), kind);
             }
@@ -469,8 +469,8 @@ pub fn hush(w: &mut World, node: &NodeName, sight: u8) {
     let why = || "it was not seen".to_owned();
     let at = w.desired.host(node).map(|h| Endpoint::at(h.ip, 17890));
     if sight == 11 {
-        let all = tarsops_plan::servers::CORE.into_iter();
-        for component in all.chain(tarsops_plan::servers::BASIC) {
+        let all = tarsops_plan::components::CORE.into_iter();
+        for component in all.chain(tarsops_plan::components::BASIC) {
             let id = ResourceId::Server(component, node.clone());
             if w.inventory.resources.contains_key(&id) {
                 w.inventory.resources.insert(id, Observed::Unknown(why()));

@@ -6,8 +6,7 @@ use tarsops_model::observed::Observed;
 
 use crate::input::PlanInput;
 use crate::report::Blocked;
-
-use super::framework;
+use crate::tables::framework;
 
 /// A template of a server, or one above it, that is not there or that Tars could not read: its
 /// tarsnode would make a configuration of it with which the server does not start. `row` is what its

@@ -1,0 +1,182 @@
+//! Rows of the framework's database that actions write.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use tarsops_model::names::NodeName;
+
+/// Rows of the framework's database about servers that come to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewServers {
+    /// Which node.
+    pub node: NodeName,
+    /// The rows, in the order in which they are written.
+    pub rows: Vec<NewRow>,
+    /// Who writes them: the database itself, or the management platform from its deploy form.
+    #[serde(default, skip_serializing_if = "Via::is_tars")]
+    pub via: Via,
+}
+
+impl NewServers {
+    /// The names of the rows, see [`NewRow::name`].
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        self.rows.iter().map(NewRow::name).collect()
+    }
+}
+
+/// A table that new rows go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// `t_server_conf`.
+    TServerConf,
+    /// `t_adapter_conf`.
+    TAdapterConf,
+}
+
+impl Table {
+    /// Its name in `db_tars`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TServerConf => "t_server_conf",
+            Self::TAdapterConf => "t_adapter_conf",
+        }
+    }
+
+    /// The columns that tell its rows apart (`deploy/framework/sql/db_tars.sql`, unique keys).
+    #[must_use]
+    pub const fn key(self) -> &'static [&'static str] {
+        match self {
+            Self::TServerConf => &["application", "server_name", "node_name"],
+            Self::TAdapterConf => &["application", "server_name", "node_name", "adapter_name"],
+        }
+    }
+}
+
+/// A row that is written. Columns that the live table does not have are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRow {
+    /// Where it goes.
+    pub table: Table,
+    /// Columns and their values; the columns of the key are among them.
+    pub columns: Vec<(String, Cell)>,
+}
+
+impl NewRow {
+    /// The text of a column; none where it has no text there.
+    #[must_use]
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.columns
+            .iter()
+            .find_map(|(name, cell)| match (name == column, cell) {
+                (true, Cell::Text(text)) => Some(text.as_str()),
+                _ => None,
+            })
+    }
+
+    /// The number of a column; none where it has no number there.
+    #[must_use]
+    pub fn number(&self, column: &str) -> Option<i64> {
+        self.columns
+            .iter()
+            .find_map(|(name, cell)| match (name == column, cell) {
+                (true, Cell::Number(number)) => Some(*number),
+                _ => None,
+            })
+    }
+
+    /// `application.server` for a server, the adapter's name for an adapter.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = |column| self.text(column).unwrap_or_default();
+        match self.table {
+            Table::TServerConf => format!("{}.{}", text("application"), text("server_name")),
+            Table::TAdapterConf => text("adapter_name").to_owned(),
+        }
+    }
+}
+
+/// A value of a row that is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cell {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// The database's own time.
+    Now,
+    /// None.
+    Null,
+}
+
+/// A change of one row of a server or an adapter that is there, or that comes or goes with its
+/// server's program. It is made only where the row still says what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowEdit {
+    /// Its table.
+    pub table: Table,
+    /// The columns of its key, and their values.
+    pub key: Vec<(String, String)>,
+    /// What it must say, by column; none where no row may be there.
+    pub before: Option<Vec<(String, Cell)>>,
+    /// What it shall say, by column; none where it goes.
+    pub after: Option<Vec<(String, Cell)>>,
+}
+
+impl RowEdit {
+    /// The other way round. A row that came goes while it still is for the same servant at the same
+    /// endpoint.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        let told = |all: &[(String, Cell)]| -> Vec<(String, Cell)> {
+            let known = |c: &&(String, Cell)| ["servant", "endpoint"].contains(&c.0.as_str());
+            all.iter().filter(known).cloned().collect()
+        };
+        let before = match (&self.before, &self.after) {
+            (None, Some(after)) => Some(told(after)),
+            _ => self.after.clone(),
+        };
+        Self {
+            table: self.table,
+            key: self.key.clone(),
+            before,
+            after: self.before.clone(),
+        }
+    }
+
+    /// The value of a column of its key.
+    #[must_use]
+    pub fn of_key(&self, column: &str) -> Option<&str> {
+        let mut all = self.key.iter();
+        all.find_map(|(name, value)| (name == column).then_some(value.as_str()))
+    }
+}
+
+/// Whose hands publish a basic service or take its deploy form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The management platform's.
+    Console,
+    /// Those of tarspatch, AdminRegistry and the database, without a platform.
+    #[default]
+    Tars,
+}
+
+impl Via {
+    /// The way in the words of a plan.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Console => "through the management platform",
+            Self::Tars => "straight through Tars",
+        }
+    }
+
+    const fn is_tars(&self) -> bool {
+        matches!(self, Self::Tars)
+    }
+}
