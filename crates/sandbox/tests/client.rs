@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Up, eventually};
 use tarsops_model::names::Endpoint;
 use tarsops_sandbox::store::{NodeRow, Store};
-use tarsops_transport::calls::{Admin, Node, Query};
+use tarsops_transport::calls::{Admin, Query};
 use tarsops_transport::rpc::{CallError, RpcClient, Way};
 
 /// Longer than AdminRegistry waits for a node that goes away with a command under way (5 s).
@@ -48,7 +48,6 @@ async fn talk(up: &Up, name: &str) {
     assert!(!admin.ping_node("10.0.0.9").await.unwrap(), "true is a lie");
     assert!(!admin.ping_node("10.0.0.8").await.unwrap());
     assert_eq!(admin.version().await.unwrap(), "3.0.17");
-    assert_eq!(admin.node_version(name).await.unwrap(), "3.0.17");
     let mut names = admin.all_node_names().await.unwrap();
     names.sort();
     assert_eq!(names, ["10.0.0.9", name]);
@@ -58,11 +57,6 @@ async fn talk(up: &Up, name: &str) {
         seen.get(name).map(String::len),
         Some("2026-11-22 10:06:09".len())
     );
-    for server in admin.servers().await.unwrap() {
-        if server.server_name != "tarsnode" {
-            admin.check_server(&server).await.unwrap();
-        }
-    }
     let version = admin.library_version("tars", "tarsnode", name).await;
     assert_eq!(version.unwrap(), "3.0.20");
     let state = admin.server_state("tars", "tarsnone", name).await;
@@ -70,14 +64,11 @@ async fn talk(up: &Up, name: &str) {
         matches!(&state, Err(CallError::Answered { code: 1003, .. })),
         "{state:?}"
     );
-    assert!(admin.has_server("tars", "tarsstat").await.unwrap());
-    let template = admin.profile_template("tars.tarsnode").await.unwrap();
-    assert!(template.contains("adminObj="), "{template}");
 
     let there = client(up.framework().query);
     let query = Query::new(&there, DEADLINE);
-    let (active, inactive) = query.find_all("tars.tarsregistry.QueryObj").await.unwrap();
-    assert_eq!((active.len(), inactive.len()), (1, 0), "each once");
+    let found = query.find_object("tars.tarsregistry.QueryObj").await;
+    assert_eq!(found.unwrap().len(), 1, "each once");
     assert!(query.find_object("tars.no.Obj").await.unwrap().is_empty());
 
     let agent = client(SocketAddr::from((up.host(1).ip, 19386)));
@@ -85,16 +76,9 @@ async fn talk(up: &Up, name: &str) {
         .ping("tars.tarsnode.ServerObj", DEADLINE)
         .await
         .unwrap();
-    let node = Node::new(&agent, DEADLINE);
-    assert!(node.latest_keep_alive().await.unwrap() > 1_700_000_000);
     let error = agent
         .ping("tars.tarsnode.NodeObj", DEADLINE)
         .await
         .unwrap_err();
     assert!(error.is_proof_of_absence(), "{error}");
-
-    admin.shutdown_node(name).await.unwrap();
-    while admin.ping_node(name).await.unwrap() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

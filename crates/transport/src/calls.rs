@@ -1,7 +1,6 @@
-//! The calls that tarsops makes, typed: QueryObj, AdminRegObj and tarsnode's ServerObj.
+//! The calls that tarsops makes, typed: QueryObj, AdminRegObj and PatchObj.
 //!
-//! Signatures are those of TarsProtocol `servant/QueryF.tars`, `framework/AdminReg.tars` and
-//! `framework/Node.tars`. What is known to lie is handled here, so that no caller has to remember:
+//! Signatures are those of TarsProtocol `servant/QueryF.tars` and `framework/AdminReg.tars`. What is known to lie is handled here, so that no caller has to remember:
 //! every call about a node carries the context without which AdminRegistry never answers for a node
 //! that is not connected, and the words of a ping count rather than its bool.
 
@@ -9,8 +8,8 @@ use std::time::Duration;
 
 use tarsops_wire::codec::{Decode, Pairs};
 use tarsops_wire::interface::{
-    ADMIN, AdapterConf, EndpointF, FileContent, FrameworkServer, NODE, PATCH, PatchInfo, QUERY,
-    ServerConf, ServerStateDesc, TaskReq, TaskRsp, field, forward, texts,
+    ADMIN, EndpointF, FileContent, PATCH, QUERY, ServerStateDesc, TaskReq, TaskRsp, field, forward,
+    texts,
 };
 use tarsops_wire::packet::Response;
 use tarsops_wire::{Encode, WireError, Writer};
@@ -19,8 +18,6 @@ use crate::rpc::{Call, CallError, RpcClient};
 
 /// The words with which AdminRegistry says that a node is connected and answers.
 pub const PING_SUCCEEDED: &str = "ping succ";
-/// What `shutdownNode` returns when it has done it.
-const SHUT_DOWN: i32 = 1;
 
 /// A servant behind a client.
 struct Servant<'a> {
@@ -110,23 +107,6 @@ impl<'a> Query<'a> {
         let answer = self.0.call(name, texts(&[servant]), true).await?;
         Ok(once(self.0.get(name, &answer, 0)?))
     }
-
-    /// Active and inactive endpoints of `servant`, each once.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn find_all(
-        &self,
-        servant: &str,
-    ) -> Result<(Vec<EndpointF>, Vec<EndpointF>), CallError> {
-        let name = "findObjectById4All";
-        let answer = self.0.call(name, texts(&[servant]), true).await?;
-        self.0.expect(name, &answer, 0, 0)?;
-        Ok((
-            once(self.0.get(name, &answer, 2)?),
-            once(self.0.get(name, &answer, 3)?),
-        ))
-    }
 }
 
 /// Registry objects are answered twice over.
@@ -141,32 +121,6 @@ fn once(all: Vec<EndpointF>) -> Vec<EndpointF> {
         }
     }
     out
-}
-
-/// `tars.tarsnode.ServerObj`.
-pub struct Node<'a>(Servant<'a>);
-
-impl<'a> Node<'a> {
-    /// Calls through `client`, each within `deadline`.
-    #[must_use]
-    pub const fn new(client: &'a RpcClient, deadline: Duration) -> Self {
-        Self(Servant {
-            client,
-            name: NODE,
-            deadline,
-        })
-    }
-
-    /// When the keep-alive thread last ran, in seconds since 1970 by the node's clock. It says
-    /// nothing of the registry.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn latest_keep_alive(&self) -> Result<i64, CallError> {
-        let name = "getLatestKeepAliveTime";
-        let answer = self.0.call(name, Vec::new(), true).await?;
-        self.0.get(name, &answer, 0)
-    }
 }
 
 /// `tars.tarsAdminRegistry.AdminRegObj`.
@@ -227,17 +181,6 @@ impl<'a> Admin<'a> {
         Ok(words == PING_SUCCEEDED)
     }
 
-    /// The framework version of the node (`getNodeVesion`, as the framework spells it).
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn node_version(&self, node: &str) -> Result<String, CallError> {
-        let name = "getNodeVesion";
-        let answer = self.0.call(name, texts(&[node]), true).await?;
-        self.0.expect(name, &answer, 0, 3)?;
-        self.0.get(name, &answer, 2)
-    }
-
     /// The last sign of life on the long connection of each node, as this AdminRegistry's clock has
     /// it; an empty text for a node that is not connected.
     ///
@@ -249,30 +192,6 @@ impl<'a> Admin<'a> {
         let answer = self.0.call(name, arguments, true).await?;
         self.0.expect(name, &answer, 0, 0)?;
         self.0.get(name, &answer, 2)
-    }
-
-    /// The framework's own servants (`getServers`).
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn servers(&self) -> Result<Vec<FrameworkServer>, CallError> {
-        let name = "getServers";
-        let answer = self.0.call(name, Vec::new(), true).await?;
-        self.0.expect(name, &answer, 0, 0)?;
-        self.0.get(name, &answer, 1)
-    }
-
-    /// Has AdminRegistry ping a servant from where it is.
-    ///
-    /// # Errors
-    /// A [`CallError`]; also where the servant does not answer.
-    pub async fn check_server(&self, which: &FrameworkServer) -> Result<(), CallError> {
-        let name = "checkServer";
-        let answer = self
-            .0
-            .call(name, write(|w| which.encode(w, 1)), true)
-            .await?;
-        self.0.expect(name, &answer, 0, 0)
     }
 
     /// What the database and the node say of a server.
@@ -330,17 +249,6 @@ impl<'a> Admin<'a> {
         })
     }
 
-    /// A template, merged with its parents.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn profile_template(&self, template: &str) -> Result<String, CallError> {
-        let name = "getProfileTemplate";
-        let answer = self.0.call(name, texts(&[template]), true).await?;
-        self.0.expect(name, &answer, 0, 3)?;
-        self.0.get(name, &answer, 2)
-    }
-
     /// Begins a task; what becomes of it is told by [`Admin::task`].
     ///
     /// # Errors
@@ -363,23 +271,6 @@ impl<'a> Admin<'a> {
         let answer = self.0.call(name, texts(&[number]), true).await?;
         self.0.expect(name, &answer, 0, 0)?;
         self.0.get(name, &answer, 2)
-    }
-
-    /// How far a publication is.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn patch_percent(
-        &self,
-        application: &str,
-        name: &str,
-        node: &str,
-    ) -> Result<PatchInfo, CallError> {
-        let function = "getPatchPercent";
-        let arguments = server(application, name, node);
-        let answer = self.0.call(function, arguments, true).await?;
-        self.0.expect(function, &answer, 0, 0)?;
-        self.0.get(function, &answer, 4)
     }
 
     async fn command(
@@ -444,72 +335,6 @@ impl<'a> Admin<'a> {
         node: &str,
     ) -> Result<(), CallError> {
         self.command("loadServer", application, name, node).await
-    }
-
-    /// Ends tarsnode on a node.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn shutdown_node(&self, node: &str) -> Result<(), CallError> {
-        let name = "shutdownNode";
-        let answer = self.0.call(name, texts(&[node]), false).await?;
-        self.0.expect(name, &answer, SHUT_DOWN, 2)
-    }
-
-    /// Whether the database has a server of that name on any node.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn has_server(&self, application: &str, name: &str) -> Result<bool, CallError> {
-        let function = "hasServer";
-        let answer = self
-            .0
-            .call(function, texts(&[application, name]), true)
-            .await?;
-        self.0.expect(function, &answer, 0, 0)?;
-        self.0.get(function, &answer, 3)
-    }
-
-    /// Writes a row of `t_server_conf`.
-    ///
-    /// # Errors
-    /// A [`CallError`]; also where it is there and `replace` is not said.
-    pub async fn insert_server_conf(
-        &self,
-        conf: &ServerConf,
-        replace: bool,
-    ) -> Result<(), CallError> {
-        let name = "insertServerConf";
-        let arguments = write(|w| {
-            conf.encode(w, 1);
-            replace.encode(w, 2);
-        });
-        let answer = self.0.call(name, arguments, false).await?;
-        self.0.expect(name, &answer, 0, 0)
-    }
-
-    /// Writes a row of `t_adapter_conf`.
-    ///
-    /// # Errors
-    /// A [`CallError`].
-    pub async fn insert_adapter_conf(
-        &self,
-        application: &str,
-        name: &str,
-        node: &str,
-        conf: &AdapterConf,
-        replace: bool,
-    ) -> Result<(), CallError> {
-        let function = "insertAdapterConf";
-        let arguments = write(|w| {
-            application.encode(w, 1);
-            name.encode(w, 2);
-            node.encode(w, 3);
-            conf.encode(w, 4);
-            replace.encode(w, 5);
-        });
-        let answer = self.0.call(function, arguments, false).await?;
-        self.0.expect(function, &answer, 0, 0)
     }
 }
 
