@@ -3,7 +3,6 @@
 //! It is a cache. What counts lies on the hosts and is looked at anew before each step; so the
 //! journal may be lost, or cut at any byte, and the next run ends in the same state.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -84,47 +83,6 @@ pub enum Event {
     },
 }
 
-/// Where a step stands, by its journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It was started and its end is not known: in doubt.
-    InDoubt,
-    /// It reached its end.
-    Done,
-    /// It failed; its host put the old state back or is looked at anew.
-    Failed,
-    /// It was taken back.
-    Undone,
-}
-
-/// Where the steps of a journal stand. A last line that is cut, and lines that are not understood,
-/// are passed over: the hosts know better.
-#[must_use]
-pub fn standing(text: &str) -> BTreeMap<String, Standing> {
-    let mut out = BTreeMap::new();
-    for line in text.lines() {
-        let Ok(event) = serde_json::from_str::<Event>(line) else {
-            continue;
-        };
-        match event {
-            Event::Started { step } | Event::UndoStarted { step } => {
-                out.insert(step, Standing::InDoubt);
-            }
-            Event::AlreadyDone { step } | Event::Succeeded { step } => {
-                out.insert(step, Standing::Done);
-            }
-            Event::Failed { step, .. } | Event::UndoFailed { step, .. } => {
-                out.insert(step, Standing::Failed);
-            }
-            Event::UndoFinished { step } => {
-                out.insert(step, Standing::Undone);
-            }
-            Event::Run { .. } | Event::Kept { .. } | Event::Ended { .. } => {}
-        }
-    }
-    out
-}
-
 /// A journal that is being written.
 pub struct Journal {
     file: Option<std::fs::File>,
@@ -196,21 +154,6 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn event() -> impl Strategy<Value = Event> {
-        let step = || (0..4u8).prop_map(|n| format!("s{n}"));
-        prop_oneof![
-            step().prop_map(|step| Event::Started { step }),
-            step().prop_map(|step| Event::Succeeded { step }),
-            step().prop_map(|step| Event::Failed {
-                step,
-                why: "ü\n".into()
-            }),
-            step().prop_map(|step| Event::UndoStarted { step }),
-            step().prop_map(|step| Event::UndoFinished { step }),
-        ]
-    }
 
     #[test]
     fn what_a_host_said_is_data_in_a_journal() {
@@ -226,25 +169,5 @@ mod tests {
         assert_eq!(text.lines().count(), 1);
         assert!(text.trim_end().chars().all(display::is_harmless), "{text}");
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
-    }
-
-    proptest! {
-        #[test]
-        fn a_cut_journal_reads_as_the_whole_lines_before_the_cut(
-            events in prop::collection::vec(event(), 0..12), cut in 0usize..2000
-        ) {
-            let lines: Vec<String> =
-                events.iter().map(|e| serde_json::to_string(e).unwrap() + "\n").collect();
-            let text = lines.concat();
-            let mut cut = cut.min(text.len());
-            while !text.is_char_boundary(cut) { cut -= 1; }
-            let mut whole = String::new();
-            for line in &lines {
-                // A line that lacks only its end is whole as well.
-                if whole.len() + line.len() - 1 > cut { break; }
-                whole.push_str(line);
-            }
-            prop_assert_eq!(standing(&text[..cut]), standing(&whole));
-        }
     }
 }

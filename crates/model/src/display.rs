@@ -111,49 +111,6 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     ))
 }
 
-/// Text of one line for a page of HTML, in a body as in a quoted attribute.
-#[must_use]
-pub fn html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in line(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Text of one line for Markdown: no markup, no HTML, no link, and nobody is called by `@name`.
-#[must_use]
-pub fn markdown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in line(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            // Forges look for these after the markup is read, so a backslash would not keep them apart
-            // from the name or number behind them.
-            '@' | '#' => {
-                out.push('\\');
-                out.push(c);
-                out.push_str("<!-- -->");
-            }
-            c if c.is_ascii_punctuation() => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// A JSON document with the same data, and harmless where somebody shows it: what JSON lets through
 /// becomes `\u`. Characters other than blanks stand only within texts there, so nothing else changes.
 #[must_use]
@@ -406,19 +363,6 @@ mod tests {
             "\x1b[1;31mred\x1b[0m \\u{1b}[2J\\u{1b}]0;t\\u{7}"
         );
         assert_eq!(&*Text::from("\x1b[31m\n"), "\\u{1b}[31m\n");
-    }
-
-    #[test]
-    fn markup_is_text() {
-        assert_eq!(
-            html("<a href=\"x\" t='&'>\u{202e}"),
-            "&lt;a href=&quot;x&quot; t=&#39;&amp;&#39;&gt;\\u{202e}"
-        );
-        assert_eq!(
-            markdown("[a](http://b) | **c** <i> @me #1\n- x"),
-            "\\[a\\]\\(http\\:\\/\\/b\\) \\| \\*\\*c\\*\\* &lt;i&gt; \\@<!-- -->me \
-             \\#<!-- -->1\\\\n\\- x"
-        );
     }
 
     #[test]

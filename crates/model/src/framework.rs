@@ -222,14 +222,6 @@ pub enum Protection {
     None,
 }
 
-impl Protection {
-    /// Whether the connection is encrypted.
-    #[must_use]
-    pub const fn is_encrypted(self) -> bool {
-        !matches!(self, Self::None)
-    }
-}
-
 impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

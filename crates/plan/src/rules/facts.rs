@@ -25,7 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) rows: Option<&'a Rows>,
     /// The registries that the database lists, if it could be asked.
     pub(super) listed: Option<BTreeMap<Endpoint, &'a RegistryRow>>,
-    /// The nodes of the spec that are in scope and shall be present.
+    /// The nodes of the spec that are in scope and should be present.
     pub(super) nodes: Vec<Node<'a>>,
 }
 
