@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Cli, Command};
-use crate::cmd::apply::Consent;
+use crate::cmd::consent::Consent;
 use crate::failure::{Failure, Result};
 use crate::privacy::{Stops, finishing, until_signal};
 

@@ -9,6 +9,7 @@
 //! them: by this program, through the system's `ssh`.
 
 mod embedded;
+mod program;
 mod stop;
 mod story;
 
@@ -16,12 +17,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tarsops_standin::cluster::Cluster;
-
 use crate::args::{DemoCommand, Global};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output::{publish, say};
+use program::{down, lock};
 use stop::Stop;
 
 /// Runs the story, or leaves a cluster running, or removes one.
@@ -79,43 +79,4 @@ fn need_ssh() -> Result<()> {
     }
     Err(Failure::new("the program ssh is not on this machine")
         .hint("install OpenSSH's client (Debian: apt-get install openssh-client)"))
-}
-
-fn down(dir: &Path) -> Result<()> {
-    Cluster::down(dir).map_err(|e| {
-        Failure::new(format!(
-            "could not remove the embedded cluster in {}",
-            dir.display()
-        ))
-        .because(&e)
-    })
-}
-
-fn lock(spec: &Path, stop: &Stop) -> Result<()> {
-    let mut command = tarsops(spec)?;
-    command
-        .args(["package", "lock"])
-        .stdout(std::process::Stdio::null());
-    let status = stop
-        .run(&mut command, |mut child| child.wait())
-        .map_err(|e| Failure::new("could not pin the packages").because(&e))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new("could not pin the packages"))
-    }
-}
-
-/// This program, on this spec.
-fn tarsops(spec: &Path) -> Result<Command> {
-    let exe = std::env::current_exe()
-        .map_err(|e| Failure::new("could not find this program").because(&e))?;
-    let mut command = Command::new(exe);
-    if let Some(dir) = spec.parent() {
-        command
-            .current_dir(dir)
-            .env("XDG_STATE_HOME", dir.join("state"));
-    }
-    command.env("TARSOPS_SPEC", spec);
-    Ok(command)
 }

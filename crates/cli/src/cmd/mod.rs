@@ -3,9 +3,11 @@
 pub mod apply;
 pub mod check;
 pub mod completions;
+pub mod consent;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod drift;
+pub mod execution;
 pub mod history;
 pub mod init;
 pub mod package;
@@ -14,4 +16,5 @@ pub mod recover;
 pub mod rollback;
 pub mod schema;
 pub mod status;
+pub mod summary;
 pub mod validate;

@@ -76,10 +76,10 @@ pub async fn run(
         } else {
             format!("Put the old state of {name} back?")
         };
-        super::apply::confirm(&question, "say -y").await?;
+        super::consent::confirm(&question, "say -y").await?;
     }
     let outcome =
-        super::apply::carry_out(global, &session, &plan, &report, report.faults.len(), stops)
+        super::execution::carry_out(global, &session, &plan, &report, report.faults.len(), stops)
             .await?;
     let verdict = outcome.ends.first().map(|end| &end.verdict);
     let (word, text) = match verdict {

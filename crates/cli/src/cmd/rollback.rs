@@ -93,7 +93,7 @@ pub async fn run_saved(
 ) -> Result {
     say(format!("the saved plan is a rollback of run {run}"));
     let mut prepared = prepare(context, Some(run.as_str())).await?;
-    let silent = super::apply::silent_hosts(context, &prepared.report);
+    let silent = super::execution::silent_hosts(context, &prepared.report);
     let input = context.input(&prepared.report);
     prepared.plan = saved.narrow(&prepared.plan, &input, &silent)?;
     carry_out(global, context, &prepared, yes, stops).await
@@ -184,9 +184,10 @@ async fn carry_out(
         return Ok(exit::OK);
     }
     if !yes {
-        super::apply::ask(plan).await?;
+        super::consent::ask(plan).await?;
     }
-    let outcome = super::apply::carry_out(global, context, plan, report, *silent, stops).await?;
+    let outcome =
+        super::execution::carry_out(global, context, plan, report, *silent, stops).await?;
     let code = exit::of_run(&outcome, None);
     let document = serde_json::json!({
         "format": "tarsops.rollback/1", "run": id, "exit_code": code,

@@ -157,7 +157,7 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration, stop: &Stop) -> Result<Made>
     let console = match finished {
         Ok(console) => console,
         Err(e) => {
-            super::down(cluster.dir())?;
+            super::program::down(cluster.dir())?;
             stop.holds(None);
             return Err(e);
         }

@@ -12,8 +12,8 @@ use tarsops_model::display::Text;
 use tarsops_standin::cluster::{Cluster, ClusterError};
 
 use super::embedded::{self, Tables, VERSIONS};
+use super::program::tarsops;
 use super::stop::Stop;
-use super::tarsops;
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};

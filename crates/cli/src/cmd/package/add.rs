@@ -12,7 +12,7 @@ use tarsops_package::lock::Known;
 use tarsops_package::program::{HEAD, Head, no_program};
 use tarsops_package::{Limits, LockFile, extract_file, read_archive};
 
-use super::{list_json, named};
+use super::pins::{list_json, named};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};

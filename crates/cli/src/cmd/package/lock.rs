@@ -7,7 +7,7 @@ use tarsops_model::display::Text;
 use tarsops_model::version::Version;
 use tarsops_package::{LockFile, assemble};
 
-use super::{list_json, source};
+use super::pins::{list_json, source};
 use crate::args::{Global, Look};
 use crate::exit;
 use crate::failure::{Failure, Result};

@@ -2,7 +2,7 @@
 
 use tarsops_model::display::Text;
 
-use super::{list_json, source};
+use super::pins::{list_json, source};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};

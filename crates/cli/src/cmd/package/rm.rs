@@ -3,7 +3,7 @@
 use tarsops_model::digest::Digest;
 use tarsops_model::display::Text;
 
-use super::{list_json, named};
+use super::pins::{list_json, named};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};

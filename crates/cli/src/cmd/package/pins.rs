@@ -1,0 +1,46 @@
+//! What the subcommands of `package` share.
+
+use crate::exit;
+use crate::failure::{Failure, Result};
+use std::collections::BTreeMap;
+use tarsops_model::component::Component;
+use tarsops_model::package::Layout;
+use tarsops_model::version::Version;
+use tarsops_package::LockFile;
+use tarsops_package::archive::stem;
+
+/// The source of a pin in words: of a deploy tree also where in the packages folder it is.
+pub fn source(layout: Layout, name: &str) -> String {
+    match (layout, name) {
+        (Layout::Deploy, ".") => "the deploy tree that the packages folder is".to_owned(),
+        (Layout::Deploy, name) if stem(name).is_none() => {
+            format!("the deploy tree {name}/")
+        }
+        (_, name) => name.to_owned(),
+    }
+}
+
+pub fn list_json(lock: &LockFile) -> Result<String> {
+    let document = serde_json::json!({
+        "format": "tarsops.packages/1",
+        "packages": lock.pins().collect::<Vec<_>>(),
+        "known": lock.known().collect::<Vec<_>>(),
+        "templates": lock.templates().iter().map(|(version, all)| {
+            (version.to_string(), all.keys().collect::<Vec<_>>())
+        }).collect::<BTreeMap<_, _>>(),
+    });
+    Ok(format!("{document:#}\n"))
+}
+
+/// A component and a version from the command line.
+pub fn named(component: &str, version: &str) -> Result<(Component, Version)> {
+    let usage = |e: &dyn std::error::Error| {
+        Failure::new("could not understand which package is meant")
+            .because(e)
+            .code(exit::USAGE)
+    };
+    Ok((
+        component.parse().map_err(|e| usage(&e))?,
+        version.parse().map_err(|e| usage(&e))?,
+    ))
+}
