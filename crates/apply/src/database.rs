@@ -5,7 +5,7 @@
 //! provably changed nothing takes what it wrote down away again. The dump goes to the master, as this
 //! machine may be thrown away after the run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tarsops_conf::{Document, merge};
@@ -19,6 +19,7 @@ use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT};
 use tarsops_plan::plan::Step;
 use tarsops_transport::mysql::{Access, NewText, TemplateText, Tool, WriteError};
 use tarsops_transport::{Bounds, FaultKind, Payload, Remote};
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::journal::Event;

@@ -5,7 +5,7 @@
 //! A run may be cut off between the rows and the restart: before either, the host keeps what is meant
 //! to be done, and a mark that it owes a restart. The mark goes when the restart was seen.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
@@ -14,6 +14,7 @@ use tarsops_plan::action::{Action, AgentChange, RowEdit};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::CrontabLeft;
+use tokio::time::Instant;
 
 use crate::execute::{Order, Progress, Run, Unedited};
 use crate::records::{self, Unmark};

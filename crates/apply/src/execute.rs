@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
@@ -18,6 +18,7 @@ use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::{Known, way_back};
 use tarsops_transport::Connect;
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::journal::{Event, Journal};
 use crate::lease::Lease;

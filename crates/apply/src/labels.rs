@@ -3,7 +3,7 @@
 //! They lie on the node's host from before its tarsnode is stopped until they stand in the
 //! database again, so that a run that dies in between loses nothing: the next plan puts them back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
@@ -13,6 +13,7 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::AgentChange;
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_transport::Remote;
+use tokio::time::Instant;
 
 use crate::execute::Run;
 use crate::scripts::{self, Place};

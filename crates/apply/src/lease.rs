@@ -6,12 +6,13 @@
 //! may hold by now. Beside it each host refuses a run that is older than the newest it has seen.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_transport::{Connect, Fault};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::scripts::{self, LeaseMode, Place};
 

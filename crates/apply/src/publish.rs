@@ -12,7 +12,7 @@ mod cause;
 pub use cause::{Ended, Evidence, cause, is_damaged};
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
@@ -27,6 +27,7 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{CrontabLeft, Intent};
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::pause::Pause;

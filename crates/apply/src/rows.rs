@@ -4,7 +4,7 @@
 //! is first written down, whole, as SQL on the master (mode 0600: it may hold credentials).
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
@@ -13,6 +13,7 @@ use tarsops_plan::action::{Action, AgentChange, NewRow, NewServers};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_transport::Bounds;
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::scripts;

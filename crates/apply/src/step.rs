@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::Policy;
@@ -19,6 +19,7 @@ use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
 use tarsops_transport::{Output, Remote};
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Watched, follow, pass_gate};
@@ -353,7 +354,7 @@ async fn walk(
                 let policy = &run.desired.policy;
                 let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + settle + GRACE);
-                pass_gate(policy.deadline, until.into(), settle, &watched, gate).await?;
+                pass_gate(policy.deadline, until, settle, &watched, gate).await?;
                 if change.publish.is_some() || change.reread {
                     // No script of ours has watched the process: another publication may have come.
                     see(run, node, component, &local).await.map_err(|verdict| {
@@ -366,6 +367,7 @@ async fn walk(
                 Ok(())
             };
             let passed: Result<(), Verdict> = tokio::select! {
+                biased;
                 passed = rest => passed,
                 never = follow(run, node, change, &wanted, settle, &watched) => match never {},
             };

@@ -2,12 +2,13 @@
 //! its verdict waited for, through broken connections if need be.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::host::HostFacts;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::action::{AgentChange, Content};
 use tarsops_transport::{Fault, FaultKind, Payload, Remote};
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::scripts::{self, Mode, Place, Said};
