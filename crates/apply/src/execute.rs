@@ -16,12 +16,12 @@ use tarsops_plan::condition::Condition;
 use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::{Known, way_back};
-use tarsops_transport::Connect;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::journal::{Event, Journal};
 use crate::lease::Lease;
+use crate::port::Hosts;
 pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
 use crate::waiting::aloud;
@@ -141,7 +141,7 @@ pub struct Run<'a> {
     /// The desired state that the plan was made for.
     pub desired: &'a Desired,
     /// Reaches hosts.
-    pub connect: Arc<dyn Connect>,
+    pub connect: Arc<dyn Hosts>,
     /// Hands out packages.
     pub payloads: &'a dyn Payloads,
     /// The right to act.
@@ -674,7 +674,8 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
     let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
     let now = (run.clock)();
     let options = run.look_options(&end.node, Some(intent.change.component));
-    let seen = tarsops_probe::look(&end.node, &*remote, &options, now)
+    let seen = remote
+        .look(&end.node, &options, now)
         .await
         .map_err(|e| e.text)?;
     let mut inventory = Inventory {

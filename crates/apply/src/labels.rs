@@ -12,11 +12,11 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::AgentChange;
 use tarsops_plan::condition::{Condition, Truth};
-use tarsops_transport::Remote;
 use tokio::time::Instant;
 
 use crate::execute::Run;
-use crate::scripts::{self, Place};
+use crate::port::{Ask, Host, Request};
+use crate::scripts::Place;
 use crate::step::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 
@@ -28,19 +28,19 @@ const REGISTRATION: Duration = Duration::from_secs(8);
 
 /// Keeps the labels on the host.
 pub(crate) async fn keep(
-    remote: &dyn Remote,
+    remote: &dyn Host,
     place: &Place,
     labels: &NodeLabels,
 ) -> Result<(), String> {
-    let script = scripts::keep_labels(place, Some(&labels.to_text()));
-    confirmed(remote, &script)
+    confirmed(remote, place, Some(labels.to_text()))
         .await
         .map_err(|why| format!("its label and group could not be kept on the host: {why}"))
 }
 
-async fn confirmed(remote: &dyn Remote, script: &str) -> Result<(), String> {
+/// Saves labels on the host, or removes what was saved.
+async fn confirmed(remote: &dyn Host, place: &Place, text: Option<String>) -> Result<(), String> {
     let output = remote
-        .script(script, PATIENCE)
+        .tell(&Request(Ask::Labels { place, text }), PATIENCE)
         .await
         .map_err(|e| e.to_string())?;
     if String::from_utf8_lossy(&output.stdout).trim() == "kept" {
@@ -57,8 +57,7 @@ pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, 
         Verdict::RolledBack(_) => put_back_when_registered(run, node, labels, end).await,
         Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_) => {
             if let Ok(remote) = run.connect.connect(node).await {
-                let script = scripts::keep_labels(&run.place(node), None);
-                let _ = confirmed(&*remote, &script).await;
+                let _ = confirmed(&*remote, &run.place(node), None).await;
             }
         }
         _ => {}
@@ -154,6 +153,6 @@ pub(crate) async fn put_back(
         .await
         .map_err(|e| failed(e.text))?;
     let place = run.place(node);
-    let forgotten = confirmed(&*remote, &scripts::keep_labels(&place, None)).await;
+    let forgotten = confirmed(&*remote, &place, None).await;
     forgotten.map_err(failed)
 }

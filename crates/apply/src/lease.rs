@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId};
-use tarsops_transport::{Connect, Fault};
+use tarsops_transport::Fault;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::port::{Ask, Hosts, Request};
 use crate::scripts::{self, LeaseMode, Place};
 
 /// Time after which a silent holder has lost the lease.
@@ -72,7 +73,7 @@ pub struct LeaseSpec {
 
 /// A lease that is held, with its heartbeat.
 pub struct Lease {
-    connect: Arc<dyn Connect>,
+    connect: Arc<dyn Hosts>,
     spec: LeaseSpec,
     beats: watch::Receiver<Beat>,
     heart: tokio::task::JoinHandle<()>,
@@ -85,24 +86,24 @@ struct Beat {
 }
 
 async fn exchange(
-    connect: &dyn Connect,
+    connect: &dyn Hosts,
     spec: &LeaseSpec,
     mode: LeaseMode,
 ) -> Result<(), LeaseError> {
-    let script = scripts::lease(
-        &spec.place,
-        &spec.run,
-        &spec.holder,
-        TTL.as_secs(),
-        &spec.spec,
+    let request = Request(Ask::Lease {
+        place: &spec.place,
+        run: &spec.run,
+        holder: &spec.holder,
+        ttl: TTL.as_secs(),
+        spec: &spec.spec,
         mode,
-    );
+    });
     let remote = connect
         .connect(&spec.master)
         .await
         .map_err(LeaseError::Unreachable)?;
     let output = remote
-        .script(&script, PATIENCE)
+        .tell(&request, PATIENCE)
         .await
         .map_err(LeaseError::Unreachable)?;
     let Some((word, said)) = scripts::read_lease(&output.stdout) else {
@@ -133,7 +134,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`LeaseError`] names the holder if somebody else has it.
-    pub async fn acquire(connect: Arc<dyn Connect>, spec: LeaseSpec) -> Result<Self, LeaseError> {
+    pub async fn acquire(connect: Arc<dyn Hosts>, spec: LeaseSpec) -> Result<Self, LeaseError> {
         let asked = Instant::now();
         exchange(&*connect, &spec, LeaseMode::Acquire).await?;
         let (send, beats) = watch::channel(Beat {

@@ -11,6 +11,7 @@
 //! | [`journal`] | what this machine remembers of a run; a cache |
 //! | [`execute`] | the walk over a plan |
 //! | [`step`] | one step on one host |
+//! | [`port`] | how hosts are reached |
 //! | [`verdict`] | how a step ended |
 //! | [`history`] | what the hosts remember of runs |
 
@@ -25,6 +26,7 @@ mod labels;
 pub mod lease;
 mod locators;
 mod pause;
+pub mod port;
 pub mod publish;
 mod records;
 mod rows;

@@ -31,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::pause::Pause;
+use crate::port::{Ask, Request};
 use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 use crate::waiting::Waiting;
@@ -419,10 +420,16 @@ async fn keep(
         run_user: &change.run_user,
         marked: !change.rows.is_empty(),
     };
-    let script = records::keep_program(place, &run.id, &intent.step, &text, &program);
+    let request = Request(Ask::SaveProgram {
+        place,
+        run: &run.id,
+        step: &intent.step,
+        intent: &text,
+        program,
+    });
     let remote = reach(run, node).await?;
     let output = remote
-        .script(&script, NOTE)
+        .tell(&request, NOTE)
         .await
         .map_err(|e| {
             Verdict::NotStarted(format!(
@@ -569,16 +576,17 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         _ if word == "refused" && end.edited.is_empty() => Some(Unmark::Own(run.id.as_str())),
         _ => None,
     };
-    let script = records::conclude(
-        &run.place(&end.node),
-        &run.id,
-        &intent.step,
-        (word, &text.replace('\n', " ")),
-        &run.holder,
-        unmark.map(|which| (intent.change.component, which)),
-        &step.summary,
-    );
-    if let Err(why) = crate::edits::tell(run, &end.node, &script).await {
+    let request = Request(Ask::Conclude {
+        place: &run.place(&end.node),
+        run: &run.id,
+        step: &intent.step,
+        verdict: word,
+        text: text.replace('\n', " "),
+        holder: &run.holder,
+        unmark: unmark.map(|which| (intent.change.component, which)),
+        summary: &step.summary,
+    });
+    if let Err(why) = crate::edits::tell(run, &end.node, &request).await {
         end.log.push(format!(
             "how it ended could not be written down on the host: {why}"
         ));

@@ -18,14 +18,14 @@ use tarsops_plan::crontab;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
-use tarsops_transport::{Output, Remote};
+use tarsops_transport::Output;
 use tokio::time::Instant;
 
 use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Watched, follow, pass_gate};
 use crate::labels;
-use crate::records;
-use crate::scripts::{self, CrontabAfter, Expiry, Launch, Mode, Place};
+use crate::port::{Ask, Host, Request};
+use crate::scripts::{CrontabAfter, Expiry, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
@@ -130,9 +130,14 @@ async fn note_gate(run: &Run<'_>, end: &StepEnd) {
     };
     let words = format!("{}: {why}", end.verdict.word());
     let place = run.place(&end.node);
-    let script = records::note_gate(&place, &run.id, &intent.step, &words);
+    let note = Request(Ask::NoteGate {
+        place: &place,
+        run: &run.id,
+        step: &intent.step,
+        words,
+    });
     if let Ok(remote) = run.connect.connect(&end.node).await {
-        let _ = remote.script(&script, NOTE).await;
+        let _ = remote.tell(&note, NOTE).await;
     }
 }
 
@@ -216,18 +221,15 @@ async fn walk(
                 what: &step.summary,
             });
             let mode = if *accept { Mode::Accept } else { Mode::Recover };
-            let script = scripts::wait(&place, left, name, mode);
-            let said = converse(
-                run,
-                remote,
-                node,
-                &|| script.clone(),
-                &place,
-                left,
-                name,
-                mode,
-            )
-            .await?;
+            let request = || {
+                Request(Ask::Wait {
+                    place: &place,
+                    run: left,
+                    step: name,
+                    mode,
+                })
+            };
+            let said = converse(run, remote, node, &request, &place, left, name, mode).await?;
             conclude(said, end)?;
         }
         // Dealt with above.
@@ -527,13 +529,13 @@ pub(crate) async fn look_at_one(
 
 async fn observe(
     run: &Run<'_>,
-    remote: &dyn Remote,
+    remote: &dyn Host,
     node: &NodeName,
     component: Option<Component>,
 ) -> Result<Inventory, Verdict> {
     let options = run.look_options(node, component);
     let now = (run.clock)();
-    let seen = match tarsops_probe::look(node, remote, &options, now).await {
+    let seen = match remote.look(node, &options, now).await {
         Ok(seen) => seen,
         Err(fault) => {
             run.connect.forget(node).await;
@@ -589,7 +591,7 @@ async fn act(
     step: &Step,
     node: &NodeName,
     change: &AgentChange,
-    remote: Arc<dyn Remote>,
+    remote: Arc<dyn Host>,
     (seen, looked): (&Inventory, Instant),
     place: &Place,
     end: &mut StepEnd,
@@ -617,8 +619,8 @@ async fn act(
         node,
         what: &step.summary,
     });
-    let launch = |expires: Option<&Expiry>| {
-        scripts::launch(&Launch {
+    let launch = |expires: Option<Expiry>| {
+        Request(Ask::Launch(Launch {
             place,
             run: &run.id,
             step: &name,
@@ -630,15 +632,15 @@ async fn act(
             deadline: run.desired.policy.deadline,
             stop_on_failure: run.stop_on_failure,
             expires,
-        })
+        }))
     };
-    let script = || launch(expiry(host, looked, run.lease.until()).as_ref());
+    let request = || launch(expiry(host, looked, run.lease.until()));
     end.intent = Some(intent);
     let said = converse(
         run,
         remote,
         node,
-        &script,
+        &request,
         place,
         &run.id,
         &name,
@@ -696,7 +698,7 @@ pub(crate) fn kept(output: &Output, failed: impl FnOnce(String) -> Verdict) -> R
 }
 
 /// A connection to a node.
-pub(crate) async fn reach(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Remote>, Verdict> {
+pub(crate) async fn reach(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Host>, Verdict> {
     run.connect
         .connect(node)
         .await

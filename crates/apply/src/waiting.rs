@@ -45,9 +45,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// A wait for `why`, a lowercase clause, that ends at `until` at the latest.
     pub(crate) fn until(until: Instant, why: impl Into<String>) -> Self {
-        let waiting = Self {
-            until,
-        };
+        let waiting = Self { until };
         waiting.say(why);
         waiting
     }

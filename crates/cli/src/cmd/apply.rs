@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
+use tarsops_apply::port::{Hosts, Scripts};
 use tarsops_apply::{Outcome, Verdict};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
@@ -277,6 +278,7 @@ pub async fn carry_out(
     let id = new_run(report, None);
     let holder = holder();
     let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
+    let connect: Arc<dyn Hosts> = Arc::new(Scripts::over(connect));
     let folder = state_folder(desired);
     // Before anybody is asked for the lease; without it the run goes on, as it is only a cache.
     let journal = Journal::create(&folder, id.as_str()).unwrap_or_else(|e| {
