@@ -129,6 +129,13 @@ async fn exchange(
     }
 }
 
+impl Drop for Lease {
+    /// A lease that nobody has any more is not renewed: it frees itself.
+    fn drop(&mut self) {
+        self.heart.abort();
+    }
+}
+
 impl Lease {
     /// Takes the lease and keeps it alive until [`Lease::release`].
     ///

@@ -12,6 +12,7 @@
 //! | [`execute`] | the walk over a plan |
 //! | [`step`] | one step on one host |
 //! | [`port`] | how hosts are reached |
+//! | `sim` | a world in memory, for tests (feature `sim`) |
 //! | [`verdict`] | how a step ended |
 //! | [`history`] | what the hosts remember of runs |
 
@@ -32,6 +33,8 @@ mod records;
 mod rows;
 mod scripts;
 mod servers;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod step;
 mod talk;
 pub mod verdict;
