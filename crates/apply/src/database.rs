@@ -17,13 +17,13 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::Action;
 use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT};
 use tarsops_plan::plan::Step;
-use tarsops_transport::mysql::{Access, NewText, TemplateText, Tool, WriteError};
+use tarsops_transport::mysql::{NewText, TemplateText, WriteError};
 use tarsops_transport::{Bounds, FaultKind};
 use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::journal::Event;
-use crate::port::{Ask, Host, Request, Upload};
+use crate::port::{Ask, Database, Host, Request, Upload};
 use crate::records;
 use crate::scripts;
 use crate::step::{StepEnd, Verdict, folder_name, holds, ready};
@@ -52,7 +52,7 @@ const KEPT: &str = "tarsops.row/1";
 pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<Verdict, Verdict> {
     let access = run
         .database
-        .as_ref()
+        .as_deref()
         .ok_or_else(|| Verdict::NotStarted("the spec names no database that can be used".into()))?;
     let master = &run.desired.master;
     let seen = look(run, access).await.map_err(Verdict::NotStarted)?;
@@ -120,9 +120,9 @@ fn in_database(run: &Run<'_>, what: &str) -> Waiting {
 }
 
 /// What the database says now, and nobody else.
-pub(crate) async fn look(run: &Run<'_>, access: &Access) -> Result<Inventory, String> {
+pub(crate) async fn look(run: &Run<'_>, access: &dyn Database) -> Result<Inventory, String> {
     let facts: DatabaseFacts = access
-        .read(run.clock, false, PATIENCE)
+        .read(run.clock, PATIENCE)
         .await
         .map_err(|e| e.to_string())?;
     let not_asked = "it was not asked".to_owned();
@@ -253,7 +253,7 @@ fn digest(text: &TemplateText) -> Digest {
 async fn template(
     run: &Run<'_>,
     step: &Step,
-    access: &Access,
+    access: &dyn Database,
     action: &Action,
 ) -> Result<Deed, Verdict> {
     let (name, before, after) = match action {
@@ -428,7 +428,7 @@ fn comes_back(name: &str, kept: TemplateText) -> Result<NewText, Verdict> {
 async fn backup(
     run: &Run<'_>,
     step: &Step,
-    access: &Access,
+    access: &dyn Database,
     databases: &[String],
     end: &mut StepEnd,
 ) -> Result<Deed, Verdict> {
@@ -436,10 +436,9 @@ async fn backup(
         Verdict::NotStarted(format!("there is no backup, so nothing was changed: {why}"))
     };
     let file = run.spool.join(format!("{}.sql.gz", run.id));
-    let tool = Tool::find();
     let waiting = in_database(run, "the databases are dumped");
     let dump = access
-        .backup(databases, &file, tool.as_ref(), patience(run))
+        .backup(databases, &file, patience(run))
         .await
         .map_err(|e| failed(e.to_string()))?;
     drop(waiting);

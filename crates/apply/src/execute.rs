@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::journal::{Event, Journal};
 use crate::lease::Lease;
-use crate::port::Hosts;
+use crate::port::{Database, Hosts};
 pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
 use crate::waiting::aloud;
@@ -161,7 +161,7 @@ pub struct Run<'a> {
     /// Asks the framework about a node, for the gates.
     pub watch: &'a dyn Watch,
     /// The framework's database, where the spec names one that can be used.
-    pub database: Option<tarsops_transport::mysql::Access>,
+    pub database: Option<Arc<dyn Database>>,
     /// Those who publish basic services; none where nobody can.
     pub publish: Option<&'a dyn crate::publish::Publish>,
     /// A private folder on this machine, for a dump on its way to the master.
@@ -660,7 +660,7 @@ fn inverse_step(step: &Step) -> Option<Step> {
 /// The step that takes one back; none where nothing is left to take back.
 async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
     if let (Some(intent), Some(access)) = (&end.database, &run.database) {
-        let seen = crate::database::look(run, access).await?;
+        let seen = crate::database::look(run, &**access).await?;
         let back = memory::way_back(intent, &seen).map_err(|e| e.to_string())?;
         return Ok(back.map(|step| Step {
             id: format!("{}.back", end.step),

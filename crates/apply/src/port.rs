@@ -1,17 +1,21 @@
-//! The port through which the executor reaches hosts.
+//! The ports through which the executor reaches hosts and the database.
 //!
 //! A request says what a host should do; it becomes a script only where a real host carries it out
 //! ([`Scripts`]). So what the executor decides can be tried on hosts that live in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::{Addition, DatabaseFacts};
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_probe::{Options, Seen};
+use tarsops_transport::mysql::{
+    Access, BackupError, DatabaseError, Decide, Dump, TemplateText, Tool, WriteError,
+};
 use tarsops_transport::{Bounds, Connect, Fault, Output, Payload, Remote};
 
 use crate::records::{self, Program, Unmark};
@@ -331,6 +335,108 @@ impl Host for Scripted {
                 size: upload.size,
             };
             self.0.upload(&scripts::upload(), &payload, deadline).await
+        })
+    }
+}
+
+/// The framework's database, so far as steps on its tables need it.
+pub trait Database: Send + Sync {
+    /// Reads everything that is known of it. `clock` gives seconds since 1970.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; then nothing is known.
+    fn read<'a>(
+        &'a self,
+        clock: &'a (dyn Fn() -> i64 + Sync),
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<DatabaseFacts, DatabaseError>>;
+
+    /// Reads one template; none where there is no such row.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; then nothing is known.
+    fn template<'a>(
+        &'a self,
+        name: &'a str,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Option<TemplateText>, DatabaseError>>;
+
+    /// Changes one template to what `decide` makes of the row, in one transaction.
+    ///
+    /// # Errors
+    /// A [`WriteError`], which says whether anything may have been changed.
+    fn change_template<'a>(
+        &'a self,
+        name: &'a str,
+        decide: &'a Decide<'a>,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<(), WriteError>>;
+
+    /// Adds a column.
+    ///
+    /// # Errors
+    /// A [`WriteError`], which says whether anything may have been changed.
+    fn add_column<'a>(
+        &'a self,
+        addition: &'a Addition,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<(), WriteError>>;
+
+    /// Dumps `databases` into the new file `to`.
+    ///
+    /// # Errors
+    /// A [`BackupError`]; then there is no file.
+    fn backup<'a>(
+        &'a self,
+        databases: &'a [String],
+        to: &'a Path,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Dump, BackupError>>;
+}
+
+impl Database for Access {
+    fn read<'a>(
+        &'a self,
+        clock: &'a (dyn Fn() -> i64 + Sync),
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<DatabaseFacts, DatabaseError>> {
+        Box::pin(self.read(clock, false, deadline))
+    }
+
+    fn template<'a>(
+        &'a self,
+        name: &'a str,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Option<TemplateText>, DatabaseError>> {
+        Box::pin(self.template(name, deadline))
+    }
+
+    fn change_template<'a>(
+        &'a self,
+        name: &'a str,
+        decide: &'a Decide<'a>,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<(), WriteError>> {
+        Box::pin(self.change_template(name, decide, deadline))
+    }
+
+    fn add_column<'a>(
+        &'a self,
+        addition: &'a Addition,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<(), WriteError>> {
+        Box::pin(self.add_column(addition, deadline))
+    }
+
+    fn backup<'a>(
+        &'a self,
+        databases: &'a [String],
+        to: &'a Path,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Dump, BackupError>> {
+        Box::pin(async move {
+            let tool = Tool::find();
+            self.backup(databases, to, tool.as_ref(), deadline).await
         })
     }
 }

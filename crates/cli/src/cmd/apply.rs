@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
-use tarsops_apply::port::{Hosts, Scripts};
+use tarsops_apply::port::{Database, Hosts, Scripts};
 use tarsops_apply::{Outcome, Verdict};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
@@ -328,7 +328,7 @@ pub async fn carry_out(
         stop_on_failure: desired.policy.on_failure == tarsops_model::desired::OnFailure::Stop,
         journal: tokio::sync::Mutex::new(journal),
         watch: &watch,
-        database: watch.access(),
+        database: watch.access().map(|a| Arc::new(a) as Arc<dyn Database>),
         publish: Some(&publisher),
         spool: context.store.spool().to_path_buf(),
     };
