@@ -119,6 +119,28 @@ pub(crate) async fn put_back_when_registered(
     }
 }
 
+/// As [`put_back`], as the last part of a change that was made. Without the lease it stays undone, and the
+/// labels stay on the host for the next run.
+pub(crate) async fn put_back_after(
+    run: &Run<'_>,
+    node: &NodeName,
+    labels: &NodeLabels,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    put_back(run, node, labels, end)
+        .await
+        .map_err(|verdict| match verdict {
+            Verdict::NoLease(why) => not_back(&why),
+            other => other,
+        })
+}
+
+fn not_back(why: &str) -> Verdict {
+    Verdict::LeftFailed(format!(
+        "the node is well, and its label and group are not back in the database ({why}); they are kept on the host, and the next apply puts them back"
+    ))
+}
+
 /// Writes the labels into the node's row where it says nothing of its own, and forgets them on the
 /// host.
 pub(crate) async fn put_back(
@@ -127,11 +149,7 @@ pub(crate) async fn put_back(
     labels: &NodeLabels,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    let failed = |why: String| {
-        Verdict::LeftFailed(format!(
-            "the node is well, and its label and group are not back in the database ({why}); they are kept on the host, and the next apply puts them back"
-        ))
-    };
+    let failed = |why: String| not_back(&why);
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;

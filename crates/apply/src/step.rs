@@ -375,7 +375,7 @@ async fn walk(
             };
             passed?;
             if let Some(labels) = &labels {
-                labels::put_back(run, node, labels, end).await?;
+                labels::put_back_after(run, node, labels, end).await?;
             }
             // One that ran before stands in every locator already.
             if let (Some(registry), false) = (registry, change.ran) {
