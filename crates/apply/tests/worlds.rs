@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tarsops_apply::execute::{Observer, Progress};
-use tarsops_apply::sim::{Deaf, Life, Story, in_world};
+use tarsops_apply::sim::{Deaf, Fault, Life, Story, in_world};
+use tarsops_model::desired::OnFailure;
 
 /// Worlds in a run of the tests.
-const WORLDS: u64 = 1000;
+const WORLDS: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -60,6 +61,37 @@ fn an_upgrade_without_faults_converges_in_one_run() {
     let story = live(number("TARSOPS_SEED").unwrap_or(1), 0, true);
     assert!(story.broken.is_empty(), "{story:#?}");
     assert_eq!(story.runs, ["converged ()", "nothing to do"]);
+}
+
+/// The new tarsnode of the last node does not come up, so everything before it goes back.
+#[test]
+fn a_run_that_is_taken_back_leaves_what_it_found() {
+    for seed in [1, 2, 3] {
+        in_world(async {
+            let world = cluster::world_that(seed, |policy| {
+                policy.on_failure = OnFailure::RollbackAll;
+            });
+            let before = world.snapshot();
+            let last = Fault::Dud {
+                node: "10.0.1.20".parse().unwrap(),
+            };
+            let outcome = Life { seed, faults: 0 }
+                .once(&world, vec![last], &Deaf)
+                .await
+                .unwrap();
+            assert!(outcome.taken_back.len() >= 8, "{outcome:#?}");
+            assert!(
+                outcome.taken_back.iter().all(|e| e.verdict.is_good()),
+                "{outcome:#?}"
+            );
+            assert_eq!(world.broken(), []);
+            let after = world.snapshot();
+            for (what, was) in &before {
+                assert_eq!(after.get(what), Some(was), "seed {seed}: {what}");
+            }
+            assert_eq!(before.len(), after.len());
+        });
+    }
 }
 
 #[test]

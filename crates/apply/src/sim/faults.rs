@@ -70,9 +70,9 @@ pub enum Fault {
         /// When, after the beginning of its run.
         after: Duration,
     },
-    /// Somebody else takes the lease.
+    /// The master hears no renewal of the lease for a while, and somebody else takes it when it is free.
     Thief {
-        /// When.
+        /// From when on.
         at: Duration,
     },
     /// A second controller begins the same work.
@@ -81,6 +81,9 @@ pub enum Fault {
         after: Duration,
     },
 }
+
+/// For how long renewals do not arrive: longer than a silent holder keeps the lease.
+pub(super) const UNHEARD: Duration = Duration::from_secs(60);
 
 /// What becomes of a request to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +106,7 @@ pub(super) struct Schedule {
     no_database: Vec<(Instant, Instant)>,
     pub(super) read_only: bool,
     mute_admin: Vec<(Instant, Instant)>,
+    unheard: Vec<(Instant, Instant)>,
     pub(super) liar: bool,
 }
 
@@ -130,7 +134,8 @@ impl Schedule {
                     out.mute_admin.push((start + *from, start + *from + *lasts));
                 }
                 Fault::Liar => out.liar = true,
-                Fault::Killed { .. } | Fault::Thief { .. } | Fault::Second { .. } => {}
+                Fault::Thief { at } => out.unheard.push((start + *at, start + *at + UNHEARD)),
+                Fault::Killed { .. } | Fault::Second { .. } => {}
             }
         }
         out.all = all;
@@ -148,6 +153,11 @@ impl Schedule {
 
     pub(super) fn database_is_down(&self) -> bool {
         Self::within(&self.no_database)
+    }
+
+    /// Whether renewals of the lease do not arrive.
+    pub(super) fn renewals_are_lost(&self) -> bool {
+        Self::within(&self.unheard)
     }
 
     pub(super) fn admin_is_mute(&self) -> bool {

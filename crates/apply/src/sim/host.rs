@@ -564,6 +564,14 @@ impl Host for SimHost {
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         Box::pin(async move {
             let reply = self.there().await?;
+            if let Ask::Lease {
+                mode: LeaseMode::Renew,
+                ..
+            } = &request.0
+                && self.shared.lock().faults.renewals_are_lost()
+            {
+                return Err(lost());
+            }
             let work = async {
                 match &request.0 {
                     Ask::Launch(launch) => self.launch(launch).await,

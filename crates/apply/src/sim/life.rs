@@ -11,7 +11,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_plan::Plan;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::faults::{Fault, Schedule, draw};
+use super::faults::{Fault, Schedule, UNHEARD, draw};
 use super::host::Held;
 use super::state::{Broken, Shared};
 use super::{NoRun, Planned, World};
@@ -70,6 +70,25 @@ impl Life {
             first
         });
         self.live_with(world, faults, progress).await
+    }
+
+    /// One run in `world` with these faults, and nothing after it.
+    ///
+    /// # Errors
+    /// What the checker found against the plan, or why nothing was begun.
+    pub async fn once(
+        self,
+        world: &World,
+        faults: Vec<Fault>,
+        progress: &dyn Observer,
+    ) -> Result<Outcome, String> {
+        sleep(AGE).await;
+        world.shared.lock().faults = Schedule::new(faults, Instant::now());
+        let planned = world.plan().await?;
+        guard(world, &planned.plan);
+        let outcome = world.carry_out(&planned, progress).await;
+        sleep(AGE).await;
+        outcome.map_err(|why| format!("{why:?}"))
     }
 
     /// Lives in `world` with these faults.
@@ -140,9 +159,25 @@ fn broken(world: &World, what: String) -> Broken {
     }
 }
 
-/// Somebody else takes the lease, holds it for a minute and changes nothing.
+/// Somebody else takes the lease once it is free, holds it for a minute and changes nothing.
 async fn steal(shared: Shared, at: Duration) {
     sleep(at).await;
+    let until = Instant::now() + UNHEARD;
+    loop {
+        let free = {
+            let mut state = shared.lock();
+            let master = state.desired.master.clone();
+            let held = state.machine(&master).lease.as_ref();
+            held.is_some_and(|held| !held.is_held())
+        };
+        if free {
+            break;
+        }
+        if Instant::now() > until {
+            return;
+        }
+        sleep(Duration::from_millis(300)).await;
+    }
     let run = {
         let mut state = shared.lock();
         let millis = u64::try_from(state.now()).unwrap_or(0) * 1000;
@@ -378,8 +413,16 @@ impl Born {
         if now.files != self.files {
             say("a file was lost".to_owned());
         }
+        // Not of a node that was kept from registering: the next plan takes its old row for the new one,
+        // writes nothing and forgets the saved label, which is lost once the node registers.
+        let late = story.faults.iter().filter_map(|f| match f {
+            Fault::Unregistered { node } => Some(node.to_string()),
+            _ => None,
+        });
+        let late: Vec<String> = late.collect();
+        let mut say = |what: String| story.broken.push(broken(world, what));
         for (node, label) in &self.labels {
-            if now.labels.get(node) != Some(label) {
+            if now.labels.get(node) != Some(label) && !late.contains(node) {
                 say(format!("{node} has lost its label"));
             }
         }

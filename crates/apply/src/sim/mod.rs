@@ -11,11 +11,12 @@
 //! | `host` | files, processes, records, lease and fence of hosts; their changes |
 //! | `change` | what a change does to a host |
 //! | `state` | what the framework makes of the hosts; the laws that must hold at each moment |
-//! | `framework`, `publish` | the ports of the framework |
+//! | `framework`, `publish`, `database` | the ports of the framework |
 //! | `faults` | what goes wrong, and when |
 //! | `life` | a whole life: faults, runs, and whether it ends well |
 
 mod change;
+mod database;
 mod faults;
 mod framework;
 mod host;
@@ -459,7 +460,7 @@ impl World {
             stop_on_failure: desired.policy.on_failure == OnFailure::Stop,
             journal: tokio::sync::Mutex::new(Journal::none()),
             watch: &watch,
-            database: None,
+            database: Some(Arc::new(database::SimDatabase(self.shared.clone()))),
             publish: Some(&publish),
             spool: PathBuf::new(),
         };
@@ -473,6 +474,37 @@ impl World {
     #[must_use]
     pub fn broken(&self) -> Vec<Broken> {
         self.shared.lock().broken.clone()
+    }
+
+    /// Everything that a run changes and a rollback must bring back: files, programs that run, crontabs, and
+    /// what rows say of their servers; by where it is.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, String> {
+        let state = self.shared.lock();
+        let mut out = BTreeMap::new();
+        for (node, machine) in &state.machines {
+            let crontab = machine.crontab.clone().unwrap_or_default();
+            out.insert(format!("{node} crontab"), crontab);
+            for (component, part) in &machine.parts {
+                let runs = part.process.as_ref().map(|p| p.exe.to_string());
+                out.insert(format!("{node} {component} runs"), runs.unwrap_or_default());
+                for (path, file) in &part.files {
+                    let what = format!("{:o} {}", file.mode, file.digest);
+                    out.insert(format!("{node} {path}"), what);
+                }
+            }
+        }
+        for row in &state.servers {
+            let what = format!(
+                "{:?} {:?} {:?}",
+                row.setting, row.patch_version, row.template
+            );
+            out.insert(format!("row {}@{}", row.full_name(), row.node), what);
+        }
+        for (node, base) in &state.nodes {
+            out.insert(format!("row {node}"), format!("{:?}", base.label));
+        }
+        out
     }
 
     /// The hosts of the spec.

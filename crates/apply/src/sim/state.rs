@@ -9,8 +9,8 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{
-    AdapterRow, AdminFacts, Answer, Asked, DatabaseFacts, FrameworkFacts, NodeRow, Protection,
-    RegistryRow, Rows, ServerRow, ServerView, TemplateRow, server_key,
+    AdapterRow, AdminFacts, Answer, Asked, DATABASES, DatabaseFacts, FrameworkFacts, NodeRow,
+    Protection, RegistryRow, Rows, ServerRow, ServerView, TemplateRow, server_key,
 };
 use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
@@ -23,6 +23,8 @@ use super::host::{Machine, Process, REGISTERS};
 
 /// After so long without a sign of life a registry calls a node inactive.
 const SILENCE: Duration = Duration::from_secs(250);
+/// Between two tries of a tarsnode to register.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Between two heartbeats of a registry.
 const BEAT: u64 = 13;
 /// The port of a registry's QueryObj.
@@ -207,28 +209,31 @@ impl State {
             let (shared, node) = (shared.clone(), node.clone());
             tokio::spawn(async move {
                 sleep(boot + REGISTERS).await;
-                shared.lock().register(&node, pid);
+                while !shared.lock().register(&node, pid) {
+                    sleep(AGAIN).await;
+                }
             });
         }
     }
 
     /// A tarsnode registers: its row is replaced, and its servers count as inactive until it tells of them.
-    fn register(&mut self, node: &NodeName, pid: u32) {
-        if self.faults.unregistered.contains(node) || self.faults.database_is_down() {
-            return;
-        }
+    /// Whether it need not try again.
+    fn register(&mut self, node: &NodeName, pid: u32) -> bool {
         let version = {
             let machine = &self.machines[node];
             let part = machine.parts.get(&Component::Tarsnode);
             let Some(process) = part.and_then(|p| p.process.as_ref()) else {
-                return;
+                return true;
             };
             if process.pid != pid {
-                return;
+                return true;
             }
             let all = self.catalog.versions_of(Component::Tarsnode, &process.exe);
             all.first().map(ToString::to_string)
         };
+        if self.faults.unregistered.contains(node) || self.faults.database_is_down() {
+            return false;
+        }
         self.machine(node).registered = Some(Instant::now());
         self.nodes.insert(
             node.to_string(),
@@ -239,6 +244,7 @@ impl State {
             },
         );
         self.look_at_laws(&format!("{node} registered"));
+        true
     }
 
     fn process(&self, node: &NodeName, component: Component) -> Option<&Process> {
@@ -504,7 +510,10 @@ impl State {
             protection: Observed::Present(Protection::Authority),
             clock_skew: 0,
             read_only: Observed::Present(self.faults.read_only),
-            databases: BTreeMap::new(),
+            databases: DATABASES
+                .iter()
+                .map(|name| ((*name).to_owned(), Observed::Present(())))
+                .collect(),
             rows: Observed::Present(rows),
             default_login: Observed::Present(false),
         })

@@ -1,7 +1,7 @@
 //! The cluster of the worlds: three framework hosts and twenty nodes, on the way to the next release.
 
 use tarsops_apply::sim::World;
-use tarsops_model::desired::{Count, Desired, OnFailure};
+use tarsops_model::desired::{Count, Desired, OnFailure, Policy};
 use tarsops_model::package::Catalog;
 use tarsops_plan::servers::{BASIC, CORE};
 
@@ -43,6 +43,11 @@ fn catalog() -> Catalog {
 
 /// A cluster at 3.0.17 whose spec asks for 3.0.18, with a policy drawn from the seed.
 pub(crate) fn world(seed: u64) -> World {
+    world_that(seed, |_| {})
+}
+
+/// As [`world`], with something of its policy said.
+pub(crate) fn world_that(seed: u64, say: impl FnOnce(&mut Policy)) -> World {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x9011);
     let mut desired = desired();
     let policy = &mut desired.policy;
@@ -52,6 +57,7 @@ pub(crate) fn world(seed: u64) -> World {
     policy.max_unreachable = Count::Number([0, 2][rng.usize(0..2)]);
     policy.canary = rng.u32(0..3);
     policy.on_failure = [OnFailure::Rollback, OnFailure::RollbackAll][rng.usize(0..2)];
+    say(policy);
     World::new(
         desired,
         catalog(),
