@@ -52,3 +52,11 @@ bench:
 # The planner's laws on worlds that no run has seen yet; a world that breaks one is kept beside the test.
 worlds:
     PROPTEST_RNG_SEED=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') cargo test --locked -p tarsops-plan --test laws
+
+# One world in memory, by its seed, telling what happens in it.
+world seed:
+    TARSOPS_SEED={{seed}} cargo test --locked -p tarsops-apply --test worlds no_world -- --nocapture
+
+# Runs of apply in a thousand worlds in memory that nobody has lived in yet; prints the seeds that break a law.
+more-worlds:
+    TARSOPS_WORLDS=1000 TARSOPS_FIRST=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') cargo test --locked -p tarsops-apply --test worlds no_world -- --nocapture

@@ -5,7 +5,7 @@
 //! provably changed nothing takes what it wrote down away again. The dump goes to the master, as this
 //! machine may be thrown away after the run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tarsops_conf::{Document, merge};
@@ -17,11 +17,13 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::Action;
 use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT};
 use tarsops_plan::plan::Step;
-use tarsops_transport::mysql::{Access, NewText, TemplateText, Tool, WriteError};
-use tarsops_transport::{Bounds, FaultKind, Payload, Remote};
+use tarsops_transport::mysql::{NewText, TemplateText, WriteError};
+use tarsops_transport::{Bounds, FaultKind};
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::journal::Event;
+use crate::port::{Ask, Database, Host, Request, Upload};
 use crate::records;
 use crate::scripts;
 use crate::step::{StepEnd, Verdict, folder_name, holds, ready};
@@ -50,7 +52,7 @@ const KEPT: &str = "tarsops.row/1";
 pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<Verdict, Verdict> {
     let access = run
         .database
-        .as_ref()
+        .as_deref()
         .ok_or_else(|| Verdict::NotStarted("the spec names no database that can be used".into()))?;
     let master = &run.desired.master;
     let seen = look(run, access).await.map_err(Verdict::NotStarted)?;
@@ -118,9 +120,9 @@ fn in_database(run: &Run<'_>, what: &str) -> Waiting {
 }
 
 /// What the database says now, and nobody else.
-pub(crate) async fn look(run: &Run<'_>, access: &Access) -> Result<Inventory, String> {
+pub(crate) async fn look(run: &Run<'_>, access: &dyn Database) -> Result<Inventory, String> {
     let facts: DatabaseFacts = access
-        .read(run.clock, false, PATIENCE)
+        .read(run.clock, PATIENCE)
         .await
         .map_err(|e| e.to_string())?;
     let not_asked = "it was not asked".to_owned();
@@ -160,7 +162,7 @@ fn told(deed: &Deed) -> String {
     }
 }
 
-async fn master(run: &Run<'_>) -> Result<std::sync::Arc<dyn Remote>, String> {
+async fn master(run: &Run<'_>) -> Result<std::sync::Arc<dyn Host>, String> {
     let master = &run.desired.master;
     run.connect
         .connect(master)
@@ -168,10 +170,10 @@ async fn master(run: &Run<'_>) -> Result<std::sync::Arc<dyn Remote>, String> {
         .map_err(|e| format!("the master {master}: {e}"))
 }
 
-/// Runs a small script on the master that says `word` and perhaps more; what it says more.
-async fn tell(run: &Run<'_>, script: &str, word: &str) -> Result<String, String> {
+/// Has the master carry out a request that it confirms with `word` and perhaps more; what it says more.
+async fn tell(run: &Run<'_>, request: &Request<'_>, word: &str) -> Result<String, String> {
     let remote = master(run).await?;
-    let output = match remote.script(script, SCRIPT).await {
+    let output = match remote.tell(request, SCRIPT).await {
         Ok(output) => output,
         Err(fault) => {
             run.connect.forget(&run.desired.master).await;
@@ -201,15 +203,25 @@ async fn write_down(
     };
     let text = serde_json::to_string(&intent).map_err(|e| failed(e.to_string()))?;
     let place = run.place(&run.desired.master);
-    let script = records::write(&place, &run.id, &intent.step, &text, verdict);
-    tell(run, &script, "kept").await.map_err(failed).map(drop)
+    let request = Request(Ask::WriteIntent {
+        place: &place,
+        run: &run.id,
+        step: &intent.step,
+        intent: text,
+        verdict: verdict.map(str::to_owned),
+    });
+    tell(run, &request, "kept").await.map_err(failed).map(drop)
 }
 
 /// Takes away what a step wrote down that changed nothing.
 async fn take_away(run: &Run<'_>, step: &Step) {
     let place = run.place(&run.desired.master);
-    let script = records::take_away(&place, &run.id, &folder_name(&step.id));
-    let _ = tell(run, &script, "gone").await;
+    let request = Request(Ask::RemoveIntent {
+        place: &place,
+        run: &run.id,
+        step: &folder_name(&step.id),
+    });
+    let _ = tell(run, &request, "gone").await;
 }
 
 /// The end of a write: whether anything may have been changed decides what is left behind.
@@ -241,7 +253,7 @@ fn digest(text: &TemplateText) -> Digest {
 async fn template(
     run: &Run<'_>,
     step: &Step,
-    access: &Access,
+    access: &dyn Database,
     action: &Action,
 ) -> Result<Deed, Verdict> {
     let (name, before, after) = match action {
@@ -356,9 +368,12 @@ async fn keep(run: &Run<'_>, step: &Step, name: &str, now: &TemplateText) -> Res
     };
     let text = serde_json::to_string(&kept).map_err(|e| failed(e.to_string()))?;
     let place = run.place(&run.desired.master);
-    let file = records::row_name(&run.id, &folder_name(&step.id));
-    let script = scripts::keep_rows(&place, &file, &text);
-    tell(run, &script, "kept ").await.map_err(failed).map(drop)
+    let request = Request(Ask::SaveRows {
+        place: &place,
+        name: records::row_name(&run.id, &folder_name(&step.id)),
+        rows: &text,
+    });
+    tell(run, &request, "kept ").await.map_err(failed).map(drop)
 }
 
 /// The row as a run found it.
@@ -372,10 +387,13 @@ async fn kept(
         Verdict::NotStarted(format!("what run {from} kept of it cannot be had: {why}"))
     };
     let place = run.place(&run.desired.master);
-    let script = scripts::kept_rows(&place, &records::row_name(from, step));
+    let request = Request(Ask::SavedRows {
+        place: &place,
+        name: records::row_name(from, step),
+    });
     let remote = master(run).await.map_err(failed)?;
     let output = remote
-        .ask(&script, Bounds::new(Bounds::RECORDS, SCRIPT))
+        .ask(&request, Bounds::new(Bounds::RECORDS, SCRIPT))
         .await
         .map_err(|e| failed(e.to_string()))?;
     // An error of the reader may quote what it read.
@@ -410,7 +428,7 @@ fn comes_back(name: &str, kept: TemplateText) -> Result<NewText, Verdict> {
 async fn backup(
     run: &Run<'_>,
     step: &Step,
-    access: &Access,
+    access: &dyn Database,
     databases: &[String],
     end: &mut StepEnd,
 ) -> Result<Deed, Verdict> {
@@ -418,18 +436,18 @@ async fn backup(
         Verdict::NotStarted(format!("there is no backup, so nothing was changed: {why}"))
     };
     let file = run.spool.join(format!("{}.sql.gz", run.id));
-    let tool = Tool::find();
     let waiting = in_database(run, "the databases are dumped");
     let dump = access
-        .backup(databases, &file, tool.as_ref(), patience(run))
+        .backup(databases, &file, patience(run))
         .await
         .map_err(|e| failed(e.to_string()))?;
     drop(waiting);
     let place = run.place(&run.desired.master);
-    let payload = Payload {
-        head: place.upload_head(&dump.digest, dump.size),
-        file: file.clone(),
+    let payload = Upload {
+        place: &place,
+        digest: dump.digest,
         size: dump.size,
+        file: file.clone(),
     };
     run.progress.event(&Progress::Uploading {
         node: &run.desired.master,
@@ -438,11 +456,19 @@ async fn backup(
     let brought = bring(run, &payload).await;
     let _ = std::fs::remove_file(&file);
     brought.map_err(failed)?;
-    let script = records::keep_dump(&place, &dump.digest, KEEP_DUMPS);
-    let path = match tell(run, &script, "kept ").await {
+    let keeps = Request(Ask::KeepDump {
+        place: &place,
+        digest: &dump.digest,
+        keep: KEEP_DUMPS,
+    });
+    let drops = Request(Ask::DropDump {
+        place: &place,
+        digest: &dump.digest,
+    });
+    let path = match tell(run, &keeps, "kept ").await {
         Ok(path) => path,
         Err(why) => {
-            let _ = tell(run, &records::drop_dump(&place, &dump.digest), "gone").await;
+            let _ = tell(run, &drops, "gone").await;
             return Err(failed(why));
         }
     };
@@ -475,10 +501,10 @@ async fn backup(
 }
 
 /// Streams the dump to the master's stage; the master compares its digest.
-async fn bring(run: &Run<'_>, payload: &Payload) -> Result<(), String> {
+async fn bring(run: &Run<'_>, payload: &Upload<'_>) -> Result<(), String> {
     let remote = master(run).await?;
     let deadline = patience(run).max(Duration::from_secs(60));
-    match remote.upload(&scripts::upload(), payload, deadline).await {
+    match remote.upload(payload, deadline).await {
         Ok(output) => scripts::read_upload(&output.stdout),
         Err(fault) => {
             run.connect.forget(&run.desired.master).await;

@@ -5,7 +5,7 @@
 //! A run may be cut off between the rows and the restart: before either, the host keeps what is meant
 //! to be done, and a mark that it owes a restart. The mark goes when the restart was seen.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
@@ -14,9 +14,11 @@ use tarsops_plan::action::{Action, HostChange, RowEdit};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::CrontabLeft;
+use tokio::time::Instant;
 
 use crate::execute::{Order, Progress, Run, Unedited};
-use crate::records::{self, Unmark};
+use crate::port::{Ask, Request};
+use crate::records::Unmark;
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 use crate::waiting::Waiting;
 
@@ -82,7 +84,11 @@ pub(crate) async fn make_back(
         return;
     }
     let place = run.place(node);
-    let mark = records::mark_owed(&place, change.component, &back_key(run));
+    let mark = Request(Ask::Mark {
+        place: &place,
+        component: change.component,
+        key: back_key(run),
+    });
     end.owed = Some(change.component);
     if let Err(why) = tell(run, node, &mark).await {
         end.log.push(format!(
@@ -118,8 +124,12 @@ pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEn
     } else {
         Unmark::Until(&run.id)
     };
-    let script = records::unmark(&run.place(node), component, which);
-    if let Err(why) = tell(run, node, &script).await {
+    let unmark = Request(Ask::Unmark {
+        place: &run.place(node),
+        component,
+        which,
+    });
+    if let Err(why) = tell(run, node, &unmark).await {
         end.log.push(format!(
             "{node} still says that {component} is to be started anew, so the next apply restarts it: {why}"
         ));
@@ -131,13 +141,17 @@ fn back_key(run: &Run<'_>) -> String {
     format!("{}.back", run.id)
 }
 
-/// Has a host carry out a script that says `kept`; a connection that has ended is made anew.
-pub(crate) async fn tell(run: &Run<'_>, node: &NodeName, script: &str) -> Result<(), String> {
+/// Has a host carry out a request that it confirms with `kept`; a connection that has ended is made anew.
+pub(crate) async fn tell(
+    run: &Run<'_>,
+    node: &NodeName,
+    request: &Request<'_>,
+) -> Result<(), String> {
     let mut tries = 3;
     loop {
         let why = match run.connect.connect(node).await {
             Err(fault) => fault.text,
-            Ok(remote) => match remote.script(script, NOTE).await {
+            Ok(remote) => match remote.tell(request, NOTE).await {
                 Err(fault) => fault.text,
                 Ok(output) => match kept(&output, Verdict::NotStarted) {
                     Ok(()) => return Ok(()),
@@ -289,10 +303,16 @@ async fn owe(
     };
     let text = serde_json::to_string(&intent).map_err(|e| failed(e.to_string()))?;
     let place = run.place(node);
-    let script = records::owe(&place, &run.id, &intent.step, &text, change.component);
+    let request = Request(Ask::PendRestart {
+        place: &place,
+        run: &run.id,
+        step: &intent.step,
+        intent: &text,
+        component: change.component,
+    });
     let remote = reach(run, node).await?;
     let output = remote
-        .script(&script, NOTE)
+        .tell(&request, NOTE)
         .await
         .map_err(|e| failed(e.text))?;
     kept(&output, failed)?;

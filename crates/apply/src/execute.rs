@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use tarsops_framework::{Order, Unedited};
 use tarsops_framework::{Read, Write};
@@ -16,11 +16,12 @@ use tarsops_plan::condition::Condition;
 use tarsops_plan::memory;
 use tarsops_plan::plan::{Plan, Sign, Stage, Step};
 use tarsops_plan::restore::{Known, way_back};
-use tarsops_transport::Connect;
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::journal::{Event, Journal};
 use crate::lease::Lease;
+use crate::port::{Database, Hosts};
 pub use crate::scripts::Place;
 use crate::step::{self, Payloads, StepEnd, Verdict};
 use crate::waiting::aloud;
@@ -140,7 +141,7 @@ pub struct Run<'a> {
     /// The desired state that the plan was made for.
     pub desired: &'a Desired,
     /// Reaches hosts.
-    pub connect: Arc<dyn Connect>,
+    pub connect: Arc<dyn Hosts>,
     /// Hands out packages.
     pub payloads: &'a dyn Payloads,
     /// The right to act.
@@ -160,7 +161,7 @@ pub struct Run<'a> {
     /// Asks the framework about a node, for the gates.
     pub watch: &'a dyn Watch,
     /// The framework's database, where the spec names one that can be used.
-    pub database: Option<tarsops_transport::mysql::Access>,
+    pub database: Option<Arc<dyn Database>>,
     /// Those who publish basic services; none where nobody can.
     pub publish: Option<&'a dyn crate::publish::Publish>,
     /// A private folder on this machine, for a dump on its way to the master.
@@ -533,7 +534,7 @@ fn inverse_step(step: &Step) -> Option<Step> {
 /// The step that takes one back; none where nothing is left to take back.
 async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
     if let (Some(intent), Some(access)) = (&end.database, &run.database) {
-        let seen = crate::database::look(run, access).await?;
+        let seen = crate::database::look(run, &**access).await?;
         let back = memory::way_back(intent, &seen).map_err(|e| e.to_string())?;
         return Ok(back.map(|step| Step {
             id: format!("{}.back", end.step),
@@ -547,7 +548,8 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
     let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
     let now = (run.clock)();
     let options = run.look_options(&end.node, Some(intent.change.component));
-    let seen = tarsops_probe::look(&end.node, &*remote, &options, now)
+    let seen = remote
+        .look(&end.node, &options, now)
         .await
         .map_err(|e| e.text)?;
     let mut inventory = Inventory {

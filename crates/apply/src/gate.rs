@@ -157,6 +157,7 @@ async fn ask(
             },
         );
         tokio::select! {
+            biased;
             () = tokio::time::sleep(nap) => {}
             () = watched.entered.notified() => pause = Pause::default(),
         }

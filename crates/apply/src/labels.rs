@@ -3,7 +3,7 @@
 //! They lie on the node's host from before its tarsnode is stopped until they stand in the
 //! database again, so that a run that dies in between loses nothing: the next plan puts them back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
@@ -12,10 +12,11 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::HostChange;
 use tarsops_plan::condition::{Condition, Truth};
-use tarsops_transport::Remote;
+use tokio::time::Instant;
 
 use crate::execute::Run;
-use crate::scripts::{self, Place};
+use crate::port::{Ask, Host, Request};
+use crate::scripts::Place;
 use crate::step::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 
@@ -27,19 +28,19 @@ const REGISTRATION: Duration = Duration::from_secs(8);
 
 /// Keeps the labels on the host.
 pub(crate) async fn keep(
-    remote: &dyn Remote,
+    remote: &dyn Host,
     place: &Place,
     labels: &NodeLabels,
 ) -> Result<(), String> {
-    let script = scripts::keep_labels(place, Some(&labels.to_text()));
-    confirmed(remote, &script)
+    confirmed(remote, place, Some(labels.to_text()))
         .await
         .map_err(|why| format!("its label and group could not be kept on the host: {why}"))
 }
 
-async fn confirmed(remote: &dyn Remote, script: &str) -> Result<(), String> {
+/// Saves labels on the host, or removes what was saved.
+async fn confirmed(remote: &dyn Host, place: &Place, text: Option<String>) -> Result<(), String> {
     let output = remote
-        .script(script, PATIENCE)
+        .tell(&Request(Ask::Labels { place, text }), PATIENCE)
         .await
         .map_err(|e| e.to_string())?;
     if String::from_utf8_lossy(&output.stdout).trim() == "kept" {
@@ -56,8 +57,7 @@ pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, 
         Verdict::RolledBack(_) => put_back_when_registered(run, node, labels, end).await,
         Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_) => {
             if let Ok(remote) = run.connect.connect(node).await {
-                let script = scripts::keep_labels(&run.place(node), None);
-                let _ = confirmed(&*remote, &script).await;
+                let _ = confirmed(&*remote, &run.place(node), None).await;
             }
         }
         _ => {}
@@ -119,6 +119,28 @@ pub(crate) async fn put_back_when_registered(
     }
 }
 
+/// As [`put_back`], as the last part of a change that was made. Without the lease it stays undone, and the
+/// labels stay on the host for the next run.
+pub(crate) async fn put_back_after(
+    run: &Run<'_>,
+    node: &NodeName,
+    labels: &NodeLabels,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    put_back(run, node, labels, end)
+        .await
+        .map_err(|verdict| match verdict {
+            Verdict::NoLease(why) => not_back(&why),
+            other => other,
+        })
+}
+
+fn not_back(why: &str) -> Verdict {
+    Verdict::LeftFailed(format!(
+        "the node is well, and its label and group are not back in the database ({why}); they are kept on the host, and the next apply puts them back"
+    ))
+}
+
 /// Writes the labels into the node's row where it says nothing of its own, and forgets them on the
 /// host.
 pub(crate) async fn put_back(
@@ -127,11 +149,7 @@ pub(crate) async fn put_back(
     labels: &NodeLabels,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    let failed = |why: String| {
-        Verdict::LeftFailed(format!(
-            "the node is well, and its label and group are not back in the database ({why}); they are kept on the host, and the next apply puts them back"
-        ))
-    };
+    let failed = |why: String| not_back(&why);
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -153,6 +171,6 @@ pub(crate) async fn put_back(
         .await
         .map_err(|e| failed(e.text))?;
     let place = run.place(node);
-    let forgotten = confirmed(&*remote, &scripts::keep_labels(&place, None)).await;
+    let forgotten = confirmed(&*remote, &place, None).await;
     forgotten.map_err(failed)
 }

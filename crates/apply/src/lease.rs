@@ -6,13 +6,15 @@
 //! may hold by now. Beside it each host refuses a run that is older than the newest it has seen.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId};
-use tarsops_transport::{Connect, Fault};
+use tarsops_transport::Fault;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::port::{Ask, Hosts, Request};
 use crate::scripts::{self, LeaseMode, Place};
 use crate::words::LeaseWord;
 
@@ -72,7 +74,7 @@ pub struct LeaseSpec {
 
 /// A lease that is held, with its heartbeat.
 pub struct Lease {
-    connect: Arc<dyn Connect>,
+    connect: Arc<dyn Hosts>,
     spec: LeaseSpec,
     beats: watch::Receiver<Beat>,
     heart: tokio::task::JoinHandle<()>,
@@ -85,24 +87,24 @@ struct Beat {
 }
 
 async fn exchange(
-    connect: &dyn Connect,
+    connect: &dyn Hosts,
     spec: &LeaseSpec,
     mode: LeaseMode,
 ) -> Result<(), LeaseError> {
-    let script = scripts::lease(
-        &spec.place,
-        &spec.run,
-        &spec.holder,
-        TTL.as_secs(),
-        &spec.spec,
+    let request = Request(Ask::Lease {
+        place: &spec.place,
+        run: &spec.run,
+        holder: &spec.holder,
+        ttl: TTL.as_secs(),
+        spec: &spec.spec,
         mode,
-    );
+    });
     let remote = connect
         .connect(&spec.master)
         .await
         .map_err(LeaseError::Unreachable)?;
     let output = remote
-        .script(&script, PATIENCE)
+        .tell(&request, PATIENCE)
         .await
         .map_err(LeaseError::Unreachable)?;
     let Some((word, said)) = scripts::read_lease(&output.stdout) else {
@@ -128,12 +130,19 @@ async fn exchange(
     }
 }
 
+impl Drop for Lease {
+    /// A lease that nobody has any more is not renewed: it frees itself.
+    fn drop(&mut self) {
+        self.heart.abort();
+    }
+}
+
 impl Lease {
     /// Takes the lease and keeps it alive until [`Lease::release`].
     ///
     /// # Errors
     /// [`LeaseError`] names the holder if somebody else has it.
-    pub async fn acquire(connect: Arc<dyn Connect>, spec: LeaseSpec) -> Result<Self, LeaseError> {
+    pub async fn acquire(connect: Arc<dyn Hosts>, spec: LeaseSpec) -> Result<Self, LeaseError> {
         let asked = Instant::now();
         exchange(&*connect, &spec, LeaseMode::Acquire).await?;
         let (send, beats) = watch::channel(Beat {

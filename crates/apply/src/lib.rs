@@ -11,6 +11,8 @@
 //! | [`journal`] | what this machine remembers of a run; a cache |
 //! | [`execute`] | the walk over a plan |
 //! | [`step`] | one step on one host |
+//! | [`port`] | how hosts are reached |
+//! | `sim` | a world in memory, for tests (feature `sim`) |
 //! | [`verdict`] | how a step ended |
 //! | [`history`] | what the hosts remember of runs |
 
@@ -25,11 +27,14 @@ mod labels;
 pub mod lease;
 mod locators;
 mod pause;
+pub mod port;
 pub mod publish;
 mod records;
 mod rows;
 mod scripts;
 mod servers;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod step;
 mod talk;
 pub mod verdict;

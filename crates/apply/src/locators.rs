@@ -3,13 +3,14 @@
 //! A running tarsnode looks at the database's template and rows each minute and writes its
 //! configuration anew (`NodeServer/NodeServer.cpp`, onUpdateConfig). Nothing is edited here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_conf::{Document, tarsnode};
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::step::{StepEnd, Verdict};

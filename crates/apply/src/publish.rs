@@ -11,7 +11,7 @@ mod cause;
 
 pub use cause::{Ended, Evidence, cause, is_damaged};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use tarsops_framework::{Fault, Package, Publish, Standing};
 use tarsops_model::component::Component;
@@ -25,9 +25,11 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{CrontabLeft, Intent};
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::pause::Pause;
+use crate::port::{Ask, Request};
 use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
 use crate::waiting::Waiting;
@@ -296,10 +298,16 @@ async fn keep(
         run_user: &change.run_user,
         marked: !publish.rows.is_empty(),
     };
-    let script = records::keep_program(place, &run.id, &intent.step, &text, &program);
+    let request = Request(Ask::SaveProgram {
+        place,
+        run: &run.id,
+        step: &intent.step,
+        intent: &text,
+        program,
+    });
     let remote = reach(run, node).await?;
     let output = remote
-        .script(&script, NOTE)
+        .tell(&request, NOTE)
         .await
         .map_err(|e| {
             Verdict::NotStarted(format!(
@@ -447,16 +455,17 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         }
         _ => None,
     };
-    let script = records::conclude(
-        &run.place(&end.node),
-        &run.id,
-        &intent.step,
-        (word, &text.replace('\n', " ")),
-        &run.holder,
-        unmark.map(|which| (intent.change.component, which)),
-        &step.summary,
-    );
-    if let Err(why) = crate::edits::tell(run, &end.node, &script).await {
+    let request = Request(Ask::Conclude {
+        place: &run.place(&end.node),
+        run: &run.id,
+        step: &intent.step,
+        verdict: word,
+        text: text.replace('\n', " "),
+        holder: &run.holder,
+        unmark: unmark.map(|which| (intent.change.component, which)),
+        summary: &step.summary,
+    });
+    if let Err(why) = crate::edits::tell(run, &end.node, &request).await {
         end.log.push(format!(
             "how it ended could not be written down on the host: {why}"
         ));

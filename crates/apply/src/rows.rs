@@ -4,7 +4,7 @@
 //! is first written down, whole, as SQL on the master (mode 0600: it may hold credentials).
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
@@ -13,9 +13,10 @@ use tarsops_plan::action::{Action, HostChange, NewRow, NewServers, Restore};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_transport::Bounds;
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
-use crate::scripts;
+use crate::port::{Ask, Request};
 use crate::step::{StepEnd, Verdict, folder_name, holds, ready};
 
 /// How long a statement may take.
@@ -184,9 +185,12 @@ async fn written(run: &Run<'_>, change: &HostChange) -> Result<Option<NewServers
         format!("rows.add@{}", change.node),
     ];
     for step in steps {
-        let script = scripts::kept_rows(&run.place(master), &note_of(of, &step));
+        let request = Request(Ask::SavedRows {
+            place: &run.place(master),
+            name: note_of(of, &step),
+        });
         let output = remote
-            .ask(&script, Bounds::new(Bounds::RECORDS, PATIENCE))
+            .ask(&request, Bounds::new(Bounds::RECORDS, PATIENCE))
             .await
             .map_err(|e| format!("the master {master}: {e}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -294,9 +298,12 @@ pub(crate) async fn put_back(
         .await
         .map_err(|e| failed(format!("the master {master}: {e}")))?;
     let name = note_of(&restore.undoes, &restore.step);
-    let script = scripts::kept_rows(&run.place(master), &name);
+    let request = Request(Ask::SavedRows {
+        place: &run.place(master),
+        name,
+    });
     let output = remote
-        .ask(&script, Bounds::new(Bounds::RECORDS, PATIENCE))
+        .ask(&request, Bounds::new(Bounds::RECORDS, PATIENCE))
         .await
         .map_err(|e| failed(format!("the master {master}: {e}")))?;
     if output.stdout.is_empty() {
@@ -363,9 +370,13 @@ async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Resu
         .await
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
     let place = run.place(master);
-    let script = scripts::keep_rows(&place, name, image);
+    let request = Request(Ask::SaveRows {
+        place: &place,
+        name: name.to_owned(),
+        rows: image,
+    });
     let output = remote
-        .script(&script, PATIENCE)
+        .tell(&request, PATIENCE)
         .await
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
     let said = String::from_utf8_lossy(&output.stdout);

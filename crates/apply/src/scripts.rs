@@ -99,7 +99,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) deadline: u64,
     pub(crate) stop_on_failure: bool,
     /// None where the host has no such clock.
-    pub(crate) expires: Option<&'a Expiry>,
+    pub(crate) expires: Option<Expiry>,
 }
 
 /// The moment after which a launch does not begin, in the host's own time, which nobody can set.
@@ -261,7 +261,7 @@ fn files(change: &HostChange) -> String {
 /// The script that puts a change on its host, starts it and waits for its verdict.
 pub(crate) fn launch(launch: &Launch<'_>) -> String {
     let mut out = waiting(launch.place, launch.run, launch.step, Mode::Start);
-    let expires = launch.expires.map(Expiry::words);
+    let expires = launch.expires.as_ref().map(Expiry::words);
     set(&mut out, "L_EXPIRES", &expires.unwrap_or_default());
     set(&mut out, "L_ENV", &env(launch));
     set(&mut out, "L_FILES", &files(launch.change));

@@ -4,7 +4,7 @@
 //! so host and framework are looked at until they are content. A start that does not come true is
 //! taken back, as the policy says.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
@@ -13,6 +13,7 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
+use tokio::time::Instant;
 
 use crate::execute::{Order, Progress, Run};
 use crate::pause::Pause;

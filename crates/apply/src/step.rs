@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::Policy;
@@ -18,13 +18,14 @@ use tarsops_plan::crontab;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Step;
 use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
-use tarsops_transport::{Output, Remote};
+use tarsops_transport::Output;
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run, take_one_back};
 use crate::gate::{Gate, Watched, follow, pass_gate};
 use crate::labels;
-use crate::records;
-use crate::scripts::{self, CrontabAfter, Expiry, Launch, Mode, Place};
+use crate::port::{Ask, Host, Request};
+use crate::scripts::{CrontabAfter, Expiry, Launch, Mode, Place};
 use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
@@ -135,9 +136,14 @@ async fn note_gate(run: &Run<'_>, end: &StepEnd) {
     };
     let words = format!("{}: {why}", end.verdict.word());
     let place = run.place(&end.node);
-    let script = records::note_gate(&place, &run.id, &intent.step, &words);
+    let note = Request(Ask::NoteGate {
+        place: &place,
+        run: &run.id,
+        step: &intent.step,
+        words,
+    });
     if let Ok(remote) = run.connect.connect(&end.node).await {
-        let _ = remote.script(&script, NOTE).await;
+        let _ = remote.tell(&note, NOTE).await;
     }
 }
 
@@ -221,18 +227,15 @@ async fn walk(
                 what: &step.summary,
             });
             let mode = if *accept { Mode::Accept } else { Mode::Recover };
-            let script = scripts::wait(&place, left, name, mode);
-            let said = converse(
-                run,
-                remote,
-                node,
-                &|| script.clone(),
-                &place,
-                left,
-                name,
-                mode,
-            )
-            .await?;
+            let request = || {
+                Request(Ask::Wait {
+                    place: &place,
+                    run: left,
+                    step: name,
+                    mode,
+                })
+            };
+            let said = converse(run, remote, node, &request, &place, left, name, mode).await?;
             conclude(said, end)?;
         }
         // Dealt with above.
@@ -361,7 +364,7 @@ async fn walk(
                 let policy = &run.desired.policy;
                 let patience = Duration::from_secs(policy.deadline) + settle;
                 let until = (began + patience).max(Instant::now() + settle + GRACE);
-                pass_gate(policy.deadline, until.into(), settle, &watched, gate).await?;
+                pass_gate(policy.deadline, until, settle, &watched, gate).await?;
                 if !change.is_scripted() {
                     // No script of ours has watched the process: another publication may have come.
                     see(run, node, component, &local).await.map_err(|verdict| {
@@ -374,12 +377,13 @@ async fn walk(
                 Ok(())
             };
             let passed: Result<(), Verdict> = tokio::select! {
+                biased;
                 passed = rest => passed,
                 never = follow(run, node, change, &wanted, settle, &watched) => match never {},
             };
             passed?;
             if let Some(labels) = &labels {
-                labels::put_back(run, node, labels, end).await?;
+                labels::put_back_after(run, node, labels, end).await?;
             }
             // One that ran before stands in every locator already.
             if let (Some(registry), false) = (&registry, change.ran) {
@@ -532,13 +536,13 @@ pub(crate) async fn look_at_one(
 
 async fn observe(
     run: &Run<'_>,
-    remote: &dyn Remote,
+    remote: &dyn Host,
     node: &NodeName,
     component: Option<Component>,
 ) -> Result<Inventory, Verdict> {
     let options = run.look_options(node, component);
     let now = (run.clock)();
-    let seen = match tarsops_probe::look(node, remote, &options, now).await {
+    let seen = match remote.look(node, &options, now).await {
         Ok(seen) => seen,
         Err(fault) => {
             run.connect.forget(node).await;
@@ -594,7 +598,7 @@ async fn act(
     step: &Step,
     node: &NodeName,
     change: &HostChange,
-    remote: Arc<dyn Remote>,
+    remote: Arc<dyn Host>,
     (seen, looked): (&Inventory, Instant),
     place: &Place,
     end: &mut StepEnd,
@@ -622,8 +626,8 @@ async fn act(
         node,
         what: &step.summary,
     });
-    let launch = |expires: Option<&Expiry>| {
-        scripts::launch(&Launch {
+    let launch = |expires: Option<Expiry>| {
+        Request(Ask::Launch(Launch {
             place,
             run: &run.id,
             step: &name,
@@ -635,15 +639,15 @@ async fn act(
             deadline: run.desired.policy.deadline,
             stop_on_failure: run.stop_on_failure,
             expires,
-        })
+        }))
     };
-    let script = || launch(expiry(host, looked, run.lease.until()).as_ref());
+    let request = || launch(expiry(host, looked, run.lease.until()));
     end.intent = Some(intent);
     let said = converse(
         run,
         remote,
         node,
-        &script,
+        &request,
         place,
         &run.id,
         &name,
@@ -702,7 +706,7 @@ pub(crate) fn kept(output: &Output, failed: impl FnOnce(String) -> Verdict) -> R
 }
 
 /// A connection to a node.
-pub(crate) async fn reach(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Remote>, Verdict> {
+pub(crate) async fn reach(run: &Run<'_>, node: &NodeName) -> Result<Arc<dyn Host>, Verdict> {
     run.connect
         .connect(node)
         .await

@@ -2,14 +2,16 @@
 //! its verdict waited for, through broken connections if need be.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tarsops_model::host::HostFacts;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::action::{Content, HostChange};
-use tarsops_transport::{Fault, FaultKind, Payload, Remote};
+use tarsops_transport::{Fault, FaultKind};
+use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
+use crate::port::{Ask, Host, Request, Upload};
 use crate::scripts::{self, Mode, Place, Said};
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
@@ -26,7 +28,7 @@ pub(crate) async fn upload(
     node: &NodeName,
     change: &HostChange,
     host: &HostFacts,
-    remote: &dyn Remote,
+    remote: &dyn Host,
     place: &Place,
 ) -> Result<(), Verdict> {
     for file in change.files() {
@@ -51,13 +53,14 @@ pub(crate) async fn upload(
             .map_err(Verdict::NotStarted)?;
         run.progress
             .event(&Progress::Uploading { node, bytes: *size });
-        let payload = Payload {
-            head: place.upload_head(&digest, *size),
-            file: local,
+        let payload = Upload {
+            place,
+            digest,
             size: *size,
+            file: local,
         };
         let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
-        let output = match remote.upload(&scripts::upload(), &payload, deadline).await {
+        let output = match remote.upload(&payload, deadline).await {
             Ok(output) => output,
             Err(fault) => {
                 run.connect.forget(node).await;
@@ -79,20 +82,28 @@ pub(crate) async fn upload(
     clippy::too_many_arguments,
     reason = "two call sites; each is another thing"
 )]
-pub(crate) async fn converse(
+pub(crate) async fn converse<'a>(
     run: &Run<'_>,
-    remote: Arc<dyn Remote>,
+    remote: Arc<dyn Host>,
     node: &NodeName,
-    first: &(dyn Fn() -> String + Sync),
-    place: &Place,
-    id: &RunId,
-    name: &str,
+    first: &(dyn Fn() -> Request<'a> + Sync),
+    place: &'a Place,
+    id: &'a RunId,
+    name: &'a str,
     mode: Mode,
 ) -> Result<Said, Verdict> {
     let policy = &run.desired.policy;
     let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
     let until = Instant::now() + patience;
-    let mut script = first();
+    let waits = |mode| {
+        Request(Ask::Wait {
+            place,
+            run: id,
+            step: name,
+            mode,
+        })
+    };
+    let mut request = first();
     let mut mode = mode;
     let mut remote = Some(remote);
     let mut lost = 0u32;
@@ -100,7 +111,7 @@ pub(crate) async fn converse(
     loop {
         waiting.say(BUSY);
         let answer: Result<Said, Fault> = match remote.take() {
-            Some(host) => match host.script(&script, patience).await {
+            Some(host) => match host.tell(&request, patience).await {
                 Ok(output) => scripts::read_said(&output.stdout)
                     .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off")),
                 Err(fault) => Err(fault),
@@ -151,14 +162,14 @@ pub(crate) async fn converse(
             }
         };
         if matches!(mode, Mode::Recover | Mode::Accept) {
-            script = scripts::wait(place, id, name, mode);
+            request = waits(mode);
         }
         // A launch may be repeated only while we may still act.
         if mode == Mode::Start && run.lease.check().is_err() {
             mode = Mode::Wait;
-            script = scripts::wait(place, id, name, Mode::Wait);
+            request = waits(Mode::Wait);
         } else if mode == Mode::Start {
-            script = first();
+            request = first();
         }
     }
 }

@@ -44,10 +44,8 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// A wait for `why`, a lowercase clause, that ends at `until` at the latest.
-    pub(crate) fn until(until: impl Into<Instant>, why: impl Into<String>) -> Self {
-        let waiting = Self {
-            until: until.into(),
-        };
+    pub(crate) fn until(until: Instant, why: impl Into<String>) -> Self {
+        let waiting = Self { until };
         waiting.say(why);
         waiting
     }
@@ -83,6 +81,7 @@ pub(crate) async fn aloud<T>(
     tokio::pin!(work);
     loop {
         tokio::select! {
+            biased;
             done = &mut work => return done,
             () = tokio::time::sleep(EVERY) => {
                 let now = note.lock().unwrap_or_else(PoisonError::into_inner).clone();

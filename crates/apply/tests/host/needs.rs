@@ -54,7 +54,7 @@ fn a_launch_that_comes_too_late_makes_nothing() {
         let expires = Expiry { boot_id, uptime };
         let (place, run) = (world.place(), RunId::from_parts(1, 1));
         let mut what = world.launch_of(&place, &run, 0);
-        what.expires = Some(&expires);
+        what.expires = Some(expires);
         let before = files_below(&world.path("app"));
         let ended = said(start(&world, &launch(&what)));
         assert_eq!(word(&ended), "late", "{why}: {ended:?}");
@@ -75,7 +75,7 @@ fn a_launch_in_time_begins() {
     };
     let (place, run) = (world.place(), RunId::from_parts(1, 1));
     let mut what = world.launch_of(&place, &run, 0);
-    what.expires = Some(&expires);
+    what.expires = Some(expires);
     let ended = said(start(&world, &launch(&what)));
     assert_eq!(word(&ended), "ok", "{ended:?}");
     assert_eq!(world.sound(), Ok(Kept::New));

@@ -18,6 +18,7 @@ use tarsops_apply::Outcome;
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
+use tarsops_apply::port::{Database, Hosts, Scripts};
 use tarsops_framework::Publisher;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
@@ -74,6 +75,7 @@ pub async fn carry_out(
     let id = new_run(report, None);
     let holder = holder();
     let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
+    let connect: Arc<dyn Hosts> = Arc::new(Scripts::over(connect));
     let folder = state_folder(desired);
     // Before anybody is asked for the lease; without it the run goes on, as it is only a cache.
     let journal = Journal::create(&folder, id.as_str()).unwrap_or_else(|e| {
@@ -123,7 +125,7 @@ pub async fn carry_out(
         stop_on_failure: desired.policy.on_failure == tarsops_model::desired::OnFailure::Stop,
         journal: tokio::sync::Mutex::new(journal),
         watch: &watch,
-        database: watch.access(),
+        database: watch.access().map(|a| Arc::new(a) as Arc<dyn Database>),
         publish: Some(&publisher),
         spool: context.store.spool().to_path_buf(),
     };

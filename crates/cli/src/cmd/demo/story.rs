@@ -33,7 +33,7 @@ struct Guarded<'a> {
 impl Drop for Guarded<'_> {
     fn drop(&mut self) {
         let dir = self.cluster.dir();
-        match super::down(dir) {
+        match super::program::down(dir) {
             Ok(()) => self.stop.holds(None),
             Err(failure) => {
                 // Without its folder nobody could find what still runs.
