@@ -43,7 +43,7 @@ pub(crate) async fn make(
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    match run.watch.edit(&change.rows()).await {
+    match run.watch.edit(change.rows()).await {
         Ok(changed) => {
             let all = change.rows().iter().zip(changed);
             end.edited

@@ -439,7 +439,7 @@ async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory)
     framework.is_some_and(|f| {
         let rows = f.rows();
         rows.present()
-            .is_some_and(|rows| effect::are_made(rows, &change.rows()))
+            .is_some_and(|rows| effect::are_made(rows, change.rows()))
     })
 }
 
@@ -458,7 +458,7 @@ fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
             .is_some_and(|f| !f.strangers.is_empty() || f.owner != change.run_user.as_str())
         || change.ran_as.is_some();
     let old_user = change.ran_as.is_none() || runs_as(change, node, seen);
-    !change.undoes().is_some()
+    change.undoes().is_none()
         || given_back
             && old_user
             && change.files().iter().all(|file| {

@@ -1,6 +1,7 @@
 //! The agent's configuration and start script: what is read, and what an edit leaves alone.
 #![allow(
     clippy::disallowed_types,
+    clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "tests read fixtures and measure time"
 )]

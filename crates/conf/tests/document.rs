@@ -1,6 +1,7 @@
 //! The document: lossless for every file, edits that touch one line.
 #![allow(
     clippy::disallowed_types,
+    clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "tests read fixtures and measure time"
 )]

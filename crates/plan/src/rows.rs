@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use tarsops_model::desired::Rpc;
 use tarsops_model::framework::{NodeLabels, RegistryRow, Rows};
 use tarsops_model::host::Host;
 use tarsops_model::names::{Endpoint, NodeName};
@@ -113,12 +114,17 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
 /// The step that gives a node's row back what a run that was cut off has kept. Nothing to do while
 /// the node is not registered: the change of the agent comes first, and keeps it on.
 pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels) -> Option<Step> {
-    let pre = vec![
+    let mut pre = vec![
         Condition::LabelsKept {
             labels: Some(labels.clone()),
         },
         Condition::Registered,
     ];
+    // A tarsnode that was restarted and has not registered yet still has its old row, active for up to
+    // 250 s. It connects to AdminRegistry once it has registered.
+    if input.desired.rpc != Rpc::Off {
+        pre.push(Condition::Connected);
+    }
     if pre
         .iter()
         .any(|c| c.eval(node, input.inventory) != Truth::Holds)
