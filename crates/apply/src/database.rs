@@ -15,7 +15,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::RunId;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::Action;
-use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT};
+use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT};
 use tarsops_plan::plan::Step;
 use tarsops_transport::mysql::{NewText, TemplateText, WriteError};
 use tarsops_transport::{Bounds, FaultKind};
@@ -34,11 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// And a small script on the master.
 const SCRIPT: Duration = Duration::from_secs(30);
 /// Dumps that the master keeps.
-pub(crate) const KEEP_DUMPS: usize = 10;
+pub(crate) const DUMPS_TO_RETAIN: usize = 10;
 
 /// A row as it was, as the master keeps it.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct SavedTemplate {
     format: String,
     table: String,
     template_name: String,
@@ -46,7 +46,7 @@ struct Kept {
     profile: String,
 }
 
-const KEPT: &str = "tarsops.row/1";
+const SAVED_ROW_FORMAT: &str = "tarsops.row/1";
 
 /// Does what the step says.
 pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<Verdict, Verdict> {
@@ -78,7 +78,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result
             return Ok(Verdict::Done);
         }
         Action::AddColumn { table, column, .. } => {
-            let deed = Deed::Column {
+            let deed = DatabaseChange::Column {
                 table: table.clone(),
                 column: column.clone(),
             };
@@ -139,7 +139,7 @@ pub(crate) async fn look(run: &Run<'_>, access: &dyn Database) -> Result<Invento
     })
 }
 
-fn intent(run: &Run<'_>, step: &Step, deed: Deed) -> DatabaseIntent {
+fn intent(run: &Run<'_>, step: &Step, deed: DatabaseChange) -> DatabaseIntent {
     DatabaseIntent {
         format: FORMAT.to_owned(),
         cluster: run.desired.cluster.clone(),
@@ -155,9 +155,11 @@ fn intent(run: &Run<'_>, step: &Step, deed: Deed) -> DatabaseIntent {
     }
 }
 
-fn told(deed: &Deed) -> String {
+fn told(deed: &DatabaseChange) -> String {
     match deed {
-        Deed::Backup { file, digest, .. } => format!("the dump lies in {file}, sha256 {digest}"),
+        DatabaseChange::Backup { file, digest, .. } => {
+            format!("the dump lies in {file}, sha256 {digest}")
+        }
         _ => "done".to_owned(),
     }
 }
@@ -192,7 +194,7 @@ async fn tell(run: &Run<'_>, request: &Request<'_>, word: &str) -> Result<String
 async fn write_down(
     run: &Run<'_>,
     step: &Step,
-    deed: &Deed,
+    deed: &DatabaseChange,
     verdict: Option<&str>,
 ) -> Result<(), Verdict> {
     let intent = intent(run, step, deed.clone());
@@ -255,7 +257,7 @@ async fn template(
     step: &Step,
     access: &dyn Database,
     action: &Action,
-) -> Result<Deed, Verdict> {
+) -> Result<DatabaseChange, Verdict> {
     let (name, before, after) = match action {
         Action::MergeTemplate(c) => (&c.name, Some(c.before), Some(c.after)),
         Action::AddTemplate(n) => (&n.name, None, Some(Digest::of(n.text.as_bytes()))),
@@ -286,7 +288,7 @@ async fn template(
     if let Some(now) = &now {
         keep(run, step, name, now).await?;
     }
-    let deed = Deed::Template {
+    let deed = DatabaseChange::Template {
         name: name.clone(),
         before,
         after,
@@ -345,7 +347,7 @@ async fn new_text(
             let kept = kept(run, name, from, step).await?;
             Ok(match now {
                 Some(_) => NewText::Write(kept.text),
-                None => comes_back(name, kept)?,
+                None => is_restored(name, kept)?,
             })
         }
         _ => Err(cannot("its row has come or gone")),
@@ -359,8 +361,8 @@ async fn keep(run: &Run<'_>, step: &Step, name: &str, now: &TemplateText) -> Res
             "the template could not be written down on the master as it is: {why}"
         ))
     };
-    let kept = Kept {
-        format: KEPT.to_owned(),
+    let kept = SavedTemplate {
+        format: SAVED_ROW_FORMAT.to_owned(),
         table: "t_profile_template".to_owned(),
         template_name: name.to_owned(),
         parents_name: now.parent.clone(),
@@ -397,9 +399,9 @@ async fn kept(
         .await
         .map_err(|e| failed(e.to_string()))?;
     // An error of the reader may quote what it read.
-    let kept: Kept = serde_json::from_slice(&output.stdout)
+    let kept: SavedTemplate = serde_json::from_slice(&output.stdout)
         .map_err(|_| failed("it is damaged, or not there any more".to_owned()))?;
-    if kept.format != KEPT {
+    if kept.format != SAVED_ROW_FORMAT {
         return Err(failed("a newer tarsops wrote it".to_owned()));
     }
     if kept.template_name != name {
@@ -413,7 +415,7 @@ async fn kept(
 
 /// A template that comes back, below the parent that the framework gives it. What was kept is in no
 /// digest but for its text, and whatever a parent says holds for its servers too.
-fn comes_back(name: &str, kept: TemplateText) -> Result<NewText, Verdict> {
+fn is_restored(name: &str, kept: TemplateText) -> Result<NewText, Verdict> {
     let parent = parent_of(name);
     if kept.parent == parent {
         return Ok(NewText::Insert(kept));
@@ -431,7 +433,7 @@ async fn backup(
     access: &dyn Database,
     databases: &[String],
     end: &mut StepEnd,
-) -> Result<Deed, Verdict> {
+) -> Result<DatabaseChange, Verdict> {
     let failed = |why: String| {
         Verdict::NotStarted(format!("there is no backup, so nothing was changed: {why}"))
     };
@@ -459,7 +461,7 @@ async fn backup(
     let keeps = Request(Ask::KeepDump {
         place: &place,
         digest: &dump.digest,
-        keep: KEEP_DUMPS,
+        keep: DUMPS_TO_RETAIN,
     });
     let drops = Request(Ask::DropDump {
         place: &place,
@@ -489,7 +491,7 @@ async fn backup(
             "it does not hold {name}: our user may read nothing in it, or it is empty"
         ));
     }
-    Ok(Deed::Backup {
+    Ok(DatabaseChange::Backup {
         databases: databases
             .iter()
             .filter(|d| !dump.left_out.contains(d))
@@ -531,9 +533,9 @@ mod tests {
             text: Confidential::new("<tars>\n</tars>\n".to_owned()),
         };
         let own = parent_of("tars.tarsstat");
-        assert!(comes_back("tars.tarsstat", kept(own)).is_ok());
+        assert!(is_restored("tars.tarsstat", kept(own)).is_ok());
         for other in ["tars.mine", "tars.default", ""] {
-            let refused = comes_back("tars.tarsstat", kept(other)).err().unwrap();
+            let refused = is_restored("tars.tarsstat", kept(other)).err().unwrap();
             assert!(refused.why().unwrap().contains(own));
         }
     }

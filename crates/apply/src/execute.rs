@@ -13,9 +13,9 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::action::{Action, Undo};
 use tarsops_plan::condition::Condition;
-use tarsops_plan::memory;
-use tarsops_plan::plan::{Plan, Sign, Stage, Step};
-use tarsops_plan::restore::{Known, way_back};
+use tarsops_plan::database_record;
+use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
+use tarsops_plan::restore::{Known, rollback_step};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
@@ -90,7 +90,7 @@ pub enum Progress<'a> {
         left: Option<Duration>,
     },
     /// Steps that succeeded are taken back.
-    TakingBack {
+    RollingBack {
         /// How many.
         steps: usize,
     },
@@ -228,7 +228,7 @@ pub struct Outcome {
     /// Every step that was begun, in the order of the plan.
     pub ends: Vec<StepEnd>,
     /// Steps that were taken back after a failure, and how that ended.
-    pub taken_back: Vec<StepEnd>,
+    pub rolled_back: Vec<StepEnd>,
     /// Steps that were never begun.
     pub not_begun: usize,
     /// Whether Ctrl-C ended it.
@@ -241,7 +241,7 @@ impl Outcome {
     fn any(&self, f: impl Fn(&Verdict) -> bool) -> bool {
         self.ends
             .iter()
-            .chain(&self.taken_back)
+            .chain(&self.rolled_back)
             .any(|e| f(&e.verdict))
     }
 
@@ -284,7 +284,7 @@ impl Outcome {
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         self.any(|v| matches!(v, Verdict::Stuck(_)))
-            || self.taken_back.iter().any(|e| !e.verdict.is_good())
+            || self.rolled_back.iter().any(|e| !e.verdict.is_good())
     }
 
     /// Whether a step failed (and was put back, or left, as the policy says).
@@ -443,7 +443,7 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
         })
         .collect();
     run.progress
-        .event(&Progress::TakingBack { steps: done.len() });
+        .event(&Progress::RollingBack { steps: done.len() });
     // What went forward together goes back together, and nothing else: two registries never do.
     let batch_of: BTreeMap<&str, u32> = plan
         .steps
@@ -458,12 +458,12 @@ async fn take_back(run: &Run<'_>, plan: &Plan, outcome: &mut Outcome) {
             futures::future::join_all(chunk.iter().map(|end| async move {
                 // Several services of one host may have been published together.
                 let _turn = crate::publish::turn_back(run, end).await;
-                take_one_back(run, end, inverse_of(plan, end)).await
+                roll_back_one(run, end, inverse_of(plan, end)).await
             }))
             .await,
         );
     }
-    outcome.taken_back = back;
+    outcome.rolled_back = back;
 }
 
 /// The step of the plan that ended so, if another action takes it back.
@@ -472,7 +472,7 @@ fn inverse_of<'a>(plan: &'a Plan, end: &StepEnd) -> Option<&'a Step> {
     matches!(step.undo, Undo::Inverse { .. }).then_some(step)
 }
 
-pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<&Step>) -> StepEnd {
+pub(crate) async fn roll_back_one(run: &Run<'_>, end: &StepEnd, inverse: Option<&Step>) -> StepEnd {
     let id = end.step.clone();
     run.journal
         .lock()
@@ -481,7 +481,7 @@ pub(crate) async fn take_one_back(run: &Run<'_>, end: &StepEnd, inverse: Option<
     let ended = |verdict| StepEnd::new(format!("{id}.back"), end.node.clone(), verdict);
     let planned = match inverse.and_then(inverse_step) {
         Some(step) => Ok(Some(step)),
-        None => back_step(run, end).await,
+        None => rollback_step_of(run, end).await,
     };
     let back = match planned {
         Ok(None) => ended(Verdict::AlreadyDone),
@@ -510,7 +510,7 @@ fn inverse_step(step: &Step) -> Option<Step> {
         return None;
     };
     let post = match &**action {
-        Action::RemoveServers(new) => vec![Condition::RowsAbsent { rows: new.names() }],
+        Action::RemoveServerRows(new) => vec![Condition::RowsAbsent { rows: new.names() }],
         Action::StopServer { component, .. } => vec![Condition::Component {
             component: *component,
             runs: false,
@@ -520,7 +520,7 @@ fn inverse_step(step: &Step) -> Option<Step> {
     Some(Step {
         id: format!("{}.back", step.id),
         summary: format!("take back: {}", step.summary),
-        sign: Sign::Remove,
+        sign: ChangeKind::Remove,
         action: (**action).clone(),
         pre: vec![],
         post,
@@ -532,10 +532,10 @@ fn inverse_step(step: &Step) -> Option<Step> {
 }
 
 /// The step that takes one back; none where nothing is left to take back.
-async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
+async fn rollback_step_of(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
     if let (Some(intent), Some(access)) = (&end.database, &run.database) {
         let seen = crate::database::look(run, &**access).await?;
-        let back = memory::way_back(intent, &seen).map_err(|e| e.to_string())?;
+        let back = database_record::rollback_step(intent, &seen).map_err(|e| e.to_string())?;
         return Ok(back.map(|step| Step {
             id: format!("{}.back", end.step),
             ..step
@@ -562,14 +562,14 @@ async fn back_step(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String>
         failed: !end.verdict.is_good(),
         other_crontab: false,
     };
-    let prepared = way_back(intent, &inventory, known).map_err(|e| e.to_string())?;
+    let prepared = rollback_step(intent, &inventory, known).map_err(|e| e.to_string())?;
     Ok(Some(Step {
         id: format!("{}.back", end.step),
         stage: Stage::Agents,
         batch: 0,
         needs: vec![],
         resource: intent.change.resource(),
-        sign: Sign::Change,
+        sign: ChangeKind::Change,
         summary: prepared.change.summary.clone(),
         action: Action::ChangeHost(Box::new(prepared.change)),
         pre: prepared.pre,
@@ -591,7 +591,7 @@ mod tests {
             batch: 1,
             needs: vec![],
             resource: ResourceId::Schema,
-            sign: Sign::Change,
+            sign: ChangeKind::Change,
             summary: String::new(),
             action,
             pre: vec![],

@@ -17,8 +17,8 @@ use tarsops_plan::condition::{Condition, Truth};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backoff::{LONGEST, Pause};
 use crate::execute::Run;
-use crate::pause::{LONGEST, Pause};
 use crate::step::Verdict;
 use crate::waiting::Waiting;
 
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn settling_is_waited_for_and_what_breaks_it_begins_it_anew() {
+    async fn settling_restarts_when_it_is_interrupted() {
         let (took, _) = passed(1000, 3 * SECOND, |at| at >= 500).await;
         assert!(took.is_some_and(|t| (3500..3800).contains(&t)), "{took:?}");
         let (took, _) = passed(1000, 3 * SECOND, |at| !(2100..3300).contains(&at)).await;

@@ -8,14 +8,14 @@ use futures::StreamExt as _;
 use tarsops_model::desired::Desired;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_plan::claims::{self, Place};
-use tarsops_plan::memory::DatabaseIntent;
+use tarsops_plan::database_record::DatabaseIntent;
 use tarsops_plan::record::{Record, Runs};
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind};
 
-use crate::bounds::HistoryError;
 use crate::execute::place;
-use crate::scripts::{self, Told};
+use crate::record_limits::HistoryError;
+use crate::scripts::{self, ChangeRecord};
 
 /// How long a host may take to tell what it remembers.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ async fn one(
     desired: &Desired,
     node: &NodeName,
     limit: usize,
-) -> Result<Vec<Told>, Fault> {
+) -> Result<Vec<ChangeRecord>, Fault> {
     let remote = connect.connect(node).await?;
     let script = scripts::history(&place(desired, node), limit);
     let output = remote
@@ -88,7 +88,7 @@ async fn one(
 }
 
 /// What is believed of what `node` said; none where its folder is called as no run or step is.
-fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Record> {
+fn believed(node: &NodeName, told: ChangeRecord, desired: &Desired) -> Option<Record> {
     let run = RunId::new(told.run).ok()?;
     let step = StepName::new(told.step).ok()?;
     let Ok(ended) = told.verdict.parse();
@@ -99,15 +99,15 @@ fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Record> {
     };
     let mut intent: Option<Intent> = serde_json::from_str(&told.intent).ok();
     let mut database: Option<DatabaseIntent> = serde_json::from_str(&told.intent).ok();
-    let misfit = match (&intent, &database) {
+    let mismatch = match (&intent, &database) {
         (Some(intent), _) => claims::fits(intent, place, desired).err(),
         (None, Some(database)) => claims::fits_database(database, place, desired).err(),
         (None, None) => None,
     };
-    if misfit.is_some() || intent.is_some() {
+    if mismatch.is_some() || intent.is_some() {
         database = None;
     }
-    if misfit.is_some() {
+    if mismatch.is_some() {
         intent = None;
     }
     Some(Record {
@@ -116,7 +116,7 @@ fn believed(node: &NodeName, told: Told, desired: &Desired) -> Option<Record> {
         step,
         intent,
         database,
-        misfit,
+        mismatch,
         ended,
         text: told.text,
         gate: told.gate,

@@ -54,7 +54,7 @@ async fn confirmed(remote: &dyn Host, place: &Place, text: Option<String>) -> Re
 /// put back; one that was never touched keeps none. What cannot be done here the next run does.
 pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, end: &mut StepEnd) {
     match end.verdict {
-        Verdict::RolledBack(_) => put_back_when_registered(run, node, labels, end).await,
+        Verdict::RolledBack(_) => restore_when_registered(run, node, labels, end).await,
         Verdict::Moved(_) | Verdict::Refused(_) | Verdict::NotStarted(_) | Verdict::NoLease(_) => {
             if let Ok(remote) = run.connect.connect(node).await {
                 let _ = confirmed(&*remote, &run.place(node), None).await;
@@ -90,7 +90,7 @@ pub(crate) async fn to_keep(
 
 /// Waits until the node has registered, and puts its labels back. Where it does not, they stay on
 /// the host for the next run.
-pub(crate) async fn put_back_when_registered(
+pub(crate) async fn restore_when_registered(
     run: &Run<'_>,
     node: &NodeName,
     labels: &NodeLabels,

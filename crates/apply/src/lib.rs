@@ -16,27 +16,27 @@
 //! | [`verdict`] | how a step ended |
 //! | [`history`] | what the hosts remember of runs |
 
-mod bounds;
+mod backoff;
 mod database;
-mod edits;
 pub mod execute;
 mod gate;
 pub mod history;
+mod host_session;
 pub mod journal;
 mod labels;
 pub mod lease;
 mod locators;
-mod pause;
 pub mod port;
 pub mod publish;
+mod record_limits;
 mod records;
+mod row_edits;
 mod rows;
 mod scripts;
 mod servers;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod step;
-mod talk;
 pub mod verdict;
 mod waiting;
 mod words;

@@ -225,7 +225,7 @@ impl Request<'_> {
                 step,
                 words,
             } => records::note_gate(place, run, step, words),
-            Ask::Labels { place, text } => scripts::keep_labels(place, text.as_deref()),
+            Ask::Labels { place, text } => scripts::save_labels(place, text.as_deref()),
             Ask::WriteIntent {
                 place,
                 run,
@@ -234,13 +234,13 @@ impl Request<'_> {
                 verdict,
             } => records::write(place, run, step, intent, verdict.as_deref()),
             Ask::RemoveIntent { place, run, step } => records::take_away(place, run, step),
-            Ask::SaveRows { place, name, rows } => scripts::keep_rows(place, name, rows),
-            Ask::SavedRows { place, name } => scripts::kept_rows(place, name),
+            Ask::SaveRows { place, name, rows } => scripts::save_rows(place, name, rows),
+            Ask::SavedRows { place, name } => scripts::saved_rows(place, name),
             Ask::KeepDump {
                 place,
                 digest,
                 keep,
-            } => records::keep_dump(place, digest, *keep),
+            } => records::save_dump(place, digest, *keep),
             Ask::DropDump { place, digest } => records::drop_dump(place, digest),
             Ask::SaveProgram {
                 place,
@@ -248,19 +248,19 @@ impl Request<'_> {
                 step,
                 intent,
                 program,
-            } => records::keep_program(place, run, step, intent, program),
+            } => records::save_program(place, run, step, intent, program),
             Ask::PendRestart {
                 place,
                 run,
                 step,
                 intent,
                 component,
-            } => records::owe(place, run, step, intent, *component),
+            } => records::add_marker(place, run, step, intent, *component),
             Ask::Mark {
                 place,
                 component,
                 key,
-            } => records::mark_owed(place, *component, key),
+            } => records::mark_pending_restart(place, *component, key),
             Ask::Unmark {
                 place,
                 component,

@@ -27,8 +27,8 @@ use tarsops_plan::restore::{CrontabLeft, Intent};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
+use crate::backoff::Pause;
 use crate::execute::{Progress, Run};
-use crate::pause::Pause;
 use crate::port::{Ask, Request};
 use crate::records::{self, Unmark};
 use crate::step::{StepEnd, Verdict, holds, intent_of, kept, look_at_one, reach};
@@ -112,7 +112,7 @@ pub(crate) async fn act(
         to: package.id.to_string(),
     });
     keep(run, step, node, (change, publish), names.clone(), end).await?;
-    crate::edits::make(run, change, end).await?;
+    crate::row_edits::make(run, change, end).await?;
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
@@ -465,7 +465,7 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         unmark: unmark.map(|which| (intent.change.component, which)),
         summary: &step.summary,
     });
-    if let Err(why) = crate::edits::tell(run, &end.node, &request).await {
+    if let Err(why) = crate::row_edits::tell(run, &end.node, &request).await {
         end.log.push(format!(
             "how it ended could not be written down on the host: {why}"
         ));

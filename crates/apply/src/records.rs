@@ -6,7 +6,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{RunId, UserName};
 use tarsops_transport::Script;
 
-use crate::scripts::{KEEP_RUNS, Place};
+use crate::scripts::{Place, RUNS_TO_RETAIN};
 use crate::words::ChangeWord;
 
 /// What is shared with the script of a change.
@@ -29,7 +29,7 @@ pub(crate) fn write(
     script
         .set("R_INTENT", intent)
         .set("R_VERDICT", verdict.unwrap_or_default())
-        .set("R_KEEP", &KEEP_RUNS.to_string())
+        .set("R_KEEP", &RUNS_TO_RETAIN.to_string())
         .part(RUNS)
         .part(include_str!("host/records/write.sh"));
     script.into_text()
@@ -58,7 +58,7 @@ pub(crate) struct Program<'a> {
 
 /// Saves a program and the intent to have it published over. It is a copy, as tarsnode may write into
 /// the file. Prints `kept`; `moved …`, `fenced …` or `refused …` if it must not go on.
-pub(crate) fn keep_program(
+pub(crate) fn save_program(
     place: &Place,
     run: &RunId,
     step: &str,
@@ -82,7 +82,7 @@ pub(crate) fn keep_program(
 
 /// Keeps the intent to have a component start anew, and a mark that it owes that. Prints `kept`, or
 /// `fenced …` or `refused …` if it must not go on.
-pub(crate) fn owe(
+pub(crate) fn add_marker(
     place: &Place,
     run: &RunId,
     step: &str,
@@ -126,7 +126,7 @@ fn set_unmark(script: &mut Script, component: Component, which: Unmark<'_>) {
 }
 
 /// Marks a component whose rows are about to change. Prints `kept`.
-pub(crate) fn mark_owed(place: &Place, component: Component, key: &str) -> String {
+pub(crate) fn mark_pending_restart(place: &Place, component: Component, key: &str) -> String {
     let mut script = place.records();
     script
         .set("R_COMPONENT", component.name())
@@ -150,7 +150,7 @@ pub(crate) fn conclude(
     step: &str,
     (word, text): (ChangeWord, &str),
     holder: &str,
-    owed: Option<(Component, Unmark<'_>)>,
+    pending_restart: Option<(Component, Unmark<'_>)>,
     summary: &str,
 ) -> String {
     let mut script = step_script(place, run, step);
@@ -159,8 +159,8 @@ pub(crate) fn conclude(
         .set("R_TEXT", text)
         .set("R_HOLDER", holder)
         .set("R_SUMMARY", summary)
-        .set("R_KEEP", &KEEP_RUNS.to_string());
-    match owed {
+        .set("R_KEEP", &RUNS_TO_RETAIN.to_string());
+    match pending_restart {
         Some((component, which)) => set_unmark(&mut script, component, which),
         None => drop(script.set("R_SETTLED", "")),
     }
@@ -191,7 +191,7 @@ pub(crate) fn take_away(place: &Place, run: &RunId, step: &str) -> String {
 
 /// Moves a dump from the stage to its place, under the next number, with its digest beside it; keeps
 /// the newest `keep`. What was moved is read once more. Prints `kept` and the path.
-pub(crate) fn keep_dump(place: &Place, digest: &Digest, keep: usize) -> String {
+pub(crate) fn save_dump(place: &Place, digest: &Digest, keep: usize) -> String {
     let mut script = place.records();
     script
         .set("R_DIGEST", &digest.to_string())
@@ -271,7 +271,7 @@ mod tests {
                 .stdout;
             let digest = Digest::of(&packed);
             std::fs::write(base.join("stage").join(digest.to_string()), packed).unwrap();
-            let said = run(&keep_dump(&place, &digest, 10));
+            let said = run(&save_dump(&place, &digest, 10));
             let path = base.join(format!("backups/{number:04}.sql.gz"));
             assert_eq!(said, format!("kept {}\n", path.display()));
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -287,7 +287,7 @@ mod tests {
         // What is no dump does not get there.
         let digest = Digest::of(b"x");
         std::fs::write(base.join("stage").join(digest.to_string()), "x").unwrap();
-        assert!(!run(&keep_dump(&place, &digest, 10)).contains("kept"));
+        assert!(!run(&save_dump(&place, &digest, 10)).contains("kept"));
         assert_eq!(run(&drop_dump(&place, &digest)), "gone\n");
         assert!(names(&base.join("stage")).is_empty());
         assert_eq!(names(&base.join("backups")), left);
@@ -300,7 +300,7 @@ mod tests {
         let stat = Component::Tarsstat;
         let mark = base.join("restart.tarsstat");
         let says = || std::fs::read_to_string(&mark).ok();
-        let marks = |key: &str| assert_eq!(run(&mark_owed(&place, stat, key)), "kept\n");
+        let marks = |key: &str| assert_eq!(run(&mark_pending_restart(&place, stat, key)), "kept\n");
         let unmarks = |which| assert_eq!(run(&unmark(&place, stat, which)), "kept\n");
         let (old, new) = (id(3), id(20));
         let back = format!("{old}.back");
@@ -347,7 +347,7 @@ mod tests {
             "ok\ndone\n"
         );
         let name = row_name(&id(1), "s");
-        let rows = crate::scripts::keep_rows(&place, &name, "secret");
+        let rows = crate::scripts::save_rows(&place, &name, "secret");
         assert_eq!(run(&rows), format!("kept {}/rows/{name}\n", base.display()));
         assert_eq!(run(&take_away(&place, &id(1), "s")), "gone\n");
         assert!(names(&base.join("runs")).is_empty());

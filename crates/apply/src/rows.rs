@@ -37,7 +37,7 @@ pub(crate) async fn run(
     let mut seen = look(run).await?;
     if matches!(
         step.action,
-        Action::PutLabels { .. } | Action::AddServers(_) | Action::ForgetServers { .. }
+        Action::RestoreLabels { .. } | Action::AddServerRows(_) | Action::DeleteServerRows { .. }
     ) {
         let host = crate::step::look_at(run, node).await?;
         seen.resources = host.resources;
@@ -46,7 +46,7 @@ pub(crate) async fn run(
         return Ok(Verdict::AlreadyDone);
     }
     ready(&step.pre, node, &seen)?;
-    if let Action::ForgetRegistry { registry, .. } = &step.action
+    if let Action::DeleteRegistryRows { registry, .. } = &step.action
         && run.watch.answers(registry).await
     {
         return Err(Verdict::Moved(format!("a registry answers at {registry}")));
@@ -56,18 +56,18 @@ pub(crate) async fn run(
         node,
         what: &step.summary,
     });
-    if let Action::PutLabels { node, labels } = &step.action {
+    if let Action::RestoreLabels { node, labels } = &step.action {
         crate::labels::put_back(run, node, labels, end).await?;
         return Ok(Verdict::Done);
     }
-    if let Action::AddServers(new) = &step.action {
+    if let Action::AddServerRows(new) = &step.action {
         return add(run, step, new, node, end).await;
     }
-    if let Action::RemoveServers(new) = &step.action {
+    if let Action::RemoveServerRows(new) = &step.action {
         take_out(run, new, node, end).await?;
         return Ok(Verdict::Done);
     }
-    if let Action::ForgetServers { node, servers } = &step.action {
+    if let Action::DeleteServerRows { node, servers } = &step.action {
         forget_servers(run, step, node, servers, end).await?;
     } else {
         delete(run, step, end).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn run(
     let seen = look(run).await?;
     holds(&step.post, node, &seen)
         .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
-    if let Action::ForgetRegistry { registry, .. } = &step.action {
+    if let Action::DeleteRegistryRows { registry, .. } = &step.action {
         crate::locators::follow(run, registry, false, end).await?;
     }
     Ok(Verdict::Done)
@@ -146,7 +146,7 @@ async fn take_out(
 
 /// Takes the rows of a component back that the run wrote which `change` takes back; nothing where it
 /// wrote none.
-pub(crate) async fn take_out_of_run(
+pub(crate) async fn delete_own_rows(
     run: &Run<'_>,
     change: &HostChange,
     end: &mut StepEnd,
@@ -232,7 +232,7 @@ pub(crate) async fn forget(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Res
     };
     delete(run, step, end).await.map_err(failed)?;
     let seen = look(run).await.map_err(failed)?;
-    let gone = Condition::RegistryForgotten {
+    let gone = Condition::RegistryRowsDeleted {
         registry: registry.clone(),
     };
     holds(&[gone], &change.node, &seen).map_err(|why| failed(Verdict::LeftFailed(why)))?;
@@ -249,7 +249,7 @@ async fn forget_servers(
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     for component in servers {
-        let one = Action::ForgetServers {
+        let one = Action::DeleteServerRows {
             node: node.clone(),
             servers: [*component].into(),
         };
@@ -261,7 +261,7 @@ async fn forget_servers(
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    run.watch.retire(&step.action).await.map_err(|why| {
+    run.watch.deactivate(&step.action).await.map_err(|why| {
         Verdict::LeftFailed(format!(
             "the rows could not be taken out of name resolution: {why}"
         ))
@@ -330,7 +330,7 @@ async fn delete(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result<(), Ver
     run.lease
         .check()
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
-    let retired = run.watch.retire(&step.action).await.map_err(|why| {
+    let retired = run.watch.deactivate(&step.action).await.map_err(|why| {
         Verdict::LeftFailed(format!(
             "the rows could not be taken out of name resolution: {why}"
         ))

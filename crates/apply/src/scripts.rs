@@ -8,7 +8,7 @@ use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
 use tarsops_plan::action::{Content, FileChange, Folder, HostChange, Owner};
 use tarsops_transport::Script;
 
-use crate::bounds::{self, HistoryError};
+use crate::record_limits::{self, HistoryError};
 use crate::words::{ChangeWord, LeaseWord};
 
 const UPLOAD: &str = include_str!("host/upload.sh");
@@ -37,7 +37,7 @@ const BINARY: &str = include_str!("host/binary.sh");
 const RECORDS: &str = include_str!("host/records.sh");
 
 /// Runs that a host keeps for `history` and `rollback`.
-pub(crate) const KEEP_RUNS: u32 = 10;
+pub(crate) const RUNS_TO_RETAIN: u32 = 10;
 /// Fifths of a second for which a process may end by itself.
 const STOP_TICKS: u32 = 25;
 /// Seconds for which the old state may take to be healthy again.
@@ -206,7 +206,7 @@ fn env(launch: &Launch<'_>) -> String {
     set(&mut out, "T_DEADLINE", &launch.deadline.to_string());
     set(&mut out, "T_UNDO_DEADLINE", &UNDO_DEADLINE.to_string());
     set(&mut out, "T_STOP_TICKS", &STOP_TICKS.to_string());
-    set(&mut out, "T_KEEP", &KEEP_RUNS.to_string());
+    set(&mut out, "T_KEEP", &RUNS_TO_RETAIN.to_string());
     set(
         &mut out,
         "T_ON_FAILURE",
@@ -338,7 +338,7 @@ pub(crate) fn wait(place: &Place, run: &RunId, step: &str, mode: Mode) -> String
 
 /// What a host says of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum ChangeReport {
     /// Its verdict: a word, none where it is not known here; one line for people; the end of the host's log.
     Verdict {
         word: Option<ChangeWord>,
@@ -358,7 +358,7 @@ fn plain(word: Option<&str>) -> String {
 }
 
 /// Reads the answer of the waiting script; `None` if it is not whole.
-pub(crate) fn read_said(stdout: &[u8]) -> Option<Said> {
+pub(crate) fn read_report(stdout: &[u8]) -> Option<ChangeReport> {
     let text = String::from_utf8_lossy(stdout);
     let mut lines = text
         .lines()
@@ -371,10 +371,10 @@ pub(crate) fn read_said(stdout: &[u8]) -> Option<Said> {
     }
     let log: Vec<String> = plain(Some(&log)).lines().map(str::to_owned).collect();
     if first == "lost" {
-        return Some(Said::Lost { log });
+        return Some(ChangeReport::Lost { log });
     }
     let mut words = first.strip_prefix("verdict ")?.split(' ');
-    Some(Said::Verdict {
+    Some(ChangeReport::Verdict {
         word: words.next()?.parse().ok(),
         text: plain(words.next()),
         log,
@@ -461,7 +461,7 @@ pub(crate) fn history(place: &Place, limit: usize) -> String {
 }
 
 /// One change that a host remembers, as it tells it.
-pub(crate) struct Told {
+pub(crate) struct ChangeRecord {
     pub(crate) run: String,
     pub(crate) step: String,
     pub(crate) intent: String,
@@ -474,7 +474,7 @@ pub(crate) struct Told {
 ///
 /// # Errors
 /// A [`HistoryError`] if it is not whole, or says more than is read.
-pub(crate) fn read_history(stdout: &[u8]) -> Result<Vec<Told>, HistoryError> {
+pub(crate) fn read_history(stdout: &[u8]) -> Result<Vec<ChangeRecord>, HistoryError> {
     let text = String::from_utf8_lossy(stdout);
     let mut out = Vec::new();
     let mut lines = text.lines().skip_while(|l| *l != "tarsops-history/1");
@@ -486,18 +486,19 @@ pub(crate) fn read_history(stdout: &[u8]) -> Result<Vec<Told>, HistoryError> {
         // A line of blanks alone would cost sixteen times its size.
         let words: Vec<&str> = line.splitn(8, ' ').collect();
         if let ["change", run, step, intent, verdict, text, gate] = words.as_slice() {
-            if run.len().max(step.len()).max(verdict.len()) > bounds::NAME {
+            if run.len().max(step.len()).max(verdict.len()) > record_limits::NAME {
                 return Err(HistoryError::NotWhole);
             }
-            if intent.len() / 4 * 3 > bounds::INTENT {
+            if intent.len() / 4 * 3 > record_limits::INTENT {
                 let (run, step) = ((*run).to_owned(), (*step).to_owned());
                 return Err(HistoryError::Intent { run, step });
             }
-            if out.len() == bounds::CHANGES {
+            if out.len() == record_limits::CHANGES {
                 return Err(HistoryError::Changes);
             }
-            let sentence = |word| display::cut(&plain(Some(word)), bounds::SENTENCE).into_owned();
-            out.push(Told {
+            let sentence =
+                |word| display::cut(&plain(Some(word)), record_limits::SENTENCE).into_owned();
+            out.push(ChangeRecord {
                 run: (*run).to_owned(),
                 step: (*step).to_owned(),
                 intent: plain(Some(intent)),
@@ -532,7 +533,7 @@ mod host;
 /// Writes rows that are about to be deleted into a file of their own, for its owner only. Prints
 /// `kept PATH`.
 #[must_use]
-pub(crate) fn keep_rows(place: &Place, name: &str, rows: &str) -> String {
+pub(crate) fn save_rows(place: &Place, name: &str, rows: &str) -> String {
     let mut script = place.records();
     script
         .set("R_NAME", name)
@@ -543,7 +544,7 @@ pub(crate) fn keep_rows(place: &Place, name: &str, rows: &str) -> String {
 
 /// Prints rows that were written down; nothing where there are none.
 #[must_use]
-pub(crate) fn kept_rows(place: &Place, name: &str) -> String {
+pub(crate) fn saved_rows(place: &Place, name: &str) -> String {
     let mut script = place.records();
     script
         .set("R_NAME", name)
@@ -553,7 +554,7 @@ pub(crate) fn kept_rows(place: &Place, name: &str) -> String {
 
 /// Keeps labels of the node's row, or forgets them. Prints `kept`.
 #[must_use]
-pub(crate) fn keep_labels(place: &Place, labels: Option<&str>) -> String {
+pub(crate) fn save_labels(place: &Place, labels: Option<&str>) -> String {
     let mut script = place.records();
     script
         .set("R_LABELS", labels.unwrap_or_default())
@@ -570,22 +571,22 @@ mod tests {
     fn answers_that_are_not_whole_are_no_answers() {
         let whole = "banner\ntarsops-change/1\nverdict ok ZG9uZQ==\nlog YQpi\nend\n";
         assert_eq!(
-            read_said(whole.as_bytes()),
-            Some(Said::Verdict {
+            read_report(whole.as_bytes()),
+            Some(ChangeReport::Verdict {
                 word: Some(ChangeWord::Ok),
                 text: "done".into(),
                 log: vec!["a".into(), "b".into()]
             })
         );
         for cut in 0..whole.len() - 1 {
-            assert_eq!(read_said(&whole.as_bytes()[..cut]), None, "cut at {cut}");
+            assert_eq!(read_report(&whole.as_bytes()[..cut]), None, "cut at {cut}");
         }
     }
 
     #[test]
     fn what_a_terminal_would_obey_is_not_handed_on() {
         let answer = "tarsops-change/1\nverdict ok Gx0xbWENCg==\nlog -\nend\n";
-        let Some(Said::Verdict { text, .. }) = read_said(answer.as_bytes()) else {
+        let Some(ChangeReport::Verdict { text, .. }) = read_report(answer.as_bytes()) else {
             panic!("no verdict");
         };
         assert!(!text.contains(['\u{1b}', '\r', '\u{1d}']), "{text:?}");
@@ -602,23 +603,28 @@ mod tests {
         let read = |lines: &str| read_history(answer(lines).as_bytes());
         let failure = |lines: &str| read(lines).map(|all| all.len()).unwrap_err();
 
-        let most = change("r", "{}", "x").repeat(bounds::CHANGES);
-        assert_eq!(read(&most).unwrap().len(), bounds::CHANGES);
+        let most = change("r", "{}", "x").repeat(record_limits::CHANGES);
+        assert_eq!(read(&most).unwrap().len(), record_limits::CHANGES);
         let more = format!("{most}{}", change("r", "{}", "x"));
         assert_eq!(failure(&more), HistoryError::Changes);
 
-        assert!(read(&change("r", &"x".repeat(bounds::INTENT - 3), "x")).is_ok());
-        let large = failure(&change("r7", &"x".repeat(bounds::INTENT + 3), "x"));
+        assert!(read(&change("r", &"x".repeat(record_limits::INTENT - 3), "x")).is_ok());
+        let large = failure(&change("r7", &"x".repeat(record_limits::INTENT + 3), "x"));
         assert_eq!(
             large.to_string(),
             "the record of step step of run r7 is larger than 512 KiB"
         );
 
-        let long = read(&change("r", "{}", &"x".repeat(10 * bounds::SENTENCE))).unwrap();
-        assert!(long[0].text.len() < bounds::SENTENCE + 100);
+        let long = read(&change(
+            "r",
+            "{}",
+            &"x".repeat(10 * record_limits::SENTENCE),
+        ))
+        .unwrap();
+        assert!(long[0].text.len() < record_limits::SENTENCE + 100);
         assert!(long[0].text.ends_with("more bytes)"), "{}", long[0].text);
 
-        let name = "r".repeat(bounds::NAME + 1);
+        let name = "r".repeat(record_limits::NAME + 1);
         assert_eq!(failure(&change(&name, "{}", "x")), HistoryError::NotWhole);
         // Many words are no change, and are passed over as other lines that we do not know.
         assert!(

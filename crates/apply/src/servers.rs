@@ -15,8 +15,8 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::plan::Step;
 use tokio::time::Instant;
 
+use crate::backoff::Pause;
 use crate::execute::{Order, Progress, Run};
-use crate::pause::Pause;
 use crate::step::{StepEnd, Verdict, holds, ready, settling};
 use crate::waiting::Waiting;
 
@@ -187,7 +187,7 @@ async fn take_back(run: &Run<'_>, node: &NodeName, component: Component) -> Resu
 }
 
 /// Has AdminRegistry start a server whose folder and rows are back, if it ran before.
-pub(crate) async fn bring_back(
+pub(crate) async fn restore_server(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
@@ -222,7 +222,7 @@ pub(crate) async fn bring_back(
 
 /// Has AdminRegistry stop a server whose files are about to go, so that its node does not start it
 /// again; what it says is told, and no reason to keep the files.
-pub(crate) async fn retire(
+pub(crate) async fn deactivate(
     run: &Run<'_>,
     node: &NodeName,
     component: Component,

@@ -21,12 +21,12 @@ use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
 use tarsops_transport::Output;
 use tokio::time::Instant;
 
-use crate::execute::{Progress, Run, take_one_back};
+use crate::execute::{Progress, Run, roll_back_one};
 use crate::gate::{Gate, Watched, follow, pass_gate};
+use crate::host_session::{conclude, converse, upload};
 use crate::labels;
 use crate::port::{Ask, Host, Request};
 use crate::scripts::{CrontabAfter, Expiry, Launch, Mode, Place};
-use crate::talk::{conclude, converse, upload};
 pub use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 use crate::words::SaveWord;
@@ -94,13 +94,13 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     {
         crate::publish::name_again(run, &node, change.component, names, &mut end).await;
     }
-    crate::edits::settle_back(run, &node, &mut end).await;
+    crate::row_edits::settle_undo(run, &node, &mut end).await;
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     let refused = matches!(gate, Gate::Refused(_));
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
         // The host is content and the framework is not: the host is told to go back.
         let turn = crate::publish::turn_back(run, &end).await;
-        let back = Box::pin(take_one_back(run, &end, None)).await;
+        let back = Box::pin(roll_back_one(run, &end, None)).await;
         drop(turn);
         end.verdict = if back.verdict.is_good() {
             Verdict::RolledBack(why)
@@ -114,7 +114,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         end.log.extend(back.log);
     }
     if !refused {
-        crate::edits::settle(run, step, &mut end).await;
+        crate::row_edits::settle(run, step, &mut end).await;
     }
     crate::publish::conclude(run, step, &mut end).await;
     note_gate(run, &end).await;
@@ -239,12 +239,12 @@ async fn walk(
             conclude(said, end)?;
         }
         // Dealt with above.
-        Action::ForgetNode { .. }
-        | Action::ForgetRegistry { .. }
-        | Action::ForgetServers { .. }
-        | Action::PutLabels { .. }
-        | Action::AddServers(_)
-        | Action::RemoveServers(_)
+        Action::DeleteNodeRows { .. }
+        | Action::DeleteRegistryRows { .. }
+        | Action::DeleteServerRows { .. }
+        | Action::RestoreLabels { .. }
+        | Action::AddServerRows(_)
+        | Action::RemoveServerRows(_)
         | Action::StartServer { .. }
         | Action::StopServer { .. }
         | Action::Backup { .. }
@@ -262,13 +262,13 @@ async fn walk(
             }
             end.labels.clone_from(&labels);
             if change.is_scripted() {
-                crate::edits::make_back(run, node, change, end).await;
+                crate::row_edits::undo_edits(run, node, change, end).await;
             }
             if is_reloaded(change) {
                 // What it starts with is what templates and rows say now. Where nobody can be asked
                 // it starts with what it had, as it does whenever its host restarts.
                 if let Err(why) = run.watch.load(node, change.component).await {
-                    end.owed = None;
+                    end.pending_restart = None;
                     tracing::debug!(%node, component = %change.component, why, "not reloaded");
                     end.log.push(format!(
                         "its configuration was not written anew before the restart: {why}"
@@ -287,7 +287,7 @@ async fn walk(
             // A row that was there before the run stays as somebody has set it.
             let is_own = change.patch_version().is_none() || crate::rows::wrote(run, change).await;
             if leaves || retreats && is_own {
-                crate::servers::retire(run, node, change.component, end).await;
+                crate::servers::deactivate(run, node, change.component, end).await;
             }
             let acting = async {
                 if let Some(publish) = change.publish() {
@@ -295,7 +295,8 @@ async fn walk(
                     end.restarted = true;
                     Ok(())
                 } else if change.rereads() {
-                    crate::edits::restart(run, step, node, change, (&local, &seen), end).await?;
+                    crate::row_edits::restart(run, step, node, change, (&local, &seen), end)
+                        .await?;
                     end.restarted = true;
                     Ok(())
                 } else {
@@ -319,7 +320,8 @@ async fn walk(
             {
                 acting.await?;
                 crate::rows::put_back(run, change, restore, end).await?;
-                return crate::servers::bring_back(run, step, node, change.component, end).await;
+                return crate::servers::restore_server(run, step, node, change.component, end)
+                    .await;
             }
             if change.folder() == Folder::Remove && registry.is_some() {
                 acting.await?;
@@ -328,7 +330,7 @@ async fn walk(
                     crate::rows::forget(run, step, end).await?;
                 }
                 if retreats {
-                    crate::rows::take_out_of_run(run, change, end).await?;
+                    crate::rows::delete_own_rows(run, change, end).await?;
                 }
                 return Ok(Verdict::Done);
             }
@@ -338,10 +340,10 @@ async fn walk(
                     .inspect_err(|verdict| gate.take(change, verdict))?;
                 let verdict = see(run, node, component, &local).await?;
                 if let Some(labels) = &labels {
-                    labels::put_back_when_registered(run, node, labels, end).await;
+                    labels::restore_when_registered(run, node, labels, end).await;
                 }
                 if retreats {
-                    crate::rows::take_out_of_run(run, change, end).await?;
+                    crate::rows::delete_own_rows(run, change, end).await?;
                 }
                 if let (Some(_), Some(restore)) = (&registry, brought) {
                     crate::rows::put_back(run, change, restore, end).await?;
@@ -423,13 +425,17 @@ fn is_reloaded(change: &HostChange) -> bool {
         && change.is_scripted()
 }
 
-/// Whether the rows that a step changes say already what they shall, and nothing is owed to them.
+/// Whether the rows that a step changes say already what they shall, and nothing is pending_restart to them.
 async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory) -> bool {
     let Action::ChangeHost(change) = &step.action else {
         return true;
     };
-    let owed = |host: &HostFacts| host.restarts.contains(&change.component);
-    if seen.host(node).present().is_some_and(|host| owed(host)) {
+    let pending_restart = |host: &HostFacts| host.restarts.contains(&change.component);
+    if seen
+        .host(node)
+        .present()
+        .is_some_and(|host| pending_restart(host))
+    {
         return false;
     }
     if change.rows().is_empty() {

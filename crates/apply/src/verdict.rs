@@ -6,7 +6,7 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::RowEdit;
-use tarsops_plan::memory::DatabaseIntent;
+use tarsops_plan::database_record::DatabaseIntent;
 use tarsops_plan::restore::Intent;
 
 /// How a step ended.
@@ -97,7 +97,7 @@ pub struct StepEnd {
     /// The rows of its server that were changed.
     pub edited: Vec<RowEdit>,
     /// What its host is told to start anew, until this way back has ended.
-    pub owed: Option<Component>,
+    pub pending_restart: Option<Component>,
     /// Whether its server was seen to run, started after its rows were written.
     pub restarted: bool,
     /// Whether a task was begun that may still come true.
@@ -118,7 +118,7 @@ impl StepEnd {
             database: None,
             labels: None,
             edited: Vec::new(),
-            owed: None,
+            pending_restart: None,
             restarted: false,
             begun: false,
         }

@@ -103,9 +103,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<(String, Option<u64>)>>);
+    struct Recorder(Mutex<Vec<(String, Option<u64>)>>);
 
-    impl Observer for Heard {
+    impl Observer for Recorder {
         fn event(&self, progress: &Progress<'_>) {
             if let Progress::StillWaiting { why, left, .. } = progress {
                 let left = left.map(|l| l.as_secs());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     async fn heard(work: impl Future<Output = ()>) -> Vec<(String, Option<u64>)> {
-        let heard = Heard::default();
+        let heard = Recorder::default();
         let node = "10.0.0.1".parse().unwrap();
         aloud(&heard, &node, "the step", work).await;
         heard.0.into_inner().unwrap()
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_is_said_every_ten_seconds_with_its_end() {
+    async fn a_wait_is_reported_every_ten_seconds_with_its_deadline() {
         let said = heard(async {
             let until = Instant::now() + Duration::from_secs(300);
             let waiting = Waiting::until(until, "the database is silent");
@@ -155,12 +155,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_within_a_step_is_said_once_and_two_steps_do_not_mix() {
+    async fn a_nested_step_is_reported_once_and_two_steps_do_not_mix() {
         let wait = |why: &'static str| async move {
             let _waiting = Waiting::until(Instant::now() + Duration::from_secs(60), why);
             nap(15).await;
         };
-        let inner = Heard::default();
+        let inner = Recorder::default();
         let node = "10.0.0.2".parse().unwrap();
         let said = heard(aloud(&inner, &node, "back", wait("inner"))).await;
         assert_eq!(said, words(&[("inner", Some(50))]));

@@ -36,7 +36,7 @@ impl Observer for Teller {
             }
             Progress::Acting { step, what, .. } => eprintln!("{at:9.2} {step}: {what}"),
             Progress::Reconnecting { node, why } => eprintln!("{at:9.2} {node}: {why}"),
-            Progress::TakingBack { steps } => eprintln!("{at:9.2} takes {steps} back"),
+            Progress::RollingBack { steps } => eprintln!("{at:9.2} takes {steps} back"),
             Progress::StillWaiting { node, why, .. } => eprintln!("{at:9.2} {node} waits: {why}"),
             _ => {}
         }
@@ -79,9 +79,9 @@ fn a_run_that_is_taken_back_leaves_what_it_found() {
                 .once(&world, vec![last], &Deaf)
                 .await
                 .unwrap();
-            assert!(outcome.taken_back.len() >= 8, "{outcome:#?}");
+            assert!(outcome.rolled_back.len() >= 8, "{outcome:#?}");
             assert!(
-                outcome.taken_back.iter().all(|e| e.verdict.is_good()),
+                outcome.rolled_back.iter().all(|e| e.verdict.is_good()),
                 "{outcome:#?}"
             );
             assert_eq!(world.broken(), []);

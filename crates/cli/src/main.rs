@@ -15,6 +15,7 @@ mod console;
 mod examples;
 mod exit;
 mod failure;
+mod in_progress;
 mod node_package;
 mod output;
 mod pending;
@@ -23,12 +24,11 @@ mod progress;
 mod runs;
 mod saved;
 mod session;
-mod silence;
 mod spec_file;
 mod state;
 mod store;
 mod style;
-mod under_way;
+mod unreachable_hosts;
 
 use std::process::ExitCode;
 

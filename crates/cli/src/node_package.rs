@@ -18,7 +18,7 @@ use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::progress::Bar;
 use crate::session::Session;
-use crate::store::{digest_of, no_room};
+use crate::store::{digest_of, no_space};
 
 /// Seconds that the binary of a `node:` source may take to come.
 const FETCH_SECS: u64 = 600;
@@ -77,7 +77,7 @@ pub async fn fetch_from_node(
     };
     let here = |e: &dyn std::error::Error| {
         let place = to.display();
-        no_room(
+        no_space(
             &format!("could not write the binary of the package to {place}"),
             e,
         )

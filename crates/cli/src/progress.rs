@@ -298,7 +298,7 @@ impl Teller {
                 });
                 self.line(&format!("  {node}: waiting{left}: {why}"));
             }
-            Progress::TakingBack { steps } => {
+            Progress::RollingBack { steps } => {
                 out.push(format!(
                     "rolling back {} of this run, as on_failure says",
                     count(*steps, "step")
@@ -317,7 +317,7 @@ mod tests {
     use tarsops_apply::StepEnd;
     use tarsops_model::names::{RunId, StepName};
     use tarsops_plan::action::{Action, Undo};
-    use tarsops_plan::plan::Sign;
+    use tarsops_plan::plan::ChangeKind;
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -330,7 +330,7 @@ mod tests {
             batch,
             needs: vec![],
             resource: ResourceId::try_from(resource.to_owned()).unwrap(),
-            sign: Sign::Change,
+            sign: ChangeKind::Change,
             summary: String::new(),
             // Which action it is does not matter to what is told.
             action: Action::Recover {
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(batch(Stage::BasicServices, 2, 3), services);
         assert_eq!(batch(Stage::Schema, 4, 1), ["schema, batch 4"]);
         // Each step of a rollback counts, whatever it is about.
-        let back = teller.lines(&Progress::TakingBack { steps: 1 });
+        let back = teller.lines(&Progress::RollingBack { steps: 1 });
         assert_eq!(
             back,
             ["rolling back 1 step of this run, as on_failure says"]

@@ -11,7 +11,7 @@ mod lock_file;
 mod payloads;
 mod spool;
 
-pub use failures::no_room;
+pub use failures::no_space;
 pub use folder::may_hold;
 pub use lock_file::{lock_path, read_lock, write_lock};
 pub use spool::digest_of;

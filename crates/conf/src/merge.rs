@@ -246,7 +246,7 @@ fn values(document: &Document) -> Values<'_> {
 /// only what is missing is added. `vars` fills the placeholders of new values.
 #[must_use]
 pub fn merge(old: Option<&Document>, new: &Document, live: &Document, vars: &Vars) -> Merge {
-    let mut work = Work {
+    let mut work = Merger {
         old,
         live,
         vars,
@@ -270,7 +270,7 @@ pub fn merge(old: Option<&Document>, new: &Document, live: &Document, vars: &Var
     work.out
 }
 
-struct Work<'a> {
+struct Merger<'a> {
     old: Option<&'a Document>,
     live: &'a Document,
     vars: &'a Vars,
@@ -279,7 +279,7 @@ struct Work<'a> {
     out: Merge,
 }
 
-impl Work<'_> {
+impl Merger<'_> {
     /// Adds a domain of the new release that the live text lacks. One that the old release had was
     /// taken out by somebody.
     fn domain(&mut self, path: &[&str]) {

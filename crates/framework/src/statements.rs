@@ -36,16 +36,16 @@ pub(crate) fn rows_of(action: &Action) -> Vec<Which> {
         ]
     };
     match action {
-        Action::ForgetNode { node, ip } => vec![
+        Action::DeleteNodeRows { node, ip } => vec![
             row(AdapterRow::TABLE, "node_name", node.to_string(), false),
             row(ServerRow::TABLE, "node_name", node.to_string(), false),
             row(RegistryRow::TABLE, "locator_id", format!("{ip}:"), true),
             row(NodeRow::TABLE, "node_name", node.to_string(), false),
         ],
-        Action::ForgetRegistry {
+        Action::DeleteRegistryRows {
             registry: at, node, ..
         } => registry(at, node),
-        Action::ForgetServers { node, servers } => {
+        Action::DeleteServerRows { node, servers } => {
             let tables = [AdapterRow::TABLE, ServerRow::TABLE];
             let of = |table| {
                 let each = servers.iter();

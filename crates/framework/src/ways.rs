@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tarsops_model::desired::Rpc;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_transport::Connect;
-use tarsops_transport::rpc::{RpcClient, Way};
+use tarsops_transport::rpc::{Route, RpcClient};
 
 /// The way to the framework's servants.
 #[derive(Clone)]
@@ -26,9 +26,9 @@ impl Ways {
         self.rpc == Rpc::Direct
     }
 
-    fn to(&self, node: &NodeName) -> Way {
+    fn to(&self, node: &NodeName) -> Route {
         match self.rpc {
-            Rpc::Ssh => Way::Through {
+            Rpc::Ssh => Route::Through {
                 connect: Arc::clone(&self.connect),
                 node: if self.gone.contains(node) {
                     self.master.clone()
@@ -36,7 +36,7 @@ impl Ways {
                     node.clone()
                 },
             },
-            Rpc::Direct | Rpc::Off => Way::Direct,
+            Rpc::Direct | Rpc::Off => Route::Direct,
         }
     }
 

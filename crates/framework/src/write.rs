@@ -33,7 +33,7 @@ pub trait Write: Send + Sync {
     ///
     /// # Errors
     /// One lowercase clause.
-    fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
+    fn deactivate<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>>;
 
     /// Puts the rows of `component` on `node` back that were written down before they were deleted;
     /// how many. What was written down is a claim: no row of others is written.

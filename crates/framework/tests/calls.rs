@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::Server;
 use tarsops_framework::calls::Admin;
-use tarsops_transport::rpc::{CallError, RpcClient, Way};
+use tarsops_transport::rpc::{CallError, Route, RpcClient};
 use tarsops_wire::Writer;
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::{FORWARD, TaskItemReq, TaskReq, forward, texts};
@@ -59,7 +59,7 @@ async fn answering(
         Some(answer(request))
     })
     .await;
-    let client = RpcClient::new(server.at.clone(), Way::Direct);
+    let client = RpcClient::new(server.at.clone(), Route::Direct);
     (server, client, came)
 }
 

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_is_told() {
+    fn a_cut_is_reported() {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abécd", 3), "ab… (cut, 4 more bytes)");
         let mut text = Text::new();

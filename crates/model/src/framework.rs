@@ -270,7 +270,7 @@ pub const DATABASES: [&str; 7] = [
 
 /// The databases that a backup holds. What services have measured (tars_stat, tars_property) is not
 /// among them: it can be huge, and nothing rests upon it.
-pub const KEPT_DATABASES: [&str; 5] = [
+pub const BACKED_UP_DATABASES: [&str; 5] = [
     "db_tars",
     "db_tars_web",
     "db_user_system",

@@ -67,7 +67,7 @@ pub(crate) struct Gunzip<'l, R: Read> {
 }
 
 /// What is known of an archive once it was read to its end.
-pub(crate) struct Whole {
+pub(crate) struct ArchiveSummary {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     /// Bytes behind the last gzip member.
@@ -127,7 +127,7 @@ impl<'l, R: Read> Gunzip<'l, R> {
     }
 
     /// Reads to the end of the file and gives its digest.
-    pub(crate) fn finish(mut self) -> Result<Whole, PackageError> {
+    pub(crate) fn finish(mut self) -> Result<ArchiveSummary, PackageError> {
         let mut buf = [0; 16 << 10];
         loop {
             match self.read(&mut buf) {
@@ -152,7 +152,7 @@ impl<'l, R: Read> Gunzip<'l, R> {
             check_total(rest.get_ref().size, self.limits)?;
         }
         let source = rest.into_inner();
-        Ok(Whole {
+        Ok(ArchiveSummary {
             digest: source.hasher.finish(),
             size: source.size,
             trailing,

@@ -43,21 +43,21 @@ pub enum Action {
     /// comes or goes.
     ChangeHost(Box<HostChange>),
     /// Delete the framework's rows of a node whose machine is gone.
-    ForgetNode {
+    DeleteNodeRows {
         /// Which node.
         node: NodeName,
         /// The address that it had.
         ip: IpAddr,
     },
     /// Delete the framework's rows of a registry that is gone.
-    ForgetRegistry {
+    DeleteRegistryRows {
         /// Which registry.
         registry: Endpoint,
         /// The node that the framework's rows have it on.
         node: String,
     },
     /// Delete the framework's rows of servers of its own that were removed from a node.
-    ForgetServers {
+    DeleteServerRows {
         /// Which node.
         node: NodeName,
         /// Which components.
@@ -95,16 +95,16 @@ pub enum Action {
         before: Option<Digest>,
     },
     /// Give the row of a node what its last registration made it lose.
-    PutLabels {
+    RestoreLabels {
         /// Which node.
         node: NodeName,
         /// What a run that was cut off has kept on the host.
         labels: NodeLabels,
     },
     /// Write rows of servers that come to a node, each only where no row has its key.
-    AddServers(NewServers),
-    /// Delete rows that [`Action::AddServers`] wrote, those of servers that were never started.
-    RemoveServers(NewServers),
+    AddServerRows(NewServers),
+    /// Delete rows that [`Action::AddServerRows`] wrote, those of servers that were never started.
+    RemoveServerRows(NewServers),
     /// Have AdminRegistry start a server of the framework, which sets it active.
     StartServer {
         /// Which component.
@@ -140,12 +140,12 @@ impl Action {
     pub const fn is_of_rows(&self) -> bool {
         matches!(
             self,
-            Self::ForgetNode { .. }
-                | Self::ForgetRegistry { .. }
-                | Self::ForgetServers { .. }
-                | Self::PutLabels { .. }
-                | Self::AddServers(_)
-                | Self::RemoveServers(_)
+            Self::DeleteNodeRows { .. }
+                | Self::DeleteRegistryRows { .. }
+                | Self::DeleteServerRows { .. }
+                | Self::RestoreLabels { .. }
+                | Self::AddServerRows(_)
+                | Self::RemoveServerRows(_)
         )
     }
 }

@@ -26,10 +26,10 @@ use crate::drift::DriftKind;
 use crate::expansion::{adapter_name, adapter_row, is_servant, never_started, server_row};
 use crate::input::PlanInput;
 use crate::places::binary_path;
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
+use crate::prerequisites;
 use crate::report::{Blocked, Line};
-use crate::room;
-use crate::servers::Work;
+use crate::servers::ServerAssessment;
 use crate::tables::{framework, readable, row};
 use crate::templates;
 
@@ -55,7 +55,7 @@ pub(crate) fn way(input: &PlanInput<'_>) -> Result<Via, Blocked> {
     } else {
         return Ok(Via::Tars);
     };
-    Err(Blocked::NoWayToPublish {
+    Err(Blocked::NoPublishPath {
         what: lacking.to_owned(),
     })
 }
@@ -129,8 +129,8 @@ pub(crate) fn missing(
     server: &Server,
     host: &HostFacts,
     facts: Option<&ServerFacts>,
-) -> Work {
-    let mut work = Work::default();
+) -> ServerAssessment {
+    let mut work = ServerAssessment::default();
     let resource = ResourceId::Server(component, node.clone());
     let mut blocked: Vec<Blocked> = Vec::new();
     let mut unknown: Vec<String> = Vec::new();
@@ -145,7 +145,7 @@ pub(crate) fn missing(
     blocked.extend(elsewhere(input, component, node, server));
     let mut missing = Vec::new();
     if input.desired.database().is_none() {
-        blocked.push(Blocked::NoWayToPublish {
+        blocked.push(Blocked::NoPublishPath {
             what: "the spec names no database, which tells whether it exists elsewhere".to_owned(),
         });
     } else {
@@ -213,7 +213,7 @@ pub(crate) fn missing(
         blocked.push(Blocked::NoPackageOf { component, version });
     }
     blocked.extend(components::means(input, component, node, host));
-    let (against, unseen) = room::room(input, host, shipped.map_or(0, |s| s.size));
+    let (against, unseen) = prerequisites::room(input, host, shipped.map_or(0, |s| s.size));
     blocked.extend(against);
     unknown.extend(unseen);
     work.drift = Some(if unknown.is_empty() {
@@ -283,8 +283,8 @@ pub(crate) fn missing(
         needs: vec![],
         resource,
         sign: match change.folder() {
-            Folder::Create => Sign::Add,
-            Folder::Keep | Folder::Remove => Sign::Change,
+            Folder::Create => ChangeKind::Add,
+            Folder::Keep | Folder::Remove => ChangeKind::Change,
         },
         summary: change.summary.clone(),
         pre: crate::preconditions::preconditions(&change),
@@ -364,7 +364,7 @@ fn deploy(
         batch: 0,
         needs: vec![],
         resource: ResourceId::Host(node.clone()),
-        sign: Sign::Add,
+        sign: ChangeKind::Add,
         summary: match via {
             Via::Console => format!("deploy {component} by the platform's form, set inactive"),
             Via::Tars => format!("write {} rows of {component}, set inactive", names.len()),
@@ -377,8 +377,8 @@ fn deploy(
         ],
         post: vec![Condition::RowsThere { rows: names }],
         undo: Undo::Inverse {
-            action: Box::new(Action::RemoveServers(new.clone())),
+            action: Box::new(Action::RemoveServerRows(new.clone())),
         },
-        action: Action::AddServers(new),
+        action: Action::AddServerRows(new),
     }
 }

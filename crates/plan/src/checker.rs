@@ -28,7 +28,7 @@ use crate::action::{
 };
 use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};
-use crate::plan::{Gate, Plan, Sign, Stage, Step};
+use crate::plan::{ChangeKind, Gate, Plan, Stage, Step};
 
 /// Looks at the plan as it was made.
 ///
@@ -100,7 +100,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             ));
         }
         last = (step.stage, step.batch);
-        if let Action::AddServers(new) = &step.action {
+        if let Action::AddServerRows(new) = &step.action {
             expansion::rows(step, new, desired, scope, &mut found);
             continue;
         }
@@ -141,17 +141,17 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
         place(step, node, desired, scope, &mut found);
         match &step.action {
             // Looked at above.
-            Action::ForgetNode { .. }
-            | Action::ForgetRegistry { .. }
-            | Action::ForgetServers { .. }
-            | Action::PutLabels { .. }
+            Action::DeleteNodeRows { .. }
+            | Action::DeleteRegistryRows { .. }
+            | Action::DeleteServerRows { .. }
+            | Action::RestoreLabels { .. }
             | Action::Backup { .. }
             | Action::AddColumn { .. }
             | Action::MergeTemplate(_)
             | Action::AddTemplate(_)
             | Action::RestoreTemplate { .. }
-            | Action::AddServers(_)
-            | Action::RemoveServers(_) => {}
+            | Action::AddServerRows(_)
+            | Action::RemoveServerRows(_) => {}
             Action::StartServer { component, node } => {
                 expansion::start(step, *component, node, desired, &mut found);
             }
@@ -164,7 +164,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                 }
             }
             Action::ChangeHost(change) => {
-                if puts_back(change) {
+                if is_restore(change) {
                     found.push(violation(&step.id, "it puts back what a run has kept"));
                 }
                 if change.component == Component::Tarsnode {
@@ -195,7 +195,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
 }
 
 /// Whether anything of a change is a rollback's.
-fn puts_back(change: &HostChange) -> bool {
+fn is_restore(change: &HostChange) -> bool {
     let before = |f: &FileChange| matches!(f.content, Content::Before { .. });
     change.undoes().is_some()
         || change.files().iter().any(before)
@@ -225,15 +225,15 @@ fn place(
     }
     let stage = match (&step.action, step.sign) {
         (
-            Action::ForgetNode { .. }
-            | Action::ForgetRegistry { .. }
-            | Action::ForgetServers { .. }
-            | Action::PutLabels { .. }
-            | Action::RemoveServers(_),
+            Action::DeleteNodeRows { .. }
+            | Action::DeleteRegistryRows { .. }
+            | Action::DeleteServerRows { .. }
+            | Action::RestoreLabels { .. }
+            | Action::RemoveServerRows(_),
             _,
         ) => Stage::Rows,
-        (Action::StartServer { .. }, Sign::Change) => Stage::BasicServices,
-        (Action::AddServers(_) | Action::StartServer { .. } | Action::StopServer { .. }, _) => {
+        (Action::StartServer { .. }, ChangeKind::Change) => Stage::BasicServices,
+        (Action::AddServerRows(_) | Action::StartServer { .. } | Action::StopServer { .. }, _) => {
             Stage::Expansion
         }
         (Action::Backup { .. }, _) => Stage::Backup,
@@ -264,9 +264,9 @@ fn place(
     }
     if let Action::ChangeHost(change) = &step.action {
         let sign = match &change.operation {
-            Operation::Remove(_) | Operation::RemoveRest(_) => Sign::Remove,
-            _ if change.folder() == Folder::Create => Sign::Add,
-            _ => Sign::Change,
+            Operation::Remove(_) | Operation::RemoveRest(_) => ChangeKind::Remove,
+            _ if change.folder() == Folder::Create => ChangeKind::Add,
+            _ => ChangeKind::Change,
         };
         if step.sign != sign {
             found.push(violation(&step.id, "its sign is not that of its action"));
@@ -279,14 +279,14 @@ fn place(
 fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation>) {
     let mut say = |what: &str| found.push(violation(&step.id, what));
     let sign = match &step.action {
-        Action::PutLabels { .. } => Sign::Change,
-        _ => Sign::Remove,
+        Action::RestoreLabels { .. } => ChangeKind::Change,
+        _ => ChangeKind::Remove,
     };
     if step.stage != Stage::Rows || step.sign != sign {
         say("it stands in another stage than its action");
     }
     match &step.action {
-        Action::ForgetNode { node, ip } => {
+        Action::DeleteNodeRows { node, ip } => {
             if step.resource != ResourceId::Agent(node.clone()) || !scope.has_node(node) {
                 say("its node is not among those that were asked for");
             }
@@ -306,7 +306,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("it does not make sure that nobody answers");
             }
         }
-        Action::ForgetRegistry { registry, .. } => {
+        Action::DeleteRegistryRows { registry, .. } => {
             if step.resource != ResourceId::RegistryEndpoint(registry.clone()) {
                 say("its action is on another registry");
             }
@@ -320,7 +320,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("it does not make sure that the registry is dead and another one lives");
             }
         }
-        Action::PutLabels { node, labels } => {
+        Action::RestoreLabels { node, labels } => {
             let present = desired
                 .host(node)
                 .is_some_and(|h| h.state == NodeState::Present);
@@ -328,14 +328,14 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
             {
                 say("its node is not among those that may be changed");
             }
-            let kept = Condition::LabelsKept {
+            let kept = Condition::LabelsSaved {
                 labels: Some(labels.clone()),
             };
             if !step.pre.contains(&kept) {
                 say("it writes labels that nobody has kept");
             }
         }
-        Action::ForgetServers { node, servers } => {
+        Action::DeleteServerRows { node, servers } => {
             let absent = desired.host(node).is_some_and(|h| {
                 matches!(h.state, NodeState::Absent { .. }) && h.role != Role::Master
             });
@@ -357,7 +357,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("it does not make sure that they do not run");
             }
         }
-        Action::RemoveServers(_) => say("it deletes rows that no run has written"),
+        Action::RemoveServerRows(_) => say("it deletes rows that no run has written"),
         _ => {
             say("it stands in another stage than its action");
         }

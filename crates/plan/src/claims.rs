@@ -10,15 +10,15 @@ use std::fmt;
 use serde::Serialize;
 use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
-use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES};
+use tarsops_model::framework::{ADDITIONS, BACKED_UP_DATABASES};
 use tarsops_model::names::{AbsPath, NodeName, RunId, StepName, UserName};
 use tarsops_model::resource::ResourceId;
 
 use crate::action::{Cell, Content, FileChange, Folder, HostChange, RowEdit, Table};
 use crate::crontab::{component_monitor_line, is_plain_monitor};
-use crate::memory::{self, DatabaseIntent, Deed};
+use crate::database_record::{self, DatabaseChange, DatabaseIntent};
 use crate::places::{BINARY, CONF, SCRIPTS, binary_path, endpoint_at};
-use crate::plan::Sign;
+use crate::plan::ChangeKind;
 use crate::restore::{self, Intent};
 
 /// The longest that a record may ask to wait for, in seconds.
@@ -51,7 +51,7 @@ pub enum Field {
     /// The registry that comes or goes.
     Registry,
     /// Whether the resource came, changed or went.
-    Sign,
+    ChangeKind,
     /// A file.
     File,
     /// The permission bits of a file.
@@ -87,7 +87,7 @@ impl fmt::Display for Field {
             Self::RunUser => "run user",
             Self::Port => "port",
             Self::Registry => "registry",
-            Self::Sign => "sign",
+            Self::ChangeKind => "sign",
             Self::File => "file",
             Self::Mode => "mode of a file",
             Self::Crontab => "crontab line",
@@ -105,7 +105,7 @@ impl fmt::Display for Field {
 /// Why a record is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("its {field} is `{says}`, and {wanted}")]
-pub struct Misfit {
+pub struct RecordMismatch {
     /// Which part of it does not fit.
     pub field: Field,
     /// What it says, shortened and without what a terminal would obey.
@@ -125,37 +125,46 @@ pub struct Place<'a> {
     pub step: &'a StepName,
 }
 
-fn misfit(field: Field, says: impl fmt::Display, wanted: impl Into<String>) -> Misfit {
+fn mismatch(field: Field, says: impl fmt::Display, wanted: impl Into<String>) -> RecordMismatch {
     let says = says.to_string();
-    Misfit {
+    RecordMismatch {
         field,
         says: says.chars().take(80).flat_map(char::escape_debug).collect(),
         wanted: wanted.into(),
     }
 }
 
-fn same<T: PartialEq + fmt::Display>(field: Field, says: &T, wanted: &T) -> Result<(), Misfit> {
+fn same<T: PartialEq + fmt::Display>(
+    field: Field,
+    says: &T,
+    wanted: &T,
+) -> Result<(), RecordMismatch> {
     if says == wanted {
         return Ok(());
     }
-    Err(misfit(field, says, format!("it must be `{wanted}`")))
+    Err(mismatch(field, says, format!("it must be `{wanted}`")))
 }
 
-fn must(holds: bool, field: Field, says: impl fmt::Display, wanted: &str) -> Result<(), Misfit> {
+fn must(
+    holds: bool,
+    field: Field,
+    says: impl fmt::Display,
+    wanted: &str,
+) -> Result<(), RecordMismatch> {
     if holds {
         Ok(())
     } else {
-        Err(misfit(field, says, wanted))
+        Err(mismatch(field, says, wanted))
     }
 }
 
 /// Whether what a host remembers of a change fits that host.
 ///
-/// Its machine-id is compared where the host itself was looked at, see [`restore::way_back`].
+/// Its machine-id is compared where the host itself was looked at, see [`restore::rollback_step`].
 ///
 /// # Errors
-/// [`Misfit`] names the first part that does not fit.
-pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), Misfit> {
+/// [`RecordMismatch`] names the first part that does not fit.
+pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), RecordMismatch> {
     let change = &intent.change;
     must(
         restore::FORMATS.contains(&intent.format.as_str()),
@@ -186,12 +195,12 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
         must(port != 0, Field::Port, port, "nothing listens there")?;
     }
     let signs = match change.folder() {
-        Folder::Create => intent.sign == Sign::Add,
-        Folder::Remove => intent.sign == Sign::Remove,
-        Folder::Keep => intent.sign != Sign::Add || change.publish().is_some(),
+        Folder::Create => intent.sign == ChangeKind::Add,
+        Folder::Remove => intent.sign == ChangeKind::Remove,
+        Folder::Keep => intent.sign != ChangeKind::Add || change.publish().is_some(),
     };
     let sign = format!("{:?}", intent.sign).to_lowercase();
-    must(signs, Field::Sign, sign, "its folder says another")?;
+    must(signs, Field::ChangeKind, sign, "its folder says another")?;
     let settle = change.settle.unwrap_or(0);
     must(
         settle <= LONGEST_SETTLE,
@@ -217,7 +226,11 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
 }
 
 /// Whether programs of `node` run as this user, as the spec has it.
-pub(crate) fn fits_user(user: &UserName, node: &NodeName, desired: &Desired) -> Result<(), Misfit> {
+pub(crate) fn fits_user(
+    user: &UserName,
+    node: &NodeName,
+    desired: &Desired,
+) -> Result<(), RecordMismatch> {
     let agent = desired.agent(node);
     same(
         Field::RunUser,
@@ -232,10 +245,10 @@ pub(crate) fn fits_host(
     change: &HostChange,
     node: &NodeName,
     desired: &Desired,
-) -> Result<(), Misfit> {
+) -> Result<(), RecordMismatch> {
     same(Field::Node, &change.node, node)?;
     let Some(host) = desired.host(node) else {
-        return Err(misfit(Field::Node, node, "the spec has no such node"));
+        return Err(mismatch(Field::Node, node, "the spec has no such node"));
     };
     same(Field::Ip, &change.ip, &host.ip)?;
     let agent = desired.agent(node);
@@ -247,7 +260,7 @@ pub(crate) fn fits_host(
     let registry = (change.component == Component::Tarsregistry).then(|| endpoint_at(host.ip));
     if change.registry() != registry {
         let says = change.registry().as_ref().map(ToString::to_string);
-        return Err(misfit(
+        return Err(mismatch(
             Field::Registry,
             says.unwrap_or_else(|| "none".to_owned()),
             "it must be the node's own, for tarsregistry, and none for the others",
@@ -257,7 +270,7 @@ pub(crate) fn fits_host(
 }
 
 /// Whether a file gets no more than permission bits.
-pub(crate) fn fits_modes(file: &FileChange) -> Result<(), Misfit> {
+pub(crate) fn fits_modes(file: &FileChange) -> Result<(), RecordMismatch> {
     for mode in [Some(file.mode), file.before_mode].into_iter().flatten() {
         must(
             mode & !0o777 == 0,
@@ -306,7 +319,7 @@ pub fn is_own_file(component: Component, path: &str) -> bool {
     }
 }
 
-fn fits_file(file: &FileChange, change: &HostChange) -> Result<(), Misfit> {
+fn fits_file(file: &FileChange, change: &HostChange) -> Result<(), RecordMismatch> {
     let component = change.component;
     let inside = file.path.strip_prefix(component.name());
     let below = inside.and_then(|rest| rest.strip_prefix('/'));
@@ -337,7 +350,7 @@ fn fits_file(file: &FileChange, change: &HostChange) -> Result<(), Misfit> {
     )
 }
 
-fn fits_crontab(change: &HostChange) -> Result<(), Misfit> {
+fn fits_crontab(change: &HostChange) -> Result<(), RecordMismatch> {
     let Some(crontab) = change.crontab() else {
         return Ok(());
     };
@@ -363,7 +376,11 @@ fn fits_crontab(change: &HostChange) -> Result<(), Misfit> {
 
 /// Whether rows that change are those of the change's own server, which the spec has there. Only a
 /// basic service has its rows changed together with its program.
-fn fits_rows(change: &HostChange, ip: std::net::IpAddr, desired: &Desired) -> Result<(), Misfit> {
+fn fits_rows(
+    change: &HostChange,
+    ip: std::net::IpAddr,
+    desired: &Desired,
+) -> Result<(), RecordMismatch> {
     if let Some(edit) = change.rows().first() {
         let placed = desired.server(change.component, &change.node).is_some();
         must(
@@ -378,7 +395,11 @@ fn fits_rows(change: &HostChange, ip: std::net::IpAddr, desired: &Desired) -> Re
 }
 
 /// Whether a row is of the change's own server, and only columns change that this tool writes.
-fn fits_row(edit: &RowEdit, change: &HostChange, ip: std::net::IpAddr) -> Result<(), Misfit> {
+fn fits_row(
+    edit: &RowEdit,
+    change: &HostChange,
+    ip: std::net::IpAddr,
+) -> Result<(), RecordMismatch> {
     let named = edit.key.iter().map(|(column, _)| column.as_str());
     let own = edit.of_key("application") == Some("tars")
         && edit.of_key("server_name") == Some(change.component.name())
@@ -486,27 +507,31 @@ fn is_word(text: &str) -> bool {
 /// Whether what the master remembers of a step on the database fits it.
 ///
 /// # Errors
-/// [`Misfit`] names the first part that does not fit.
+/// [`RecordMismatch`] names the first part that does not fit.
 pub fn fits_database(
     intent: &DatabaseIntent,
     place: Place<'_>,
     desired: &Desired,
-) -> Result<(), Misfit> {
-    same(Field::Format, &intent.format.as_str(), &memory::FORMAT)?;
+) -> Result<(), RecordMismatch> {
+    same(
+        Field::Format,
+        &intent.format.as_str(),
+        &database_record::FORMAT,
+    )?;
     same(Field::Cluster, &intent.cluster, &desired.cluster)?;
     same(Field::Run, &intent.run, place.run)?;
     same(Field::Step, &intent.step, place.step)?;
     // Nobody else can know of the database.
     same(Field::Node, place.node, &desired.master)?;
     let (resource, ids) = match &intent.deed {
-        Deed::Backup {
+        DatabaseChange::Backup {
             databases, file, ..
         } => {
             let known = databases
                 .iter()
-                .find(|d| !KEPT_DATABASES.contains(&d.as_str()));
+                .find(|d| !BACKED_UP_DATABASES.contains(&d.as_str()));
             if let Some(other) = known {
-                return Err(misfit(
+                return Err(mismatch(
                     Field::Backup,
                     other,
                     "it is none of the framework's databases",
@@ -516,7 +541,7 @@ pub fn fits_database(
             must(named, Field::Backup, file, "no dump lies there")?;
             (ResourceId::Schema, vec!["database.backup".to_owned()])
         }
-        Deed::Column { table, column } => {
+        DatabaseChange::Column { table, column } => {
             let known = ADDITIONS
                 .iter()
                 .any(|a| a.table == table && a.column == column);
@@ -529,7 +554,7 @@ pub fn fits_database(
             let id = format!("schema.add@{table}.{column}");
             (ResourceId::Schema, vec![id])
         }
-        Deed::Template { name, .. } => {
+        DatabaseChange::Template { name, .. } => {
             must(
                 is_word(name) && name.starts_with("tars."),
                 Field::Template,

@@ -14,8 +14,8 @@ use crate::action::{Content, FileChange, HostChange, Operation, Port};
 use crate::input::PlanInput;
 use crate::places::binary_path;
 use crate::plan::Stage;
+use crate::prerequisites;
 use crate::report::Blocked;
-use crate::room;
 
 /// The core services beside tarsnode, in the order in which they are changed.
 pub const CORE: [Component; 4] = [
@@ -128,7 +128,7 @@ pub(crate) fn means(
     node: &NodeName,
     host: &HostFacts,
 ) -> Vec<Blocked> {
-    let mut why: Vec<Blocked> = room::programs(host).collect();
+    let mut why: Vec<Blocked> = prerequisites::programs(host).collect();
     // One who is made comes with tarsnode, after the stages of what runs there already.
     let comes = input.desired.agent(node).is_some_and(|a| a.create_run_user);
     let runs = host.components.present().is_none_or(|all| !all.is_empty());

@@ -155,7 +155,7 @@ pub enum Condition {
         registry: Endpoint,
     },
     /// The host keeps labels of the node's row, or none.
-    LabelsKept {
+    LabelsSaved {
         /// Which.
         labels: Option<NodeLabels>,
     },
@@ -163,7 +163,7 @@ pub enum Condition {
     Registered,
     /// The registry calls these servers of the node active, as before: those that run on while their
     /// tarsnode restarts count as inactive until it has told of them.
-    ServersBack {
+    ServersActive {
         /// `application.server` of each.
         servers: BTreeSet<String>,
     },
@@ -185,7 +185,7 @@ pub enum Condition {
     /// A registry of the spec answers.
     RegistryLeft,
     /// The database has no rows of the registry.
-    RegistryForgotten {
+    RegistryRowsDeleted {
         /// Which registry.
         registry: Endpoint,
     },
@@ -241,11 +241,11 @@ impl Condition {
         matches!(
             self,
             Self::Registered
-                | Self::ServersBack { .. }
+                | Self::ServersActive { .. }
                 | Self::Connected
                 | Self::RegistryAnswers { .. }
                 | Self::RegistryListed { .. }
-                | Self::RegistryForgotten { .. }
+                | Self::RegistryRowsDeleted { .. }
                 | Self::ServantsAnswer { .. }
                 | Self::ServerActive { .. }
                 | Self::ServerInNode { .. }
@@ -441,16 +441,16 @@ impl Condition {
             | Self::Forgotten { .. }
             | Self::RegistryDead { .. }
             | Self::RegistryLeft
-            | Self::ServersBack { .. }
+            | Self::ServersActive { .. }
             | Self::RegistryAnswers { .. }
             | Self::RegistryListed { .. }
-            | Self::RegistryForgotten { .. }
+            | Self::RegistryRowsDeleted { .. }
             | Self::RowsAbsent { .. }
             | Self::RowsThere { .. }
             | Self::DatabaseRead
             | Self::Column { .. }
             | Self::Template { .. } => self.of_rows(node, inventory),
-            Self::LabelsKept { labels } => on_host(node, inventory, |h| {
+            Self::LabelsSaved { labels } => on_host(node, inventory, |h| {
                 truth(h.labels == *labels, || match &h.labels {
                     Some(_) => "it keeps labels of its row".to_owned(),
                     None => "it keeps no labels of its row".to_owned(),

@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crontab_that_would_be_empty_goes() {
+    fn an_empty_crontab_is_removed() {
         let text = format!("{}\n", monitor_line(TARS));
         let edit = removal_edit(Some(&text), TARS).unwrap();
         assert_eq!(apply(Some(&text), &edit), None);

@@ -17,7 +17,7 @@ use tarsops_conf::placeholder::{Vars, substitute};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Rebuild, Resource, Rpc};
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES, Rows, TemplateRow, parent_of};
+use tarsops_model::framework::{ADDITIONS, BACKED_UP_DATABASES, Rows, TemplateRow, parent_of};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
@@ -27,7 +27,7 @@ use crate::action::{Action, NewTemplate, TemplateChange, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind, FieldChange};
 use crate::input::PlanInput;
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
 use crate::report::{Blocked, Clash, Line};
 
 /// So many keys are told of one template.
@@ -35,7 +35,7 @@ const TOLD: usize = 5;
 
 /// What there is to do in the database.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct DatabaseAssessment {
     pub(crate) schema: Vec<Step>,
     pub(crate) templates: Vec<Step>,
     pub(crate) drift: Vec<Drift>,
@@ -84,8 +84,8 @@ fn running(input: &PlanInput<'_>) -> Result<Option<Version>, String> {
     }
 }
 
-pub(crate) fn assess(input: &PlanInput<'_>) -> Work {
-    let mut work = Work::default();
+pub(crate) fn assess(input: &PlanInput<'_>) -> DatabaseAssessment {
+    let mut work = DatabaseAssessment::default();
     let whole = input.scope.nodes.is_empty() && input.scope.components.is_empty();
     if input.desired.database().is_none() || !whole {
         return work;
@@ -112,19 +112,19 @@ pub(crate) fn assess(input: &PlanInput<'_>) -> Work {
     work
 }
 
-fn unknown(work: &mut Work, resource: ResourceId, why: String) {
+fn unknown(work: &mut DatabaseAssessment, resource: ResourceId, why: String) {
     work.drift.push(Drift {
         resource,
         kind: DriftKind::Unknown { why: vec![why] },
     });
 }
 
-fn note(work: &mut Work, resource: ResourceId, text: String) {
+fn note(work: &mut DatabaseAssessment, resource: ResourceId, text: String) {
     work.lines.push(Line::Note { resource, text });
 }
 
 /// Columns that the release needs and that are proven missing.
-fn schema(rows: &Rows, release: Version, work: &mut Work) {
+fn schema(rows: &Rows, release: Version, work: &mut DatabaseAssessment) {
     let mut fields = Vec::new();
     let mut unseen: BTreeSet<String> = BTreeSet::new();
     for addition in ADDITIONS.iter().filter(|a| a.since <= release) {
@@ -173,7 +173,7 @@ fn column_step(table: &str, column: &str, definition: &str) -> Step {
         batch: 0,
         needs: vec![],
         resource: ResourceId::Schema,
-        sign: Sign::Add,
+        sign: ChangeKind::Add,
         summary: format!("add the column {column} to {table}"),
         action: Action::AddColumn {
             table: table.to_owned(),
@@ -211,7 +211,7 @@ fn is_needed(name: &str) -> bool {
             .is_some_and(|c| c.parse::<Component>().is_ok())
 }
 
-fn templates(input: &PlanInput<'_>, rows: &Rows, release: Version, work: &mut Work) {
+fn templates(input: &PlanInput<'_>, rows: &Rows, release: Version, work: &mut DatabaseAssessment) {
     let Some(shipped) = input.catalog.templates.get(&release) else {
         work.lines.push(Line::NotYet {
             topic: "database".to_owned(),
@@ -263,7 +263,7 @@ struct Release<'a> {
 }
 
 impl Release<'_> {
-    fn merged(&self, row: &TemplateRow, shipped: &str, work: &mut Work) {
+    fn merged(&self, row: &TemplateRow, shipped: &str, work: &mut DatabaseAssessment) {
         let resource = ResourceId::Template(row.name.clone());
         let Some(live_text) = &row.text else {
             return unknown(work, resource, "its text was not read".to_owned());
@@ -343,7 +343,7 @@ impl Release<'_> {
             batch: 0,
             needs: vec![],
             resource,
-            sign: Sign::Change,
+            sign: ChangeKind::Change,
             summary: format!(
                 "bring {} of the release {}",
                 count(found.edits.iter().filter(|e| is_of_key(e)).count()),
@@ -398,7 +398,7 @@ impl Release<'_> {
     }
 
     /// Adds templates that are proven missing, those before which their parents are.
-    fn added(&self, rows: &Rows, missing: BTreeMap<&str, &str>, work: &mut Work) {
+    fn added(&self, rows: &Rows, missing: BTreeMap<&str, &str>, work: &mut DatabaseAssessment) {
         let mut coming: BTreeMap<&str, (&str, Document)> = BTreeMap::new();
         for (name, text) in missing {
             let resource = ResourceId::Template(name.to_owned());
@@ -463,7 +463,7 @@ impl Release<'_> {
             batch: 0,
             needs: vec![],
             resource: ResourceId::Template(name.to_owned()),
-            sign: Sign::Add,
+            sign: ChangeKind::Add,
             summary: format!("add it as release {} ships it, below {parent}", self.number),
             pre: vec![is(None)],
             post: vec![is(Some(Digest::of(text.as_bytes())))],
@@ -561,7 +561,7 @@ pub fn backup(inventory: &Inventory) -> Option<(Step, Vec<Line>)> {
     }
     let mut databases = Vec::new();
     let mut lines = Vec::new();
-    for name in KEPT_DATABASES {
+    for name in BACKED_UP_DATABASES {
         match facts.databases.get(name) {
             _ if name == "db_tars" => databases.push(name.to_owned()),
             Some(Observed::Present(())) => databases.push(name.to_owned()),
@@ -583,7 +583,7 @@ fn backup_step(databases: Vec<String>) -> Step {
         batch: 0,
         needs: vec![],
         resource: ResourceId::Schema,
-        sign: Sign::Add,
+        sign: ChangeKind::Add,
         summary: format!("back up {} to the master", databases.join(", ")),
         action: Action::Backup { databases },
         pre: vec![Condition::DatabaseRead],

@@ -63,7 +63,7 @@ impl Images {
     }
 
     /// Keeps the text of a template that is about to be written.
-    pub fn keep_template(&mut self, inventory: &Inventory, name: &str) {
+    pub fn save_template(&mut self, inventory: &Inventory, name: &str) {
         if let Some(Observed::Present(rows)) = inventory.framework.as_ref().map(|f| f.rows())
             && let Observed::Present(row) = rows.template(name)
             && let Some(text) = &row.text
@@ -110,7 +110,7 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
             agent(inventory, change, images);
         }
         Action::ChangeHost(change) => server(inventory, change, images),
-        Action::ForgetNode { node, ip } => with_rows(inventory, |rows| {
+        Action::DeleteNodeRows { node, ip } => with_rows(inventory, |rows| {
             let (name, prefix) = (node.as_str(), format!("{ip}:"));
             if let Observed::Present(nodes) = &mut rows.nodes {
                 nodes.remove(name);
@@ -119,7 +119,7 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
             keep(&mut rows.adapters, |r| r.node != name);
             keep(&mut rows.registries, |r| !r.locator.starts_with(&prefix));
         }),
-        Action::PutLabels { node, labels } => {
+        Action::RestoreLabels { node, labels } => {
             if let Some(host) = host_mut(inventory, node) {
                 host.labels = None;
             }
@@ -176,10 +176,10 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 all.push(TemplateRow::with_text(name, &parent, &text));
             }
         }),
-        Action::ForgetRegistry { registry, node } => with_rows(inventory, |rows| {
+        Action::DeleteRegistryRows { registry, node } => with_rows(inventory, |rows| {
             forget_registry(rows, registry, node);
         }),
-        Action::ForgetServers { node, servers } => with_rows(inventory, |rows| {
+        Action::DeleteServerRows { node, servers } => with_rows(inventory, |rows| {
             let is_one = |application: &str, server: &str, at: &str| {
                 application == "tars"
                     && at == node.as_str()
@@ -192,8 +192,8 @@ pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
                 !is_one(&r.application, &r.server, &r.node)
             });
         }),
-        Action::AddServers(new) => with_rows(inventory, |rows| add_servers(rows, new)),
-        Action::RemoveServers(new) => with_rows(inventory, |rows| remove_servers(rows, new)),
+        Action::AddServerRows(new) => with_rows(inventory, |rows| add_servers(rows, new)),
+        Action::RemoveServerRows(new) => with_rows(inventory, |rows| remove_servers(rows, new)),
         Action::StartServer { component, node } => {
             start_server(inventory, *component, node);
         }

@@ -34,19 +34,19 @@ use crate::drift::{Drift, DriftKind};
 use crate::input::PlanInput;
 use crate::places;
 use crate::plan::Step;
+use crate::prerequisites;
 use crate::report::{Blocked, Line};
-use crate::room;
 use crate::tables::{framework, readable};
 
 pub(crate) use moved::after;
 pub(crate) use rows::{
-    adapter_name, adapter_row, is_servant, never_started, seen_adapter, seen_server,
+    adapter_name, adapter_row, is_servant, never_started, observed_adapter, observed_server,
     server as server_row,
 };
 
 /// What there is to say of the components that a node lacks.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct ExpansionAssessment {
     /// What differs.
     pub(crate) drift: Vec<Drift>,
     /// What stands in the way, and notes.
@@ -103,9 +103,9 @@ pub(crate) fn assess(
     spec: &Host,
     host: &HostFacts,
     agent: &Agent<'_>,
-) -> Work {
-    let mut work = Work::default();
-    let look = Look {
+) -> ExpansionAssessment {
+    let mut work = ExpansionAssessment::default();
+    let look = ComponentContext {
         input,
         node,
         spec,
@@ -123,10 +123,10 @@ pub(crate) fn assess(
             continue;
         };
         match look.lacks(component, server) {
-            Found::Nothing => {}
-            Found::Unseen => unseen = true,
-            Found::Told(lines) => work.lines.extend(lines),
-            Found::Missing { why } => {
+            PartsState::Nothing => {}
+            PartsState::Unseen => unseen = true,
+            PartsState::Told(lines) => work.lines.extend(lines),
+            PartsState::Missing { why } => {
                 let resource = look.resource(component);
                 work.drift.push(look.missing(component));
                 let blocked = why.into_iter().map(|why| Line::Blocked {
@@ -135,11 +135,11 @@ pub(crate) fn assess(
                 });
                 work.lines.extend(blocked);
             }
-            Found::Unknown(why) => work.drift.push(Drift {
+            PartsState::Unknown(why) => work.drift.push(Drift {
                 resource: look.resource(component),
                 kind: DriftKind::Unknown { why },
             }),
-            Found::Lacks(lack) => {
+            PartsState::Incomplete(lack) => {
                 work.drift.push(look.missing(component));
                 lacking.push(*lack);
             }
@@ -172,7 +172,7 @@ pub(crate) fn assess(
         }
         return work;
     }
-    match look.stands_in_the_way(&lacking) {
+    match look.blocks_installation(&lacking) {
         Ok(blocked) if blocked.is_empty() => {}
         Ok(blocked) => {
             let resource = ResourceId::Host(node.clone());
@@ -196,7 +196,7 @@ pub(crate) fn assess(
 }
 
 /// What one component lacks.
-struct Lack<'a> {
+struct MissingParts<'a> {
     component: Component,
     server: &'a Server,
     /// What is placed; none where its folder is there.
@@ -212,7 +212,7 @@ struct Lack<'a> {
 }
 
 /// How a component stands.
-enum Found<'a> {
+enum PartsState<'a> {
     /// All of it is there, or it is no concern of the spec.
     Nothing,
     /// Something is to be said, and nothing to be done.
@@ -224,10 +224,10 @@ enum Found<'a> {
     /// It cannot be told, and the comparison of the core services says so.
     Unseen,
     /// Something is missing.
-    Lacks(Box<Lack<'a>>),
+    Incomplete(Box<MissingParts<'a>>),
 }
 
-struct Look<'a> {
+struct ComponentContext<'a> {
     input: &'a PlanInput<'a>,
     node: &'a NodeName,
     spec: &'a Host,
@@ -236,12 +236,12 @@ struct Look<'a> {
 }
 
 /// What the database has of one component on one node.
-struct Had<'a> {
+struct ExistingRows<'a> {
     server: Option<&'a ServerRow>,
     adapters: Vec<&'a AdapterRow>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> ComponentContext<'a> {
     fn resource(&self, component: Component) -> ResourceId {
         ResourceId::Server(component, self.node.clone())
     }
@@ -258,13 +258,13 @@ impl<'a> Look<'a> {
         component: Component,
         servers: &'a [ServerRow],
         adapters: &'a [AdapterRow],
-    ) -> Had<'a> {
+    ) -> ExistingRows<'a> {
         let own = |application: &str, server: &str, node: &str| {
             application == rows::APPLICATION
                 && server == component.name()
                 && node == self.node.as_str()
         };
-        Had {
+        ExistingRows {
             server: servers
                 .iter()
                 .find(|r| own(&r.application, &r.server, &r.node)),
@@ -275,35 +275,37 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn lacks(&self, component: Component, server: &'a Server) -> Found<'a> {
+    fn lacks(&self, component: Component, server: &'a Server) -> PartsState<'a> {
         let input = self.input;
         let known = components::is_known(input.catalog, component);
         let facts = match input.inventory.server(component, self.node) {
             Observed::Present(facts) => Some(facts),
             Observed::Absent => None,
             // One that no lock file knows is no concern.
-            Observed::Unknown(_) if !known => return Found::Nothing,
-            Observed::Unknown(_) if components::CORE.contains(&component) => return Found::Unseen,
-            Observed::Unknown(why) => return Found::Unknown(vec![why]),
+            Observed::Unknown(_) if !known => return PartsState::Nothing,
+            Observed::Unknown(_) if components::CORE.contains(&component) => {
+                return PartsState::Unseen;
+            }
+            Observed::Unknown(why) => return PartsState::Unknown(vec![why]),
         };
         if input.desired.database().is_none() {
             return match facts {
-                None if known => Found::Missing {
-                    why: vec![Blocked::NoWayIn {
+                None if known => PartsState::Missing {
+                    why: vec![Blocked::NoStartPath {
                         what: "the spec names no database, which has its rows".to_owned(),
                     }],
                 },
-                _ => Found::Nothing,
+                _ => PartsState::Nothing,
             };
         }
         let (servers, adapters) = match readable(input) {
             Ok((_, servers, adapters)) => (servers, adapters),
-            Err(_) if facts.is_some() => return Found::Nothing,
-            Err(why) => return Found::Unknown(vec![format!("its rows: {why}")]),
+            Err(_) if facts.is_some() => return PartsState::Nothing,
+            Err(why) => return PartsState::Unknown(vec![format!("its rows: {why}")]),
         };
         let had = self.had(component, servers, adapters);
         if facts.is_some() && !known {
-            return Found::Nothing;
+            return PartsState::Nothing;
         }
         let runs = facts.is_some_and(ServerFacts::runs);
         // What a running basic service lacks comes with its restart.
@@ -317,13 +319,13 @@ impl<'a> Look<'a> {
         // One that lacks nothing, or whose row says that somebody stopped it.
         if facts.is_some() && rows.is_empty() && (runs || had.server.is_some() && !fresh) {
             return if lines.is_empty() {
-                Found::Nothing
+                PartsState::Nothing
             } else {
-                Found::Told(lines)
+                PartsState::Told(lines)
             };
         }
         if let Some(why) = moved::name(input, self.node, servers) {
-            return Found::Missing { why: vec![why] };
+            return PartsState::Missing { why: vec![why] };
         }
         self.lack(component, server, facts, rows, &had)
     }
@@ -334,8 +336,8 @@ impl<'a> Look<'a> {
         server: &'a Server,
         facts: Option<&ServerFacts>,
         rows: Vec<NewRow>,
-        had: &Had<'_>,
-    ) -> Found<'a> {
+        had: &ExistingRows<'_>,
+    ) -> PartsState<'a> {
         let mut why = Vec::new();
         let mut unknown = Vec::new();
         let runs = facts.is_some_and(ServerFacts::runs);
@@ -387,10 +389,10 @@ impl<'a> Look<'a> {
             _ => {}
         }
         if !unknown.is_empty() {
-            return Found::Unknown(unknown);
+            return PartsState::Unknown(unknown);
         }
         if !why.is_empty() {
-            return Found::Missing { why };
+            return PartsState::Missing { why };
         }
         // Whoever set it inactive knows why; a row that nobody ever started is the rest of a run that
         // was cut off.
@@ -399,7 +401,7 @@ impl<'a> Look<'a> {
             .is_some_and(|row| row.setting.as_deref() != Some("active") && !never_started(row))
             // A registry that the spec names shall answer, whoever stopped it.
             && component != Component::Tarsregistry;
-        Found::Lacks(Box::new(Lack {
+        PartsState::Incomplete(Box::new(MissingParts {
             component,
             server,
             files,
@@ -426,7 +428,7 @@ impl<'a> Look<'a> {
     }
 
     /// The rows that are missing.
-    fn rows(&self, component: Component, server: &Server, had: &Had<'_>) -> Vec<NewRow> {
+    fn rows(&self, component: Component, server: &Server, had: &ExistingRows<'_>) -> Vec<NewRow> {
         let mut out = Vec::new();
         if had.server.is_none() {
             out.push(rows::server(component, self.node, server));
@@ -453,7 +455,7 @@ impl<'a> Look<'a> {
     }
 
     /// Rows of the component under another port than its own: left as they are.
-    fn foreign(&self, component: Component, had: &Had<'_>) -> Vec<Line> {
+    fn foreign(&self, component: Component, had: &ExistingRows<'_>) -> Vec<Line> {
         let mut out = Vec::new();
         // Of basic services it is a finding.
         if component.is_basic() {
@@ -478,7 +480,10 @@ impl<'a> Look<'a> {
 
     /// What the host and the framework must offer beyond the single component; why it cannot be told
     /// otherwise.
-    fn stands_in_the_way(&self, lacking: &[Lack<'_>]) -> Result<Vec<Blocked>, Vec<String>> {
+    fn blocks_installation(
+        &self,
+        lacking: &[MissingParts<'_>],
+    ) -> Result<Vec<Blocked>, Vec<String>> {
         let input = self.input;
         let (mut blocked, mut unknown) = (Vec::new(), Vec::new());
         let places = lacking.iter().any(|l| l.files.is_some());
@@ -492,7 +497,7 @@ impl<'a> Look<'a> {
                 .filter_map(|l| l.files.as_deref())
                 .map(files::size)
                 .sum();
-            let (against, unseen) = room::room(input, self.host, payload);
+            let (against, unseen) = prerequisites::room(input, self.host, payload);
             blocked.extend(against);
             unknown.extend(unseen);
         }
@@ -504,17 +509,17 @@ impl<'a> Look<'a> {
         }
         if starts {
             match framework(input).map(|f| &f.admin) {
-                _ if input.desired.rpc == Rpc::Off => blocked.push(Blocked::NoWayIn {
+                _ if input.desired.rpc == Rpc::Off => blocked.push(Blocked::NoStartPath {
                     what: "the spec says `rpc: none`, and AdminRegistry starts it".to_owned(),
                 }),
                 Some(Observed::Present(_)) => {}
                 Some(Observed::Unknown(why)) => unknown.push(format!("AdminRegistry: {why}")),
-                Some(Observed::Absent) | None => blocked.push(Blocked::NoWayIn {
+                Some(Observed::Absent) | None => blocked.push(Blocked::NoStartPath {
                     what: "there is no AdminRegistry to start it".to_owned(),
                 }),
             }
             if !self.agent.runs {
-                blocked.push(Blocked::NoWayIn {
+                blocked.push(Blocked::NoStartPath {
                     what: "its tarsnode, which starts it, does not run".to_owned(),
                 });
             }
@@ -527,7 +532,7 @@ impl<'a> Look<'a> {
                 .registries
                 .contains(&places::endpoint_at(self.spec.ip));
         if unlisted {
-            blocked.push(Blocked::NoWayIn {
+            blocked.push(Blocked::NoStartPath {
                 what: "`registry.endpoints` does not name its registry".to_owned(),
             });
         }

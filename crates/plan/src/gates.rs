@@ -27,7 +27,7 @@ use crate::report::{Blocked, Line};
 
 /// Takes out of `steps`, which stand in the order in which they are done, what would break a rule at
 /// its moment, and says so.
-pub fn hold_back(input: &PlanInput<'_>, steps: &mut Vec<Step>) -> Vec<Line> {
+pub fn postpone(input: &PlanInput<'_>, steps: &mut Vec<Step>) -> Vec<Line> {
     let mut live = Live::of(input);
     let mut out = Vec::new();
     let is_gated = |stage| {
@@ -42,12 +42,12 @@ pub fn hold_back(input: &PlanInput<'_>, steps: &mut Vec<Step>) -> Vec<Line> {
 
 /// The versions that a component on a node may have: a binary can be several; none where that is
 /// not known, and why.
-type Seen = Result<Vec<Version>, String>;
+type ReadVersions = Result<Vec<Version>, String>;
 
 /// What every component has, as far as the steps up to here have brought it.
 struct Live<'a> {
     input: &'a PlanInput<'a>,
-    seen: BTreeMap<Component, BTreeMap<&'a NodeName, Seen>>,
+    seen: BTreeMap<Component, BTreeMap<&'a NodeName, ReadVersions>>,
 }
 
 impl<'a> Live<'a> {
@@ -199,7 +199,7 @@ fn on_disk(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Opti
 
 /// The versions of a component on a node: of the process, and where none runs, of what would be
 /// started. `None` if it is proven not to be there.
-fn running(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Option<Seen> {
+fn running(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Option<ReadVersions> {
     let seen = match component {
         Component::Tarsnode => match input.inventory.agent(node) {
             Observed::Present(f) => installed(input, component, &f.binary, &f.processes),
@@ -227,7 +227,7 @@ fn installed(
     component: Component,
     binary: &Observed<FileFact>,
     processes: &Observed<Vec<ProcessFact>>,
-) -> Option<Seen> {
+) -> Option<ReadVersions> {
     let first = match processes {
         Observed::Present(all) => all.first(),
         Observed::Absent => None,
@@ -247,7 +247,7 @@ fn installed(
 }
 
 /// What AdminRegistry says of itself.
-fn admin(input: &PlanInput<'_>) -> Seen {
+fn admin(input: &PlanInput<'_>) -> ReadVersions {
     let framework = input.inventory.framework.as_deref();
     let facts = match framework.map(|f| &f.admin) {
         Some(Observed::Present(facts)) => facts,
@@ -264,7 +264,7 @@ fn admin(input: &PlanInput<'_>) -> Seen {
     }
 }
 
-fn version_of(input: &PlanInput<'_>, component: Component, digest: &Digest) -> Seen {
+fn version_of(input: &PlanInput<'_>, component: Component, digest: &Digest) -> ReadVersions {
     let all = input.catalog.versions_of(component, digest);
     if all.is_empty() {
         return Err(format!("its binary {} is in no lock file", digest.short()));

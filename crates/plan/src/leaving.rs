@@ -24,14 +24,14 @@ use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::input::PlanInput;
 use crate::places;
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::rows;
 use crate::tables::readable;
 
 /// What there is to do about the components of a node that leaves.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct LeavingAssessment {
     /// What is there and should not be, or could not be seen.
     pub(crate) drift: Vec<Drift>,
     /// What stands in the way.
@@ -55,8 +55,8 @@ pub(crate) fn assess(
     spec: &Host,
     host: &HostFacts,
     stop_servers: bool,
-) -> Work {
-    let mut work = Work::default();
+) -> LeavingAssessment {
+    let mut work = LeavingAssessment::default();
     for component in components() {
         let resource = ResourceId::Server(component, node.clone());
         let facts = match input.inventory.server(component, node) {
@@ -135,7 +135,7 @@ fn removal(
     // A tarsnode that lives starts again whatever was not stopped through AdminRegistry.
     if runs && watched {
         if input.desired.rpc == Rpc::Off {
-            blocked.push(Blocked::NoWayIn {
+            blocked.push(Blocked::NoStartPath {
                 what: "the spec says `rpc: none`, and AdminRegistry stops it".to_owned(),
             });
         } else {
@@ -202,7 +202,7 @@ fn removal(
         batch: 0,
         needs: vec![],
         resource: ResourceId::Server(component, node.clone()),
-        sign: Sign::Remove,
+        sign: ChangeKind::Remove,
         summary: change.summary.clone(),
         action: Action::ChangeHost(Box::new(change)),
         pre,
@@ -251,12 +251,12 @@ fn forget(node: &NodeName, rows: &Rows, machine: &str) -> Option<Step> {
         batch: 0,
         needs: vec![],
         resource: ResourceId::Host(node.clone()),
-        sign: Sign::Remove,
+        sign: ChangeKind::Remove,
         summary: match servers.len() {
             1 => "delete the rows of its server".to_owned(),
             count => format!("delete the rows of its {count} servers"),
         },
-        action: Action::ForgetServers {
+        action: Action::DeleteServerRows {
             node: node.clone(),
             servers,
         },

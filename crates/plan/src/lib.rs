@@ -25,7 +25,7 @@
 //! | [`record`] | what a host remembers of one step |
 //! | [`rollback`] | the plan that rolls a run back |
 //! | [`batch`] | which steps are done at the same time |
-//! | [`memory`] | the same for the database |
+//! | [`database_record`] | the same for the database |
 //! | [`effect`] | what an action does to an inventory |
 //! | [`rules`] | what must not be: one file for each finding, one registration |
 //! | [`finding`] | one contradiction, as data |
@@ -47,6 +47,7 @@ pub mod components;
 pub mod condition;
 pub mod crontab;
 pub mod database;
+pub mod database_record;
 pub mod drift;
 pub mod effect;
 pub mod endpoints;
@@ -55,12 +56,12 @@ pub mod finding;
 pub mod gates;
 pub mod input;
 mod leaving;
-pub mod memory;
 pub mod names;
 pub mod places;
 pub mod plan;
 pub mod planner;
 mod preconditions;
+mod prerequisites;
 pub mod record;
 mod registries;
 mod registry_rows;
@@ -68,7 +69,6 @@ pub mod render;
 pub mod report;
 pub mod restore;
 pub mod rollback;
-mod room;
 pub mod rows;
 pub mod rules;
 pub mod saved;

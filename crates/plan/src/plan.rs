@@ -114,7 +114,7 @@ impl Stage {
 /// What a step does to its resource, in one sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sign {
+pub enum ChangeKind {
     /// It comes.
     Add,
     /// It changes.
@@ -137,7 +137,7 @@ pub struct Step {
     /// What it works on.
     pub resource: ResourceId,
     /// Whether the resource comes, changes or goes.
-    pub sign: Sign,
+    pub sign: ChangeKind,
     /// What it does, in a few words.
     pub summary: String,
     /// What it does, whole.
@@ -155,7 +155,7 @@ impl Step {
     /// removal of a registry does, where its rows are known.
     #[must_use]
     pub fn changes_database(&self) -> bool {
-        let forgets = |c: &Condition| matches!(c, Condition::RegistryForgotten { .. });
+        let forgets = |c: &Condition| matches!(c, Condition::RegistryRowsDeleted { .. });
         match &self.action {
             Action::Backup { .. } => false,
             Action::ChangeHost(change) => {
@@ -201,9 +201,9 @@ impl Summary {
             match (&step.action, step.sign) {
                 // It changes nothing of the cluster.
                 (Action::Backup { .. }, _) => {}
-                (Action::Recover { .. }, _) | (_, Sign::Change) => summary.change += 1,
-                (_, Sign::Add) => summary.add += 1,
-                (_, Sign::Remove) => summary.remove += 1,
+                (Action::Recover { .. }, _) | (_, ChangeKind::Change) => summary.change += 1,
+                (_, ChangeKind::Add) => summary.add += 1,
+                (_, ChangeKind::Remove) => summary.remove += 1,
             }
         }
         summary

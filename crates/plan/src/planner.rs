@@ -1,9 +1,9 @@
 //! The planner: a plain function, one flat list of stages. Read [`plan`] from top to bottom to know
 //! the policy.
 
+mod additions;
 mod adoption;
 mod batches;
-mod coming;
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use crate::drift::{Drift, DriftKind};
 use crate::finding::{Finding, Severity};
 use crate::gates;
 use crate::input::PlanInput;
-use crate::plan::{FORMAT, Plan, Sign, Stage, Step, Summary};
+use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
 use crate::rules::{self, ExplainedBy, Lets};
@@ -61,14 +61,14 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.findings(input);
     // From here on the steps stand in the order of the work.
     draft.todo.sort_by_key(|step| step.stage);
-    let held = gates::hold_back(input, &mut draft.todo);
+    let held = gates::postpone(input, &mut draft.todo);
     draft.report.extend(held);
-    draft.hold_for_run_user(input);
-    draft.hold_for_console(input);
-    draft.keep_last_endpoints();
-    draft.hold_strangers(input);
+    draft.postpone_for_run_user(input);
+    draft.postpone_for_console(input);
+    draft.protect_last_endpoints();
+    draft.postpone_strangers(input);
     draft.start_once();
-    draft.leave_whole(input);
+    draft.leave_untouched(input);
     draft.backup(input);
     for stage in Stage::all() {
         draft.place(stage, input.desired);
@@ -198,7 +198,7 @@ impl Draft {
                 return;
             }
             if left.alive {
-                let why = Blocked::ChangeAtWork {
+                let why = Blocked::ChangeInProgress {
                     run: left.run.clone(),
                 };
                 self.report.push(Line::Blocked { resource, why });
@@ -447,7 +447,7 @@ impl Draft {
             let rule = rules::rule(name);
             let explained = match rule.map(|rule| rule.explained_by) {
                 Some(ExplainedBy::Installation) => self.coming.contains(&resource),
-                Some(ExplainedBy::Reported) => self.is_told(&resource),
+                Some(ExplainedBy::Reported) => self.is_reported(&resource),
                 Some(ExplainedBy::Nothing) | None => false,
             };
             match severity {
@@ -486,7 +486,7 @@ impl Draft {
     }
 
     /// Whether the plan already says of a server how it differs, or that it waits.
-    fn is_told(&self, server: &ResourceId) -> bool {
+    fn is_reported(&self, server: &ResourceId) -> bool {
         let differs = |d: &Drift| d.resource == *server;
         let waits = |l: &Line| matches!(l, Line::Waiting { resource, .. } if resource == server);
         self.drift.iter().any(differs) || self.report.iter().any(waits)
@@ -665,7 +665,7 @@ fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step
         batch: 0,
         needs: vec![],
         resource: ResourceId::Agent(node.clone()),
-        sign: Sign::Change,
+        sign: ChangeKind::Change,
         summary: format!("end the change that run {} left", left.run),
         action: Action::Recover {
             node: node.clone(),
@@ -685,12 +685,12 @@ fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step
 
 fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepared) -> Step {
     let (word, sign) = match kind {
-        DriftKind::Missing => ("install", Sign::Add),
-        DriftKind::Surplus => ("remove", Sign::Remove),
-        _ => ("change", Sign::Change),
+        DriftKind::Missing => ("install", ChangeKind::Add),
+        DriftKind::Surplus => ("remove", ChangeKind::Remove),
+        _ => ("change", ChangeKind::Change),
     };
     // What is left after the folder went cannot be started again.
-    let orphan = sign == Sign::Remove && prepared.change.folder() == Folder::Keep;
+    let orphan = sign == ChangeKind::Remove && prepared.change.folder() == Folder::Keep;
     let undo = if orphan && prepared.change.restarts() {
         Undo::Irreversible {
             reason: "the process ran without its folder".to_owned(),
@@ -701,8 +701,8 @@ fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepa
     Step {
         id: format!("tarsnode.{word}@{node}"),
         stage: match sign {
-            Sign::Remove => Stage::AgentRemoval,
-            Sign::Add | Sign::Change => Stage::Agents,
+            ChangeKind::Remove => Stage::AgentRemoval,
+            ChangeKind::Add | ChangeKind::Change => Stage::Agents,
         },
         batch: 0,
         needs: vec![],

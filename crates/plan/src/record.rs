@@ -8,8 +8,8 @@ use std::str::FromStr;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 
-use crate::claims::Misfit;
-use crate::memory::DatabaseIntent;
+use crate::claims::RecordMismatch;
+use crate::database_record::DatabaseIntent;
 use crate::restore::Intent;
 
 /// What hosts remember of runs, newest run last.
@@ -29,7 +29,7 @@ pub struct Record {
     /// The same of a step on the database, which the master remembers.
     pub database: Option<DatabaseIntent>,
     /// Why it is not believed: what a host remembers counts for that host only.
-    pub misfit: Option<Misfit>,
+    pub mismatch: Option<RecordMismatch>,
     /// How the host says that it ended.
     pub ended: Ended,
     /// The line that the host has beside that.

@@ -18,7 +18,7 @@ use crate::condition::{Condition, Truth};
 use crate::crontab;
 use crate::input::PlanInput;
 use crate::places::{REGISTRY_PORT, endpoint_at};
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::tables::framework;
 
@@ -27,7 +27,7 @@ const REGISTRY: Component = Component::Tarsregistry;
 
 /// What there is to do about the registry of one node.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct RegistryAssessment {
     /// A registry to start.
     pub(crate) start: Option<Step>,
     /// A registry to stop and remove.
@@ -42,7 +42,7 @@ pub(crate) fn assess(
     node: &NodeName,
     spec: &Host,
     host: &HostFacts,
-) -> Work {
+) -> RegistryAssessment {
     let id = ResourceId::Server(REGISTRY, node.clone());
     let at = endpoint_at(spec.ip);
     let placed = input.desired.resources.contains_key(&id);
@@ -50,7 +50,7 @@ pub(crate) fn assess(
         .components
         .present()
         .map(|all| all.contains(REGISTRY.name()));
-    let mut work = Work::default();
+    let mut work = RegistryAssessment::default();
     match (&spec.state, placed, runs) {
         (NodeState::Present, true, Some(false)) => start(input, node, spec, host, &at, &mut work),
         (NodeState::Present, false, Some(true)) | (NodeState::Absent { .. }, _, Some(true)) => {
@@ -62,7 +62,7 @@ pub(crate) fn assess(
 }
 
 /// Whether a registry of the spec that lies on `node` is one that apply starts.
-pub(crate) fn is_startable(host: &HostFacts) -> bool {
+pub(crate) fn may_be_started(host: &HostFacts) -> bool {
     let is = |seen: &Observed<std::collections::BTreeSet<String>>| {
         seen.present().map(|all| all.contains(REGISTRY.name()))
     };
@@ -83,7 +83,7 @@ fn start(
     spec: &Host,
     host: &HostFacts,
     at: &Endpoint,
-    work: &mut Work,
+    work: &mut RegistryAssessment,
 ) {
     // Only a proven refusal is a reason to start something.
     let refused = framework(input)
@@ -95,7 +95,7 @@ fn start(
             .iter()
             .any(|(_, port)| ports.contains(port))
     });
-    if !refused || taken || !is_startable(host) {
+    if !refused || taken || !may_be_started(host) {
         return;
     }
     let summary = "start tarsregistry".to_owned();
@@ -135,7 +135,7 @@ fn start(
         batch: 0,
         needs: vec![],
         resource: ResourceId::Server(REGISTRY, node.clone()),
-        sign: Sign::Change,
+        sign: ChangeKind::Change,
         summary: change.summary.clone(),
         action: Action::ChangeHost(Box::new(change)),
         pre,
@@ -152,10 +152,10 @@ fn stop(
     spec: &Host,
     host: &HostFacts,
     at: &Endpoint,
-    work: &mut Work,
+    work: &mut RegistryAssessment,
 ) {
     let resource = ResourceId::Server(REGISTRY, node.clone());
-    let block = |work: &mut Work, why: Blocked| {
+    let block = |work: &mut RegistryAssessment, why: Blocked| {
         work.lines.push(Line::Blocked {
             resource: resource.clone(),
             why,
@@ -218,7 +218,7 @@ fn stop(
         },
     ];
     if has_rows(input) {
-        post.push(Condition::RegistryForgotten {
+        post.push(Condition::RegistryRowsDeleted {
             registry: at.clone(),
         });
     }
@@ -228,7 +228,7 @@ fn stop(
         batch: 0,
         needs: vec![],
         resource,
-        sign: Sign::Remove,
+        sign: ChangeKind::Remove,
         summary: change.summary.clone(),
         action: Action::ChangeHost(Box::new(change)),
         pre,
@@ -251,7 +251,7 @@ fn change(
     spec: &Host,
     host: &HostFacts,
     operation: (String, Operation),
-    work: &mut Work,
+    work: &mut RegistryAssessment,
 ) -> Option<HostChange> {
     let why = components::means(input, REGISTRY, node, host);
     if !why.is_empty() {

@@ -12,7 +12,7 @@ use tarsops_model::resource::ResourceId;
 use crate::action::{Action, Cell};
 use crate::drift::{Drift, DriftKind, FieldChange};
 use crate::names::compress;
-use crate::plan::{Plan, Sign, Stage, Step};
+use crate::plan::{ChangeKind, Plan, Stage, Step};
 use crate::report::Line;
 
 /// How to print.
@@ -39,11 +39,11 @@ impl Style {
     }
 }
 
-const fn sign_of(sign: Sign) -> char {
+const fn sign_of(sign: ChangeKind) -> char {
     match sign {
-        Sign::Add => '+',
-        Sign::Change => '~',
-        Sign::Remove => '-',
+        ChangeKind::Add => '+',
+        ChangeKind::Change => '~',
+        ChangeKind::Remove => '-',
     }
 }
 
@@ -266,7 +266,13 @@ fn stage_lines(
     style: Style,
     rows: bool,
 ) {
-    type Key = (String, Sign, String, Vec<(String, String, String)>, String);
+    type Key = (
+        String,
+        ChangeKind,
+        String,
+        Vec<(String, String, String)>,
+        String,
+    );
     let mut groups: Vec<(Key, Vec<&Step>)> = Vec::new();
     let mut index: BTreeMap<Key, usize> = BTreeMap::new();
     for step in steps {

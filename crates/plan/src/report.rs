@@ -52,7 +52,7 @@ pub enum Blocked {
         version: Version,
     },
     /// Whom the framework would be asked through to take a component up is not there.
-    NoWayIn {
+    NoStartPath {
         /// What is missing.
         what: String,
     },
@@ -166,7 +166,7 @@ pub enum Blocked {
         servers: Vec<String>,
     },
     /// Another run is changing the host at this moment.
-    ChangeAtWork {
+    ChangeInProgress {
         /// That run.
         run: RunId,
     },
@@ -278,7 +278,7 @@ pub enum Blocked {
         why: String,
     },
     /// A basic service cannot be published.
-    NoWayToPublish {
+    NoPublishPath {
         /// What is missing.
         what: String,
     },
@@ -328,7 +328,7 @@ impl Blocked {
             Self::IncompletePackageOf { .. } => {
                 "put a deploy tree, or a package of the layout X/{bin,conf,util}, there and run `tarsops package lock`".to_owned()
             }
-            Self::NoWayIn { .. } => {
+            Self::NoStartPath { .. } => {
                 "a component is placed only where the database and AdminRegistry can be asked: name both in the spec and bring them up".to_owned()
             }
             Self::RunsUnknown { component } => {
@@ -379,7 +379,7 @@ impl Blocked {
             Self::ServersRunning { .. } => {
                 "move them away, or say `stop_servers: true` in the node's override".to_owned()
             }
-            Self::ChangeAtWork { .. } => "wait for it, then run the command again".to_owned(),
+            Self::ChangeInProgress { .. } => "wait for it, then run the command again".to_owned(),
             Self::UnsafeFolder { .. } => {
                 "let only root, or only whom tarsops logs in as, write there".to_owned()
             }
@@ -441,7 +441,7 @@ impl Blocked {
             Self::ConsoleSilent { .. } => {
                 "bring it up, or say `--without-console` to do what does not need it".to_owned()
             }
-            Self::NoWayToPublish { .. } => {
+            Self::NoPublishPath { .. } => {
                 "name `web`, or `database` with `rpc`, in the spec".to_owned()
             }
             Self::Finding { cure, .. } => cure.clone(),
@@ -477,7 +477,7 @@ impl fmt::Display for Blocked {
                 f,
                 "the package of {component} {version} has no configuration or scripts"
             ),
-            Self::NoWayIn { what } => write!(f, "it cannot be placed: {what}"),
+            Self::NoStartPath { what } => write!(f, "it cannot be placed: {what}"),
             Self::RunsUnknown { component } => write!(
                 f,
                 "{component} runs there, and the framework has no row of it"
@@ -536,7 +536,7 @@ impl fmt::Display for Blocked {
             Self::ServersRunning { servers } => {
                 write!(f, "it still runs {}", servers.join(", "))
             }
-            Self::ChangeAtWork { run } => write!(f, "run {run} is changing this host"),
+            Self::ChangeInProgress { run } => write!(f, "run {run} is changing this host"),
             Self::UnsafeFolder { why } => write!(f, "{why}, so tarsops keeps nothing there"),
             Self::FenceAhead { run, .. } => {
                 let when = i64::try_from(run.sequence()).ok();
@@ -630,7 +630,7 @@ impl fmt::Display for Blocked {
             Self::ConsoleSilent { why } => {
                 write!(f, "the management platform cannot be used: {why}")
             }
-            Self::NoWayToPublish { what } => write!(f, "it cannot be published: {what}"),
+            Self::NoPublishPath { what } => write!(f, "it cannot be published: {what}"),
             Self::Finding { name, text, .. } => write!(f, "{name}: {text}"),
             Self::MaintenanceOver { until } => write!(f, "its maintenance ended on {until}"),
         }

@@ -19,7 +19,7 @@ use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
 use crate::effect;
 use crate::places::{BINARY, binary_path};
-use crate::plan::Sign;
+use crate::plan::ChangeKind;
 use crate::preconditions::preconditions;
 use tarsops_model::inventory::Inventory;
 
@@ -67,7 +67,7 @@ pub struct Intent {
     /// Seconds since 1970, by the control machine's clock.
     pub started_at: i64,
     /// Whether the resource came, changed or went.
-    pub sign: Sign,
+    pub sign: ChangeKind,
     /// The change, without the content of files.
     pub change: HostChange,
     /// What it leaves of the crontab.
@@ -84,7 +84,7 @@ struct AsWritten {
     holder: String,
     spec_digest: Digest,
     started_at: i64,
-    sign: Sign,
+    sign: ChangeKind,
     change: ChangeAsWritten,
     crontab_after: CrontabAsWritten,
 }
@@ -143,7 +143,7 @@ impl Intent {
     #[must_use]
     pub fn stays(&self) -> bool {
         !self.change.is_agent()
-            && self.sign == Sign::Change
+            && self.sign == ChangeKind::Change
             && self.change.files().is_empty()
             && !self.change.rereads()
             && self.change.restarts()
@@ -152,7 +152,7 @@ impl Intent {
 
 /// Why there is no way back; one lowercase clause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoWayBack {
+pub enum CannotRollBack {
     /// The host could not be seen.
     #[error("the host could not be looked at: {0}")]
     Unseen(String),
@@ -196,28 +196,28 @@ pub struct Known {
 /// The change that takes the host back to where it was before `intent`.
 ///
 /// # Errors
-/// [`NoWayBack`] if somebody has changed the host since, or if it cannot be told.
-pub fn way_back(
+/// [`CannotRollBack`] if somebody has changed the host since, or if it cannot be told.
+pub fn rollback_step(
     intent: &Intent,
     inventory: &Inventory,
     known: Known,
-) -> Result<Prepared, NoWayBack> {
+) -> Result<Prepared, CannotRollBack> {
     let asks = known.asks;
     let done = &intent.change;
     let node: &NodeName = &done.node;
     let host: &HostFacts = match inventory.host(node) {
         Observed::Present(h) => h,
-        Observed::Absent => return Err(NoWayBack::Unseen("it is not there".to_owned())),
-        Observed::Unknown(why) => return Err(NoWayBack::Unseen(why)),
+        Observed::Absent => return Err(CannotRollBack::Unseen("it is not there".to_owned())),
+        Observed::Unknown(why) => return Err(CannotRollBack::Unseen(why)),
     };
     if let Some(left) = &host.unfinished {
-        return Err(NoWayBack::Unfinished(left.run.clone()));
+        return Err(CannotRollBack::Unfinished(left.run.clone()));
     }
     let machine_id = match &host.machine_id {
         Observed::Present(id) if *id == done.machine_id => id.clone(),
-        Observed::Present(_) => return Err(NoWayBack::Moved("the machine itself".to_owned())),
+        Observed::Present(_) => return Err(CannotRollBack::Moved("the machine itself".to_owned())),
         other => {
-            return Err(NoWayBack::Unknown(
+            return Err(CannotRollBack::Unknown(
                 other.unknown().unwrap_or("no machine-id").to_owned(),
             ));
         }
@@ -228,19 +228,22 @@ pub fn way_back(
         && !effect::are_made(seen, done.rows())
         && !effect::are_made(seen, &rows)
     {
-        return Err(NoWayBack::Moved(format!("a row of {}", done.component)));
+        return Err(CannotRollBack::Moved(format!(
+            "a row of {}",
+            done.component
+        )));
     }
     let published = done.publish().is_some();
     let kept = (intent.run.clone(), intent.step.clone());
     let mut files = Vec::new();
     if done.folder() == Folder::Keep {
         for (index, file) in done.files().iter().enumerate() {
-            let mut back = file_back(file, index + 1, &kept, node, inventory);
+            let mut back = restored_file(file, index + 1, &kept, node, inventory);
             // A publication that failed may have left the file alone and the server down.
             let untouched =
                 published && digest_at(inventory, node, &file.path) == Observed::from(file.before);
             let torn = match (published && known.failed, &back) {
-                (true, Err(NoWayBack::Moved(_))) => digest_at(inventory, node, &file.path),
+                (true, Err(CannotRollBack::Moved(_))) => digest_at(inventory, node, &file.path),
                 _ => Observed::Absent,
             };
             if untouched && back.is_err() {
@@ -254,7 +257,7 @@ pub fn way_back(
             } else if let Observed::Present(torn) = torn {
                 let mut now = file.clone();
                 now.after = Some(torn);
-                back = file_back(&now, index + 1, &kept, node, inventory);
+                back = restored_file(&now, index + 1, &kept, node, inventory);
             }
             files.push(back?);
         }
@@ -266,8 +269,8 @@ pub fn way_back(
     let crontab = match intent.crontab_after {
         CrontabLeft::Unchanged => None,
         _ if known.other_crontab => None,
-        CrontabLeft::Removed => Some(crontab_back(done, None, &kept, host)?),
-        CrontabLeft::Written(digest) => Some(crontab_back(done, Some(digest), &kept, host)?),
+        CrontabLeft::Removed => Some(restored_crontab(done, None, &kept, host)?),
+        CrontabLeft::Written(digest) => Some(restored_crontab(done, Some(digest), &kept, host)?),
     };
     let folder = match done.folder() {
         Folder::Keep => Folder::Keep,
@@ -420,7 +423,7 @@ fn expect_binary(
     done: &HostChange,
     node: &NodeName,
     inventory: &Inventory,
-) -> Result<(), NoWayBack> {
+) -> Result<(), CannotRollBack> {
     let binary = binary_path(done.component);
     let wanted = done
         .files()
@@ -430,8 +433,8 @@ fn expect_binary(
     if done.component != Component::Tarsnode {
         return match digest_at(inventory, node, &binary) {
             Observed::Present(now) if Some(now) == wanted => Ok(()),
-            Observed::Unknown(why) => Err(NoWayBack::Unknown(why)),
-            _ => Err(NoWayBack::Moved("the binary".to_owned())),
+            Observed::Unknown(why) => Err(CannotRollBack::Unknown(why)),
+            _ => Err(CannotRollBack::Moved("the binary".to_owned())),
         };
     }
     match inventory.agent(node) {
@@ -440,22 +443,22 @@ fn expect_binary(
         {
             Ok(())
         }
-        Observed::Unknown(why) => Err(NoWayBack::Unknown(why)),
-        _ => Err(NoWayBack::Moved("the binary".to_owned())),
+        Observed::Unknown(why) => Err(CannotRollBack::Unknown(why)),
+        _ => Err(CannotRollBack::Moved("the binary".to_owned())),
     }
 }
 
-fn file_back(
+fn restored_file(
     file: &FileChange,
     index: usize,
     kept: &(RunId, StepName),
     node: &NodeName,
     inventory: &Inventory,
-) -> Result<FileChange, NoWayBack> {
+) -> Result<FileChange, CannotRollBack> {
     if let (Component::Tarsnode, Observed::Unknown(why)) =
         (component_of(&file.path), inventory.agent(node))
     {
-        return Err(NoWayBack::Unknown(why));
+        return Err(CannotRollBack::Unknown(why));
     }
     let now = match digest_at(inventory, node, &file.path) {
         Observed::Present(d) => Some(d),
@@ -465,7 +468,7 @@ fn file_back(
     };
     // tarsnode writes its own configuration; the binary and the scripts are nobody else's.
     if now != file.after && !file.path.contains("/conf/") {
-        return Err(NoWayBack::Moved(file.path.clone()));
+        return Err(CannotRollBack::Moved(file.path.clone()));
     }
     Ok(FileChange {
         path: file.path.clone(),
@@ -490,22 +493,24 @@ fn component_of(path: &str) -> Component {
     name.parse().unwrap_or(Component::Tarsnode)
 }
 
-fn crontab_back(
+fn restored_crontab(
     done: &HostChange,
     after: Option<Digest>,
     kept: &(RunId, StepName),
     host: &HostFacts,
-) -> Result<CrontabChange, NoWayBack> {
+) -> Result<CrontabChange, CannotRollBack> {
     let now = match &host.crontab {
         Observed::Present(text) => Some(crontab::without_guard(text)).filter(|t| !t.is_empty()),
         Observed::Absent => None,
-        Observed::Unknown(why) => return Err(NoWayBack::Unknown(format!("the crontab: {why}"))),
+        Observed::Unknown(why) => {
+            return Err(CannotRollBack::Unknown(format!("the crontab: {why}")));
+        }
     };
     let now = now.map(|t| Digest::of(t.as_bytes()));
     let before = done.crontab().and_then(|c| c.before);
     // A rollback that was cut off may have put it back already.
     if now != after && now != before {
-        return Err(NoWayBack::Moved("the crontab".to_owned()));
+        return Err(CannotRollBack::Moved("the crontab".to_owned()));
     }
     // The host keeps the text, and could keep any: what comes must follow from what is there now.
     let text = match &host.crontab {
@@ -527,7 +532,7 @@ fn crontab_back(
         .iter()
         .map(|t| t.as_ref().map(|t| Digest::of(t.as_bytes())));
     if !known.chain([now]).any(|digest| digest == before) {
-        return Err(NoWayBack::ForeignCrontab);
+        return Err(CannotRollBack::ForeignCrontab);
     }
     Ok(CrontabChange {
         before: now,

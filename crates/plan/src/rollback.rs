@@ -18,16 +18,16 @@ use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Folder, HostChange, Undo};
 use crate::batch::{self, Batches};
-use crate::claims::Misfit;
+use crate::claims::RecordMismatch;
 use crate::condition::digest_at;
 use crate::database;
+use crate::database_record::{self, DatabaseChange};
 use crate::input::PlanInput;
-use crate::memory::{self, Deed};
 use crate::places::binary_path;
-use crate::plan::{FORMAT, Plan, Sign, Stage, Step, Summary};
+use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
 use crate::planner::stranger;
 use crate::record::{Ended, Record, Runs};
-use crate::restore::{self, CrontabLeft, Intent, Known, NoWayBack, way_back};
+use crate::restore::{self, CannotRollBack, CrontabLeft, Intent, Known, rollback_step};
 
 /// A rollback of one run.
 #[derive(Debug, Clone)]
@@ -94,11 +94,11 @@ impl fmt::Display for Left {
 pub enum Refusal {
     /// The record says more than its own host can know.
     #[error("{node}: its record does not fit: {why}")]
-    Misfit {
+    RecordMismatch {
         /// The node.
         node: NodeName,
         /// Why.
-        why: Misfit,
+        why: RecordMismatch,
     },
     /// The record has no end.
     #[error("{node}: what it wrote down of the run is damaged")]
@@ -126,7 +126,7 @@ pub enum Refusal {
         /// The node.
         node: NodeName,
         /// Why.
-        why: NoWayBack,
+        why: CannotRollBack,
     },
     /// The database is not as the run left it, or that is not known.
     #[error("{resource}: {why}")]
@@ -134,7 +134,7 @@ pub enum Refusal {
         /// What the step worked on.
         resource: ResourceId,
         /// Why.
-        why: NoWayBack,
+        why: CannotRollBack,
     },
     /// What a host remembers never decides as whom its programs run.
     #[error(
@@ -168,7 +168,7 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     };
     let records = runs.get(run).into_iter().flatten();
     let mut records: Vec<&Record> = records
-        .filter(|r| r.may_have_changed() || r.misfit.is_some())
+        .filter(|r| r.may_have_changed() || r.mismatch.is_some())
         .collect();
     records.sort_by_key(|r| Reverse(rank(r.intent.as_ref())));
     for record in records {
@@ -197,14 +197,14 @@ impl Draft<'_> {
     fn undo(&mut self, record: &Record) -> Result<(), Refusal> {
         let node = record.node.clone();
         // Nothing is planned from a record that says more than its own host can know.
-        if let Some(why) = record.misfit.clone() {
-            return Err(Refusal::Misfit { node, why });
+        if let Some(why) = record.mismatch.clone() {
+            return Err(Refusal::RecordMismatch { node, why });
         }
         if record.ended == Ended::Damaged {
             return Err(Refusal::Damaged { node });
         }
         if let Some(intent) = &record.database {
-            if let Deed::Column { table, column } = &intent.deed {
+            if let DatabaseChange::Column { table, column } = &intent.deed {
                 let (table, column) = (table.clone(), column.clone());
                 self.left.push(Left::Column {
                     node,
@@ -212,7 +212,7 @@ impl Draft<'_> {
                     column,
                 });
             }
-            let step = memory::way_back(intent, self.input.inventory);
+            let step = database_record::rollback_step(intent, self.input.inventory);
             let step = step.map_err(|why| Refusal::Database {
                 resource: intent.resource.clone(),
                 why,
@@ -237,10 +237,11 @@ impl Draft<'_> {
             failed: self.may_be_torn(record, &intent.change),
             other_crontab: intent.change.run_user != *user,
         };
-        let prepared = way_back(intent, &self.inventory, known).map_err(|why| Refusal::Host {
-            node: node.clone(),
-            why,
-        })?;
+        let prepared =
+            rollback_step(intent, &self.inventory, known).map_err(|why| Refusal::Host {
+                node: node.clone(),
+                why,
+            })?;
         if prepared.change.run_user != *user {
             return Err(Refusal::OtherUser {
                 node,
@@ -255,7 +256,7 @@ impl Draft<'_> {
             });
         }
         if !known.other_crontab {
-            crontab_is_back(&mut self.inventory, intent);
+            crontab_is_restored(&mut self.inventory, intent);
         }
         self.hosts.push(Step {
             id: match component {
@@ -268,9 +269,9 @@ impl Draft<'_> {
             needs: vec![],
             resource: intent.change.resource(),
             sign: match intent.sign {
-                Sign::Add => Sign::Remove,
-                Sign::Change => Sign::Change,
-                Sign::Remove => Sign::Add,
+                ChangeKind::Add => ChangeKind::Remove,
+                ChangeKind::Change => ChangeKind::Change,
+                ChangeKind::Remove => ChangeKind::Add,
             },
             summary: prepared.change.summary.clone(),
             action: Action::ChangeHost(Box::new(prepared.change)),
@@ -457,7 +458,7 @@ fn is_crontab_only(change: &HostChange) -> bool {
 }
 
 /// The crontab of a host after what `intent` did to it was undone.
-fn crontab_is_back(inventory: &mut Inventory, intent: &Intent) {
+fn crontab_is_restored(inventory: &mut Inventory, intent: &Intent) {
     let id = ResourceId::Host(intent.change.node.clone());
     if let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
         && let Some(text) = restore::crontab_before(intent, &host.crontab)

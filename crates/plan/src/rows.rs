@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 
-use tarsops_model::desired::Rpc;
 use tarsops_model::framework::{NodeLabels, RegistryRow, Rows};
 use tarsops_model::host::Host;
 use tarsops_model::names::{Endpoint, NodeName};
@@ -18,7 +17,7 @@ use crate::condition::{Condition, Truth};
 use crate::drift::{Drift, DriftKind};
 use crate::expansion;
 use crate::input::PlanInput;
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::{registry_rows, rules};
 
@@ -96,12 +95,12 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
         batch: 0,
         needs: vec![],
         resource,
-        sign: Sign::Remove,
+        sign: ChangeKind::Remove,
         summary: match count {
             1 => format!("delete the row of {node} from the framework's database"),
             count => format!("delete the {count} rows of {node} from the framework's database"),
         },
-        action: Action::ForgetNode {
+        action: Action::DeleteNodeRows {
             node: node.clone(),
             ip: spec.ip,
         },
@@ -114,17 +113,12 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
 /// The step that gives a node's row back what a run that was cut off has kept. Nothing to do while
 /// the node is not registered: the change of the agent comes first, and keeps it on.
 pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels) -> Option<Step> {
-    let mut pre = vec![
-        Condition::LabelsKept {
+    let pre = vec![
+        Condition::LabelsSaved {
             labels: Some(labels.clone()),
         },
         Condition::Registered,
     ];
-    // A tarsnode that was restarted and has not registered yet still has its old row, active for up to
-    // 250 s. It connects to AdminRegistry once it has registered.
-    if input.desired.rpc != Rpc::Off {
-        pre.push(Condition::Connected);
-    }
     if pre
         .iter()
         .any(|c| c.eval(node, input.inventory) != Truth::Holds)
@@ -137,14 +131,14 @@ pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels
         batch: 0,
         needs: vec![],
         resource: ResourceId::Agent(node.clone()),
-        sign: Sign::Change,
+        sign: ChangeKind::Change,
         summary: "put its label and group back, which a registration lost".to_owned(),
-        action: Action::PutLabels {
+        action: Action::RestoreLabels {
             node: node.clone(),
             labels: labels.clone(),
         },
         pre,
-        post: vec![Condition::LabelsKept { labels: None }],
+        post: vec![Condition::LabelsSaved { labels: None }],
         undo: Undo::Irreversible {
             reason: "they are the node's own".to_owned(),
         },
@@ -198,16 +192,16 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
             stage: Stage::Rows,
             batch: 0,
             needs: vec![],
-            sign: Sign::Remove,
+            sign: ChangeKind::Remove,
             summary: format!(
                 "delete the rows of the registry {registry}; nodes drop it from their locators within two minutes"
             ),
-            action: Action::ForgetRegistry {
+            action: Action::DeleteRegistryRows {
                 registry: registry.clone(),
                 node,
             },
             pre,
-            post: vec![Condition::RegistryForgotten {
+            post: vec![Condition::RegistryRowsDeleted {
                 registry: registry.clone(),
             }],
             undo: irreversible(),

@@ -32,7 +32,7 @@ mod down;
 mod work;
 
 use compared::Compared;
-pub(crate) use work::Work;
+pub(crate) use work::ServerAssessment;
 
 /// Compares `component` on `node`, whose machine is the node's, with the spec.
 pub(crate) fn assess(
@@ -42,8 +42,8 @@ pub(crate) fn assess(
     spec: &Host,
     server: &Server,
     host: &HostFacts,
-) -> Work {
-    let mut work = Work::default();
+) -> ServerAssessment {
+    let mut work = ServerAssessment::default();
     let facts = match input.inventory.server(component, node) {
         Observed::Present(facts)
             if component.is_basic()
@@ -80,7 +80,7 @@ pub(crate) fn assess(
     let server = &server;
     let mut compared = Compared::of(input, component, server, facts);
     if component.is_basic() {
-        compared.restart_owed(component, host);
+        compared.restart_pending(component, host);
         let runs = Some(facts.runs());
         let rows = basic::rows::compare(input, component, node, spec, server, host, runs);
         compared.fields.extend(rows.fields);
@@ -88,7 +88,7 @@ pub(crate) fn assess(
         compared.stale |= !rows.edits.is_empty();
         compared.rows = rows.edits;
     }
-    let look = Look {
+    let look = ServerContext {
         input,
         component,
         node,
@@ -100,7 +100,7 @@ pub(crate) fn assess(
     look.finish(compared)
 }
 
-struct Look<'a> {
+struct ServerContext<'a> {
     input: &'a PlanInput<'a>,
     component: Component,
     node: &'a NodeName,
@@ -110,7 +110,7 @@ struct Look<'a> {
     facts: &'a ServerFacts,
 }
 
-impl Look<'_> {
+impl ServerContext<'_> {
     fn resource(&self) -> ResourceId {
         ResourceId::Server(self.component, self.node.clone())
     }
@@ -120,8 +120,8 @@ impl Look<'_> {
         tables::row(rows, self.component, self.node)
     }
 
-    fn finish(&self, compared: Compared) -> Work {
-        let mut work = Work::default();
+    fn finish(&self, compared: Compared) -> ServerAssessment {
+        let mut work = ServerAssessment::default();
         let Compared {
             fields,
             mut unknown,

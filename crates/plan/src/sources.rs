@@ -89,7 +89,7 @@ fn running(input: &PlanInput<'_>, places: &Places<'_>, id: &ResourceId) -> Vec<(
     if !answers.is_empty() {
         words.push(("rpc".to_owned(), answers.join(", ")));
     }
-    words.extend(framework_words(framework, places, id));
+    words.extend(framework_report(framework, places, id));
     words
 }
 
@@ -123,7 +123,7 @@ fn host(input: &PlanInput<'_>, id: &ResourceId) -> String {
     }
 }
 
-fn framework_words(
+fn framework_report(
     framework: &FrameworkFacts,
     places: &Places<'_>,
     id: &ResourceId,

@@ -108,7 +108,7 @@ fn deployed(plan: &Plan) -> Vec<&NewServers> {
     plan.steps
         .iter()
         .filter_map(|s| match &s.action {
-            Action::AddServers(new) => Some(new),
+            Action::AddServerRows(new) => Some(new),
             _ => None,
         })
         .collect()
@@ -340,7 +340,7 @@ fn without_a_way_nothing_is_published() {
     assert!(
         blocked(&plan)
             .iter()
-            .any(|(_, why)| matches!(why, Blocked::NoWayToPublish { .. }))
+            .any(|(_, why)| matches!(why, Blocked::NoPublishPath { .. }))
     );
     let mut w = cluster();
     ask_for(&mut w, "3.0.18");
@@ -472,7 +472,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
         to: "12".to_owned(),
     });
     let intent = intent_of(&w, step, done);
-    let back = restore::way_back(&intent, &after.inventory, KNOWN)
+    let back = restore::rollback_step(&intent, &after.inventory, KNOWN)
         .unwrap()
         .change;
     assert_eq!(back.publish(), None);
@@ -481,7 +481,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     let names = back.patch_version().unwrap();
     assert_eq!((names.from.as_str(), names.to.as_str()), ("12", "3.0.17"));
     // Where the file was never changed only the process is put right.
-    let back = restore::way_back(&intent, &w.inventory, KNOWN)
+    let back = restore::rollback_step(&intent, &w.inventory, KNOWN)
         .unwrap()
         .change;
     assert_eq!(back.files()[0].before, back.files()[0].after);
@@ -490,7 +490,7 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     if let Observed::Present(file) = &mut facts(&mut after, change.component, &change.node).binary {
         file.digest = tarsops_model::digest::Digest::of(b"another");
     }
-    assert!(restore::way_back(&intent, &after.inventory, KNOWN).is_err());
+    assert!(restore::rollback_step(&intent, &after.inventory, KNOWN).is_err());
 }
 
 #[test]
@@ -648,7 +648,7 @@ fn a_publication_takes_the_rows_along_and_back() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let intent = intent_of(&w, step, restore::without_content(change));
-    let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
+    let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
     assert_eq!(back.change.rows()[0].after, change.rows()[0].before);
     effect::apply(
         &mut after.inventory,
@@ -680,7 +680,7 @@ fn a_row_that_a_run_has_written_goes_again_on_the_way_back() {
     assert!(!intent.stays());
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
+    let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
     assert!(back.change.restarts() && back.change.ends_healthy());
     effect::apply(
         &mut after.inventory,
@@ -771,7 +771,7 @@ fn the_query_services_of_before_2_1_0_get_their_new_servant_in_the_same_row() {
 }
 
 #[test]
-fn an_adapter_too_many_is_told_and_left() {
+fn an_extra_adapter_is_reported_and_left() {
     let mut w = cluster();
     let mut extra = adapter(&mut w, "tars.tarsstat.StatObj", MASTER).clone();
     extra.adapter = "tars.tarsstat.OldObjAdapter".to_owned();
@@ -843,7 +843,7 @@ fn rows_wait_for_whoever_has_the_node_read_them() {
     assert!(
         blocked(&plan)
             .iter()
-            .any(|(_, why)| matches!(why, Blocked::NoWayIn { .. }))
+            .any(|(_, why)| matches!(why, Blocked::NoStartPath { .. }))
     );
 }
 
@@ -972,12 +972,12 @@ fn half_a_program_goes_back_where_the_publication_failed() {
         file.digest = half;
     }
     own.processes = Observed::Present(vec![]);
-    assert!(restore::way_back(&intent, &torn.inventory, KNOWN).is_err());
+    assert!(restore::rollback_step(&intent, &torn.inventory, KNOWN).is_err());
     let failed = restore::Known {
         failed: true,
         ..KNOWN
     };
-    let back = restore::way_back(&intent, &torn.inventory, failed).unwrap();
+    let back = restore::rollback_step(&intent, &torn.inventory, failed).unwrap();
     let file = &back.change.files()[0];
     assert_eq!(
         (file.before, file.after),
@@ -1002,11 +1002,11 @@ fn rows_that_somebody_has_changed_since_are_not_taken_back() {
     let intent = intent_of(&w, step, restore::without_content(change));
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    assert!(restore::way_back(&intent, &after.inventory, KNOWN).is_ok());
+    assert!(restore::rollback_step(&intent, &after.inventory, KNOWN).is_ok());
     adapter(&mut after, "tars.tarsstat.StatObj", MASTER).protocol = Some("http".to_owned());
     assert!(matches!(
-        restore::way_back(&intent, &after.inventory, KNOWN),
-        Err(restore::NoWayBack::Moved(_))
+        restore::rollback_step(&intent, &after.inventory, KNOWN),
+        Err(restore::CannotRollBack::Moved(_))
     ));
 }
 
@@ -1106,7 +1106,7 @@ fn what_did_not_run_is_stopped_again_on_the_way_back() {
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
     let intent = intent_of(&w, step, restore::without_content(change));
-    let back = restore::way_back(&intent, &after.inventory, KNOWN).unwrap();
+    let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
     assert!(back.change.restarts() && !back.change.ends_healthy());
     assert!(
         !back
@@ -1184,7 +1184,7 @@ fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
             let mut seen = after.clone();
             effect::apply(&mut seen.inventory, &step.action);
             let intent = intent_of(w, step, restore::without_content(change));
-            let back = restore::way_back(&intent, &seen.inventory, KNOWN).unwrap();
+            let back = restore::rollback_step(&intent, &seen.inventory, KNOWN).unwrap();
             Step {
                 action: Action::ChangeHost(Box::new(back.change)),
                 ..step.clone()
@@ -1286,14 +1286,14 @@ fn record_with_rows(w: &World) -> restore::Intent {
     }
 }
 
-fn misfit(record: &restore::Intent, w: &World) -> Option<Field> {
+fn mismatch(record: &restore::Intent, w: &World) -> Option<Field> {
     let place = Place {
         node: &record.change.node,
         run: &record.run,
         step: &record.step,
     };
-    let misfit = fits(record, place, &w.desired).err();
-    misfit.map(|misfit| misfit.field)
+    let mismatch = fits(record, place, &w.desired).err();
+    mismatch.map(|mismatch| mismatch.field)
 }
 
 #[test]
@@ -1302,31 +1302,31 @@ fn a_record_brings_rows_of_its_own_services_servants_only() {
     adapter(&mut w, "tars.tarsstat.StatObj", MASTER).endpoint =
         Some("tcp -h 10.0.0.1 -t 60000 -p 28293".to_owned());
     let honest = record_with_rows(&w);
-    assert_eq!(misfit(&honest, &w), None);
+    assert_eq!(mismatch(&honest, &w), None);
     for servant in ["tars.tarsAdminRegistry.AdminRegObj", "Shop.Cart.Obj", ""] {
         let mut forged = honest.clone();
         let row = edits_of(&mut forged.change)[0].before.as_mut().unwrap();
         row.push(("servant".to_owned(), Cell::Text(servant.to_owned())));
-        assert_eq!(misfit(&forged, &w), Some(Field::Row), "{servant}");
+        assert_eq!(mismatch(&forged, &w), Some(Field::Row), "{servant}");
         let last = edits_of(&mut forged.change)[0]
             .before
             .as_mut()
             .unwrap()
             .last_mut();
         last.unwrap().1 = Cell::Text("tars.tarsstat.StatObj".to_owned());
-        assert_eq!(misfit(&forged, &w), None);
+        assert_eq!(mismatch(&forged, &w), None);
     }
     // A row of a core component, with its own servant.
     let mut core = honest.clone();
     core.change.component = Component::Tarsconfig;
     edits_of(&mut core.change)[0].key[1].1 = Component::Tarsconfig.name().to_owned();
-    assert_eq!(misfit(&core, &w), Some(Field::Row));
+    assert_eq!(mismatch(&core, &w), Some(Field::Row));
     // A service that the spec does not have there, or of a database that it does not have.
     let server = ResourceId::Server(honest.change.component, honest.change.node.clone());
     for gone in [server, ResourceId::Schema] {
         let mut less = w.clone();
         assert!(less.desired.resources.remove(&gone).is_some());
-        assert_eq!(misfit(&honest, &less), Some(Field::Row), "{gone}");
+        assert_eq!(mismatch(&honest, &less), Some(Field::Row), "{gone}");
     }
 }
 
@@ -1335,7 +1335,7 @@ fn a_service_under_its_old_servant_has_a_record_that_fits() {
     let mut w = cluster();
     adapter(&mut w, "tars.tarsquerystat.QueryObj", MASTER).servant =
         Some("tars.tarsquerystat.NoTarsObj".to_owned());
-    assert_eq!(misfit(&record_with_rows(&w), &w), None);
+    assert_eq!(mismatch(&record_with_rows(&w), &w), None);
 }
 
 #[test]
@@ -1352,7 +1352,7 @@ fn a_rollback_shows_what_it_makes_of_rows() {
     let step = step.unwrap();
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let back = restore::way_back(&record, &after.inventory, KNOWN).unwrap();
+    let back = restore::rollback_step(&record, &after.inventory, KNOWN).unwrap();
     step.action = Action::ChangeHost(Box::new(back.change));
     plan.drift.clear();
     plan.rolls_back = Some(record.run.clone());

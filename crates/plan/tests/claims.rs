@@ -7,15 +7,15 @@ mod support;
 use support::json::{hostile, paths};
 use support::*;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES};
+use tarsops_model::framework::{ADDITIONS, BACKED_UP_DATABASES};
 use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, HostChange};
 use tarsops_plan::claims::{Field, Place, fits, fits_database, is_own_file};
 use tarsops_plan::crontab;
-use tarsops_plan::memory::{self, DatabaseIntent, Deed};
-use tarsops_plan::plan::Sign;
+use tarsops_plan::database_record::{self, DatabaseChange, DatabaseIntent};
+use tarsops_plan::plan::ChangeKind;
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::restore::{FORMAT, Intent};
 
@@ -132,7 +132,7 @@ fn the_field_that_does_not_fit_is_named() {
         (Field::RunUser, &|i| {
             i.change.run_user = "root".parse().unwrap()
         }),
-        (Field::Sign, &|i| i.sign = Sign::Add),
+        (Field::ChangeKind, &|i| i.sign = ChangeKind::Add),
         (Field::File, &|i| {
             i.change.files_mut()[0].path = "tarsnode/util/change.sh".to_owned()
         }),
@@ -150,7 +150,7 @@ fn of_database(world: &World) -> [DatabaseIntent; 3] {
     let column = &ADDITIONS[0];
     let deeds = [
         (
-            Deed::Backup {
+            DatabaseChange::Backup {
                 databases: vec!["db_tars".to_owned()],
                 file: "/usr/local/app/.tarsops/backups/1.sql.gz".to_owned(),
                 digest: Digest::of(b"dump"),
@@ -159,7 +159,7 @@ fn of_database(world: &World) -> [DatabaseIntent; 3] {
             "database.backup".to_owned(),
         ),
         (
-            Deed::Column {
+            DatabaseChange::Column {
                 table: column.table.to_owned(),
                 column: column.column.to_owned(),
             },
@@ -167,7 +167,7 @@ fn of_database(world: &World) -> [DatabaseIntent; 3] {
             format!("schema.add@{}.{}", column.table, column.column),
         ),
         (
-            Deed::Template {
+            DatabaseChange::Template {
                 name: "tars.tarsregistry".to_owned(),
                 before: Some(Digest::of(b"before")),
                 after: Some(Digest::of(b"after")),
@@ -177,14 +177,14 @@ fn of_database(world: &World) -> [DatabaseIntent; 3] {
         ),
     ];
     deeds.map(|(deed, resource, id)| DatabaseIntent {
-        format: memory::FORMAT.to_owned(),
+        format: database_record::FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
         run: run_id(9),
         step: StepName::of(&id),
         holder: "me@here".to_owned(),
         spec_digest: world.desired.spec_digest,
         started_at: NOW,
-        sign: Sign::Change,
+        sign: ChangeKind::Change,
         summary: "what it does".to_owned(),
         resource,
         deed,
@@ -198,10 +198,10 @@ fn database_field(intent: &DatabaseIntent, of: &DatabaseIntent, world: &World) -
         run: &of.run,
         step: &of.step,
     };
-    let misfit = fits_database(intent, place, &world.desired).err()?;
-    let text = misfit.to_string();
+    let mismatch = fits_database(intent, place, &world.desired).err()?;
+    let text = mismatch.to_string();
     assert!(text.len() < 1000, "{text}");
-    Some(misfit.field)
+    Some(mismatch.field)
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_record_of_the_database_that_is_altered_anywhere_names_nothing_else_of_it() 
                 );
                 match (&forged.deed, &honest.deed) {
                     (
-                        Deed::Backup {
+                        DatabaseChange::Backup {
                             databases, file, ..
                         },
                         _,
@@ -238,11 +238,14 @@ fn a_record_of_the_database_that_is_altered_anywhere_names_nothing_else_of_it() 
                         assert!(
                             databases
                                 .iter()
-                                .all(|d| KEPT_DATABASES.contains(&d.as_str()))
+                                .all(|d| BACKED_UP_DATABASES.contains(&d.as_str()))
                         );
                         assert!(file.starts_with('/') && file.ends_with(".sql.gz"), "{path}");
                     }
-                    (Deed::Template { name, .. }, Deed::Template { name: honest, .. }) => {
+                    (
+                        DatabaseChange::Template { name, .. },
+                        DatabaseChange::Template { name: honest, .. },
+                    ) => {
                         assert_eq!(name, honest, "{path}");
                     }
                     (forged, honest) => assert_eq!(forged, honest, "{path}"),
@@ -263,22 +266,22 @@ fn the_field_of_a_record_of_the_database_is_named() {
         forge(&mut forged);
         database_field(&forged, honest, &world)
     };
-    let deed = |deed: Deed| move |i: &mut DatabaseIntent| i.deed = deed.clone();
+    let deed = |deed: DatabaseChange| move |i: &mut DatabaseIntent| i.deed = deed.clone();
     let dump = |databases: &[&str], file: &str| {
-        deed(Deed::Backup {
+        deed(DatabaseChange::Backup {
             databases: databases.iter().map(|d| (*d).to_owned()).collect(),
             file: file.to_owned(),
             digest: Digest::of(b"dump"),
         })
     };
     let other = |table: &str, column: &str| {
-        deed(Deed::Column {
+        deed(DatabaseChange::Column {
             table: table.to_owned(),
             column: column.to_owned(),
         })
     };
     let named = |name: &str| {
-        deed(Deed::Template {
+        deed(DatabaseChange::Template {
             name: name.to_owned(),
             before: None,
             after: None,
@@ -324,8 +327,8 @@ fn the_field_of_a_record_of_the_database_is_named() {
         run: &backup.run,
         step: &backup.step,
     };
-    let misfit = fits_database(&backup, place, &world.desired).unwrap_err();
-    assert_eq!(misfit.field, Field::Node);
+    let mismatch = fits_database(&backup, place, &world.desired).unwrap_err();
+    assert_eq!(mismatch.field, Field::Node);
     // What rolls a template back may be rolled back.
     for id in [
         "rollback.template@tars.tarsregistry",

@@ -209,7 +209,7 @@ fn the_preflight_names_an_unknown_build() {
 }
 
 #[test]
-fn a_downgrade_needs_a_word() {
+fn a_downgrade_needs_permission() {
     let mut w = world(3);
     ask_for(&mut w, "3.0.16");
     let plan = checked(&w);

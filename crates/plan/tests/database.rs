@@ -15,11 +15,11 @@ use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT, rollback_step};
 use tarsops_plan::effect::{self, Images};
-use tarsops_plan::memory::{DatabaseIntent, Deed, FORMAT, way_back};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::NoWayBack;
+use tarsops_plan::restore::CannotRollBack;
 use tarsops_plan::{checker, render};
 
 const REGISTRY: &str = "tars.tarsregistry";
@@ -379,7 +379,7 @@ fn intent(step: &Step) -> Option<DatabaseIntent> {
         sign: step.sign,
         summary: step.summary.clone(),
         resource: step.resource.clone(),
-        deed: Deed::Template {
+        deed: DatabaseChange::Template {
             name: name.clone(),
             before,
             after,
@@ -393,18 +393,18 @@ fn what_somebody_changed_since_is_not_taken_back() {
     let plan = w.plan();
     let step = plan.steps.last().unwrap();
     let intent = intent(step).unwrap();
-    assert_eq!(way_back(&intent, &w.inventory).unwrap(), None);
+    assert_eq!(rollback_step(&intent, &w.inventory).unwrap(), None);
     effect::apply(&mut w.inventory, &step.action);
-    assert!(way_back(&intent, &w.inventory).unwrap().is_some());
+    assert!(rollback_step(&intent, &w.inventory).unwrap().is_some());
     edit(&mut w, REGISTRY, |t| t.replace("same=1", "same=9"));
     assert!(matches!(
-        way_back(&intent, &w.inventory),
-        Err(NoWayBack::Moved(_))
+        rollback_step(&intent, &w.inventory),
+        Err(CannotRollBack::Moved(_))
     ));
     rows(&mut w).templates = Observed::Unknown("no right".into());
     assert!(matches!(
-        way_back(&intent, &w.inventory),
-        Err(NoWayBack::Unknown(_))
+        rollback_step(&intent, &w.inventory),
+        Err(CannotRollBack::Unknown(_))
     ));
 }
 
@@ -413,7 +413,7 @@ proptest! {
 
     /// Law 5 for templates: every prefix of a plan can be taken back, to the byte.
     #[test]
-    fn every_prefix_is_taken_back(
+    fn every_prefix_is_rolled_back(
         kinds in prop::collection::vec(19..KINDS, 0..3),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -427,13 +427,13 @@ proptest! {
         let (mut now, mut images, mut done) = (w.clone(), Images::default(), Vec::new());
         for step in &plan.steps[..=cut.index(plan.steps.len())] {
             if let ResourceId::Template(name) = &step.resource {
-                images.keep_template(&now.inventory, name);
+                images.save_template(&now.inventory, name);
             }
             effect::apply(&mut now.inventory, &step.action);
             done.extend(intent(step));
         }
         for intent in done.iter().rev() {
-            let step = way_back(intent, &now.inventory).unwrap().unwrap();
+            let step = rollback_step(intent, &now.inventory).unwrap().unwrap();
             effect::apply_with(&mut now.inventory, &step.action, &images);
             for condition in &step.post {
                 let master = &now.desired.master;

@@ -23,7 +23,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, way_back, without_content};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, rollback_step, without_content};
 use tarsops_plan::{checker, crontab};
 
 /// Registries can be asked, and what is taken back went well.
@@ -53,7 +53,7 @@ fn new_rows(plan: &Plan) -> &NewServers {
     plan.steps
         .iter()
         .find_map(|s| match &s.action {
-            Action::AddServers(new) => Some(new),
+            Action::AddServerRows(new) => Some(new),
             _ => None,
         })
         .unwrap()
@@ -505,12 +505,12 @@ fn a_plan_that_was_tampered_with_is_refused() {
     fn each_row(plan: &mut Plan, change: impl Fn(&mut NewRow)) {
         for step in &mut plan.steps {
             let mut both = false;
-            if let Action::AddServers(new) = &mut step.action {
+            if let Action::AddServerRows(new) = &mut step.action {
                 new.rows.iter_mut().for_each(&change);
                 both = true;
             }
             if let (true, Undo::Inverse { action }) = (both, &mut step.undo)
-                && let Action::RemoveServers(new) = &mut **action
+                && let Action::RemoveServerRows(new) = &mut **action
             {
                 new.rows.iter_mut().for_each(&change);
             }
@@ -549,8 +549,8 @@ fn a_plan_that_was_tampered_with_is_refused() {
         }),
         ("rows that go", |p| {
             for step in &mut p.steps {
-                if let Action::AddServers(new) = step.action.clone() {
-                    step.action = Action::RemoveServers(new);
+                if let Action::AddServerRows(new) = step.action.clone() {
+                    step.action = Action::RemoveServerRows(new);
                 }
             }
         }),
@@ -679,7 +679,7 @@ proptest! {
             let action = match (&step.undo, intent) {
                 (Undo::Inverse { action }, _) => (**action).clone(),
                 (Undo::Restore, Some(intent)) => {
-                    let back = match way_back(intent, &now.inventory, KNOWN) {
+                    let back = match rollback_step(intent, &now.inventory, KNOWN) {
                         Ok(back) => back,
                         Err(why) => return Err(TestCaseError::fail(format!("{why}: {intent:#?}"))),
                     };

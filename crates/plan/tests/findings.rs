@@ -279,7 +279,7 @@ fn rows_of_a_node_that_is_gone_are_deleted_when_nobody_answers() {
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.summary.remove, 1);
-    let Action::ForgetNode {
+    let Action::DeleteNodeRows {
         node: forgotten, ..
     } = &plan.steps[1].action
     else {
@@ -309,7 +309,7 @@ fn rows_of_a_dead_registry_go_and_the_last_living_one_stays() {
     let mut forged = plan.clone();
     let named = w.desired.registries.iter().next().unwrap().clone();
     forged.steps[1].resource = ResourceId::RegistryEndpoint(named.clone());
-    forged.steps[1].action = Action::ForgetRegistry {
+    forged.steps[1].action = Action::DeleteRegistryRows {
         registry: named,
         node: "10.0.0.1".to_owned(),
     };
@@ -508,7 +508,9 @@ fn a_restart_keeps_what_a_registration_loses() {
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.steps.len(), 2);
-    assert!(matches!(&plan.steps[1].action, Action::PutLabels { labels: l, .. } if *l == labels));
+    assert!(
+        matches!(&plan.steps[1].action, Action::RestoreLabels { labels: l, .. } if *l == labels)
+    );
     effect::apply(&mut w.inventory, &plan.steps[1].action);
     assert!(w.plan().is_empty());
     assert_eq!(NodeLabels::of(node_row(&mut w, 2)), Some(labels));

@@ -15,7 +15,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 use tarsops_plan::action::{Action, Content};
-use tarsops_plan::gates::hold_back;
+use tarsops_plan::gates::postpone;
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
 
@@ -225,13 +225,13 @@ fn core_services_are_known_by_what_runs() {
     runs(&mut w, 2, OLD);
     let agents = || {
         let mut agents = vec![w.plan().steps[0].clone()];
-        assert_eq!(hold_back(&w.input(), &mut agents), []);
+        assert_eq!(postpone(&w.input(), &mut agents), []);
         agents
     };
     let agents = agents();
     let held_with = |w: &World| {
         let mut agents = agents.clone();
-        let lines = hold_back(&w.input(), &mut agents);
+        let lines = postpone(&w.input(), &mut agents);
         assert_eq!(agents.is_empty(), !lines.is_empty());
         lines.into_iter().next()
     };
@@ -304,18 +304,18 @@ fn what_the_plan_brings_up_before_counts_as_done() {
     assert_eq!(steps().len(), 2);
     admin(&mut w).version = Observed::Present(OLD.to_owned());
     let mut agents = steps();
-    let lines = hold_back(&w.input(), &mut agents);
+    let lines = postpone(&w.input(), &mut agents);
     assert!(agents.is_empty() && lines.len() == 2);
 
     let first = &plan.steps[0];
     let up = upgrade(first, Component::TarsAdminRegistry, &w.node(0), "3.0.17");
     let mut all = [vec![up.clone()], steps()].concat();
-    assert_eq!(hold_back(&w.input(), &mut all), []);
+    assert_eq!(postpone(&w.input(), &mut all), []);
     assert_eq!(all.len(), 3);
 
     // Of two, one stays behind.
     place(&mut w, Component::TarsAdminRegistry, 1);
-    let lines = hold_back(&w.input(), &mut all);
+    let lines = postpone(&w.input(), &mut all);
     assert_eq!(all, [up], "{lines:?}");
     assert_eq!(lines.len(), 2, "{lines:?}");
 }
@@ -328,7 +328,7 @@ fn on_the_way_down_the_nodes_go_first() {
     runs(&mut w, 2, "3.0.17");
     let down = upgrade(&like, Component::TarsAdminRegistry, &w.node(0), OLD);
     let mut before = vec![down.clone()];
-    let lines = hold_back(&w.input(), &mut before);
+    let lines = postpone(&w.input(), &mut before);
     assert!(before.is_empty());
     let Line::Blocked { why, .. } = &lines[0] else {
         panic!("{lines:?}");
@@ -339,6 +339,6 @@ fn on_the_way_down_the_nodes_go_first() {
         runs(&mut w, i, OLD);
     }
     let mut before = vec![down];
-    let lines = hold_back(&w.input(), &mut before);
+    let lines = postpone(&w.input(), &mut before);
     assert_eq!((before.len(), lines), (1, vec![]));
 }

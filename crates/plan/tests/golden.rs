@@ -138,7 +138,7 @@ fn services_alike_are_one_line() {
 
 /// Servants that nobody can call for a moment: in red, with a sign, and in the last line.
 #[test]
-fn servants_that_will_be_gone() {
+fn servants_without_endpoints() {
     let mut w = core::world(1);
     core::ask_for(&mut w, "3.0.18");
     w.desired.policy.registry_gap = true;

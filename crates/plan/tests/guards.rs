@@ -10,7 +10,7 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, Folder, Owner, Undo};
 use tarsops_plan::checker;
 use tarsops_plan::drift::DriftKind;
-use tarsops_plan::plan::{Plan, Sign, Stage};
+use tarsops_plan::plan::{ChangeKind, Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
 
 fn blocked(plan: &Plan) -> Vec<&Blocked> {
@@ -243,7 +243,10 @@ fn an_absent_node_is_stopped_and_removed() {
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
     let step = &plan.steps[0];
-    assert_eq!((step.sign, step.stage), (Sign::Remove, Stage::AgentRemoval));
+    assert_eq!(
+        (step.sign, step.stage),
+        (ChangeKind::Remove, Stage::AgentRemoval)
+    );
     assert_eq!(change(step).folder(), Folder::Remove);
     let edit = &change(step).crontab().as_ref().unwrap().edit;
     assert_eq!(
@@ -327,7 +330,7 @@ fn an_unfinished_change_comes_first() {
     let mut w = World::new(3);
     outdated(&mut w, 2);
     w.leave_unfinished(2, true);
-    assert_eq!(why(&w), Blocked::ChangeAtWork { run: run_id(5) });
+    assert_eq!(why(&w), Blocked::ChangeInProgress { run: run_id(5) });
 }
 
 #[test]

@@ -57,8 +57,8 @@ fn grave(plan: &Plan, world: &World) -> BTreeSet<(NodeName, &'static str)> {
         } else {
             let what = match &step.action {
                 Action::Recover { .. } => "recovery",
-                Action::PutLabels { .. } => "labels",
-                Action::AddServers(_) => "new rows",
+                Action::RestoreLabels { .. } => "labels",
+                Action::AddServerRows(_) => "new rows",
                 Action::StartServer { .. } => "start",
                 Action::StopServer { .. } => "stop",
                 Action::Backup { .. } => "backup",
@@ -105,7 +105,7 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
 
 /// What a way back owes: files, modes, folder, crontab, and that it runs if it ran.
 #[derive(Debug, PartialEq, Eq)]
-struct Owed {
+struct PendingRestart {
     crontab: Option<String>,
     folder: Option<String>,
     binary: Option<(Digest, u32)>,
@@ -113,7 +113,7 @@ struct Owed {
     runs: bool,
 }
 
-fn owed(world: &World, node: &NodeName) -> Owed {
+fn owed(world: &World, node: &NodeName) -> PendingRestart {
     let host = world.inventory.host(node).present().copied().unwrap();
     let crontab = host.crontab.present().map(|t| crontab::without_guard(t));
     let agent = world.inventory.agent(node);
@@ -128,7 +128,7 @@ fn owed(world: &World, node: &NodeName) -> Owed {
             .collect();
         texts.insert("conf".to_owned(), text(&facts.conf));
     }
-    Owed {
+    PendingRestart {
         crontab: crontab.filter(|t| !t.is_empty()),
         folder: facts
             .and_then(|f| f.folder.present())
@@ -401,7 +401,7 @@ proptest! {
 
     /// Law 5: every prefix of a plan can be taken back, but for steps that say that they cannot.
     #[test]
-    fn every_prefix_can_be_taken_back(world in worlds(), cut in any::<prop::sample::Index>()) {
+    fn every_prefix_can_be_rolled_back(world in worlds(), cut in any::<prop::sample::Index>()) {
         let plan = world.plan();
         prop_assume!(!plan.steps.is_empty());
         let length = cut.index(plan.steps.len()) + 1;
@@ -451,7 +451,7 @@ proptest! {
             let node = &intent.change.node;
             let (old, new) = (owed(&world, node), owed(&now, node));
             // What did not run and was started is not stopped again.
-            let same = Owed { runs: new.runs || old.runs, ..old };
+            let same = PendingRestart { runs: new.runs || old.runs, ..old };
             prop_assert_eq!(new, same);
         }
     }

@@ -25,7 +25,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{CrontabLeft, Intent, Known, way_back};
+use tarsops_plan::restore::{CrontabLeft, Intent, Known, rollback_step};
 use tarsops_plan::rules;
 use tarsops_plan::{checker, render};
 
@@ -93,7 +93,7 @@ fn carry_out(world: &World) -> Result<World, TestCaseError> {
 }
 
 #[test]
-fn a_slave_leaves_whole_in_one_run() {
+fn a_slave_is_removed_completely_in_one_run() {
     let w = slave_leaves();
     let node = w.node(1);
     let plan = w.plan();
@@ -376,7 +376,7 @@ fn a_forged_removal_is_refused() {
     assert!(refused(
         &|p| {
             for step in &mut p.steps {
-                if let Action::ForgetServers { servers, .. } = &mut step.action {
+                if let Action::DeleteServerRows { servers, .. } = &mut step.action {
                     servers.insert(Component::Tarsregistry);
                 }
             }
@@ -473,7 +473,7 @@ fn a_host_that_left_comes_back_in_the_other_order() {
         other_crontab: false,
     };
     for intent in done.iter().rev() {
-        let back = way_back(intent, &now.inventory, known).unwrap();
+        let back = rollback_step(intent, &now.inventory, known).unwrap();
         let node = &back.change.node;
         for condition in &back.pre {
             let truth = condition.eval(node, &now.inventory);

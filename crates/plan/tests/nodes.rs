@@ -10,7 +10,7 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Content, Folder, Owner};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
-use tarsops_plan::plan::{Plan, Sign, Step};
+use tarsops_plan::plan::{ChangeKind, Plan, Step};
 use tarsops_plan::report::Line;
 use tarsops_plan::{checker, effect};
 
@@ -89,7 +89,10 @@ fn a_missing_tarsnode_is_installed_whole() {
     w.host(2).crontab = Observed::Present("MAILTO=ops".to_owned());
     let step = only(&w);
     let change = change(&step);
-    assert_eq!((step.sign, change.folder()), (Sign::Add, Folder::Create));
+    assert_eq!(
+        (step.sign, change.folder()),
+        (ChangeKind::Add, Folder::Create)
+    );
     assert!(
         change.restarts()
             && change.ends_healthy()

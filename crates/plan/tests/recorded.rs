@@ -28,10 +28,10 @@ use tarsops_plan::action::{
 };
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
+use tarsops_plan::database_record::{self, DatabaseChange, DatabaseIntent};
 use tarsops_plan::effect;
-use tarsops_plan::memory::{self, DatabaseIntent, Deed};
-use tarsops_plan::plan::{Sign, Stage, Step};
-use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, way_back};
+use tarsops_plan::plan::{ChangeKind, Stage, Step};
+use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, rollback_step};
 
 /// Texts, and those that a reader could take for something else than a text.
 fn text() -> BoxedStrategy<String> {
@@ -422,8 +422,12 @@ fn format_2(intent: &Intent) -> serde_json::Value {
     out
 }
 
-fn sign() -> impl Strategy<Value = Sign> {
-    prop::sample::select(vec![Sign::Add, Sign::Change, Sign::Remove])
+fn sign() -> impl Strategy<Value = ChangeKind> {
+    prop::sample::select(vec![
+        ChangeKind::Add,
+        ChangeKind::Change,
+        ChangeKind::Remove,
+    ])
 }
 
 prop_compose! {
@@ -456,18 +460,22 @@ prop_compose! {
     }
 }
 
-fn deed() -> BoxedStrategy<Deed> {
+fn deed() -> BoxedStrategy<DatabaseChange> {
     prop_oneof![
-        (vec(text(), 0..3), text(), digest()).prop_map(|(databases, file, digest)| Deed::Backup {
-            databases,
-            file,
-            digest
+        (vec(text(), 0..3), text(), digest()).prop_map(|(databases, file, digest)| {
+            DatabaseChange::Backup {
+                databases,
+                file,
+                digest,
+            }
         }),
-        (text(), text()).prop_map(|(table, column)| Deed::Column { table, column }),
-        (text(), of(digest()), of(digest())).prop_map(|(name, before, after)| Deed::Template {
-            name,
-            before,
-            after
+        (text(), text()).prop_map(|(table, column)| DatabaseChange::Column { table, column }),
+        (text(), of(digest()), of(digest())).prop_map(|(name, before, after)| {
+            DatabaseChange::Template {
+                name,
+                before,
+                after,
+            }
         }),
     ]
     .boxed()
@@ -496,7 +504,7 @@ prop_compose! {
         deed in deed(),
     ) -> DatabaseIntent {
         DatabaseIntent {
-            format: memory::FORMAT.to_owned(),
+            format: database_record::FORMAT.to_owned(),
             cluster: "prod".parse().unwrap(),
             run,
             step,
@@ -569,10 +577,11 @@ fn action() -> BoxedStrategy<Action> {
         host_change()
             .boxed()
             .prop_map(|c| Action::ChangeHost(Box::new(c))),
-        (node(), ip()).prop_map(|(node, ip)| Action::ForgetNode { node, ip }),
+        (node(), ip()).prop_map(|(node, ip)| Action::DeleteNodeRows { node, ip }),
         (node(), btree_set(component(), 0..3))
-            .prop_map(|(node, servers)| Action::ForgetServers { node, servers }),
-        (endpoint(), text()).prop_map(|(registry, node)| Action::ForgetRegistry { registry, node }),
+            .prop_map(|(node, servers)| Action::DeleteServerRows { node, servers }),
+        (endpoint(), text())
+            .prop_map(|(registry, node)| Action::DeleteRegistryRows { registry, node }),
         vec(text(), 0..3).prop_map(|databases| Action::Backup { databases }),
         (text(), text(), text()).prop_map(|(table, column, definition)| Action::AddColumn {
             table,
@@ -582,9 +591,9 @@ fn action() -> BoxedStrategy<Action> {
         merge.boxed(),
         template.boxed(),
         restore.boxed(),
-        (node(), labels()).prop_map(|(node, labels)| Action::PutLabels { node, labels }),
-        new_servers().prop_map(Action::AddServers),
-        new_servers().prop_map(Action::RemoveServers),
+        (node(), labels()).prop_map(|(node, labels)| Action::RestoreLabels { node, labels }),
+        new_servers().prop_map(Action::AddServerRows),
+        new_servers().prop_map(Action::RemoveServerRows),
         (component(), node()).prop_map(|(component, node)| Action::StartServer { component, node }),
         (component(), node()).prop_map(|(component, node)| Action::StopServer { component, node }),
     ]
@@ -626,8 +635,8 @@ fn condition() -> BoxedStrategy<Condition> {
         }),
     ];
     let others = prop_oneof![
-        of(labels()).prop_map(|labels| Condition::LabelsKept { labels }),
-        names_of_rows().prop_map(|servers| Condition::ServersBack { servers }),
+        of(labels()).prop_map(|labels| Condition::LabelsSaved { labels }),
+        names_of_rows().prop_map(|servers| Condition::ServersActive { servers }),
         ip().prop_map(|ip| Condition::Forgotten { ip }),
         endpoint().prop_map(|registry| Condition::RegistryDead { registry }),
         names_of_rows().prop_map(|rows| Condition::RowsAbsent { rows }),
@@ -822,7 +831,7 @@ fn a_rollback_puts_back_a_crontab_that_was_removed() {
     older["crontab_after"] = serde_json::Value::Null;
     for record in [written, old, older] {
         let read: Intent = serde_json::from_value(record).unwrap();
-        let back = way_back(&read, &world.inventory, Known::default()).unwrap();
+        let back = rollback_step(&read, &world.inventory, Known::default()).unwrap();
         let crontab = back.change.crontab().expect("the crontab comes back");
         assert_eq!(
             crontab.back.as_ref().and_then(|b| b.digest),

@@ -19,7 +19,7 @@ use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Plan;
-use tarsops_plan::restore::{CrontabLeft, Intent, Known, way_back};
+use tarsops_plan::restore::{CrontabLeft, Intent, Known, rollback_step};
 use tarsops_plan::rollback;
 use tarsops_plan::saved::SavedPlan;
 
@@ -298,10 +298,10 @@ fn what_was_put_back_already_is_no_change_by_others() {
         other_crontab: false,
     };
     world.host(2).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
-    let back = way_back(&intents[0], &world.inventory, known).unwrap();
+    let back = rollback_step(&intents[0], &world.inventory, known).unwrap();
     let crontab = back.change.crontab().unwrap();
     assert_eq!(crontab.before, crontab.back.as_ref().unwrap().digest);
     // What somebody else wrote is another thing.
     world.host(2).crontab = Observed::Present("0 5 * * * /opt/other\n".to_owned());
-    assert!(way_back(&intents[0], &world.inventory, known).is_err());
+    assert!(rollback_step(&intents[0], &world.inventory, known).is_err());
 }

@@ -85,6 +85,6 @@ fn finish(
 }
 
 /// What a fact is before its line came.
-fn not_told<T>() -> Observed<T> {
+fn not_reported<T>() -> Observed<T> {
     Observed::Unknown("the host did not tell".to_owned())
 }

@@ -49,7 +49,7 @@ type Overlap = (NodeName, NodeName, String);
 
 /// What was found already, by what it must not share.
 #[derive(Default)]
-struct Seen<'a> {
+struct SeenNames<'a> {
     names: BTreeMap<NodeName, usize>,
     ips: BTreeMap<IpAddr, usize>,
     addresses: BTreeMap<(HostAddress, Option<u16>, Option<&'a Jump>), usize>,
@@ -60,7 +60,7 @@ struct Seen<'a> {
 /// All nodes, in the order of the text.
 pub(crate) fn members<'a>(check: &mut Check<'a>) -> Vec<Member<'a>> {
     let mut all: Vec<Member<'a>> = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = SeenNames::default();
     let mut loopback: Vec<(usize, String)> = Vec::new();
     for (entry, node) in check.spec().nodes.iter().enumerate() {
         let role = role(check, entry, node);
@@ -256,7 +256,7 @@ fn state(over: Option<&Override>) -> NodeState {
     }
 }
 
-impl<'a> Seen<'a> {
+impl<'a> SeenNames<'a> {
     /// Remembers `member`, and says whether its name is new.
     fn admit(&mut self, check: &Check<'a>, all: &[Member<'a>], member: &Member<'a>) -> bool {
         let index = all.len();

@@ -12,7 +12,7 @@ use common::{Up, eventually};
 use tarsops_framework::calls::Admin;
 use tarsops_model::names::Endpoint;
 use tarsops_standin::store::{NodeRow, Store};
-use tarsops_transport::rpc::{Call, CallError, RpcClient, Way};
+use tarsops_transport::rpc::{Call, CallError, Route, RpcClient};
 use tarsops_wire::interface::{
     ADMIN, EndpointF, FrameworkServer, NODE, QUERY, field, forward, texts,
 };
@@ -23,7 +23,7 @@ use tarsops_wire::{Encode as _, Writer};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn client(address: SocketAddr) -> RpcClient {
-    RpcClient::new(Endpoint::at(address.ip(), address.port()), Way::Direct)
+    RpcClient::new(Endpoint::at(address.ip(), address.port()), Route::Direct)
 }
 
 /// A call that the product does not make.

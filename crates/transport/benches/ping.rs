@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use tarsops_model::names::Endpoint;
-use tarsops_transport::rpc::{RpcClient, Way};
+use tarsops_transport::rpc::{Route, RpcClient};
 use tarsops_wire::packet::{Request, Response, take_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,7 +71,7 @@ async fn main() {
     let mut stream = TcpStream::connect(("127.0.0.1", echo)).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let at: Endpoint = format!("127.0.0.1:{real}").parse().unwrap();
-    let client = RpcClient::new(at, Way::Direct);
+    let client = RpcClient::new(at, Route::Direct);
     let wait = Duration::from_secs(5);
     for _ in 0..100 {
         echo_once(&mut stream, &frame).await;

@@ -367,7 +367,7 @@ impl Console {
             return Err(ConsoleError::Html {
                 call,
                 status: status.as_u16(),
-                words: page_words(&self.without_ticket(&String::from_utf8_lossy(&body))),
+                words: page_message(&self.without_ticket(&String::from_utf8_lossy(&body))),
             });
         }
         Ok(body)
@@ -479,7 +479,7 @@ fn clipped(words: &str) -> String {
 
 /// What a page says: the first line of its code, as the console's error pages have it, or the first
 /// line of a bare text.
-fn page_words(page: &str) -> String {
+fn page_message(page: &str) -> String {
     let code = page
         .split_once("<code>")
         .map(|(_, rest)| rest.split("</code>").next().unwrap_or_default());

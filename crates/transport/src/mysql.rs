@@ -31,7 +31,7 @@ pub use bounded::{BYTES, ROWS};
 pub use change::Which;
 pub use edit::{Edited, Edition};
 pub use insert::{Insertion, NewValue};
-pub use kept::{KeptError, Owner};
+pub use kept::{Owner, SavedRowError};
 pub use known::{FINGERPRINT, KnownError, KnownServers};
 pub use link::Link;
 pub use patches::{NewPatch, Patched};
@@ -54,7 +54,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tokio::time::Instant;
 
-use crate::rpc::Way;
+use crate::rpc::Route;
 
 /// The account that the framework's installer makes (`deploy/tars-install.sh`).
 pub const INSTALLER_USER: &str = "tarsAdmin";
@@ -162,7 +162,7 @@ pub struct Access {
     /// nor its authority proves is refused TLS.
     pub known: Option<KnownServers>,
     /// Directly, or through a node.
-    pub way: Way,
+    pub way: Route,
     /// The user.
     pub user: String,
     /// The user's password.
@@ -825,7 +825,7 @@ mod tests {
             tls: Tls::Prefer,
             fingerprint: None,
             known: None,
-            way: Way::Direct,
+            way: Route::Direct,
             user: "tarsAdmin".to_owned(),
             password: Secret::new("hunter2"),
         };

@@ -115,7 +115,7 @@ impl CallError {
 
 /// How an address is reached.
 #[derive(Clone)]
-pub enum Way {
+pub enum Route {
     /// By a TCP connection from this machine.
     Direct,
     /// Through the SSH connection to a node.
@@ -222,7 +222,7 @@ impl Drop for Half<'_> {
 /// A client for one address. Cheap to keep; dropping it ends its connection.
 pub struct RpcClient {
     at: Endpoint,
-    way: Way,
+    way: Route,
     limit: usize,
     link: AsyncMutex<Option<Arc<Link>>>,
     next: AtomicI32,
@@ -231,7 +231,7 @@ pub struct RpcClient {
 impl RpcClient {
     /// A client for `at`; nothing is connected yet.
     #[must_use]
-    pub fn new(at: Endpoint, way: Way) -> Self {
+    pub fn new(at: Endpoint, way: Route) -> Self {
         Self {
             at,
             way,
@@ -294,7 +294,7 @@ impl RpcClient {
                     function: call.function.to_owned(),
                     waited: call.deadline,
                     // SSH accepts for the other end, so a tunnel that stands says nothing.
-                    connected: matches!(self.way, Way::Direct) && self.is_connected(),
+                    connected: matches!(self.way, Route::Direct) && self.is_connected(),
                 });
             }
         };
@@ -378,7 +378,7 @@ impl RpcClient {
     }
 
     fn ended(&self, link: &Link, why: &str) -> CallError {
-        let through = matches!(self.way, Way::Through { .. });
+        let through = matches!(self.way, Route::Through { .. });
         let tunnel = through && !link.heard.load(Ordering::Relaxed);
         let why = if through && !link.heard.load(Ordering::Relaxed) {
             // SSH accepts for the other end and hangs up when nobody is there.
@@ -408,7 +408,7 @@ impl RpcClient {
 
     async fn dial(&self) -> Result<Link, CallError> {
         match &self.way {
-            Way::Direct => {
+            Route::Direct => {
                 let host = self.at.host.as_str();
                 let stream = TcpStream::connect((host, self.at.port)).await;
                 let stream = stream.map_err(|e| self.unconnected(&e))?;
@@ -416,7 +416,7 @@ impl RpcClient {
                 let (read, write) = stream.into_split();
                 Ok(start(read, write, self.limit))
             }
-            Way::Through { connect, node } => {
+            Route::Through { connect, node } => {
                 let path: PathBuf = connect.tunnel(node, &self.at).await.map_err(|fault| {
                     CallError::Unreachable {
                         at: self.at.to_string(),

@@ -147,7 +147,7 @@ async fn what_may_not_be_deleted_stays_whole() {
 }
 
 #[tokio::test]
-async fn labels_are_put_where_none_are() {
+async fn labels_are_restored_where_none_are() {
     let (_dir, database) = filled(Schema::Installed);
     database.account("admin", PASSWORD, Rights::All).unwrap();
     let admin = Access {
@@ -170,16 +170,16 @@ async fn labels_are_put_where_none_are() {
     };
     let text = "{\"idc\":\"s'z\\\\\", \"ü\": 1}";
     let given = labels(Some(text), Some(7));
-    assert!(admin.put_labels(&node, &given, WAIT).await.unwrap());
+    assert!(admin.restore_labels(&node, &given, WAIT).await.unwrap());
     let escaped = text.replace('\\', "\\\\");
     assert_eq!(row(), format!("{escaped}\t7\n"));
     // Whoever has set something meanwhile keeps it.
     let late = labels(Some("other"), Some(9));
-    assert!(!admin.put_labels(&node, &late, WAIT).await.unwrap());
+    assert!(!admin.restore_labels(&node, &late, WAIT).await.unwrap());
     assert_eq!(row(), format!("{escaped}\t7\n"));
     assert!(
         !admin
-            .put_labels(&node, &labels(None, None), WAIT)
+            .restore_labels(&node, &labels(None, None), WAIT)
             .await
             .unwrap()
     );
@@ -194,7 +194,7 @@ async fn labels_are_put_where_none_are() {
         .unwrap();
     assert!(
         admin
-            .put_labels(&node, &labels(None, Some(3)), WAIT)
+            .restore_labels(&node, &labels(None, Some(3)), WAIT)
             .await
             .unwrap()
     );
@@ -230,12 +230,12 @@ async fn a_server_is_retired_deleted_and_put_back_alone() {
     assert_eq!(states(), both);
     let which = [server("t_adapter_conf"), server("t_server_conf")];
     let dump = admin.dump(&which, WAIT).await.unwrap();
-    assert_eq!(admin.retire(&which, WAIT).await.unwrap(), 1);
+    assert_eq!(admin.deactivate(&which, WAIT).await.unwrap(), 1);
     assert_eq!(
         states(),
         "tarsconfig\tactive\tactive\ntarsregistry\tinactive\tinactive\n"
     );
-    assert_eq!(admin.retire(&which, WAIT).await.unwrap(), 0);
+    assert_eq!(admin.deactivate(&which, WAIT).await.unwrap(), 0);
     assert!(admin.delete(&which, WAIT).await.unwrap() >= 1);
     assert_eq!(states(), "tarsconfig\tactive\tactive\n");
     // Nothing but servers and adapters is written, whatever the text says.

@@ -17,7 +17,7 @@ use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{
     Access, DatabaseError, KnownServers, NewText, Owner, Secret, TemplateText, Tool, Which,
 };
-use tarsops_transport::rpc::Way;
+use tarsops_transport::rpc::Route;
 use tokio_rustls::TlsAcceptor;
 
 async fn read(access: &Access) -> Result<DatabaseFacts, DatabaseError> {
@@ -434,7 +434,7 @@ fn to(at: &Endpoint, tls: Tls) -> Access {
         tls,
         fingerprint: None,
         known: Some(KnownServers::at(memory.path().join("state/known"))),
-        way: Way::Direct,
+        way: Route::Direct,
         user: "ops".to_owned(),
         password: Secret::new(PASSWORD),
     }

@@ -19,7 +19,7 @@ use tarsops_model::framework::Protection;
 use tarsops_model::names::Endpoint;
 use tarsops_standin::database::{MariaDbOptions, Rights, Schema};
 use tarsops_transport::mysql::{Access, BackupError, DatabaseError, KnownServers, Secret, Tool};
-use tarsops_transport::rpc::Way;
+use tarsops_transport::rpc::Route;
 
 const NATIVE: &str = "mysql_native_password";
 const CACHING: &str = "caching_sha2_password";
@@ -31,7 +31,7 @@ fn to(at: &Endpoint, tls: Tls, memory: Option<&Path>) -> Access {
         tls,
         fingerprint: None,
         known: memory.map(|dir| KnownServers::at(dir.join("state/known"))),
-        way: Way::Direct,
+        way: Route::Direct,
         user: "ops".to_owned(),
         password: Secret::new(PASSWORD),
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::{Server, forward, in_time, through};
 use tarsops_model::names::Endpoint;
-use tarsops_transport::rpc::{Call, CallError, RpcClient, Way};
+use tarsops_transport::rpc::{Call, CallError, Route, RpcClient};
 use tarsops_wire::codec::Pairs;
 use tarsops_wire::interface::NODE;
 use tarsops_wire::packet::{Response, code};
@@ -30,7 +30,7 @@ fn call(function: &str, deadline: Duration) -> Call<'_> {
 }
 
 fn client(at: &Endpoint) -> RpcClient {
-    RpcClient::new(at.clone(), Way::Direct)
+    RpcClient::new(at.clone(), Route::Direct)
 }
 
 /// Nobody listens there, and nobody will in the next moments.

@@ -165,7 +165,7 @@ fn plain(e: &Evidence<'_>) -> Option<String> {
         _ => {}
     }
     let mut words = std::iter::once(e.task()).chain(e.notices.iter().map(String::as_str));
-    words.find_map(|words| by_words(e, words)).or_else(|| {
+    words.find_map(|words| by_message(e, words)).or_else(|| {
         e.task().contains("getPatchPercent").then(|| {
             format!(
                 "the tarsnode of {} could not fetch or unpack the package of {}: see the room on its disk, and its log in app_log/tars/tarsnode there",
@@ -207,7 +207,7 @@ fn by_platform(e: &Evidence<'_>, words: &str) -> Option<String> {
 }
 
 /// What is behind words of a task or of a node.
-fn by_words(e: &Evidence<'_>, words: &str) -> Option<String> {
+fn by_message(e: &Evidence<'_>, words: &str) -> Option<String> {
     let (component, node) = (e.component, e.node);
     let says = |needle: &str| words.contains(needle);
     // PatchServer/PatchImp.cpp, preparePatchFile.

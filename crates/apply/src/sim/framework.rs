@@ -123,7 +123,7 @@ impl Write for SimWatch {
         })
     }
 
-    fn retire<'a>(&'a self, _: &'a Action) -> BoxFuture<'a, Result<u64, String>> {
+    fn deactivate<'a>(&'a self, _: &'a Action) -> BoxFuture<'a, Result<u64, String>> {
         Box::pin(async { Err(UNKNOWN.to_owned()) })
     }
 

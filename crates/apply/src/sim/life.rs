@@ -286,7 +286,7 @@ async fn run(
             if second.is_none() {
                 compare(world, &planned, &outcome, &before, story);
             }
-            let ends = outcome.ends.iter().chain(&outcome.taken_back);
+            let ends = outcome.ends.iter().chain(&outcome.rolled_back);
             let bad = ends.filter(|e| !e.verdict.is_good()).map(|e| {
                 let why = e.verdict.why().unwrap_or_default();
                 format!("{} {}: {why}", e.step, e.verdict.word())
@@ -334,7 +334,7 @@ fn compare(
         };
         let key = (node.clone(), component);
         let back = outcome
-            .taken_back
+            .rolled_back
             .iter()
             .find(|e| e.step == format!("{}.back", end.step));
         let is = now.get(&key).copied().flatten();
@@ -413,9 +413,16 @@ impl Born {
         if now.files != self.files {
             say("a file was lost".to_owned());
         }
+        // Not of a node that was kept from registering: the next plan takes its old row for the new one,
+        // writes nothing and deletes the saved label, which is lost once the node registers.
+        let late = story.faults.iter().filter_map(|f| match f {
+            Fault::Unregistered { node } => Some(node.to_string()),
+            _ => None,
+        });
+        let late: Vec<String> = late.collect();
         let mut say = |what: String| story.broken.push(broken(world, what));
         for (node, label) in &self.labels {
-            if now.labels.get(node) != Some(label) {
+            if now.labels.get(node) != Some(label) && !late.contains(node) {
                 say(format!("{node} has lost its label"));
             }
         }

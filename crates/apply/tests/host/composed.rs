@@ -9,7 +9,7 @@ use tarsops_model::names::{RunId, UserName};
 use tarsops_probe::{Look, probe_script};
 
 use super::super::{
-    LeaseMode, Mode, change, guard, history, keep_labels, keep_rows, kept_rows, launch, lease,
+    LeaseMode, Mode, change, guard, history, launch, lease, save_labels, save_rows, saved_rows,
     send_binary, tree, upload, wait,
 };
 use super::world::{Kind, World};
@@ -53,19 +53,25 @@ fn all() -> Vec<(&'static str, String)> {
         ("history", history(&place, 10)),
         ("upload", upload()),
         ("binary", send_binary(&place, &user, stat, 9)),
-        ("save-rows", keep_rows(&place, "n", "{}")),
-        ("print-rows", kept_rows(&place, "n")),
-        ("labels", keep_labels(&place, Some("x"))),
+        ("save-rows", save_rows(&place, "n", "{}")),
+        ("print-rows", saved_rows(&place, "n")),
+        ("labels", save_labels(&place, Some("x"))),
         (
             "write",
             records::write(&place, &run, "s", "{}", Some("done")),
         ),
         (
             "save-program",
-            records::keep_program(&place, &run, "s", "{}", &program),
+            records::save_program(&place, &run, "s", "{}", &program),
         ),
-        ("plan-restart", records::owe(&place, &run, "s", "{}", stat)),
-        ("mark", records::mark_owed(&place, stat, run.as_str())),
+        (
+            "plan-restart",
+            records::add_marker(&place, &run, "s", "{}", stat),
+        ),
+        (
+            "mark",
+            records::mark_pending_restart(&place, stat, run.as_str()),
+        ),
         ("unmark", records::unmark(&place, stat, Unmark::Until(&run))),
         (
             "conclude",
@@ -73,7 +79,7 @@ fn all() -> Vec<(&'static str, String)> {
         ),
         ("gate", records::note_gate(&place, &run, "s", "x")),
         ("delete", records::take_away(&place, &run, "s")),
-        ("save-dump", records::keep_dump(&place, &digest, 10)),
+        ("save-dump", records::save_dump(&place, &digest, 10)),
         ("delete-dump", records::drop_dump(&place, &digest)),
         ("probe", probe_script(&look)),
         ("probe-tree", look_below()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tarsops_model::names::RunId;
 
-use super::super::{Mode, Said, history, launch, read_history, read_said, wait};
+use super::super::{ChangeReport, Mode, history, launch, read_history, read_report, wait};
 use crate::words::ChangeWord;
 
 use super::world::{Kept, Kind, World};
@@ -28,15 +28,15 @@ pub(super) fn start(world: &World, text: &str) -> Child {
     child
 }
 
-pub(super) fn said(child: Child) -> Said {
+pub(super) fn said(child: Child) -> ChangeReport {
     let output = child.wait_with_output().unwrap();
-    read_said(&output.stdout).unwrap_or_else(|| panic!("{output:?}"))
+    read_report(&output.stdout).unwrap_or_else(|| panic!("{output:?}"))
 }
 
-pub(super) fn word(said: &Said) -> &str {
+pub(super) fn word(said: &ChangeReport) -> &str {
     match said {
-        Said::Verdict { word, .. } => word.map_or("not known", ChangeWord::as_str),
-        Said::Lost { .. } => "lost",
+        ChangeReport::Verdict { word, .. } => word.map_or("not known", ChangeWord::as_str),
+        ChangeReport::Lost { .. } => "lost",
     }
 }
 
@@ -122,7 +122,7 @@ fn damaged_records_are_told_and_not_passed_over() {
     std::fs::write(world.path("app/.tarsops/fence"), b"\xff\x1b junk").unwrap();
     let newer = RunId::from_parts(2, 1);
     let refused = said(start(&world, &launch(&world.launch_of(&place, &newer, 0))));
-    let Said::Verdict { word, text, .. } = refused else {
+    let ChangeReport::Verdict { word, text, .. } = refused else {
         panic!("lost");
     };
     assert_eq!(word, Some(ChangeWord::Refused));

@@ -101,7 +101,7 @@ pub async fn run(
 
 fn merge(mut a: Outcome, b: Outcome) -> Outcome {
     a.ends.extend(b.ends);
-    a.taken_back.extend(b.taken_back);
+    a.rolled_back.extend(b.rolled_back);
     a.stages.extend(b.stages);
     a.not_begun = b.not_begun;
     a.interrupted |= b.interrupted;

@@ -26,7 +26,7 @@ pub fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
         matches!(
             l,
             Line::Blocked {
-                why: Blocked::ChangeAtWork { .. },
+                why: Blocked::ChangeInProgress { .. },
                 ..
             }
         )

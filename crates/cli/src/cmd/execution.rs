@@ -3,14 +3,14 @@
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};
+use crate::in_progress::StepsInProgress;
 use crate::output::say;
 use crate::privacy::Stops;
 use crate::progress::Teller;
 use crate::runs::{holder, new_run, now};
 use crate::session::Session as Context;
-use crate::silence;
 use crate::state::state_folder;
-use crate::under_way::UnderWay;
+use crate::unreachable_hosts;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub fn refuse_silence(
     if silent <= allowed {
         return Ok(());
     }
-    let causes = silence::causes(&report.faults);
+    let causes = unreachable_hosts::causes(&report.faults);
     Err(Failure::new(format!(
         "{silent} hosts are silent and the spec allows {allowed} (rollout.max_unreachable); nothing was changed"
     ))
@@ -107,7 +107,7 @@ pub async fn carry_out(
     })?;
     say(format!("run {id}"));
     let teller = Teller::new(&plan.steps, global.verbose > 0);
-    let under_way = UnderWay::new(&teller);
+    let under_way = StepsInProgress::new(&teller);
     let clock = now;
     let watch = context.framework().await;
     let publisher = Publisher::new(&watch, context.store.spool());
@@ -144,7 +144,7 @@ pub async fn carry_out(
         None => {
             // A third signal does not wait for the master either.
             stops.let_go();
-            if tokio::time::timeout(GIVING_BACK, lease.release())
+            if tokio::time::timeout(RELEASE_TIMEOUT, lease.release())
                 .await
                 .is_err()
             {
@@ -156,10 +156,10 @@ pub async fn carry_out(
 }
 
 /// How long the master may take to take the lease back from a run that is stopped at once.
-const GIVING_BACK: Duration = Duration::from_secs(5);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What goes on by itself when a run is stopped at once.
-fn stopped_at_once(under_way: &UnderWay<'_>) -> Failure {
+fn stopped_at_once(under_way: &StepsInProgress<'_>) -> Failure {
     let lines = under_way.lines();
     let failure = Failure::new(if lines.is_empty() {
         "stopped at once; no step was under way"

@@ -13,7 +13,7 @@ use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::output::{publish, say};
 use crate::session::Session;
-use crate::silence;
+use crate::unreachable_hosts;
 
 /// Asks the hosts and shows one line for each run, or one run whole.
 pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) -> Result {
@@ -27,7 +27,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     )
     .await;
     if !memory.faults.is_empty() {
-        say(silence::causes(&memory.faults).trim_end());
+        say(unreachable_hosts::causes(&memory.faults).trim_end());
     }
     for node in &memory.strange {
         say(format!("{node}: {STRANGE}"));
@@ -42,7 +42,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
             "run": id,
             "changes": changes.iter().map(|c| serde_json::json!({
                 "node": c.node, "step": c.step, "verdict": c.ended.as_str(), "text": c.text, "gate": c.gate,
-                "does_not_fit": c.misfit.as_ref().map(ToString::to_string),
+                "does_not_fit": c.mismatch.as_ref().map(ToString::to_string),
                 "summary": c.summary(), "holder": c.holder(),
                 "started_at": c.started_at(), "spec_digest": c.spec_digest(),
                 "database": c.database.as_ref().map(|i| &i.deed),
@@ -103,7 +103,7 @@ fn when(id: &RunId) -> String {
 
 /// How a change ended, in a word: what the gate said counts for more than the host's own verdict.
 fn word(change: &Record) -> &str {
-    if change.misfit.is_some() {
+    if change.mismatch.is_some() {
         return "does not fit";
     }
     match change.gate.split_once(':') {
@@ -132,8 +132,8 @@ fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
     for change in changes {
         let summary = change.summary().unwrap_or(&change.step).to_owned();
         let verdict = match (change.gate.as_str(), change.text.as_str()) {
-            _ if change.misfit.is_some() => {
-                let why = change.misfit.iter().map(ToString::to_string);
+            _ if change.mismatch.is_some() => {
+                let why = change.mismatch.iter().map(ToString::to_string);
                 format!("does not fit: {}", why.collect::<String>())
             }
             ("", "" | "done") => change.ended.to_string(),

@@ -23,8 +23,8 @@ use crate::pending::Pending;
 use crate::progress::Bar;
 use crate::session::Session;
 use crate::session::preflight;
-use crate::silence;
 use crate::style::style;
+use crate::unreachable_hosts;
 
 /// Shows it.
 pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
@@ -183,7 +183,7 @@ fn check_payloads(session: &Session, plan: &Plan) -> Result<()> {
 
 /// Says what to look at next where hosts were silent; one line for each kind.
 pub fn explain_silence(report: &Report) {
-    let hints = silence::hints(&report.faults);
+    let hints = unreachable_hosts::hints(&report.faults);
     if !hints.is_empty() {
         say(hints.trim_end());
     }

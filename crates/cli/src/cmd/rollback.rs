@@ -22,8 +22,8 @@ use crate::progress::Bar;
 use crate::runs::now;
 use crate::saved::Saved;
 use crate::session::Session as Context;
-use crate::silence;
 use crate::style::style;
+use crate::unreachable_hosts;
 
 /// The newest run, but for ways back that did not come about: what they were to take back is meant.
 /// Runs from the future, by a clock that says `now` in seconds since 1970, are not meant either: any
@@ -35,7 +35,7 @@ fn newest(memory: &Memory, now: i64) -> Option<(&RunId, &Vec<Record>)> {
 }
 
 /// Says which hosts remember runs from the future, of which none is meant by a bare `rollback`.
-fn tell_ahead(memory: &Memory, now: i64) {
+fn announce_ahead(memory: &Memory, now: i64) {
     for (run, changes) in memory.runs.iter().filter(|(run, _)| !run.is_by(now)) {
         let nodes: BTreeSet<&str> = changes.iter().map(|c| c.node.as_str()).collect();
         let nodes: Vec<&str> = nodes.into_iter().collect();
@@ -103,13 +103,13 @@ pub async fn run_saved(
 async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     let memory = ask(&*context.connector, context.desired(), &context.nodes(), 20).await;
     if !memory.faults.is_empty() {
-        say(silence::causes(&memory.faults).trim_end());
+        say(unreachable_hosts::causes(&memory.faults).trim_end());
     }
     for node in &memory.strange {
         say(format!("{node}: {}", super::history::STRANGE));
     }
     if run.is_none() {
-        tell_ahead(&memory, now());
+        announce_ahead(&memory, now());
     }
     let (id, _) = match run {
         Some(name) => super::history::find(&memory, name)?,
@@ -251,7 +251,7 @@ mod tests {
                 step: StepName::of("change@10.0.0.1"),
                 intent: None,
                 database: None,
-                misfit: None,
+                mismatch: None,
                 ended: Ended::Ok,
                 text: String::new(),
                 gate: String::new(),

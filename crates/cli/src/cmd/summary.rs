@@ -51,14 +51,14 @@ pub async fn finish(
     } else {
         format!(
             "Apply: {word}. {done} done, {already} already done, {bad} failed, {} taken back, {} not begun.\n",
-            back + outcome.taken_back.len(),
+            back + outcome.rolled_back.len(),
             outcome.not_begun
         )
     };
     let steps: Vec<serde_json::Value> = outcome
         .ends
         .iter()
-        .chain(&outcome.taken_back)
+        .chain(&outcome.rolled_back)
         .map(|e| {
             serde_json::json!({
                 "step": e.step, "node": e.node, "verdict": e.verdict.word(), "why": e.verdict.why(),
@@ -91,7 +91,7 @@ pub async fn finish(
             s.took.saturating_sub(s.settled).as_secs_f64()
         ));
     }
-    let stuck = outcome.ends.iter().chain(&outcome.taken_back);
+    let stuck = outcome.ends.iter().chain(&outcome.rolled_back);
     let stuck: BTreeSet<&NodeName> = stuck
         .filter(|e| matches!(e.verdict, Verdict::Stuck(_)))
         .map(|e| &e.node)

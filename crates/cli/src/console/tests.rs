@@ -273,7 +273,7 @@ fn client(url: &str, dir: &Path) -> Client {
 
 /// Told as it should be: the cause of the row, and as one clause.
 #[track_caller]
-fn as_told(row: &str, told: &str) {
+fn as_reported(row: &str, told: &str) {
     let f = failure(row);
     assert!(told.contains(f.told), "{row}: {told}");
     let plain = told.split(" (in their words").next().unwrap();
@@ -358,7 +358,7 @@ async fn tasks_that_failed() {
     for task in TASKS {
         let replies = Replies::that_takes(task.said);
         let told = publish(replies, task.file_is_new, WITHIN).await;
-        as_told(task.row, &told);
+        as_reported(task.row, &told);
     }
 }
 
@@ -366,7 +366,7 @@ async fn tasks_that_failed() {
 async fn tasks_that_were_not_taken() {
     for (row, answer) in REFUSED {
         let replies = Replies::of_ours().with("add_task", answer);
-        as_told(row, &publish(replies, Some(false), WITHIN).await);
+        as_reported(row, &publish(replies, Some(false), WITHIN).await);
     }
 }
 
@@ -374,7 +374,7 @@ async fn tasks_that_were_not_taken() {
 async fn packages_that_were_not_taken() {
     for (row, answer) in NOT_UPLOADED {
         let replies = Replies::of_ours().with("upload_patch_package", answer);
-        as_told(row, &publish(replies, Some(false), WITHIN).await);
+        as_reported(row, &publish(replies, Some(false), WITHIN).await);
     }
     // What the console would not take is not sent.
     let node = HOST.parse().unwrap();
@@ -383,7 +383,7 @@ async fn packages_that_were_not_taken() {
         ended: &Ended::NotTaken(why.to_owned()),
         ..Evidence::of(OURS, &node)
     });
-    as_told("package-too-large", &told);
+    as_reported("package-too-large", &told);
 }
 
 /// The reports of a node as they were recorded, without the newest that end before `from`.
@@ -408,17 +408,17 @@ async fn the_node_says_why_and_the_task_does_not() {
     let replies =
         Replies::that_takes("fetch_failed").saying("server_notify_list", &reports("download succ"));
     let told = publish(replies, Some(false), WITHIN).await;
-    as_told("damaged-package", &told);
+    as_reported("damaged-package", &told);
     // Another publication went well since, so that its words are not of this one.
     let replies =
         Replies::that_takes("fetch_failed").saying("server_notify_list", &reports("stop"));
     let told = publish(replies, Some(false), WITHIN).await;
-    as_told("fetch-fails", &told);
+    as_reported("fetch-fails", &told);
     assert!(!told.contains("MD5"), "{told}");
     // Nor are they where the task itself says why.
     let replies =
         Replies::that_takes("node_dead").saying("server_notify_list", &reports("download succ"));
-    as_told("dead-node", &publish(replies, None, WITHIN).await);
+    as_reported("dead-node", &publish(replies, None, WITHIN).await);
 }
 
 #[tokio::test]
@@ -430,12 +430,12 @@ async fn tasks_that_do_not_end() {
         let replies = Replies::of_ours()
             .saying("add_task", &taken)
             .with("task", said);
-        as_told("task-swallowed", &publish(replies, None, WITHIN).await);
+        as_reported("task-swallowed", &publish(replies, None, WITHIN).await);
     }
 }
 
 #[tokio::test]
-async fn a_success_is_told_as_one() {
+async fn a_success_is_reported_as_success() {
     let dir = tempfile::tempdir().unwrap();
     let client = client(&Replies::that_takes("published_new").start(), dir.path());
     let publisher = Publisher::new(&client, dir.path());

@@ -16,7 +16,7 @@ impl Session {
         let (mut report, framework, console) = tokio::join!(
             self.look_at(&nodes, bar),
             self.ask(&nodes),
-            self.console_word()
+            self.console_state()
         );
         report.inventory.framework = framework.map(|mut facts| {
             facts.console = console;

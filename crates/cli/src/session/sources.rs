@@ -12,7 +12,7 @@ use tarsops_model::observed::Observed;
 use tarsops_transport::Connect;
 use tarsops_transport::console::Console;
 use tarsops_transport::mysql::{Access, Secret};
-use tarsops_transport::rpc::Way;
+use tarsops_transport::rpc::Route;
 
 use super::{Session, preflight, secrets};
 use crate::failure::Result;
@@ -72,7 +72,7 @@ impl Session {
 
     /// Whether the management platform answers and takes the ticket, asked what touches the
     /// database alone: its other answers wait for AdminRegistry.
-    pub(super) async fn console_word(&self) -> Observed<String> {
+    pub(super) async fn console_state(&self) -> Observed<String> {
         let console = match self.console().await {
             None => return Observed::Absent,
             Some(Err(why)) => return Observed::Unknown(why),
@@ -146,8 +146,8 @@ impl Session {
             fingerprint: database.fingerprint,
             known: known_databases(self.desired()),
             way: match &database.via {
-                None => Way::Direct,
-                Some(node) => Way::Through {
+                None => Route::Direct,
+                Some(node) => Route::Through {
                     connect: Arc::clone(&self.connector) as Arc<dyn Connect>,
                     node: node.clone(),
                 },

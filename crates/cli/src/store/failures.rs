@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// A failure of this machine's temporary folder.
-pub fn no_room(what: &str, error: &dyn std::error::Error) -> Failure {
+pub fn no_space(what: &str, error: &dyn std::error::Error) -> Failure {
     Failure::new(what).because(error).hint(format!(
         "make room in {}, or set TMPDIR to a folder that has more",
         std::env::temp_dir().display()

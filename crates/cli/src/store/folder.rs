@@ -12,7 +12,7 @@ use tarsops_package::layout::tree_path;
 use tarsops_package::tree::{Tree, TreeEntry, TreeKind};
 use tarsops_package::{Found, Limits, PackageError, read_archive_keeping, read_whole_tree};
 
-use super::failures::{at_path, no_room, unreadable};
+use super::failures::{at_path, no_space, unreadable};
 use super::spool::{Origin, Spool};
 use crate::failure::{Failure, Result};
 
@@ -91,7 +91,7 @@ fn one_archive(
     templates: &mut BTreeMap<String, String>,
 ) -> Result<Vec<Found>> {
     let refused = |e: PackageError| match e {
-        PackageError::Write(e) => no_room(
+        PackageError::Write(e) => no_space(
             &format!("could not unpack {}; nothing was changed", path.display()),
             &at_path(spool.path(), e),
         ),

@@ -10,7 +10,7 @@ use tarsops_model::version::Version;
 use tarsops_package::layout::tree_path;
 
 use super::Store;
-use super::failures::no_room;
+use super::failures::no_space;
 use super::spool::{NoFile, Origin};
 use crate::failure::{Failure, Result};
 
@@ -34,7 +34,7 @@ impl Store {
         let what = format!("the package of {component} {version}");
         match self.spooled_file(component, version, path, digest) {
             Ok(_) => Ok(true),
-            Err(e @ NoFile::Room(_)) => Err(no_room(
+            Err(e @ NoFile::Room(_)) => Err(no_space(
                 &format!("could not unpack {what}; nothing was changed"),
                 &e,
             )),

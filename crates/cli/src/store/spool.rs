@@ -14,7 +14,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::package::Layout;
 use tarsops_package::{Limits, PackageError, extract_file};
 
-use super::failures::{at_path, no_room};
+use super::failures::{at_path, no_space};
 use crate::failure::Result;
 
 /// Where the bytes of a file can be had.
@@ -43,7 +43,7 @@ impl Spool {
             .prefix("tarsops-spool-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
-            .map_err(|e| no_room("could not make a temporary folder", &e))?;
+            .map_err(|e| no_space("could not make a temporary folder", &e))?;
         Ok(Self {
             folder,
             files: Mutex::default(),

@@ -84,7 +84,7 @@ fn results(lines: &[(String, String, String)]) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn a_console_that_is_well_is_told_so() {
+fn a_healthy_console_is_reported_ok() {
     let (url, heads) = console(|head| head.contains("ticket=made-up-ticket"));
     let lines = told(Some(&url));
     assert_eq!(

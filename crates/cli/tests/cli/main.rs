@@ -102,7 +102,7 @@ fn packages() -> PathBuf {
 }
 
 #[test]
-fn every_command_says_what_it_should() {
+fn every_command_prints_what_it_should() {
     // Nothing of the caller's environment reaches the program, but the way to `ssh`.
     let program = script(
         "tarsops",

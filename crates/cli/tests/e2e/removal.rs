@@ -42,7 +42,7 @@ fn a_crontab_with_only_our_line_comes_back() {
 }
 
 #[test]
-fn a_crontab_with_other_lines_comes_back() {
+fn a_crontab_with_other_lines_is_restored() {
     away_and_back(Some(&format!(
         "# theirs\n* * * * * {INSTALL}/tars/tarsnode/util/monitor.sh >/dev/null 2>&1\n7 7 * * * true\n"
     )));

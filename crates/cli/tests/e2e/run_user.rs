@@ -216,7 +216,7 @@ fn cut_off(cluster: &Cluster, machine: &Machine) {
 }
 
 #[test]
-fn a_stuck_change_ends_by_a_persons_word() {
+fn a_person_can_end_a_stuck_change() {
     let cluster = Cluster::new(1);
     let host = cluster.host(1);
     let machine = cluster.machine();
@@ -262,7 +262,7 @@ fn a_stuck_change_ends_by_a_persons_word() {
 }
 
 #[test]
-fn recover_puts_the_old_state_back() {
+fn recover_restores_the_old_state() {
     let cluster = Cluster::new(1);
     let host = cluster.host(1);
     let machine = cluster.machine();

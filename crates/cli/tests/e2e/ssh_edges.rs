@@ -376,7 +376,7 @@ fn a_file_of_the_spec_that_is_missing_is_no_hosts_fault() {
 }
 
 #[test]
-fn a_machine_without_ssh_says_so() {
+fn a_machine_without_ssh_is_reported() {
     let cluster = Cluster::new(1);
     let machine = cluster.machine();
     let empty = machine.repo("bin");
@@ -408,7 +408,7 @@ fn make_key(path: &Path, passphrase: &str) {
 }
 
 #[test]
-fn keys_that_cannot_work_are_told_apart() {
+fn keys_that_cannot_work_are_distinguished() {
     let cluster = Cluster::new(2);
     let machine = cluster.machine();
     let with = |identity: &str, user: &str| {

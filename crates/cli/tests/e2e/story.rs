@@ -45,7 +45,7 @@ fn a_second_apply_writes_nothing() {
 
 /// What people do to a host at night, one host each; found, named and put right.
 #[test]
-fn drift_by_hand_is_found_and_put_right() {
+fn manual_drift_is_found_and_corrected() {
     let cluster = Cluster::of((0..8).map(|n| {
         // Their monitors would start what is killed.
         let mut options = HostOptions::numbered(n);

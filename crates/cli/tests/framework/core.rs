@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tarsops_standin::standin::Behaviour;
-use tarsops_transport::rpc::{Call, RpcClient, Way};
+use tarsops_transport::rpc::{Call, Route, RpcClient};
 use tarsops_wire::interface::{EndpointF, QUERY, field, forward, texts};
 
 use crate::support::wait_until;
@@ -19,7 +19,7 @@ fn core_services() {
     a_whole_upgrade_never_leaves_a_name_unresolved(world);
     the_run_is_taken_back_in_the_other_order(world);
     a_registry_that_does_not_come_up_goes_back(world);
-    a_registry_that_nobody_lists_goes_back(world);
+    an_unlisted_registry_is_rolled_back(world);
     a_service_that_ends_while_it_settles_goes_back(world);
     without_the_database_nothing_is_restarted(world);
     a_database_lost_in_the_middle_stops_the_run(world);
@@ -73,7 +73,7 @@ impl Client {
             runtime.block_on(async {
                 let clients: Vec<RpcClient> = registries
                     .iter()
-                    .map(|at| RpcClient::new(at.parse().unwrap(), Way::Direct))
+                    .map(|at| RpcClient::new(at.parse().unwrap(), Route::Direct))
                     .collect();
                 let (mut count, mut failed) = (0, Vec::new());
                 while !told.load(Ordering::SeqCst) {
@@ -204,7 +204,7 @@ fn a_registry_that_does_not_come_up_goes_back(world: &mut World) {
     world.is_well();
 }
 
-fn a_registry_that_nobody_lists_goes_back(world: &mut World) {
+fn an_unlisted_registry_is_rolled_back(world: &mut World) {
     let before = programs(world);
     world.pack(&["tarsregistry"], NEWER, Behaviour::Healthy);
     world.respec(|s| {

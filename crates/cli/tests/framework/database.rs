@@ -133,7 +133,7 @@ fn prepared() -> World {
 fn templates_follow_the_release_and_people_keep_what_is_theirs() {
     let world = &mut prepared();
     a_conflict_holds_up_its_template_alone(world);
-    a_run_is_taken_back_with_its_templates(world);
+    a_run_is_rolled_back_with_its_templates(world);
     what_somebody_changed_since_is_left(world);
     a_backup_that_fails_stops_everything(world);
     without_the_right_nothing_is_written(world);
@@ -181,7 +181,7 @@ fn a_conflict_holds_up_its_template_alone(world: &mut World) {
     }
     assert!(!has(world, REGISTRY, "gone"));
     assert!(has(world, DB, "dbpass=framework-pass") && has(world, DB, "charset=ERROR"));
-    the_dump_is_whole_and_told_of(world);
+    the_dump_is_complete_and_reported(world);
     // People settle it in their own way.
     write(world, LOG, &log.replace("level=INFO", "level=ERROR"));
     world.tarsops(["apply", "-y"]).exits(0).says("no changes");
@@ -217,7 +217,7 @@ fn a_lock_file_brings_no_template_of_its_own(world: &World) {
     std::fs::write(&path, honest).unwrap();
 }
 
-fn the_dump_is_whole_and_told_of(world: &World) {
+fn the_dump_is_complete_and_reported(world: &World) {
     assert_eq!(dumps(world), ["0001.sql.gz"]);
     let path = below_tarsops(world, "backups/0001.sql.gz");
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -258,7 +258,7 @@ fn the_dump_is_whole_and_told_of(world: &World) {
     );
 }
 
-fn a_run_is_taken_back_with_its_templates(world: &mut World) {
+fn a_run_is_rolled_back_with_its_templates(world: &mut World) {
     write(world, LOG, &installed(world, LOG));
     let rolled = world.tarsops(["rollback", "-y"]);
     rolled.exits(0).says("2 of 2 templates are where they were");

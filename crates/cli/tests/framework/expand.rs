@@ -21,10 +21,10 @@ fn a_framework_host_comes_is_repaired_and_goes_back() {
     world.is_well();
     let before = crontab(world, 2);
     let run = a_plain_node_becomes_a_slave(world);
-    what_is_missing_comes_back(world);
+    missing_parts_are_restored(world);
     a_run_that_was_cut_off_is_finished(world);
     rows_that_cannot_be_read_lead_to_nothing(world);
-    the_run_is_taken_back(world, &run, &before);
+    the_run_is_rolled_back(world, &run, &before);
 }
 
 /// A component that does not come up takes the whole run back with it, and the next one is whole.
@@ -174,7 +174,7 @@ fn a_plain_node_becomes_a_slave(world: &mut World) -> String {
 }
 
 /// The folder of one, the rows of another.
-fn what_is_missing_comes_back(world: &World) {
+fn missing_parts_are_restored(world: &World) {
     let node = world.node(2);
     world.cluster.stop_component(&node, "tarsconfig").unwrap();
     world.sql(&format!(
@@ -249,7 +249,7 @@ fn rows_that_cannot_be_read_lead_to_nothing(world: &mut World) {
     is_slave(world);
 }
 
-fn the_run_is_taken_back(world: &mut World, run: &str, before: &str) {
+fn the_run_is_rolled_back(world: &mut World, run: &str, before: &str) {
     let node = world.node(2);
     let back = world.tarsops(["rollback", "-y", run]);
     back.exits(0);

@@ -17,7 +17,7 @@ fn each_fault_is_named_and_gone_after_its_cure() {
     a_node_that_is_frozen_has_lost_its_connection(world);
     a_node_under_another_nodeid_is_named_and_put_right(world);
     another_clusters_database_blocks_everything(world);
-    what_a_registration_loses_is_put_back(world);
+    what_a_registration_loses_is_restored(world);
     rows_of_a_node_that_is_gone_go_when_nobody_answers(world);
 }
 
@@ -39,7 +39,7 @@ fn a_row_that_was_deleted_comes_back_with_a_restart(world: &mut World) {
     world.is_well();
 }
 
-fn what_a_registration_loses_is_put_back(world: &mut World) {
+fn what_a_registration_loses_is_restored(world: &mut World) {
     let node = world.node(4);
     world.sql(&format!(
         "UPDATE db_tars.t_node_info SET label = '{{\"idc\":\"s\\'z\"}}', group_id = 7 WHERE node_name = '{node}'"

@@ -68,7 +68,7 @@ fn row_names(world: &World, component: &str) -> String {
 
 /// What the failure of that name says of a run.
 #[track_caller]
-fn as_told(ran: &Ran, name: &str) {
+fn as_reported(ran: &Ran, name: &str) {
     let f = failure(name);
     ran.exits(f.code.unwrap());
     if !f.told.is_empty() {
@@ -88,7 +88,7 @@ fn published(world: &mut World, name: &str, version: &'static str) {
     let named = row_names(world, "tarslog");
     world.respec(|s| s.version = version);
     let ran = world.tarsops(["apply", "-y", "--on", "tarslog"]);
-    as_told(&ran, name);
+    as_reported(&ran, name);
     let f = failure(name);
     let now = running(world, 1, "tarslog");
     if f.code == Some(0) {
@@ -104,13 +104,13 @@ fn published(world: &mut World, name: &str, version: &'static str) {
 #[test]
 fn straight_through_tars() {
     let world = &mut World::with_basic(2, &BASIC, &[OLD, NEW]);
-    an_upgrade_is_published_and_taken_back(world, "straight through Tars");
+    an_upgrade_is_published_and_rolled_back(world, "straight through Tars");
     what_is_missing_is_deployed(world);
     a_program_killed_in_the_middle_is_no_harm(world);
 }
 
 /// The same whoever publishes.
-fn an_upgrade_is_published_and_taken_back(world: &mut World, way: &str) {
+fn an_upgrade_is_published_and_rolled_back(world: &mut World, way: &str) {
     let old = digests(world);
     world.respec(|s| s.version = NEW);
     let planned = world.tarsops(["plan"]);
@@ -325,7 +325,7 @@ fn what_is_not_begun(world: &mut World) {
     let log = "SET setting_state = 'inactive' WHERE server_name = 'tarslog'";
     let row = format!("UPDATE db_tars.t_server_conf {log}");
     world.sql(&row);
-    as_told(
+    as_reported(
         &world.tarsops(["apply", "-y", "--on", "tarslog"]),
         "stopped",
     );
@@ -338,7 +338,7 @@ fn what_is_not_begun(world: &mut World) {
         "SELECT HEX(profile) FROM db_tars.t_profile_template {of}"
     ));
     world.sql(&format!("{template}'<tars>\\n<reap>\\n</tars>\\n' {of}"));
-    as_told(
+    as_reported(
         &world.tarsops(["apply", "-y", "--on", "tarslog"]),
         "template-unreadable",
     );
@@ -351,13 +351,13 @@ fn what_is_not_begun(world: &mut World) {
     );
     std::fs::write(world.dir().join("cluster.yaml"), other).unwrap();
     let ran = world.tarsops(["apply", "-y", "--on", "tarslog"]);
-    as_told(&ran, "no-package");
+    as_reported(&ran, "no-package");
     std::fs::write(world.dir().join("cluster.yaml"), spec).unwrap();
     assert_eq!(running(world, 1, "tarslog"), before);
 }
 
 /// What a full disk leaves of a program; and a failed run once others have been there.
-fn half_a_program_goes_back(world: &mut World) {
+fn half_a_program_is_rolled_back(world: &mut World) {
     world.respec(|s| {
         s.version = NEW;
         s.deadline = "6s";
@@ -408,13 +408,13 @@ fn what_is_down_is_started(world: &mut World) {
 #[test]
 fn a_port_that_is_taken() {
     let world = &mut World::with_basic(2, &["tarslog"], &[OLD, NEW, NEWER]);
-    half_a_program_goes_back(world);
+    half_a_program_is_rolled_back(world);
     what_is_down_is_started(world);
     take_away(world, 1, "tarslog");
     let ip = world.cluster.facts().hosts[0].ip;
     let held = std::net::TcpListener::bind((ip, 18913)).unwrap();
     let ran = world.tarsops(["apply", "-y"]);
-    as_told(&ran, "port-taken");
+    as_reported(&ran, "port-taken");
     drop(held);
     world.tarsops(["apply", "-y"]).exits(0);
 }
@@ -448,7 +448,7 @@ fn platform(world: &mut World, shared: bool) -> Console {
 fn through_the_platform() {
     let world = &mut World::with_basic(2, &BASIC, &[OLD, NEW]);
     let console = platform(world, true);
-    an_upgrade_is_published_and_taken_back(world, "through the management platform");
+    an_upgrade_is_published_and_rolled_back(world, "through the management platform");
     // The same rows as straight through Tars, but for what the platform's form adds.
     take_away(world, 1, "tarslog");
     let planned = world.tarsops(["plan"]);
@@ -473,7 +473,7 @@ fn through_the_platform() {
     drop(console);
     // With nobody to fill in a form nothing else is done either, unless that may be.
     let silent = world.tarsops(["apply", "-y"]);
-    as_told(&silent, "console-down");
+    as_reported(&silent, "console-down");
     let rest = world.tarsops(["plan", "--without-console"]);
     rest.exits(2)
         .says("is published once the management platform can be used");

@@ -45,16 +45,16 @@ fn endpoint(world: &World, port: u16) -> String {
 fn rows_are_changed_by_their_fields() {
     let world = &mut World::with_basic(2, &["tarsstat", "tarslog"], &[OLD, NEW, NEWER]);
     world.respec(|s| s.registry_settle = "1s");
-    an_adapter_that_differs_is_put_right(world);
+    an_adapter_that_differs_is_corrected(world);
     what_the_spec_says_is_kept_so(world);
     an_adapter_that_is_missing_comes_and_goes(world);
     a_program_and_its_rows_go_together(world);
-    a_run_that_was_cut_off_owes_a_restart(world);
+    a_run_that_was_cut_off_leaves_a_pending_restart(world);
 }
 
 const STAT: &str = "tars.tarsstat.StatObj";
 
-fn an_adapter_that_differs_is_put_right(world: &mut World) {
+fn an_adapter_that_differs_is_corrected(world: &mut World) {
     let wrong = endpoint(world, 28293);
     set(
         world,
@@ -180,7 +180,7 @@ fn what_does_not_come_up_has_its_rows_again(world: &mut World, wrong: &str) {
 }
 
 /// Killed at any moment: what is next converges, and nothing runs on with rows that it never read.
-fn a_run_that_was_cut_off_owes_a_restart(world: &mut World) {
+fn a_run_that_was_cut_off_leaves_a_pending_restart(world: &mut World) {
     let base = world.tars(1).parent().unwrap().join(".tarsops");
     for delay in [0, 300] {
         set(world, STAT, &format!("thread_num = {}", 20 + delay));

@@ -497,7 +497,7 @@ const UNREACHABLE: &str = "there is no way to the database 127.0.0.1:";
 const HELD: &str = "`SHOW FULL PROCESSLIST` there says who";
 const UNSEEN: &str = "whether the framework is could not be seen";
 const LATE: &str = "gave no answer in time";
-const NO_ROOM: &str = "make room on its disk";
+const NO_SPACE: &str = "make room on its disk";
 const IS_THERE_ROOM: &str = "cannot be written: is there room on its disk?";
 
 /// One cluster for all: making one is what takes the time.
@@ -535,7 +535,7 @@ fn at_backup_columns_and_templates() {
         ),
         (Before, Held("t_config_files WRITE"), 8, &[NO_BACKUP, LATE]),
         (backup, Down, 8, &[UNREACHABLE]),
-        (backup, Full(Folder::Temporary), 8, &[NO_ROOM]),
+        (backup, Full(Folder::Temporary), 8, &[NO_SPACE]),
         (
             Before,
             Full(Folder::Spool),
@@ -552,7 +552,7 @@ fn at_backup_columns_and_templates() {
         ),
         (Before, Held("t_base_image READ"), 8, &[UNCHANGED, HELD]),
         (column, Down, 8, &[UNREACHABLE]),
-        (Before, Full(Folder::Tables), 8, &[UNCHANGED, NO_ROOM]),
+        (Before, Full(Folder::Tables), 8, &[UNCHANGED, NO_SPACE]),
         (merge, ReadOnly, 8, &READ_ONLY),
         (
             Before,
@@ -567,7 +567,7 @@ fn at_backup_columns_and_templates() {
             &[UNCHANGED, HELD],
         ),
         (merge, Down, 8, &[UNREACHABLE]),
-        (merge, Full(Folder::Tables), 8, &[UNCHANGED, NO_ROOM]),
+        (merge, Full(Folder::Tables), 8, &[UNCHANGED, NO_SPACE]),
     ] {
         reset(&stops.world);
         stops.stop(
@@ -613,7 +613,7 @@ fn at_rows() {
         ),
         (Before, Held("t_adapter_conf READ"), 8, &[HELD]),
         (add, Down, 8, &["not started", UNREACHABLE]),
-        (add, Brim, 8, &[NO_ROOM]),
+        (add, Brim, 8, &[NO_SPACE]),
         (
             Before,
             Full(Folder::Rows),
@@ -718,7 +718,12 @@ fn at_gates() {
         // A row that is there is written without more room.
         (OLD, Fault::Full(Folder::Tables), 0, &["1 done"]),
         // The gate needs no temporary files, and the look after all has no others.
-        (NEW, Fault::Full(Folder::Temporary), 4, &["1 done", NO_ROOM]),
+        (
+            NEW,
+            Fault::Full(Folder::Temporary),
+            4,
+            &["1 done", NO_SPACE],
+        ),
     ] {
         stops.world.respec(|s| {
             s.framework = "  allow_downgrade: true\n";

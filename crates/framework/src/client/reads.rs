@@ -6,7 +6,7 @@ use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_plan::action::Action;
 use tarsops_transport::QUERY;
-use tarsops_transport::rpc::{RpcClient, Way};
+use tarsops_transport::rpc::{Route, RpcClient};
 
 use super::{Client, STATEMENT};
 use crate::ask::ask;
@@ -68,7 +68,7 @@ impl Read for Client {
 
     fn answers<'a>(&'a self, registry: &'a Endpoint) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            let client = RpcClient::new(registry.clone(), Way::Direct);
+            let client = RpcClient::new(registry.clone(), Route::Direct);
             client.ping(QUERY, CALL).await.is_ok()
         })
     }

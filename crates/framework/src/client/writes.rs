@@ -43,15 +43,18 @@ impl Write for Client {
         labels: &'a NodeLabels,
     ) -> BoxFuture<'a, Result<bool, String>> {
         Box::pin(async move {
-            let put = self.database()?.put_labels(node, labels, STATEMENT).await;
+            let put = self
+                .database()?
+                .restore_labels(node, labels, STATEMENT)
+                .await;
             put.map_err(|e| e.to_string())
         })
     }
 
-    fn retire<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>> {
+    fn deactivate<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<u64, String>> {
         Box::pin(async move {
             let which = rows_of(action);
-            let retired = self.database()?.retire(&which, STATEMENT).await;
+            let retired = self.database()?.deactivate(&which, STATEMENT).await;
             retired.map_err(|e| e.to_string())
         })
     }

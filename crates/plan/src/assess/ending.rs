@@ -9,7 +9,7 @@ use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
-use super::{Assessment, Prepared, Work, runs};
+use super::{Assessment, NodeAssessment, Prepared, runs};
 use crate::places::{BINARY, CONF};
 use crate::preconditions::{is_script, other_user, preconditions};
 use tarsops_model::framework::NodeLabels;
@@ -31,7 +31,7 @@ pub(super) enum Kind {
     RemoveRest { stop_servers: bool },
 }
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn finish(
         mut self,
         drift: DriftKind,
@@ -61,7 +61,7 @@ impl Work<'_> {
         if !self.unknown.is_empty() || !self.blocked.is_empty() || quiet {
             return self.without_change(drift, quiet);
         }
-        let modes = modes_seen(self.input, self.node);
+        let modes = observed_modes(self.input, self.node);
         for file in &mut self.files {
             file.before_mode = file.before.and_then(|_| modes.get(&file.path).copied());
         }
@@ -69,7 +69,7 @@ impl Work<'_> {
         self.files.sort_by_key(|f| f.path == BINARY);
         let summary = self.summary(&drift, kind);
         let labels = (self.restart && !removal)
-            .then(|| labels_seen(self.input, self.node).or_else(|| self.host.labels.clone()))
+            .then(|| observed_labels(self.input, self.node).or_else(|| self.host.labels.clone()))
             .flatten();
         let agent = self.input.inventory.agent(self.node);
         let agent = agent.present();
@@ -236,8 +236,8 @@ impl Work<'_> {
         let digest = self
             .package
             .map(|p| p.pin.binary)
-            .filter(|_| self.keeps_binary.is_none());
-        let digest = digest.or(self.keeps_binary);
+            .filter(|_| self.retains_binary.is_none());
+        let digest = digest.or(self.retains_binary);
         let mut out = vec![
             Condition::File {
                 path: BINARY.to_owned(),
@@ -295,7 +295,7 @@ impl Work<'_> {
                 .map(|r| r.full_name())
                 .collect();
             if change.restarts() && !servers.is_empty() {
-                out.push(Condition::ServersBack { servers });
+                out.push(Condition::ServersActive { servers });
             }
         }
         // The rest of what is written, so far as a probe reports it: without it a step that only
@@ -334,7 +334,7 @@ impl Work<'_> {
 }
 
 /// What the node's row says and its next registration loses; none where it says nothing of its own.
-fn labels_seen(input: &PlanInput<'_>, node: &NodeName) -> Option<NodeLabels> {
+fn observed_labels(input: &PlanInput<'_>, node: &NodeName) -> Option<NodeLabels> {
     let Observed::Present(row) = input.inventory.framework.as_ref()?.node_row(node) else {
         return None;
     };
@@ -342,7 +342,7 @@ fn labels_seen(input: &PlanInput<'_>, node: &NodeName) -> Option<NodeLabels> {
 }
 
 /// Permission bits of the files that a probe reports.
-fn modes_seen(input: &PlanInput<'_>, node: &NodeName) -> BTreeMap<String, u32> {
+fn observed_modes(input: &PlanInput<'_>, node: &NodeName) -> BTreeMap<String, u32> {
     let mut out = BTreeMap::new();
     if let Observed::Present(agent) = input.inventory.agent(node) {
         if let Observed::Present(file) = &agent.binary {

@@ -13,14 +13,14 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 
-use super::{Assessment, Work, texts::script_mode};
+use super::{Assessment, NodeAssessment, texts::script_mode};
 use crate::condition::wanted_conf_like;
 use crate::drift::{DriftKind, FieldChange};
 use crate::places::{BINARY, CONF, SCRIPTS};
 use crate::registry_rows;
 use crate::report::{Blocked, Line};
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn existing(mut self, facts: &AgentFacts) -> Assessment {
         let port_before = port_of(&facts.conf);
         self.port = port_before;
@@ -399,7 +399,7 @@ impl Work<'_> {
                     .catalog
                     .versions_of(Component::Tarsnode, &file.digest);
                 if versions.contains(&want) {
-                    self.keeps_binary = Some(file.digest);
+                    self.retains_binary = Some(file.digest);
                     let mode = file.mode | 0o555;
                     if mode != file.mode {
                         self.fields.push(FieldChange::new(
@@ -416,7 +416,7 @@ impl Work<'_> {
                         "its binary {} is in no lock file; teach it with `tarsops package add`, or say `replace_unknown: true`",
                         file.digest
                     ));
-                    self.keeps_binary = Some(file.digest);
+                    self.retains_binary = Some(file.digest);
                     return Some(file.digest);
                 }
                 self.refuse_downgrade(&versions);

@@ -5,12 +5,12 @@ use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
 use tarsops_model::observed::Observed;
 
-use super::Work;
+use super::NodeAssessment;
 use crate::action::{Content, CrontabChange};
 use crate::crontab::{self, CrontabEdit};
 use crate::drift::FieldChange;
+use crate::prerequisites;
 use crate::report::Blocked;
-use crate::room;
 
 /// An edit of the crontab that was seen.
 pub(super) fn edited(text: Option<&str>, edit: CrontabEdit) -> CrontabChange {
@@ -36,7 +36,7 @@ pub(super) fn watched_elsewhere(host: &HostFacts, tars_path: &str) -> Vec<(Strin
     all
 }
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn check_user(&mut self) {
         let user = self.agent.run_user.clone();
         match &self.host.run_user {
@@ -120,7 +120,7 @@ impl Work<'_> {
     }
 
     pub(super) fn check_means(&mut self) {
-        for why in room::programs(self.host) {
+        for why in prerequisites::programs(self.host) {
             self.block(why);
         }
         if !self.host.is_root {
@@ -142,7 +142,7 @@ impl Work<'_> {
                 Content::Before { .. } | Content::None => 0,
             })
             .sum();
-        let (against, unseen) = room::room(self.input, self.host, payload);
+        let (against, unseen) = prerequisites::room(self.input, self.host, payload);
         for why in against {
             self.block(why);
         }

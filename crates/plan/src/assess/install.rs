@@ -2,11 +2,11 @@
 
 use tarsops_model::agent::AgentFacts;
 
-use super::{Assessment, Work, ending::Kind, runs, texts::script_mode};
+use super::{Assessment, NodeAssessment, ending::Kind, runs, texts::script_mode};
 use crate::drift::{DriftKind, FieldChange};
 use crate::places::{BINARY, CONF, SCRIPTS};
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn install(mut self, facts: Option<&AgentFacts>) -> Assessment {
         let Some(package) = self.package else {
             self.lacks_package();

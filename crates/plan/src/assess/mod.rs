@@ -109,12 +109,13 @@ fn no_registry(input: &PlanInput<'_>) -> bool {
             .filter(|(_, h)| all.contains_key(&places::endpoint_at(h.ip)))
             .any(|(n, _)| {
                 let host = input.inventory.host(n);
-                host.present().is_some_and(|h| registries::is_startable(h))
+                host.present()
+                    .is_some_and(|h| registries::may_be_started(h))
             })
 }
 
 /// What is gathered while one node is compared.
-struct Work<'a> {
+struct NodeAssessment<'a> {
     input: &'a PlanInput<'a>,
     places: &'a Places<'a>,
     node: &'a NodeName,
@@ -129,7 +130,7 @@ struct Work<'a> {
     restart: bool,
     own: bool,
     make_user: bool,
-    keeps_binary: Option<Digest>,
+    retains_binary: Option<Digest>,
     replaced: bool,
     /// What the locator names afterwards, at least, where that is less than the spec's registries.
     locator_after: Option<BTreeSet<(String, u16)>>,
@@ -167,7 +168,7 @@ pub(crate) fn assess_among(
         Observed::Absent => None,
         Observed::Present(facts) => Some(facts),
     };
-    let work = Work {
+    let work = NodeAssessment {
         input,
         places,
         node,
@@ -182,7 +183,7 @@ pub(crate) fn assess_among(
         restart: false,
         own: false,
         make_user: false,
-        keeps_binary: None,
+        retains_binary: None,
         replaced: false,
         locator_after: None,
         port: None,
@@ -194,7 +195,7 @@ pub(crate) fn assess_among(
     }
 }
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     fn resource(&self) -> ResourceId {
         ResourceId::Agent(self.node.clone())
     }

@@ -4,7 +4,7 @@ use tarsops_model::agent::AgentFacts;
 use tarsops_model::observed::Observed;
 
 use super::{
-    Assessment, Work,
+    Assessment, NodeAssessment,
     ending::Kind,
     host::{edited, watched_elsewhere},
     runs,
@@ -13,7 +13,7 @@ use crate::crontab;
 use crate::drift::DriftKind;
 use crate::report::Blocked;
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn removal(mut self, facts: Option<&AgentFacts>, stop_servers: bool) -> Assessment {
         let text = self.crontab_text();
         let crontab = match &self.host.crontab {

@@ -5,10 +5,10 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 
-use super::Work;
+use super::NodeAssessment;
 use crate::drift::FieldChange;
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn compare_processes(&mut self, facts: &AgentFacts, disk: Option<Digest>) {
         let all = match &facts.processes {
             Observed::Unknown(why) => {

@@ -9,7 +9,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::package::PackageFile;
 
-use super::Work;
+use super::NodeAssessment;
 use crate::action::{Content, FileChange};
 use crate::condition::wanted_conf;
 use crate::places::{BINARY, CONF};
@@ -25,7 +25,7 @@ pub(super) fn script_mode(name: &str, mode: u32) -> u32 {
     }
 }
 
-impl Work<'_> {
+impl NodeAssessment<'_> {
     pub(super) fn vars(&self) -> Vars {
         let registries = &self.agent.locator;
         Vars {

@@ -23,7 +23,7 @@ use crate::tables::{framework, readable, row};
 
 /// What is to be done to the rows of one server.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct BasicRowsPlan {
     pub(crate) edits: Vec<RowEdit>,
     pub(crate) fields: Vec<FieldChange>,
     pub(crate) blocked: Vec<Blocked>,
@@ -40,8 +40,8 @@ pub(crate) fn compare(
     server: &Server,
     host: &HostFacts,
     runs: Option<bool>,
-) -> Work {
-    let mut work = Work::default();
+) -> BasicRowsPlan {
+    let mut work = BasicRowsPlan::default();
     let Ok((_, servers, adapters)) = readable(input) else {
         return work;
     };
@@ -140,7 +140,7 @@ fn text(value: Option<&String>) -> Cell {
     value.map_or(Cell::Null, |text| Cell::Text(text.clone()))
 }
 
-impl Work {
+impl BasicRowsPlan {
     fn template(&mut self, own: &ServerRow, server: &Server) {
         let Some(wanted) = &server.rows.template else {
             return;

@@ -19,7 +19,7 @@ use crate::action::{
 };
 use crate::condition::Condition;
 use crate::input::Scope;
-use crate::plan::{Plan, Sign, Stage, Step};
+use crate::plan::{ChangeKind, Plan, Stage, Step};
 
 /// Whether AdminRegistry can start it on a slave.
 fn comes(component: Component, node: &NodeName, desired: &Desired) -> bool {
@@ -132,7 +132,7 @@ pub(super) fn rows(
     });
     let right = step.stage == Stage::Expansion && new.via == Via::Tars
         || step.stage == Stage::BasicServices && basic;
-    if !right || step.sign != Sign::Add {
+    if !right || step.sign != ChangeKind::Add {
         say("it stands in another stage than its action");
     }
     if new.via == Via::Console && desired.web().is_none() {
@@ -152,7 +152,7 @@ pub(super) fn rows(
         say("it does not make sure that nobody's row has the key");
     }
     let back = Undo::Inverse {
-        action: Box::new(Action::RemoveServers(new.clone())),
+        action: Box::new(Action::RemoveServerRows(new.clone())),
     };
     if step.undo != back {
         say("its way back is not that of its rows");
@@ -233,8 +233,8 @@ pub(super) fn start(
 ) {
     let mut say = |what: &str| found.push(violation(&step.id, what));
     // One that is set active and does not run is started where it is, and stays.
-    let again = step.stage == Stage::BasicServices && step.sign == Sign::Change;
-    let own = step.stage == Stage::Expansion && step.sign == Sign::Add;
+    let again = step.stage == Stage::BasicServices && step.sign == ChangeKind::Change;
+    let own = step.stage == Stage::Expansion && step.sign == ChangeKind::Add;
     if !(own || again && component.is_basic()) {
         say("it stands in another stage than its action");
     }
@@ -295,7 +295,7 @@ pub(super) fn order(plan: &Plan, found: &mut Vec<Violation>) {
                     && c.folder() == Folder::Create
                     && [*component, Component::Tarsnode].contains(&c.component)
             }
-            Action::AddServers(new) => new.node == *node,
+            Action::AddServerRows(new) => new.node == *node,
             _ => false,
         });
         if before.is_some_and(|batch| batch >= step.batch) {

@@ -15,7 +15,7 @@ use crate::condition::{Condition, Truth};
 use crate::crontab::CrontabEdit;
 use crate::database;
 use crate::input::{PlanInput, Scope};
-use crate::plan::{Plan, Sign, Step};
+use crate::plan::{ChangeKind, Plan, Step};
 use crate::planner;
 
 /// Looks at a rollback as it was made.
@@ -159,8 +159,8 @@ fn restored(
     say: &mut impl FnMut(&str),
 ) {
     let signs = match restore.folder {
-        Folder::Create => step.sign == Sign::Add,
-        Folder::Remove => step.sign == Sign::Remove,
+        Folder::Create => step.sign == ChangeKind::Add,
+        Folder::Remove => step.sign == ChangeKind::Remove,
         Folder::Keep => true,
     };
     if !signs || restore.folder != Folder::Keep && !restore.files.is_empty() {

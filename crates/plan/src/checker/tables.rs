@@ -5,7 +5,7 @@ use tarsops_conf::Document;
 use tarsops_conf::merge::{Edit, Value, apply, is_credential, is_shipped};
 use tarsops_model::desired::Desired;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{ADDITIONS, KEPT_DATABASES, parent_of};
+use tarsops_model::framework::{ADDITIONS, BACKED_UP_DATABASES, parent_of};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
@@ -13,7 +13,7 @@ use super::violation::{Violation, violation};
 use crate::action::{Action, TemplateChange};
 use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};
-use crate::plan::{Plan, Sign, Stage, Step};
+use crate::plan::{ChangeKind, Plan, Stage, Step};
 
 /// Whether everything that changes the database comes after a backup of it.
 pub(super) fn backed_up(plan: &Plan, found: &mut Vec<Violation>) {
@@ -52,11 +52,11 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
         Action::Backup { databases } => {
             let ours = databases
                 .iter()
-                .all(|d| KEPT_DATABASES.contains(&d.as_str()));
+                .all(|d| BACKED_UP_DATABASES.contains(&d.as_str()));
             if !ours || !databases.iter().any(|d| d == "db_tars") {
                 say("it does not dump the framework's databases, and only those");
             }
-            (ResourceId::Schema, Stage::Backup, Sign::Add)
+            (ResourceId::Schema, Stage::Backup, ChangeKind::Add)
         }
         Action::AddColumn {
             table,
@@ -77,7 +77,7 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
             if !step.pre.contains(&missing) {
                 say("it does not make sure that the column is missing");
             }
-            (ResourceId::Schema, Stage::Schema, Sign::Add)
+            (ResourceId::Schema, Stage::Schema, ChangeKind::Add)
         }
         Action::MergeTemplate(change) => {
             if !expects(&change.name, Some(change.before), Some(change.after)) {
@@ -86,7 +86,7 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
             if change.edits.iter().any(writes_credential) {
                 say("it has a credential in it");
             }
-            (template(&change.name), Stage::Templates, Sign::Change)
+            (template(&change.name), Stage::Templates, ChangeKind::Change)
         }
         Action::AddTemplate(new) => {
             let digest = Digest::of(new.text.as_bytes());
@@ -101,7 +101,7 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
                 Ok(_) => {}
                 Err(_) => say("its text is no configuration"),
             }
-            (template(&new.name), Stage::Templates, Sign::Add)
+            (template(&new.name), Stage::Templates, ChangeKind::Add)
         }
         Action::RestoreTemplate {
             name, now, before, ..

@@ -40,9 +40,9 @@ impl Condition {
                 },
                 Err(why) => Truth::Unknown(why),
             },
-            Self::ServersBack { servers } => match framework.rows() {
+            Self::ServersActive { servers } => match framework.rows() {
                 Observed::Present(rows) => match &rows.servers {
-                    Observed::Present(all) => servers_back(all, node, servers),
+                    Observed::Present(all) => servers_active(all, node, servers),
                     other => Truth::Unknown(other.unknown().unwrap_or_default().to_owned()),
                 },
                 Observed::Absent => Truth::Unknown("there is no database".to_owned()),
@@ -61,7 +61,7 @@ impl Condition {
                 }),
                 Err(why) => Truth::Unknown(why),
             },
-            Self::RegistryForgotten { registry } => match rows_at(framework, registry) {
+            Self::RegistryRowsDeleted { registry } => match rows_at(framework, registry) {
                 Ok(rows) => {
                     let resolved = framework
                         .rows()
@@ -118,7 +118,7 @@ impl Condition {
             },
             Self::Template { name, digest } => match framework.rows() {
                 Observed::Present(rows) => match rows.template(name) {
-                    Observed::Present(row) => match crate::memory::digest_of(row) {
+                    Observed::Present(row) => match crate::database_record::digest_of(row) {
                         Some(found) => truth(Some(found) == *digest, || match digest {
                             Some(_) => format!("the template {name} has another text"),
                             None => format!("the template {name} is there"),
@@ -146,7 +146,7 @@ impl Condition {
 }
 
 /// A server that somebody has undeployed meanwhile is not waited for.
-fn servers_back(all: &[ServerRow], node: &NodeName, servers: &BTreeSet<String>) -> Truth {
+fn servers_active(all: &[ServerRow], node: &NodeName, servers: &BTreeSet<String>) -> Truth {
     let away: Vec<String> = all
         .iter()
         .filter(|r| r.node == node.as_str() && r.present.as_deref() != Some("active"))

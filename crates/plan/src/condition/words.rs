@@ -24,8 +24,8 @@ impl fmt::Display for Condition {
             Self::Listens => f.write_str("its port listens"),
             Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
             Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
-            Self::LabelsKept { labels: Some(_) } => f.write_str("it keeps labels of its row"),
-            Self::LabelsKept { labels: None } => f.write_str("it keeps no labels"),
+            Self::LabelsSaved { labels: Some(_) } => f.write_str("it keeps labels of its row"),
+            Self::LabelsSaved { labels: None } => f.write_str("it keeps no labels"),
             Self::Component { component, runs } => {
                 write!(
                     f,
@@ -57,7 +57,7 @@ impl fmt::Display for Condition {
                 write!(f, "the database lists the registry {registry}")
             }
             Self::Registered => f.write_str("the registry calls it active"),
-            Self::ServersBack { servers } => {
+            Self::ServersActive { servers } => {
                 write!(f, "the registry calls its {} servers active", servers.len())
             }
             Self::Connected => f.write_str("AdminRegistry reaches it"),
@@ -65,7 +65,7 @@ impl fmt::Display for Condition {
             Self::Forgotten { .. } => f.write_str("the database has no rows of it"),
             Self::RegistryDead { registry } => write!(f, "the registry {registry} is dead"),
             Self::RegistryLeft => f.write_str("a registry of the spec answers"),
-            Self::RegistryForgotten { registry } => {
+            Self::RegistryRowsDeleted { registry } => {
                 write!(f, "the database has no rows of the registry {registry}")
             }
             Self::RowsAbsent { rows } => {

@@ -12,7 +12,7 @@ use tarsops_model::resource::ResourceId;
 
 use super::facts::{host_mut, keep, with_rows};
 use crate::action::{Cell, NewRow, NewServers, RowEdit, Table};
-use crate::expansion::{seen_adapter, seen_server};
+use crate::expansion::{observed_adapter, observed_server};
 use crate::registry_rows;
 
 pub(super) fn add_servers(rows: &mut Rows, new: &NewServers) {
@@ -20,12 +20,12 @@ pub(super) fn add_servers(rows: &mut Rows, new: &NewServers) {
         match row.table {
             Table::TServerConf => {
                 if let Observed::Present(all) = &mut rows.servers {
-                    all.push(seen_server(row));
+                    all.push(observed_server(row));
                 }
             }
             Table::TAdapterConf => {
                 if let Observed::Present(all) = &mut rows.adapters {
-                    all.push(seen_adapter(row));
+                    all.push(observed_adapter(row));
                 }
             }
         }
@@ -60,7 +60,7 @@ pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
             let is_it =
                 |r: &AdapterRow| r.server == server && r.node == node && r.adapter == adapter;
             match (&edit.before, after) {
-                (None, Some(after)) => all.push(seen_adapter(&NewRow {
+                (None, Some(after)) => all.push(observed_adapter(&NewRow {
                     table: edit.table,
                     columns: after.clone(),
                 })),

@@ -166,7 +166,7 @@ pub(crate) fn never_started(row: &ServerRow) -> bool {
 }
 
 /// What will be seen of a row that was written.
-pub(crate) fn seen_server(row: &NewRow) -> ServerRow {
+pub(crate) fn observed_server(row: &NewRow) -> ServerRow {
     let text = |column: &str| row.text(column).map(str::to_owned);
     ServerRow {
         application: text("application").unwrap_or_default(),
@@ -184,7 +184,7 @@ pub(crate) fn seen_server(row: &NewRow) -> ServerRow {
 }
 
 /// What will be seen of a row that was written.
-pub(crate) fn seen_adapter(row: &NewRow) -> AdapterRow {
+pub(crate) fn observed_adapter(row: &NewRow) -> AdapterRow {
     let text = |column: &str| row.text(column).map(str::to_owned);
     AdapterRow {
         application: text("application").unwrap_or_default(),

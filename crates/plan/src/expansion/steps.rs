@@ -7,7 +7,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use super::{Lack, Look, Work};
+use super::{ComponentContext, ExpansionAssessment, MissingParts};
 use crate::action::{
     Action, CrontabChange, FileChange, NewRow, NewServers, Operation, Owner, Place, Undo, Via,
 };
@@ -16,12 +16,12 @@ use crate::condition::Condition;
 use crate::crontab;
 use crate::places;
 use crate::places::binary_path;
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
 use crate::report::Line;
 use crate::tables::framework;
 
-impl Look<'_> {
-    pub(super) fn steps(&self, lacking: Vec<Lack<'_>>, work: &mut Work) {
+impl ComponentContext<'_> {
+    pub(super) fn steps(&self, lacking: Vec<MissingParts<'_>>, work: &mut ExpansionAssessment) {
         let Observed::Present(machine) = &self.host.machine_id else {
             return;
         };
@@ -99,7 +99,7 @@ impl Look<'_> {
             batch: 0,
             needs: vec![],
             resource: self.resource(component),
-            sign: Sign::Add,
+            sign: ChangeKind::Add,
             summary: change.summary.clone(),
             action: Action::ChangeHost(Box::new(change)),
             pre,
@@ -122,7 +122,7 @@ impl Look<'_> {
             batch: 0,
             needs: vec![],
             resource: ResourceId::Host(self.node.clone()),
-            sign: Sign::Add,
+            sign: ChangeKind::Add,
             summary: match names.len() {
                 1 => "write 1 row of its servers, set inactive".to_owned(),
                 count => format!("write {count} rows of its servers, set inactive"),
@@ -135,14 +135,14 @@ impl Look<'_> {
             ],
             post: vec![Condition::RowsThere { rows: names }],
             undo: Undo::Inverse {
-                action: Box::new(Action::RemoveServers(new.clone())),
+                action: Box::new(Action::RemoveServerRows(new.clone())),
             },
-            action: Action::AddServers(new),
+            action: Action::AddServerRows(new),
         }
     }
 
     /// The step that starts a component.
-    fn start(&self, lack: &Lack<'_>, machine: &Condition) -> Step {
+    fn start(&self, lack: &MissingParts<'_>, machine: &Condition) -> Step {
         let component = lack.component;
         let mut post = vec![
             Condition::ServerRuns {
@@ -185,7 +185,7 @@ impl Look<'_> {
             batch: 0,
             needs: vec![],
             resource: self.resource(component),
-            sign: Sign::Add,
+            sign: ChangeKind::Add,
             summary: format!("start {component} through AdminRegistry"),
             action: Action::StartServer {
                 component,
@@ -204,7 +204,7 @@ impl Look<'_> {
 
     /// The step that has cron watch a registry that tarsops places, so that it comes back after a
     /// reboot; none where something watches it, or nobody shall.
-    fn watch(&self, lack: &Lack<'_>) -> Option<Step> {
+    fn watch(&self, lack: &MissingParts<'_>) -> Option<Step> {
         let component = lack.component;
         let agent = self.input.desired.agent(self.node)?;
         if agent.monitor == Monitor::None || self.host.tools.get("crontab") == Some(&false) {
@@ -256,7 +256,7 @@ impl Look<'_> {
             batch: 0,
             needs: vec![],
             resource: self.resource(component),
-            sign: Sign::Change,
+            sign: ChangeKind::Change,
             summary: change.summary.clone(),
             action: Action::ChangeHost(Box::new(change)),
             pre,

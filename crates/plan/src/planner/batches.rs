@@ -14,7 +14,7 @@ use crate::report::{Blocked, Line};
 impl Draft {
     /// Steps that would take the only endpoint that answers of a servant with several are not made.
     /// A registry has a guard of its own, and one that starts takes nothing.
-    pub(super) fn keep_last_endpoints(&mut self) {
+    pub(super) fn protect_last_endpoints(&mut self) {
         let endpoints = std::mem::take(&mut self.batches.endpoints);
         let mut lines = Vec::new();
         let mut stays = |step: &Step| match endpoints.last_of(step) {

@@ -43,7 +43,7 @@ impl Draft {
 
     /// While one component of a host that leaves has to stay, all of the host stays: its tarsnode looks
     /// after what is left, and its registry is what that resolves names by.
-    pub(super) fn leave_whole(&mut self, input: &PlanInput<'_>) {
+    pub(super) fn leave_untouched(&mut self, input: &PlanInput<'_>) {
         let mut held: BTreeSet<NodeName> = BTreeSet::new();
         let mut gone = Gone::default();
         for (node, host) in input.desired.hosts() {

@@ -31,7 +31,7 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         if answer.is_alive() || answer.is_unknown() {
             continue;
         }
-        let fix = if answer.is_dead() && is_startable(facts, at) {
+        let fix = if answer.is_dead() && may_be_started(facts, at) {
             "apply starts it"
         } else {
             "look at app_log/tars/tarsregistry there, or take it out of `registry.endpoints`"
@@ -49,11 +49,11 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Whether a step of the plan starts the registry.
-fn is_startable(facts: &Facts<'_>, at: &Endpoint) -> bool {
+fn may_be_started(facts: &Facts<'_>, at: &Endpoint) -> bool {
     let node = facts.node_at(at);
     node.filter(|(_, host)| host.state == NodeState::Present)
         .is_some_and(|(node, _)| match facts.input.inventory.host(node) {
-            Observed::Present(host) => registries::is_startable(host),
+            Observed::Present(host) => registries::may_be_started(host),
             _ => false,
         })
 }

@@ -16,16 +16,16 @@ use crate::condition::Condition;
 use crate::drift::FieldChange;
 use crate::places;
 use crate::places::binary_path;
-use crate::plan::{Sign, Step};
+use crate::plan::{ChangeKind, Step};
 use crate::preconditions::other_user;
+use crate::prerequisites;
 use crate::report::Blocked;
-use crate::room;
 use crate::tables::framework;
 
-use super::Look;
+use super::ServerContext;
 use crate::components::stage;
 
-impl Look<'_> {
+impl ServerContext<'_> {
     pub(super) fn change(
         &self,
         fields: &[FieldChange],
@@ -48,7 +48,7 @@ impl Look<'_> {
         if restart && let Some(why) = self.unreadable_template() {
             blocked.push(why);
         }
-        self.check_room(file.as_ref(), unknown, blocked);
+        self.check_space(file.as_ref(), unknown, blocked);
         if restart && self.input.desired.database().is_some() {
             // Without the rows nobody could tell whether it comes back.
             let rows = framework(self.input).map(FrameworkFacts::rows);
@@ -120,7 +120,7 @@ impl Look<'_> {
         } else if let Some(rows) = rows {
             // Its node writes its configuration again when AdminRegistry tells it so.
             if self.input.desired.rpc == Rpc::Off {
-                blocked.push(Blocked::NoWayIn {
+                blocked.push(Blocked::NoStartPath {
                     what: "the spec says `rpc: none`, and AdminRegistry has its node read its rows"
                         .to_owned(),
                 });
@@ -173,7 +173,7 @@ impl Look<'_> {
         })
     }
 
-    pub(super) fn check_room(
+    pub(super) fn check_space(
         &self,
         file: Option<&FileChange>,
         unknown: &mut Vec<String>,
@@ -183,7 +183,7 @@ impl Look<'_> {
             Some(Content::Package { size, .. }) => *size,
             _ => 0,
         };
-        let (against, unseen) = room::room(self.input, self.host, payload);
+        let (against, unseen) = prerequisites::room(self.input, self.host, payload);
         blocked.extend(against);
         unknown.extend(unseen);
     }
@@ -210,7 +210,7 @@ impl Look<'_> {
                 user: self.server.run_user.to_string(),
             });
             post.push(Condition::ServerListens { component });
-            post.extend(self.framework_says());
+            post.extend(self.framework_conditions());
         }
         Step {
             id: format!("{component}.change@{}", self.node),
@@ -218,7 +218,7 @@ impl Look<'_> {
             batch: 0,
             needs: vec![],
             resource: self.resource(),
-            sign: Sign::Change,
+            sign: ChangeKind::Change,
             summary: change.summary.clone(),
             action: Action::ChangeHost(Box::new(change)),
             pre,
@@ -228,7 +228,7 @@ impl Look<'_> {
     }
 
     /// What the framework must say of it afterwards, so far as it can be asked.
-    pub(super) fn framework_says(&self) -> Vec<Condition> {
+    pub(super) fn framework_conditions(&self) -> Vec<Condition> {
         let component = self.component;
         let Some(framework) = framework(self.input) else {
             return vec![];

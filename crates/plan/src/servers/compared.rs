@@ -69,7 +69,7 @@ impl Compared {
                     let versions = input.catalog.versions_of(component, running);
                     if versions.is_empty() && Some(*running) != on_disk && !server.replace_unknown {
                         out.unknown.push(format!(
-                            "it runs a binary {running} that is in no lock file; {TEACH}"
+                            "it runs a binary {running} that is in no lock file; {REGISTER_HINT}"
                         ));
                     } else if Some(*running) != on_disk {
                         out.refuse_downgrade(&versions, server);
@@ -119,7 +119,7 @@ impl Compared {
                 }
                 if versions.is_empty() && !server.replace_unknown {
                     self.unknown.push(format!(
-                        "its binary {} is in no lock file; {TEACH}",
+                        "its binary {} is in no lock file; {REGISTER_HINT}",
                         file.digest
                     ));
                     return;
@@ -146,7 +146,7 @@ impl Compared {
     }
 
     /// A run that changed its rows was cut off before it restarted it.
-    pub(super) fn restart_owed(&mut self, component: Component, host: &HostFacts) {
+    pub(super) fn restart_pending(&mut self, component: Component, host: &HostFacts) {
         if host.restarts.contains(&component) {
             let (old, new) = ("not seen to start with its rows", "started anew");
             self.fields.push(FieldChange::new("process", old, new));
@@ -169,4 +169,4 @@ impl Compared {
 }
 
 /// What to do about a digest that nobody knows.
-const TEACH: &str = "teach it with `tarsops package add`, or say `replace_unknown: true`";
+const REGISTER_HINT: &str = "teach it with `tarsops package add`, or say `replace_unknown: true`";

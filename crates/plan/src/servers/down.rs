@@ -7,16 +7,16 @@ use crate::action::{Action, Undo};
 use crate::basic;
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
-use crate::plan::{Sign, Stage, Step};
+use crate::plan::{ChangeKind, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::tables::framework;
 
-use super::{Look, Work};
+use super::{ServerAssessment, ServerContext};
 
-impl Look<'_> {
+impl ServerContext<'_> {
     /// A basic service that is set active, has its program, and does not run: AdminRegistry starts
     /// it. Its tarsnode does not where a start has failed before (`NodeServer/KeepAliveThread.cpp`).
-    pub(super) fn down(&self) -> Option<Work> {
+    pub(super) fn down(&self) -> Option<ServerAssessment> {
         let (input, component, node) = (self.input, self.component, self.node);
         let Observed::Present(all) = &self.facts.processes else {
             return None;
@@ -38,11 +38,11 @@ impl Look<'_> {
         let machine = Condition::Machine {
             id: self.host.machine_id.present()?.clone(),
         };
-        let mut work = Work {
+        let mut work = ServerAssessment {
             drift: Some(DriftKind::Changed {
                 fields: vec![FieldChange::new("process", "not running", "running")],
             }),
-            ..Work::default()
+            ..ServerAssessment::default()
         };
         let port = component.servants().first().map(|(_, port)| *port);
         let held = |port: &u16| {
@@ -79,7 +79,7 @@ impl Look<'_> {
             batch: 0,
             needs: vec![],
             resource: self.resource(),
-            sign: Sign::Change,
+            sign: ChangeKind::Change,
             summary: format!("start {component} through AdminRegistry"),
             action: Action::StartServer {
                 component,

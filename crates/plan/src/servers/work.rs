@@ -6,7 +6,7 @@ use crate::report::Line;
 
 /// What there is to say of one core service on one node.
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct ServerAssessment {
     pub(crate) drift: Option<DriftKind>,
     pub(crate) lines: Vec<Line>,
     pub(crate) step: Option<Step>,

@@ -570,7 +570,7 @@ pub fn recorded(intents: &[tarsops_plan::restore::Intent]) -> Runs {
             step: intent.step.clone(),
             intent: Some(intent.clone()),
             database: None,
-            misfit: None,
+            mismatch: None,
             ended: Ended::Ok,
             text: String::new(),
             gate: String::new(),

@@ -9,7 +9,7 @@ use tarsops_model::agent::{
 use tarsops_model::observed::Observed;
 
 use super::line::{AnswerError, Line, fits, unread};
-use super::not_told;
+use super::not_reported;
 use crate::Options;
 use crate::limits::{ARGUMENTS, FILE, LIST, NAME, NAMES, PATH, PROCESSES};
 use crate::network::Listener;
@@ -44,9 +44,9 @@ impl AgentLines {
         Self {
             present: None,
             folder: None,
-            strangers: not_told(),
-            binary: not_told(),
-            conf: not_told(),
+            strangers: not_reported(),
+            binary: not_reported(),
+            conf: not_reported(),
             util: BTreeMap::new(),
             generated: false,
             processes: Vec::new(),
@@ -155,7 +155,7 @@ impl AgentLines {
                     strangers: vec![],
                 }),
                 (None, _) if orphan => Observed::Absent,
-                (None, _) => not_told(),
+                (None, _) => not_reported(),
             },
             binary: if orphan {
                 Observed::Absent

@@ -9,7 +9,7 @@ use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
 
 use super::line::{AnswerError, Line, fits};
-use super::not_told;
+use super::not_reported;
 use crate::Options;
 use crate::limits::{ADDRESSES, CRONTAB, LIST, LISTENERS, NAMES, PATH};
 use crate::network::{Listener, addresses, listeners};
@@ -30,30 +30,30 @@ impl<'a> HostLines<'a> {
             options,
             now,
             facts: HostFacts {
-                machine_id: not_told(),
-                boot_id: not_told(),
+                machine_id: not_reported(),
+                boot_id: not_reported(),
                 uptime: None,
                 runs_from: None,
                 hostname: String::new(),
-                interfaces: not_told(),
+                interfaces: not_reported(),
                 clock_skew: 0,
                 user: String::new(),
                 is_root: false,
-                run_user: not_told(),
-                disk_free: not_told(),
-                writable: not_told(),
+                run_user: not_reported(),
+                disk_free: not_reported(),
+                writable: not_reported(),
                 tools: BTreeMap::new(),
-                crontab: not_told(),
+                crontab: not_reported(),
                 other_crontabs: BTreeMap::new(),
                 fence: None,
                 unfinished: None,
                 lease: None,
                 staged: BTreeSet::new(),
-                components: not_told(),
-                installed: not_told(),
+                components: not_reported(),
+                installed: not_reported(),
                 labels: None,
                 restarts: BTreeSet::new(),
-                ports: not_told(),
+                ports: not_reported(),
                 unsafe_state: None,
                 impostors: BTreeMap::new(),
                 digests_remembered: false,

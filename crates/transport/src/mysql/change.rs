@@ -120,7 +120,11 @@ impl Access {
     ///
     /// # Errors
     /// A [`DatabaseError`]; also for a [`Which`] that would be every row.
-    pub async fn retire(&self, all: &[Which], deadline: Duration) -> Result<u64, DatabaseError> {
+    pub async fn deactivate(
+        &self,
+        all: &[Which],
+        deadline: Duration,
+    ) -> Result<u64, DatabaseError> {
         self.meant(all)?;
         let until = Instant::now() + deadline;
         let (mut conn, _) = self.connect(deadline).await?;
@@ -198,7 +202,7 @@ impl Access {
     ///
     /// # Errors
     /// A [`DatabaseError`].
-    pub async fn put_labels(
+    pub async fn restore_labels(
         &self,
         node: &NodeName,
         labels: &NodeLabels,

@@ -35,7 +35,7 @@ where
     T: 'a,
 {
     quiet_hook();
-    Caught(Some(Box::pin(work)))
+    CatchPanic(Some(Box::pin(work)))
 }
 
 /// Has the hook of the program pass over panics that are caught here.
@@ -53,9 +53,9 @@ fn quiet_hook() {
     });
 }
 
-struct Caught<'a, T, E>(Option<BoxFuture<'a, Result<T, E>>>);
+struct CatchPanic<'a, T, E>(Option<BoxFuture<'a, Result<T, E>>>);
 
-impl<T, E: From<mysql_async::Error>> Future for Caught<'_, T, E> {
+impl<T, E: From<mysql_async::Error>> Future for CatchPanic<'_, T, E> {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

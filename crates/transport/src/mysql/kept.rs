@@ -28,7 +28,7 @@ pub struct Owner<'a> {
 
 /// Why a kept row is not put back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeptError {
+pub enum SavedRowError {
     /// It is not what is written there.
     #[error(
         "line {line} of the kept rows is no row as tarsops writes it: {wanted} expected at column {column}"
@@ -57,13 +57,13 @@ pub enum KeptError {
 
 /// A row to put back.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct KeptRow {
+pub(super) struct SavedRow {
     table: &'static str,
     columns: Vec<String>,
     values: Vec<Value>,
 }
 
-impl KeptRow {
+impl SavedRow {
     /// The statement that writes it where no row has its place, and its parameters.
     pub(super) fn statement(&self) -> (String, Vec<Value>) {
         let names: Vec<String> = self.columns.iter().map(|c| format!("`{c}`")).collect();
@@ -88,14 +88,14 @@ impl KeptRow {
         }
     }
 
-    fn is_of(&self, owner: &Owner<'_>, line: usize) -> Result<(), KeptError> {
+    fn is_of(&self, owner: &Owner<'_>, line: usize) -> Result<(), SavedRowError> {
         let must = |column: &'static str, wanted: String, fits: &dyn Fn(&str) -> bool| {
             let says = self.text(column).map(String::from_utf8_lossy);
             if says.as_ref().is_some_and(|says| fits(says)) {
                 return Ok(());
             }
             let says = says.as_deref().unwrap_or("no text");
-            Err(KeptError::Strange {
+            Err(SavedRowError::Strange {
                 line,
                 column,
                 says: says
@@ -134,7 +134,7 @@ const ADAPTERS: &str = "t_adapter_conf";
 
 /// The servers and adapters in what [`Access::dump`](super::Access::dump) wrote. Other lines are passed
 /// over: rows of registries and nodes are written by those who stand behind them.
-pub(super) fn rows(dump: &str, owner: &Owner<'_>) -> Result<Vec<KeptRow>, KeptError> {
+pub(super) fn rows(dump: &str, owner: &Owner<'_>) -> Result<Vec<SavedRow>, SavedRowError> {
     let mut all = Vec::new();
     for (index, text) in dump.lines().enumerate() {
         let line = index + 1;
@@ -159,8 +159,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn error(&self, wanted: &'static str) -> KeptError {
-        KeptError::Form {
+    fn error(&self, wanted: &'static str) -> SavedRowError {
+        SavedRowError::Form {
             line: self.line,
             column: self.text.len() - self.rest.len() + 1,
             wanted,
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn expect(&mut self, text: &str, wanted: &'static str) -> Result<(), KeptError> {
+    fn expect(&mut self, text: &str, wanted: &'static str) -> Result<(), SavedRowError> {
         if self.skip(text) {
             Ok(())
         } else {
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
         run
     }
 
-    fn row(mut self, table: &'static str) -> Result<KeptRow, KeptError> {
+    fn row(mut self, table: &'static str) -> Result<SavedRow, SavedRowError> {
         let mut columns: Vec<String> = Vec::new();
         loop {
             self.expect("`", "a backquote")?;
@@ -224,14 +224,14 @@ impl<'a> Reader<'a> {
         if columns.len() != values.len() {
             return Err(self.error("as many values as columns"));
         }
-        Ok(KeptRow {
+        Ok(SavedRow {
             table,
             columns,
             values,
         })
     }
 
-    fn value(&mut self) -> Result<Value, KeptError> {
+    fn value(&mut self) -> Result<Value, SavedRowError> {
         if self.skip("NULL") {
             return Ok(Value::NULL);
         }
@@ -257,7 +257,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of a text behind its first quote.
-    fn string(&mut self) -> Result<Value, KeptError> {
+    fn string(&mut self) -> Result<Value, SavedRowError> {
         let mut out = String::new();
         loop {
             out.push_str(self.run(|c| !matches!(c, '\'' | '\\' | '"' | '\0' | '\u{1a}')));
@@ -301,7 +301,7 @@ mod tests {
     const HEAD: &str = "INSERT INTO db_tars.t_server_conf (`application`, `server_name`, \
                         `node_name`, `profile`) VALUES ('tars', 'tarsregistry', '10.0.0.2', ";
 
-    fn read(text: &str) -> Result<Vec<KeptRow>, KeptError> {
+    fn read(text: &str) -> Result<Vec<SavedRow>, SavedRowError> {
         rows(text, &OWNER)
     }
 
@@ -343,7 +343,7 @@ mod tests {
         ] {
             let found = read(&format!("{HEAD}{bad}\n"));
             assert!(
-                matches!(found, Err(KeptError::Form { line: 1, .. })),
+                matches!(found, Err(SavedRowError::Form { line: 1, .. })),
                 "{bad}: {found:?}"
             );
         }
@@ -351,7 +351,7 @@ mod tests {
             let text = format!("INSERT INTO db_tars.t_server_conf ({columns}) VALUES (1, 2);");
             let found = read(&text);
             assert!(
-                matches!(found, Err(KeptError::Form { .. })),
+                matches!(found, Err(SavedRowError::Form { .. })),
                 "{columns}: {found:?}"
             );
         }
@@ -370,7 +370,7 @@ mod tests {
             let text = format!("{HEAD}NULL);\n").replace(from, to);
             let found = read(&text);
             assert!(
-                matches!(found, Err(KeptError::Strange { .. })),
+                matches!(found, Err(SavedRowError::Strange { .. })),
                 "{to}: {found:?}"
             );
         }
@@ -382,7 +382,7 @@ mod tests {
         ] {
             let found = read(&adapter(servant, endpoint));
             assert!(
-                matches!(found, Err(KeptError::Strange { .. })),
+                matches!(found, Err(SavedRowError::Strange { .. })),
                 "{servant} {endpoint}: {found:?}"
             );
         }

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 
 use super::known::{Known, KnownServers};
 use super::{Access, DatabaseError, KeyChange};
-use crate::rpc::Way;
+use crate::rpc::Route;
 
 /// Servers whose key this process has remembered, with the file, so that all connections of one run
 /// report the first use alike.
@@ -87,8 +87,8 @@ impl Expected {
 /// As the server stands in the file of known servers.
 fn name(access: &Access) -> String {
     let node = match &access.way {
-        Way::Direct => "-",
-        Way::Through { node, .. } => node.as_str(),
+        Route::Direct => "-",
+        Route::Through { node, .. } => node.as_str(),
     };
     format!("{} {node}", access.address)
 }

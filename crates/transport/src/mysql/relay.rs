@@ -25,7 +25,7 @@ use super::link::Relay;
 use super::login::{self, Greeting};
 use super::peer::{Expected, Peer, Stream};
 use super::{Access, DatabaseError};
-use crate::rpc::Way;
+use crate::rpc::Route;
 
 /// How large a packet may be before the login is done, in bytes. Real ones have some hundred.
 const LOGIN_PACKET: usize = 64 << 10;
@@ -133,7 +133,7 @@ async fn reach(access: &Access) -> Result<Box<dyn Stream>, DatabaseError> {
         why,
     };
     match &access.way {
-        Way::Direct => {
+        Route::Direct => {
             let at = &access.address;
             let stream = TcpStream::connect((at.host.as_str(), at.port)).await;
             let stream = stream.map_err(|e| unreachable(e.to_string()))?;
@@ -141,7 +141,7 @@ async fn reach(access: &Access) -> Result<Box<dyn Stream>, DatabaseError> {
             let _ = stream.set_nodelay(true);
             Ok(Box::new(stream))
         }
-        Way::Through { connect, node } => {
+        Route::Through { connect, node } => {
             let socket = connect
                 .tunnel(node, &access.address)
                 .await

@@ -21,7 +21,7 @@ pub(super) struct Words<'a> {
 
 /// What the lines of one `ssh` say, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Said {
+enum Symptom {
     /// It cannot work with its configuration.
     Unusable,
     ChangedKey,
@@ -75,19 +75,19 @@ impl Reach {
 }
 
 /// What one line means. Banners of hosts stand among the lines, so whole sentences are compared.
-fn meaning(line: &str) -> Option<Said> {
+fn meaning(line: &str) -> Option<Symptom> {
     if let Some(rest) = line.strip_prefix("ssh: connect to host ") {
-        return Some(Said::Reach(Reach::of(rest)));
+        return Some(Symptom::Reach(Reach::of(rest)));
     }
     if line.starts_with("ssh: Could not resolve hostname ") {
-        return Some(Said::Reach(Reach::Unreachable));
+        return Some(Symptom::Reach(Reach::Unreachable));
     }
     if line.starts_with("channel ")
         && let Some((_, reason)) = line.split_once(": open failed: ")
     {
         return Some(match reason.strip_prefix("connect failed: ") {
-            Some(reason) => Said::Forwarding(Reach::of(reason)),
-            None => Said::Forbidden,
+            Some(reason) => Symptom::Forwarding(Reach::of(reason)),
+            None => Symptom::Forbidden,
         });
     }
     let starts = |text| line.starts_with(text);
@@ -116,21 +116,21 @@ fn meaning(line: &str) -> Option<Said> {
         || starts("Disconnected from ")
         || starts("Received disconnect from ");
     if unusable {
-        Some(Said::Unusable)
+        Some(Symptom::Unusable)
     } else if changed {
-        Some(Said::ChangedKey)
+        Some(Symptom::ChangedKey)
     } else if unknown {
-        Some(Said::UnknownKey)
+        Some(Symptom::UnknownKey)
     } else if starts("Received disconnect from ") && ends("Too many authentication failures") {
-        Some(Said::TooManyKeys)
+        Some(Symptom::TooManyKeys)
     } else if denied {
-        Some(Said::Login)
+        Some(Symptom::Login)
     } else if starts("Unable to negotiate with ") {
-        Some(Said::NoCommonAlgorithm)
+        Some(Symptom::NoCommonAlgorithm)
     } else if timed_out {
-        Some(Said::Reach(Reach::TimedOut))
+        Some(Symptom::Reach(Reach::TimedOut))
     } else if closed {
-        Some(Said::Closed)
+        Some(Symptom::Closed)
     } else {
         None
     }
@@ -147,7 +147,7 @@ fn lines(text: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 /// The strongest cause that `text` has, with its line; of equal ones the first.
-fn cause(text: &str) -> Option<(Said, &str)> {
+fn cause(text: &str) -> Option<(Symptom, &str)> {
     lines(text)
         .filter_map(|l| Some((meaning(l)?, l)))
         .min_by_key(|(said, _)| *said)
@@ -162,21 +162,21 @@ fn after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
 pub(super) fn connect_fault(words: Words<'_>, access: &SshAccess) -> Fault {
     let is_proxied = after(words.log, "debug1: Executing proxy command: ").is_some();
     match cause(words.log) {
-        Some((said, line)) if said < Said::Reach(Reach::Refused) => {
+        Some((said, line)) if said < Symptom::Reach(Reach::Refused) => {
             host_fault(said, line, words.log, access)
         }
         own if is_proxied => {
-            let timed_out = words.timed_out || own.is_some_and(|(s, _)| s < Said::Closed);
+            let timed_out = words.timed_out || own.is_some_and(|(s, _)| s < Symptom::Closed);
             behind(words, timed_out, access)
         }
-        Some((said @ Said::Reach(_), line)) => host_fault(said, line, words.log, access),
+        Some((said @ Symptom::Reach(_), line)) => host_fault(said, line, words.log, access),
         _ if words.timed_out => Fault::new(
             FaultKind::TimedOut,
             format!("{} did not finish an SSH handshake in time", access.address),
         ),
         _ => {
             let last = lines(words.log).next_back().unwrap_or("no word");
-            host_fault(Said::Closed, last, words.log, access)
+            host_fault(Symptom::Closed, last, words.log, access)
         }
     }
 }
@@ -189,25 +189,25 @@ fn behind(words: Words<'_>, timed_out: bool, access: &SshAccess) -> Fault {
     };
     let is_inside = lines(words.way).any(|l| l.starts_with("Authenticated to "));
     // With several jump hosts, those that come after the failed one end with it.
-    let is_last = !lines(words.way).any(|l| meaning(l) == Some(Said::Closed));
+    let is_last = !lines(words.way).any(|l| meaning(l) == Some(Symptom::Closed));
     let jump = |fault, what: &str, said: &str| {
         let text = format!("{through} {what} ({})", plain(said));
         Fault::new(FaultKind::Jump(fault), text)
     };
     match cause(words.way) {
-        Some((Said::Unusable, line)) => unusable(line),
-        Some((Said::ChangedKey, line)) => {
+        Some((Symptom::Unusable, line)) => unusable(line),
+        Some((Symptom::ChangedKey, line)) => {
             let what = "shows a host key that is not the known one";
             jump(JumpFault::ChangedKey, what, line).detail(shown_key(words.way, access))
         }
-        Some((Said::UnknownKey, line)) => {
+        Some((Symptom::UnknownKey, line)) => {
             let what = "has a host key that is not known";
             jump(JumpFault::UnknownKey, what, line).detail(shown_key(words.way, access))
         }
-        Some((Said::TooManyKeys | Said::Login, line)) => {
+        Some((Symptom::TooManyKeys | Symptom::Login, line)) => {
             jump(JumpFault::Login, "refused the login", line)
         }
-        Some((Said::Forwarding(reach), line)) if is_last => {
+        Some((Symptom::Forwarding(reach), line)) if is_last => {
             let what = match reach {
                 Reach::Refused => "the connection was refused",
                 Reach::TimedOut => "no answer in time",
@@ -220,7 +220,7 @@ fn behind(words: Words<'_>, timed_out: bool, access: &SshAccess) -> Fault {
             );
             Fault::new(reach.kind(), text)
         }
-        Some((Said::Forwarding(reach) | Said::Reach(reach), line)) => {
+        Some((Symptom::Forwarding(reach) | Symptom::Reach(reach), line)) => {
             let what = match reach {
                 Reach::Refused => "refused the connection",
                 Reach::TimedOut => "gave no answer in time",
@@ -228,7 +228,7 @@ fn behind(words: Words<'_>, timed_out: bool, access: &SshAccess) -> Fault {
             };
             jump(reach.jump(), what, line)
         }
-        Some((Said::Forbidden, line)) => {
+        Some((Symptom::Forbidden, line)) => {
             jump(JumpFault::Forbids, "does not lead to the host", line)
         }
         _ if timed_out && is_inside => Fault::new(
@@ -255,7 +255,7 @@ fn behind(words: Words<'_>, timed_out: bool, access: &SshAccess) -> Fault {
     }
 }
 
-fn host_fault(said: Said, line: &str, log: &str, access: &SshAccess) -> Fault {
+fn host_fault(said: Symptom, line: &str, log: &str, access: &SshAccess) -> Fault {
     let port = access
         .port
         .map_or_else(String::new, |p| format!(" port {p}"));
@@ -264,26 +264,26 @@ fn host_fault(said: Said, line: &str, log: &str, access: &SshAccess) -> Fault {
         Fault::new(kind, text)
     };
     match said {
-        Said::Unusable => unusable(line),
+        Symptom::Unusable => unusable(line),
         // Often true of many hosts at once: what differs is not part of the text.
-        Said::ChangedKey => Fault::new(
+        Symptom::ChangedKey => Fault::new(
             FaultKind::ChangedKey,
             "the host key changed: it is not the known one",
         )
         .detail(shown_key(log, access)),
-        Said::UnknownKey => Fault::new(
+        Symptom::UnknownKey => Fault::new(
             FaultKind::UnknownKey,
             "the host key is unknown: nobody has met this host yet",
         )
         .detail(shown_key(log, access)),
-        Said::TooManyKeys => of(FaultKind::TooManyKeys, "too many keys were offered"),
-        Said::Login => our_key(line, log, access)
+        Symptom::TooManyKeys => of(FaultKind::TooManyKeys, "too many keys were offered"),
+        Symptom::Login => our_key(line, log, access)
             .unwrap_or_else(|| of(FaultKind::Login, "the login was refused")),
-        Said::NoCommonAlgorithm => of(
+        Symptom::NoCommonAlgorithm => of(
             FaultKind::NoCommonAlgorithm,
             "ssh and the host have no algorithm in common",
         ),
-        Said::Forwarding(reach) | Said::Reach(reach) => of(
+        Symptom::Forwarding(reach) | Symptom::Reach(reach) => of(
             reach.kind(),
             match reach {
                 Reach::Refused => "the connection was refused",
@@ -291,7 +291,7 @@ fn host_fault(said: Said, line: &str, log: &str, access: &SshAccess) -> Fault {
                 Reach::Unreachable => "there is no way to the host",
             },
         ),
-        Said::Forbidden | Said::Closed => of(FaultKind::Disconnected, "the connection ended"),
+        Symptom::Forbidden | Symptom::Closed => of(FaultKind::Disconnected, "the connection ended"),
     }
 }
 
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_openssh_says_of_a_host_is_told_apart() {
+    fn errors_of_openssh_are_distinguished() {
         let denied = format!("{OFFERED}me@h: Permission denied (publickey).");
         let too_many = "Received disconnect from 10.0.0.1 port 22:2: Too many authentication \
                         failures\nDisconnected from 10.0.0.1 port 22";
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_host_is_told_apart_from_the_host_behind_it() {
+    fn a_jump_host_is_distinguished_from_the_host_behind_it() {
         let log = format!("{VERSION}{PROXIED}{CUT}");
         let denied = "nosuch@10.0.0.9: Permission denied (publickey).";
         let forwarding = |why: &str| format!("{INSIDE}channel 0: open failed: {why}\n");

@@ -7,7 +7,7 @@ use tarsops_model::desired::Tls;
 use tarsops_model::names::Endpoint;
 use tarsops_standin::database::{MariaDb, MariaDbOptions, Rights, Schema, require_or_fail};
 use tarsops_transport::mysql::{Access, Secret};
-use tarsops_transport::rpc::Way;
+use tarsops_transport::rpc::Route;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,7 +44,7 @@ pub fn access(database: &MariaDb) -> Access {
         tls: Tls::Prefer,
         fingerprint: None,
         known: None,
-        way: Way::Direct,
+        way: Route::Direct,
         user: "ops".to_owned(),
         password: Secret::new(PASSWORD),
     }

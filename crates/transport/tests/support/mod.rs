@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tarsops_model::names::{Endpoint, NodeName};
-use tarsops_transport::rpc::Way;
+use tarsops_transport::rpc::Route;
 use tarsops_transport::{Connect, Fault, FaultKind, Remote};
 use tarsops_wire::packet::{Request, Response, take_frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -164,8 +164,8 @@ impl Connect for Tunnel {
 }
 
 /// The way through a tunnel that begins at `socket`.
-pub fn through(socket: PathBuf) -> Way {
-    Way::Through {
+pub fn through(socket: PathBuf) -> Route {
+    Route::Through {
         connect: Arc::new(Tunnel(socket)),
         node: "10.77.0.1".parse().unwrap(),
     }

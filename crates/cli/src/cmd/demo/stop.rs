@@ -72,7 +72,7 @@ impl Stop {
     }
 
     /// What stays behind, and how it is removed.
-    fn say_left(&self) {
+    fn report_leftovers(&self) {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         match folder.as_ref() {
             Some(folder) => {
@@ -109,7 +109,7 @@ pub fn until_stopped(work: impl FnOnce(&Stop) -> Result + Send + 'static) -> Res
                 }
                 () = signals.next() => {
                     if asked {
-                        stop.say_left();
+                        stop.report_leftovers();
                         return Ok(exit::INTERRUPTED);
                     }
                     stop.asked.store(true, Ordering::SeqCst);

@@ -70,7 +70,7 @@ impl Draft {
 
     /// A tarsnode starts servers as the user that it runs as itself. Where that is another one than
     /// the spec's and its own step was taken out, nothing is started through it.
-    pub(super) fn hold_strangers(&mut self, input: &PlanInput<'_>) {
+    pub(super) fn postpone_strangers(&mut self, input: &PlanInput<'_>) {
         let mut strange: BTreeMap<NodeName, String> = BTreeMap::new();
         let expands = |step: &&Step| step.stage == Stage::Expansion;
         for step in self.todo.iter().filter(expands) {
@@ -105,7 +105,7 @@ impl Draft {
 
     /// What needs a management platform that cannot be used: unless the caller says that it may
     /// wait, nothing is done, as nobody then looks at half an upgrade.
-    pub(super) fn hold_for_console(&mut self, input: &PlanInput<'_>) {
+    pub(super) fn postpone_for_console(&mut self, input: &PlanInput<'_>) {
         let mut silent: Option<String> = None;
         let mut held: BTreeSet<ResourceId> = BTreeSet::new();
         self.report.retain(|line| match line {

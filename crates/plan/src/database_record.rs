@@ -12,8 +12,8 @@ use tarsops_model::resource::ResourceId;
 
 use crate::action::{Action, Undo};
 use crate::condition::Condition;
-use crate::plan::{Sign, Stage, Step};
-use crate::restore::NoWayBack;
+use crate::plan::{ChangeKind, Stage, Step};
+use crate::restore::CannotRollBack;
 
 /// Format name and number of such an intent.
 pub const FORMAT: &str = "tarsops.database-intent/1";
@@ -21,7 +21,7 @@ pub const FORMAT: &str = "tarsops.database-intent/1";
 /// What a step does to the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "does", rename_all = "kebab-case")]
-pub enum Deed {
+pub enum DatabaseChange {
     /// It dumps databases.
     Backup {
         /// Which.
@@ -67,20 +67,20 @@ pub struct DatabaseIntent {
     /// Seconds since 1970, by the control machine's clock.
     pub started_at: i64,
     /// Whether the resource came, changed or went.
-    pub sign: Sign,
+    pub sign: ChangeKind,
     /// What it does, in a few words.
     pub summary: String,
     /// What it works on.
     pub resource: ResourceId,
     /// What it does.
-    pub deed: Deed,
+    pub deed: DatabaseChange,
 }
 
 impl DatabaseIntent {
     /// Whether what it did stays when the rest is taken back.
     #[must_use]
     pub const fn stays(&self) -> bool {
-        !matches!(self.deed, Deed::Template { .. })
+        !matches!(self.deed, DatabaseChange::Template { .. })
     }
 }
 
@@ -88,9 +88,12 @@ impl DatabaseIntent {
 /// to take back.
 ///
 /// # Errors
-/// [`NoWayBack`] if somebody has changed the row since, or if it cannot be told.
-pub fn way_back(intent: &DatabaseIntent, inventory: &Inventory) -> Result<Option<Step>, NoWayBack> {
-    let Deed::Template {
+/// [`CannotRollBack`] if somebody has changed the row since, or if it cannot be told.
+pub fn rollback_step(
+    intent: &DatabaseIntent,
+    inventory: &Inventory,
+) -> Result<Option<Step>, CannotRollBack> {
+    let DatabaseChange::Template {
         name,
         before,
         after,
@@ -100,26 +103,32 @@ pub fn way_back(intent: &DatabaseIntent, inventory: &Inventory) -> Result<Option
     };
     let rows = match inventory.framework.as_ref().map(|f| f.rows()) {
         Some(Observed::Present(rows)) => rows,
-        Some(Observed::Absent) => return Err(NoWayBack::Moved("the database".to_owned())),
+        Some(Observed::Absent) => return Err(CannotRollBack::Moved("the database".to_owned())),
         Some(Observed::Unknown(why)) => {
-            return Err(NoWayBack::Unknown(format!("the database: {why}")));
+            return Err(CannotRollBack::Unknown(format!("the database: {why}")));
         }
-        None => return Err(NoWayBack::Unknown("the database was not asked".to_owned())),
+        None => {
+            return Err(CannotRollBack::Unknown(
+                "the database was not asked".to_owned(),
+            ));
+        }
     };
     let now = match rows.template(name) {
         Observed::Present(row) => Some(digest_of(row).ok_or_else(|| {
-            NoWayBack::Unknown(format!("the template {name}: its text was not read"))
+            CannotRollBack::Unknown(format!("the template {name}: its text was not read"))
         })?),
         Observed::Absent => None,
         Observed::Unknown(why) => {
-            return Err(NoWayBack::Unknown(format!("the template {name}: {why}")));
+            return Err(CannotRollBack::Unknown(format!(
+                "the template {name}: {why}"
+            )));
         }
     };
     if now == *before {
         return Ok(None);
     }
     if now != *after {
-        return Err(NoWayBack::Moved(format!("the template {name}")));
+        return Err(CannotRollBack::Moved(format!("the template {name}")));
     }
     let is = |digest: Option<Digest>| Condition::Template {
         name: name.clone(),
@@ -132,9 +141,9 @@ pub fn way_back(intent: &DatabaseIntent, inventory: &Inventory) -> Result<Option
         needs: vec![],
         resource: ResourceId::Template(name.clone()),
         sign: match (before, after) {
-            (None, _) => Sign::Remove,
-            (_, None) => Sign::Add,
-            _ => Sign::Change,
+            (None, _) => ChangeKind::Remove,
+            (_, None) => ChangeKind::Add,
+            _ => ChangeKind::Change,
         },
         summary: format!("take back run {}: {}", intent.run, intent.summary),
         action: Action::RestoreTemplate {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::execute::{Progress, Run};
 use crate::port::{Ask, Host, Request, Upload};
-use crate::scripts::{self, Mode, Place, Said};
+use crate::scripts::{self, ChangeReport, Mode, Place};
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 use crate::words::ChangeWord;
@@ -91,7 +91,7 @@ pub(crate) async fn converse<'a>(
     id: &'a RunId,
     name: &'a str,
     mode: Mode,
-) -> Result<Said, Verdict> {
+) -> Result<ChangeReport, Verdict> {
     let policy = &run.desired.policy;
     let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
     let until = Instant::now() + patience;
@@ -110,27 +110,27 @@ pub(crate) async fn converse<'a>(
     let waiting = Waiting::until(until, BUSY);
     loop {
         waiting.say(BUSY);
-        let answer: Result<Said, Fault> = match remote.take() {
+        let answer: Result<ChangeReport, Fault> = match remote.take() {
             Some(host) => match host.tell(&request, patience).await {
-                Ok(output) => scripts::read_said(&output.stdout)
+                Ok(output) => scripts::read_report(&output.stdout)
                     .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off")),
                 Err(fault) => Err(fault),
             },
             None => Err(Fault::new(FaultKind::Disconnected, "the connection broke")),
         };
         match answer {
-            Ok(Said::Lost { log }) => {
+            Ok(ChangeReport::Lost { log }) => {
                 // Nobody works on it: have the host end it, once.
                 lost += 1;
                 if lost > 2 {
-                    return Ok(Said::Lost { log });
+                    return Ok(ChangeReport::Lost { log });
                 }
                 if mode != Mode::Accept {
                     mode = Mode::Recover;
                 }
             }
             // It waits only because the lease was lost before the host had heard of the change.
-            Ok(Said::Verdict {
+            Ok(ChangeReport::Verdict {
                 word: Some(ChangeWord::Unknown),
                 text,
                 ..
@@ -174,15 +174,15 @@ pub(crate) async fn converse<'a>(
     }
 }
 
-pub(crate) fn conclude(said: Said, end: &mut StepEnd) -> Result<(), Verdict> {
+pub(crate) fn conclude(said: ChangeReport, end: &mut StepEnd) -> Result<(), Verdict> {
     match said {
-        Said::Lost { log } => {
+        ChangeReport::Lost { log } => {
             end.log = log;
             Err(Verdict::Stuck(
                 "nobody on the host ends the change".to_owned(),
             ))
         }
-        Said::Verdict { word, text, log } => {
+        ChangeReport::Verdict { word, text, log } => {
             end.log = log;
             // A recovery has no intent of its own, and is good however the change has ended.
             let recovery = end.intent.is_none();

@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use tarsops_apply::execute::{Observer, Progress};
 
 /// Notes what is under way, and passes every event on.
-pub struct UnderWay<'a> {
+pub struct StepsInProgress<'a> {
     inner: &'a dyn Observer,
     /// By the name of the step: where it acts, and what it does.
     steps: Mutex<BTreeMap<String, String>>,
 }
 
-impl<'a> UnderWay<'a> {
+impl<'a> StepsInProgress<'a> {
     /// In front of another observer.
     pub fn new(inner: &'a dyn Observer) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl<'a> UnderWay<'a> {
     }
 }
 
-impl Observer for UnderWay<'_> {
+impl Observer for StepsInProgress<'_> {
     fn event(&self, progress: &Progress<'_>) {
         {
             let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);

@@ -73,8 +73,8 @@ pub(crate) async fn make(
 }
 
 /// As [`make`], for a way back that brings the program that was there by a script of its host: it goes
-/// on without its rows. Until [`settle_back`] the host keeps that it owes a restart.
-pub(crate) async fn make_back(
+/// on without its rows. Until [`settle_undo`] the host keeps that it owes a restart.
+pub(crate) async fn undo_edits(
     run: &Run<'_>,
     node: &NodeName,
     change: &HostChange,
@@ -87,9 +87,9 @@ pub(crate) async fn make_back(
     let mark = Request(Ask::Mark {
         place: &place,
         component: change.component,
-        key: back_key(run),
+        key: undo_key(run),
     });
-    end.owed = Some(change.component);
+    end.pending_restart = Some(change.component);
     if let Err(why) = tell(run, node, &mark).await {
         end.log.push(format!(
             "{node} does not keep that {} is to be started anew: {why}",
@@ -104,10 +104,10 @@ pub(crate) async fn make_back(
     }
 }
 
-/// After such a way back: nothing is owed any more where it has started its server with its rows, or
+/// After such a way back: nothing is pending_restart any more where it has started its server with its rows, or
 /// has touched neither.
-pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEnd) {
-    let Some(component) = end.owed.take() else {
+pub(crate) async fn settle_undo(run: &Run<'_>, node: &NodeName, end: &mut StepEnd) {
+    let Some(component) = end.pending_restart.take() else {
         return;
     };
     let untouched = end.edited.is_empty()
@@ -118,7 +118,7 @@ pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEn
     if !untouched && !end.verdict.is_good() {
         return;
     }
-    let key = back_key(run);
+    let key = undo_key(run);
     let which = if untouched {
         Unmark::Own(&key)
     } else {
@@ -137,7 +137,7 @@ pub(crate) async fn settle_back(run: &Run<'_>, node: &NodeName, end: &mut StepEn
 }
 
 /// By which a way back of this run knows its mark. The run's change that it takes back has its own.
-fn back_key(run: &Run<'_>) -> String {
+fn undo_key(run: &Run<'_>) -> String {
     format!("{}.back", run.id)
 }
 
@@ -209,7 +209,7 @@ pub(crate) async fn restart(
 ) -> Result<(), Verdict> {
     let component = change.component;
     crate::servers::connected(run, node).await?;
-    owe(run, step, node, change, end).await?;
+    add_marker(run, step, node, change, end).await?;
     if let Err(verdict) = make(run, change, end).await {
         return Err(match verdict {
             // Nothing else is there to be done.
@@ -288,7 +288,7 @@ fn pids(seen: &Inventory, change: &HostChange, node: &NodeName) -> Option<Vec<u3
 }
 
 /// Has the host keep what is meant to be done, and that it owes a restart.
-async fn owe(
+async fn add_marker(
     run: &Run<'_>,
     step: &Step,
     node: &NodeName,
