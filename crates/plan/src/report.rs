@@ -52,6 +52,7 @@ pub enum Blocked {
         version: Version,
     },
     /// Whom the framework would be asked through to take a component up is not there.
+    #[serde(rename = "no-way-in")]
     NoStartPath {
         /// What is missing.
         what: String,
@@ -166,6 +167,7 @@ pub enum Blocked {
         servers: Vec<String>,
     },
     /// Another run is changing the host at this moment.
+    #[serde(rename = "change-at-work")]
     ChangeInProgress {
         /// That run.
         run: RunId,
@@ -278,6 +280,7 @@ pub enum Blocked {
         why: String,
     },
     /// A basic service cannot be published.
+    #[serde(rename = "no-way-to-publish")]
     NoPublishPath {
         /// What is missing.
         what: String,
