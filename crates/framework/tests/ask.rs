@@ -1,8 +1,10 @@
 //! What the framework says of itself, asked of servers that lie, fall silent or are not there.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../../transport/tests/support/server.rs"]
+mod server;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use server::in_time;
 use tarsops_framework::{CALL, NodeWatch, Questions, Ways, ask};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{
@@ -27,22 +30,6 @@ use tarsops_wire::packet::{Request, Response, code, take_frame};
 use tarsops_wire::{Decode, Encode, Fields, Writer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-
-/// Runs `work`, which must end within `limit`. Time is counted in ticks of this runtime, each of which
-/// takes longer on a busy machine, as the work does: the bound compares the two within one run.
-async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> T {
-    const TICK: Duration = Duration::from_millis(10);
-    let ticks = async {
-        for _ in 0..limit.as_millis() / TICK.as_millis() {
-            tokio::time::sleep(TICK).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        out = work => out,
-        () = ticks => panic!("it takes longer than {limit:?}"),
-    }
-}
 
 /// No SSH in these tests.
 struct NoSsh;

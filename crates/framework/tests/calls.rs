@@ -2,13 +2,14 @@
 //! what was recorded, and what comes back means what the recording says. Then the lies.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod support;
+#[path = "../../transport/tests/support/server.rs"]
+mod server;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::Server;
+use server::Server;
 use tarsops_framework::calls::Admin;
 use tarsops_transport::rpc::{CallError, Route, RpcClient};
 use tarsops_wire::Writer;

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::in_time;
+use support::server::in_time;
 use support::web::{ENCODED, Reply, TICKET, Web, certified, client, task};
 use tarsops_transport::console::{
     Console, ConsoleError, DeployForm, MAX_ANSWER, ServerRow, ServerUpdate, Upload,

@@ -11,7 +11,8 @@ use std::time::Duration;
 use support::database::{
     Act, PASSWORD, WAIT, access, at, between, clock, filled, start, start_with,
 };
-use support::{forward, in_time, through};
+use support::server::in_time;
+use support::{forward, through};
 use tarsops_model::desired::Tls;
 use tarsops_model::framework::{DATABASES, DatabaseFacts, Protection, Rows};
 use tarsops_model::observed::Observed;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use support::database::{PASSWORD, WAIT, access, at, filled, start_with};
 use support::hostile::{END, Hostile, OK, SSL, sometimes};
-use support::in_time;
+use support::server::in_time;
 use support::web::certified;
 use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;

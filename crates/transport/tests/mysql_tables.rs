@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::database::{PASSWORD, WAIT, access, at, clock, filled, start_with};
-use support::{forward, in_time, through};
+use support::server::in_time;
+use support::{forward, through};
 use tarsops_model::desired::Tls;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{ADDITIONS, Addition, Confidential, Rows};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Server, forward, in_time, through};
+use support::server::{Server, in_time};
+use support::{forward, through};
 use tarsops_model::names::Endpoint;
 use tarsops_transport::rpc::{Call, CallError, Route, RpcClient};
 use tarsops_wire::codec::Pairs;

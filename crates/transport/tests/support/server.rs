@@ -1,4 +1,5 @@
-//! A Tars server whose every byte a test decides.
+//! A Tars server whose every byte a test decides, and a bound that a busy machine does not break. The
+//! tests of the crate `framework` use this file, too.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -9,11 +10,28 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tarsops_model::names::Endpoint;
 use tarsops_wire::packet::{Request, Response, take_frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Runs `work`, which must end within `limit`. Time is counted in ticks of this runtime, each of which
+/// takes longer on a busy machine, as the work does: the bound compares the two within one run.
+pub async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> T {
+    const TICK: Duration = Duration::from_millis(10);
+    let ticks = async {
+        for _ in 0..limit.as_millis() / TICK.as_millis() {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        out = work => out,
+        () = ticks => panic!("it takes longer than {limit:?}"),
+    }
+}
 
 /// Where it listens, and how many connections it took.
 pub struct Server {
