@@ -1,9 +1,6 @@
 //! Where this program meets its surroundings, looked up in its sources.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "support/circles.rs"]
-mod circles;
-
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -109,38 +106,4 @@ fn no_crate_leaves_memory_to_chance() {
     }
     let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     assert!(workspace.contains(&["unsafe", "_code = \"deny\""].concat()));
-}
-
-/// A module that imports another one and is imported by it cannot be read, tested or moved alone.
-#[test]
-fn no_modules_import_each_other_in_a_circle() {
-    for name in ["cli", "framework"] {
-        let found = circles::of(&root().join("crates").join(name).join("src"));
-        let none: Vec<Vec<String>> = vec![];
-        assert_eq!(found, none, "crates/{name}");
-    }
-}
-
-#[test]
-fn a_circle_is_found() {
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
-    write("lib.rs", "mod a;\nmod b;\nmod c;\npub use a::X;\n");
-    write("a.rs", "use std::io;\nuse crate::{c, b::{self, Y}};\n");
-    write(
-        "b/mod.rs",
-        "mod deep;\n#[cfg(test)]\nmod tests { use crate::a; }\n",
-    );
-    write("b/deep.rs", "// use crate::a;\nfn f() {}\n");
-    write("c.rs", "use super::b::deep;\n");
-    let none: Vec<Vec<String>> = Vec::new();
-    assert_eq!(circles::of(dir.path()), none);
-    write("b/deep.rs", "fn f() { crate::a::x() }\n");
-    assert_eq!(circles::of(dir.path()), [["a", "b::deep", "c"]]);
-    write("c.rs", "use super::X;\n");
-    assert_eq!(circles::of(dir.path()), [["crate", "a", "c"]]);
 }
