@@ -73,7 +73,7 @@ pub(crate) async fn make(
 }
 
 /// As [`make`], for a way back that brings the program that was there by a script of its host: it goes
-/// on without its rows. Until [`settle_undo`] the host keeps that it owes a restart.
+/// on without its rows. Until [`settle_undo`] the host has a marker of a pending restart.
 pub(crate) async fn undo_edits(
     run: &Run<'_>,
     node: &NodeName,
@@ -104,7 +104,7 @@ pub(crate) async fn undo_edits(
     }
 }
 
-/// After such a way back: nothing is pending_restart any more where it has started its server with its rows, or
+/// After such an undo: no restart is pending any more where it has started its server with its rows, or
 /// has touched neither.
 pub(crate) async fn settle_undo(run: &Run<'_>, node: &NodeName, end: &mut StepEnd) {
     let Some(component) = end.pending_restart.take() else {

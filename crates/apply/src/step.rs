@@ -425,7 +425,7 @@ fn is_reloaded(change: &HostChange) -> bool {
         && change.is_scripted()
 }
 
-/// Whether the rows that a step changes say already what they shall, and nothing is pending_restart to them.
+/// Whether the rows that a step changes say already what they shall, and no restart is pending for them.
 async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory) -> bool {
     let Action::ChangeHost(change) = &step.action else {
         return true;
