@@ -158,7 +158,7 @@ fn intent(run: &Run<'_>, step: &Step, deed: DatabaseChange) -> DatabaseIntent {
 fn told(deed: &DatabaseChange) -> String {
     match deed {
         DatabaseChange::Backup { file, digest, .. } => {
-            format!("the dump lies in {file}, sha256 {digest}")
+            format!("the dump is in {file}, sha256 {digest}")
         }
         _ => "done".to_owned(),
     }
@@ -185,7 +185,7 @@ async fn tell(run: &Run<'_>, request: &Request<'_>, word: &str) -> Result<String
     let said = String::from_utf8_lossy(&output.stdout);
     let found = said.lines().find_map(|l| l.strip_prefix(word));
     found.map(|rest| rest.trim().to_owned()).ok_or_else(|| {
-        let why = output.stderr.lines().last().unwrap_or("it said nothing");
+        let why = output.stderr.lines().last().unwrap_or("it printed nothing");
         format!("the master {}: {why}", run.desired.master)
     })
 }
@@ -243,7 +243,7 @@ async fn written(
             Err(Verdict::NotStarted(format!("nothing was changed: {e}")))
         }
         Err(e @ WriteError::InDoubt(_)) => Err(Verdict::LeftFailed(format!(
-            "{e}; the next run looks at it anew"
+            "{e}; the next run checks it again"
         ))),
     }
 }
@@ -350,7 +350,7 @@ async fn new_text(
                 None => is_restored(name, kept)?,
             })
         }
-        _ => Err(cannot("its row has come or gone")),
+        _ => Err(cannot("its row was added or deleted")),
     }
 }
 
@@ -358,7 +358,7 @@ async fn new_text(
 async fn keep(run: &Run<'_>, step: &Step, name: &str, now: &TemplateText) -> Result<(), Verdict> {
     let failed = |why: String| {
         Verdict::NotStarted(format!(
-            "the template could not be written down on the master as it is: {why}"
+            "the template could not be saved on the master: {why}"
         ))
     };
     let kept = SavedTemplate {
@@ -386,7 +386,7 @@ async fn kept(
     step: &str,
 ) -> Result<TemplateText, Verdict> {
     let failed = |why: String| {
-        Verdict::NotStarted(format!("what run {from} kept of it cannot be had: {why}"))
+        Verdict::NotStarted(format!("what run {from} saved of it cannot be read: {why}"))
     };
     let place = run.place(&run.desired.master);
     let request = Request(Ask::SavedRows {
@@ -421,8 +421,7 @@ fn is_restored(name: &str, kept: TemplateText) -> Result<NewText, Verdict> {
         return Ok(NewText::Insert(kept));
     }
     Err(Verdict::NotStarted(format!(
-        "the kept row of {name} has another parent than {parent}, which the framework gives it; \
-         compare the row in `rows/` on the master, and put it back by hand"
+        "the saved row of {name} has another parent than {parent}, which the framework gives it; compare the row in `rows/` on the master, and restore it by hand"
     )))
 }
 
@@ -480,7 +479,7 @@ async fn backup(
         digest: dump.digest.to_string(),
     });
     end.log.push(format!(
-        "the dump lies on {} in {path}: {} KiB, sha256 {}, by {}",
+        "the dump is on {} in {path}: {} KiB, sha256 {}, by {}",
         run.desired.master,
         dump.size.div_ceil(1024),
         dump.digest,
@@ -488,7 +487,7 @@ async fn backup(
     ));
     for name in &dump.left_out {
         end.log.push(format!(
-            "it does not hold {name}: our user may read nothing in it, or it is empty"
+            "it does not contain {name}: our user may read nothing in it, or it is empty"
         ));
     }
     Ok(DatabaseChange::Backup {

@@ -59,7 +59,7 @@ pub enum Progress<'a> {
         /// What it does.
         what: &'a str,
     },
-    /// The connection to a host broke; the host goes on by itself.
+    /// The connection to a host broke; the host continues by itself.
     Reconnecting {
         /// Which.
         node: &'a NodeName,
@@ -77,7 +77,7 @@ pub enum Progress<'a> {
         step: &'a str,
         /// How many nodes.
         nodes: usize,
-        /// What they shall do.
+        /// What they should do.
         what: &'a str,
     },
     /// A step has waited for ten seconds more.
@@ -89,7 +89,7 @@ pub enum Progress<'a> {
         /// How long it still waits at most, where that is known.
         left: Option<Duration>,
     },
-    /// Steps that succeeded are taken back.
+    /// Steps that succeeded are rolled back.
     RollingBack {
         /// How many.
         steps: usize,
@@ -118,13 +118,13 @@ impl Interrupt {
         }
     }
 
-    /// Whether no new steps shall begin.
+    /// Whether no new steps should begin.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.count.load(Ordering::SeqCst) > 0
     }
 
-    /// Resolves when everything shall stop at once.
+    /// Resolves when everything should stop at once.
     pub async fn twice(&self) {
         while self.count.load(Ordering::SeqCst) < 2 {
             self.second.notified().await;
@@ -227,7 +227,7 @@ pub struct StageTime {
 pub struct Outcome {
     /// Every step that was begun, in the order of the plan.
     pub ends: Vec<StepEnd>,
-    /// Steps that were taken back after a failure, and how that ended.
+    /// Steps that were rolled back after a failure, and how that ended.
     pub rolled_back: Vec<StepEnd>,
     /// Steps that were never begun.
     pub not_begun: usize,
@@ -287,7 +287,7 @@ impl Outcome {
             || self.rolled_back.iter().any(|e| !e.verdict.is_good())
     }
 
-    /// Whether a step failed (and was put back, or left, as the policy says).
+    /// Whether a step failed (and was restored, or left, as the policy says).
     #[must_use]
     pub fn is_failed(&self) -> bool {
         self.any(|v| {
@@ -519,19 +519,19 @@ fn inverse_step(step: &Step) -> Option<Step> {
     };
     Some(Step {
         id: format!("{}.back", step.id),
-        summary: format!("take back: {}", step.summary),
+        summary: format!("roll back: {}", step.summary),
         sign: ChangeKind::Remove,
         action: (**action).clone(),
         pre: vec![],
         post,
         undo: Undo::Irreversible {
-            reason: "it is itself the way back".to_owned(),
+            reason: "it is itself a rollback".to_owned(),
         },
         ..step.clone()
     })
 }
 
-/// The step that takes one back; none where nothing is left to take back.
+/// The step that takes one back; none where nothing is left to roll back.
 async fn rollback_step_of(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, String> {
     if let (Some(intent), Some(access)) = (&end.database, &run.database) {
         let seen = crate::database::look(run, &**access).await?;

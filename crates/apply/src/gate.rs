@@ -22,7 +22,7 @@ use crate::execute::Run;
 use crate::step::Verdict;
 use crate::waiting::Waiting;
 
-/// What the framework said of a step after its host was content.
+/// What the framework said of a step after its host was healthy.
 #[derive(Debug, Default)]
 pub(crate) enum Gate {
     /// Nothing against it.
@@ -33,7 +33,7 @@ pub(crate) enum Gate {
 }
 
 impl Gate {
-    /// A publication that has failed on its host is taken back as what the framework refuses is: no
+    /// A publication that has failed on its host is rolled back as what the framework refuses is: no
     /// script of ours is there to do so by itself. Nor can the host put rows back.
     pub(crate) fn take(&mut self, change: &HostChange, verdict: &Verdict) {
         let edits = change.rereads() && change.undoes().is_none();
@@ -47,7 +47,7 @@ impl Gate {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     held: Mutex<Held>,
-    /// The host is content: whoever waits wants an answer now.
+    /// The host is healthy: whoever waits wants an answer now.
     entered: Notify,
     /// A question has been answered.
     heard: Notify,
@@ -58,9 +58,9 @@ pub(crate) struct Watched {
 struct Held {
     since: Option<Instant>,
     /// When the last question was asked to which it said so: time in which nobody answers is none
-    /// in which it was content.
+    /// in which it was healthy.
     heard: Option<Instant>,
-    /// What it said when it was last not content.
+    /// What it said when it was last not healthy.
     last: Option<String>,
     /// Why it is not now, and whether that is a no or only not known.
     why: Option<Truth>,
@@ -128,7 +128,7 @@ pub(crate) async fn follow(
 
 /// Asks `question` over and over. A question is a few calls over connections that stand, so it is asked
 /// again soon where an answer may be about to come: after the last one was another than before, and
-/// once the host is content. Else ever less often, up to once a second.
+/// once the host is healthy. Else ever less often, up to once a second.
 async fn ask(
     settle: Duration,
     watched: &Watched,
@@ -190,7 +190,7 @@ pub(crate) async fn pass_gate(
     watched: &Watched,
     gate: &mut Gate,
 ) -> Result<(), Verdict> {
-    // What was asked before the host was content may have been answered of what ran before.
+    // What was asked before the host was healthy may have been answered of what ran before.
     let entered = Instant::now();
     watched.entered.notify_one();
     let waiting = Waiting::until(until, "the framework was not asked yet");
@@ -208,26 +208,29 @@ pub(crate) async fn pass_gate(
         if Instant::now() >= until {
             return Err(match why {
                 Some(Truth::Fails(why)) => {
-                    let why = format!("the host is content, and after {limit} s {why}");
+                    let why = format!("the host is healthy, and after {limit} s {why}");
                     *gate = Gate::Refused(why.clone());
                     Verdict::LeftFailed(why)
                 }
                 Some(Truth::Unknown(why)) => Verdict::LeftFailed(format!(
-                    "the host is content; whether the framework is could not be seen within {limit} s: {why}"
+                    "the host is healthy; whether the framework is could not be seen within {limit} s: {why}"
                 )),
                 _ => Verdict::LeftFailed(format!(
-                    "the framework was not content for {} s on end within {limit} s; before, {}",
+                    "the framework was not healthy for {} s without a break within {limit} s; before, {}",
                     settle.as_secs(),
                     last.as_deref().unwrap_or("it was not asked in time")
                 )),
             });
         }
         waiting.say(match why {
-            Some(Truth::Fails(why)) => format!("the host is content, and {why}"),
+            Some(Truth::Fails(why)) => format!("the host is healthy, and {why}"),
             Some(Truth::Unknown(why)) => {
-                format!("the host is content; whether the framework is could not be seen: {why}")
+                format!("the host is healthy; whether the framework is could not be seen: {why}")
             }
-            _ => format!("all must be well for {} s on end", settle.as_secs()),
+            _ => format!(
+                "all must be healthy for {} s without a break",
+                settle.as_secs()
+            ),
         });
         // Late or not at all: what counts then is that the time is over.
         let _ = tokio::time::timeout_at(until, watched.heard.notified()).await;
@@ -249,7 +252,7 @@ mod tests {
         }
     }
 
-    /// Milliseconds until the gate is passed by a host that is content after `host` of them, the
+    /// Milliseconds until the gate is passed by a host that is healthy after `host` of them, the
     /// framework answering `content`, and how many questions that took; `None` where it is not.
     async fn passed(
         host: u64,
@@ -280,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_gate_is_passed_soon_after_everybody_is_content() {
-        // It ran before, is down from 300 to 900, and the host is content at 1000.
+        // It ran before, is down from 300 to 900, and the host is healthy at 1000.
         let restarted = |at| !(300..900).contains(&at);
         let (took, questions) = passed(1000, Duration::ZERO, restarted).await;
         assert!(took.is_some_and(|t| t <= 1100), "{took:?}");

@@ -18,8 +18,8 @@ use crate::waiting::Waiting;
 use crate::words::ChangeWord;
 
 /// What is waited for while a host works.
-const BUSY: &str = "the host brings the change to its end";
-/// Seconds that a host needs beyond settle and deadline: for staging, stopping and the way back.
+const BUSY: &str = "the host finishes the change";
+/// Seconds that a host needs beyond settle and deadline: for staging, stopping and the rollback.
 const SLACK: u64 = 180;
 
 /// Streams the payloads that the host does not hold yet.
@@ -141,7 +141,7 @@ pub(crate) async fn converse<'a>(
                 if Instant::now() > until {
                     return Err(Verdict::Silent(fault.text));
                 }
-                waiting.say(format!("the host goes on by itself: {}", fault.text));
+                waiting.say(format!("the host continues by itself: {}", fault.text));
                 run.progress.event(&Progress::Reconnecting {
                     node,
                     why: &fault.text,
@@ -179,7 +179,7 @@ pub(crate) fn conclude(said: ChangeReport, end: &mut StepEnd) -> Result<(), Verd
         ChangeReport::Lost { log } => {
             end.log = log;
             Err(Verdict::Stuck(
-                "nobody on the host ends the change".to_owned(),
+                "nothing on the host finishes the change".to_owned(),
             ))
         }
         ChangeReport::Verdict { word, text, log } => {

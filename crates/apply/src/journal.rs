@@ -1,6 +1,6 @@
 //! What this machine remembers of a run: an append-only log of intents and ends.
 //!
-//! It is a cache. What counts lies on the hosts and is looked at anew before each step; so the
+//! It is a cache. What counts is on the hosts and is checked again before each step; so the
 //! journal may be lost, or cut at any byte, and the next run ends in the same state.
 
 use std::io::Write as _;
@@ -50,7 +50,7 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A dump was made, and lies on the master.
+    /// A dump was made, and is on the master.
     Kept {
         /// By which step.
         step: String,
@@ -59,17 +59,17 @@ pub enum Event {
         /// sha256 of the file.
         digest: String,
     },
-    /// A step is about to be taken back.
+    /// A step is about to be rolled back.
     UndoStarted {
         /// Which.
         step: String,
     },
-    /// A step was taken back.
+    /// A step was rolled back.
     UndoFinished {
         /// Which.
         step: String,
     },
-    /// A step could not be taken back.
+    /// A step could not be rolled back.
     UndoFailed {
         /// Which.
         step: String,
@@ -90,7 +90,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Makes the journal of a run in `folder`, readable by its owner only. A run can go on without
+    /// Makes the journal of a run in `folder`, readable by its owner only. A run can continue without
     /// one: see [`Journal::none`].
     ///
     /// # Errors

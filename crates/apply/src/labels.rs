@@ -34,7 +34,7 @@ pub(crate) async fn keep(
 ) -> Result<(), String> {
     confirmed(remote, place, Some(labels.to_text()))
         .await
-        .map_err(|why| format!("its label and group could not be kept on the host: {why}"))
+        .map_err(|why| format!("its label and group could not be saved on the host: {why}"))
 }
 
 /// Saves labels on the host, or removes what was saved.
@@ -46,11 +46,11 @@ async fn confirmed(remote: &dyn Host, place: &Place, text: Option<String>) -> Re
     if String::from_utf8_lossy(&output.stdout).trim() == "kept" {
         return Ok(());
     }
-    let why = output.stderr.lines().last().unwrap_or("it said nothing");
+    let why = output.stderr.lines().last().unwrap_or("it printed nothing");
     Err(why.to_owned())
 }
 
-/// After a change that did not succeed: a host that went back has registered anew, so its labels are
+/// After a change that did not succeed: a host that went back has registered again, so its labels are
 /// put back; one that was never touched keeps none. What cannot be done here the next run does.
 pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, end: &mut StepEnd) {
     match end.verdict {
@@ -111,7 +111,7 @@ pub(crate) async fn restore_when_registered(
         }
         if Instant::now() > until {
             end.log.push(
-                "its label and group are kept on the host: it has not registered yet".to_owned(),
+                "its label and group are saved on the host: it has not registered yet".to_owned(),
             );
             return;
         }
@@ -137,7 +137,7 @@ pub(crate) async fn put_back_after(
 
 fn not_back(why: &str) -> Verdict {
     Verdict::LeftFailed(format!(
-        "the node is well, and its label and group are not back in the database ({why}); they are kept on the host, and the next apply puts them back"
+        "the node is healthy, and its label and group are not back in the database ({why}); they are saved on the host, and the next apply restores them"
     ))
 }
 

@@ -1,6 +1,6 @@
 //! The lease: the exclusive right to change a cluster.
 //!
-//! It lies on the master, in the master's own time, and names its holder. It is renewed every
+//! It is on the master, in the master's own time, and names its holder. It is renewed every
 //! [`BEAT`]; a holder that is silent for [`TTL`] loses it. This side stops starting steps as soon as
 //! its last confirmed renewal is older than [`SAFE`], so that it never acts on a lease that another
 //! may hold by now. Beside it each host refuses a run that is older than the newest it has seen.
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub enum LeaseError {
     /// Somebody else holds it.
     #[error(
-        "{holder} holds the lease (run {run}, last heard of {age} s ago); it is free at the latest {ttl} s after the last word"
+        "{holder} holds the lease (run {run}, last renewed {age} s ago); it expires {ttl} s after its last renewal"
     )]
     Held {
         /// `user@host pid N`.

@@ -1,4 +1,4 @@
-//! Carrying out a plan: the lease, the journal, the walk over the steps, and the way back.
+//! Carrying out a plan: the lease, the journal, the walk over the steps, and the rollback.
 //!
 //! The applier takes no decisions: what is done to which host in which order stands in the plan.
 //! Before each step it looks again; a step that is done already is skipped, one whose facts have

@@ -1,7 +1,7 @@
 //! Waiting until the nodes' own rewriting has followed a registry that came or went.
 //!
 //! A running tarsnode looks at the database's template and rows each minute and writes its
-//! configuration anew (`NodeServer/NodeServer.cpp`, onUpdateConfig). Nothing is edited here.
+//! configuration again (`NodeServer/NodeServer.cpp`, onUpdateConfig). Nothing is edited here.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) async fn follow(
         .collect();
     let mut silent = Vec::new();
     let mut told = 0;
-    let at_most = Waiting::until(began + PATIENCE, "the locators are looked at");
+    let at_most = Waiting::until(began + PATIENCE, "checking the locators");
     loop {
         let (still, unseen) = look(run, &waiting, registry, named).await;
         silent.extend(unseen);

@@ -48,7 +48,7 @@ const LATE: Duration = Duration::from_secs(20);
 const NOTE: Duration = Duration::from_secs(60);
 
 /// Publishes the program of `change`. `Ok` if the host shows it; [`Verdict::LeftFailed`] if the host
-/// changed and does not show it, so that it shall go back; [`Verdict::NotStarted`] if nothing changed.
+/// changed and does not show it, so that it should go back; [`Verdict::NotStarted`] if nothing changed.
 pub(crate) async fn act(
     run: &Run<'_>,
     step: &Step,
@@ -60,7 +60,7 @@ pub(crate) async fn act(
     let not_started = |why: String| Verdict::NotStarted(why);
     let publisher = run
         .publish
-        .ok_or_else(|| not_started("nobody is there to publish it".to_owned()))?;
+        .ok_or_else(|| not_started("nothing is available to publish it".to_owned()))?;
     let via = publish.via;
     let component = change.component;
     let file @ FileChange {
@@ -99,7 +99,7 @@ pub(crate) async fn act(
     let stopped = |row: &ServerRow| row.setting.as_deref() == Some("inactive");
     if change.ran && row.as_ref().is_some_and(stopped) {
         return Err(Verdict::Moved(format!(
-            "somebody has set {component} inactive, which publishing would end"
+            "somebody has set {component} inactive, and publishing would start it"
         )));
     }
     let before = row.and_then(|row| row.patch_version);
@@ -132,7 +132,7 @@ pub(crate) async fn act(
         Ended::Stuck { .. } | Ended::NotFound(_) | Ended::NotTaken(_) => Duration::ZERO,
     };
     let until = Instant::now() + patience;
-    let waiting = Waiting::until(until, format!("{component} is looked at on its host"));
+    let waiting = Waiting::until(until, format!("{component} is being checked on its host"));
     let (why, seen) = loop {
         let (why, seen) = match look_at_one(run, node, Some(component)).await {
             Err(verdict) => (verdict.why().unwrap_or_default().to_owned(), None),
@@ -245,7 +245,7 @@ async fn ready(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(
         let mut why = match Condition::Connected.eval(node, &seen) {
             Truth::Holds => None,
             Truth::Fails(why) | Truth::Unknown(why) => Some(format!(
-                "AdminRegistry does not reach the node, whose tarsnode would fetch {component}: {why}"
+                "AdminRegistry does not reach the node, where tarsnode would fetch {component}: {why}"
             )),
         };
         if let (None, Some((at, _))) = (&why, &patch) {
@@ -311,12 +311,12 @@ async fn keep(
         .await
         .map_err(|e| {
             Verdict::NotStarted(format!(
-                "the program that is there could not be kept, so nothing was published: {}; see whether {node} is reached, and apply again",
+                "the old program could not be saved, so nothing was published: {}; check that {node} can be reached, and apply again",
                 e.text
             ))
         })?;
     kept(&output, |why| {
-        Verdict::NotStarted(format!("the program could not be kept: {why}"))
+        Verdict::NotStarted(format!("the program could not be saved: {why}"))
     })?;
     end.intent = Some(intent);
     Ok(())
@@ -449,7 +449,7 @@ pub(crate) async fn conclude(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
         Verdict::LeftFailed(_) | Verdict::Silent(_) if end.restarted => {
             Some(Unmark::Until(&run.id))
         }
-        // Rows that stay changed are not read until it is started anew.
+        // Rows that stay changed are not read until it is started again.
         _ if word == ChangeWord::Refused && end.edited.is_empty() => {
             Some(Unmark::Own(run.id.as_str()))
         }

@@ -57,7 +57,7 @@ pub(crate) struct Program<'a> {
 }
 
 /// Saves a program and the intent to have it published over. It is a copy, as tarsnode may write into
-/// the file. Prints `kept`; `moved …`, `fenced …` or `refused …` if it must not go on.
+/// the file. Prints `kept`; `moved …`, `fenced …` or `refused …` if it must not continue.
 pub(crate) fn save_program(
     place: &Place,
     run: &RunId,
@@ -80,8 +80,8 @@ pub(crate) fn save_program(
     script.into_text()
 }
 
-/// Keeps the intent to have a component start anew, and a mark that it owes that. Prints `kept`, or
-/// `fenced …` or `refused …` if it must not go on.
+/// Keeps the intent to have a component start again, and a mark that it owes that. Prints `kept`, or
+/// `fenced …` or `refused …` if it must not continue.
 pub(crate) fn add_marker(
     place: &Place,
     run: &RunId,
@@ -102,7 +102,7 @@ pub(crate) fn add_marker(
 pub(crate) enum Unmark<'a> {
     /// Those of this key: what it stands for has changed nothing.
     Own(&'a str),
-    /// Those of this run and older ones, and of nobody: the component was started anew.
+    /// Those of this run and older ones, and of nobody: the component was started again.
     Until(&'a RunId),
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn conclude(
     script.into_text()
 }
 
-/// Writes beside a change's verdict what the run made of it after the host was content. Prints
+/// Writes beside a change's verdict what the run made of it after the host was healthy. Prints
 /// `kept`.
 pub(crate) fn note_gate(place: &Place, run: &RunId, step: &str, words: &str) -> String {
     let mut script = step_script(place, run, step);
@@ -315,7 +315,7 @@ mod tests {
         marks(&back);
         unmarks(Unmark::Own(&back));
         assert_eq!(says(), Some(format!("{old}\n")));
-        // Whoever started it anew settles what is older, and not what came later.
+        // Whoever started it again settles what is older, and not what came later.
         marks(&back);
         marks(new.as_str());
         unmarks(Unmark::Until(&old));

@@ -1,9 +1,9 @@
-//! Rows of basic services that change with their server: written before it is started anew, put back
+//! Rows of basic services that change with their server: written before it is started again, put back
 //! with it.
 //!
 //! Where no program comes along, AdminRegistry restarts the server, which has its node read the rows.
 //! A run may be cut off between the rows and the restart: before either, the host keeps what is meant
-//! to be done, and a mark that it owes a restart. The mark goes when the restart was seen.
+//! to be done, and a mark that it has a pending restart. The mark goes when the restart was seen.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub(crate) async fn make(
     }
 }
 
-/// As [`make`], for a way back that brings the program that was there by a script of its host: it goes
+/// As [`make`], for a rollback that brings the program that was there by a script of its host: it goes
 /// on without its rows. Until [`settle_undo`] the host has a marker of a pending restart.
 pub(crate) async fn undo_edits(
     run: &Run<'_>,
@@ -92,14 +92,14 @@ pub(crate) async fn undo_edits(
     end.pending_restart = Some(change.component);
     if let Err(why) = tell(run, node, &mark).await {
         end.log.push(format!(
-            "{node} does not keep that {} is to be started anew: {why}",
+            "{node} could not save the marker of the pending restart of {}: {why}",
             change.component
         ));
     }
     if let Err(verdict) = make(run, change, end).await {
         let why = verdict.why().unwrap_or_default();
         end.log.push(format!(
-            "its rows are not put back: {why}; the next plan tells what they differ in"
+            "its rows are not restored: {why}; the next plan shows how they differ"
         ));
     }
 }
@@ -131,17 +131,17 @@ pub(crate) async fn settle_undo(run: &Run<'_>, node: &NodeName, end: &mut StepEn
     });
     if let Err(why) = tell(run, node, &unmark).await {
         end.log.push(format!(
-            "{node} still says that {component} is to be started anew, so the next apply restarts it: {why}"
+            "{node} still has the marker of a pending restart of {component}, so the next apply restarts it: {why}"
         ));
     }
 }
 
-/// By which a way back of this run knows its mark. The run's change that it takes back has its own.
+/// By which a rollback of this run knows its mark. The run's change that it rolls back has its own.
 fn undo_key(run: &Run<'_>) -> String {
     format!("{}.back", run.id)
 }
 
-/// Has a host carry out a request that it confirms with `kept`; a connection that has ended is made anew.
+/// Has a host carry out a request that it confirms with `kept`; a connection that has ended is made again.
 pub(crate) async fn tell(
     run: &Run<'_>,
     node: &NodeName,
@@ -169,7 +169,7 @@ pub(crate) async fn tell(
     }
 }
 
-/// After a step that did not touch its server: the rows that it changed are put back.
+/// After a step that did not touch its server: the rows that it changed are restored.
 pub(crate) async fn settle(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
     let Action::ChangeHost(change) = &step.action else {
         return;
@@ -186,9 +186,7 @@ pub(crate) async fn settle(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
                     "its rows are as they were".to_owned()
                 }
                 Err(Unedited::Moved(why) | Unedited::Failed(why) | Unedited::InDoubt(why)) => {
-                    format!(
-                        "its rows stay changed: {why}; `tarsops plan` tells what they differ in"
-                    )
+                    format!("its rows stay changed: {why}; `tarsops plan` shows how they differ")
                 }
             });
         }
@@ -197,8 +195,8 @@ pub(crate) async fn settle(run: &Run<'_>, step: &Step, end: &mut StepEnd) {
     }
 }
 
-/// Changes rows and has AdminRegistry start the server anew. `Ok` once its host shows another process
-/// that is as it shall be; [`Verdict::LeftFailed`] if it is not, so that it shall go back.
+/// Changes rows and has AdminRegistry start the server again. `Ok` once its host shows another process
+/// that is as it should be; [`Verdict::LeftFailed`] if it is not, so that it should go back.
 pub(crate) async fn restart(
     run: &Run<'_>,
     step: &Step,
@@ -250,7 +248,7 @@ pub(crate) async fn restart(
                 }
                 match holds(local, node, &seen) {
                     Ok(()) if !same => return Ok(()),
-                    Ok(()) => (format!("{component} was not started anew"), Some(same)),
+                    Ok(()) => (format!("{component} was not restarted"), Some(same)),
                     Err(why) => (why, Some(same)),
                 }
             }
@@ -265,7 +263,7 @@ pub(crate) async fn restart(
     let why = match refused {
         Some(said) => format!("AdminRegistry did not restart it: {said}; {why}"),
         None => format!(
-            "{component} was started anew with its rows, and after {} s {why}",
+            "{component} was restarted with its rows, and after {} s {why}",
             patience.as_secs()
         ),
     };
@@ -287,7 +285,7 @@ fn pids(seen: &Inventory, change: &HostChange, node: &NodeName) -> Option<Vec<u3
     }
 }
 
-/// Has the host keep what is meant to be done, and that it owes a restart.
+/// Has the host keep what is meant to be done, and that it has a pending restart.
 async fn add_marker(
     run: &Run<'_>,
     step: &Step,

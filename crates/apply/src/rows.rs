@@ -144,7 +144,7 @@ async fn take_out(
     }
 }
 
-/// Takes the rows of a component back that the run wrote which `change` takes back; nothing where it
+/// Takes the rows of a component back that the run wrote which `change` rolls back; nothing where it
 /// wrote none.
 pub(crate) async fn delete_own_rows(
     run: &Run<'_>,
@@ -153,7 +153,7 @@ pub(crate) async fn delete_own_rows(
 ) -> Result<(), Verdict> {
     let written = written(run, change).await.map_err(|why| {
         Verdict::LeftFailed(format!(
-            "the files are gone, and which rows the run wrote cannot be told: {why}"
+            "the files are deleted, and which rows the run wrote is unknown: {why}"
         ))
     })?;
     match written {
@@ -162,13 +162,13 @@ pub(crate) async fn delete_own_rows(
     }
 }
 
-/// Whether the run that `change` takes back wrote rows of its component; yes where that cannot be
+/// Whether the run that `change` rolls back wrote rows of its component; yes where that cannot be
 /// told.
 pub(crate) async fn wrote(run: &Run<'_>, change: &HostChange) -> bool {
     !matches!(written(run, change).await, Ok(None))
 }
 
-/// The rows of the component that the run wrote which `change` takes back.
+/// The rows of the component that the run wrote which `change` rolls back.
 async fn written(run: &Run<'_>, change: &HostChange) -> Result<Option<NewServers>, String> {
     let Some(of) = &change.undoes() else {
         return Ok(None);
@@ -288,7 +288,7 @@ pub(crate) async fn put_back(
     let master = &run.desired.master;
     let failed = |why: String| {
         Verdict::LeftFailed(format!(
-            "{} is back on its host, and the rows of its server are not: {why}",
+            "{} is restored on its host, and the rows of its server are not: {why}",
             change.component
         ))
     };
@@ -351,7 +351,7 @@ async fn look(run: &Run<'_>) -> Result<Inventory, Verdict> {
     let framework = run.watch.all().await;
     if framework.is_none() {
         return Err(Verdict::NotStarted(
-            "the spec lets nobody be asked".to_owned(),
+            "the spec allows no source to be asked".to_owned(),
         ));
     }
     Ok(Inventory {
@@ -381,12 +381,12 @@ async fn keep(run: &Run<'_>, name: &str, image: &str, end: &mut StepEnd) -> Resu
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
     let said = String::from_utf8_lossy(&output.stdout);
     let Some(path) = said.trim().strip_prefix("kept ") else {
-        let why = output.stderr.lines().last().unwrap_or("it said nothing");
+        let why = output.stderr.lines().last().unwrap_or("it printed nothing");
         return Err(Verdict::NotStarted(format!(
             "the rows could not be written down on the master: {why}"
         )));
     };
-    end.log.push(format!("the rows lie on {master} in {path}"));
+    end.log.push(format!("the rows are on {master} in {path}"));
     Ok(())
 }
 

@@ -213,7 +213,7 @@ fn env(launch: &Launch<'_>) -> String {
         if launch.stop_on_failure {
             "stop"
         } else if c.undoes().is_some() && c.component.is_basic() && c.folder() == Folder::Keep {
-            // A way back that does not come up is not taken back: what it replaced has failed.
+            // A rollback that does not start is not rolled back: what it replaced has failed.
             "caller"
         } else {
             "rollback"
@@ -295,7 +295,7 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
     out.into_text()
 }
 
-/// The script of a change, as it lies beside its data.
+/// The script of a change, as it is beside its data.
 fn change() -> String {
     let mut script = Script::bare();
     for part in CHANGE {
@@ -304,14 +304,14 @@ fn change() -> String {
     script.into_text()
 }
 
-/// The script that works below the framework's folder, as it lies beside a change.
+/// The script that works below the framework's folder, as it is beside a change.
 fn tree() -> String {
     let mut script = Script::new();
     script.part(TREE);
     script.into_text()
 }
 
-/// The script that cron runs while a change is under way.
+/// The script that cron runs while a change is in progress.
 fn guard() -> String {
     let mut script = Script::bare();
     script.part(GUARD);
@@ -430,7 +430,7 @@ pub(crate) fn read_lease(stdout: &[u8]) -> Option<(LeaseWord, Vec<String>)> {
 }
 
 /// The script that prints a component's installed binary. Root reads it with the rights of whoever can
-/// put files there, so that a link leads no further than that user can read. A host that goes on after
+/// put files there, so that a link leads no further than that user can read. A host that continues after
 /// we have left does so for `seconds` at most.
 #[must_use]
 pub fn send_binary(

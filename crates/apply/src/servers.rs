@@ -1,8 +1,8 @@
 //! Steps that AdminRegistry carries out: a server of the framework is started or stopped.
 //!
 //! What AdminRegistry answers is not what happened (a start that it gave up on may still come true),
-//! so host and framework are looked at until they are content. A start that does not come true is
-//! taken back, as the policy says.
+//! so host and framework are looked at until they are healthy. A start that does not come true is
+//! rolled back, as the policy says.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(
 ) -> Result<Verdict, Verdict> {
     let start = matches!(step.action, Action::StartServer { .. });
     let order = if start { Order::Start } else { Order::Stop };
-    // One that is set active shall run: a stop would set it inactive.
+    // One that is set active should run: a stop would set it inactive.
     let is_stopped_again = matches!(step.undo, Undo::Inverse { .. });
     let seen = look(run, node, component).await?;
     if holds(&step.post, node, &seen).is_ok() {
@@ -69,7 +69,7 @@ pub(crate) async fn run(
         }
         Err(why) if start => {
             return Err(Verdict::LeftFailed(format!(
-                "{why}; see its log in app_log/tars/{component} there, and if what was published last does not come up, take that run back (`tarsops history`, `tarsops rollback`)"
+                "{why}; see its log in app_log/tars/{component} there, and if the last publication does not start, roll that run back (`tarsops history`, `tarsops rollback`)"
             )));
         }
         Err(why) => return Err(Verdict::LeftFailed(why)),
@@ -133,7 +133,7 @@ async fn content(
     let settle = Duration::from_secs(settle);
     let until = Instant::now() + patience + settle;
     let mut since: Option<Instant> = None;
-    let waiting = Waiting::until(until, format!("{component} was not looked at yet"));
+    let waiting = Waiting::until(until, format!("{component} was not checked yet"));
     loop {
         let why = match look(run, node, component).await {
             Err(verdict) => Err(verdict.why().unwrap_or_default().to_owned()),
@@ -145,7 +145,7 @@ async fn content(
                 if since.elapsed() >= settle {
                     return Ok(());
                 }
-                "it was not well for long enough".to_owned()
+                "it was not healthy for long enough".to_owned()
             }
             Err(why) => {
                 since = None;

@@ -69,7 +69,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     end.verdict = match walk(run, step, &node, &mut end, &mut gate).await {
         Ok(verdict) | Err(verdict) => verdict,
     };
-    // A program that was put back and does not come up is named by its row all the same.
+    // A program that was restored and does not start is named by its row all the same.
     let lies_there = match (&step.action, &end.verdict) {
         (Action::ChangeHost(change), Verdict::LeftFailed(_))
             if change.patch_version().is_some() =>
@@ -98,7 +98,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
     let stays = end.intent.as_ref().is_some_and(Intent::stays);
     let refused = matches!(gate, Gate::Refused(_));
     if let (Gate::Refused(why), false) = (gate, run.stop_on_failure || stays) {
-        // The host is content and the framework is not: the host is told to go back.
+        // The host is healthy and the framework is not: the host is told to go back.
         let turn = crate::publish::turn_back(run, &end).await;
         let back = Box::pin(roll_back_one(run, &end, None)).await;
         drop(turn);
@@ -107,7 +107,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
         } else {
             let cause = back.verdict.why().unwrap_or_default();
             Verdict::Stuck(format!(
-                "{why}; and the old state could not be put back: {cause}; `tarsops rollback {}` tries it again",
+                "{why}; and the old state could not be restored: {cause}; `tarsops rollback {}` tries it again",
                 run.id
             ))
         };
@@ -181,7 +181,7 @@ async fn walk(
         Action::ChangeHost(change) => change.registry(),
         _ => None,
     };
-    // Only if the host is content is it worth asking the framework, too; what is done to a registry
+    // Only if the host is healthy is it worth asking the framework, too; what is done to a registry
     // rests upon all of them.
     if registry.is_some() {
         seen.framework = run.watch.all().await;
@@ -271,7 +271,7 @@ async fn walk(
                     end.pending_restart = None;
                     tracing::debug!(%node, component = %change.component, why, "not reloaded");
                     end.log.push(format!(
-                        "its configuration was not written anew before the restart: {why}"
+                        "its configuration was not generated again before the restart: {why}"
                     ));
                 }
             }
@@ -357,7 +357,7 @@ async fn walk(
                     .await
                     .inspect_err(|verdict| gate.take(change, verdict))?;
                 if let Err(verdict) = see(run, node, component, &local).await {
-                    // The host is content and wrong: it is told to go back, too.
+                    // The host is healthy and wrong: it is told to go back, too.
                     if let Verdict::LeftFailed(why) = &verdict {
                         *gate = Gate::Refused(why.clone());
                     }
@@ -372,7 +372,7 @@ async fn walk(
                     see(run, node, component, &local).await.map_err(|verdict| {
                         let why = verdict.why().unwrap_or_default();
                         Verdict::LeftFailed(format!(
-                            "it was well for long enough, and now {why}: somebody else has been at work there; look again (`tarsops plan`)"
+                            "it was healthy for long enough, and now {why}: somebody else has changed it; plan again (`tarsops plan`)"
                         ))
                     })?;
                 }
@@ -425,7 +425,7 @@ fn is_reloaded(change: &HostChange) -> bool {
         && change.is_scripted()
 }
 
-/// Whether the rows that a step changes say already what they shall, and no restart is pending for them.
+/// Whether the rows that a step changes say already what they should, and no restart is pending for them.
 async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory) -> bool {
     let Action::ChangeHost(change) = &step.action else {
         return true;
@@ -449,7 +449,7 @@ async fn has_rows(run: &Run<'_>, step: &Step, node: &NodeName, seen: &Inventory)
     })
 }
 
-/// Whether a way back has nothing left to put back: a configuration that still is the new one means
+/// Whether a rollback has nothing left to restore: a configuration that still is the new one means
 /// well by every other condition.
 fn is_back(action: &Action, node: &NodeName, seen: &Inventory) -> bool {
     let Action::ChangeHost(change) = action else {
@@ -497,7 +497,7 @@ async fn see(
     wanted: &[Condition],
 ) -> Result<Verdict, Verdict> {
     let until = Instant::now() + GRACE;
-    let waiting = Waiting::until(until, "the host is looked at after its change");
+    let waiting = Waiting::until(until, "the host is being checked after its change");
     loop {
         let (why, seen) = match run.connect.connect(node).await {
             Err(fault) => (fault.text, false),
@@ -705,7 +705,7 @@ pub(crate) fn kept(output: &Output, failed: impl FnOnce(String) -> Verdict) -> R
         Ok(SaveWord::Fenced) => Err(Verdict::NoLease(why.to_owned())),
         Ok(SaveWord::Refused) => Err(Verdict::Refused(why.to_owned())),
         Err(_) => {
-            let why = output.stderr.lines().last().unwrap_or("it said nothing");
+            let why = output.stderr.lines().last().unwrap_or("it printed nothing");
             Err(failed(why.to_owned()))
         }
     }

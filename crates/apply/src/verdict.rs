@@ -88,15 +88,15 @@ pub struct StepEnd {
     pub log: Vec<String>,
     /// How long it took.
     pub took: Duration,
-    /// The intent that lies on the host, if the step acted.
+    /// The intent that is on the host, if the step acted.
     pub intent: Option<Intent>,
-    /// The same for a step on the database; it lies on the master.
+    /// The same for a step on the database; it is on the master.
     pub database: Option<DatabaseIntent>,
     /// What the node's row said before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
     /// The rows of its server that were changed.
     pub edited: Vec<RowEdit>,
-    /// What its host is told to start anew, until this way back has ended.
+    /// What its host is told to start again, until this rollback has ended.
     pub pending_restart: Option<Component>,
     /// Whether its server was seen to run, started after its rows were written.
     pub restarted: bool,

@@ -302,7 +302,7 @@ fn steps(plan: &Plan) -> BTreeMap<&str, &Step> {
     plan.steps.iter().map(|s| (s.id.as_str(), s)).collect()
 }
 
-/// Whether a path lies below the folder that it is relative to.
+/// Whether a path is below the folder that it is relative to.
 fn is_below(path: &str) -> bool {
     let inside = |part: Part<'_>| matches!(part, Part::Normal(_));
     Path::new(path).components().all(inside) && !path.is_empty() && path.chars().all(is_harmless)

@@ -63,7 +63,7 @@ fn an_upgrade_without_faults_converges_in_one_run() {
     assert_eq!(story.runs, ["converged ()", "nothing to do"]);
 }
 
-/// The new tarsnode of the last node does not come up, so everything before it goes back.
+/// The new tarsnode of the last node does not start, so everything before it goes back.
 #[test]
 fn a_run_that_is_taken_back_leaves_what_it_found() {
     for seed in [1, 2, 3] {

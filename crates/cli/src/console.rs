@@ -67,7 +67,7 @@ fn versionless(error: &ConsoleError) -> String {
     match error {
         ConsoleError::Html { words, .. } if words.contains("call remote server timeout") => {
             format!(
-                "AdminRegistry does not answer the console: see whether it runs (`tarsops status`) ({error})"
+                "AdminRegistry does not answer the console: check that it runs (`tarsops status`) ({error})"
             )
         }
         _ => error.to_string(),
@@ -77,11 +77,11 @@ fn versionless(error: &ConsoleError) -> String {
 async fn taken(client: &Console) -> (Outcome, String) {
     let asked = Component::Tarsregistry.name();
     match client.server_nodes("tars", asked).await {
-        Ok(_) => (Outcome::Ok, "the console takes the ticket".to_owned()),
+        Ok(_) => (Outcome::Ok, "the console accepts the ticket".to_owned()),
         Err(ConsoleError::NotLoggedIn { err_msg, .. }) => (
             Outcome::Drift,
             format!(
-                "the console does not take the ticket ({err_msg}): make a new token there, and put it where `web.ticket` says"
+                "the console does not accept the ticket ({err_msg}): create a new token there, and store it where `web.ticket` says"
             ),
         ),
         Err(error) => (Outcome::Unknown, error.to_string()),
@@ -98,10 +98,13 @@ async fn doors(client: &Console) -> (Outcome, String) {
         }
     }
     if open.is_empty() {
-        return (Outcome::Ok, "nobody is let in without a ticket".to_owned());
+        return (
+            Outcome::Ok,
+            "no client is let in without a ticket".to_owned(),
+        );
     }
     let why = format!(
-        "whoever says {} is let in as administrator without a ticket: let only those reach its port who may be that",
+        "a client that sends {} is let in as administrator without a ticket: restrict its port to administrators",
         open.join(" or ")
     );
     (Outcome::Warning, why)

@@ -64,7 +64,7 @@ impl Failure {
         let mut cause = Some(error);
         while let Some(c) = cause {
             let text = c.to_string();
-            // A layer that repeats what stands above says nothing.
+            // A layer that repeats what is above says nothing.
             if !self.layers.iter().any(|l| l.contains(&text)) {
                 self.layers.push(text);
             }
@@ -123,7 +123,7 @@ impl Failure {
             out.line(format_args!("  and {more} more"));
         }
         if let Some(hint) = &self.hint {
-            out.line(format_args!("next: {hint}"));
+            out.line(format_args!("hint: {hint}"));
         }
         out
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tarsops_apply::execute::{Observer, Progress};
 
-/// Notes what is under way, and passes every event on.
+/// Notes what is in progress, and passes every event on.
 pub struct StepsInProgress<'a> {
     inner: &'a dyn Observer,
     /// By the name of the step: where it acts, and what it does.
@@ -21,7 +21,7 @@ impl<'a> StepsInProgress<'a> {
         }
     }
 
-    /// What is under way now, a line each.
+    /// What is in progress now, a line each.
     pub fn lines(&self) -> Vec<String> {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         steps.values().cloned().collect()

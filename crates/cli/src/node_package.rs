@@ -33,7 +33,7 @@ pub async fn node_contents(
     let bar = Bar::quiet();
     let report = session.look_at(std::slice::from_ref(node), &bar).await;
     let unseen = |why: &str| {
-        Failure::new(format!("could not look at the package source node:{node}"))
+        Failure::new(format!("could not read the package source node:{node}"))
             .because(&io::Error::other(why.to_owned()))
             .code(exit::INCOMPLETE)
     };
@@ -101,7 +101,7 @@ pub async fn fetch_from_node(
             let failure = failed(&fault).code(exit::INCOMPLETE);
             return Err(match fault.kind {
                 FaultKind::TooMuch => failure.hint(
-                    "the file on the node is larger than the pinned one; see what it is, or run `tarsops package lock` and commit the lock file if it is meant",
+                    "the file on the node is larger than the pinned one; find out what it is, or run `tarsops package lock` and commit the lock file if this is intended",
                 ),
                 kind => failure.hint(kind.hint()),
             });
@@ -111,7 +111,7 @@ pub async fn fetch_from_node(
         let said = output.stderr.lines().last().unwrap_or("it did not say why");
         return Err(failed(&io::Error::other(said.to_owned()))
             .code(exit::INCOMPLETE)
-            .hint("see whether the file can be read there"));
+            .hint("check that the file can be read there"));
     }
     let found = digest_of(&to).map_err(|e| here(&e))?;
     if found != digest {

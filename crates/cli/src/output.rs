@@ -84,7 +84,7 @@ fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|n| *n >= NARROWEST)
 }
 
-/// A text for a terminal of so many columns: lines that are too long end at a word and go on below,
+/// A text for a terminal of so many columns: lines that are too long end at a word and continue below,
 /// indented. Lines of a file that are shown with their numbers stay whole, as carets stand below them.
 fn wrapped(text: &str, columns: Option<usize>) -> Cow<'_, str> {
     let Some(columns) = columns else {
@@ -160,7 +160,7 @@ fn write(text: &str) {
 }
 
 /// Writes a result to standard output. A reader that went away is no error; a full disk is one, and
-/// what is under way goes on all the same.
+/// what is in progress continues all the same.
 pub fn print(text: impl Shown) {
     write(&wrapped(&text.as_block(), columns(io::stdout())));
 }

@@ -103,9 +103,9 @@ fn is_device(path: &Path) -> io::Result<bool> {
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("could not write {}", path.display())).because(error);
     failure.hint(match error.kind() {
-        io::ErrorKind::NotFound => "make its folder first, or name another one",
+        io::ErrorKind::NotFound => "create its folder first, or name another one",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room there, or name another folder"
+            "free space there, or name another folder"
         }
         io::ErrorKind::IsADirectory => "name a file",
         _ => "name a file that you may write",

@@ -75,9 +75,9 @@ impl Stops {
             return true;
         }
         if self.counted.is_pressed() {
-            say("stopping at once, and giving the lease back");
+            say("stopping at once, and releasing the lease");
         } else {
-            say("running steps are finished, no new ones begin (Ctrl-C again stops at once)");
+            say("running steps are finished, no new step begins (Ctrl-C again stops at once)");
         }
         self.counted.press();
         false

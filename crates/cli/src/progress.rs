@@ -111,7 +111,7 @@ pub struct Teller {
     bar: Option<ProgressBar>,
     done: AtomicUsize,
     busy: Mutex<Vec<String>>,
-    /// Steps under way, each with its node.
+    /// Steps in progress, each with its node.
     begun: Mutex<Vec<(String, NodeName)>>,
     /// What each step of the plan is about, by its id.
     labels: BTreeMap<String, String>,
@@ -155,7 +155,7 @@ impl Teller {
             .unwrap_or_else(|| node.to_string())
     }
 
-    /// What is under way on a host; its name where nothing is.
+    /// What is in progress on a host; its name where nothing is.
     fn under_way(&self, node: &NodeName) -> String {
         let Ok(begun) = self.begun.lock() else {
             return node.to_string();
@@ -246,7 +246,7 @@ impl Teller {
             Progress::Reconnecting { node, why } => {
                 let about = self.under_way(node);
                 out.push(format!(
-                    "  {about}: {why}; the host goes on by itself, connecting again"
+                    "  {about}: {why}; the host continues by itself, connecting again"
                 ));
             }
             Progress::Ended { end } => {
@@ -300,7 +300,7 @@ impl Teller {
             }
             Progress::RollingBack { steps } => {
                 out.push(format!(
-                    "rolling back {} of this run, as on_failure says",
+                    "rolling back {} of this run (on_failure)",
                     count(*steps, "step")
                 ));
             }
@@ -388,10 +388,7 @@ mod tests {
         assert_eq!(batch(Stage::Schema, 4, 1), ["schema, batch 4"]);
         // Each step of a rollback counts, whatever it is about.
         let back = teller.lines(&Progress::RollingBack { steps: 1 });
-        assert_eq!(
-            back,
-            ["rolling back 1 step of this run, as on_failure says"]
-        );
+        assert_eq!(back, ["rolling back 1 step of this run (on_failure)"]);
     }
 
     #[test]
@@ -428,12 +425,12 @@ mod tests {
             let line = format!("  {about}@10.0.0.1: stuck: x (2.0 s)");
             assert_eq!(teller.lines(&Progress::Ended { end: &end }), [line]);
         }
-        // Of what is not about a step, those that are under way on the host.
+        // Of what is not about a step, those that are in progress on the host.
         let broke = Progress::Reconnecting {
             node: &here,
             why: "the connection broke",
         };
-        let text = "the connection broke; the host goes on by itself, connecting again";
+        let text = "the connection broke; the host continues by itself, connecting again";
         assert_eq!(teller.lines(&broke), [format!("  10.0.0.1: {text}")]);
         assert!(teller.lines(&Progress::Step { step: &all[2] }).is_empty());
         assert_eq!(

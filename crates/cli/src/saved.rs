@@ -71,7 +71,7 @@ impl Saved {
                 words(scope)
             ))
             .code(exit::USAGE)
-            .hint("apply it with the --on that it was made with, or plan again"));
+            .hint("apply it with the same --on, or plan again"));
         }
         if self.plan.without_console && !scope.without_console {
             return Err(

@@ -43,7 +43,7 @@ pub struct Session {
     pub connector: Arc<SshConnector>,
     /// What of the cluster is meant.
     pub scope: Scope,
-    /// Whether digests are read anew.
+    /// Whether digests are read again.
     pub rehash: bool,
     /// How long one host may take.
     pub timeout: Duration,

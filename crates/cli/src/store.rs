@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// Reads everything in the folder of `version` that may hold one of `components`, and the templates of
-    /// a deploy tree that lies there. With `keep`, binaries are laid into the spool on the way.
+    /// a deploy tree that is there. With `keep`, binaries are laid into the spool on the way.
     pub fn read_release(
         &self,
         version: Version,

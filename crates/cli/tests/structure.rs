@@ -1,5 +1,5 @@
 //! What the compiler does not check of our sources: modules that import each other in a circle, and
-//! decisions that depend on the words of a message. Lists of what is left lie in `.ci`; they only shrink.
+//! decisions that depend on the words of a message. Lists of what is left are in `.ci`; they only shrink.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,7 +23,7 @@ use crate::endpoint::EndpointError;
 /// What `TC_Common::trim` takes off lines, keys and values.
 const BLANKS: [char; 4] = [' ', '\r', '\n', '\t'];
 
-/// How deep domains may lie in each other. The framework's own go five deep; texts come from hosts and
+/// How deep domains may are in each other. The framework's own go five deep; texts come from hosts and
 /// databases, and the path of a domain is as long as it is deep.
 pub const DEEPEST: usize = 64;
 
@@ -62,8 +62,10 @@ pub enum ConfError {
         /// The domain.
         name: String,
     },
-    /// Domains lie in each other deeper than [`DEEPEST`].
-    #[error("line {line}: the domain lies in more than {DEEPEST} others; no tars file is so deep")]
+    /// Domains are in each other deeper than [`DEEPEST`].
+    #[error(
+        "line {line}: the domain is nested in more than {DEEPEST} others; no tars file is so deep"
+    )]
     TooDeep {
         /// Where the first one too many is opened.
         line: usize,

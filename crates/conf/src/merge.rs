@@ -3,7 +3,7 @@
 //! people changed in it stays.
 //!
 //! Texts are compared by what they mean to Tars ([`Document`]), never as lines: the framework's
-//! installer writes a template anew from its meaning, so comments and order of the shipped text are
+//! installer writes a template again from its meaning, so comments and order of the shipped text are
 //! not in the live one (`mysql-tool/main.cpp`, `replaceConfig`). Where a shipped value has a
 //! placeholder, the installer has put something in its place, so any text there is the shipped one.
 //! It also writes host, user, password and port of the database into fixed places

@@ -3,7 +3,7 @@
 //! A running tarsnode rewrites this file: it merges the database's template, names every registry
 //! it knows (twice), drops comments and the `NodeAdapter`, and takes `localip` from its node id
 //! (framework `NodeServer/NodeServer.cpp`, `onUpdateConfig`). So nothing else in the file counts,
-//! registries beyond the wanted ones are kept unless they shall go, and an edit leaves all other
+//! registries beyond the wanted ones are kept unless they should go, and an edit leaves all other
 //! bytes as they are.
 //!
 //! This module does not know where the file lies nor what is wanted on which host.
@@ -38,7 +38,7 @@ pub struct AgentConf {
     pub placeholders: Vec<Placeholder>,
 }
 
-/// What the configuration of a tarsnode shall say.
+/// What the configuration of a tarsnode should say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The address for `localip`.
@@ -97,7 +97,7 @@ pub fn read(doc: &Document) -> AgentConf {
 ///
 /// # Errors
 /// [`ConfError`] if the text cannot be read, if it lacks the `client`, `server` or ServerObj
-/// adapter domain (an empty file does; such a file has to be made anew from a package), if the
+/// adapter domain (an empty file does; such a file has to be made again from a package), if the
 /// adapter's endpoint is no endpoint, or if a wanted value cannot be written.
 pub fn rewrite(text: &str, wanted: &Wanted) -> Result<String, ConfError> {
     let mut doc = Document::parse(text)?;

@@ -22,7 +22,7 @@ pub enum ScriptError {
     NoNodeId,
     /// An id that does not belong into a script.
     #[error(
-        "`{id}` cannot be written as a node id: it may hold letters, digits, `.`, `:`, `-` and `_`"
+        "`{id}` cannot be written as a node id: it may contain letters, digits, `.`, `:`, `-` and `_`"
     )]
     BadId {
         /// The id.

@@ -281,7 +281,7 @@ impl<'a> Admin<'a> {
         self.command("restartServer", application, name, node).await
     }
 
-    /// Has the node write a server's configuration anew.
+    /// Has the node write a server's configuration again.
     ///
     /// # Errors
     /// A [`CallError`].

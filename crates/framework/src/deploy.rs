@@ -5,7 +5,7 @@ use tarsops_transport::console::{AdapterForm, Console, DeployForm};
 
 use crate::common::APPLICATION;
 
-/// Fills in the platform's deploy form from the rows that shall come; how many rows that were. The
+/// Fills in the platform's deploy form from the rows that should come; how many rows that were. The
 /// form resets what is there, so it is asked for first.
 ///
 /// # Errors

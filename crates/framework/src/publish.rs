@@ -58,7 +58,7 @@ pub trait Publish: Send + Sync {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Package, Fault>>;
 
-    /// Sees to it that a package whose file is damaged is made anew rather than known again.
+    /// Sees to it that a package whose file is damaged is made again rather than known again.
     ///
     /// # Errors
     /// One lowercase clause.
@@ -105,7 +105,7 @@ pub trait Publish: Send + Sync {
         within: Duration,
     ) -> BoxFuture<'a, Vec<String>>;
 
-    /// The server's row, so far as it says what it shall be and which package it names; none where
+    /// The server's row, so far as it says what it should be and which package it names; none where
     /// rows cannot be read.
     fn row<'a>(
         &'a self,
@@ -125,6 +125,6 @@ pub trait Publish: Send + Sync {
         to: &'a str,
     ) -> BoxFuture<'a, Result<bool, String>>;
 
-    /// Waits for its turn at `what`: one package of a server at a time, and one way back on a host.
+    /// Waits for its turn at `what`: one package of a server at a time, and one rollback on a host.
     fn turn(&self, what: &str) -> BoxFuture<'_, OwnedMutexGuard<()>>;
 }

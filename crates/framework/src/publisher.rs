@@ -77,7 +77,11 @@ impl<'a> Publisher<'a> {
         let md5 = packed
             .map_err(|e| e.to_string())
             .and_then(|packed| packed.map_err(|e| format!("{}: {e}", archive.display())))
-            .map_err(|why| surely(format!("the archive of {component} cannot be made: {why}")))?;
+            .map_err(|why| {
+                surely(format!(
+                    "the archive of {component} cannot be created: {why}"
+                ))
+            })?;
         let comment = format!("tarsops {version} {}", digest.short());
         if let Some(package) = self.known(via, component, &md5, &comment).await {
             return Ok(package);
@@ -200,7 +204,7 @@ impl Publish for Publisher<'_> {
                         .await;
                     deleted.map_err(|e| e.to_string())
                 }
-                Via::Tars => Err("there is no way to the database".to_owned()),
+                Via::Tars => Err("the database cannot be reached".to_owned()),
             }
         })
     }

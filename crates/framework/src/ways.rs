@@ -40,7 +40,7 @@ impl Ways {
         }
     }
 
-    /// A client for a servant that lies on `node`.
+    /// A client for a servant that is on `node`.
     #[must_use]
     pub fn client(&self, node: &NodeName, at: Endpoint) -> RpcClient {
         RpcClient::new(at, self.to(node))

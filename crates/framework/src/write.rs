@@ -8,7 +8,7 @@ use tarsops_plan::action::{Action, NewServers, RowEdit};
 
 /// Changes the framework's rows, and gives AdminRegistry orders.
 pub trait Write: Send + Sync {
-    /// Has the tarsnode of `node` write the configuration of `component` anew, from the database's
+    /// Has the tarsnode of `node` write the configuration of `component` again, from the database's
     /// template and the profile of its row (`NodeServer/CommandLoad.cpp`).
     ///
     /// # Errors
@@ -66,7 +66,7 @@ pub trait Write: Send + Sync {
     fn take_out<'a>(&'a self, new: &'a NewServers) -> BoxFuture<'a, Result<u64, String>>;
 
     /// Changes rows, each only while it says what it said, all of them or none; which of them it
-    /// changed. One that says already what it shall is left.
+    /// changed. One that says already what it should is left.
     ///
     /// # Errors
     /// Why not; nothing was changed then.

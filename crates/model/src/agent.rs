@@ -24,10 +24,10 @@ pub enum Monitor {
     None,
 }
 
-/// What tarsnode on a node shall be.
+/// What tarsnode on a node should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
-    /// The framework version whose binary shall be on disk and run.
+    /// The framework version whose binary should be on disk and run.
     pub version: Version,
     /// The framework's folder, `<install_path>/tars`.
     pub tars_path: AbsPath,

@@ -65,7 +65,7 @@ pub enum OnFailure {
     /// The host puts the old state back; the run stops there.
     #[default]
     Rollback,
-    /// As `rollback`, and then every host that this run had already changed is taken back.
+    /// As `rollback`, and then every host that this run had already changed is rolled back.
     RollbackAll,
     /// The failed host is left as it is for a person to look at; the run stops.
     Stop,
@@ -78,7 +78,7 @@ pub struct Policy {
     pub canary: u32,
     /// Hosts changed at once.
     pub max_parallel: Count,
-    /// Hosts that may be silent while the rest goes on.
+    /// Hosts that may be silent while the rest continues.
     pub max_unreachable: Count,
     /// Seconds for which health must hold after a change.
     pub settle: u64,
@@ -127,7 +127,7 @@ pub enum PackageSource {
 /// A framework component other than `tarsnode` on a node, as desired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// The framework version whose binary shall be on disk and run.
+    /// The framework version whose binary should be on disk and run.
     pub version: Version,
     /// The framework's folder, `<install_path>/tars`.
     pub tars_path: AbsPath,
@@ -191,7 +191,7 @@ pub enum Rpc {
     /// By connections from the control machine.
     #[default]
     Direct,
-    /// Through the SSH connection to the node that the servant lies on.
+    /// Through the SSH connection to the node that the servant is on.
     Ssh,
     /// Not at all.
     #[serde(rename = "none")]
@@ -255,7 +255,7 @@ pub enum Resource {
     Agent(Box<Agent>),
     /// Another framework component.
     Server(Server),
-    /// A registry endpoint that shall answer.
+    /// A registry endpoint that should answer.
     RegistryEndpoint,
     /// The framework's database.
     Schema(Database),
@@ -279,7 +279,7 @@ pub struct Desired {
     /// Whether a framework that all runs as somebody else is started again as the run user.
     #[serde(default)]
     pub change_run_user: bool,
-    /// Everything that shall exist.
+    /// Everything that should exist.
     pub resources: BTreeMap<ResourceId, Resource>,
     /// How SSH reaches each node.
     pub access: BTreeMap<NodeName, SshAccess>,

@@ -80,7 +80,7 @@ impl fmt::Display for Answer {
 /// What AdminRegistry says of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerView {
-    /// What it shall be, by the database: `active` or `inactive`.
+    /// What it should be, by the database: `active` or `inactive`.
     pub setting: String,
     /// What it is, by the database.
     pub present: String,
@@ -119,7 +119,7 @@ pub fn server_key(component: Component, node: &NodeName) -> String {
 const LABELS: &str = "tarsops-labels/1";
 
 /// What a registration makes a node lose (`RegistryServer/DbHandle.cpp` replaces its row), and what
-/// it shall have again afterwards.
+/// it should have again afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLabels {
     /// `t_node_info.label`.

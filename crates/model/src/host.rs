@@ -136,7 +136,7 @@ pub enum Jump {
     Through(JumpHost),
 }
 
-/// How SSH reaches one node. Paths are as OpenSSH shall see them (`~` already resolved).
+/// How SSH reaches one node. Paths are as OpenSSH should see them (`~` already resolved).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshAccess {
     /// Where to connect.
@@ -170,7 +170,7 @@ pub struct Unfinished {
     pub alive: bool,
 }
 
-/// The cluster's lease as it lies on a host.
+/// The cluster's lease as it is on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseFacts {
     /// `user@host pid N`, in the holder's words.
@@ -198,7 +198,7 @@ pub struct HostFacts {
     pub machine_id: Observed<String>,
     /// The kernel's boot id.
     pub boot_id: Observed<String>,
-    /// The install path that a tarsnode runs from, where none lies below the spec's.
+    /// The install path that a tarsnode runs from, where none is below the spec's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_from: Option<String>,
     /// Hundredths of a second since that boot, at some moment of the look (`/proc/uptime`).

@@ -38,7 +38,7 @@ pub struct Inventory {
 }
 
 /// Stands for a resource that nobody looked for.
-const NOT_LOOKED: &str = "it was not looked at";
+const NOT_LOOKED: &str = "it was not observed";
 
 impl Inventory {
     /// What was seen of the machine under `node`.

@@ -82,7 +82,7 @@ fn plain(value: &str, max: usize, extra: &[char]) -> Result<(), &'static str> {
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || extra.contains(&c))
     {
-        return Err("it holds a character other than letters, digits and `.`, `-`, `_`");
+        return Err("it contains a character other than letters, digits and `.`, `-`, `_`");
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ fn absolute_path(value: &str) -> Result<(), &'static str> {
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c))
     {
-        return Err("it holds a character that the framework's scripts cannot carry");
+        return Err("it contains a character that the framework's scripts cannot handle");
     }
     if value == "/" {
         return Err("it is the root directory");
@@ -280,7 +280,7 @@ impl FromStr for Endpoint {
             None => s.rsplit_once(':').ok_or_else(|| bad("it has no port"))?,
         };
         if !s.starts_with('[') && host.contains(':') {
-            return Err(bad("an IPv6 address must stand in brackets"));
+            return Err(bad("an IPv6 address must be in brackets"));
         }
         let port: u16 = port
             .parse()

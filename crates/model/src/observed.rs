@@ -60,7 +60,7 @@ impl<T> Observed<T> {
 impl<T> Default for Observed<T> {
     /// Nobody looked: what a document of an older release does not have.
     fn default() -> Self {
-        Self::Unknown("it was not looked at".to_owned())
+        Self::Unknown("it was not observed".to_owned())
     }
 }
 

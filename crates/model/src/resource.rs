@@ -34,7 +34,7 @@ pub enum ResourceId {
 }
 
 impl ResourceId {
-    /// The node that the resource lies on, where it lies on one.
+    /// The node that the resource is on, where it is on one.
     #[must_use]
     pub const fn node(&self) -> Option<&NodeName> {
         match self {

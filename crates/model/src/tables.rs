@@ -122,7 +122,7 @@ table_row! {
         Key "server_name" server: String,
         /// `node_name`.
         Key "node_name" node: String,
-        /// `setting_state`: what it shall be.
+        /// `setting_state`: what it should be.
         Text "setting_state" setting: Option<String>,
         /// `present_state`: what it is.
         Text "present_state" present: Option<String>,

@@ -141,7 +141,7 @@ pub fn extract_file<R: Read>(
     }
 }
 
-/// Whether a walk goes on.
+/// Whether a walk continues.
 enum Next {
     Go,
     Enough,

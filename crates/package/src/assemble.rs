@@ -7,7 +7,7 @@
 //! - **`conf/`** and **`util/`**, each as a whole, come from the first that has it of: a deploy tree
 //!   (its placeholders are untouched), a component's own package (the framework's installer has put
 //!   its own `TARS_PATH` into it), a node;
-//! - what else lies in `bin/` comes with the binary.
+//! - what else is in `bin/` comes with the binary.
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;

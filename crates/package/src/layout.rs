@@ -89,7 +89,7 @@ pub fn place(layout: Layout, name: &str) -> Option<(Component, String)> {
     belongs(&inside).then(|| (component, inside.join("/")))
 }
 
-/// A deploy tree may lie in one folder of its own.
+/// A deploy tree may are in one folder of its own.
 fn deploy_place<'a>(parts: &[&'a str]) -> Option<(Component, Vec<&'a str>)> {
     let rest = match parts {
         ["framework", rest @ ..] | [_, "framework", rest @ ..] => rest,

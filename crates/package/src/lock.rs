@@ -234,7 +234,7 @@ where
                 while let Some((key, value)) = map.next_entry::<K, V>()? {
                     if out.contains_key(&key) {
                         let key = shown(&key.to_string());
-                        return Err(A::Error::custom(format!("`{key}` stands there twice")));
+                        return Err(A::Error::custom(format!("`{key}` is there twice")));
                     }
                     out.insert(key, value);
                 }

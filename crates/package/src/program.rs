@@ -31,7 +31,7 @@ pub fn no_program(head: &[u8]) -> Option<String> {
     if !head.starts_with(b"\x7fELF") {
         let shown = head.iter().take(8).copied().collect::<Vec<u8>>();
         let shown = shown.escape_ascii();
-        return Some(format!("it is no ELF file: it begins with `{shown}`"));
+        return Some(format!("it is not an ELF file: it begins with `{shown}`"));
     }
     let kind = match (head.get(5), head.get(16..18)) {
         (Some(2), Some([high, low])) => Some(u16::from_be_bytes([*high, *low])),

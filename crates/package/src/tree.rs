@@ -128,7 +128,7 @@ fn counts(raw: &[u8]) -> bool {
             .any(|layout| place(layout, &name).is_some())
 }
 
-/// Whether a name lies in the web console that a deploy tree may hold.
+/// Whether a name is in the web console that a deploy tree may hold.
 fn in_web(raw: &[u8]) -> bool {
     raw.split(|b| *b == b'/').take(2).any(|part| part == b"web")
 }

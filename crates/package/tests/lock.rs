@@ -388,10 +388,7 @@ fn what_an_entry_says_is_compared_with_itself() {
     let line = text.lines().find(|l| l.contains("tars.default:")).unwrap();
     let error = with(line, &format!("{line}\n{line}"));
     let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(
-        cause.contains("`tars.default` stands there twice"),
-        "{cause}"
-    );
+    assert!(cause.contains("`tars.default` is there twice"), "{cause}");
 }
 
 proptest! {

@@ -35,7 +35,7 @@ pub enum Action {
         run: RunId,
         /// Which change.
         step: StepName,
-        /// Whether it ends with what runs there now, as a person has said, and nothing is put back.
+        /// Whether it ends with what runs there now, as a person has said, and nothing is restored.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         accept: bool,
     },
@@ -91,7 +91,7 @@ pub enum Action {
         step: StepName,
         /// sha256 of the text that the run left, which must be there still; none for no such row.
         now: Option<Digest>,
-        /// sha256 of the text that is put back; none if the row goes.
+        /// sha256 of the text that is restored; none if the row goes.
         before: Option<Digest>,
     },
     /// Give the row of a node what its last registration made it lose.
@@ -178,18 +178,18 @@ pub struct NewTemplate {
     pub text: String,
 }
 
-/// How a step is taken back.
+/// How a step is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "kebab-case")]
 pub enum Undo {
-    /// What was kept before is put back: by the host, or into the row.
+    /// What was kept before is restored: by the host, or into the row.
     Restore,
     /// Another action takes it back.
     Inverse {
         /// Which.
         action: Box<Action>,
     },
-    /// It cannot be taken back.
+    /// It cannot be rolled back.
     Irreversible {
         /// Why not.
         reason: String,

@@ -4,7 +4,7 @@
 //! They are changed as any service of the cluster is: a package, a task, a look at what the host then
 //! shows. What must stay true: a server that somebody has set inactive is not published, because the
 //! task would start it; a row that is there is never written by a deploy form, which resets it; and
-//! tarslog, of which a cluster has one, is not made anew where it was moved away from.
+//! tarslog, of which a cluster has one, is not made again where it was moved away from.
 
 pub(crate) mod adapters;
 pub(crate) mod rows;
@@ -146,7 +146,8 @@ pub(crate) fn missing(
     let mut missing = Vec::new();
     if input.desired.database().is_none() {
         blocked.push(Blocked::NoPublishPath {
-            what: "the spec names no database, which tells whether it exists elsewhere".to_owned(),
+            what: "the spec names no database, which would show whether it exists elsewhere"
+                .to_owned(),
         });
     } else {
         match readable(input) {
@@ -156,7 +157,7 @@ pub(crate) fn missing(
                     work.lines.push(Line::Note {
                         resource,
                         text: format!(
-                            "a cluster has one {component}, and the database has it on {elsewhere}: it is not made anew here; say `{component}: {{nodes: [{elsewhere}]}}` under `components`"
+                            "a cluster has one {component}, and the database has it on {elsewhere}: it is not deployed again here; write `{component}: {{nodes: [{elsewhere}]}}` under `components`"
                         ),
                     });
                     return work;
@@ -167,7 +168,7 @@ pub(crate) fn missing(
                     work.lines.push(Line::Waiting {
                         resource,
                         why: format!(
-                            "it is set inactive, which publishing would end; {} is published once somebody sets it active",
+                            "it is set inactive, and publishing would start it; {} is published once it is set active",
                             server.version
                         ),
                     });

@@ -1,7 +1,7 @@
 //! Which steps are done at the same time, and the gates between them. Plans that bring a cluster to its
 //! spec and plans that roll a run back are cut here alike.
 //!
-//! A host changes one thing at a time, by its own script. What lies on different hosts may change
+//! A host changes one thing at a time, by its own script. What is on different hosts may change
 //! together, but never everything that answers of one servant.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -94,10 +94,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             found.push(violation(&step.id, "the plan has it twice"));
         }
         if (step.stage, step.batch) < last {
-            found.push(violation(
-                &step.id,
-                "it stands after a later stage or batch",
-            ));
+            found.push(violation(&step.id, "it comes after a later stage or batch"));
         }
         last = (step.stage, step.batch);
         if let Action::AddServerRows(new) = &step.action {
@@ -165,7 +162,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             }
             Action::ChangeHost(change) => {
                 if is_restore(change) {
-                    found.push(violation(&step.id, "it puts back what a run has kept"));
+                    found.push(violation(&step.id, "it restores what a run has saved"));
                 }
                 if change.component == Component::Tarsnode {
                     agent(&step.id, node, change, desired, &mut found);
@@ -183,7 +180,10 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
                     !step.post.is_empty(),
                 ];
                 if needs.contains(&false) {
-                    found.push(violation(&step.id, "it does not make sure of the machine, of the host's rest, or of its own end"));
+                    found.push(violation(
+                        &step.id,
+                        "it does not check the machine, that the host is idle, or its own result",
+                    ));
                 }
             }
         }
@@ -257,10 +257,7 @@ fn place(
         },
     };
     if step.stage != stage {
-        found.push(violation(
-            &step.id,
-            "it stands in another stage than its action",
-        ));
+        found.push(violation(&step.id, "its stage is not that of its action"));
     }
     if let Action::ChangeHost(change) = &step.action {
         let sign = match &change.operation {
@@ -283,7 +280,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
         _ => ChangeKind::Remove,
     };
     if step.stage != Stage::Rows || step.sign != sign {
-        say("it stands in another stage than its action");
+        say("its stage is not that of its action");
     }
     match &step.action {
         Action::DeleteNodeRows { node, ip } => {
@@ -294,7 +291,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 .host(node)
                 .is_some_and(|h| h.state == NodeState::Gone && h.ip == *ip);
             if !gone {
-                say("it forgets a node that the spec does not call gone");
+                say("it deletes rows of a node that is not gone in the spec");
             }
             if desired
                 .hosts()
@@ -303,7 +300,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 say("another node has that address");
             }
             if !step.pre.contains(&Condition::Unanswered) {
-                say("it does not make sure that nobody answers");
+                say("it does not check that nothing answers");
             }
         }
         Action::DeleteRegistryRows { registry, .. } => {
@@ -317,7 +314,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 registry: registry.clone(),
             };
             if !step.pre.contains(&dead) || !step.pre.contains(&Condition::RegistryLeft) {
-                say("it does not make sure that the registry is dead and another one lives");
+                say("it does not check that the registry is dead and another one answers");
             }
         }
         Action::RestoreLabels { node, labels } => {
@@ -332,7 +329,7 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
                 labels: Some(labels.clone()),
             };
             if !step.pre.contains(&kept) {
-                say("it writes labels that nobody has kept");
+                say("it writes labels that were not saved");
             }
         }
         Action::DeleteServerRows { node, servers } => {
@@ -354,12 +351,12 @@ fn rows(step: &Step, desired: &Desired, scope: &Scope, found: &mut Vec<Violation
             });
             let machine = |c: &Condition| matches!(c, Condition::Machine { .. });
             if !down || !step.pre.iter().any(machine) {
-                say("it does not make sure that they do not run");
+                say("it does not check that they do not run");
             }
         }
         Action::RemoveServerRows(_) => say("it deletes rows that no run has written"),
         _ => {
-            say("it stands in another stage than its action");
+            say("its stage is not that of its action");
         }
     }
 }
@@ -461,7 +458,10 @@ fn waits<'a>(
         }
     }
     if before.is_none() && !step.needs.is_empty() {
-        found.push(violation(&step.id, "it waits, though nothing comes before"));
+        found.push(violation(
+            &step.id,
+            "it waits, although nothing comes before it",
+        ));
     }
     if !waited {
         found.push(violation(
@@ -538,7 +538,7 @@ fn server(
             }
             // A basic service is published as any other: the framework then knows what runs.
             if component.is_basic() && !modify.files.is_empty() {
-                say("it brings a program by another way than the component's");
+                say("it installs a program in another way than the component's");
             }
             if placed.is_none() {
                 say("it changes a server that the spec does not place there");
@@ -560,7 +560,7 @@ fn server(
                         say("it stops a registry that the spec names");
                     }
                     if !step.pre.contains(&Condition::RegistryLeft) {
-                        say("it does not make sure that another registry lives");
+                        say("it does not check that another registry answers");
                     }
                 }
                 None => removed_server(step, change, &host.state, host.role, &mut say),
@@ -584,7 +584,7 @@ fn published(
 ) {
     let component = change.component;
     if !component.is_basic() {
-        say("it brings a program by another way than the component's");
+        say("it installs a program in another way than the component's");
     }
     if publish.via == Via::Console && desired.web().is_none() {
         say("it publishes through a platform that the spec does not name");
@@ -616,7 +616,7 @@ fn published(
         publish.first || step.pre.contains(&saved),
     ];
     if needs.contains(&false) {
-        say("it does not make sure of what was there, or of its own end");
+        say("it does not check the old state, or its own result");
     }
 }
 
@@ -655,7 +655,7 @@ fn removed_server(
     match state {
         NodeState::Absent { stop_servers } if role != Role::Master => {
             if change.ran && !stop_servers {
-                say("it stops a server without the spec's word");
+                say("it stops a server, and the spec does not allow that");
             }
         }
         _ => say("it removes a component of a node that stays"),
@@ -695,16 +695,19 @@ fn agent(
         NodeState::Maintenance { .. } | NodeState::Gone => {}
         NodeState::Absent { stop_servers } => {
             if !removes {
-                found.push(violation(id, "it installs on a node that shall be absent"));
+                found.push(violation(id, "it installs on a node that should be absent"));
             }
             if change.stops_servers() && !stop_servers {
-                found.push(violation(id, "it stops servers without the spec's word"));
+                found.push(violation(
+                    id,
+                    "it stops servers, and the spec does not allow that",
+                ));
             }
         }
         NodeState::Present if removes => {
             found.push(violation(
                 id,
-                "it removes from a node that shall be present",
+                "it removes from a node that should be present",
             ));
         }
         NodeState::Present => {}

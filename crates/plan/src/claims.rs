@@ -346,7 +346,7 @@ fn fits_file(file: &FileChange, change: &HostChange) -> Result<(), RecordMismatc
         file.content == Content::None,
         Field::File,
         &file.path,
-        "a record holds no content",
+        "a record has no content",
     )
 }
 
@@ -432,7 +432,7 @@ fn fits_row(
         let Cell::Text(text) = cell else { continue };
         let plain =
             text.len() <= LONGEST_CELL && text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
-        must(plain, Field::Row, text, "it is no plain text")?;
+        must(plain, Field::Row, text, "it is not plain text")?;
         let of_key = edit.of_key(column).is_none_or(|value| value == text);
         must(of_key, Field::Row, text, "its key says otherwise")?;
         // Whoever asks for a servant is sent to where such a row says.
@@ -538,7 +538,7 @@ pub fn fits_database(
                 ));
             }
             let named = AbsPath::new(file.as_str()).is_ok() && file.ends_with(".sql.gz");
-            must(named, Field::Backup, file, "no dump lies there")?;
+            must(named, Field::Backup, file, "there is no dump")?;
             (ResourceId::Schema, vec!["database.backup".to_owned()])
         }
         DatabaseChange::Column { table, column } => {

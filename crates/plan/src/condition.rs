@@ -42,7 +42,7 @@ pub enum Condition {
     },
     /// The component's folder exists, or does not.
     Folder {
-        /// Whether it shall.
+        /// Whether it should.
         exists: bool,
     },
     /// A file below the component's folder has this digest, or is not there.
@@ -64,7 +64,7 @@ pub enum Condition {
         /// Its digest.
         digest: Option<Digest>,
     },
-    /// An unfinished change lies there, or none does.
+    /// An unfinished change is there, or none does.
     Unfinished {
         /// Whose; `None` for none.
         run: Option<RunId>,
@@ -100,14 +100,14 @@ pub enum Condition {
     Component {
         /// Which.
         component: Component,
-        /// Whether it shall.
+        /// Whether it should.
         runs: bool,
     },
     /// Another component is installed so that it can be started, or is not.
     Installed {
         /// Which.
         component: Component,
-        /// Whether it shall be.
+        /// Whether it should be.
         there: bool,
     },
     /// Exactly one process of another component runs, of this binary, as this user.
@@ -207,7 +207,7 @@ pub enum Condition {
         table: String,
         /// The column.
         column: String,
-        /// Whether it shall.
+        /// Whether it should.
         there: bool,
     },
     /// A template has this text, or is proven not to be there.
@@ -272,7 +272,7 @@ impl Condition {
                 let found = h.unfinished.as_ref().map(|u| &u.run);
                 truth(found == run.as_ref(), || match found {
                     Some(r) => format!("a change of run {r} has not ended there"),
-                    None => "no unfinished change lies there".to_owned(),
+                    None => "there is no unfinished change".to_owned(),
                 })
             }),
             Self::Crontab { digest } => on_host(node, inventory, |h| {
@@ -284,7 +284,7 @@ impl Condition {
                 let found = found
                     .filter(|t| !t.is_empty())
                     .map(|t| Digest::of(t.as_bytes()));
-                truth(found == *digest, || "its crontab is another one".to_owned())
+                truth(found == *digest, || "its crontab has changed".to_owned())
             }),
             Self::Watched { tars_path } => on_host(node, inventory, |h| {
                 let mut others = h.other_crontabs.values();
@@ -328,7 +328,7 @@ impl Condition {
                 Observed::Unknown(why) => Truth::Unknown(format!("{path}: {why}")),
                 Observed::Absent => truth(digest.is_none(), || format!("{path} is not there")),
                 Observed::Present(d) => {
-                    truth(Some(d) == *digest, || format!("{path} has another content"))
+                    truth(Some(d) == *digest, || format!("{path} has other content"))
                 }
             },
             Self::Mode { path, mode } => on_agent(node, inventory, |a| match file_mode(a, path) {
@@ -452,8 +452,8 @@ impl Condition {
             | Self::Template { .. } => self.of_rows(node, inventory),
             Self::LabelsSaved { labels } => on_host(node, inventory, |h| {
                 truth(h.labels == *labels, || match &h.labels {
-                    Some(_) => "it keeps labels of its row".to_owned(),
-                    None => "it keeps no labels of its row".to_owned(),
+                    Some(_) => "it has saved labels of its row".to_owned(),
+                    None => "it has no saved labels of its row".to_owned(),
                 })
             }),
             Self::Component { component, runs } => on_host(node, inventory, |h| {
@@ -471,7 +471,7 @@ impl Condition {
     }
 }
 
-/// The configuration that a node shall have.
+/// The configuration that a node should have.
 #[must_use]
 pub fn wanted_conf(ip: &str, locator: &BTreeSet<Endpoint>) -> Wanted {
     Wanted {
@@ -485,7 +485,7 @@ pub fn wanted_conf(ip: &str, locator: &BTreeSet<Endpoint>) -> Wanted {
     }
 }
 
-/// The configuration that a node shall have, given what it says now. A running tarsnode fills
+/// The configuration that a node should have, given what it says now. A running tarsnode fills
 /// `${localip}` of the database's template with its nodeid (framework
 /// `NodeServer/NodeServer.cpp`), so on a node that is not named by its address both are right.
 #[must_use]
@@ -512,7 +512,7 @@ pub fn digest_at(inventory: &Inventory, node: &NodeName, path: &str) -> Observed
     match name.parse::<Component>() {
         Ok(component) if component != Component::Tarsnode => {
             if path != crate::places::binary_path(component) {
-                return Observed::Unknown("it is not looked at".to_owned());
+                return Observed::Unknown("it is not observed".to_owned());
             }
             match inventory.server(component, node) {
                 Observed::Present(server) => server.binary.as_ref().map(|b| b.digest),
@@ -539,9 +539,9 @@ pub fn file_digest(agent: &AgentFacts, path: &str) -> Observed<Digest> {
             .and_then(|name| agent.util.get(name))
         {
             Some(script) => script.as_ref().map(|s| s.digest()),
-            None => Observed::Unknown("it is not looked at".to_owned()),
+            None => Observed::Unknown("it is not observed".to_owned()),
         },
-        None => Observed::Unknown("it is not looked at".to_owned()),
+        None => Observed::Unknown("it is not observed".to_owned()),
     }
 }
 
@@ -554,7 +554,7 @@ fn file_mode(agent: &AgentFacts, path: &str) -> Observed<u32> {
             .and_then(|path| path.strip_prefix("util/"))
             .and_then(|name| agent.util.get(name))
             .map_or_else(
-                || Observed::Unknown("it is not looked at".to_owned()),
+                || Observed::Unknown("it is not observed".to_owned()),
                 |script| script.as_ref().map(|s| s.mode),
             ),
     }
@@ -588,7 +588,7 @@ fn among(
             let word = if wanted { "does not" } else { "does" };
             format!("{component} {word} {verb} there")
         }),
-        other => Truth::Unknown(other.unknown().unwrap_or("nothing was told").to_owned()),
+        other => Truth::Unknown(other.unknown().unwrap_or("nothing was reported").to_owned()),
     }
 }
 

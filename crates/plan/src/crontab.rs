@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tarsops_model::agent::Monitor;
 
-/// Ends the line that the host itself adds while a change is under way; it counts as not there.
+/// Ends the line that the host itself adds while a change is in progress; it counts as not there.
 pub const GUARD_MARK: &str = "# tarsops-guard";
 
 /// What changes in a crontab.
@@ -412,7 +412,7 @@ pub fn removal_edit(text: Option<&str>, tars_path: &str) -> Option<CrontabEdit> 
     (!remove.is_empty()).then_some(CrontabEdit { remove, add: None })
 }
 
-/// The crontab after `edit`; `None` if there shall be none.
+/// The crontab after `edit`; `None` if there should be none.
 #[must_use]
 pub fn apply(text: Option<&str>, edit: &CrontabEdit) -> Option<String> {
     let mut out = String::new();

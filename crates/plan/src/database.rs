@@ -2,7 +2,7 @@
 //! backup before anything of it changes.
 //!
 //! A database is present, proven absent, or unknown; the last two lead to no step. Nothing is
-//! dropped and nothing is made anew. A template is merged three ways (`tarsops_conf::merge`): as the
+//! dropped and nothing is made again. A template is merged three ways (`tarsops_conf::merge`): as the
 //! release ships it that the cluster runs, as the wanted one does, and as it lives; the texts of
 //! releases come from the lock file. A conflict holds up its own template only.
 //!
@@ -64,7 +64,7 @@ fn running(input: &PlanInput<'_>) -> Result<Option<Version>, String> {
     match &framework.admin {
         Observed::Present(admin) => match &admin.version {
             Observed::Present(version) => return Ok(version.parse().ok()),
-            other => return Err(other.unknown().unwrap_or("it tells none").to_owned()),
+            other => return Err(other.unknown().unwrap_or("it reports none").to_owned()),
         },
         Observed::Unknown(why) if input.desired.rpc != Rpc::Off => return Err(why.clone()),
         Observed::Unknown(_) | Observed::Absent => {}
@@ -241,8 +241,7 @@ fn templates(input: &PlanInput<'_>, rows: &Rows, release: Version, work: &mut Da
             Observed::Absent => {
                 let known = release.old.is_some_and(|old| old.contains_key(name));
                 if known && !is_needed(name) {
-                    let what =
-                        format!("{} ships it, and somebody took it out here", release.number);
+                    let what = format!("{} ships it, and somebody deleted it here", release.number);
                     note(work, ResourceId::Template(name.clone()), what);
                 } else {
                     missing.insert(name, text);
@@ -345,7 +344,7 @@ impl Release<'_> {
             resource,
             sign: ChangeKind::Change,
             summary: format!(
-                "bring {} of the release {}",
+                "add {} of the release {}",
                 count(found.edits.iter().filter(|e| is_of_key(e)).count()),
                 self.number
             ),
@@ -391,7 +390,7 @@ impl Release<'_> {
         if !differs.is_empty() {
             let what = some(&differs);
             out.push(format!(
-                "it differs from release {number} in {what}; which release it was made from is not known, so that is left"
+                "it differs from release {number} in {what}; its release is not known, so this is left alone"
             ));
         }
         out
@@ -567,7 +566,7 @@ pub fn backup(inventory: &Inventory) -> Option<(Step, Vec<Line>)> {
             Some(Observed::Present(())) => databases.push(name.to_owned()),
             Some(Observed::Unknown(why)) => lines.push(Line::Note {
                 resource: ResourceId::Schema,
-                text: format!("the backup does not hold {name}: {why}"),
+                text: format!("the backup does not contain {name}: {why}"),
             }),
             Some(Observed::Absent) | None => {}
         }

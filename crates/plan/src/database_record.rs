@@ -1,7 +1,7 @@
-//! What a step on the database leaves on the master as intent, and the way back from it.
+//! What a step on the database leaves on the master as intent, and the rollback from it.
 //!
 //! It lies where the intents of hosts lie (`.tarsops/runs/<run>/<step>/intent`) and holds no content:
-//! the row as it was lies beside it, for its owner only.
+//! the row as it was is beside it, for its owner only.
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::digest::Digest;
@@ -26,7 +26,7 @@ pub enum DatabaseChange {
     Backup {
         /// Which.
         databases: Vec<String>,
-        /// Where the dump lies on the master.
+        /// Where the dump is on the master.
         file: String,
         /// sha256 of the file.
         digest: Digest,
@@ -77,7 +77,7 @@ pub struct DatabaseIntent {
 }
 
 impl DatabaseIntent {
-    /// Whether what it did stays when the rest is taken back.
+    /// Whether what it did stays when the rest is rolled back.
     #[must_use]
     pub const fn stays(&self) -> bool {
         !matches!(self.deed, DatabaseChange::Template { .. })
@@ -85,7 +85,7 @@ impl DatabaseIntent {
 }
 
 /// The step that takes the database back to where it was before `intent`; none where nothing is left
-/// to take back.
+/// to roll back.
 ///
 /// # Errors
 /// [`CannotRollBack`] if somebody has changed the row since, or if it cannot be told.
@@ -145,7 +145,7 @@ pub fn rollback_step(
             (_, None) => ChangeKind::Add,
             _ => ChangeKind::Change,
         },
-        summary: format!("take back run {}: {}", intent.run, intent.summary),
+        summary: format!("roll back run {}: {}", intent.run, intent.summary),
         action: Action::RestoreTemplate {
             name: name.clone(),
             run: intent.run.clone(),

@@ -11,7 +11,7 @@ use crate::finding::RuleName;
 pub enum DriftKind {
     /// It is proven not to be there.
     Missing,
-    /// It is there and shall not be.
+    /// It is there and should not be.
     Surplus,
     /// It is there, with other values.
     Changed {
@@ -46,7 +46,7 @@ pub struct FieldChange {
     pub field: String,
     /// What it is.
     pub old: String,
-    /// What it shall be.
+    /// What it should be.
     pub new: String,
     /// For texts: what changes, as a unified diff.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -75,7 +75,7 @@ impl Images {
     fn text_of(&self, digest: Digest) -> Observed<String> {
         match self.texts.get(&digest) {
             Some(text) => Observed::Present(text.clone()),
-            None => Observed::Unknown("its before-image was not kept".to_owned()),
+            None => Observed::Unknown("its before-image was not saved".to_owned()),
         }
     }
 
@@ -98,7 +98,7 @@ pub fn apply(inventory: &mut Inventory, action: &Action) {
     apply_with(inventory, action, &Images::default());
 }
 
-/// As [`apply`], with the before-images that a way back draws upon.
+/// As [`apply`], with the before-images that a rollback draws upon.
 pub fn apply_with(inventory: &mut Inventory, action: &Action, images: &Images) {
     match action {
         Action::Recover { node, .. } => {
@@ -335,7 +335,7 @@ fn server(inventory: &mut Inventory, change: &HostChange, images: &Images) {
     };
     let locator = at.to_string();
     with_rows(inventory, |rows| {
-        // A way back deletes only rows that its own run wrote, by a step of its own.
+        // A rollback deletes only rows that its own run wrote, by a step of its own.
         if removed && change.undoes().is_none() {
             forget_registry(rows, at, change.node.as_str());
         }

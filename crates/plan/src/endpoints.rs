@@ -191,7 +191,7 @@ impl Endpoints {
         if own.is_none() || others.clone().next().is_none() {
             return false;
         }
-        // One that is not known to answer is on its way back, too: it counts for nothing, and what
+        // One that is not known to answer is on its rollback, too: it counts for nothing, and what
         // lives waits for it.
         let mut down: BTreeMap<usize, usize> = BTreeMap::new();
         for servant in others.chain([step]).flat_map(|s| self.taken(s)) {

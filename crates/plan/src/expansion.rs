@@ -207,7 +207,7 @@ struct MissingParts<'a> {
     start: bool,
     /// Whether its row says that somebody stopped it.
     stopped: bool,
-    /// The digest that shall run.
+    /// The digest that should run.
     digest: Option<Digest>,
 }
 
@@ -399,7 +399,7 @@ impl<'a> ComponentContext<'a> {
         let stopped = had
             .server
             .is_some_and(|row| row.setting.as_deref() != Some("active") && !never_started(row))
-            // A registry that the spec names shall answer, whoever stopped it.
+            // A registry that the spec names should answer, whoever stopped it.
             && component != Component::Tarsregistry;
         PartsState::Incomplete(Box::new(MissingParts {
             component,

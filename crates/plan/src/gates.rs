@@ -175,7 +175,7 @@ fn target(input: &PlanInput<'_>, change: &HostChange) -> Option<Version> {
         Some((Content::Before { .. }, Some(after))) => {
             version_of(input, change.component, &after).ok()?.pop()
         }
-        // What lies there is started, whatever ran until now.
+        // What is there is started, whatever ran until now.
         _ if change.restarts() => {
             let digest = on_disk(input, change.component, &change.node)?;
             version_of(input, change.component, &digest).ok()?.pop()

@@ -1,4 +1,4 @@
-//! What lies on a node that the spec calls absent beside its tarsnode: the framework's other
+//! What is on a node that the spec calls absent beside its tarsnode: the framework's other
 //! components, which are removed before it, and their rows, which are deleted after it.
 //!
 //! AdminRegistry stops what runs, so that the node's tarsnode does not start it again. The registry of
@@ -263,7 +263,7 @@ fn forget(node: &NodeName, rows: &Rows, machine: &str) -> Option<Step> {
         pre,
         post: vec![Condition::RowsAbsent { rows: names }],
         undo: Undo::Irreversible {
-            reason: "they come back with the folders of its servers, from what the master keeps"
+            reason: "they are restored with the folders of its servers, from the saved rows on the master"
                 .to_owned(),
         },
     })

@@ -146,7 +146,7 @@ pub struct Step {
     pub pre: Vec<Condition>,
     /// What must hold after.
     pub post: Vec<Condition>,
-    /// How it is taken back.
+    /// How it is rolled back.
     pub undo: Undo,
 }
 

@@ -418,7 +418,7 @@ impl Draft {
             let services = if count == 1 { "service" } else { "services" };
             self.report.push(Line::NotYet {
                 topic: "components".to_owned(),
-                what: format!("{count} {services} of which the lock file knows no package"),
+                what: format!("{count} {services} without a pinned package"),
             });
         }
     }
@@ -678,7 +678,7 @@ fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step
         }],
         post: vec![Condition::Unfinished { run: None }],
         undo: Undo::Irreversible {
-            reason: "it is itself the way back".to_owned(),
+            reason: "it is itself a rollback".to_owned(),
         },
     }
 }

@@ -138,7 +138,7 @@ impl Record {
 
     /// Whether its run may have changed something that a rollback has to undo.
     pub(crate) fn may_have_changed(&self) -> bool {
-        // A publication goes on by itself when the run ends, and no script on the host undoes it.
+        // A publication continues by itself when the run ends, and no script on the host undoes it.
         let by_framework = |intent: &Intent| !intent.change.is_scripted();
         match self.ended {
             // Whether a damaged record is of a change that was made is not known: it counts.

@@ -61,7 +61,7 @@ pub(crate) fn assess(
     work
 }
 
-/// Whether a registry of the spec that lies on `node` is one that apply starts.
+/// Whether a registry of the spec that is on `node` is one that apply starts.
 pub(crate) fn may_be_started(host: &HostFacts) -> bool {
     let is = |seen: &Observed<std::collections::BTreeSet<String>>| {
         seen.present().map(|all| all.contains(REGISTRY.name()))

@@ -88,7 +88,7 @@ fn shown(plan: &Plan, style: Style, strict: bool) -> Text {
                 | Stage::Rows
         ) {
             out.line(stage.title());
-            // What is taken back is no drift, and is shown by the rows themselves.
+            // What is rolled back is no drift, and is shown by the rows themselves.
             stage_lines(&mut out, &steps, &drift, style, plan.rolls_back.is_some());
             out.end();
             continue;
@@ -123,7 +123,7 @@ fn shown(plan: &Plan, style: Style, strict: bool) -> Text {
     }
     let mut last = summary(plan);
     if beyond {
-        last.push_str(&format!(" {} beyond the spec.", plan.extra.len()));
+        last.push_str(&format!(" {} not in the spec.", plan.extra.len()));
     }
     out.line(last);
     out
@@ -140,7 +140,7 @@ pub fn summary(plan: &Plan) -> String {
     let gone = plan.endpoints.iter().filter(|low| low.least == 0).count();
     if gone > 0 {
         text.push_str(&format!(
-            " {} will be gone for a moment.",
+            " {} will be unavailable for a moment.",
             count(gone, "servant")
         ));
     }
@@ -475,12 +475,12 @@ fn report(out: &mut Text, plan: &Plan, style: Style, strict: bool) {
     }
     for ((why, hint), nodes) in &blocked {
         put(out, '!', nodes, &format!("blocked: {why}"));
-        out.line(format_args!("      next: {hint}"));
+        out.line(format_args!("      fix: {hint}"));
     }
     for ((sign, text, cure), about) in &found {
         let line = format!("  {sign} {}  {text}", together(about));
         out.line_in(style.paint(*sign), line);
-        out.line(format_args!("      next: {cure}"));
+        out.line(format_args!("      fix: {cure}"));
     }
     for (why, about) in &plain {
         put(out, '?', about, &format!("unknown: {why}"));

@@ -90,7 +90,7 @@ pub enum Blocked {
     },
     /// It is the only registry that answers: while it restarts, nothing resolves names.
     OnlyRegistry,
-    /// A node's tarsnode runs as another user than it shall and is not restarted by this plan: what
+    /// A node's tarsnode runs as another user than it should and is not restarted by this plan: what
     /// it starts would run as that user.
     StartedAs {
         /// As whom it runs.
@@ -116,7 +116,7 @@ pub enum Blocked {
         #[serde(default)]
         comes: bool,
     },
-    /// No tarsnode lies below the spec's install path, and one runs from another.
+    /// No tarsnode is below the spec's install path, and one runs from another.
     InstalledElsewhere {
         /// The install path that it runs from.
         path: String,
@@ -161,7 +161,7 @@ pub enum Blocked {
         /// Which path.
         path: String,
     },
-    /// The agent that shall go still runs servers.
+    /// The agent that should go still runs servers.
     ServersRunning {
         /// Their names.
         servers: Vec<String>,
@@ -191,7 +191,7 @@ pub enum Blocked {
         /// What is wrong with it.
         why: String,
     },
-    /// A node that shall be gone gives signs of life.
+    /// A node that should be gone gives signs of life.
     StillAnswers {
         /// Which.
         why: String,
@@ -230,7 +230,7 @@ pub enum Blocked {
         /// Which port.
         port: u16,
     },
-    /// A `check.sh` in the crontab would start again what shall be stopped.
+    /// A `check.sh` in the crontab would start again what should be stopped.
     Watched,
     /// Another crontab of the host than the run user's would start again what is stopped, or may.
     WatchedElsewhere {
@@ -332,7 +332,7 @@ impl Blocked {
                 "put a deploy tree, or a package of the layout X/{bin,conf,util}, there and run `tarsops package lock`".to_owned()
             }
             Self::NoStartPath { .. } => {
-                "a component is placed only where the database and AdminRegistry can be asked: name both in the spec and bring them up".to_owned()
+                "a component is installed only if the database and AdminRegistry can be asked: name both in the spec and start them".to_owned()
             }
             Self::RunsUnknown { component } => {
                 format!("stop it there with `util/stop.sh` of {component}, then apply again")
@@ -344,27 +344,27 @@ impl Blocked {
                 "expand a slave at the new address first, then remove the old one: see \"Moving a framework host\" in the operators' guide".to_owned()
             }
             Self::LastEndpoint { .. } => {
-                "bring the others up first, or stop them through the platform if they shall not run".to_owned()
+                "start the others first, or stop them through the platform if they should not run".to_owned()
             }
             Self::OnlyEndpoint { .. } => {
-                "bring another one up first: place it on a node that stays (`components`), or see why the others do not answer".to_owned()
+                "start another one first: place it on a node that stays (`components`), or find out why the others do not answer".to_owned()
             }
             Self::OnlyRegistry => {
-                "bring another registry up first; or say `registry_gap: true` under `rollout` if an interruption is meant".to_owned()
+                "start another registry first; or set `registry_gap: true` under `rollout` if an interruption is acceptable".to_owned()
             }
             Self::StartedAs { .. } => {
-                "its tarsnode is put right first: see why that is not done, above, or let `--on` name it too".to_owned()
+                "its tarsnode is corrected first: see above why that is not done, or name it with `--on` as well".to_owned()
             }
             Self::NoPackage { .. } | Self::NoPackageOf { .. } => "put the package there and run `tarsops package lock`".to_owned(),
             Self::IncompletePackage { .. } => {
                 "use a deploy tree or a package of the layout X/{bin,conf,util}".to_owned()
             }
-            Self::Downgrade { .. } => "say `allow_downgrade: true` if it is meant".to_owned(),
+            Self::Downgrade { .. } => "set `allow_downgrade: true` if this is intended".to_owned(),
             Self::NoRunUser { comes: true, .. } => {
-                "it is made with tarsnode: apply once more after that".to_owned()
+                "it is created with tarsnode: apply again after that".to_owned()
             }
             Self::NoRunUser { .. } => {
-                "name the user that the framework runs as (`run_user` under `framework`); or make this one, or say `create_run_user: true`".to_owned()
+                "name the user that the framework runs as (`run_user` under `framework`); or create this one, or set `create_run_user: true`".to_owned()
             }
             Self::InstalledElsewhere { path, .. } => format!(
                 "write `install_path: {path}` under `framework` to adopt what runs there; or stop that tarsnode first, if it is not of this cluster"
@@ -373,26 +373,26 @@ impl Blocked {
                 "write `run_user: {runs_as}` under `framework` to adopt the cluster as it is, or `change_run_user: true` to change it"
             ),
             Self::NoRights { run_user, .. } => format!(
-                "say `become: sudo` under `ssh`, or connect as root or as {run_user}"
+                "set `become: sudo` under `ssh`, or connect as root or as {run_user}"
             ),
-            Self::NeedsRoot { .. } => "say `become: sudo`, or connect as root or the run user".to_owned(),
+            Self::NeedsRoot { .. } => "set `become: sudo`, or connect as root or the run user".to_owned(),
             Self::NoProgram { package, .. } => format!("install the package {package} there"),
-            Self::NoSpace { .. } => "make room there".to_owned(),
-            Self::NotWritable { .. } => "make it writable for the SSH user, or say `become: sudo`".to_owned(),
+            Self::NoSpace { .. } => "free space there".to_owned(),
+            Self::NotWritable { .. } => "make it writable for the SSH user, or set `become: sudo`".to_owned(),
             Self::ServersRunning { .. } => {
-                "move them away, or say `stop_servers: true` in the node's override".to_owned()
+                "move them away, or set `stop_servers: true` in the node's override".to_owned()
             }
             Self::ChangeInProgress { .. } => "wait for it, then run the command again".to_owned(),
             Self::UnsafeFolder { .. } => {
                 "let only root, or only whom tarsops logs in as, write there".to_owned()
             }
             Self::FenceAhead { path, .. } => {
-                format!("remove {path} there once no other run is under way")
+                format!("remove {path} there once no other run is in progress")
             }
             Self::Unreadable { .. } => "repair or remove it by hand".to_owned(),
-            Self::StillAnswers { .. } => "wait until nobody has answered for a minute; `state: absent` removes it from a machine that lives".to_owned(),
-            Self::LastRegistry { .. } => "bring a registry of the spec up first".to_owned(),
-            Self::NoRegistry => "bring a registry of the spec up first".to_owned(),
+            Self::StillAnswers { .. } => "wait until nothing has answered for a minute; `state: absent` removes it from a machine that still runs".to_owned(),
+            Self::LastRegistry { .. } => "start a registry of the spec first".to_owned(),
+            Self::NoRegistry => "start a registry of the spec first".to_owned(),
             Self::PortTaken { port } => {
                 format!("find it with `ss -ltnp sport = :{port}` there and move it away")
             }
@@ -411,7 +411,7 @@ impl Blocked {
             Self::NoParent { parent } => format!("add {parent} first"),
             Self::Watched => "take the line with check.sh out of the crontab there".to_owned(),
             Self::WatchedElsewhere { place, .. } => format!("take that line out of {place} there"),
-            Self::Unseen { .. } => "make it readable for the SSH user, or say `become: sudo`".to_owned(),
+            Self::Unseen { .. } => "make it readable for the SSH user, or set `become: sudo`".to_owned(),
             Self::VersionsApart {
                 component,
                 to,
@@ -422,14 +422,14 @@ impl Blocked {
                 ..
             } => match its {
                 None if *other == Component::TarsAdminRegistry => {
-                    "let it be asked (`rpc`), or pin the package that it came from".to_owned()
+                    "allow `rpc`, or pin the package that it came from".to_owned()
                 }
                 None => format!("pin the package of {other} that it came from"),
                 Some(_) if to >= since => format!(
-                    "bring {other} on {at} to {since} or later first: it may be in maintenance, of an unknown binary, or left out by `--on`"
+                    "upgrade {other} on {at} to {since} or later first: it may be in maintenance, of an unknown binary, or left out by `--on`"
                 ),
                 Some(_) => format!(
-                    "bring {other} on {at} below {since} first, or leave {component} at {since} or later"
+                    "downgrade {other} on {at} below {since} first, or leave {component} at {since} or later"
                 ),
             },
             Self::NoTemplate { .. } => {
@@ -439,10 +439,10 @@ impl Blocked {
                 "publish it by hand, or put `exe_path` right in the management platform".to_owned()
             }
             Self::ConsoleSilent { why } if why.contains("ticket") => {
-                "make a new token there and put it where `web.ticket` says, or say `--without-console` to do what does not need it".to_owned()
+                "create a new token there and store it where `web.ticket` says, or use `--without-console` to apply what does not need it".to_owned()
             }
             Self::ConsoleSilent { .. } => {
-                "bring it up, or say `--without-console` to do what does not need it".to_owned()
+                "start it, or use `--without-console` to apply what does not need it".to_owned()
             }
             Self::NoPublishPath { .. } => {
                 "name `web`, or `database` with `rpc`, in the spec".to_owned()
@@ -515,11 +515,11 @@ impl fmt::Display for Blocked {
             Self::NoRunUser { user, .. } => write!(f, "the user {user} does not exist there"),
             Self::InstalledElsewhere { path, wanted } => write!(
                 f,
-                "a tarsnode runs from {path}, and none lies below {wanted}, as the spec says"
+                "a tarsnode runs from {path}, and none is below {wanted}, as the spec says"
             ),
             Self::RunsAs { runs_as, wanted } => write!(
                 f,
-                "every process of the framework runs as {runs_as}, and the spec says {wanted}; nothing is restarted as another user unless it is asked for"
+                "every process of the framework runs as {runs_as}, and the spec says {wanted}; nothing is restarted as another user unless the spec asks for it"
             ),
             Self::NoRights { user, run_user } => write!(
                 f,
@@ -540,7 +540,7 @@ impl fmt::Display for Blocked {
                 write!(f, "it still runs {}", servers.join(", "))
             }
             Self::ChangeInProgress { run } => write!(f, "run {run} is changing this host"),
-            Self::UnsafeFolder { why } => write!(f, "{why}, so tarsops keeps nothing there"),
+            Self::UnsafeFolder { why } => write!(f, "{why}, so tarsops stores nothing there"),
             Self::FenceAhead { run, .. } => {
                 let when = i64::try_from(run.sequence()).ok();
                 let when = when.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -552,8 +552,8 @@ impl fmt::Display for Blocked {
                 )
             }
             Self::Unreadable { file, why } => write!(f, "{file} cannot be edited: {why}"),
-            Self::StillAnswers { why } => write!(f, "it shall be gone, and {why}"),
-            Self::LastRegistry { why } => write!(f, "it is left as it is: {why}"),
+            Self::StillAnswers { why } => write!(f, "it should be gone, and {why}"),
+            Self::LastRegistry { why } => write!(f, "it is left alone: {why}"),
             Self::NoRegistry => {
                 f.write_str("no registry answers, so a restarted tarsnode could not register")
             }
@@ -586,7 +586,7 @@ impl fmt::Display for Blocked {
                 )
             }
             Self::NoCredentials { keys } => {
-                write!(f, "nobody knows what belongs into {}", keys.join(", "))
+                write!(f, "the content of {} is unknown", keys.join(", "))
             }
             Self::NoParent { parent } => write!(f, "its parent {parent} is not there"),
             Self::Watched => {
@@ -607,7 +607,7 @@ impl fmt::Display for Blocked {
                 ..
             } => write!(
                 f,
-                "{component} {to} cannot work with {other} {its} on {at}, which stays as it is: {why}"
+                "{component} {to} cannot work with {other} {its} on {at}, which is not changed: {why}"
             ),
             Self::VersionsApart {
                 component,
@@ -620,7 +620,7 @@ impl fmt::Display for Blocked {
                 ..
             } => write!(
                 f,
-                "{component} {to} comes to {since}, and which version {other} on {at} has is not known: {why}"
+                "{component} {to} comes to {since}, and the version of {other} on {at} is not known: {why}"
             ),
             Self::NoTemplate { name } => write!(
                 f,
@@ -628,7 +628,7 @@ impl fmt::Display for Blocked {
             ),
             Self::OtherPath { path } => write!(
                 f,
-                "its row has its program at {path}, where nobody has looked and none would be kept"
+                "its row has its program at {path}, which was not checked and would not be saved"
             ),
             Self::ConsoleSilent { why } => {
                 write!(f, "the management platform cannot be used: {why}")

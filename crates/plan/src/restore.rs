@@ -1,6 +1,6 @@
-//! What a change leaves on its host as intent, and the way back from it.
+//! What a change leaves on its host as intent, and the rollback from it.
 //!
-//! The intent holds no content: that lies beside it as before-images. It is enough to plan the way
+//! The intent holds no content: that is beside it as before-images. It is enough to plan the way
 //! back on a machine that never saw the run.
 
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,7 @@ impl TryFrom<AsWritten> for Intent {
 }
 
 impl Intent {
-    /// Whether what it did stays when the rest is taken back: a registry that was down and was
+    /// Whether what it did stays when the rest is rolled back: a registry that was down and was
     /// started is no damage.
     #[must_use]
     pub fn stays(&self) -> bool {
@@ -150,11 +150,11 @@ impl Intent {
     }
 }
 
-/// Why there is no way back; one lowercase clause.
+/// Why there is no rollback; one lowercase clause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotRollBack {
     /// The host could not be seen.
-    #[error("the host could not be looked at: {0}")]
+    #[error("the host's facts could not be collected: {0}")]
     Unseen(String),
     /// Something has changed since.
     #[error("{0} has changed since that run")]
@@ -180,10 +180,10 @@ pub fn without_content(change: &HostChange) -> HostChange {
     out
 }
 
-/// What is known of the change that is taken back.
+/// What is known of the change that is rolled back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Whether registries can be asked: one that is put back must then answer before the step is
+    /// Whether registries can be asked: one that is restored must then answer before the step is
     /// done, as the next one may be the other of two.
     pub asks: bool,
     /// Whether the crontab that was seen is not of the user whose crontab it wrote, which stays then.
@@ -320,7 +320,7 @@ pub fn rollback_step(
     let change = HostChange {
         component: done.component,
         node: node.clone(),
-        summary: format!("take back run {}: {}", intent.run, done.summary),
+        summary: format!("roll back run {}: {}", intent.run, done.summary),
         operation,
         tars_path: done.tars_path.clone(),
         // As whoever it ran as before, which the spec may no longer say.
@@ -487,7 +487,7 @@ fn restored_file(
     })
 }
 
-/// The component whose folder a path lies in; tarsnode where it lies in none.
+/// The component whose folder a path is in; tarsnode where it is in none.
 fn component_of(path: &str) -> Component {
     let name = path.split('/').next().unwrap_or_default();
     name.parse().unwrap_or(Component::Tarsnode)

@@ -138,7 +138,7 @@ pub enum Refusal {
     },
     /// What a host remembers never decides as whom its programs run.
     #[error(
-        "{node}: before that run {component} ran as {user}; say so in the spec first (`run_user` under `framework`)"
+        "{node}: before that run {component} ran as {user}; write that into the spec first (`run_user` under `framework`)"
     )]
     OtherUser {
         /// The node.

@@ -70,7 +70,8 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
         Some(Observed::Absent) | None => {
             return Gone::Told(Line::Ignored {
                 resource,
-                why: "gone: its rows are not looked for, as the spec names no database".to_owned(),
+                why: "gone: its rows are not checked, because the spec names no database"
+                    .to_owned(),
             });
         }
     };
@@ -147,7 +148,9 @@ pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels
 
 fn irreversible() -> Undo {
     Undo::Irreversible {
-        reason: "rows are written by those who stand behind them; what was deleted is kept as SQL on the master".to_owned(),
+        reason:
+            "a running component writes its own rows; deleted rows are saved as SQL on the master"
+                .to_owned(),
     }
 }
 

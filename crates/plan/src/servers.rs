@@ -148,17 +148,17 @@ impl ServerContext<'_> {
                         resource: self.resource(),
                         why: if publishes {
                             format!(
-                                "it is set inactive, which publishing would end; {to} is published once somebody sets it active"
+                                "it is set inactive, and publishing would start it; {to} is published once it is set active"
                             )
                         } else {
-                            "it is set inactive; its rows are brought to the spec once somebody sets it active".to_owned()
+                            "it is set inactive; its rows are changed to the spec once it is set active".to_owned()
                         },
                     });
                     return work;
                 }
                 other => {
                     let why = other.unknown().unwrap_or("the database has no row of it");
-                    unknown.push(format!("whether it shall run: {why}"));
+                    unknown.push(format!("whether it should run: {why}"));
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The basic services: published by the way that the spec leaves, never where somebody has stopped
-//! them, never made anew where they are elsewhere.
+//! them, never made again where they are elsewhere.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -28,7 +28,7 @@ use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::{checker, render, restore};
 
-/// Registries can be asked, and what is taken back went well.
+/// Registries can be asked, and what is rolled back went well.
 const KNOWN: restore::Known = restore::Known {
     asks: true,
     failed: false,
@@ -316,7 +316,7 @@ fn a_silent_platform_holds_everything_up_unless_it_may_wait() {
     let held_up = held(&checked(&missing));
     assert_eq!(held_up.len(), 1, "{held_up:?}");
     assert!(held_up[0].0.contains("tarsstat") && held_up[0].1.starts_with("3.0.17 is published"));
-    // Its own words may let the rest go on.
+    // Its own words may let the rest continue.
     w.scope.without_console = true;
     let plan = checked(&w);
     assert!(blocked(&plan).is_empty(), "{:?}", plan.report);
@@ -857,7 +857,7 @@ fn a_restart_that_a_run_has_left_out_is_made_up_for() {
     let plan = checked(&w);
     assert_eq!(
         fields(&plan, Component::Tarsstat),
-        ["process: not seen to start with its rows → started anew"]
+        ["process: restart pending, its rows were changed → restarted"]
     );
     applied(&w);
 }
@@ -1173,7 +1173,7 @@ fn a_template_that_is_missing_is_told_before() {
     assert_eq!(published(&plan).len(), 8);
 }
 
-/// The way back of everything that was published, slave first, in the batches in which it is made.
+/// The rollback of everything that was published, slave first, in the batches in which it is made.
 fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
     let plan = checked(w);
     let mut all = published(&plan);
@@ -1272,7 +1272,7 @@ fn of_three_endpoints_two_go_back_together() {
     assert_eq!(own.iter().max(), Some(&2), "{all:?}");
 }
 
-/// What a host has written down of a step with rows, as it lies there.
+/// What a host has written down of a step with rows, as it is there.
 fn record_with_rows(w: &World) -> restore::Intent {
     let plan = checked(w);
     let all = plan.steps.iter().find_map(|step| match &step.action {

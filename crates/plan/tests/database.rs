@@ -1,4 +1,4 @@
-//! The database in an upgrade: columns, templates, the backup before them, and the way back.
+//! The database in an upgrade: columns, templates, the backup before them, and the rollback.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -80,7 +80,7 @@ fn an_upgrade_backs_up_and_then_brings_columns_and_keys() {
     for word in [
         "backup of the database\n  + schema  back up db_tars to the master",
         "schema\n  + schema  add the column run_type to t_server_conf",
-        "  ~ template/tars.tarsregistry  bring 3 keys of the release 3.0.17",
+        "  ~ template/tars.tarsregistry  add 3 keys of the release 3.0.17",
         "      /tars/reap<nodeTimeout>: 250 → 300",
         "      /tars/reap<gone>: 1 → no such key",
         "      /tars/reap<fresh>: no such key → 1",
@@ -180,7 +180,7 @@ fn a_missing_template_comes_below_its_parent_and_without_credentials() {
     }
     let plan = sound(&w);
     assert!(!ids(&plan).contains(&"template.add@tars.tarsphp.default"));
-    assert!(text(&plan).contains("somebody took it out here"));
+    assert!(text(&plan).contains("somebody deleted it here"));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn the_backup_holds_what_is_there_and_no_measurements() {
         panic!("{:?}", plan.steps[0]);
     };
     assert_eq!(databases, &["db_tars", "db_tars_web"]);
-    assert!(text(&plan).contains("the backup does not hold db_base: hidden"));
+    assert!(text(&plan).contains("the backup does not contain db_base: hidden"));
 }
 
 fn forged(w: &World, at: usize, change: impl FnOnce(&mut Step)) -> String {
@@ -347,10 +347,7 @@ fn the_checker_lets_through_what_releases_have_and_nothing_else() {
     assert!(found.contains("has a credential in it"), "{found}");
     assert!(found.ends_with("document: true"));
     let found = edited(Vec::clear);
-    assert!(
-        found.contains("do not come to the announced text"),
-        "{found}"
-    );
+    assert!(found.contains("do not give the announced text"), "{found}");
     // Without its backup no plan passes.
     let mut plan = w.plan();
     plan.steps.remove(0);
@@ -358,7 +355,7 @@ fn the_checker_lets_through_what_releases_have_and_nothing_else() {
     assert!(
         found
             .iter()
-            .any(|v| v.what.contains("no backup comes before"))
+            .any(|v| v.what.contains("without a backup before"))
     );
 }
 
@@ -411,7 +408,7 @@ fn what_somebody_changed_since_is_not_taken_back() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Law 5 for templates: every prefix of a plan can be taken back, to the byte.
+    /// Law 5 for templates: every prefix of a plan can be rolled back, to the byte.
     #[test]
     fn every_prefix_is_rolled_back(
         kinds in prop::collection::vec(19..KINDS, 0..3),

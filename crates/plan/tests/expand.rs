@@ -26,7 +26,7 @@ use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, rollback_step, without_content};
 use tarsops_plan::{checker, crontab};
 
-/// Registries can be asked, and what is taken back went well.
+/// Registries can be asked, and what is rolled back went well.
 const KNOWN: Known = Known {
     asks: true,
     failed: false,
@@ -229,7 +229,7 @@ fn each_part_is_planned_only_where_it_is_missing() {
     let cases: [(u8, &[&str]); 8] = [
         (0, &[]),
         (1, &["tarsconfig.place", "rows.add", "tarsconfig.start"]),
-        // The row says that it shall run: it is only placed, and seen to start.
+        // The row says that it should run: it is only placed, and seen to start.
         (2, &["tarsconfig.place", "tarsconfig.start"]),
         (3, &["rows.add", "tarsconfig.start"]),
         (4, &["tarsconfig.start"]),
@@ -595,7 +595,7 @@ fn a_plan_that_was_tampered_with_is_refused() {
     assert!(checker::check(&plan, &less.input()).is_err());
 }
 
-/// What lies there, runs and stands in the rows of one node's components.
+/// What is there, runs and stands in the rows of one node's components.
 fn state(w: &World, node: &str) -> Vec<String> {
     let mut out = Vec::new();
     for component in COMPONENTS {
@@ -620,7 +620,7 @@ fn state(w: &World, node: &str) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Law 5: every prefix of an expansion can be taken back.
+    /// Law 5: every prefix of an expansion can be rolled back.
     #[test]
     fn every_prefix_of_an_expansion_can_be_taken_back(
         world in lacking(),
@@ -629,7 +629,7 @@ proptest! {
         let plan = world.plan();
         let steps: Vec<_> = plan.steps.iter().filter(|s| s.stage == Stage::Expansion).collect();
         prop_assume!(!steps.is_empty());
-        // What comes before is not what is taken back here.
+        // What comes before is not what is rolled back here.
         let mut base = world.clone();
         for step in plan.steps.iter().filter(|s| s.stage < Stage::Expansion) {
             effect::apply(&mut base.inventory, &step.action);

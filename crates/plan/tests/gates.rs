@@ -196,7 +196,7 @@ fn known(w: &mut World, component: Component, version: &str) -> Digest {
     digest
 }
 
-/// What lies there and what runs of a component but tarsnode.
+/// What is there and what runs of a component but tarsnode.
 fn core(w: &mut World, component: Component, i: usize, file: &str, process: Option<&str>) {
     place(w, component, i);
     let file = known(w, component, file);

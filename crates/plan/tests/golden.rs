@@ -40,7 +40,7 @@ fn small() -> World {
     w
 }
 
-/// `execute.sh` as it lies on the master.
+/// `execute.sh` as it is on the master.
 fn filled_execute(w: &World) -> String {
     let mut w = w.clone();
     w.script(0, "execute.sh").text.clone()
@@ -148,7 +148,9 @@ fn servants_without_endpoints() {
     assert!(gone > 1, "{:?}", plan.endpoints);
     let last = told.lines().last().unwrap();
     assert!(
-        last.ends_with(&format!(" {gone} servants will be gone for a moment.")),
+        last.ends_with(&format!(
+            " {gone} servants will be unavailable for a moment."
+        )),
         "{last}"
     );
     let style = Style {
@@ -189,7 +191,7 @@ fn what_is_beyond_the_spec_is_shown_as_drift_where_it_counts() {
     let told = strict(&w);
     assert!(!told.contains("Nothing to do"), "{told}");
     assert!(told.contains("  ~ extra: "), "{told}");
-    assert!(told.ends_with(" 1 beyond the spec.\n"), "{told}");
+    assert!(told.ends_with(" 1 not in the spec.\n"), "{told}");
     // Without anything beyond both say the same.
     let w = framework::world(3);
     assert_eq!(strict(&w), text(&w, false));

@@ -119,7 +119,7 @@ fn what_the_host_lacks_is_named() {
 
     w.host(2).disk_free = Observed::Present(50 << 20);
     assert!(matches!(why(&w), Blocked::NoSpace { .. }));
-    w.host(2).disk_free = Observed::Unknown("df did not tell".to_owned());
+    w.host(2).disk_free = Observed::Unknown("df reported nothing".to_owned());
     assert!(w.plan().is_empty() && w.plan().is_incomplete());
     w.host(2).disk_free = Observed::Present(1 << 40);
 
@@ -148,7 +148,7 @@ fn a_host_that_is_another_machine_is_never_changed() {
     outdated(&mut w, 2);
     w.host(2).interfaces = Observed::Present(["10.9.9.9".parse().unwrap()].into());
     assert!(matches!(why(&w), Blocked::WrongAddress { .. }));
-    w.host(2).interfaces = Observed::Unknown("no program there tells".to_owned());
+    w.host(2).interfaces = Observed::Unknown("no program there reports".to_owned());
     assert!(w.plan().is_empty() && w.plan().is_incomplete());
 }
 

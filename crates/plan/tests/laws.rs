@@ -103,7 +103,7 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
     })
 }
 
-/// What a way back owes: files, modes, folder, crontab, and that it runs if it ran.
+/// What a rollback owes: files, modes, folder, crontab, and that it runs if it ran.
 #[derive(Debug, PartialEq, Eq)]
 struct PendingRestart {
     crontab: Option<String>,
@@ -309,7 +309,7 @@ proptest! {
         converges(&world)?;
     }
 
-    /// The same where the framework has its say.
+    /// The same where the framework reports.
     #[test]
     fn a_plan_converges_where_sources_contradict_each_other(world in babel()) {
         converges(&world)?;
@@ -344,7 +344,7 @@ proptest! {
         for less in [Some(&quiet), hidden.then_some(&unseen)].into_iter().flatten() {
             let after = grave(&less.plan(), less);
             // Labels are no stop, no removal and no creation, nor is the backup before them: what a
-            // restart would have kept by the way is put back by itself where it is not made.
+            // restart would have kept by the way is restored by itself where it is not made.
             let added: Vec<_> = after.difference(&before).filter(|a| !["labels", "backup"].contains(&a.1)).collect();
             let told = |w: &World| {
                 let plan = w.plan();
@@ -399,7 +399,7 @@ proptest! {
         }
     }
 
-    /// Law 5: every prefix of a plan can be taken back, but for steps that say that they cannot.
+    /// Law 5: every prefix of a plan can be rolled back, but for steps that say that they cannot.
     #[test]
     fn every_prefix_can_be_rolled_back(world in worlds(), cut in any::<prop::sample::Index>()) {
         let plan = world.plan();

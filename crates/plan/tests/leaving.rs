@@ -426,7 +426,7 @@ fn a_step_may_not_rest_on_what_the_steps_before_it_change() {
     assert!(
         found
             .iter()
-            .any(|v| v.what.contains("its crontab is another one")),
+            .any(|v| v.what.contains("its crontab has changed")),
         "{found:#?}"
     );
     // Nor on what a step of its own batch may have changed by then.
@@ -442,7 +442,7 @@ fn a_step_may_not_rest_on_what_the_steps_before_it_change() {
     assert!(checker::check(&plan, &w.input()).is_err());
 }
 
-/// What takes a run back, newest step first: each step's way back rests on what the ones before it left.
+/// What takes a run back, newest step first: each step's rollback rests on what the ones before it left.
 #[test]
 fn a_host_that_left_comes_back_in_the_other_order() {
     let w = slave_leaves();

@@ -276,7 +276,7 @@ fn a_deleted_executable_with_the_same_content_is_no_drift() {
     let mut w = World::new(3);
     w.process(2).exe_deleted = true;
     assert!(w.plan().is_empty() && w.plan().drift.is_empty());
-    // Any change of the node starts it anew: the host asks for the very file that lies there.
+    // Any change of the node starts it again: the host asks for the very file that is there.
     w.script(2, "monitor.sh").mode = 0o644;
     assert!(change(&only(&w)).restarts());
 }

@@ -1,4 +1,4 @@
-//! A rollback plan puts back what one run has kept, where the spec has it, and nothing else: the checker
+//! A rollback plan restores what one run has kept, where the spec has it, and nothing else: the checker
 //! takes nobody's word for it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -165,24 +165,24 @@ fn what_is_wrong_with_a_rollback_is_named() {
             let again = p.steps[0].clone();
             p.steps.push(again);
         }),
-        ("it stands after a later batch", &|p, _| p.steps.reverse()),
+        ("it comes after a later batch", &|p, _| p.steps.reverse()),
         ("it rolls another run back, or none", &|p, _| {
             restore(p).undoes = run_id(8);
         }),
         ("it writes a file that is not its component's", &|p, _| {
             first(p).files_mut()[0].path = "tarsnode/util/change.sh".to_owned();
         }),
-        ("or that the run did not keep", &|p, _| {
+        ("or that the run did not save", &|p, _| {
             first(p).files_mut()[0].content = Content::Text("#!/bin/sh\n".to_owned());
         }),
         ("its mode of a file is `4755 of", &|p, _| {
             first(p).files_mut()[0].mode = 0o4755;
         }),
-        ("it writes a crontab that the run did not keep", &|p, _| {
+        ("it writes a crontab that the run did not save", &|p, _| {
             let crontab = first(p).crontab_mut().unwrap();
             crontab.back.as_mut().unwrap().run = run_id(8);
         }),
-        ("it writes a crontab that the run did not keep", &|p, _| {
+        ("it writes a crontab that the run did not save", &|p, _| {
             first(p).crontab_mut().unwrap().edit.add = Some("* * * * * id".to_owned());
         }),
         ("its run user is `root`, and it must be `tars`", &|p, _| {
@@ -191,13 +191,13 @@ fn what_is_wrong_with_a_rollback_is_named() {
         ("its action is on another node or component", &|p, w| {
             first(p).node = w.node(1);
         }),
-        ("it does more than to put back what was there", &|p, _| {
+        ("it does more than restore the old state", &|p, _| {
             first(p).operation = modify(first(p).files().to_vec(), true);
         }),
         ("its sign is not that of its action", &|p, _| {
             restore(p).folder = Folder::Remove;
         }),
-        ("it does not make sure of the machine", &|p, _| {
+        ("it does not check the machine", &|p, _| {
             p.steps[0].pre.clear();
         }),
         ("less than the spec says", &|p, w| {

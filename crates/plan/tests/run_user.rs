@@ -1,4 +1,4 @@
-//! As whom the framework runs, and as whom it shall.
+//! As whom the framework runs, and as whom it should.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -124,7 +124,7 @@ fn a_missing_user_blocks_all_of_a_host() {
             "{why:?}"
         );
         let hint = why.iter().map(|b| b.hint()).collect::<String>();
-        assert_eq!(hint.contains("apply once more"), made, "{hint}");
+        assert_eq!(hint.contains("apply again"), made, "{hint}");
     }
 }
 

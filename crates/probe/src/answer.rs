@@ -86,5 +86,5 @@ fn finish(
 
 /// What a fact is before its line came.
 fn not_reported<T>() -> Observed<T> {
-    Observed::Unknown("the host did not tell".to_owned())
+    Observed::Unknown("the host did not report it".to_owned())
 }

@@ -34,7 +34,7 @@ pub struct Options {
     pub cluster: ClusterName,
     /// User that the framework runs as.
     pub run_user: UserName,
-    /// Whether digests are read anew rather than remembered.
+    /// Whether digests are read again rather than remembered.
     pub rehash: bool,
     /// Hosts that are looked at at once.
     pub parallel: usize,

@@ -359,7 +359,7 @@ P_END
   fi
 
   say "remembered $P_REMEMBERED"
-  # Remember digests that were read anew, where we may. A file touched within the last two seconds
+  # Remember digests that were read again, where we may. A file touched within the last two seconds
   # could change again without its times changing, so it is not remembered.
   if [ -n "$P_FRESH" ] && [ -d "$P_BASE" ] && [ -w "$P_BASE" ]; then
     p_tmp=$P_BASE/digests.$$

@@ -17,7 +17,7 @@ pub struct Look {
     pub seconds: u64,
     /// User that the framework runs as.
     pub run_user: UserName,
-    /// Whether digests are read anew.
+    /// Whether digests are read again.
     pub rehash: bool,
     /// The run that means to change the host, if one does: older ones do not begin there any more.
     pub fence: Option<RunId>,

@@ -19,7 +19,7 @@ mod values;
 
 pub use values::{Count, Jump, PackagesAt, Pattern, Seconds};
 
-/// A cluster of the Tars framework: what shall run where, and how a change is rolled out.
+/// A cluster of the Tars framework: what should run where, and how a change is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -216,7 +216,7 @@ pub enum Become {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
-    /// Where the registries answer, `ip:port` (the framework's port is 17890). Every one lies on a
+    /// Where the registries answer, `ip:port` (the framework's port is 17890). Every one is on a
     /// framework node. They make up the locator of every tarsnode.
     #[schemars(with = "Vec<leaf::HostPort>", length(min = 1), example = serde_json::json!(["10.0.0.1:17890", "10.0.0.2:17890"]))]
     pub endpoints: Vec<Endpoint>,
@@ -455,7 +455,7 @@ pub struct Rollout {
     /// Hosts changed at once: a number, or a percentage of the hosts, rounded up. Default: 10.
     #[schemars(example = 10, example = &"25%")]
     pub max_parallel: Option<Count>,
-    /// Hosts that may be silent while the rest still goes on: a number or a percentage. Default: 0.
+    /// Hosts that may be silent while the rest still continues: a number or a percentage. Default: 0.
     #[schemars(example = 0, example = &"5%")]
     pub max_unreachable: Option<Count>,
     /// How long health must hold after a change. Default: `30s`.
@@ -486,7 +486,7 @@ pub enum OnFailure {
     /// The failed host gets its old state back, and the run stops there.
     #[default]
     Rollback,
-    /// As `rollback`, and then every host that this run changed is taken back.
+    /// As `rollback`, and then every host that this run changed is rolled back.
     RollbackAll,
     /// The failed host is left as it is for a person to look at, and the run stops.
     Stop,

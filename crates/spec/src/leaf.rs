@@ -234,7 +234,7 @@ fn local_path(s: &str) -> Result<(), String> {
         return Err("the path is empty".to_owned());
     }
     if s.chars().any(char::is_control) {
-        return Err("the path holds a control character".to_owned());
+        return Err("the path contains a control character".to_owned());
     }
     if s.starts_with('~') && s != "~" && !s.starts_with("~/") {
         return Err(format!("`{s}` starts at the home of another user"));
@@ -263,13 +263,13 @@ fn url(s: &str) -> Result<(), &'static str> {
         .ok_or("the address does not start with http:// or https://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     if authority.contains('@') {
-        return Err("the address holds a user or password");
+        return Err("the address contains a user or password");
     }
     if s.contains(['?', '#']) {
-        return Err("the address holds a query or a fragment");
+        return Err("the address contains a query or a fragment");
     }
     if s.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("the address holds white space");
+        return Err("the address contains white space");
     }
     let with_port = |port: &str| format!("{authority}{port}").parse::<Endpoint>().is_ok();
     if with_port("") || with_port(":80") {

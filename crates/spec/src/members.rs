@@ -215,7 +215,7 @@ fn role(check: &mut Check<'_>, entry: usize, node: &Node) -> Role {
     }
 }
 
-/// The members of a range that stands beside the names.
+/// The members of a range that is beside the names.
 fn side(
     check: &mut Check<'_>,
     entry: usize,

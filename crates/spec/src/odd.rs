@@ -302,7 +302,7 @@ fn add(source: &Source, found: Vec<Found>, problems: &mut Vec<Diagnostic>) {
 fn diagnostic(source: &Source, one: &Found, others: usize) -> Diagnostic {
     let code = format!("U+{:04X}", u32::from(one.c));
     let mut message = match one.what {
-        Oddity::Invisible(name) => format!("an invisible character stands here: {code}, {name}"),
+        Oddity::Invisible(name) => format!("there is an invisible character here: {code}, {name}"),
         Oddity::Space(name) => {
             format!("this is not a plain space but {code}, {name}, which YAML takes for a letter")
         }
@@ -315,7 +315,7 @@ fn diagnostic(source: &Source, one: &Found, others: usize) -> Diagnostic {
     }
     let help = match one.what {
         Oddity::Invisible(_) => {
-            "remove it; such characters come with text that was copied".to_owned()
+            "remove it; such characters are often part of copied text".to_owned()
         }
         Oddity::Space(_) => "write a plain space".to_owned(),
         Oddity::Like(plain, _) => format!("type `{plain}`"),

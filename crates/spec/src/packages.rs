@@ -70,7 +70,7 @@ impl Parsed {
             let mut found = check.diagnostic(
                 Rule::VersionWithoutPackage,
                 &place,
-                format!("no package holds version {version} of {}", names.join(", ")),
+                format!("no package has version {version} of {}", names.join(", ")),
                 help,
             );
             found.severity = severity;

@@ -71,7 +71,7 @@ fn numbers(list: &str) -> Result<Vec<String>, RangeError> {
             ));
         }
         if (to - from) as usize >= MAX_NAMES || out.len() + (to - from) as usize >= MAX_NAMES {
-            return bad(format!("it stands for more than {MAX_NAMES} names"));
+            return bad(format!("it has more than {MAX_NAMES} names"));
         }
         out.extend((from..=to).map(|n| format!("{n:0width$}")));
     }
@@ -123,7 +123,7 @@ pub fn expand(pattern: &str) -> Result<Vec<String>, RangeError> {
         };
         let list = numbers(list)?;
         if names.len() * list.len() > MAX_NAMES {
-            return bad(format!("it stands for more than {MAX_NAMES} names"));
+            return bad(format!("it has more than {MAX_NAMES} names"));
         }
         names = names
             .iter()

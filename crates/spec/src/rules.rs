@@ -137,7 +137,7 @@ rules! {
     SeveralTooEarly, "several-too-early", Error;
     /// A node's name or address means "this machine".
     LocalNode, "local-node", Error;
-    /// A node lies on the loopback network.
+    /// A node is on the loopback network.
     LoopbackNode, "loopback-node", Warning;
     /// A node whose name is no IP address has no `ip`.
     NodeWithoutIp, "node-without-ip", Error;

@@ -77,7 +77,7 @@ fn master(check: &mut Check<'_>, members: &[Member<'_>]) -> Option<NodeName> {
             Rule::MasterLeaving,
             &place,
             format!("the master `{}` cannot be taken away", m.name),
-            "the lease of the cluster lies there: make another node the master first",
+            "the lease of the cluster is there: make another node the master first",
         );
     }
     Some(first.name.clone())
@@ -154,7 +154,7 @@ fn placement(
                     "tarslog is placed on {} nodes, but there is one in a cluster",
                     placed.len()
                 ),
-                "keep one node: remote logs would be spread over several otherwise",
+                "keep one node: otherwise remote logs would be split",
             );
         }
         all.insert(component, placed);
@@ -241,7 +241,7 @@ fn endpoints(
                 let mut d = check.diagnostic(
                     Rule::RegistryNotFramework,
                     &place,
-                    format!("the registry endpoint `{endpoint}` lies on a node without a registry"),
+                    format!("the registry endpoint `{endpoint}` is on a node without a registry"),
                     "give the node `roles: [slave]`, or remove the endpoint",
                 );
                 d.related.push(check.label(&label, "the node is here"));

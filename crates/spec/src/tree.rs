@@ -173,7 +173,7 @@ struct Builder<'a> {
 }
 
 const NO_ANCHORS: &str = "write the value out; what nodes have in common belongs to `ssh`, \
-     `framework` or a range of nodes, and text that starts with `*` or `&` must stand in quotes";
+     `framework` or a range of nodes, and text that starts with `*` or `&` must be in quotes";
 
 /// Reads `source` as one document; the problems are complete only if there is a tree.
 pub(crate) fn read(source: &Source) -> (Option<Node>, Vec<Diagnostic>) {
@@ -254,7 +254,7 @@ fn empty(source: &Source, at: usize) -> Diagnostic {
     source.diagnostic(
         Rule::EmptyDocument,
         &(at..at),
-        "the file holds no spec",
+        "the file contains no spec",
         "`tarsops init` writes one to start from",
     )
 }
@@ -296,8 +296,8 @@ fn syntax(source: &Source, at: usize, info: &str) -> Diagnostic {
     let help = if indent.contains('\t') {
         "indent with spaces: YAML does not allow tabs there"
     } else {
-        "text that holds `: `, ` #`, or starts with one of `[ ] { } & * ! | > % @` and the like \
-         must stand in quotes; brackets and quotes must be closed"
+        "text that contains `: `, ` #`, or starts with one of `[ ] { } & * ! | > % @` and the like \
+         must be in quotes; brackets and quotes must be closed"
     };
     let mut info = info.to_owned();
     if let Some(first) = info.get_mut(..1) {
@@ -468,7 +468,7 @@ impl Builder<'_> {
                         Rule::InvalidKey,
                         &span,
                         format!("expected a name as key, found {}", node.value.kind()).as_str(),
-                        "text that starts with a bracket must stand in quotes",
+                        "text that starts with a bracket must be in quotes",
                     );
                 }
             }
@@ -491,7 +491,7 @@ impl Builder<'_> {
                     let mut d = self.source.diagnostic(
                         Rule::DuplicateKey,
                         &key_span,
-                        format!("the key `{name}` stands here a second time"),
+                        format!("the key `{name}` is here a second time"),
                         "keep one of them; YAML would silently forget the other",
                     );
                     d.related

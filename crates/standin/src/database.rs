@@ -232,7 +232,7 @@ impl MariaDb {
     /// Makes a folder in `dir` and starts a server on it; returns when it answers.
     ///
     /// # Errors
-    /// A program is missing, the port is taken, or the server does not come up; its last words are
+    /// A program is missing, the port is taken, or the server does not start; its last words are
     /// in the error.
     pub fn start(dir: &Path, options: &MariaDbOptions) -> Result<Self, MariaDbError> {
         require()?;
@@ -406,7 +406,7 @@ impl MariaDb {
         self.signal(Signal::STOP);
     }
 
-    /// Lets a frozen server go on.
+    /// Lets a frozen server continue.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -425,7 +425,7 @@ impl MariaDb {
     /// Starts a server that was ended, on the same data and port; returns when it answers.
     ///
     /// # Errors
-    /// It does not come up; its last words are in the error.
+    /// It does not start; its last words are in the error.
     pub fn start_again(&mut self) -> Result<(), MariaDbError> {
         self.kill();
         let mut command = Command::new("sh");

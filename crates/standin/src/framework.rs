@@ -182,7 +182,7 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// What lies beside a component's program: paths within its folder, texts, permission bits.
+    /// What is beside a component's program: paths within its folder, texts, permission bits.
     #[must_use]
     pub fn files(&self, component: Component) -> Vec<(String, String, u32)> {
         let name = component.name;

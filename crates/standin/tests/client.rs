@@ -19,7 +19,7 @@ use tarsops_wire::interface::{
 use tarsops_wire::packet::Response;
 use tarsops_wire::{Encode as _, Writer};
 
-/// Longer than AdminRegistry waits for a node that goes away with a command under way (5 s).
+/// Longer than AdminRegistry waits for a node that goes away with a command in progress (5 s).
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn client(address: SocketAddr) -> RpcClient {

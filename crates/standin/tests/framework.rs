@@ -553,12 +553,12 @@ fn a_component_that_does_not_come_up_is_named() {
     options.exe = exe();
     options.network = free_network(2222).unwrap();
     let crash = Identity::new("3.0.17", Behaviour::CrashAtStart);
-    // The tables may lie in the cluster's own folder.
+    // The tables may are in the cluster's own folder.
     let tables = Database::File(dir.join("tables.json"));
     options.framework = Some(FrameworkOptions::new(tables, crash));
     let error = Cluster::up(&dir, 1, &options).unwrap_err().to_string();
     assert!(
-        error.starts_with("tarsregistry does not come up") && error.ends_with("giving up"),
+        error.starts_with("tarsregistry does not start") && error.ends_with("giving up"),
         "{error}"
     );
     assert!(!dir.exists());

@@ -160,7 +160,7 @@ fn a_database_that_is_down_looks_like_an_empty_one() {
     let answer = admin(&up, "hasServer", texts(&["tars", "tarsstat"]), &[]);
     assert_eq!(number(&answer, 0), -1);
 
-    // The registry goes on from what it remembers; nodes hear that all is well.
+    // The registry continues from what it remembers; nodes hear that all is well.
     std::thread::sleep(Duration::from_millis(600));
     let find = || {
         let answer = Line::to(up.framework().query)
@@ -220,7 +220,7 @@ fn a_restart_mostly_loses_against_itself() {
         let before = state().process_id;
         let answer = admin(&up, "restartServer", server.clone(), &ON);
         numbers.push(number(&answer, 0));
-        // Whatever it says, the server stops and, since it shall run, comes back.
+        // Whatever it says, the server stops and, since it should run, comes back.
         eventually("another process", || {
             let now = state();
             now.present_state_in_node == "Active" && now.process_id != before

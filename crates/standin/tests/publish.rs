@@ -174,7 +174,7 @@ fn success_is_said_of_what_was_not_replaced_and_failure_of_what_was() {
     let id = world.upload("tarslog", &package);
     assert_eq!(statuses(&world.publish(1, "tarslog", id)), [3]);
 
-    // 1: another server's package. The old program runs on, the foreign one lies beside it.
+    // 1: another server's package. The old program runs on, the foreign one is beside it.
     let (package, _) = world.package("tarsstat", Inside::Folder, "5");
     let id = world.upload("tarslog", &package);
     let task = world.publish(1, "tarslog", id);
@@ -275,7 +275,7 @@ fn tasks_are_swallowed_and_get_stuck() {
     assert_eq!(told.items[0].status_info, "EM_I_NOT_START");
     assert_eq!(digest(&binary), before);
 
-    // 4: done, and under way for ever.
+    // 4: done, and in progress for ever.
     world.tell(0, "tarsAdminRegistry", &[Lie::TaskStuck]);
     let (items, program) = item("7");
     let (task, _) = world.begin(items, true);

@@ -186,7 +186,7 @@ fn twenty_megabytes_go_up_and_come_back() {
 #[test]
 fn a_detached_child_outlives_its_session() {
     let up = Up::new(1, |_| {});
-    // The session ends first: only then is the child let go on.
+    // The session ends first: only then is the child let continue.
     up.ok(
         0,
         "setsid sh -c 'until [ -e go ]; do sleep 0.05; done; echo done > verdict' \
@@ -202,7 +202,7 @@ fn a_detached_child_outlives_its_session() {
     up.ok(0, "sleep 1 > /dev/null &");
     assert!(started.elapsed() > Duration::from_millis(900));
 
-    // A client that is killed: its command meets a closed pipe and dies of it, a detached one goes on.
+    // A client that is killed: its command meets a closed pipe and dies of it, a detached one continues.
     let mut client = up
         .ssh(0)
         .arg(
@@ -265,7 +265,7 @@ fn a_host_can_refuse_freeze_and_come_back() {
 
     up.cluster.set_state(&name, HostState::Up).unwrap();
     assert_eq!(up.ok(0, "echo back"), "back\n");
-    // What was frozen goes on where it stood.
+    // What was frozen continues where it stood.
     let frozen = up
         .ssh(0)
         .arg("sleep 0.3; echo thawed")

@@ -2,7 +2,7 @@
 //!
 //! A host's `/usr` and `/etc` are overlays over the machine's, so that a host costs no copy of them;
 //! all else (`/var`, `/usr/local`, `/root`, `/home`, `/tmp`, …) is its own and starts out empty.
-//! Everything lies on a tmpfs that only the control side's mount namespace has, which this process
+//! Everything is on a tmpfs that only the control side's mount namespace has, which this process
 //! reaches through `/proc/PID/root`. It knows no processes and starts none.
 //!
 //! What must stay true: a write here goes to a file just made on that tmpfs, and no path follows a
@@ -122,7 +122,7 @@ pub(crate) fn dash_layer(layer: &Place) -> io::Result<()> {
     symlink("dash", layer.outside.join("bin/sh"))
 }
 
-/// The layer over the machine's `/usr` that makes its shell and tools the busybox that lies at
+/// The layer over the machine's `/usr` that makes its shell and tools the busybox that is at
 /// `busybox`; `applets` is what `busybox --list-full` printed.
 pub(crate) fn busybox_layer(layer: &Place, busybox: &Path, applets: &str) -> io::Result<()> {
     let usr = &layer.outside;

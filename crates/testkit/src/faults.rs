@@ -1,5 +1,5 @@
 //! What can go wrong with a host that is on: cables, frozen processes, `sshd`, full and read-only
-//! disks. Each fault can be taken back; none outlives the host.
+//! disks. Each fault can be rolled back; none outlives the host.
 //!
 //! It works through the host's own programs and the control side's `ip`, and keeps no state: asking
 //! twice for the same fault is asking the kernel twice.
@@ -57,7 +57,7 @@ impl Host {
         self.sh("kill -STOP -1; kill -STOP -1").map(drop)
     }
 
-    /// Lets every stopped process of the host go on.
+    /// Lets every stopped process of the host continue.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Host {
         self.sh("kill -CONT -1").map(drop)
     }
 
-    /// Ends the listening `sshd`: new connections are refused, sessions go on.
+    /// Ends the listening `sshd`: new connections are refused, sessions continue.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Host {
         self.sh(script).map(drop)
     }
 
-    /// [`Host::stop_sshd`] and [`Host::start_sshd`]: sessions that are open go on, as under
+    /// [`Host::stop_sshd`] and [`Host::start_sshd`]: sessions that are open continue, as under
     /// systemd.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub struct HostOptions {
     /// The host name: letters, digits, `-`, `_` and `.`; unique in its network, also after the host
     /// was dropped.
     pub name: String,
-    /// Its addresses, one interface each (`eth0`, `eth1`). `10.77.x.y` lies on the outer segment,
+    /// Its addresses, one interface each (`eth0`, `eth1`). `10.77.x.y` is on the outer segment,
     /// which the control side sees (itself `10.77.0.1`); `10.78.x.y` on the inner segment, which
     /// only hosts with an address there see. A jump host has one of each. The first address is
     /// what [`crate::Host::ip`] returns.

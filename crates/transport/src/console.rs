@@ -6,7 +6,7 @@
 //! changes something is made once, whatever becomes of it.
 //!
 //! The ticket goes along as `?ticket=`. In a cookie, the other way that the console knows, it
-//! would not tell whose it is: the console then believes any name that stands beside it, and who
+//! would not tell whose it is: the console then believes any name that is beside it, and who
 //! has none is nobody, whose rights nobody has set. The price is that the ticket is in the
 //! address of a call, so no such address is in any message, no redirection is followed, no proxy is used, and
 //! whatever the console says is searched for the ticket before it is repeated.

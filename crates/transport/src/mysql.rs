@@ -101,7 +101,7 @@ const PINNED: &str = "SET NAMES utf8mb4, \
     SESSION sql_select_limit = 18446744073709551615, SESSION foreign_key_checks = 1, \
     SESSION unique_checks = 1, SESSION sql_quote_show_create = 1";
 
-/// How long the server waits for locks at most, in seconds, so that the server does not go on after us.
+/// How long the server waits for locks at most, in seconds, so that the server does not continue after us.
 fn lock_wait(deadline: Duration) -> u64 {
     (deadline.as_secs() / 2).clamp(1, 10)
 }
@@ -116,7 +116,7 @@ async fn bound_waits(conn: &mut Conn, deadline: Duration) -> Result<(), mysql_as
 }
 
 /// Waits a moment if the server has ended a transaction for another one's sake (1213), and all of it:
-/// it may be begun anew then. Whether it did.
+/// it may be begun again then. Whether it did.
 async fn again_after(error: &mysql_async::Error) -> bool {
     const DEADLOCK: u16 = 1213;
     let again = matches!(error, mysql_async::Error::Server(e) if e.code == DEADLOCK);
@@ -202,7 +202,7 @@ pub enum DatabaseError {
     #[error("the database {0} gave no answer in time")]
     TimedOut(Endpoint),
     /// There is no way to it.
-    #[error("there is no way to the database {at}: {why}")]
+    #[error("the database {at} cannot be reached: {why}")]
     Unreachable {
         /// Where.
         at: Endpoint,
@@ -273,7 +273,7 @@ pub enum DatabaseError {
     Known(KnownError),
     /// It does not prove who it is.
     #[error(
-        "the database {at} does not prove who it is: {why}; see its certificate, and `database.ca` if the spec has it"
+        "the database {at} does not prove its identity: {why}; see its certificate, and `database.ca` if the spec has it"
     )]
     NoProof {
         /// Where.
@@ -317,7 +317,7 @@ pub enum DatabaseError {
     },
     /// It and we have no version of TLS in common.
     #[error(
-        "no TLS can be agreed on with the database {at}: {why}; tarsops speaks TLS 1.2 and 1.3: see `tls_version` and `ssl_cipher` there; `database.tls: none` does without, and then others can read what is said"
+        "no TLS can be agreed on with the database {at}: {why}; tarsops speaks TLS 1.2 and 1.3: see `tls_version` and `ssl_cipher` there; `database.tls: none` connects without TLS, and then others can read the connection"
     )]
     NoCommonTls {
         /// Where.
@@ -349,7 +349,7 @@ pub enum DatabaseError {
     },
     /// It asks for the password in a form that others can read.
     #[error(
-        "the database {at} asks for the password {how}, which is not given: whoever is in between could read it; set up TLS there, or use an account with mysql_native_password"
+        "the database {at} asks for the password {how}, which is refused: an attacker on the network could read it; set up TLS there, or use an account with mysql_native_password"
     )]
     Exposed {
         /// Where.
@@ -367,7 +367,7 @@ pub enum DatabaseError {
     },
     /// Its answer is larger than it may be.
     #[error(
-        "the database {at} says too much: its answer about {about} has more than {limit}; see what fills it"
+        "the database {at} sends too much: its answer about {about} has more than {limit}; see what fills it"
     )]
     TooMuch {
         /// Where.
@@ -408,7 +408,7 @@ pub enum DatabaseError {
         why: String,
     },
     /// Its disk is full.
-    #[error("the database {at} has no room: {why}; make room on its disk")]
+    #[error("the database {at} has no space: {why}; free space on its disk")]
     Full {
         /// Where.
         at: Endpoint,
@@ -417,7 +417,7 @@ pub enum DatabaseError {
     },
     /// Somebody else holds what is to be read or changed.
     #[error(
-        "somebody holds a table or a row of the database {at}: {why}; `SHOW FULL PROCESSLIST` there says who"
+        "another session locks a table or a row of the database {at}: {why}; `SHOW FULL PROCESSLIST` there shows which"
     )]
     Held {
         /// Where.
@@ -528,7 +528,7 @@ impl Access {
         }
     }
 
-    /// Opens a connection; what protects it stands beside it.
+    /// Opens a connection; what protects it is beside it.
     ///
     /// # Errors
     /// A [`DatabaseError`].

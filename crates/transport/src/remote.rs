@@ -67,7 +67,7 @@ impl JumpFault {
     const fn hint(self) -> &'static str {
         match self {
             Self::Refused => {
-                "is the jump host up, and sshd on this port? see `ssh.jump` in the spec, or ProxyJump in the configuration of ssh"
+                "check that the jump host is up, with sshd on this port: see `ssh.jump` in the spec, or ProxyJump in the configuration of ssh"
             }
             Self::TimedOut => "is the jump host up, and is the way to it open?",
             Self::Unreachable => {
@@ -77,7 +77,7 @@ impl JumpFault {
                 "compare the jump host's key with its own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it with --accept-new-host-keys or ssh-keyscan"
             }
             Self::ChangedKey => {
-                "somebody may pose as the jump host; if it was installed again, compare its new key there, and remove the old one with ssh-keygen -R"
+                "somebody may impersonate the jump host; if it was installed again, compare its new key there, and remove the old one with ssh-keygen -R"
             }
             Self::Login => {
                 "is the public key in the user's authorized_keys on the jump host? `ssh.jump` may name the user: ops@bastion.example"
@@ -101,7 +101,7 @@ impl FaultKind {
                 "compare the key with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it with --accept-new-host-keys or ssh-keyscan"
             }
             Self::ChangedKey => {
-                "somebody may pose as the host; if it was installed again, compare its new key there, and remove the old one with ssh-keygen -R; --accept-new-host-keys never replaces a key"
+                "somebody may impersonate the host; if it was installed again, compare its new key there, and remove the old one with ssh-keygen -R; --accept-new-host-keys never replaces a key"
             }
             Self::TooManyKeys => {
                 "name the one key in `ssh.identity` of the spec: all keys of the agent are offered otherwise"
@@ -113,10 +113,10 @@ impl FaultKind {
             Self::Login => "is the public key in the user's authorized_keys there?",
             Self::Become => "sudo must work there without a password and without a terminal",
             Self::Unreachable => "check the address in the spec",
-            Self::Disconnected => "run the same command again: it goes on where the host stands",
-            Self::Garbled => "run with -v to see what it said",
+            Self::Disconnected => "run the same command again: it continues where the host is",
+            Self::Garbled => "run with -v to see what it printed",
             Self::TooMuch => {
-                "a healthy host sends a tenth of that: look at what it holds, or leave it out with --on"
+                "a healthy host sends a tenth of that: check its content, or leave it out with --on"
             }
             Self::Local => "see the message",
         }

@@ -36,7 +36,7 @@ pub enum CallError {
         at: String,
     },
     /// There is no way there.
-    #[error("there is no way to {at}: {why}")]
+    #[error("{at} cannot be reached: {why}")]
     Unreachable {
         /// Where.
         at: String,
@@ -84,7 +84,7 @@ pub enum CallError {
         function: String,
     },
     /// An answer came that says no.
-    #[error("{function} answered with code {code}: {}", if .text.is_empty() { "(no words)" } else { .text })]
+    #[error("{function} answered with code {code}: {}", if .text.is_empty() { "(no message)" } else { .text })]
     Answered {
         /// Which call.
         function: String,

@@ -214,7 +214,7 @@ impl SshConnector {
             .ok_or_else(|| local(format!("the spec has no way to reach {node}")))?;
         let config = self.config_for(access)?;
         tracing::debug!(node = %node, address = %access.address, "connect");
-        // OpenSSH counts its own time-out anew for a jump host, so ours is the longer one.
+        // OpenSSH counts its own time-out again for a jump host, so ours is the longer one.
         let timeout = Duration::from_secs(u64::from(access.connect_timeout));
         let patience = timeout * 2 + Duration::from_secs(2);
         let session = self.master(&config, access, patience).await?;
@@ -555,7 +555,7 @@ fn unreceived(status: Option<i32>, noise: &str, stderr: &str) -> Fault {
     let said = words
         .iter()
         .find_map(|text| text.lines().map(str::trim).rfind(|l| !l.is_empty()));
-    let said = display::line(said.unwrap_or("it said nothing"));
+    let said = display::line(said.unwrap_or("it printed nothing"));
     let ended = status.map_or_else(|| "a signal".to_owned(), |s| format!("status {s}"));
     Fault::new(
         FaultKind::Garbled,

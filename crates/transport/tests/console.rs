@@ -348,7 +348,7 @@ async fn uploads_fail_in_many_ways_and_are_made_once() {
         ("upload_wrong_md5", "ret_code 500: system error"),
         ("upload_wrong_field", "status 500: Error: Unexpected field"),
         ("upload_too_large", "status 500: Error: File too large"),
-        ("upload_no_ticket", "does not take the ticket"),
+        ("upload_no_ticket", "does not accept the ticket"),
         ("rate_limited", "one too many: again in 23 s"),
     ] {
         let (web, console) = replay(&[name]).await;

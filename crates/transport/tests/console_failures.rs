@@ -68,16 +68,16 @@ async fn pages_bare_texts_and_half_answers_are_told_apart() {
         ("method_not_allowed", "status 200: Method Not Allowed"),
         ("redirect", "redirection to http://127.0.0.1:"),
         ("garbled", "cannot be read: EOF while parsing"),
-        ("err_msg_is_an_object", "ret_code 500: (no words)"),
+        ("err_msg_is_an_object", "ret_code 500: (no message)"),
     ] {
         let said = failed(Reply::recorded(name)).await.to_string();
         assert!(said.contains(says), "{name}: {said}");
     }
     for (body, says) in [
-        (r#"{"ret_code":500}"#, "ret_code 500: (no words)"),
+        (r#"{"ret_code":500}"#, "ret_code 500: (no message)"),
         (
             r#"{"ret_code":500,"err_msg":null,"data":{}}"#,
-            "ret_code 500: (no words)",
+            "ret_code 500: (no message)",
         ),
         (
             r#"{"ret_code":403,"err_msg":{"code":7}}"#,

@@ -252,7 +252,11 @@ async fn a_server_is_retired_deleted_and_put_back_alone() {
     let forged = text.replacen(");\nDROP", "); DROP DATABASE db_tars; SELECT (1);\nDROP", 1);
     assert_ne!(forged, text);
     let refused = admin.put_back(&forged, &owner, WAIT).await.unwrap_err();
-    assert!(refused.to_string().contains("no row as tarsops writes it"));
+    assert!(
+        refused
+            .to_string()
+            .contains("not a row as tarsops writes it")
+    );
     let other = Owner {
         node: "10.77.0.3",
         ..owner

@@ -113,7 +113,7 @@ async fn a_dump_brings_everything_back_whoever_wrote_it() {
         (
             3,
             Some(&broken),
-            "tarsops, as false failed: it said nothing",
+            "tarsops, as false failed: it printed nothing",
         ),
     ] {
         let file = folder.join(format!("{number}.gz"));
@@ -140,7 +140,7 @@ async fn a_dump_brings_everything_back_whoever_wrote_it() {
         restore(&database, &text);
         assert_eq!(sums(&database), before, "{by}");
     }
-    // Nothing lies beside them, least of all the password.
+    // Nothing is beside them, least of all the password.
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
 }
 

@@ -502,7 +502,7 @@ async fn through_a_tunnel_nothing_is_proof_of_absence() {
     assert!(!error.is_proof_of_absence());
     tunnel.abort();
     let _ = tunnel.await;
-    // The SSH connection died: its socket lies there and refuses.
+    // The SSH connection died: its socket is there and refuses.
     let error = RpcClient::new(at.clone(), through(socket))
         .ping(NODE, LONG)
         .await

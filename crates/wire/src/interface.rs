@@ -91,7 +91,7 @@ tars_struct! {
 tars_struct! {
     /// What AdminRegistry knows of a server.
     pub struct ServerStateDesc {
-        /// What it shall be, by the database.
+        /// What it should be, by the database.
         0 require setting_state_in_reg: String,
         /// What it is, by the database.
         1 require present_state_in_reg: String,

@@ -6,7 +6,7 @@
 
 use crate::error::{Result, WireError};
 
-/// How deep structures, lists and maps may lie in each other. The framework's own interfaces need
+/// How deep structures, lists and maps may are in each other. The framework's own interfaces need
 /// five.
 pub const MAX_DEPTH: usize = 32;
 
@@ -121,7 +121,7 @@ impl<'a> Cursor<'a> {
         usize::try_from(length).map_err(|_| WireError::BadLength { what, length })
     }
 
-    /// The value of a field whose head was read. `depth` counts what it lies in.
+    /// The value of a field whose head was read. `depth` counts what it is in.
     fn value(&mut self, kind: u8, depth: usize) -> Result<Value<'a>> {
         if let Some(number) = self.integer(kind)? {
             return Ok(Value::Int(number));

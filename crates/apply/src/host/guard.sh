@@ -1,4 +1,4 @@
-# Run by cron each minute while a change is under way on this host: ends what a dead one left.
+# Run by cron each minute while a change is in progress on this host: ends what a dead one left.
 # It takes itself out of the crontab when there is nothing left to end.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C; export LC_ALL

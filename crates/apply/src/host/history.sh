@@ -1,7 +1,7 @@
 # Tells which runs this host remembers. Sent on standard input; H_INSTALL, H_CLUSTER and H_LIMIT before it.
 # Answer: `tarsops-history/1`, per change `change run step base64-intent verdict base64-text
 # base64-gate` (newest run first), last `end`. The gate is what the run made of a change with which
-# the host was content.
+# the host was healthy.
 history() {
   state_folder "$H_INSTALL" "$H_CLUSTER"
   B=${S_OLD:-$B}

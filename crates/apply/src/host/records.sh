@@ -1,4 +1,4 @@
-# What the scripts share that work on our own records. They lie beside the records of changes; the master
+# What the scripts share that work on our own records. They are beside the records of changes; the master
 # has those of the database. Each script ends with the word that its reader waits for.
 # Variables before it: R_INSTALL, R_CLUSTER.
 

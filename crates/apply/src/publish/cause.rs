@@ -1,7 +1,7 @@
 //! Why a publication did not come about, in plain words.
 //!
 //! The platform's words are prose in several languages, or none ("system error"). What is known to
-//! be behind them is told as what / where / next step; their own words follow, so that nothing is
+//! be behind them is reported as what / where / next step; their own words follow, so that nothing is
 //! lost where we are wrong. Words were recorded on a real cluster; the files that make them stand
 //! beside each.
 
@@ -56,9 +56,9 @@ pub struct Evidence<'a> {
     pub host: &'a str,
     /// What was reported of the server meanwhile, newest first.
     pub notices: &'a [String],
-    /// Whether the announced program lies there; none where that could not be seen.
+    /// Whether the announced program is there; none where that could not be seen.
     pub file_is_new: Option<bool>,
-    /// Whether what lies there is neither that nor what was there before.
+    /// Whether what is there is neither that nor what was there before.
     pub torn: bool,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Evidence<'a> {
     /// than that all goes its way.
     fn quoted(&self) -> String {
         let node = self.notices.iter().find(|words| !is_routine(words));
-        // How a task that has no end stood last is told with the cause.
+        // How a task that has no end stood last is reported with the cause.
         let task = match self.ended {
             Ended::Stuck { .. } => None,
             _ => Some(self.task()),
@@ -150,7 +150,7 @@ pub fn cause(evidence: &Evidence<'_>) -> String {
 fn plain(e: &Evidence<'_>) -> Option<String> {
     if e.torn {
         return Some(format!(
-            "what lies on {} is neither the old {} nor the new one, but a part: see the room on its disk, and whether somebody else publishes there",
+            "the file on {} is neither the old {} nor the new one, but a part of one: check the free space on its disk, and whether somebody else publishes there",
             e.node, e.component
         ));
     }
@@ -168,7 +168,7 @@ fn plain(e: &Evidence<'_>) -> Option<String> {
     words.find_map(|words| by_message(e, words)).or_else(|| {
         e.task().contains("getPatchPercent").then(|| {
             format!(
-                "the tarsnode of {} could not fetch or unpack the package of {}: see the room on its disk, and its log in app_log/tars/tarsnode there",
+                "the tarsnode of {} could not fetch or unpack the package of {}: check the free space on its disk, and its log in app_log/tars/tarsnode there",
                 e.node, e.component
             )
         })
@@ -178,7 +178,7 @@ fn plain(e: &Evidence<'_>) -> Option<String> {
 fn not_found(e: &Evidence<'_>) -> String {
     match e.via {
         Via::Console => "tarspatch does not find the package that the management platform has taken: the two do not share their folder of packages (on the host of the platform `patchs/tars.upload`, in the template tars.tarspatch `uploadDirectory`), or somebody has deleted it; let them share it, or apply again".to_owned(),
-        Via::Tars => "tarspatch does not find the package that it has taken itself: somebody has deleted it, or its disk is full; make room, and apply again".to_owned(),
+        Via::Tars => "tarspatch does not find the package that it has taken itself: somebody has deleted it, or its disk is full; free space, and apply again".to_owned(),
     }
 }
 
@@ -186,8 +186,8 @@ fn not_found(e: &Evidence<'_>) -> String {
 fn by_platform(e: &Evidence<'_>, words: &str) -> Option<String> {
     let component = e.component;
     let says = |needle: &str| words.contains(needle);
-    let told = if says("does not take the ticket") {
-        "the management platform does not take the ticket: make a new token there, and put it where `web.ticket` says".to_owned()
+    let told = if says("does not accept the ticket") {
+        "the management platform does not accept the ticket: create a new token there, and store it where `web.ticket` says".to_owned()
     } else if says("takes no more requests") {
         "the management platform has had more requests from this address than it takes in ten minutes: apply again when it takes them".to_owned()
     } else if says("File too large") || says("it has more than") {
@@ -195,10 +195,11 @@ fn by_platform(e: &Evidence<'_>, words: &str) -> Option<String> {
             "the package of {component} is larger than the management platform takes: leave `web` out of the spec, so that it is published straight through Tars"
         )
     } else if says("Sequelize") {
-        "the management platform does not reach its database: see whether that runs, and apply again".to_owned()
+        "the management platform does not reach its database: check that it runs, and apply again"
+            .to_owned()
     } else if says("upload_patch_package") && says("system error") {
         format!(
-            "the management platform did not take the package of {component} and does not say why: see the room on its disk, and its log, and apply again"
+            "the management platform did not accept the package of {component} and does not say why: check the free space on its disk, and its log, and apply again"
         )
     } else {
         return None;
@@ -218,35 +219,35 @@ fn by_message(e: &Evidence<'_>, words: &str) -> Option<String> {
     } else if says("load patch info from database error") {
         let number = words.rsplit("patchId:").next().unwrap_or_default().trim();
         if number.parse::<u64>().is_ok() {
-            "the database has no row of the package any more (AdminRegistry keeps the newest of each server): apply again, which uploads it anew".to_owned()
+            "the database has no row of the package any more (AdminRegistry keeps the newest of each server): apply again, which uploads it again".to_owned()
         } else {
-            "AdminRegistry was told no number of a package: the management platform has lost it on the way; see whether its version is that of the framework, or leave `web` out of the spec".to_owned()
+            "AdminRegistry got no number of a package: the management platform lost it; check that its version is that of the framework, or leave `web` out of the spec".to_owned()
         }
     // AdminRegistryServer/ExecuteTask.cpp, executeSingleTask.
     } else if says("command not support!") {
-        "AdminRegistry does not know the command `patch_tars`: bring tarsAdminRegistry to the version of the spec first".to_owned()
+        "AdminRegistry does not know the command `patch_tars`: upgrade tarsAdminRegistry to the version of the spec first".to_owned()
     // NodeServer/CommandPatch.cpp, download.
     } else if says("md5 is not equal") {
         format!(
-            "the package that {node} fetched is not the one that was uploaded (its MD5 differs): another package of {component} was published at the same time, the disk of {node} is full, or the package's file is damaged, which the next apply uploads anew; see the disk, and apply again when nobody else publishes"
+            "the package that {node} fetched is not the one that was uploaded (its MD5 differs): another package of {component} was published at the same time, the disk of {node} is full, or the package's file is damaged, and the next apply uploads it again; see the disk, and apply again when nobody else publishes"
         )
     } else if says("preparePatchFile error") {
         if says("errno:") || says("imeout") {
-            "tarspatch does not answer AdminRegistry, so no package was laid ready: see whether tarspatch runs (`tarsops status`), and apply again".to_owned()
+            "tarspatch does not answer AdminRegistry, so no package was made ready: check that tarspatch runs (`tarsops status`), and apply again".to_owned()
         } else {
-            "tarspatch could not lay the package ready: see the room and the rights of its folder `TARSBatchPatching`, and apply again".to_owned()
+            "tarspatch could not make the package ready: check the free space and the rights of its folder `TARSBatchPatching`, and apply again".to_owned()
         }
     // AdminRegistryServer/NodeManager.cpp: there is no connection of that node.
     } else if says("autoptr null handle") || says("ret:1012") || says("ret:1001") {
         format!(
-            "AdminRegistry has no connection to the tarsnode of {node}: see whether tarsnode runs there and reaches AdminRegistry's port 12000"
+            "AdminRegistry has no connection to the tarsnode of {node}: check that tarsnode runs there and reaches AdminRegistry's port 12000"
         )
     // NodeServer/ServerManager.cpp, patchPro. Without a reason the registry had the server, and the
     // node was not free: that was seen where another publication of it had just begun there.
     } else if says("patchPro:") && says("|load ") {
         if words.trim_end().ends_with('|') {
             format!(
-                "the tarsnode of {node} did not take the package of {component}, as another publication of it was under way there, if only the last one whose download was cut off: apply again in a minute, when nobody else publishes"
+                "the tarsnode of {node} did not accept the package of {component}, because another publication of it was in progress there, perhaps the last one, if its download was cut off: apply again in a minute, when nobody else publishes"
             )
         } else {
             format!(
@@ -255,7 +256,7 @@ fn by_message(e: &Evidence<'_>, words: &str) -> Option<String> {
         }
     } else if says("cannot patch the server") || says("reduplicate patch request") {
         format!(
-            "a publication of {component} on {node} was under way already: wait for it, and apply again"
+            "a publication of {component} on {node} was already in progress: wait for it, and apply again"
         )
     } else if says("et:1002")
         || says("Timeout")
@@ -269,7 +270,7 @@ fn by_message(e: &Evidence<'_>, words: &str) -> Option<String> {
     // NodeServer/SingleFileDownloader.cpp.
     } else if says("download error:") || says("download from patch") {
         format!(
-            "the tarsnode of {node} could not fetch the package of {component} from tarspatch: see whether it reaches tarspatch's port 18793, and the room on its disk"
+            "the tarsnode of {node} could not fetch the package of {component} from tarspatch: check that it reaches tarspatch's port 18793, and the free space on its disk"
         )
     } else if says("is not exist") {
         format!(
@@ -291,23 +292,23 @@ fn by_end(e: &Evidence<'_>) -> String {
     let (component, node) = (e.component, e.node);
     match (e.ended, e.file_is_new) {
         (Ended::Stuck { last, after }, _) => format!(
-            "the task of {component} on {node} has not ended within {after} s: {last}; it may still be carried out, so look again (`tarsops plan`) before you repeat it"
+            "the task of {component} on {node} has not ended within {after} s: {last}; it may still be carried out, so plan again (`tarsops plan`) before you repeat it"
         ),
         (Ended::Refused(_), _) => format!(
-            "the task of {component} on {node} was not taken, and was not carried out within {} s either: see whether AdminRegistry runs (`tarsops status`), and apply again",
+            "the task of {component} on {node} was not accepted, and was not carried out within {} s either: check that AdminRegistry runs (`tarsops status`), and apply again",
             super::LATE.as_secs()
         ),
         (Ended::Success { .. }, Some(false)) => format!(
-            "the task says that it succeeded, and {node} still has another program: the archive had none of the name {component}, or the server's `exe_path` leads elsewhere; see its row"
+            "the task says that it succeeded, and {node} still has another program: the archive had no file {component}, or the server's `exe_path` is another path; check its row"
         ),
         (_, Some(true)) if e.host.contains("the running binary") => format!(
-            "the new {component} lies on {node} and was not started: its tarsnode was busy, silent or ended meanwhile; see its log in app_log/tars/tarsnode there"
+            "the new {component} is on {node} and was not started: its tarsnode was busy, did not answer or ended; see its log in app_log/tars/tarsnode there"
         ),
         (_, Some(true)) => format!(
-            "the new {component} does not come up on {node}: see its log in app_log/tars/{component} there"
+            "the new {component} does not start on {node}: see its log in app_log/tars/{component} there"
         ),
         (Ended::Failed { .. }, _) => format!(
-            "the task of {component} on {node} failed without a word that is known: see the logs of tarsAdminRegistry, and of tarsnode there"
+            "the task of {component} on {node} failed without a known message: see the logs of tarsAdminRegistry, and of tarsnode there"
         ),
         _ => format!(
             "{component} on {node} did not become what was published: see its log in app_log/tars/{component} there"

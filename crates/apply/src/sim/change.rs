@@ -123,7 +123,7 @@ impl Work {
         for (path, _, before, after) in &self.files {
             let now = part.and_then(|p| p.files.get(path)).map(|f| f.digest);
             if now != *before {
-                return moved(format!("{path} changed since it was looked at"));
+                return moved(format!("{path} has changed since it was read"));
             }
             if let Some(after) = after
                 && Some(*after) != *before
@@ -137,7 +137,7 @@ impl Work {
         if let Some((before, _)) = &self.crontab {
             let now = machine.crontab.as_ref().map(|t| Digest::of(t.as_bytes()));
             if now != *before {
-                return moved("the crontab changed since it was looked at".to_owned());
+                return moved("the crontab has changed since it was read".to_owned());
             }
         }
         match (&self.place, part.is_some()) {

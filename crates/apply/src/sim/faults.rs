@@ -25,7 +25,7 @@ pub enum Fault {
         /// So many.
         one_in: u32,
     },
-    /// The new program of a component does not come up on a host.
+    /// The new program of a component does not start on a host.
     Dud {
         /// The host.
         node: NodeName,

@@ -89,7 +89,7 @@ pub(super) struct Change {
     pub(super) ended: Arc<Notify>,
 }
 
-/// The lease as it lies on the master.
+/// The lease as it is on the master.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) run: RunId,
@@ -213,7 +213,7 @@ impl SimHost {
         }
     }
 
-    /// The way back.
+    /// The rollback.
     fn back(&self, reply: Reply, output: Output) -> Result<Output, Fault> {
         let silent = self.shared.lock().faults.is_silent(&self.node);
         if reply == Reply::LostAfter || silent {
@@ -447,7 +447,7 @@ impl SimHost {
                 let now = part.as_ref().and_then(|p| p.binary(program.component));
                 if now != program.before {
                     return says(format!(
-                        "moved {} changed since it was looked at\n",
+                        "moved {} has changed since it was read\n",
                         program.path
                     ));
                 }

@@ -109,7 +109,7 @@ pub struct Planned {
     newest: Option<RunId>,
 }
 
-/// `text` of a package as it lies on a host.
+/// `text` of a package as it is on a host.
 fn filled(text: &str, node: &NodeName, ip: &str, locator: &str) -> String {
     text.replace(
         "--nodeid=\"localip.tars.com\"",

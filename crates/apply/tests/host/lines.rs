@@ -158,7 +158,7 @@ fn killed_under_bash() {
     kill_everywhere(Kind::Upgrade, "bash", 24, 1);
 }
 
-/// The way back dies too, and cron brings it again.
+/// The rollback dies too, and cron brings it again.
 #[test]
 fn killed_and_killed_again_on_the_way_back() {
     let kinds = [Kind::Upgrade, Kind::Install, Kind::Removal];
@@ -166,7 +166,7 @@ fn killed_and_killed_again_on_the_way_back() {
     for kind in kinds {
         let lines = lines_of(kind, "dash");
         let script = instrumented();
-        // Killed late, so that the way back has everything to do.
+        // Killed late, so that the rollback has everything to do.
         let late = script
             .lines()
             .position(|l| l.contains("change_crontab || return 1"))

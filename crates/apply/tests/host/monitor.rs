@@ -1,4 +1,4 @@
-//! A monitor that starts the agent whenever it does not run, while a change is under way.
+//! A monitor that starts the agent whenever it does not run, while a change is in progress.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 }
 
 /// What is there: files by path with mode and digest, the crontab, and how many agents run the file
-/// that lies there.
+/// that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) files: BTreeMap<String, (u32, Digest)>,
@@ -378,7 +378,7 @@ impl World {
         out
     }
 
-    /// Pids of agents that run the very file that lies there, or any file of this host.
+    /// Pids of agents that run the very file that is there, or any file of this host.
     pub(crate) fn agents(&self, any: bool) -> Vec<u32> {
         let identity = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
         // A file that was moved away and back is the same file, though its process calls it deleted.

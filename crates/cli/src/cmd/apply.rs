@@ -83,7 +83,7 @@ pub async fn run(
             .any(|s| matches!(s.action, Action::Recover { .. }));
         let good = outcome.ends.iter().all(|e| e.verdict.is_good()) && !outcome.interrupted;
         whole = merge(whole, outcome);
-        // A host whose unfinished change was ended is looked at anew and planned for.
+        // A host whose unfinished change was ended is checked again and planned for.
         if !(recovered && good && saved.is_none()) {
             break;
         }
@@ -137,7 +137,7 @@ async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
         if !announced {
             announced = true;
             say(format!(
-                "waiting up to {patience} s for what heals by itself, as the plan says"
+                "waiting up to {patience} s for contradictions that heal by themselves"
             ));
         }
         tokio::time::sleep(HEALING).await;

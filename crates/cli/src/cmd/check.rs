@@ -114,13 +114,13 @@ fn text(table: &[Check], guards: &[(String, String, String)], color: bool) -> Te
                 out.put(" ".repeat(32));
             }
             out.line(format_args!("{}: {}", found.resource, found.text));
-            out.line(format_args!("{:32}next: {}", "", found.fix));
+            out.line(format_args!("{:32}fix: {}", "", found.fix));
         }
     }
     for (resource, why, next) in guards {
         head(&mut out, "guard", Outcome::Blocked, color);
         out.line(format_args!("{resource}: {why}"));
-        out.line(format_args!("{:32}next: {next}", ""));
+        out.line(format_args!("{:32}fix: {next}", ""));
     }
     let count = |wanted: Outcome| table.iter().filter(|c| c.result == wanted).count();
     out.end();

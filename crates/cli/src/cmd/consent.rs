@@ -48,11 +48,11 @@ pub fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
     Err(
         Failure::new(format!("{count} {are} blocked; nothing was changed"))
             .code(exit::BLOCKED)
-            .hint("put them right, see the plan above; or say --allow-blocked to do the rest"),
+            .hint("fix them, see the plan above; or use --allow-blocked to apply the rest"),
     )
 }
 
-/// Asks on the terminal; only `yes` goes on.
+/// Asks on the terminal; only `yes` continues.
 pub async fn ask(plan: &Plan) -> Result<()> {
     let hosts = amount(&plan.steps);
     let what = match (hosts.as_str(), plan.changes_database()) {
@@ -67,17 +67,19 @@ pub async fn ask(plan: &Plan) -> Result<()> {
     };
     confirm(
         &format!("Change {what}{but}?"),
-        "say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`",
+        "use --yes, or apply a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`",
     )
     .await
 }
 
-/// Asks `question` on the terminal; only `yes` goes on. Where nobody can be asked, `otherwise` is the hint.
+/// Asks `question` on the terminal; only `yes` continues. Where nobody can be asked, `otherwise` is the hint.
 pub async fn confirm(question: &str, otherwise: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("nobody can be asked here")
-            .code(exit::USAGE)
-            .hint(otherwise));
+        return Err(
+            Failure::new("cannot ask for confirmation: stdin is not a terminal")
+                .code(exit::USAGE)
+                .hint(otherwise),
+        );
     }
     let said = output::ask(&format!("{question} Only `yes` is taken: ")).await;
     if said.is_some_and(|line| line.trim() == "yes") {

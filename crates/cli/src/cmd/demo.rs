@@ -4,7 +4,7 @@
 //! and its own crontab. What runs on them are stand-ins: `tarsnode`, which the story installs, and
 //! the framework's other components, which are there before it and speak the framework's protocol.
 //! Their tables are in a real MariaDB where the machine has one, and then a stand-in of the management
-//! platform publishes; else they are in a file, and nothing is published. Everything lies below one
+//! platform publishes; else they are in a file, and nothing is published. Everything is below one
 //! folder and is gone afterwards. The commands of the story are run as a person would run
 //! them: by this program, through the system's `ssh`.
 

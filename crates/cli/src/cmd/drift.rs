@@ -47,7 +47,7 @@ async fn wait_for_end(session: &Session, until: Instant) {
 /// How often the master is asked whether an apply has ended.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Looks, and tells only what differs. An apply that is under way is waited for, so long at most.
+/// Looks, and tells only what differs. An apply that is in progress is waited for, so long at most.
 pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> Result {
     let mut session = Session::open(global, look)?;
     super::validate::without_package(global, &session.loaded)?;
@@ -91,7 +91,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
     if let Some(lease) = busy {
         let mut text = Text::new();
         text.line(format_args!(
-            "an apply is under way: {} (run {}); what differs now may be about to change",
+            "an apply is in progress: {} (run {}); what differs now may be about to change",
             lease.holder, lease.run
         ));
         if global.json || global.json_into.is_some() {
@@ -115,7 +115,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
         print(text);
         if remembered {
             say(
-                "digests of unchanged files were remembered from an earlier look (--rehash reads them anew)",
+                "digests of unchanged files were remembered from an earlier look (--rehash reads them again)",
             );
         }
         super::plan::lock_hint(&session, &plan);

@@ -57,7 +57,7 @@ pub fn refuse_silence(
         "{silent} hosts are silent and the spec allows {allowed} (rollout.max_unreachable); nothing was changed"
     ))
     .code(exit::INCOMPLETE)
-    .hint("bring them back, set them to maintenance, narrow with --on, or raise max_unreachable")
+    .hint("make them reachable, set them to maintenance, narrow with --on, or raise max_unreachable")
     .about(causes.lines()))
 }
 
@@ -77,9 +77,11 @@ pub async fn carry_out(
     let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
     let connect: Arc<dyn Hosts> = Arc::new(Scripts::over(connect));
     let folder = state_folder(desired);
-    // Before anybody is asked for the lease; without it the run goes on, as it is only a cache.
+    // Before anybody is asked for the lease; without it the run continues, as it is only a cache.
     let journal = Journal::create(&folder, id.as_str()).unwrap_or_else(|e| {
-        say(format!("warning: there is no journal on this machine: {e}"));
+        say(format!(
+            "warning: the journal of this run cannot be written: {e}"
+        ));
         Journal::none()
     });
     let lease = Lease::acquire(
@@ -148,7 +150,7 @@ pub async fn carry_out(
                 .await
                 .is_err()
             {
-                say("the lease could not be given back; it is free 45 s after the last word");
+                say("the lease could not be released; it expires 45 s after its last renewal");
             }
             Err(stopped_at_once(&under_way))
         }
@@ -158,15 +160,15 @@ pub async fn carry_out(
 /// How long the master may take to take the lease back from a run that is stopped at once.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What goes on by itself when a run is stopped at once.
+/// What continues by itself when a run is stopped at once.
 fn stopped_at_once(under_way: &StepsInProgress<'_>) -> Failure {
     let lines = under_way.lines();
     let failure = Failure::new(if lines.is_empty() {
-        "stopped at once; no step was under way"
+        "stopped at once; no step was in progress"
     } else {
-        "stopped at once; hosts and the framework finish by themselves what was under way"
+        "stopped at once; hosts and the framework finish by themselves what was in progress"
     });
     failure.code(exit::INTERRUPTED).about(lines).hint(
-        "look again (`tarsops plan`) before you apply, or undo the run with `tarsops rollback`",
+        "plan again (`tarsops plan`) before you apply, or undo the run with `tarsops rollback`",
     )
 }

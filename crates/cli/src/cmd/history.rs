@@ -59,9 +59,9 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     }
     if picked.is_empty() {
         text.line(if memory.faults.is_empty() {
-            "the hosts remember no run"
+            "the hosts have no records of runs"
         } else {
-            "no host that answered remembers a run"
+            "no host that answered has records of a run"
         });
     }
     publish(global, &format!("{document:#}\n"), &text)?;
@@ -75,8 +75,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
 }
 
 /// What is said of a host with such records.
-pub const STRANGE: &str =
-    "it has records under names that no run or step has; they are not looked at";
+pub const STRANGE: &str = "it has records under names that no run or step has; they are ignored";
 
 /// The run with this id, or with an id that begins so.
 pub fn find<'a>(memory: &'a Memory, name: &str) -> Result<(&'a RunId, &'a Vec<Record>)> {

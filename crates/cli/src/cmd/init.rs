@@ -22,17 +22,17 @@ pub fn run(global: &Global, path: &Path, name: &str) -> Result {
     if schema == path {
         return Err(
             Failure::new(format!("a spec cannot be named {SCHEMA_FILE}"))
-                .hint("this name is for the JSON Schema beside it: name another file")
+                .hint("this name is reserved for the JSON Schema beside it: name another file")
                 .code(exit::USAGE),
         );
     }
     write_new(path, &starter(cluster.as_str())).map_err(|e| {
         let hint = if e.kind() == io::ErrorKind::AlreadyExists {
-            "it is left as it is: name another file, or edit this one"
+            "it was not changed: name another file, or edit this one"
         } else {
             "name a file in a folder that is there and that you may write to"
         };
-        Failure::new(format!("could not make {}", path.display()))
+        Failure::new(format!("could not create {}", path.display()))
             .because(&e)
             .hint(hint)
     })?;

@@ -159,7 +159,7 @@ pub async fn fetch_payloads(session: &Session, plan: &Plan) -> Result<()> {
             return Err(Failure::new(format!(
                 "the package of {component} {version} is not on this machine; nothing was changed"
             ))
-            .hint("put it where the spec's `framework.packages` says"));
+            .hint("put it into the folder that `framework.packages` names"));
         }
     }
     Ok(())
@@ -197,7 +197,7 @@ pub fn lock_hint(session: &Session, plan: &Plan) {
     });
     if session.store.lock.is_none() && (unknown || plan.is_blocked()) {
         say(format!(
-            "hint: there is no {}; make it with `tarsops package lock`",
+            "hint: there is no {}; create it with `tarsops package lock`",
             session.store.lock_path.display()
         ));
     }

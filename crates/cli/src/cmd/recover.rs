@@ -42,7 +42,7 @@ pub async fn run(
         other => {
             let why = other.unknown().unwrap_or("it is not there").to_owned();
             return Err(
-                Failure::new(format!("{name} could not be looked at: {why}"))
+                Failure::new(format!("the facts of {name} could not be collected: {why}"))
                     .code(exit::INCOMPLETE),
             );
         }
@@ -72,11 +72,11 @@ pub async fn run(
     ));
     if !yes {
         let question = if accept {
-            format!("Accept what runs on {name} now, and put nothing back?")
+            format!("Accept what runs on {name} now, and restore nothing?")
         } else {
-            format!("Put the old state of {name} back?")
+            format!("Restore the old state of {name}?")
         };
-        super::consent::confirm(&question, "say -y").await?;
+        super::consent::confirm(&question, "use --yes").await?;
     }
     let outcome =
         super::execution::carry_out(global, &session, &plan, &report, report.faults.len(), stops)
@@ -90,12 +90,12 @@ pub async fn run(
             ),
         ),
         Some(Verdict::Done | Verdict::AlreadyDone) => {
-            ("recovered", format!("{name}: the old state is back\n"))
+            ("recovered", format!("{name}: the old state is restored\n"))
         }
         other => (
             "stuck",
             format!(
-                "{name}: still stuck: {}; `tarsops recover --accept {name}` ends the change with what runs there now\n",
+                "{name}: still stuck: {}; `tarsops recover --accept {name}` accepts what runs there now\n",
                 other.and_then(Verdict::why).unwrap_or("it was not begun")
             ),
         ),

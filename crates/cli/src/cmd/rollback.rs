@@ -25,7 +25,7 @@ use crate::session::Session as Context;
 use crate::style::style;
 use crate::unreachable_hosts;
 
-/// The newest run, but for ways back that did not come about: what they were to take back is meant.
+/// The newest run, but for rollbacks that did not come about: what they were to roll back is meant.
 /// Runs from the future, by a clock that says `now` in seconds since 1970, are not meant either: any
 /// host can make one up.
 fn newest(memory: &Memory, now: i64) -> Option<(&RunId, &Vec<Record>)> {
@@ -118,11 +118,11 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
                 Failure::new("the hosts remember only runs from the future")
                     .hint("compare the clock of this machine, or give the id of the run, as `tarsops history` shows it")
             } else if memory.faults.is_empty() {
-                Failure::new("the hosts remember no run").hint("there is nothing to take back")
+                Failure::new("the hosts have no records of runs").hint("there is nothing to roll back")
             } else {
-                Failure::new("no host that answered remembers a run")
+                Failure::new("no host that answered has records of a run")
                     .code(exit::INCOMPLETE)
-                    .hint("bring the silent hosts back, and try again")
+                    .hint("make the silent hosts reachable, and try again")
             }
         })?,
     };
@@ -133,7 +133,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     let planned = rollback::plan(&context.input(&report), &id, &memory.runs);
     let Rollback { plan, left } = planned.map_err(|refused| {
         Failure::new(format!(
-            "run {id} cannot be taken back whole; nothing was changed"
+            "run {id} cannot be rolled back completely; nothing was changed"
         ))
         .code(exit::BLOCKED)
         .hint("put those hosts right, or narrow with --on")
@@ -147,7 +147,7 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
             "the rollback of run {id} does not pass the check; nothing was changed"
         ))
         .code(exit::BLOCKED)
-        .hint("see `tarsops history`: what a host remembers may not be what was done there")
+        .hint("see `tarsops history`: the record of a host may not be what was done there")
         .about(found));
     }
     let silent = memory.faults.len();
@@ -180,7 +180,9 @@ async fn carry_out(
         print(&text)
     }
     if plan.is_empty() {
-        say(format!("run {id} changed nothing that could be taken back"));
+        say(format!(
+            "run {id} changed nothing that could be rolled back"
+        ));
         return Ok(exit::OK);
     }
     if !yes {
@@ -224,7 +226,7 @@ async fn carry_out(
         }
     }
     let text = format!(
-        "Rollback: {} are where they were before run {id}.\n\
+        "Rollback: {} are restored to their state before run {id}.\n\
          The spec still asks for what that run did: revert the commit as well.\n",
         back.join(" and ")
     );

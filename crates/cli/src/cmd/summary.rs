@@ -30,7 +30,7 @@ pub async fn finish(
         .iter()
         .filter(|e| e.verdict == Verdict::AlreadyDone)
         .count();
-    // A host that went back by itself was taken back as well.
+    // A host that went back by itself was rolled back as well.
     let is_back = |e: &&tarsops_apply::step::StepEnd| matches!(e.verdict, Verdict::RolledBack(_));
     let back = outcome.ends.iter().filter(is_back).count();
     let bad = outcome.ends.iter().filter(|e| !e.verdict.is_good()).count();
@@ -42,7 +42,7 @@ pub async fn finish(
         exit::FAILED => "failed",
         exit::LEASE => "stopped: another run is at work",
         exit::BLOCKED => "blocked by a guard",
-        exit::STALE => "stale: the cluster has moved since it was looked at",
+        exit::STALE => "stale: the cluster has changed since the plan was made",
         exit::PENDING => "not all is done: the cluster still differs from the spec",
         _ => "incomplete",
     };
@@ -50,7 +50,7 @@ pub async fn finish(
         format!("Apply: {word}.\n")
     } else {
         format!(
-            "Apply: {word}. {done} done, {already} already done, {bad} failed, {} taken back, {} not begun.\n",
+            "Apply: {word}. {done} done, {already} already done, {bad} failed, {} rolled back, {} not begun.\n",
             back + outcome.rolled_back.len(),
             outcome.not_begun
         )
@@ -83,12 +83,12 @@ pub async fn finish(
         .collect();
     for s in &outcome.stages {
         say(format!(
-            "{}: {} step{} in {:.1} s, {:.1} s beyond settling",
+            "{}: {} step{} in {:.1} s ({:.1} s of it settling)",
             s.stage.title(),
             s.steps,
             if s.steps == 1 { "" } else { "s" },
             s.took.as_secs_f64(),
-            s.took.saturating_sub(s.settled).as_secs_f64()
+            s.settled.as_secs_f64()
         ));
     }
     let stuck = outcome.ends.iter().chain(&outcome.rolled_back);
@@ -98,7 +98,7 @@ pub async fn finish(
         .collect();
     for node in stuck {
         say(format!(
-            "{node} is stuck: `tarsops recover {node}` tries again to put the old state back; `tarsops recover --accept {node}` ends the change with what runs there now"
+            "{node} is stuck: `tarsops recover {node}` tries again to restore the old state; `tarsops recover --accept {node}` accepts what runs there now"
         ));
     }
     let document = serde_json::json!({

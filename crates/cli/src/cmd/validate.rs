@@ -24,7 +24,7 @@ pub fn run(global: &Global) -> Result {
     let (loaded, missing) = match checked {
         Ok(checked) => checked,
         Err(mut failure) => {
-            // What hinders the check itself, such as a missing file, is told as any other error.
+            // What hinders the check itself, such as a missing file, is reported as any other error.
             if let Some(diagnostics) = &failure.diagnostics {
                 let document = serde_json::json!({
                     "format": "tarsops.validate/1", "valid": false, "diagnostics": diagnostics,
@@ -47,7 +47,7 @@ pub fn run(global: &Global) -> Result {
     });
     let mut text = Text::new();
     text.line(format_args!(
-        "{} is right: cluster {}, {} node{}",
+        "{} is valid: cluster {}, {} node{}",
         global.file.display(),
         loaded.desired.cluster,
         nodes,

@@ -1,5 +1,5 @@
 //! What a real console answered to publications that failed, replayed: the publisher makes its calls,
-//! and what came is told as a cause.
+//! and what came is reported as a cause.
 //!
 //! Every row of the table of failures that a recording shows is shown here.
 #![allow(clippy::unwrap_used, reason = "tests")]

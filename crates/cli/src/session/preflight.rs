@@ -22,7 +22,7 @@ pub fn check_machine(desired: &Desired) -> Result<()> {
     if let Some(Tls::Verify { ca }) = desired.database().map(|d| &d.tls) {
         std::fs::File::open(ca).map_err(|e| {
             Failure::new(format!(
-                "the certificate file {} of `database.ca` cannot be read; nothing was looked at",
+                "the certificate file {} of `database.ca` cannot be read; no host was contacted",
                 ca.display()
             ))
             .because(&e)
@@ -52,13 +52,13 @@ pub fn check_look(report: &Report) -> Result<()> {
         "this machine could not connect to {hosts}; nothing was changed"
     ))
     .because(fault)
-    .hint("put this machine right and run the same command again; nothing is known of the hosts"))
+    .hint("fix this machine and run the same command again; nothing is known about the hosts"))
 }
 
 /// The failure of a command whose spec names a secret that this machine cannot give.
 #[must_use]
 pub fn without_secret(what: &str, from: &SecretRef, why: String) -> Failure {
-    Failure::new(format!("{what} cannot be read; nothing was looked at"))
+    Failure::new(format!("{what} cannot be read; no host was contacted"))
         .because(&io::Error::other(why))
         .hint(match from {
             SecretRef::Env(name) => {
@@ -69,7 +69,7 @@ pub fn without_secret(what: &str, from: &SecretRef, why: String) -> Failure {
                 path.display()
             ),
             SecretRef::Command(_) => {
-                "run it with --allow-commands if you trust the spec, and see that the program works"
+                "run it with --allow-commands if you trust the spec, and check that the program works"
                     .to_owned()
             }
         })

@@ -40,7 +40,7 @@ pub async fn resolve(
         SecretRef::Env(name) => {
             let source = format!("the environment variable {name}");
             let value = std::env::var_os(name)
-                .ok_or_else(|| format!("{source}, which holds it, is not set"))?;
+                .ok_or_else(|| format!("{source}, which should contain it, is not set"))?;
             secret(value.into_vec(), &source)
         }
         SecretRef::File(path) => {
@@ -49,7 +49,7 @@ pub async fn resolve(
             secret(bytes, &source)
         }
         SecretRef::Command(_) if !allow_commands => {
-            Err("it comes from a program, which runs only with --allow-commands".to_owned())
+            Err("a program prints it, and programs run only with --allow-commands".to_owned())
         }
         SecretRef::Command(words) => command(words, hidden).await,
     }

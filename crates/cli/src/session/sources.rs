@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// Asks the framework itself; none where the spec lets nobody be asked.
+    /// Asks the framework itself; none where the spec allows no source to be asked.
     pub(super) async fn ask(&self, nodes: &[NodeName]) -> Option<Box<FrameworkFacts>> {
         let desired = self.desired();
         if desired.rpc == Rpc::Off && desired.database().is_none() {

@@ -43,7 +43,7 @@ pub fn are_there(loaded: &Loaded, new_keys: NewHostKeys) -> Result<()> {
         let place = loaded.parsed.line(&path);
         let place = place.map_or_else(String::new, |place| format!("{place}: "));
         let what = format!(
-            "{place}`{key}` names a file that cannot be read: {}; nothing was looked at",
+            "{place}`{key}` names a file that cannot be read: {}; no host was contacted",
             file.display()
         );
         return Err(Failure::new(what).because(&error).hint(match key {

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// A failure of this machine's temporary folder.
 pub fn no_space(what: &str, error: &dyn std::error::Error) -> Failure {
     Failure::new(what).because(error).hint(format!(
-        "make room in {}, or set TMPDIR to a folder that has more",
+        "free space in {}, or set TMPDIR to a folder that has more",
         std::env::temp_dir().display()
     ))
 }
@@ -20,7 +20,7 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Failure {
         path.display()
     ))
     .because(error)
-    .hint("see that the file is there and that you may read it")
+    .hint("check that the file exists and that you may read it")
 }
 
 pub fn at_path(path: &Path, error: io::Error) -> io::Error {

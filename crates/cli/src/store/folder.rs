@@ -16,7 +16,7 @@ use super::failures::{at_path, no_space, unreadable};
 use super::spool::{Origin, Spool};
 use crate::failure::{Failure, Result};
 
-/// Whether a deploy tree lies at `path`.
+/// Whether a deploy tree is at `path`.
 fn is_tree(path: &Path) -> bool {
     path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir()
 }
@@ -36,7 +36,7 @@ pub fn may_hold(folder: &Path, component: Component) -> bool {
 }
 
 /// Reads everything in `folder` that may hold one of `components`, and the templates of a deploy tree that
-/// lies there. With `keep`, binaries are laid into `spool` on the way.
+/// is there. With `keep`, binaries are laid into `spool` on the way.
 pub fn read(
     folder: &Path,
     spool: &Spool,

@@ -42,7 +42,7 @@ impl Store {
                 "could not read {what}; nothing was changed"
             ))
             .because(&e)
-            .hint("see that the file is there and that you may read it")),
+            .hint("check that the file exists and that you may read it")),
             Err(e @ NoFile::Other(_)) => Err(Failure::new(format!(
                 "{what} is not the one that was pinned; nothing was changed"
             ))

@@ -43,7 +43,7 @@ impl Spool {
             .prefix("tarsops-spool-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
-            .map_err(|e| no_space("could not make a temporary folder", &e))?;
+            .map_err(|e| no_space("could not create a temporary folder", &e))?;
         Ok(Self {
             folder,
             files: Mutex::default(),

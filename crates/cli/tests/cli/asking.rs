@@ -59,8 +59,7 @@ fn without_a_terminal_nothing_is_changed_unasked() {
         assert_eq!(String::from_utf8(apply.stdout).unwrap(), text);
         assert_eq!(
             String::from_utf8(apply.stderr).unwrap(),
-            "error: nobody can be asked here\n\
-             next: say -y, or carry out a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`\n"
+            "error: cannot ask for confirmation: stdin is not a terminal\n             hint: use --yes, or apply a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`\n"
         );
     }
     let again = cluster.run(&["plan"], "");

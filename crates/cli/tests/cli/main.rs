@@ -1,7 +1,7 @@
 //! The command line as scripts: what every command takes, writes and ends with.
 //!
 //! Each file below `cases` is a case: arguments, and the expected standard output, standard error
-//! and exit code. None needs root, a network or a host. The specs that they share lie in `specs`,
+//! and exit code. None needs root, a network or a host. The specs that they share are in `specs`,
 //! which no case changes; a case that writes has a folder of its own (`.in` before, `.out` after).
 //!
 //! `TRYCMD=overwrite cargo test -p tarsops-cli --test cli` accepts what the program says now; read

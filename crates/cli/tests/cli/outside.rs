@@ -121,8 +121,8 @@ fn what_this_machine_lacks_is_its_own_fault_and_nothing_is_looked_at() {
             let said = said(&out);
             assert_eq!(out.status.code(), Some(1), "{command} {named}: {said}");
             assert!(said.contains(named), "{command}: {said}");
-            assert!(said.contains("nothing was looked at"), "{command}: {said}");
-            assert!(said.contains("\nnext: "), "{command}: {said}");
+            assert!(said.contains("no host was contacted"), "{command}: {said}");
+            assert!(said.contains("\nhint: "), "{command}: {said}");
             assert!(!said.contains("127.0.0.1"), "no host is blamed: {said}");
         }
         assert!(!place.at("ran").exists(), "{named}: a host was looked at");

@@ -38,7 +38,7 @@ fn status_shows_components_and_hosts() {
 
     // Details are for -v: each host, its process, and the sources; nobody's exceptions even there.
     let (details, _) = run(&cluster, &["status", "-v"]);
-    assert!(details.contains("WHAT EACH SOURCE SAYS"), "{details}");
+    assert!(details.contains("WHAT EACH SOURCE REPORTS"), "{details}");
     assert!(details.contains("pid "), "{details}");
     let lines = details.lines().filter(|l| l.starts_with("tarsnode "));
     assert_eq!(lines.count(), 2, "{details}");

@@ -21,7 +21,7 @@ fn keep_database() {
     framework::kept_database();
 }
 
-/// The digest of the one process of a component that runs the file that lies there.
+/// The digest of the one process of a component that runs the file that is there.
 fn runs(host: &Host, component: &str) -> Option<String> {
     let script = format!(
         "for p in /proc/[0-9]*; do

@@ -22,7 +22,7 @@ fn a_full_disk() {
     let state = host.state();
     host.fill_disk(INSTALL).unwrap();
     let ran = machine.tarsops(["apply", "-y"]);
-    ran.exits(6).tells("MiB are free").tells("make room");
+    ran.exits(6).tells("MiB are free").tells("free space");
     assert_eq!(state.changes(&host.state()), "");
     host.assert_runs("10.77.1.2", "tars", &healthy("3.0.17"));
     host.free_disk(INSTALL).unwrap();
@@ -38,7 +38,7 @@ fn a_read_only_disk() {
     let host = cluster.host(2);
     let state = host.state();
     host.remount_ro(INSTALL).unwrap();
-    // The small disk itself lies below the mount that is read-only now, or is it.
+    // The small disk itself is below the mount that is read-only now, or is it.
     machine
         .tarsops(["apply", "-y"])
         .exits(6)

@@ -26,7 +26,7 @@ fn ask(cluster: &Cluster, machine: &Machine, version: &str) {
     machine.lock();
 }
 
-/// Waits until a change is under way on a host.
+/// Waits until a change is in progress on a host.
 fn until_acting(host: &Host) {
     wait_until("the change begins", MINUTE, || {
         host.has(&format!("{STATE}/current"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// A login shell that holds the first launch back until it is told to go on.
+/// A login shell that holds the first launch back until it is told to continue.
 const HOLDS: &str = r#"#!/bin/sh
 exec 3>/tmp/in.$$
 cat >&3

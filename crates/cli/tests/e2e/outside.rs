@@ -73,7 +73,7 @@ fn the_second_signal_stops_at_once_and_gives_the_lease_back() {
         run.until_it_says("running steps are finished");
         run.signal(second);
         let ran = run.ends_within(Duration::from_secs(8));
-        // What goes on by itself is named.
+        // What continues by itself is named.
         ran.exits(130)
             .complains("stopped at once; hosts and the framework finish by themselves")
             .complains("\n  10.77.1.2: ")
@@ -239,7 +239,7 @@ fn a_package_that_cannot_be_read_is_not_called_a_wrong_one() {
         .hides("is not the one that was pinned");
 }
 
-/// An apply goes on without its journal, which is a cache, and says so; a document that cannot be
+/// An apply continues without its journal, which is a cache, and says so; a document that cannot be
 /// written at the end does not hide how the apply went.
 #[test]
 fn an_apply_without_a_place_for_its_journal_or_its_document() {
@@ -252,7 +252,7 @@ fn an_apply_without_a_place_for_its_journal_or_its_document() {
     machine
         .tarsops(["--json-into", "full", "apply", "-y"])
         .exits(1)
-        .complains("there is no journal on this machine")
+        .complains("the journal of this run cannot be written")
         .complains("Read-only file system")
         .complains("could not write full")
         .says("Apply: converged");
@@ -270,15 +270,15 @@ fn drift_waits_for_an_apply() {
     until_acting(cluster.host(2));
     cron.tarsops(["drift"])
         .exits(7)
-        .says("an apply is under way");
+        .says("an apply is in progress");
     // The master, which has the lease, is left out here.
     cron.tarsops(["drift", "--on", "10.77.1.2"])
         .exits(7)
-        .says("an apply is under way");
+        .says("an apply is in progress");
     // Too short a time, as cron would see it.
     cron.tarsops(["drift", "--wait", "1s"])
         .exits(7)
-        .says("an apply is under way");
+        .says("an apply is in progress");
     let waited = cron.tarsops(["drift", "--wait", "2m"]);
     waited.exits(0).is_quiet();
     run.ends_within(Duration::from_secs(20)).exits(0);

@@ -319,7 +319,7 @@ fn paths_mean_what_they_say() {
             assert!(copied.success());
         }
         let mut command = machine.command(["plan"]);
-        // Temporary files may lie there as well.
+        // Temporary files may are there as well.
         command.current_dir(&to).env("TMPDIR", &to).env("HOME", &to);
         run(command).exits(2).says("2 to add");
     }

@@ -159,7 +159,7 @@ fn a_package_from_a_living_node() {
 }
 
 /// A source node whose file never ends, or is another one, or does not come: what had come is removed,
-/// no process goes on there, and nothing is changed.
+/// no process continues there, and nothing is changed.
 #[test]
 fn a_source_node_sends_no_more_than_the_pinned_binary() {
     let cluster = Cluster::new(2);

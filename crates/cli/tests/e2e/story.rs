@@ -1,4 +1,4 @@
-//! The story of a cluster, from nothing to an upgrade that is taken back.
+//! The story of a cluster, from nothing to an upgrade that is rolled back.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ fn a_saved_plan_of_one_host() {
     machine.tarsops(["plan"]).exits(2).says("1 to change");
 }
 
-/// An upgrade by a saved plan, canary first, then taken back from a machine that never saw it.
+/// An upgrade by a saved plan, canary first, then rolled back from a machine that never saw it.
 #[test]
 fn an_upgrade_and_back() {
     let cluster = Cluster::new(4);
@@ -170,7 +170,7 @@ fn an_upgrade_and_back() {
     other.tarsops(["plan"]).exits(2).says("4 to change");
 }
 
-/// A version that dies at once: the canary is put back, nobody else is touched.
+/// A version that dies at once: the canary is restored, nobody else is touched.
 #[test]
 fn an_upgrade_that_fails_stops_at_the_canary() {
     let cluster = Cluster::new(4);

@@ -398,7 +398,7 @@ fn a_program_that_does_not_work_is_named() {
     for tool in ["flock", "setsid"] {
         ran.tells(&format!("the host has no program `{tool}` that works"));
     }
-    ran.tells("no program there makes its sha256")
+    ran.tells("no program there computes its sha256")
         .tells("error while loading shared libraries");
     machine.tarsops(["apply", "-y"]);
     for (host, pid) in cluster.hosts.iter().zip(state) {

@@ -1,4 +1,4 @@
-//! The core services, upgraded and taken back while the framework is in use.
+//! The core services, upgraded and rolled back while the framework is in use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ fn core_services() {
     what_somebody_stopped_gets_its_program_and_stays_stopped(world);
 }
 
-/// A measurement, not a test: 3 framework hosts and 20 nodes, what each stage takes beyond settling.
+/// A measurement, not a test: 3 framework hosts and 20 nodes, what each stage takes.
 #[test]
 #[ignore = "a measurement of some minutes: run it by name, with --ignored --nocapture"]
 #[allow(clippy::print_stdout, reason = "a measurement")]
@@ -44,11 +44,7 @@ fn a_whole_upgrade_of_twenty_three_hosts() {
         "{asked} names resolved, {:.1} s in all",
         applied.took.as_secs_f64()
     );
-    for line in applied
-        .err
-        .lines()
-        .filter(|l| l.contains("beyond settling"))
-    {
+    for line in applied.err.lines().filter(|l| l.contains("of it settling")) {
         println!("{line}");
     }
     all_run(world);
@@ -119,14 +115,14 @@ impl Client {
     }
 }
 
-/// What lies on a host of each core service that it has.
+/// What is on a host of each core service that it has.
 fn programs(world: &World) -> Vec<String> {
     let mut all: Vec<String> = CORE.iter().map(|c| world.installed(1, c)).collect();
     all.extend(["tarsregistry", "tarsconfig"].map(|c| world.installed(2, c)));
     all
 }
 
-/// Each core service runs once, and from the file that lies there.
+/// Each core service runs once, and from the file that is there.
 #[track_caller]
 pub(crate) fn all_run(world: &World) {
     for (n, component) in CORE
@@ -222,7 +218,7 @@ fn an_unlisted_registry_is_rolled_back(world: &mut World) {
     let failed = world.tarsops(["apply", "-y"]);
     world.sql("DROP TRIGGER db_tars.hide; DROP TRIGGER db_tars.hide_again");
     failed.exits(8).tells("does not list the registry");
-    // The host was content; that the run was not is remembered all the same.
+    // The host was healthy; that the run was not is remembered all the same.
     let history = world
         .tarsops(["history", "--json"])
         .json("tarsops.history/1");
@@ -257,7 +253,7 @@ fn a_service_that_ends_while_it_settles_goes_back(world: &mut World) {
     // What went before stays, as `rollback` says, and is plain to see.
     let plan = world.tarsops(["plan"]);
     plan.exits(2).says("server/tarsconfig");
-    // Put right, it goes on from there.
+    // Put right, it continues from there.
     world.pack(&["tarsconfig"], NEWER, Behaviour::Healthy);
     world.respec(|s| s.deadline = "45s");
     world.tarsops(["apply", "-y"]).exits(0);

@@ -1,5 +1,5 @@
 //! The framework's database in an upgrade: backed up, then its templates merged, column by column and
-//! key by key; what people changed stays, and the run can be taken back.
+//! key by key; what people changed stays, and the run can be rolled back.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -167,7 +167,7 @@ fn a_conflict_holds_up_its_template_alone(world: &mut World) {
     a_lock_file_brings_no_template_of_its_own(world);
     let before = digest(world, LOG);
     let applied = world.tarsops(["apply", "saved.plan", "-y", "--allow-blocked"]);
-    applied.exits(6).tells("the dump lies on");
+    applied.exits(6).tells("the dump is on");
     assert_eq!(digest(world, LOG), before);
     for line in [
         "nodeTimeout=300",
@@ -386,7 +386,7 @@ fn a_run_that_fails_later_takes_its_templates_back(world: &mut World) {
          ALTER TABLE db_tars.t_node_info ADD CONSTRAINT refused CHECK (node_name <> '{node}')"
     ));
     let failed = world.tarsops(["apply", "-y"]);
-    failed.exits(8).tells("of this run, as on_failure says");
+    failed.exits(8).tells("of this run (on_failure)");
     assert_eq!([REGISTRY, LOG, DB].map(|n| digest(world, n)), before);
     world.sql("ALTER TABLE db_tars.t_node_info DROP CONSTRAINT refused");
     world.respec(|s| s.deadline = "45s");

@@ -27,7 +27,7 @@ fn a_framework_host_comes_is_repaired_and_goes_back() {
     the_run_is_rolled_back(world, &run, &before);
 }
 
-/// A component that does not come up takes the whole run back with it, and the next one is whole.
+/// A component that does not start takes the whole run back with it, and the next one is whole.
 #[test]
 fn a_component_that_does_not_come_up_takes_the_run_back() {
     let world = &mut World::master_only(3);

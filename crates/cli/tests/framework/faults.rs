@@ -52,7 +52,7 @@ fn what_a_registration_loses_is_restored(world: &mut World) {
     world.tarsops(["apply", "-y"]).exits(0);
     assert_eq!(world.sql(&labels), kept);
     world.is_well();
-    // So it is when the run is taken back, which restarts it, too.
+    // So it is when the run is rolled back, which restarts it, too.
     world.tarsops(["rollback", "-y"]).exits(0);
     assert_eq!(world.sql(&labels), kept);
     world.respec(|s| s.version = OLD);
@@ -120,7 +120,7 @@ fn rows_of_a_node_that_is_gone_go_when_nobody_answers(world: &mut World) {
     let alive = world.tarsops(["plan"]);
     alive
         .exits(6)
-        .says("it shall be gone, and something answers at its address");
+        .says("it should be gone, and something answers at its address");
     world.cluster.power_off(&node).unwrap();
     let fresh = world.tarsops(["plan"]);
     assert!(fresh.code == 6, "{}", fresh.out);
@@ -137,7 +137,7 @@ fn rows_of_a_node_that_is_gone_go_when_nobody_answers(world: &mut World) {
          SELECT COUNT(*) FROM db_tars.t_server_conf WHERE node_name = '{node}'"
     ));
     assert_eq!(left, "0\n0\n");
-    // What was deleted lies on the master, for its owner only.
+    // What was deleted is on the master, for its owner only.
     let rows = world.tars(1).parent().unwrap().join(".tarsops/rows");
     let kept: Vec<_> = std::fs::read_dir(&rows).unwrap().flatten().collect();
     assert_eq!(kept.len(), 1);
@@ -178,7 +178,7 @@ fn a_node_under_another_nodeid_is_named_and_put_right(world: &mut World) {
     });
     world
         .check("nodeid-twice", "drift", 2)
-        .says("whoever registers last");
+        .says("the one that registers last");
     world.tarsops(["apply", "-y"]);
     wait_until("both to be registered", PATIENCE, || {
         world.tarsops(["apply", "-y"]);

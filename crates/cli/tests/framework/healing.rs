@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::world::{NEW, World};
 
-const WAITS: &str = "what heals by itself";
+const WAITS: &str = "contradictions that heal by themselves";
 
 /// A service that runs and that the registry calls inactive until its tarsnode reports it again: the apply
 /// that ends meanwhile waits, and ends well.

@@ -85,7 +85,7 @@ fn tls_that_is_too_old(world: &mut World) {
         .check("no-database", "unknown", 4)
         .says("no TLS can be agreed on")
         .says("`database.tls: none`")
-        .hides("no way to");
+        .hides("cannot be reached");
     world.respec(|s| s.address = None);
     world.is_well();
 }

@@ -1,4 +1,4 @@
-//! Basic services, published and taken back; and the ways in which that fails.
+//! Basic services, published and rolled back; and the ways in which that fails.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -143,7 +143,7 @@ fn an_upgrade_is_published_and_rolled_back(world: &mut World, way: &str) {
     assert_eq!(count.trim(), "6");
 }
 
-/// A publication goes on without the program that began it; the next apply finds it done, or does it.
+/// A publication continues without the program that began it; the next apply finds it done, or does it.
 fn a_program_killed_in_the_middle_is_no_harm(world: &mut World) {
     world.respec(|s| s.framework = "  allow_downgrade: true\n");
     let lease = world.tars(1).parent().unwrap().join(".tarsops/lease");
@@ -162,7 +162,7 @@ fn a_program_killed_in_the_middle_is_no_harm(world: &mut World) {
         let _ = std::fs::remove_file(&lease);
         // The task is asked for its end after half a second: by then none is over.
         if delay == 500 {
-            // The node goes on by itself; what it did is known, and can be taken back.
+            // The node continues by itself; what it did is known, and can be rolled back.
             std::thread::sleep(Duration::from_secs(3));
             let told = world.tarsops(["history", "--json"]);
             let told = told.json("tarsops.history/1");
@@ -230,7 +230,7 @@ fn take_away(world: &World, n: usize, component: &str) {
             "DELETE FROM db_tars.{table} WHERE server_name = '{component}' AND node_name = '{node}'"
         ));
     }
-    // Its tarsnode starts what is active until it has read the rows anew.
+    // Its tarsnode starts what is active until it has read the rows again.
     wait_until("it to stay away", PATIENCE, || {
         for pid in world.pids(n, component) {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();

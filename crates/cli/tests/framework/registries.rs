@@ -71,7 +71,7 @@ fn a_registry_leaves_with_its_rows_and_every_locator_follows_and_comes_back(worl
     );
     assert_eq!(world.sql(&rows), "0\n");
     world.tarsops(["drift"]).exits(0).is_quiet();
-    // The run is taken back: the folder, the process, the rows.
+    // The run is rolled back: the folder, the process, the rows.
     let history = world
         .tarsops(["history", "--json"])
         .json("tarsops.history/1");

@@ -1,4 +1,4 @@
-//! Rows of basic services that differ: changed by their fields, with a restart, and taken back.
+//! Rows of basic services that differ: changed by their fields, with a restart, and rolled back.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -211,7 +211,9 @@ fn a_run_that_was_cut_off_leaves_a_pending_restart(world: &mut World) {
     let mark = base.join("restart.tarsstat");
     std::fs::write(&mark, "").unwrap();
     let planned = world.tarsops(["plan", "--on", "tarsstat"]);
-    planned.exits(2).says("not seen to start with its rows");
+    planned
+        .exits(2)
+        .says("restart pending, its rows were changed");
     world.tarsops(["apply", "-y", "--on", "tarsstat"]).exits(0);
     assert_ne!(world.pids(1, "tarsstat"), before);
     assert!(!mark.exists());
@@ -237,7 +239,9 @@ fn published_between_rows_and_restart(world: &mut World, base: &Path) {
     world.respec(|s| s.version = NEW);
     let before = world.pids(1, "tarsstat");
     let planned = world.tarsops(["plan", "--on", "tarsstat"]);
-    planned.exits(2).says("not seen to start with its rows");
+    planned
+        .exits(2)
+        .says("restart pending, its rows were changed");
     world.tarsops(["apply", "-y", "--on", "tarsstat"]).exits(0);
     assert_ne!(world.pids(1, "tarsstat"), before);
     assert!(!base.join("restart.tarsstat").exists());

@@ -43,7 +43,7 @@ enum Fault {
     Brim,
 }
 
-/// A folder that lies on a small disk.
+/// A folder that is on a small disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Folder {
     /// The database's tables.
@@ -391,7 +391,7 @@ impl Stops {
             // The framework notices by itself that its database is back.
             wait_until("the framework to be content", PATIENCE, || {
                 let plan = self.world.tarsops(["plan"]);
-                matches!(plan.code, 0 | 2) && !plan.out.contains("next:")
+                matches!(plan.code, 0 | 2) && !plan.out.contains("fix:")
             });
         }
         // Nor does a registry whose rows grew old meanwhile write them at once.
@@ -403,7 +403,7 @@ impl Stops {
         self.world.tarsops(["plan"]).exits(0).says("Nothing to do");
     }
 
-    /// Waits until everybody is content.
+    /// Waits until everybody is healthy.
     fn settled(&self) {
         wait_until("the cluster to be in sync", PATIENCE, || {
             self.world.tarsops(["apply", "-y"]).code == 0
@@ -493,11 +493,11 @@ const READ_ONLY: [&str; 3] = [
     "name the primary in `database.address`",
     "database-read-only",
 ];
-const UNREACHABLE: &str = "there is no way to the database 127.0.0.1:";
-const HELD: &str = "`SHOW FULL PROCESSLIST` there says who";
+const UNREACHABLE: &str = "the database cannot be reached 127.0.0.1:";
+const HELD: &str = "`SHOW FULL PROCESSLIST` there shows which";
 const UNSEEN: &str = "whether the framework is could not be seen";
 const LATE: &str = "gave no answer in time";
-const NO_SPACE: &str = "make room on its disk";
+const NO_SPACE: &str = "free space on its disk";
 const IS_THERE_ROOM: &str = "cannot be written: is there room on its disk?";
 
 /// One cluster for all: making one is what takes the time.

@@ -72,7 +72,7 @@ pub(crate) struct Spec {
     pub(crate) settle: &'static str,
     /// Lines of `components`, as YAML.
     pub(crate) components: String,
-    /// The management platform's address; its ticket lies beside the spec.
+    /// The management platform's address; its ticket is beside the spec.
     pub(crate) web: Option<String>,
     pub(crate) registry_settle: &'static str,
 }
@@ -212,7 +212,7 @@ impl World {
             .unwrap();
     }
 
-    /// The digest of the program of a component that lies on host `n`.
+    /// The digest of the program of a component that is on host `n`.
     pub(crate) fn installed(&self, n: usize, component: &str) -> String {
         let binary = self.tars(n).join(component).join("bin").join(component);
         let bytes = std::fs::read(binary).unwrap();
@@ -373,7 +373,7 @@ impl World {
         }
     }
 
-    /// Freezes a component; [`World::thaw`] lets it go on.
+    /// Freezes a component; [`World::thaw`] lets it continue.
     #[track_caller]
     pub(crate) fn freeze(&self, n: usize, component: &str) {
         self.signal(n, component, rustix::process::Signal::STOP);

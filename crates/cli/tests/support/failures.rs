@@ -66,7 +66,7 @@ const fn refused(name: &'static str, happens: &'static str, told: &'static str) 
 }
 
 const OLD: &str = "the old program runs, untouched";
-const BACK: &str = "the old program was put back and runs; its row names its package again";
+const BACK: &str = "the old program was restored and runs; its row names its package again";
 const NEW: &str = "the new program runs";
 const NOTHING: &str = "nothing was begun";
 
@@ -88,14 +88,14 @@ pub const FAILURES: [Failure; 40] = [
     ),
     cluster(
         "task-stuck",
-        "the task is done and stays under way for ever",
+        "the task is done and stays in progress for ever",
         "",
         NEW,
         0,
     ),
     cluster(
         "task-swallowed",
-        "the task is taken and never begun",
+        "the task is accepted and never started",
         "has not ended within",
         OLD,
         8,
@@ -117,14 +117,14 @@ pub const FAILURES: [Failure; 40] = [
     cluster(
         "start-fails",
         "the program is replaced, and its node cannot start it",
-        "does not come up",
+        "does not start",
         BACK,
         8,
     ),
     cluster(
         "crashes",
         "the new program ends at once",
-        "does not come up",
+        "does not start",
         BACK,
         8,
     ),
@@ -193,14 +193,14 @@ pub const FAILURES: [Failure; 40] = [
     ),
     cluster(
         "ticket-revoked",
-        "the platform does not take the ticket",
-        "does not take the ticket",
+        "the platform does not accept the ticket",
+        "does not accept the ticket",
         NOTHING,
         6,
     ),
     cluster(
         "folder-not-shared",
-        "the platform keeps packages where tarspatch does not look",
+        "the platform keeps packages in another folder than tarspatch",
         "do not share their folder of packages",
         OLD,
         8,
@@ -220,7 +220,7 @@ pub const FAILURES: [Failure; 40] = [
     recording(
         "no-number",
         "the platform passes no package's number on",
-        "was told no number of a package",
+        "got no number of a package",
     ),
     recording(
         "command-unknown",
@@ -240,7 +240,7 @@ pub const FAILURES: [Failure; 40] = [
     recording(
         "two-packages-at-once",
         "two packages of one server at once",
-        "another publication of it was under way there",
+        "another publication of it was in progress there",
     ),
     recording(
         "damaged-package",
@@ -260,7 +260,7 @@ pub const FAILURES: [Failure; 40] = [
     recording(
         "not-executable",
         "the program in the package is not executable",
-        "does not come up",
+        "does not start",
     ),
     recording(
         "never-active",
@@ -280,12 +280,12 @@ pub const FAILURES: [Failure; 40] = [
     recording(
         "system-error",
         "\"system error\" and no more",
-        "was not taken, and was not carried out",
+        "was not accepted, and was not carried out",
     ),
     recording(
         "no-words",
         "the task failed, and its words were not kept",
-        "failed without a word that is known",
+        "failed without a message that is known",
     ),
     recording(
         "platform-database-down",
@@ -295,7 +295,7 @@ pub const FAILURES: [Failure; 40] = [
     refused(
         "upload-system-error",
         "\"system error\" and no more, to the upload",
-        "did not take the package of tarsquerystat and does not say why",
+        "did not accept the package of tarsquerystat and does not say why",
     ),
     refused(
         "package-too-large",
@@ -305,7 +305,7 @@ pub const FAILURES: [Failure; 40] = [
     refused(
         "ticket-gone",
         "the ticket is revoked after the plan was made",
-        "make a new token there",
+        "create a new token there",
     ),
     refused(
         "too-many-requests",
@@ -325,7 +325,7 @@ pub fn failure(name: &str) -> Failure {
 /// The table of the documentation.
 pub fn table() -> String {
     let mut out = String::from(
-        "| what happens | what is told | afterwards | exit code | shown on |\n|---|---|---|---|---|\n",
+        "| what happens | what is reported | afterwards | exit code | shown on |\n|---|---|---|---|---|\n",
     );
     for f in FAILURES {
         let told = if f.told.is_empty() {
@@ -335,7 +335,7 @@ pub fn table() -> String {
         };
         let code = f.code.map_or_else(|| "8".to_owned(), |c| c.to_string());
         let after = if f.after.is_empty() {
-            "as the host shows: untouched, or put back"
+            "as the host shows: untouched, or restored"
         } else {
             f.after
         };

@@ -38,7 +38,7 @@ pub use running::{Running, Signal};
 pub use snapshot::{Agent, HostExt, Process, Snapshot};
 pub use spec::Spec;
 
-/// Where the framework lies on every host.
+/// Where the framework is on every host.
 pub const INSTALL: &str = "/usr/local/app";
 /// Where tarsops keeps its own files on a host on which it acts as root.
 pub const STATE: &str = "/var/lib/tarsops/test";

@@ -1,4 +1,4 @@
-//! A run of the program that is under way, to be watched, signalled and killed.
+//! A run of the program that is in progress, to be watched, signalled and killed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ pub enum Signal {
     Kill,
     /// Freezes it.
     Stop,
-    /// Lets it go on.
+    /// Lets it continue.
     Cont,
 }
 
-/// A run that is under way; killed when dropped.
+/// A run that is in progress; killed when dropped.
 pub struct Running {
     child: Child,
     words: String,

@@ -81,7 +81,7 @@ pub trait HostExt {
     fn has(&self, path: &str) -> bool;
     /// Kills every running agent and waits until it is gone.
     fn kill_agents(&self);
-    /// No trace of a change that is under way: lock free, nothing staged, no guard, no `current`.
+    /// No trace of a change that is in progress: lock free, nothing staged, no guard, no `current`.
     fn assert_tidy(&self);
     /// One healthy agent of this digest under this name, as `user`, port open, file the same.
     fn assert_runs(&self, nodeid: &str, user: &str, digest: &str);

@@ -165,7 +165,7 @@ pub struct RemoveRest {
     pub stop_servers: bool,
 }
 
-/// What an earlier change replaced is put back.
+/// What an earlier change replaced is restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restore {
     /// The run that is undone.
@@ -174,18 +174,18 @@ pub struct Restore {
     pub step: StepName,
     /// What becomes of the folder as a whole.
     pub folder: Folder,
-    /// Single files in the order in which they are put back; the binary is last.
+    /// Single files in the order in which they are restored; the binary is last.
     pub files: Vec<FileChange>,
-    /// Whether the owners of the folder's files are put back.
+    /// Whether the owners of the folder's files are restored.
     pub owners: bool,
     /// What becomes of the process.
     pub process: Process,
-    /// The crontab that is put back.
+    /// The crontab that is restored.
     pub crontab: Option<CrontabChange>,
-    /// The server's rows that are put back.
+    /// The server's rows that are restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<RowEdit>,
-    /// Which package the server's row names: what the host's own script puts back was published once.
+    /// Which package the server's row names: what the host's own script restores was published once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_version: Option<Renamed>,
 }
@@ -457,7 +457,7 @@ impl HostChange {
     }
 
     /// The user whose crontab is written. A change to another run user wrote the crontab of the new
-    /// one, and that is the one that is put back.
+    /// one, and that is the one that is restored.
     #[must_use]
     pub fn crontab_user(&self) -> &UserName {
         match (&self.operation, &self.ran_as) {
@@ -466,7 +466,7 @@ impl HostChange {
         }
     }
 
-    /// The rows of the server that change with it, or are put back with it.
+    /// The rows of the server that change with it, or are restored with it.
     #[must_use]
     pub fn rows(&self) -> &[RowEdit] {
         match &self.operation {

@@ -122,7 +122,7 @@ pub struct RowEdit {
     pub key: Vec<(String, String)>,
     /// What it must say, by column; none where no row may be there.
     pub before: Option<Vec<(String, Cell)>>,
-    /// What it shall say, by column; none where it goes.
+    /// What it should say, by column; none where it goes.
     pub after: Option<Vec<(String, Cell)>>,
 }
 

@@ -27,14 +27,14 @@ impl NodeAssessment<'_> {
         self.check_user();
         self.compare_conf(&facts.conf);
         for name in SCRIPTS {
-            let unseen = Observed::Unknown("it was not looked at".to_owned());
+            let unseen = Observed::Unknown("it was not observed".to_owned());
             self.compare_script(name, facts.util.get(name).unwrap_or(&unseen));
         }
         self.compare_owner(facts);
         let disk = self.compare_binary(facts);
         self.compare_processes(facts, disk);
         self.compare_registration(facts);
-        // The host counts a process as healthy only if it runs the very file that lies there.
+        // The host counts a process as healthy only if it runs the very file that is there.
         self.restart |= self.replaced && !self.fields.is_empty();
         if self.restart {
             self.check_reach(facts);
@@ -65,7 +65,7 @@ impl NodeAssessment<'_> {
                 return;
             }
             Observed::Present(text) if !blank(text) => text,
-            // Gone, or emptied by a power loss or a full disk: made anew from the package.
+            // Gone, or emptied by a power loss or a full disk: made again from the package.
             Observed::Present(_) | Observed::Absent => {
                 let before = conf.present().map(TextFact::digest);
                 let old = if before.is_some() { "empty" } else { "missing" };
@@ -342,7 +342,7 @@ impl NodeAssessment<'_> {
         let other = named.or_else(addressed).filter(|n| n != self.node);
         if let Some(other) = other {
             let text = format!(
-                "{where_} nodeid {says}, which is node {other}: started like this it takes {other}'s services out of name resolution"
+                "{where_} nodeid {says}, which is node {other}: if it starts like this, it takes {other}'s services out of name resolution"
             );
             let line = Line::Alarm {
                 resource: self.resource(),
@@ -413,7 +413,7 @@ impl NodeAssessment<'_> {
                 }
                 if versions.is_empty() && !self.agent.replace_unknown {
                     self.unknown.push(format!(
-                        "its binary {} is in no lock file; teach it with `tarsops package add`, or say `replace_unknown: true`",
+                        "its binary {} is in no lock file; register it with `tarsops package add`, or set `replace_unknown: true`",
                         file.digest
                     ));
                     self.retains_binary = Some(file.digest);

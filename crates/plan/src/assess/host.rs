@@ -89,7 +89,7 @@ impl NodeAssessment<'_> {
         let own = crontab::watchers(text.as_deref().unwrap_or_default(), self.tars());
         for (number, line) in &own.unclear {
             self.note(format!(
-                "line {} of its crontab may be its monitor, and from which folder cannot be told: no other is added ({line})",
+                "line {} of its crontab may be its monitor, and its folder is unknown: no other line is added ({line})",
                 number + 1
             ));
         }

@@ -1,4 +1,4 @@
-//! Compares tarsnode on one node with the spec, and says what one script on the host shall do.
+//! Compares tarsnode on one node with the spec, and says what one script on the host should do.
 //!
 //! Every fact is looked at on its own; what cannot be seen makes the node unknown, and an unknown
 //! node gets no step. What must stay true: a node's step either brings all of it to the spec or is
@@ -40,7 +40,7 @@ pub struct Assessment {
     pub drift: Option<DriftKind>,
     /// Reasons and notes.
     pub lines: Vec<Line>,
-    /// What one script shall do.
+    /// What one script should do.
     pub change: Option<Prepared>,
 }
 

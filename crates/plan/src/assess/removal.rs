@@ -1,4 +1,4 @@
-//! tarsnode on a node that shall be absent. Its monitor goes first, or cron brings it back.
+//! tarsnode on a node that should be absent. Its monitor goes first, or cron brings it back.
 
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::observed::Observed;

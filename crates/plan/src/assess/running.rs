@@ -94,7 +94,7 @@ impl NodeAssessment<'_> {
                     && !self.agent.replace_unknown
                 {
                     self.unknown.push(format!(
-                        "it runs a binary {running} that is in no lock file; teach it with `tarsops package add`, or say `replace_unknown: true`"
+                        "it runs a binary {running} that is in no lock file; register it with `tarsops package add`, or set `replace_unknown: true`"
                     ));
                     return;
                 }

@@ -1,6 +1,6 @@
 //! The files of a change: what a package ships, with this node's values in it.
 //!
-//! Knows nothing of what lies on the host; every text that it returns is whole and free of the
+//! Knows nothing of what is on the host; every text that it returns is whole and free of the
 //! placeholders that tarsnode's files may have.
 
 use tarsops_conf::placeholder::{Vars, substitute};
@@ -15,7 +15,7 @@ use crate::condition::wanted_conf;
 use crate::places::{BINARY, CONF};
 use crate::report::Blocked;
 
-/// The permission bits that a script shall have: cron runs the monitor itself, the others are run
+/// The permission bits that a script should have: cron runs the monitor itself, the others are run
 /// through a shell.
 pub(super) fn script_mode(name: &str, mode: u32) -> u32 {
     if name == "monitor.sh" {
@@ -96,7 +96,7 @@ impl NodeAssessment<'_> {
         });
     }
 
-    /// A file that is written anew.
+    /// A file that is written again.
     pub(super) fn write(&mut self, path: &str, mode: u32, before: Option<Digest>, text: String) {
         self.files.push(FileChange {
             path: path.to_owned(),

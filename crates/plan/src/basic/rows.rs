@@ -285,7 +285,7 @@ fn key(server: &str, node: &str, adapter: Option<&str>) -> Vec<(String, String)>
 }
 
 /// An endpoint at another host and port; what else it says stays. A text that is no endpoint is
-/// written anew.
+/// written again.
 fn with(endpoint: &str, host: &str, port: &str) -> String {
     let mut words: Vec<&str> = endpoint.split_whitespace().collect();
     let mut done = true;

@@ -133,7 +133,7 @@ pub(super) fn rows(
     let right = step.stage == Stage::Expansion && new.via == Via::Tars
         || step.stage == Stage::BasicServices && basic;
     if !right || step.sign != ChangeKind::Add {
-        say("it stands in another stage than its action");
+        say("its stage is not that of its action");
     }
     if new.via == Via::Console && desired.web().is_none() {
         say("it fills in the form of a platform that the spec does not name");
@@ -149,13 +149,13 @@ pub(super) fn rows(
     let there = Condition::RowsThere { rows: new.names() };
     let machine = |c: &Condition| matches!(c, Condition::Machine { .. });
     if !step.pre.contains(&absent) || !step.post.contains(&there) || !step.pre.iter().any(machine) {
-        say("it does not make sure that nobody's row has the key");
+        say("it does not check that no row has the key");
     }
     let back = Undo::Inverse {
         action: Box::new(Action::RemoveServerRows(new.clone())),
     };
     if step.undo != back {
-        say("its way back is not that of its rows");
+        say("its undo is not that of its rows");
     }
     if new.rows.is_empty() || new.names().len() != new.rows.len() {
         say("it writes nothing, or a row twice");
@@ -236,7 +236,7 @@ pub(super) fn start(
     let again = step.stage == Stage::BasicServices && step.sign == ChangeKind::Change;
     let own = step.stage == Stage::Expansion && step.sign == ChangeKind::Add;
     if !(own || again && component.is_basic()) {
-        say("it stands in another stage than its action");
+        say("its stage is not that of its action");
     }
     if step.resource != ResourceId::Server(component, at.clone()) {
         say("its action is on another node or component");
@@ -252,7 +252,7 @@ pub(super) fn start(
     };
     let stays = matches!(step.undo, Undo::Irreversible { .. });
     if if again { !stays } else { step.undo != back } {
-        say("its way back is not to stop it");
+        say("its undo is not to stop it");
     }
     let runs = |c: &Condition| matches!(c, Condition::ServerRuns { component: of, digest: Some(_), .. } if *of == component);
     let machine = |c: &Condition| matches!(c, Condition::Machine { .. });
@@ -272,7 +272,7 @@ pub(super) fn start(
         }));
     }
     if needs.contains(&false) {
-        say("it does not make sure of the machine, or of its own end");
+        say("it does not check the machine, or its own result");
     }
 }
 

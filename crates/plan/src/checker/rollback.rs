@@ -59,7 +59,7 @@ pub(super) fn shape(plan: &Plan, run: &RunId, desired: &Desired, scope: &Scope) 
             found.push(violation(&step.id, "the plan has it twice"));
         }
         if step.batch < last {
-            found.push(violation(&step.id, "it stands after a later batch"));
+            found.push(violation(&step.id, "it comes after a later batch"));
         }
         last = step.batch;
         match &step.action {
@@ -67,7 +67,7 @@ pub(super) fn shape(plan: &Plan, run: &RunId, desired: &Desired, scope: &Scope) 
             Action::RestoreTemplate { run: from, .. } => {
                 tables::shape(step, desired, &Scope::default(), &mut found);
                 if from != run {
-                    found.push(violation(&step.id, "it takes what another run kept"));
+                    found.push(violation(&step.id, "it uses what another run saved"));
                 }
             }
             Action::ChangeHost(change) => host(step, change, run, desired, scope, &mut found),
@@ -140,13 +140,13 @@ fn host(
     if let Operation::Restore(restore) = &change.operation {
         restored(step, change, restore, run, &mut say);
     } else if !change.rereads() {
-        say("it does more than to put back what was there");
+        say("it does more than restore the old state");
     }
     let machine = Condition::Machine {
         id: change.machine_id.clone(),
     };
     if !step.pre.contains(&machine) || !step.pre.contains(&Condition::Unfinished { run: None }) {
-        say("it does not make sure of the machine, or of the host's rest");
+        say("it does not check the machine, or that the host is idle");
     }
 }
 
@@ -173,7 +173,7 @@ fn restored(
             Content::Package { .. } | Content::Text(_) => false,
         };
         if !saved || !claims::is_own_file(change.component, &file.path) {
-            say("it writes a file that is not its component's, or that the run did not keep");
+            say("it writes a file that is not its component's, or that the run did not save");
         }
         if let Err(why) = claims::fits_modes(file) {
             say(&why.to_string());
@@ -182,7 +182,7 @@ fn restored(
     if let Some(crontab) = &restore.crontab {
         let saved = crontab.back.as_ref().is_some_and(|back| back.run == *run);
         if !saved || crontab.edit != CrontabEdit::default() {
-            say("it writes a crontab that the run did not keep");
+            say("it writes a crontab that the run did not save");
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn backed_up(plan: &Plan, found: &mut Vec<Violation>) {
         if step.changes_database() && !kept {
             found.push(violation(
                 &step.id,
-                "it changes the database, and no backup comes before it",
+                "it changes the database without a backup before it",
             ));
         }
     }
@@ -75,13 +75,13 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
                 there: false,
             };
             if !step.pre.contains(&missing) {
-                say("it does not make sure that the column is missing");
+                say("it does not check that the column is missing");
             }
             (ResourceId::Schema, Stage::Schema, ChangeKind::Add)
         }
         Action::MergeTemplate(change) => {
             if !expects(&change.name, Some(change.before), Some(change.after)) {
-                say("it does not make sure of the text that it changes");
+                say("it does not check the text that it changes");
             }
             if change.edits.iter().any(writes_credential) {
                 say("it has a credential in it");
@@ -91,7 +91,7 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
         Action::AddTemplate(new) => {
             let digest = Digest::of(new.text.as_bytes());
             if !expects(&new.name, None, Some(digest)) {
-                say("it does not make sure that there is no such template");
+                say("it does not check that there is no such template");
             }
             if new.parent != parent_of(&new.name) {
                 say("it gives the template another parent than the framework does");
@@ -99,7 +99,7 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
             match Document::parse(&new.text) {
                 Ok(document) if has_credential(&document) => say("it has a credential in it"),
                 Ok(_) => {}
-                Err(_) => say("its text is no configuration"),
+                Err(_) => say("its text is not a configuration"),
             }
             (template(&new.name), Stage::Templates, ChangeKind::Add)
         }
@@ -107,14 +107,14 @@ pub(super) fn shape(step: &Step, desired: &Desired, scope: &Scope, found: &mut V
             name, now, before, ..
         } => {
             if !expects(name, *now, *before) {
-                say("it does not make sure of the text that it takes back");
+                say("it does not check the text that it restores");
             }
             (template(name), Stage::Templates, step.sign)
         }
         _ => return,
     };
     if step.resource != resource || step.stage != stage || step.sign != sign {
-        say("it stands in another stage than its action, or works on something else");
+        say("its stage is not that of its action, or works on something else");
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) fn pinned(step: &Step, input: &PlanInput<'_>, found: &mut Vec<Violati
                 say("it writes what the release does not ship");
             }
             if !comes_to(change, input) {
-                say("its edits do not come to the announced text");
+                say("its edits do not give the announced text");
             }
         }
         Action::AddTemplate(new) => {

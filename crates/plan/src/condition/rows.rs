@@ -240,7 +240,7 @@ fn unanswered(framework: &FrameworkFacts, node: &NodeName) -> Truth {
             Some(age) if age <= OLD => Truth::Fails(format!("its last heartbeat came {age} s ago")),
             Some(_) => Truth::Holds,
             None if row.present.as_deref() == Some("active") => Truth::Unknown(
-                "the database calls it active and tells no time of its last heartbeat".to_owned(),
+                "the database calls it active without a time of its last heartbeat".to_owned(),
             ),
             None => Truth::Holds,
         },

@@ -7,7 +7,7 @@ use super::Condition;
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Machine { .. } => f.write_str("it is the machine that was looked at"),
+            Self::Machine { .. } => f.write_str("it is the same machine"),
             Self::Folder { exists: true } => f.write_str("the folder is there"),
             Self::Folder { exists: false } => f.write_str("the folder is not there"),
             Self::File {
@@ -16,16 +16,16 @@ impl fmt::Display for Condition {
             } => write!(f, "{path} is {}", d.short()),
             Self::File { path, digest: None } => write!(f, "{path} is not there"),
             Self::Mode { path, mode } => write!(f, "{path} has mode {mode:o}"),
-            Self::Crontab { .. } => f.write_str("the crontab is the one that was seen"),
-            Self::Unfinished { run: None } => f.write_str("no unfinished change lies there"),
+            Self::Crontab { .. } => f.write_str("the crontab has not changed"),
+            Self::Unfinished { run: None } => f.write_str("there is no unfinished change"),
             Self::Unfinished { run: Some(r) } => write!(f, "a change of run {r} has not ended"),
             Self::Runs { nodeid, user, .. } => write!(f, "it runs as {user} with nodeid {nodeid}"),
             Self::Stopped => f.write_str("it does not run"),
             Self::Listens => f.write_str("its port listens"),
             Self::ScriptNodeid { nodeid } => write!(f, "util/execute.sh says nodeid {nodeid}"),
             Self::Conf { ip, .. } => write!(f, "the configuration names {ip} and the registries"),
-            Self::LabelsSaved { labels: Some(_) } => f.write_str("it keeps labels of its row"),
-            Self::LabelsSaved { labels: None } => f.write_str("it keeps no labels"),
+            Self::LabelsSaved { labels: Some(_) } => f.write_str("it has saved labels of its row"),
+            Self::LabelsSaved { labels: None } => f.write_str("it has no saved labels"),
             Self::Component { component, runs } => {
                 write!(
                     f,
@@ -61,7 +61,7 @@ impl fmt::Display for Condition {
                 write!(f, "the registry calls its {} servers active", servers.len())
             }
             Self::Connected => f.write_str("AdminRegistry reaches it"),
-            Self::Unanswered => f.write_str("nobody answers for it"),
+            Self::Unanswered => f.write_str("nothing answers for it"),
             Self::Forgotten { .. } => f.write_str("the database has no rows of it"),
             Self::RegistryDead { registry } => write!(f, "the registry {registry} is dead"),
             Self::RegistryLeft => f.write_str("a registry of the spec answers"),

@@ -32,7 +32,7 @@ pub(super) fn add_servers(rows: &mut Rows, new: &NewServers) {
     }
 }
 
-/// A row says what it shall, comes or goes; where it does not say what it must, nothing happens.
+/// A row says what it should, comes or goes; where it does not say what it must, nothing happens.
 pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
     let of = |column| edit.of_key(column).unwrap_or_default();
     let (server, node, adapter) = (of("server_name"), of("node_name"), of("adapter_name"));
@@ -145,7 +145,7 @@ pub(super) fn remove_servers(rows: &mut Rows, new: &NewServers) {
     });
 }
 
-/// A server that AdminRegistry has started runs what lies there, listens, answers and is active.
+/// A server that AdminRegistry has started runs what is there, listens, answers and is active.
 pub(super) fn start_server(inventory: &mut Inventory, component: Component, node: &NodeName) {
     let id = ResourceId::Server(component, node.clone());
     // Its tarsnode starts it, as whom it runs itself.

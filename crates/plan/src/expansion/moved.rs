@@ -49,7 +49,7 @@ pub(super) fn address(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Op
     Some(Blocked::FrameworkMoved {
         from: ip.to_string(),
         why: format!(
-            "the database has its {server} at {ip}, and the spec says {}: a framework host does not move by a change of its address",
+            "the database has its {server} at {ip}, and the spec says {}: changing its address does not move a framework host",
             spec.ip
         ),
     })

@@ -203,7 +203,7 @@ impl ComponentContext<'_> {
     }
 
     /// The step that has cron watch a registry that tarsops places, so that it comes back after a
-    /// reboot; none where something watches it, or nobody shall.
+    /// reboot; none where something watches it, or nobody should.
     fn watch(&self, lack: &MissingParts<'_>) -> Option<Step> {
         let component = lack.component;
         let agent = self.input.desired.agent(self.node)?;

@@ -13,7 +13,7 @@ use crate::report::{Blocked, Line};
 
 impl Draft {
     /// Holds everything back while every process of the framework runs as one other user than the
-    /// spec's and nobody has said that this shall change: the spec is wrong then, or the change is one
+    /// spec's and nobody has said that this should change: the spec is wrong then, or the change is one
     /// that a person should ask for by name.
     pub(super) fn postpone_for_run_user(&mut self, input: &PlanInput<'_>) {
         if input.desired.change_run_user {

@@ -35,7 +35,7 @@ fn judge(facts: &Facts<'_>) -> (Outcome, String) {
             Protection::None => (
                 Outcome::Warning,
                 format!(
-                    "{by}: whoever is in between can read and change what is said; set up TLS there"
+                    "{by}: an attacker on the network can read and change the connection; set up TLS there"
                 ),
             ),
         },

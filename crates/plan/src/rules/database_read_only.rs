@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     name: RuleName::new("database-read-only"),
     severity: Severity::Blocked,
     meaning: "the server accepts no changes (`read_only`): it is a replica, or a primary that was closed. Registries cannot record there which of them are alive; every step is blocked",
-    healthy: "the database takes changes",
+    healthy: "the database accepts changes",
     about: About::Cluster,
     sources: &[Source::Database(|database| unknown(&database.read_only))],
     find,

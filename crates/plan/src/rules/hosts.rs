@@ -26,7 +26,7 @@ fn judge(facts: &Facts<'_>) -> (Outcome, String) {
         }
     }
     if all == 0 {
-        let why = "no host is meant to be there: each is in maintenance or gone";
+        let why = "no host should be there: each is in maintenance or gone";
         (Outcome::Skipped, why.to_owned())
     } else if silent.is_empty() {
         (Outcome::Ok, format!("{all} of {all} answer over SSH"))

@@ -22,10 +22,9 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     for node in &facts.nodes {
         for (pid, who) in node.host.iter().flat_map(|host| &host.impostors) {
             let text = format!(
-                "process {pid} of another user ({who}) has the path of a component among its words"
+                "process {pid} of another user ({who}) has the path of a component in its command line"
             );
-            let fix = "end it if it is not meant: tarsops leaves it alone, but the framework's own start.sh and \
-                 stop.sh go by words and try to end it";
+            let fix = "end it if it should not run: tarsops leaves it alone, but the framework's start.sh and stop.sh select processes by their command line and try to end it";
             found.push(
                 RULE.finding(node.resource(), text, fix)
                     .source("host", format!("pid {pid}, {who}")),

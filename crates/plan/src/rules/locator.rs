@@ -14,7 +14,7 @@ use crate::registry_rows;
 pub(super) static DEAD: Rule = Rule {
     name: RuleName::new("dead-locator"),
     meaning: "its locator names no registry that is alive",
-    healthy: "every locator names a living registry",
+    healthy: "every locator names a registry that answers",
     about: About::Component(Component::Tarsnode),
     sources: &[
         Source::Answers { registries: true },

@@ -52,7 +52,7 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
 fn one(nodeid: &str, node: &NodeName, hosts: &BTreeSet<&NodeName>) -> Finding {
     let others = || hosts.iter().copied().filter(|host| *host != node);
     let text = format!(
-        "it runs as {nodeid}, and so does {}: whoever registers last takes the other's services out of name resolution",
+        "it runs as {nodeid}, and so does {}: the one that registers last takes the other's services out of name resolution",
         first_of(others(), SHOWN)
     );
     let fix = "apply puts --nodeid right and restarts it; then restart tarsnode on the other host, so that it registers again";

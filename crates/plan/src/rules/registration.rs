@@ -82,7 +82,7 @@ fn node_inactive(it: &Registration<'_>) -> Option<Finding> {
         return None;
     }
     let text = "tarsnode runs, and the registry calls it inactive: no heartbeat has arrived yet";
-    let fix = "its next heartbeat heals it within 10 s; if it stays so, see whether it reaches port 17891 of the registries, then restart it";
+    let fix = "its next heartbeat heals it within 10 s; if it stays so, check that it reaches port 17891 of the registries, then restart it";
     Some(
         NODE_INACTIVE
             .finding(it.node.resource(), text, fix)
@@ -103,9 +103,9 @@ fn connection_lost(it: &Registration<'_>) -> Option<Finding> {
     } else if under_another_name {
         "it runs under another nodeid: apply puts that right"
     } else if it.node.agent.is_none() {
-        "see whether the machine is up; the database says so after 249 to 285 s"
+        "check that the machine is up; the database shows it after 249 to 285 s"
     } else {
-        "start tarsnode: apply does; without it the database says so after 249 to 285 s"
+        "start tarsnode: `apply` does; otherwise the database shows it after 249 to 285 s"
     };
     Some(
         CONNECTION_LOST

@@ -12,7 +12,7 @@ use crate::registry_rows;
 pub(super) static RULE: Rule = Rule {
     name: RuleName::new("registry-gone"),
     meaning: "rows of a registry that the spec does not name and that has been silent for a minute, or that only the row of a server names; `apply` deletes them",
-    healthy: "no row of a registry that is gone",
+    healthy: "no row of a removed registry",
     about: About::ClusterComponent(Component::Tarsregistry),
     sources: &[Source::Tables(|rows| {
         let others = || rows.servers.unknown().or_else(|| rows.adapters.unknown());
@@ -40,7 +40,8 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
             continue;
         }
         let state = if named.active { "active" } else { "inactive" };
-        let text = "the rows of a server name a registry that is gone: every node takes it into its locator";
+        let text =
+            "the rows of a server name a removed registry: every node adds it to its locator";
         let row = format!("tars.tarsregistry on {}, {state}", named.node);
         found.push(
             RULE.finding(ResourceId::RegistryEndpoint(at), text, FIX)
@@ -52,7 +53,7 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         if spec.contains(at) || registry_rows::is_fresh(row) {
             continue;
         }
-        let text = "the rows of a registry that is gone: every node keeps it in its locator";
+        let text = "the rows of a removed registry: every node has it in its locator";
         found.push(
             RULE.finding(ResourceId::RegistryEndpoint(at.clone()), text, FIX)
                 .source("spec", "not named")

@@ -34,7 +34,7 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         let fix = if answer.is_dead() && may_be_started(facts, at) {
             "apply starts it"
         } else {
-            "look at app_log/tars/tarsregistry there, or take it out of `registry.endpoints`"
+            "look at app_log/tars/tarsregistry there, or remove it from `registry.endpoints`"
         };
         let resource = ResourceId::RegistryEndpoint(at.clone());
         let row = facts.listed.as_ref().and_then(|all| all.get(at));

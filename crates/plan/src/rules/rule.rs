@@ -311,7 +311,7 @@ fn hosts(facts: &Facts<'_>, leaving: bool, unread: fn(&HostParts<'_>) -> Option<
                 host,
                 agent: input.inventory.agent(node),
             }),
-            Observed::Absent => Some("it was not looked at".to_owned()),
+            Observed::Absent => Some("it was not observed".to_owned()),
             Observed::Unknown(why) => Some(why),
         };
         if let Some(why) = why {

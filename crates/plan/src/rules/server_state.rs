@@ -77,7 +77,7 @@ fn runs_inactive(it: &Server<'_>) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "{} runs, and the registry calls it inactive: nobody is sent to it",
+        "{} runs, and the registry calls it inactive: no client is sent to it",
         it.name()
     );
     let heals = it
@@ -85,7 +85,7 @@ fn runs_inactive(it: &Server<'_>) -> Option<Finding> {
         .heals_within(NODE_REPORTS)
         .filter(|_| it.is_set_active());
     let fix = if heals.is_some() {
-        "its tarsnode tells the registry within a minute; if it stays so, start it through the platform, which takes it into name resolution again"
+        "its tarsnode reports it to the registry within a minute; if it stays so, start it through the platform, which adds it to name resolution again"
     } else {
         "start it through the platform, which takes it into name resolution again"
     };
@@ -99,10 +99,10 @@ fn active_not_running(it: &Server<'_>) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "the registry calls {} active, and no process of it runs: callers are sent to nobody",
+        "the registry calls {} active, and no process of it runs: clients are sent to nothing",
         it.name()
     );
-    let fix = "see whether tarsnode runs there, which restarts it within seconds; else start it through the platform";
+    let fix = "check that tarsnode runs there, which restarts it within seconds; otherwise start it through the platform";
     let heals = it
         .node
         .heals_within(NODE_BEATS)

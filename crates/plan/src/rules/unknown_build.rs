@@ -58,10 +58,10 @@ fn judge(facts: &Facts<'_>) -> (Outcome, String) {
         }
     }
     if unknown.is_empty() && seen == 0 {
-        return (Outcome::Skipped, "no build was seen".to_owned());
+        return (Outcome::Skipped, "no build was found".to_owned());
     }
     if unknown.is_empty() {
-        let text = "every build that was seen is in the lock file";
+        let text = "every build that was found is in the lock file";
         return (Outcome::Ok, text.to_owned());
     }
     let named: Vec<String> = unknown
@@ -72,7 +72,7 @@ fn judge(facts: &Facts<'_>) -> (Outcome, String) {
         })
         .collect();
     let text = format!(
-        "in no lock file: {}; register it with `tarsops package add`, or say `replace_unknown: true`",
+        "in no lock file: {}; register it with `tarsops package add`, or set `replace_unknown: true`",
         named.join("; ")
     );
     (Outcome::Unknown, text)

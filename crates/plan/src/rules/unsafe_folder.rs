@@ -21,7 +21,7 @@ pub(super) static RULE: Rule = Rule {
 fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     for node in &facts.nodes {
         if let Some(why) = node.host.and_then(|host| host.unsafe_state.as_ref()) {
-            let fix = "let only root, or only whom tarsops logs in as, write there; nothing is changed until then";
+            let fix = "let only root, or the user that tarsops logs in as, write there; nothing is changed until then";
             found.push(RULE.finding(node.resource(), why, fix).source("host", why));
         }
     }

@@ -24,11 +24,11 @@ pub(super) struct Compared {
     pub(super) file: Option<FileChange>,
     /// The digest of the file afterwards.
     pub(super) after: Option<Digest>,
-    /// Whether the process must be started anew to run that file.
+    /// Whether the process must be started again to run that file.
     pub(super) stale: bool,
-    /// Rows that change before it is started anew.
+    /// Rows that change before it is started again.
     pub(super) rows: Vec<RowEdit>,
-    /// Whether it was not started anew since its rows changed.
+    /// Whether it was not restarted since its rows changed.
     pub(super) owed: bool,
 }
 
@@ -148,7 +148,7 @@ impl Compared {
     /// A run that changed its rows was cut off before it restarted it.
     pub(super) fn restart_pending(&mut self, component: Component, host: &HostFacts) {
         if host.restarts.contains(&component) {
-            let (old, new) = ("not seen to start with its rows", "started anew");
+            let (old, new) = ("restart pending, its rows were changed", "restarted");
             self.fields.push(FieldChange::new("process", old, new));
             self.stale = true;
             self.owed = true;
@@ -169,4 +169,5 @@ impl Compared {
 }
 
 /// What to do about a digest that nobody knows.
-const REGISTER_HINT: &str = "teach it with `tarsops package add`, or say `replace_unknown: true`";
+const REGISTER_HINT: &str =
+    "register it with `tarsops package add`, or set `replace_unknown: true`";

@@ -1,4 +1,4 @@
-//! What shall run and does not.
+//! What should run and does not.
 
 use tarsops_model::desired::Rpc;
 use tarsops_model::observed::Observed;
@@ -88,7 +88,7 @@ impl ServerContext<'_> {
             pre: vec![machine, Condition::Unfinished { run: None }],
             post,
             undo: Undo::Irreversible {
-                reason: "it is set active, and shall run".to_owned(),
+                reason: "it is set active, and should run".to_owned(),
             },
         });
         Some(work)

@@ -432,7 +432,7 @@ impl World {
     }
 }
 
-/// `text` of a package as it lies on a node.
+/// `text` of a package as it is on a node.
 pub fn filled(text: &str, agent: &Agent) -> String {
     let locator: Vec<String> = agent
         .locator
@@ -535,7 +535,7 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
     }
 }
 
-/// The configuration as a running tarsnode writes it anew: no comments, the registries of the rows
+/// The configuration as a running tarsnode writes it again: no comments, the registries of the rows
 /// twice, the NodeAdapter gone, its nodeid as the address.
 pub fn rewritten(nodeid: &str, registries: &[&str]) -> String {
     let mut locator = Vec::new();

@@ -284,7 +284,7 @@ fn text_fact(line: &Line<'_>, at: usize) -> Result<Observed<TextFact>, AnswerErr
                 mode: line.mode(at + 1)?,
                 owner: line.name(at + 2)?.to_owned(),
             }),
-            Err(_) => Observed::Unknown("it is no UTF-8 text".to_owned()),
+            Err(_) => Observed::Unknown("it is not UTF-8 text".to_owned()),
         },
         _ => match line.word(at + 1)? {
             "too-large" => too_large(),

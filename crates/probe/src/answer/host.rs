@@ -86,7 +86,7 @@ impl<'a> HostLines<'a> {
             "boot-id" => self.facts.boot_id = told(line.name(1)?, "it has no boot id"),
             "interfaces" => {
                 self.facts.interfaces = if line.word(1)? == "none" {
-                    Observed::Unknown("no program there tells the addresses".to_owned())
+                    Observed::Unknown("no program there reports the addresses".to_owned())
                 } else {
                     let text = line.text("network interfaces", 2, LIST)?;
                     let all = addresses(&text);
@@ -111,7 +111,7 @@ impl<'a> HostLines<'a> {
                 self.facts.disk_free = match line.word(1)? {
                     "slow" => Observed::Unknown("df did not answer within 10 s".to_owned()),
                     kib => kib.parse::<u64>().map_or_else(
-                        |_| Observed::Unknown("df did not tell".to_owned()),
+                        |_| Observed::Unknown("df reported nothing".to_owned()),
                         |kib| Observed::Present(kib.saturating_mul(1024)),
                     ),
                 };
@@ -130,7 +130,7 @@ impl<'a> HostLines<'a> {
                     }
                     "text" => match String::from_utf8(line.bytes("crontab", 2, CRONTAB)?) {
                         Ok(text) => Observed::Present(listed(text)),
-                        Err(_) => Observed::Unknown("it is no UTF-8 text".to_owned()),
+                        Err(_) => Observed::Unknown("it is not UTF-8 text".to_owned()),
                     },
                     "unknown" if line.word(2)? == "no-crontab-program" => {
                         Observed::Unknown("the host has no crontab program".to_owned())
@@ -307,7 +307,7 @@ fn crontab_failure(said: &str) -> String {
         .filter(|l| !l.is_empty() && !l.starts_with("See crontab("))
         .collect();
     match lines.as_slice() {
-        [] => "crontab -l fails without a word".to_owned(),
+        [] => "crontab -l fails without a message".to_owned(),
         lines => lines.join("; "),
     }
 }

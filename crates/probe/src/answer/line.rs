@@ -19,7 +19,7 @@ pub enum AnswerError {
     #[error("it is cut off")]
     CutOff,
     /// A part of it is larger than is read.
-    #[error("it says more than {} KiB of its {what}", .most >> 10)]
+    #[error("it sends more than {} KiB about its {what}", .most >> 10)]
     TooLong {
         /// Which part.
         what: &'static str,
@@ -90,7 +90,7 @@ pub(super) fn fits(what: &'static str, count: usize, most: usize) -> Result<(), 
 /// Why a file could not be read.
 pub(super) fn unread<T>(word: Option<&str>, otherwise: &str) -> Observed<T> {
     Observed::Unknown(match word {
-        Some("no-digest") => "no program there makes its sha256: none of openssl, sha256sum, busybox and shasum works".to_owned(),
+        Some("no-digest") => "no program there computes its sha256: none of openssl, sha256sum, busybox and shasum works".to_owned(),
         Some("too-large") => "it is larger than any program of the framework".to_owned(),
         _ => otherwise.to_owned(),
     })

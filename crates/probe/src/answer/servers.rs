@@ -71,7 +71,7 @@ impl ServerLines {
                     other => Observed::Unknown(
                         other
                             .unknown()
-                            .unwrap_or("processes were not told")
+                            .unwrap_or("processes were not reported")
                             .to_owned(),
                     ),
                 };

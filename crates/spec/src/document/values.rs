@@ -22,7 +22,7 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether it stands for more than itself.
+    /// Whether it has more than itself.
     #[must_use]
     pub fn is_range(&self) -> bool {
         range::is_range(&self.0)
@@ -195,7 +195,7 @@ impl FromStr for PackagesAt {
             return Err("packages come from a folder or a node, not from an address".to_owned());
         }
         if s.chars().any(char::is_control) {
-            return Err("the path holds a control character".to_owned());
+            return Err("the path contains a control character".to_owned());
         }
         if s.starts_with('~') && s != "~" && !s.starts_with("~/") {
             return Err(format!("`{s}` starts at the home of another user"));
@@ -206,7 +206,7 @@ impl FromStr for PackagesAt {
                 .split_once('}')
                 .map_or(&plain[at..], |(head, _)| head);
             return Err(format!(
-                "`{found}}}` is no placeholder; there is only `{{version}}`"
+                "`{found}}}` is not a placeholder; the only one is `{{version}}`"
             ));
         }
         Ok(Self::Folder(s.to_owned()))

@@ -20,7 +20,7 @@ const REBUILD_HELP: &str = "write `rebuild: never` (nothing is created, nothing 
      means `never`";
 
 /// Why no secret may stand in a spec.
-const SECRET_HELP: &str = "the file lies in Git, where a secret cannot be taken back: write \
+const SECRET_HELP: &str = "the file is in Git, and a secret there cannot be withdrawn: write \
      `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`, and change this secret if \
      it was ever committed";
 
@@ -35,11 +35,11 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "state",
-        "states of nodes stand under `overrides`, by the node's name",
+        "states of nodes belong under `overrides`, by the node's name",
     ),
     (
         "ssh",
-        "SSH settings of single nodes stand under `overrides`, by the node's name",
+        "SSH settings of single nodes belong under `overrides`, by the node's name",
     ),
 ];
 
@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
     pub(super) fn secret(&mut self, schema: &'a Json, node: &Node, key: &Range<usize>, path: &str) {
         let Value::Map(pairs) = &node.value else {
             if matches!(node.value, Value::Null) {
-                let help = "say where it comes from: `{env: NAME}`, `{file: PATH}` or \
+                let help = "name its source: `{env: NAME}`, `{file: PATH}` or \
                      `{command: [PROGRAM, ARGUMENT]}`";
                 self.say(
                     Rule::SecretForm,
@@ -92,7 +92,7 @@ impl<'a> Walk<'a> {
             self.say(
                 Rule::LiteralSecret,
                 &node.span,
-                format!("`{path}` is a secret, which must not stand in the file"),
+                format!("`{path}` is a secret, which must not be in the file"),
                 SECRET_HELP,
             );
             return;

@@ -1,6 +1,6 @@
 //! Specs that are wrong: one for each rule, with the exact message.
 //!
-//! `UPDATE_FIXTURES=1 cargo test -p tarsops-spec` writes the messages anew; read the difference.
+//! `UPDATE_FIXTURES=1 cargo test -p tarsops-spec` writes the messages again; read the difference.
 
 use std::collections::BTreeSet;
 

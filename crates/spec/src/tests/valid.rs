@@ -59,7 +59,7 @@ fn what_the_starter_comments_out_is_valid_too() {
             let body = l.trim_start();
             let indent = &l[..l.len() - body.len()];
             match body.strip_prefix("# ") {
-                // Prose starts with a capital, or goes on in the middle of a sentence.
+                // Prose starts with a capital, or continues in the middle of a sentence.
                 Some(b)
                     if b.contains(": ")
                         && !b.starts_with(char::is_uppercase)

@@ -36,7 +36,7 @@ impl Cluster {
     /// `uploads`, `ticket` and the rest.
     ///
     /// # Errors
-    /// When there is no framework, or the console does not come up.
+    /// When there is no framework, or the console does not start.
     pub fn start_console(
         &self,
         change: impl FnOnce(&mut Options),

@@ -24,7 +24,7 @@ pub enum Naming {
 /// master on the first, the five of a slave on those after it, as stand-ins.
 #[derive(Clone, Debug)]
 pub struct FrameworkOptions {
-    /// Its tables. A file is made anew; in MySQL the tables must be there, and rows are written.
+    /// Its tables. A file is made again; in MySQL the tables must be there, and rows are written.
     pub database: Database,
     /// What the components pretend to be: version, library, behaviour.
     pub identity: Identity,
@@ -115,7 +115,7 @@ pub struct HostFacts {
     pub ip: Ipv4Addr,
     /// The port of its SSH server.
     pub ssh_port: u16,
-    /// Everything it has lies below this folder.
+    /// Everything it has is below this folder.
     pub root: PathBuf,
     /// Where Tars is installed: the agent is `<install_path>/tars/tarsnode`.
     pub install_path: PathBuf,

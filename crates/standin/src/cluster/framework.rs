@@ -145,11 +145,11 @@ impl Cluster {
     }
 
     /// Start the framework's components on its hosts with their own scripts, also again after
-    /// [`Cluster::power_off`]; those that run are started anew. Returns when all of them listen.
+    /// [`Cluster::power_off`]; those that run are started again. Returns when all of them listen.
     /// Nothing is done without a framework.
     ///
     /// # Errors
-    /// When one of them does not come up.
+    /// When one of them does not start.
     pub fn start_framework(&self) -> Result<(), ClusterError> {
         let Some(framework) = &self.facts.framework else {
             return Ok(());

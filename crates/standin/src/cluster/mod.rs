@@ -48,7 +48,7 @@ const STATES: &str = "run/hosts.json";
 const STATES_SEEN: &str = "run/hosts.seen";
 /// How long the server may take for anything that is asked of it.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How the server's last words begin where its database does not come up.
+/// How the server's last words begin where its database does not start.
 const DATABASE_FAILED: &str = "error: cannot run the cluster's database: ";
 /// How long it may take to come up with a database of its own.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(90);
@@ -84,7 +84,7 @@ pub enum ClusterError {
     /// No such host.
     #[error("the cluster has no host '{0}'")]
     NoHost(String),
-    /// The server does not come up, or does not answer any more.
+    /// The server does not start, or does not answer any more.
     #[error("the cluster's server does not answer; its log {} ends with: {last}", log.display())]
     Server {
         /// The server's log.
@@ -106,8 +106,8 @@ pub enum ClusterError {
     /// The framework's stand-ins could not be made, or their rows not be written.
     #[error("cannot lay out the framework")]
     Framework(#[from] FrameworkError),
-    /// A component of the framework does not come up.
-    #[error("{component} does not come up; its log {} ends with: {last}", log.display())]
+    /// A component of the framework does not start.
+    #[error("{component} does not start; its log {} ends with: {last}", log.display())]
     Component {
         /// The component.
         component: &'static str,
@@ -116,7 +116,7 @@ pub enum ClusterError {
         /// The last line of it.
         last: String,
     },
-    /// The cluster's own database does not come up.
+    /// The cluster's own database does not start.
     #[error("cannot run the cluster's database")]
     Database(#[from] MariaDbError),
     /// A row could not be changed.
@@ -136,7 +136,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// Why the cluster's own database does not come up, if it is that.
+    /// Why the cluster's own database does not start, if it is that.
     #[must_use]
     pub fn of_database(&self) -> Option<&str> {
         match self {

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// server and its database, with the cluster's.
 pub(super) const MARK: &str = "TARSOPS_HOST_ROOT";
 
-/// A process, told apart from a later one with the same number by its start time.
+/// A process, distinguished from a later one with the same number by its start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) pid: i32,

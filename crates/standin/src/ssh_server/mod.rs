@@ -81,7 +81,7 @@ pub struct SshHost {
     pub home: PathBuf,
     /// The whole environment of commands; nothing of the server's own is added.
     pub environment: Vec<(String, String)>,
-    /// How its listener shall behave, now and later.
+    /// How its listener should behave, now and later.
     pub listener: watch::Receiver<Listener>,
     /// Where the server says that the listener behaves so.
     pub acted: watch::Sender<Listener>,

@@ -250,7 +250,7 @@ impl Handler for Connection {
     }
 }
 
-/// A command that runs, and the way back to its client.
+/// A command that runs, and the rollback to its client.
 struct Serving {
     child: Child,
     write: ChannelWriteHalf<Msg>,

@@ -24,7 +24,7 @@ pub enum Lie {
     TaskUnanswered,
     /// tarsAdminRegistry: `addTaskReq` says yes, and the task is never begun.
     TaskNeverBegun,
-    /// tarsAdminRegistry: what was done stays under way in what is told of it, for ever.
+    /// tarsAdminRegistry: what was done stays in progress in what is told of it, for ever.
     TaskStuck,
     /// tarsnode: it is busy for so long before it does what it is told to publish. After 5 s it counts
     /// as silent (1002), and publishes all the same.

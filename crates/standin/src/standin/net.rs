@@ -1,7 +1,7 @@
 //! Calls over TCP for stand-ins: a server that answers them, and a client that makes them.
 //!
 //! A thread serves each connection; what an answer waits for is kept elsewhere, so one connection can
-//! have many calls under way. It knows frames, servants and functions, and nothing of what they mean.
+//! have many calls in progress. It knows frames, servants and functions, and nothing of what they mean.
 //! Bytes come from strangers: a frame that is no request ends its connection and nothing else.
 
 use std::io::{self, ErrorKind, Read, Write};

@@ -86,7 +86,7 @@ tars_struct! {
 }
 
 tars_struct! {
-    /// A server as its node shall run it (`RegistryDescriptor.tars`).
+    /// A server as its node should run it (`RegistryDescriptor.tars`).
     pub struct ServerDescriptor {
         0 require application: String,
         1 require server: String,

@@ -121,7 +121,7 @@ impl ServerKey {
 /// A change of one row of `t_server_conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// What the server shall be.
+    /// What the server should be.
     Setting(String),
     /// What it is, and its process.
     Present(String, i64),

@@ -1,7 +1,7 @@
 //! The tables in MySQL: the real ones, whose other columns keep their defaults.
 //!
 //! Callers are threads, so the client runs on a small runtime of its own, one call at a time. A
-//! connection is kept, asked before each use whether it still lives, and made anew where it does not;
+//! connection is kept, asked before each use whether it still lives, and made again where it does not;
 //! what cannot be done in a few seconds has failed.
 
 use std::sync::{Mutex, PoisonError};

@@ -31,7 +31,7 @@ pub enum ConsoleError {
         call: &'static str,
     },
     /// There is no way there: no address, no route, no trust in its certificate.
-    #[error("there is no way to {at} for {call}: {why}")]
+    #[error("{at} cannot be reached for {call}: {why}")]
     Unreachable {
         /// Where.
         at: String,
@@ -60,8 +60,8 @@ pub enum ConsoleError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// The console does not take the ticket: unknown, revoked or none.
-    #[error("the console does not take the ticket for {call}: {err_msg}")]
+    /// The console does not accept the ticket: unknown, revoked or none.
+    #[error("the console does not accept the ticket for {call}: {err_msg}")]
     NotLoggedIn {
         /// Which call.
         call: &'static str,
@@ -122,7 +122,7 @@ pub enum ConsoleError {
 /// What stands for words that are not there.
 fn or_none(words: &str) -> &str {
     if words.is_empty() {
-        "(no words)"
+        "(no message)"
     } else {
         words
     }
@@ -132,7 +132,7 @@ impl ConsoleError {
     /// Whether it is sure that the console has not done what it was asked for: it was not reached,
     /// or it turned us away before it looked at the call. After anything else a call that changes
     /// something may have been carried out, or will be: "system error" for `add_task` was seen to be
-    /// followed by the task. What is so must be read anew then, not the call repeated.
+    /// followed by the task. What is so must be read again then, not the call repeated.
     #[must_use]
     pub const fn is_sure_that_nothing_happened(&self) -> bool {
         matches!(

@@ -21,7 +21,7 @@ pub struct Versions {
 /// A row of `t_server_conf`. States are the database's words, not the node's.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServerRow {
-    /// The row's number. Writers replace rows, so it is to be read anew before each use.
+    /// The row's number. Writers replace rows, so it is to be read again before each use.
     pub id: i64,
     /// The application.
     pub application: String,
@@ -322,7 +322,7 @@ pub struct Notices {
     pub rows: Vec<Notice>,
 }
 
-/// One report. Each command that a server is sent adds some; they are told apart by time and text.
+/// One report. Each command that a server is sent adds some; they are distinguished by time and text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Notice {
     /// When, to the second.

@@ -96,7 +96,7 @@ own_uid() {
   [ -n "$S_UID" ] || S_UID=$(id -u)
 }
 # Sets B, the folder of our own files on this host, and S_UID. Root has it where only root can write.
-# Another user has it below the install path; root never runs what lies there. Until root has made its
+# Another user has it below the install path; root never runs what is there. Until root has made its
 # folder, what an earlier version left below the install path is read there, if only root can write to it.
 state_folder() { # state_folder INSTALL CLUSTER
   own_uid; S_OLD=
@@ -107,7 +107,7 @@ state_folder() { # state_folder INSTALL CLUSTER
   fi
 }
 # Whether each existing folder on the way to PATH, PATH included, belongs to root or to us, and nobody
-# else can rename what lies in it. UNSAFE says what is wrong, UNSAFE_UID who owns it.
+# else can rename what is in it. UNSAFE says what is wrong, UNSAFE_UID who owns it.
 trusted() { # trusted PATH
   t_path=$1 t_turns=0
   while :; do
@@ -144,7 +144,7 @@ $t_all
 T_END
     if [ -z "$t_link" ]; then
       [ -n "$t_sticky" ] || return 0
-      # What does not exist there yet may be made by anybody, as may what lies in it.
+      # What does not exist there yet may be made by anybody, as may what is in it.
       UNSAFE="everybody can put names into $t_sticky" UNSAFE_UID=0
       return 1
     fi

@@ -114,7 +114,7 @@ pub enum BackupError {
 struct NoTool(String);
 
 impl Access {
-    /// Dumps `databases` into the new file `to`, as SQL that makes their tables anew, compressed with
+    /// Dumps `databases` into the new file `to`, as SQL that makes their tables again, compressed with
     /// gzip. All of it together takes no longer than `deadline`.
     ///
     /// # Errors
@@ -301,7 +301,7 @@ impl Access {
         let last = said.lines().rfind(|l| !l.trim().is_empty());
         no(format!(
             "failed: {}",
-            last.unwrap_or("it said nothing").trim()
+            last.unwrap_or("it printed nothing").trim()
         ))
     }
 

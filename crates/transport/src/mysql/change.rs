@@ -35,7 +35,7 @@ impl Which {
     fn refusal(&self) -> Option<String> {
         self.value
             .is_empty()
-            .then(|| format!("it was not said whose rows of {} are meant", self.table))
+            .then(|| format!("it is not specified whose rows of {} are meant", self.table))
     }
 
     fn condition(&self) -> String {
@@ -152,7 +152,7 @@ impl Access {
     /// over: rows of registries and nodes are written by those who stand behind them.
     ///
     /// # Errors
-    /// A [`DatabaseError`]; nothing is put back then. Also for a text in which a row of a server or an
+    /// A [`DatabaseError`]; nothing is restored then. Also for a text in which a row of a server or an
     /// adapter is not as it is written down, or is not the `owner`'s.
     pub async fn put_back(
         &self,

@@ -20,18 +20,18 @@ pub struct Edition {
     pub key: Vec<(String, String)>,
     /// What the row must say, by column; none where no row may be there.
     pub before: Option<Vec<(String, NewValue)>>,
-    /// What it shall say, by column; none where it goes.
+    /// What it should say, by column; none where it goes.
     pub after: Option<Vec<(String, NewValue)>>,
 }
 
 /// What came of changing rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edited {
-    /// All of them say what they shall; whether each was changed.
+    /// All of them say what they should; whether each was changed.
     Done(Vec<bool>),
     /// One says something else by now, and none was changed.
     Moved(String),
-    /// The connection was lost when they were about to be changed: either all say what they shall, or
+    /// The connection was lost when they were about to be changed: either all say what they should, or
     /// none was changed. Why, as a [`DatabaseError`] says it.
     InDoubt(String),
 }
@@ -56,7 +56,7 @@ impl Edition {
             if text.is_empty() {
                 let table = self.table;
                 return Err(format!(
-                    "it was not said whose row of {table} is meant ({column})"
+                    "it is not specified whose row of {table} is meant ({column})"
                 ));
             }
             parts.push(format!("`{column}` = ?"));
@@ -64,7 +64,7 @@ impl Edition {
         }
         if self.key.len() < 3 {
             return Err(format!(
-                "it was not said which row of {} is meant",
+                "it is not specified which row of {} is meant",
                 self.table
             ));
         }
@@ -131,11 +131,11 @@ impl Edition {
                     values,
                 ))
             }
-            (None, None) => Err(format!("nothing is said of a row of {table}")),
+            (None, None) => Err(format!("no value is given for a row of {table}")),
         }
     }
 
-    /// The statement that counts the row, if it says what it shall, or at all where it goes.
+    /// The statement that counts the row, if it says what it should, or at all where it goes.
     fn look(&self) -> Result<Statement, String> {
         let (condition, values) = match &self.after {
             // One that came says what tells it apart: who wrote it may have another schema.
@@ -162,7 +162,7 @@ impl Edition {
 
 impl Access {
     /// Changes rows in one transaction, each only while it says what it said; one that says already
-    /// what it shall is left.
+    /// what it should is left.
     ///
     /// # Errors
     /// A [`DatabaseError`]; nothing is changed then.
@@ -236,7 +236,7 @@ async fn edit_all(
         if (found.unwrap_or(0) > 0) != edition.after.is_some() {
             transaction.rollback().await?;
             return Ok(Edited::Moved(format!(
-                "{} changed since it was looked at",
+                "{} has changed since it was read",
                 edition.name()
             )));
         }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 /// How large one packet may be, in bytes: a row, or a statement. Servers allow 16 MiB (MariaDB) or
 /// 64 MiB (MySQL) unless they are set up otherwise.
 pub(super) const PACKET: usize = 64 << 20;
-/// A payload of this length goes on in the next packet.
+/// A payload of this length continues in the next packet.
 const WHOLE: usize = 0xff_ffff;
 /// What the relay passes on of one packet: a part too much, at which the client's own limit speaks up.
 const PASSED: usize = PACKET + WHOLE;
@@ -120,7 +120,7 @@ pub(super) struct Frames {
     left: usize,
     /// Whether no byte of the payload was seen yet.
     fresh: bool,
-    /// Length of the payload so far, with the packets that it goes on in.
+    /// Length of the payload so far, with the packets that it continues in.
     whole: usize,
     goes_on: bool,
     /// How many bytes an answer may have, and how many this one has.
@@ -137,7 +137,7 @@ impl Frames {
     }
 
     /// Passes `piece` on to `out`, up to a packet that the client must not see. `asked` says that the
-    /// next packet is the first of an answer, and is taken back then.
+    /// next packet is the first of an answer, and is rolled back then.
     pub(super) fn pass(
         &mut self,
         mut piece: &[u8],
@@ -177,7 +177,7 @@ impl Frames {
 
     /// Looks at the first byte of a packet. What a server sends behind the end of an answer comes before
     /// the next question, and its client takes it for the answer to that. So a number of columns for which
-    /// a client would make room at once is known by its shape, wherever it stands.
+    /// a client would free space at once is known by its shape, wherever it stands.
     fn begins_with(&self, first: u8, is_answer: bool) -> Result<(), Refused> {
         let is_first = is_answer || self.head[3] == FIRST;
         let why = match first {

@@ -1,7 +1,7 @@
 //! Writing rows that are not there yet, and taking them back.
 //!
 //! A row that is there is never touched: what is written is written only where no row has the key,
-//! and what is taken back is only what nobody has put to use since.
+//! and what is rolled back is only what nobody has put to use since.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Insertion {
             let value = self.text(column).filter(|v| !v.is_empty());
             let value = value.ok_or_else(|| {
                 format!(
-                    "it was not said whose row of {} is meant ({column})",
+                    "it is not specified whose row of {} is meant ({column})",
                     self.table
                 )
             })?;

@@ -13,7 +13,7 @@ const QUOTED: usize = 64;
 /// The most columns that a row may have.
 const COLUMNS: usize = 256;
 
-/// Whose rows are put back.
+/// Whose rows are restored.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
     /// The server, of the application `tars`.
@@ -31,7 +31,7 @@ pub struct Owner<'a> {
 pub enum SavedRowError {
     /// It is not what is written there.
     #[error(
-        "line {line} of the kept rows is no row as tarsops writes it: {wanted} expected at column {column}"
+        "line {line} of the saved rows is not a row as tarsops writes it: {wanted} expected at column {column}"
     )]
     Form {
         /// The line, from 1.
@@ -42,7 +42,7 @@ pub enum SavedRowError {
         wanted: &'static str,
     },
     /// It is another's.
-    #[error("line {line} of the kept rows has `{says}` as {column}, and {wanted} is expected")]
+    #[error("line {line} of the saved rows has `{says}` as {column}, and {wanted} is expected")]
     Strange {
         /// The line, from 1.
         line: usize,
@@ -55,7 +55,7 @@ pub enum SavedRowError {
     },
 }
 
-/// A row to put back.
+/// A row to restore.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SavedRow {
     table: &'static str,

@@ -46,7 +46,7 @@ pub enum KnownError {
         line: usize,
     },
     /// Another run holds it.
-    #[error("another run of tarsops holds {} for too long; try again", .0.display())]
+    #[error("another run of tarsops locks {} for too long; try again", .0.display())]
     Held(PathBuf),
 }
 

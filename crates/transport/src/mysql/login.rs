@@ -51,7 +51,7 @@ pub(super) struct Greeting<'a> {
 
 impl<'a> Greeting<'a> {
     /// # Errors
-    /// It is none; the clause goes on after "greets".
+    /// It is none; the clause continues after "greets".
     pub(super) fn parse(payload: &'a [u8]) -> Result<Self, String> {
         let short = || "in a form that is not known".to_owned();
         match payload.first() {
@@ -211,7 +211,7 @@ pub(super) enum Refusal {
     Exposes(String),
     /// It wants a plugin that we do not have.
     Lacks(String),
-    /// It is none of a login; the clause goes on after the server's name.
+    /// It is none of a login; the clause continues after the server's name.
     Garbled(String),
 }
 
@@ -223,7 +223,7 @@ pub(super) fn judge(packet: &[u8], encrypted: bool) -> Result<Ask, Refusal> {
     let exposes = |how: String| Err(Refusal::Exposes(how));
     match packet {
         [0x00, ..] => Ok(Ask::Done),
-        // MariaDB's report of progress has the form of an error, and clients go on after it.
+        // MariaDB's report of progress has the form of an error, and clients continue after it.
         [0xff, 0xff, 0xff, ..] => Err(Refusal::Garbled(
             "reports progress where there is only a login".to_owned(),
         )),

@@ -193,7 +193,7 @@ impl Access {
     }
 
     /// Gives the row of a server the package back that runs again, where it still names the one that
-    /// was taken back; whether it did.
+    /// was rolled back; whether it did.
     ///
     /// # Errors
     /// A [`DatabaseError`].

@@ -312,7 +312,7 @@ fn tls_failure(at: Endpoint, error: &io::Error, offered: Option<Digest>) -> Data
             }
             _ => DatabaseError::NoProof { at, why },
         },
-        // Before it shows a certificate, a server that cannot go on says so, or just leaves.
+        // Before it shows a certificate, a server that cannot continue says so, or just leaves.
         (Some(rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_)), None) => {
             DatabaseError::NoCommonTls { at, why }
         }

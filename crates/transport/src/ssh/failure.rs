@@ -211,7 +211,7 @@ fn behind(words: Words<'_>, timed_out: bool, access: &SshAccess) -> Fault {
             let what = match reach {
                 Reach::Refused => "the connection was refused",
                 Reach::TimedOut => "no answer in time",
-                Reach::Unreachable => "there is no way to the host",
+                Reach::Unreachable => "the host cannot be reached",
             };
             let text = format!(
                 "{what} ({}, says {through}: {})",
@@ -273,7 +273,7 @@ fn host_fault(said: Symptom, line: &str, log: &str, access: &SshAccess) -> Fault
         .detail(shown_key(log, access)),
         Symptom::UnknownKey => Fault::new(
             FaultKind::UnknownKey,
-            "the host key is unknown: nobody has met this host yet",
+            "the host key is unknown: this host is new",
         )
         .detail(shown_key(log, access)),
         Symptom::TooManyKeys => of(FaultKind::TooManyKeys, "too many keys were offered"),
@@ -288,7 +288,7 @@ fn host_fault(said: Symptom, line: &str, log: &str, access: &SshAccess) -> Fault
             match reach {
                 Reach::Refused => "the connection was refused",
                 Reach::TimedOut => "no answer in time",
-                Reach::Unreachable => "there is no way to the host",
+                Reach::Unreachable => "the host cannot be reached",
             },
         ),
         Symptom::Forbidden | Symptom::Closed => of(FaultKind::Disconnected, "the connection ended"),

@@ -144,7 +144,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(path) = self.0.take() {
-            // The folder that it lies in goes with this process anyway.
+            // The folder that it is in goes with this process anyway.
             let _ = std::fs::remove_file(path);
         }
     }

@@ -37,7 +37,7 @@ check_facts() {
       unreadable) WHY="$f_path cannot be read by $T_USER, whose folder it lies in: give it to $T_USER"; return 2 ;;
       too-large) WHY="$f_path is larger than any program of the framework"; return 2 ;;
     esac
-    [ "$f_now" = "$f_before" ] || { WHY="$f_path changed since it was looked at"; return 1; }
+    [ "$f_now" = "$f_before" ] || { WHY="$f_path has changed since it was read"; return 1; }
     [ "$f_can" = 1 ] || [ "$T_OWN" = 1 ] || [ "$T_FOLDER" != keep ] || { WHY="the folder of $f_path cannot be written by $T_USER, who owns what is above it: give it to $T_USER"; return 2; }
     [ "$f_after" = absent ] || [ "$f_after" = "$f_before" ] || check_staged "$f_after" "content of $f_path" || return 1
     n=$((n + 1))
@@ -45,7 +45,7 @@ check_facts() {
   [ $n = $FILES_SEEN ] || { WHY="could not look at all files of $T_COMP"; return 2; }
   if [ "$T_CRON_AFTER" != keep ]; then
     f_now=$(crontab_digest)
-    [ "$f_now" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER changed since it was looked at"; return 1; }
+    [ "$f_now" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER has changed since it was read"; return 1; }
     [ "$T_CRON_AFTER" = absent ] || check_staged "$T_CRON_AFTER" crontab || return 1
   fi
   if [ "$T_FOLDER" != keep ]; then

@@ -41,7 +41,7 @@ remember_digest() {
   r_key=$(TZ=UTC0 stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
   [ -n "$r_key" ] && printf '%s %s\n' "$r_key" "$r_d" >"$B/digests.new" && mv -f "$B/digests.new" "$B/digests"
 }
-# A folder that a run removed lies beside the component's; it goes with the records that could bring it back.
+# A folder that a run removed is beside the component's; it goes with the records that could bring it back.
 delete_removed_folders() { # delete_removed_folders RUN
   for d_folder in "$B/runs/$1"/*; do
     d_folder=tars/.tarsops/$1.${d_folder##*/}

@@ -7,7 +7,7 @@ take_lock() { # take_lock act|recover|accept: ends the script if another one wor
   until flock -n 9; do
     if [ $? != 1 ]; then [ "$1" = act ] || exit 1; refuse "the flock of this host does not work (package util-linux)"; fi
     first_line "$B/lock.owner"
-    # This change was started twice, after a broken connection. The first one goes on.
+    # This change was started twice, after a broken connection. The first one continues.
     [ "$LINE" != "$T_RUN $T_STEP" ] || [ $w -lt 5 ] || exit 0
     w=$((w + 1))
     [ $w -lt 25 ] || { [ "$1" = act ] || exit 0; refuse busy "another change is at work on this host"; }
@@ -51,7 +51,7 @@ read_facts() { # what was there before, if that was saved
   [ ! -r "$STEP_DIR/before/facts" ] || . "$STEP_DIR/before/facts"
   case " $UIDS " in *" $OLD_UID "*) ;; *) UIDS="$UIDS $OLD_UID" ;; esac
 }
-# A start that the change began before it was cut off may still be under way. It would start the component
+# A start that the change began before it was cut off may still be in progress. It would start the component
 # beside the old one.
 is_still_starting() {
   for b_p in $(with_words "$T_RUN/$T_STEP/change.sh" "$T_TARS/$T_COMP/util/start.sh"); do

@@ -1,6 +1,6 @@
 # Changes one component on this host from the old state to the new one, or back, by itself.
 #
-# It lies at <our folder>/runs/<run>/<step>/change.sh, beside its data, and runs detached from whoever
+# It is at <our folder>/runs/<run>/<step>/change.sh, beside its data, and runs detached from whoever
 # started it:
 #   change.sh act       begins the change
 #   change.sh recover   ends a change that was cut off: it puts the old state back

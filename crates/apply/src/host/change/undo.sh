@@ -47,7 +47,7 @@ undo() {
           trusted "$T_INSTALL" && rmdir tars 2>/dev/null || in_framework wipe tars || undo_failed "could not remove the folder of the framework"
         fi
       fi
-      # A start that was under way may have succeeded meanwhile.
+      # A start that was in progress may have succeeded meanwhile.
       stop_component || undo_failed "$T_COMP does not stop" ;;
   esac
   restore_files rest

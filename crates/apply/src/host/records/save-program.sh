@@ -21,7 +21,7 @@ save_program() {
   fi
   if [ "$r_now" != "$R_BEFORE" ]; then
     rm -rf "$r_folder"
-    echo "moved $R_PROGRAM changed since it was looked at"
+    echo "moved $R_PROGRAM has changed since it was read"
     return 0
   fi
   [ "$r_now" = absent ] || flush "$r_folder/before/1" "$r_folder/before/1.meta" "$r_folder/before" "$r_folder"

@@ -103,8 +103,9 @@ impl Made {
 
 /// Makes a cluster and its spec.
 pub fn up(dir: &Path, nodes: usize, cron: Duration, stop: &Stop) -> Result<Made> {
-    let failed =
-        |e: &dyn std::error::Error| Failure::new("could not make the embedded cluster").because(e);
+    let failed = |e: &dyn std::error::Error| {
+        Failure::new("could not create the embedded cluster").because(e)
+    };
     let mut options = Options::new().map_err(|e| failed(&e))?;
     options.ssh_port = SSH_PORT;
     options.network = free_network(SSH_PORT).ok_or_else(|| {
@@ -141,7 +142,7 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration, stop: &Stop) -> Result<Made>
         && let Some(said) = e.of_database()
         && stop.check().is_ok()
     {
-        why = Some(format!("this machine's mariadbd does not come up ({said})"));
+        why = Some(format!("this machine's mariadbd does not start ({said})"));
         options.own_database = None;
         made = Cluster::up(dir, nodes, &options);
     }
@@ -175,8 +176,9 @@ pub fn up(dir: &Path, nodes: usize, cron: Duration, stop: &Stop) -> Result<Made>
 /// What comes on top of a cluster that runs: packages of the framework, the management platform, and
 /// the spec.
 fn finish(cluster: &Cluster, options: &Options, published: bool) -> Result<Option<ConsoleFacts>> {
-    let failed =
-        |e: &dyn std::error::Error| Failure::new("could not make the embedded cluster").because(e);
+    let failed = |e: &dyn std::error::Error| {
+        Failure::new("could not create the embedded cluster").because(e)
+    };
     let components: Vec<Component> = COMPONENTS
         .into_iter()
         .filter(|c| published || CORE.contains(&c.name))
@@ -284,7 +286,7 @@ fn spec(cluster: &Cluster, console: Option<&ConsoleFacts>) -> String {
         )
     });
     let mut out = format!(
-        "# An embedded cluster for demonstrations; everything lies below this folder.\n\
+        "# An embedded cluster for demonstrations; everything is below this folder.\n\
          schema: tarsops/v1\n\
          cluster: demo\n\
          rebuild: never\n\

@@ -78,7 +78,7 @@ impl Stop {
             Some(folder) => {
                 say("stopped at once; the embedded cluster and its processes are left");
                 say(format!(
-                    "next: remove them with `tarsops demo down --dir {}`",
+                    "hint: remove them with `tarsops demo down --dir {}`",
                     folder.display()
                 ));
             }
@@ -113,7 +113,7 @@ pub fn until_stopped(work: impl FnOnce(&Stop) -> Result + Send + 'static) -> Res
                         return Ok(exit::INTERRUPTED);
                     }
                     stop.asked.store(true, Ordering::SeqCst);
-                    say("stopping, and removing what the demonstration has made (Ctrl-C again leaves it)");
+                    say("stopping, and removing what the demonstration has created (Ctrl-C again leaves it)");
                     stop.end_child();
                 }
                 () = tokio::time::sleep(AGAIN), if asked => stop.end_child(),

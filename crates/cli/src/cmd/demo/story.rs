@@ -179,7 +179,7 @@ impl Story<'_> {
 }
 
 fn harm(error: &ClusterError) -> Failure {
-    Failure::new("could not do to the embedded cluster what the story wants").because(error)
+    Failure::new("could not change the embedded cluster for the demonstration").because(error)
 }
 
 /// Tells it.
@@ -188,7 +188,7 @@ pub fn tell(global: &Global, stop: &Stop) -> Result {
     let folder = tempfile::Builder::new()
         .prefix("tarsops-demo-")
         .tempdir()
-        .map_err(|e| Failure::new("could not make a temporary folder").because(&e))?;
+        .map_err(|e| Failure::new("could not create a temporary folder").because(&e))?;
     let made = embedded::up(folder.path(), 5, Duration::from_secs(5), stop)?;
     let about = made.line();
     let guarded = Guarded {
@@ -209,8 +209,7 @@ pub fn tell(global: &Global, stop: &Stop) -> Result {
         stop,
     };
 
-    story
-        .chapter("five hosts, a framework on two of them, and a spec that says what they shall be");
+    story.chapter("five hosts, a framework on two of them, and a spec that describes them");
     print(format!("{about}\n\n"));
     print(std::fs::read_to_string(&story.spec).unwrap_or_default());
     story.run(&["validate"], exit::OK)?;
@@ -221,7 +220,7 @@ pub fn tell(global: &Global, stop: &Stop) -> Result {
     story.run(&["apply", "-y"], exit::OK)?;
     story.look(&["plan"], exit::OK)?;
 
-    story.chapter("what the spec, the hosts and the framework say of each thing");
+    story.chapter("what the spec, the hosts and the framework report about each resource");
     story.look(&["status"], exit::OK)?;
     story.look(&["check"], exit::OK)?;
 
@@ -247,7 +246,7 @@ pub fn tell(global: &Global, stop: &Stop) -> Result {
 
     by_hand(&mut story, cluster, published.then_some(first))?;
 
-    story.chapter("one version further, by a plan that somebody has read and kept");
+    story.chapter("one version further, with a saved plan that was reviewed");
     story.edit(second, third)?;
     story.run(&["package", "lock"], exit::OK)?;
     story.briefly(&["plan", "--out", "next.plan"], exit::PENDING)?;
@@ -255,7 +254,7 @@ pub fn tell(global: &Global, stop: &Stop) -> Result {
     story.look(&["drift"], exit::OK)?;
 
     story.chapter(
-        "that run is taken back, the commit is reverted, and the hosts tell what happened",
+        "that run is rolled back, the commit is reverted, and the hosts show what happened",
     );
     story.briefly(&["rollback", "-y"], exit::OK)?;
     story.edit(third, second)?;
@@ -297,7 +296,7 @@ fn lost(story: &mut Story<'_>, cluster: &Cluster, rows: bool) -> Result<()> {
 }
 
 /// Files are not what they should be: a start script, and where services are published a program, of
-/// which an older one lies there while the new one runs on.
+/// which an older one is there while the new one runs on.
 fn by_hand(story: &mut Story<'_>, cluster: &Cluster, older: Option<&str>) -> Result<()> {
     let hosts = &cluster.facts().hosts;
     let (master, other) = (&hosts[0], &hosts[2]);
@@ -340,6 +339,6 @@ fn by_hand(story: &mut Story<'_>, cluster: &Cluster, older: Option<&str>) -> Res
     story.run(&["drift"], exit::PENDING)?;
     story.run(&["apply", "-y"], exit::OK)?;
     story.look(&["drift"], exit::OK)?;
-    print("(nothing was said: that is what cron likes)\n");
+    print("(nothing was printed: that is right for cron)\n");
     Ok(())
 }

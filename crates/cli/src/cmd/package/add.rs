@@ -30,7 +30,7 @@ pub fn run(global: &Global, component: &str, version: &str, what: &str, note: St
     let mut lock = store.lock.clone().unwrap_or_default();
     if let Some((other, its)) = owner(&lock, &binary).filter(|(c, _)| *c != component) {
         return Err(
-            Failure::new(format!("{what} is no program of {component}"))
+            Failure::new(format!("{what} is not a program of {component}"))
                 .because(&io::Error::other(format!(
                     "the lock file has this binary as {other} {its}"
                 )))
@@ -47,7 +47,10 @@ pub fn run(global: &Global, component: &str, version: &str, what: &str, note: St
     });
     write_lock(file, &lock)?;
     let text = if new {
-        format!("{} now counts as {component} {version}\n", binary.short())
+        format!(
+            "{} is now recognised as {component} {version}\n",
+            binary.short()
+        )
     } else {
         format!(
             "{} was known as {component} {version} already\n",
@@ -77,13 +80,13 @@ fn binary_digest(component: Component, what: &str) -> Result<Digest> {
     let failed = |e: &dyn std::error::Error| {
         Failure::new(format!("could not read {}", path.display()))
             .because(e)
-            .hint("give a binary, an archive that holds it, or 64 hexadecimal digits")
+            .hint("give a binary, an archive that contains it, or 64 hexadecimal digits")
     };
     let refused = |why: String| {
-        Failure::new(format!("{} is no program of {component}", path.display()))
+        Failure::new(format!("{} is not a program of {component}", path.display()))
             .because(&io::Error::other(why))
             .hint(format!(
-                "give the binary {component} itself, an archive that holds it, or 64 hexadecimal digits"
+                "give the binary {component} itself, an archive that contains it, or 64 hexadecimal digits"
             ))
     };
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or(what);
@@ -115,7 +118,7 @@ fn binary_digest(component: Component, what: &str) -> Result<Digest> {
         .filter_map(|f| f.binary().map(|b| (f.layout, b)))
         .next()
     else {
-        return Err(refused(format!("it holds no {component}")));
+        return Err(refused(format!("it contains no {component}")));
     };
     let mut head = Head::default();
     let file = File::open(path).map_err(|e| failed(&e))?;

@@ -17,7 +17,7 @@ pub fn run(global: &Global) -> Result {
     let Some(lock) = &store.lock else {
         return Err(
             Failure::new(format!("there is no {}", store.lock_path.display()))
-                .hint("make it with `tarsops package lock`"),
+                .hint("create it with `tarsops package lock`"),
         );
     };
     let row = |out: &mut Text, cells: [&str; 6]| {

@@ -12,7 +12,7 @@ use tarsops_package::archive::stem;
 /// The source of a pin in words: of a deploy tree also where in the packages folder it is.
 pub fn source(layout: Layout, name: &str) -> String {
     match (layout, name) {
-        (Layout::Deploy, ".") => "the deploy tree that the packages folder is".to_owned(),
+        (Layout::Deploy, ".") => "the packages folder itself (deploy tree)".to_owned(),
         (Layout::Deploy, name) if stem(name).is_none() => {
             format!("the deploy tree {name}/")
         }

@@ -47,7 +47,10 @@ pub fn truth_table(all: &[SourceReport]) -> Text {
         .max()
         .unwrap_or(0);
     out.end();
-    out.line(format_args!("{:width$}  WHAT EACH SOURCE SAYS", "RESOURCE"));
+    out.line(format_args!(
+        "{:width$}  WHAT EACH SOURCE REPORTS",
+        "RESOURCE"
+    ));
     for one in all {
         let words: Vec<String> = one.words.iter().map(|(s, w)| format!("{s}: {w}")).collect();
         out.line(format_args!(

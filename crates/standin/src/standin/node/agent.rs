@@ -174,7 +174,7 @@ impl Agent {
         .map(drop)
     }
 
-    /// Loads the servers, reports what changed, and starts those that shall run and do not.
+    /// Loads the servers, reports what changed, and starts those that should run and do not.
     fn look_after(&self) {
         if let Ok(descriptors) = self.load("", "") {
             self.servers.know(descriptors);

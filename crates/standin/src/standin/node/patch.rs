@@ -241,7 +241,7 @@ fn innermost(folder: &Path) -> PathBuf {
 }
 
 /// Copies all that is in `from`, over what is in `to`: a file is removed before, so that one which
-/// runs goes on as the deleted one. What else is in `to` stays. A link does as well as a copy and costs
+/// runs continues as the deleted one. What else is in `to` stays. A link does as well as a copy and costs
 /// no room: what was unpacked is never written to, only removed.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;

@@ -215,7 +215,7 @@ impl Servers {
         }
     }
 
-    /// Servers that shall run and do not.
+    /// Servers that should run and do not.
     pub(super) fn dead(&self) -> Vec<Key> {
         self.held()
             .iter()
@@ -357,7 +357,7 @@ fn configuration(pid: i32) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(config)))
 }
 
-/// The processes that run this executable, the one that lies there or one that lay there before.
+/// The processes that run this executable, the one that is there or one that lay there before.
 fn processes(exe: &Path) -> Vec<i32> {
     let deleted = deleted(exe);
     fs::read_dir("/proc")

@@ -197,7 +197,7 @@ impl Servant for RegistryObj {
     }
 }
 
-/// The servers of a node as it shall run them; an empty application or server means any.
+/// The servers of a node as it should run them; an empty application or server means any.
 pub(in super::super) fn descriptors(
     store: &dyn Store,
     application: &str,
