@@ -59,7 +59,8 @@ fn without_a_terminal_nothing_is_changed_unasked() {
         assert_eq!(String::from_utf8(apply.stdout).unwrap(), text);
         assert_eq!(
             String::from_utf8(apply.stderr).unwrap(),
-            "error: cannot ask for confirmation: stdin is not a terminal\n             hint: use --yes, or apply a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`\n"
+            "error: cannot ask for confirmation: stdin is not a terminal\n\
+             hint: use --yes, or apply a plan that was saved and reviewed: `plan -o FILE`, `apply -y FILE`\n"
         );
     }
     let again = cluster.run(&["plan"], "");

@@ -285,7 +285,7 @@ pub const FAILURES: [Failure; 40] = [
     recording(
         "no-words",
         "the task failed, and its words were not kept",
-        "failed without a message that is known",
+        "failed without a known message",
     ),
     recording(
         "platform-database-down",
