@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tarsops_apply::history::{Memory, ask};
+use tarsops_model::component::Component;
 use tarsops_model::display::Text;
 use tarsops_model::names::RunId;
 use tarsops_plan::names::compress;
@@ -127,9 +128,10 @@ fn line(out: &mut Text, id: &RunId, changes: &[Record]) {
 
 fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
     line(out, id, changes);
-    let mut groups: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<Component>, String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
         let summary = change.summary().unwrap_or(&change.step).to_owned();
+        let component = change.intent.as_ref().map(|i| i.change.component);
         let verdict = match (change.gate.as_str(), change.text.as_str()) {
             _ if change.mismatch.is_some() => {
                 let why = change.mismatch.iter().map(ToString::to_string);
@@ -140,14 +142,13 @@ fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
             (gate, _) => format!("{} on the host, and then {gate}", change.ended),
         };
         groups
-            .entry((summary, verdict))
+            .entry((component, summary, verdict))
             .or_default()
             .push(change.node.to_string());
     }
-    for ((summary, verdict), nodes) in groups {
-        out.line(format_args!(
-            "  {}  {summary}  → {verdict}",
-            compress(&nodes)
-        ));
+    for ((component, summary, verdict), nodes) in groups {
+        let nodes = compress(&nodes);
+        let place = component.map_or_else(|| nodes.clone(), |c| format!("{c}@{nodes}"));
+        out.line(format_args!("  {place}  {summary}  → {verdict}"));
     }
 }

@@ -99,6 +99,11 @@ fn a_whole_upgrade_a_reboot_and_the_way_back() {
         .tarsops(["history", "--json"])
         .json("tarsops.history/1");
     let run = history["runs"][0]["run"].as_str().unwrap().to_owned();
+    machine
+        .tarsops(["history", &run])
+        .exits(0)
+        .says("  tarsregistry@10.77.1.")
+        .says("  tarspatch@10.77.1.1  ");
     machine.tarsops(["rollback", "-y", &run]).exits(0);
     let back: Vec<_> = CORE.iter().map(|c| runs(cluster.host(1), c)).collect();
     assert_eq!(back, before);
