@@ -7,6 +7,8 @@ mod secrets;
 mod sources;
 mod ssh_files;
 
+pub use look::lease_in;
+
 use std::sync::Arc;
 use std::time::Duration;
 

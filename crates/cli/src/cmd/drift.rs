@@ -7,24 +7,14 @@ use tarsops_model::host::LeaseFacts;
 use tarsops_model::inventory::Facts;
 use tarsops_model::observed::Observed;
 use tarsops_plan::render;
-use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
 use crate::exit;
 use crate::failure::Result;
 use crate::output::{print, publish, say};
 use crate::progress::Bar;
-use crate::session::Session;
-use crate::session::preflight;
+use crate::session::{Session, lease_in, preflight};
 use crate::style::style;
-
-/// The lease that somebody holds, if it was seen.
-fn lease_in(report: &Report) -> Option<LeaseFacts> {
-    report.inventory.resources.values().find_map(|o| match o {
-        Observed::Present(Facts::Host(h)) => h.lease.clone().filter(LeaseFacts::is_held),
-        _ => None,
-    })
-}
 
 /// The lease that somebody holds now, where the master answers.
 async fn lease_on_master(session: &Session) -> Option<LeaseFacts> {

@@ -21,8 +21,7 @@ use crate::node_package::{fetch_from_node, node_contents};
 use crate::output::{publish, say};
 use crate::pending::Pending;
 use crate::progress::Bar;
-use crate::session::Session;
-use crate::session::preflight;
+use crate::session::{Session, lease_in, preflight};
 use crate::style::style;
 use crate::unreachable_hosts;
 
@@ -43,6 +42,12 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     }
     publish(global, &json, render::text(&plan, style(global)))?;
     lock_hint(&session, &plan);
+    if let Some(lease) = lease_in(&report) {
+        say(format!(
+            "note: an apply is in progress: {} (run {}); it may change what this plan shows",
+            lease.holder, lease.run
+        ));
+    }
     session.close().await;
     Ok(exit::of_plan(&plan))
 }

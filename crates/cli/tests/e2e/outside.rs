@@ -271,6 +271,8 @@ fn drift_waits_for_an_apply() {
     cron.tarsops(["drift"])
         .exits(7)
         .says("an apply is in progress");
+    cron.tarsops(["plan"])
+        .complains("note: an apply is in progress: ");
     // The master, which has the lease, is left out here.
     cron.tarsops(["drift", "--on", "10.77.1.2"])
         .exits(7)
