@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use sha2::Digest as _;
 use tarsops_model::component::Component;
@@ -29,23 +30,40 @@ pub enum Origin {
     Plain(PathBuf),
 }
 
+/// How the folder of a run is named.
+const PREFIX: &str = "tarsops-spool-";
+/// The file in it that its process holds locked.
+const LOCK: &str = "lock";
+/// Age from which a folder without that file is no longer one that is being made.
+const YOUNG: Duration = Duration::from_secs(3600);
+
 /// A private folder with the files that were taken out of packages, by digest.
 pub struct Spool {
     folder: tempfile::TempDir,
+    /// Locked for as long as the folder is in use: the kernel unlocks it when the process is killed.
+    _lock: File,
     files: Mutex<BTreeMap<Digest, PathBuf>>,
     origins: Mutex<BTreeMap<Digest, Origin>>,
 }
 
 impl Spool {
     /// Makes the folder, which goes with this value.
+    ///
+    /// A killed process leaves its folder, with copies of whole binaries in it. Such folders are
+    /// deleted first.
     pub fn make() -> Result<Self> {
+        let fault = |e: io::Error| no_space("could not create a temporary folder", &e);
+        delete_left(&std::env::temp_dir());
         let folder = tempfile::Builder::new()
-            .prefix("tarsops-spool-")
+            .prefix(PREFIX)
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
-            .map_err(|e| no_space("could not create a temporary folder", &e))?;
+            .map_err(fault)?;
+        let lock = File::create_new(folder.path().join(LOCK)).map_err(fault)?;
+        lock.lock().map_err(fault)?;
         Ok(Self {
             folder,
+            _lock: lock,
             files: Mutex::default(),
             origins: Mutex::default(),
         })
@@ -108,6 +126,34 @@ impl Spool {
         taken?;
         files.insert(*digest, to.clone());
         Ok(to)
+    }
+}
+
+/// Deletes the folders of our own user that no process uses any more. What cannot be deleted stays.
+fn delete_left(parent: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes())
+            && entry
+                .metadata()
+                .is_ok_and(|m| m.is_dir() && m.uid() == user);
+        if is_ours && is_left(&entry.path()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether the process that made a folder has ended.
+fn is_left(folder: &Path) -> bool {
+    match File::open(folder.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => std::fs::metadata(folder)
+            .and_then(|m| m.modified())
+            .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > YOUNG)),
+        Err(_) => false,
     }
 }
 
@@ -202,4 +248,34 @@ pub fn digest_of(path: &Path) -> io::Result<Digest> {
     copy_hashed(&mut File::open(path)?, &mut io::sink()).map_err(|error| match error {
         Copying::From(e) | Copying::To(e) => e,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_deleted_once_its_process_has_ended() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let folder = parent.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let (used, left) = (make("tarsops-spool-used"), make("tarsops-spool-left"));
+        let (young, other) = (make("tarsops-spool-young"), make("other"));
+        let lock = File::create_new(used.join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        File::create_new(left.join(LOCK)).unwrap();
+        std::fs::write(left.join("binary"), "text").unwrap();
+        std::os::unix::fs::symlink(&other, parent.path().join("tarsops-spool-link")).unwrap();
+
+        delete_left(parent.path());
+        assert!(!left.exists());
+        assert!(used.exists() && young.exists() && other.exists());
+        drop(lock);
+        delete_left(parent.path());
+        assert!(!used.exists());
+    }
 }
