@@ -4,7 +4,9 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::{AdapterRow, NodeRow, RegistryRow, ServerRow};
 use tarsops_model::names::Endpoint;
 use tarsops_model::tables::TableRow as _;
-use tarsops_plan::action::{Action, Cell, Folder, NewServers, RowEdit};
+use tarsops_plan::action::{
+    Action, Cell, DeleteNodeRows, DeleteRegistryRows, DeleteServerRows, Folder, NewServers, RowEdit,
+};
 use tarsops_transport::mysql::{Edition, Insertion, NewValue, Which};
 
 /// The rows that an action is about.
@@ -36,16 +38,16 @@ pub(crate) fn rows_of(action: &Action) -> Vec<Which> {
         ]
     };
     match action {
-        Action::DeleteNodeRows { node, ip } => vec![
+        Action::DeleteNodeRows(DeleteNodeRows { node, ip }) => vec![
             row(AdapterRow::TABLE, "node_name", node.to_string(), false),
             row(ServerRow::TABLE, "node_name", node.to_string(), false),
             row(RegistryRow::TABLE, "locator_id", format!("{ip}:"), true),
             row(NodeRow::TABLE, "node_name", node.to_string(), false),
         ],
-        Action::DeleteRegistryRows {
+        Action::DeleteRegistryRows(DeleteRegistryRows {
             registry: at, node, ..
-        } => registry(at, node),
-        Action::DeleteServerRows { node, servers } => {
+        }) => registry(at, node),
+        Action::DeleteServerRows(DeleteServerRows { node, servers }) => {
             let tables = [AdapterRow::TABLE, ServerRow::TABLE];
             let of = |table| {
                 let each = servers.iter();

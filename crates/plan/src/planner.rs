@@ -15,7 +15,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Folder, Undo};
+use crate::actions::{HostChange, Recover};
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::batch::Batches;
 use crate::components;
@@ -365,7 +365,7 @@ impl Draft {
         self.report.extend(lines);
         let Some(kind) = drift else { return };
         if let Some(prepared) = change {
-            let step = step(node, resource.clone(), &kind, prepared);
+            let step = step(node, &kind, prepared);
             self.todo.push(step);
         }
         self.drift.push(Drift { resource, kind });
@@ -498,7 +498,8 @@ impl Draft {
             .batches
             .steps
             .iter()
-            .any(|s| matches!(&s.action, Action::ChangeHost(c) if c.ends_healthy()));
+            .filter_map(|s| s.action.get::<HostChange>())
+            .any(HostChange::ends_healthy);
         if !gated {
             return;
         }
@@ -659,59 +660,33 @@ fn identity(
 }
 
 fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step {
-    Step {
-        id: format!("recover/{node}"),
-        stage: Stage::Recover,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Agent(node.clone()),
-        sign: ChangeKind::Change,
-        summary: format!("end the change that run {} left", left.run),
-        action: Action::Recover {
+    Step::new(
+        format!("recover/{node}"),
+        (Stage::Recover, ChangeKind::Change),
+        format!("end the change that run {} left", left.run),
+        Recover {
             node: node.clone(),
             run: left.run.clone(),
             step: left.step.clone(),
             accept: false,
         },
-        pre: vec![Condition::Unfinished {
+        vec![Condition::Unfinished {
             run: Some(left.run.clone()),
         }],
-        post: vec![Condition::Unfinished { run: None }],
-        undo: Undo::Irreversible {
-            reason: "it is itself a rollback".to_owned(),
-        },
-    }
+        vec![Condition::Unfinished { run: None }],
+    )
 }
 
-fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepared) -> Step {
-    let (word, sign) = match kind {
-        DriftKind::Missing => ("install", ChangeKind::Add),
-        DriftKind::Surplus => ("remove", ChangeKind::Remove),
-        _ => ("change", ChangeKind::Change),
+fn step(node: &NodeName, kind: &DriftKind, prepared: Prepared) -> Step {
+    let word = match kind {
+        DriftKind::Missing => "install",
+        DriftKind::Surplus => "remove",
+        _ => "change",
     };
-    // What is left after the folder went cannot be started again.
-    let orphan = sign == ChangeKind::Remove && prepared.change.folder() == Folder::Keep;
-    let undo = if orphan && prepared.change.restarts() {
-        Undo::Irreversible {
-            reason: "the process ran without its folder".to_owned(),
-        }
-    } else {
-        Undo::Restore
-    };
-    Step {
-        id: format!("tarsnode.{word}@{node}"),
-        stage: match sign {
-            ChangeKind::Remove => Stage::AgentRemoval,
-            ChangeKind::Add | ChangeKind::Change => Stage::Agents,
-        },
-        batch: 0,
-        needs: vec![],
-        resource,
-        sign,
-        summary: prepared.change.summary.clone(),
-        action: Action::ChangeHost(Box::new(prepared.change)),
-        pre: prepared.pre,
-        post: prepared.post,
-        undo,
-    }
+    Step::of_change(
+        format!("tarsnode.{word}@{node}"),
+        prepared.change,
+        prepared.pre,
+        prepared.post,
+    )
 }

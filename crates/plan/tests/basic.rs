@@ -16,7 +16,8 @@ use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{
-    Action, Cell, Folder, HostChange, NewServers, Operation, Publish, Remove, Table, Via,
+    Action, AddServerRows, Cell, Folder, HostChange, NewServers, Operation, Publish, Remove,
+    StartServer, Table, Via,
 };
 use tarsops_plan::batch::of_rollback;
 use tarsops_plan::claims::{Field, Place, fits};
@@ -108,7 +109,7 @@ fn deployed(plan: &Plan) -> Vec<&NewServers> {
     plan.steps
         .iter()
         .filter_map(|s| match &s.action {
-            Action::AddServerRows(new) => Some(new),
+            Action::AddServerRows(AddServerRows(new)) => Some(new),
             _ => None,
         })
         .collect()
@@ -301,7 +302,7 @@ fn a_silent_platform_holds_everything_up_unless_it_may_wait() {
     for step in checked(&w)
         .steps
         .iter()
-        .filter(|s| !matches!(s.action, Action::Backup { .. }))
+        .filter(|s| !matches!(s.action, Action::Backup(_)))
     {
         let told = format!("{}: once the management platform can be used", step.summary);
         let own = (step.resource.to_string(), told);
@@ -616,7 +617,7 @@ fn adapters_that_differ_are_put_right_and_their_server_is_started_anew() {
         ["TopologyObj adapter: none → port 18913"]
     );
     // Rows change only with a dump before them.
-    assert!(matches!(plan.steps[0].action, Action::Backup { .. }));
+    assert!(matches!(plan.steps[0].action, Action::Backup(_)));
     let all = edited(&plan);
     assert_eq!(all.len(), 2, "{all:#?}");
     for change in &all {
@@ -929,10 +930,10 @@ fn what_is_set_active_and_does_not_run_is_started() {
     );
     assert!(matches!(
         plan.steps[0].action,
-        Action::StartServer {
+        Action::StartServer(StartServer {
             component: Component::Tarsstat,
             ..
-        }
+        })
     ));
     applied(&w);
     // Whoever stopped it knows why.

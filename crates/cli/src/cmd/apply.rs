@@ -80,7 +80,7 @@ pub async fn run(
         let recovered = plan
             .steps
             .iter()
-            .any(|s| matches!(s.action, Action::Recover { .. }));
+            .any(|s| matches!(s.action, Action::Recover(_)));
         let good = outcome.ends.iter().all(|e| e.verdict.is_good()) && !outcome.interrupted;
         whole = merge(whole, outcome);
         // A host whose unfinished change was ended is checked again and planned for.

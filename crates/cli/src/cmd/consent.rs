@@ -32,7 +32,7 @@ pub fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
         )
     };
     let is_blocked = |l: &&Line| matches!(l, Line::Blocked { .. }) && !at_work(l);
-    let recovers = |a: &Action| matches!(a, Action::Recover { .. });
+    let recovers = |a: &Action| matches!(a, Action::Recover(_));
     let asks = !consent.yes && std::io::stdin().is_terminal();
     if consent.allow_blocked
         || asks

@@ -202,7 +202,7 @@ async fn carry_out(
             .steps
             .iter()
             .filter(|s| s.action.is_of_tables() == tables)
-            .filter(|s| !matches!(s.action, Action::Backup { .. }))
+            .filter(|s| !matches!(s.action, Action::Backup(_)))
             .collect();
         let good = |s: &Step| {
             let mut ends = outcome.ends.iter();

@@ -13,7 +13,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
 use super::adapters::differences;
-use crate::action::{Cell, RowEdit, Table};
+use crate::actions::{Cell, RowEdit, Table};
 use crate::components::is_placed;
 use crate::drift::FieldChange;
 use crate::expansion::{adapter_name, adapter_row, after};

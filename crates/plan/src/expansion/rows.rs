@@ -14,7 +14,7 @@ use tarsops_model::desired::Server;
 use tarsops_model::framework::{AdapterRow, ServerRow};
 use tarsops_model::names::NodeName;
 
-use crate::action::{Cell, NewRow, Table};
+use crate::actions::{Cell, NewRow, Table};
 
 /// The application that the framework's own servers belong to.
 pub(super) const APPLICATION: &str = "tars";

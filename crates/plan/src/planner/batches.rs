@@ -4,12 +4,13 @@ use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Desired, Policy};
 
 use super::Draft;
-use crate::action::Action;
+use crate::actions::HostChange;
 use crate::database;
 use crate::input::PlanInput;
 use crate::names::natural_key;
-use crate::plan::{Pace, Stage, Step};
+use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
+use crate::stage::Pace;
 
 impl Draft {
     /// Steps that would take the only endpoint that answers of a servant with several are not made.
@@ -33,8 +34,8 @@ impl Draft {
         let gap = self.gap;
         self.todo.retain(|step| match step.stage {
             Stage::Registries => {
-                let starts = matches!(&step.action, Action::ChangeHost(c) if !c.ran);
-                gap || starts || stays(step)
+                let change = step.action.get::<HostChange>();
+                gap || change.is_some_and(|c| !c.ran) || stays(step)
             }
             Stage::AdminRegistry | Stage::CoreServices | Stage::Agents | Stage::BasicServices => {
                 stays(step)

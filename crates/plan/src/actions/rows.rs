@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use tarsops_model::names::NodeName;
 
-/// Rows of the framework's database about servers that come to one node.
+/// Why deleted rows are not restored.
+pub(super) const DELETED: &str =
+    "a running component writes its own rows; deleted rows are saved as SQL on the master";
+
+/// Rows of the framework's database about new servers of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewServers {
     /// Which node.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Server};
 
-use crate::action::{Cell, HostChange, RowEdit, Table};
+use super::change::HostChange;
+use crate::actions::rows::{Cell, RowEdit, Table};
 
 /// Columns that make a new adapter, beside those that an edit may change.
 const OF_NEW: [&str; 8] = [
@@ -19,12 +20,7 @@ const OF_NEW: [&str; 8] = [
     "lastuser",
 ];
 
-pub(super) fn check(
-    change: &HostChange,
-    ip: IpAddr,
-    desired: &Desired,
-    say: &mut impl FnMut(&str),
-) {
+pub(super) fn check(change: &HostChange, ip: IpAddr, desired: &Desired, say: &mut dyn FnMut(&str)) {
     if change.rows().is_empty() {
         return;
     }
