@@ -24,6 +24,8 @@ mod rows;
 mod start_server;
 mod stop_server;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -52,7 +54,7 @@ pub use recover::Recover;
 pub use remove_server_rows::RemoveServerRows;
 pub use restore_labels::RestoreLabels;
 pub use restore_template::RestoreTemplate;
-pub use rows::{Cell, NewRow, NewServers, RowEdit, Table, Via};
+pub use rows::{Cell, DeletedRows, NewRow, NewServers, RowEdit, Table, Via};
 pub use start_server::StartServer;
 pub use stop_server::StopServer;
 
@@ -97,6 +99,10 @@ macro_rules! actions {
                 }
             }
         }
+
+        /// The names of all variants.
+        #[cfg(test)]
+        const VARIANTS: &[&str] = &[$(stringify!($variant)),*];
 
         $(impl From<$data> for Action {
             fn from(action: $data) -> Self {
