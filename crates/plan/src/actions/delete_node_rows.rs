@@ -5,15 +5,17 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
+use tarsops_model::framework::{AdapterRow, NodeRow, RegistryRow, ServerRow};
 use tarsops_model::host::{Host, NodeState};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
+use tarsops_model::tables::TableRow as _;
 
 use super::images::Images;
 use super::kind::{ActionKind, Changes, Order, StepView, Target, UndoBy, Writes};
-use super::rows::DELETED;
+use super::rows::{DELETED, DeletedRows};
 use crate::condition::Condition;
 use crate::input::PlanInput;
 use crate::inventory_edit::{keep, with_rows};
@@ -48,7 +50,20 @@ impl ActionKind for DeleteNodeRows {
     }
 
     fn writes(&self) -> Writes<'_> {
-        Writes::default()
+        let with = |table| DeletedRows::with(table, "node_name", self.node.to_string());
+        let at = format!("{}:", self.ip);
+        Writes {
+            deleted: vec![
+                with(AdapterRow::TABLE),
+                with(ServerRow::TABLE),
+                DeletedRows {
+                    is_prefix: true,
+                    ..DeletedRows::with(RegistryRow::TABLE, "locator_id", at)
+                },
+                with(NodeRow::TABLE),
+            ],
+            ..Writes::default()
+        }
     }
 
     fn beside_start(&self, _component: Component, _node: &NodeName) -> Order {

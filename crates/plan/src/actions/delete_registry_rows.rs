@@ -10,7 +10,7 @@ use tarsops_model::resource::ResourceId;
 
 use super::images::Images;
 use super::kind::{ActionKind, Changes, Order, StepView, Target, UndoBy, Writes};
-use super::rows::DELETED;
+use super::rows::{DELETED, DeletedRows};
 use crate::condition::Condition;
 use crate::input::PlanInput;
 use crate::inventory_edit::{forget_registry, with_rows};
@@ -45,7 +45,10 @@ impl ActionKind for DeleteRegistryRows {
     }
 
     fn writes(&self) -> Writes<'_> {
-        Writes::default()
+        Writes {
+            deleted: DeletedRows::of_registry(&self.registry, &self.node),
+            ..Writes::default()
+        }
     }
 
     fn beside_start(&self, _component: Component, _node: &NodeName) -> Order {

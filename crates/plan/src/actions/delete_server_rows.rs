@@ -6,13 +6,16 @@ use std::convert::Infallible;
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::component::Role;
+use tarsops_model::framework::{AdapterRow, ServerRow};
 use tarsops_model::host::NodeState;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
+use tarsops_model::tables::TableRow as _;
 
 use super::images::Images;
 use super::kind::{ActionKind, Changes, Order, StepView, Target, UndoBy, Writes};
+use super::rows::DeletedRows;
 use crate::condition::Condition;
 use crate::input::PlanInput;
 use crate::inventory_edit::{keep, with_rows};
@@ -47,7 +50,16 @@ impl ActionKind for DeleteServerRows {
     }
 
     fn writes(&self) -> Writes<'_> {
-        Writes::default()
+        let node = self.node.as_str();
+        let of = |table| {
+            let each = self.servers.iter();
+            each.map(move |component| DeletedRows::of_server(table, *component, node))
+        };
+        let tables = [AdapterRow::TABLE, ServerRow::TABLE];
+        Writes {
+            deleted: tables.into_iter().flat_map(of).collect(),
+            ..Writes::default()
+        }
     }
 
     fn beside_start(&self, _component: Component, _node: &NodeName) -> Order {

@@ -14,7 +14,7 @@ use tarsops_model::version::Version;
 
 use super::change_host::FileChange;
 use super::images::Images;
-use super::rows::RowEdit;
+use super::rows::{DeletedRows, RowEdit};
 use crate::condition::Condition;
 use crate::input::{PlanInput, Scope};
 use crate::stage::{ChangeKind, Stage};
@@ -138,7 +138,7 @@ pub enum Changes {
 }
 
 /// What of packages and rows an action writes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Writes<'a> {
     /// Files on its host, in this order.
     pub files: &'a [FileChange],
@@ -146,6 +146,8 @@ pub struct Writes<'a> {
     pub rows: &'a [RowEdit],
     /// The release of which a template is written.
     pub template: Option<Version>,
+    /// Rows that are deleted, and saved before; first those that refer to others.
+    pub deleted: Vec<DeletedRows>,
 }
 
 /// Where an action stands beside another one.

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tarsops_model::names::NodeName;
+use tarsops_model::component::Component;
+use tarsops_model::framework::{AdapterRow, RegistryRow, ServerRow};
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::tables::TableRow as _;
 
 /// Why deleted rows are not restored.
 pub(super) const DELETED: &str =
@@ -26,6 +29,54 @@ impl NewServers {
     #[must_use]
     pub fn names(&self) -> BTreeSet<String> {
         self.rows.iter().map(NewRow::name).collect()
+    }
+}
+
+/// Rows of one table that an action deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedRows {
+    /// The table in `db_tars`.
+    pub table: &'static str,
+    /// The column that says which rows they are.
+    pub column: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Whether the value is the beginning of the column's.
+    pub is_prefix: bool,
+    /// Further columns and their values, all of which must be so.
+    pub also: Vec<(&'static str, String)>,
+}
+
+impl DeletedRows {
+    /// Rows with a value in a column.
+    pub(super) const fn with(table: &'static str, column: &'static str, value: String) -> Self {
+        Self {
+            table,
+            column,
+            value,
+            is_prefix: false,
+            also: Vec::new(),
+        }
+    }
+
+    /// The installer's rows of a component of the framework on a node.
+    pub(super) fn of_server(table: &'static str, component: Component, node: &str) -> Self {
+        Self {
+            also: vec![
+                ("application", "tars".to_owned()),
+                ("server_name", component.name().to_owned()),
+            ],
+            ..Self::with(table, "node_name", node.to_owned())
+        }
+    }
+
+    /// The rows of a registry, which is resolved from those of its server as well.
+    pub(super) fn of_registry(at: &Endpoint, node: &str) -> Vec<Self> {
+        vec![
+            Self::of_server(AdapterRow::TABLE, Component::Tarsregistry, node),
+            Self::of_server(ServerRow::TABLE, Component::Tarsregistry, node),
+            Self::with(RegistryRow::TABLE, "locator_id", at.to_string()),
+        ]
     }
 }
 

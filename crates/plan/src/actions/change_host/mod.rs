@@ -28,6 +28,7 @@ use super::images::Images;
 use super::kind::{
     ActionKind, Changes, Interruption, OnHost, Order, Settle, StepView, Target, UndoBy, Writes,
 };
+use crate::actions::rows::DeletedRows;
 use crate::condition::Condition;
 use crate::input::PlanInput;
 use crate::stage::{ChangeKind, Stage};
@@ -77,6 +78,10 @@ impl ActionKind for HostChange {
             files: self.files(),
             rows: self.rows(),
             template: None,
+            deleted: match self.registry().filter(|_| self.folder() == Folder::Remove) {
+                Some(at) => DeletedRows::of_registry(&at, self.node.as_str()),
+                None => Vec::new(),
+            },
         }
     }
 
