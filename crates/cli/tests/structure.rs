@@ -618,7 +618,10 @@ fn no_further_code_asks_which_action_it_is() {
 #[test]
 fn named_actions_are_found() {
     let variants = variants();
-    assert_eq!(variants.len(), 15, "{variants:?}");
+    assert!(
+        variants.contains("StopServer") && !variants.contains("Box"),
+        "{variants:?}"
+    );
     let found = |text: &str| -> Vec<String> {
         let tokens = tokens(text);
         let each = tokens.windows(4).filter_map(|w| names_action(w, &variants));

@@ -77,6 +77,9 @@ pub mod saved;
 pub mod servers;
 pub mod sources;
 mod stage;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod tables;
 mod templates;
 mod violation;

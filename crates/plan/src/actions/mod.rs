@@ -25,6 +25,8 @@ mod start_server;
 mod stop_server;
 mod template;
 #[cfg(test)]
+mod test_only;
+#[cfg(test)]
 mod tests;
 
 use std::any::Any;
@@ -57,6 +59,8 @@ pub use restore_template::RestoreTemplate;
 pub use rows::{Cell, DeletedRows, NewRow, NewServers, RowEdit, Table, Via};
 pub use start_server::StartServer;
 pub use stop_server::StopServer;
+#[cfg(test)]
+pub use test_only::TestOnly;
 
 use crate::stage::ChangeKind;
 
@@ -65,12 +69,12 @@ pub type Undo = UndoBy<Action>;
 
 /// The enum of all actions: a variant, how it is stored, and the type of its data.
 macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident($stored:ty): $data:ty,)*) => {
+    ($($(#[doc = $doc:literal])* $(#[cfg($cfg:meta)])? $variant:ident($stored:ty): $data:ty,)*) => {
         /// One thing to do.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "do", rename_all = "kebab-case")]
         pub enum Action {
-            $($(#[$doc])* $variant($stored),)*
+            $($(#[doc = $doc])* $(#[cfg($cfg)])? $variant($stored),)*
         }
 
         impl Action {
@@ -78,13 +82,13 @@ macro_rules! actions {
             #[must_use]
             pub fn kind(&self) -> &dyn ActionKind {
                 match self {
-                    $(Self::$variant(action) => { let action: &$data = action; action })*
+                    $($(#[cfg($cfg)])? Self::$variant(action) => { let action: &$data = action; action })*
                 }
             }
 
             fn kind_mut(&mut self) -> &mut dyn ActionKind {
                 match self {
-                    $(Self::$variant(action) => { let action: &mut $data = action; action })*
+                    $($(#[cfg($cfg)])? Self::$variant(action) => { let action: &mut $data = action; action })*
                 }
             }
 
@@ -92,7 +96,7 @@ macro_rules! actions {
             #[must_use]
             pub fn undo(&self, sign: ChangeKind) -> Undo {
                 match self {
-                    $(Self::$variant(action) => {
+                    $($(#[cfg($cfg)])? Self::$variant(action) => {
                         let action: &$data = action;
                         action.undo(sign).map(Into::into)
                     })*
@@ -104,7 +108,7 @@ macro_rules! actions {
         #[cfg(test)]
         const VARIANTS: &[&str] = &[$(stringify!($variant)),*];
 
-        $(impl From<$data> for Action {
+        $($(#[cfg($cfg)])? impl From<$data> for Action {
             fn from(action: $data) -> Self {
                 Self::$variant(action.into())
             }
@@ -143,6 +147,9 @@ actions! {
     StartServer(StartServer): StartServer,
     /// Has AdminRegistry stop a server.
     StopServer(StopServer): StopServer,
+    /// Proves the recipe of the developer's guide.
+    #[cfg(test)]
+    TestOnly(TestOnly): TestOnly,
 }
 
 impl From<Infallible> for Action {

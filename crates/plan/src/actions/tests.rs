@@ -1,9 +1,15 @@
-//! The form of each action in saved plans: what one release has saved, another one reads.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::{Action, Undo, VARIANTS};
+use super::{Action, Images, TestOnly, Undo, VARIANTS};
+use crate::actions::Backup;
+use crate::batch::Batches;
+use crate::plan::{ChangeKind, Plan, Stage, Step, Summary};
+use crate::render::{self, Style};
+use crate::support::{self, framework::world};
+use crate::{checker, database, effect};
 
-/// Each action as a plan of the format 2 has it.
-const ACTIONS: [&str; 17] = [
+/// Each action as a plan of the format 2 has it: what one release has saved, another one reads.
+const ACTIONS: [&str; 18] = [
     r#"{"do":"recover","node":"10.0.0.1","run":"1764500000000-00000a","step":"x"}"#,
     r#"{"do":"recover","node":"10.0.0.1","run":"1764500000000-00000a","step":"x","accept":true}"#,
     r#"{"do":"change-host","component":"tarsconfig","node":"10.0.0.1","summary":"restart it","operation":{"restart":{"rows":[]}},"tars_path":"/usr/local/app/tars","run_user":"tars","ip":"10.0.0.1","port":{"before":19385,"after":19385},"ran":true,"machine_id":"m"}"#,
@@ -21,6 +27,7 @@ const ACTIONS: [&str; 17] = [
     r#"{"do":"remove-server-rows","node":"10.0.0.1","rows":[]}"#,
     r#"{"do":"start-server","component":"tarsnotify","node":"10.0.0.1"}"#,
     r#"{"do":"stop-server","component":"tarsnotify","node":"10.0.0.1"}"#,
+    r#"{"do":"test-only","name":"new","before":"old"}"#,
 ];
 
 #[test]
@@ -52,4 +59,93 @@ fn each_action_has_its_form_here() {
         let start = named(variant);
         assert!(ACTIONS.iter().any(|a| a.starts_with(&start)), "{start}");
     }
+}
+
+/// A plan of these steps, each alone in its batch.
+fn plan_of(world: &support::World, steps: Vec<Step>) -> Plan {
+    let input = world.input();
+    let mut batches = Batches::of(&input);
+    for step in steps {
+        batches.roll_out(vec![step], &world.desired.policy);
+    }
+    Plan {
+        summary: Summary::of(&batches.steps),
+        steps: batches.steps,
+        gates: batches.gates,
+        ..world.plan()
+    }
+}
+
+fn step(name: &str) -> Step {
+    Step::new(
+        "schema.name".to_owned(),
+        (Stage::Schema, ChangeKind::Change),
+        format!("call the server {name}"),
+        TestOnly {
+            name: name.to_owned(),
+            before: "old".to_owned(),
+        },
+        vec![],
+        vec![],
+    )
+}
+
+/// In this crate an action is its file and its line in the enum: `test_only` is in no third place.
+#[test]
+fn an_action_of_two_places_is_everywhere() {
+    let world = world(4);
+    let (backup, _) = database::backup(&world.inventory).unwrap();
+    let said = |plan: &Plan| -> String {
+        let found = checker::check(plan, &world.input()).err();
+        let found = found.unwrap_or_default();
+        found.iter().map(|v| format!("{v}\n")).collect()
+    };
+    let plan = plan_of(&world, vec![backup.clone(), step("new")]);
+    assert_eq!(said(&plan), "");
+    // Backup, checker, and what the trait says of the step.
+    let alone = plan_of(&world, vec![step("new")]);
+    assert!(
+        said(&alone).contains("without a backup"),
+        "{}",
+        said(&alone)
+    );
+    let with = |change: &dyn Fn(&mut Step)| {
+        let mut plan = plan.clone();
+        change(&mut plan.steps[1]);
+        said(&plan)
+    };
+    assert!(with(&|s| s.stage = Stage::Rows).contains("its stage is not that of its action"));
+    assert!(with(&|s| s.sign = ChangeKind::Add).contains("its sign is not that of its action"));
+    assert!(with(&|s| s.undo = Undo::Restore).contains("its undo is not that of its action"));
+    let resource = with(&|s| s.resource = tarsops_model::resource::ResourceId::Web);
+    assert!(resource.contains("another node or component"), "{resource}");
+    assert!(said(&plan_of(&world, vec![backup.clone(), step("")])).contains("it has no name"));
+    let other = said(&plan_of(&world, vec![backup, step("other")]));
+    assert!(other.contains("no package has that name"), "{other}");
+    let rollback = Plan {
+        rolls_back: Some(support::run_id(1)),
+        ..plan.clone()
+    };
+    assert!(said(&rollback).contains("it does not roll anything back"));
+    // Summary, text and document.
+    assert!(plan.changes_database());
+    assert_eq!((plan.summary.add, plan.summary.change), (0, 1));
+    assert!(render::text(&plan, Style::default()).contains("call the server new"));
+    let read: Plan = serde_json::from_str(&plan.to_json().unwrap()).unwrap();
+    assert_eq!(read, plan);
+    // Effect and undo.
+    let mut inventory = world.inventory.clone();
+    let server = |inventory: &tarsops_model::inventory::Inventory| {
+        let framework = inventory.framework.as_ref().unwrap();
+        framework.database.present().unwrap().server.clone()
+    };
+    let action = &plan.steps[1].action;
+    effect::apply_with(&mut inventory, action, &Images::default());
+    assert_eq!(server(&inventory), "new");
+    let Undo::Inverse { action } = action.undo(ChangeKind::Change) else {
+        panic!("it has an inverse");
+    };
+    effect::apply(&mut inventory, &action);
+    assert_eq!(server(&inventory), "old");
+    assert!(action.get::<TestOnly>().is_some() && action.get::<Backup>().is_none());
 }
