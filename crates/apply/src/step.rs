@@ -402,16 +402,7 @@ async fn walk(
 /// Seconds for which what an action changes must have been well before the step has succeeded; 0 for
 /// an action after which nothing is watched.
 pub(crate) fn settling(policy: &Policy, action: &Action) -> u64 {
-    match action {
-        Action::ChangeHost(change) if change.ends_healthy() => settle_of(policy, change),
-        // A registry is not sent any callers before the others have read its row.
-        Action::StartServer(StartServer {
-            component: Component::Tarsregistry,
-            ..
-        }) => policy.settle.max(policy.registry_settle),
-        Action::StartServer(_) => policy.settle,
-        _ => 0,
-    }
+    action.settle(policy)
 }
 
 /// Seconds for which a changed component must have been well.

@@ -33,6 +33,7 @@ use std::any::Any;
 use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
+use tarsops_model::desired::Policy;
 
 pub use add_column::AddColumn;
 pub use add_server_rows::AddServerRows;
@@ -168,6 +169,16 @@ impl Action {
     /// As [`Self::get`], to be changed.
     pub fn get_mut<K: ActionKind>(&mut self) -> Option<&mut K> {
         (self.kind_mut() as &mut dyn Any).downcast_mut()
+    }
+
+    /// Seconds for which what it changes must have been healthy before it has succeeded; 0 where
+    /// nothing is watched afterwards.
+    #[must_use]
+    pub fn settle(&self, policy: &Policy) -> u64 {
+        match self.kind().target() {
+            Target::Host(host) => host.settle.seconds(policy),
+            Target::Rows | Target::Tables => 0,
+        }
     }
 
     /// Whether it is about the database as such: its backup, its tables, its templates.
