@@ -111,7 +111,7 @@ impl ActionKind for AddServerRows {
                 continue;
             };
             let server = step.desired.server(component, &new.node);
-            let template = server.and_then(|s| s.rows.template.as_deref());
+            let template = server.and_then(|s| s.rows.template());
             if !is_right(row, component, &new.node, host.ip, (&tars, template)) {
                 say("it writes a row that is not an inactive server's of that node and address");
             }

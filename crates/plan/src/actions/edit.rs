@@ -3,7 +3,7 @@
 use tarsops_model::framework::{AdapterRow, Rows};
 use tarsops_model::observed::Observed;
 
-use super::rows::{Cell, NewRow, RowEdit, Table};
+use super::rows::{NewRow, RowEdit, Table};
 use crate::expansion::observed_adapter;
 
 /// A row says what it should, comes or goes; where it does not say what it must, nothing happens.
@@ -20,9 +20,7 @@ pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
                 .filter(|r| r.server == server && r.node == node)
             {
                 for (column, cell) in after {
-                    if let ("template_name", Cell::Text(text)) = (column.as_str(), cell) {
-                        row.template = Some(text.clone());
-                    }
+                    row.set_cell(column, cell.text());
                 }
             }
         }
@@ -42,7 +40,7 @@ pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
                 (Some(_), Some(after)) => {
                     for row in all.iter_mut().filter(|r| is_it(r)) {
                         for (column, cell) in after {
-                            set(row, column, cell);
+                            row.set_cell(column, cell.text());
                         }
                     }
                 }
@@ -76,25 +74,4 @@ pub fn are_made(rows: &Rows, edits: &[RowEdit]) -> bool {
         there == edit.after.is_some()
     });
     there && after == *rows
-}
-
-fn set(row: &mut AdapterRow, column: &str, cell: &Cell) {
-    let text = match cell {
-        Cell::Text(text) => Some(text.clone()),
-        _ => None,
-    };
-    let number = match cell {
-        Cell::Number(number) => Some(*number),
-        _ => None,
-    };
-    match column {
-        "servant" => row.servant = text,
-        "endpoint" => row.endpoint = text,
-        "protocol" => row.protocol = text,
-        "thread_num" => row.threads = number,
-        "max_connections" => row.connections = number,
-        "queuecap" => row.queue = number,
-        "queuetimeout" => row.queue_timeout = number,
-        _ => {}
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
+use tarsops_model::desired::SettingValue;
 use tarsops_model::framework::{AdapterRow, RegistryRow, ServerRow};
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::tables::TableRow as _;
@@ -165,6 +166,27 @@ pub enum Cell {
     Now,
     /// None.
     Null,
+}
+
+impl Cell {
+    /// The value as the database's text; none where it has none, or where only the database knows it.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            Self::Number(number) => Some(number.to_string()),
+            Self::Now | Self::Null => None,
+        }
+    }
+}
+
+impl From<&SettingValue> for Cell {
+    fn from(value: &SettingValue) -> Self {
+        match value {
+            SettingValue::Number(number) => Self::Number(i64::from(*number)),
+            SettingValue::Text(text) => Self::Text(text.clone()),
+        }
+    }
 }
 
 /// A change of one row of a server or an adapter that is there, or that comes or goes with its

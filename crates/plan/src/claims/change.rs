@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
 use tarsops_model::names::{NodeName, UserName};
+use tarsops_model::tables::SETTINGS;
 
 use super::mismatch::{Field, RecordMismatch, mismatch, must, same};
 use crate::actions::{Cell, FileChange, HostChange, RowEdit, Table};
@@ -117,12 +118,10 @@ fn fits_row(edit: &RowEdit, change: &HostChange, ip: IpAddr) -> Result<(), Recor
         )?;
     }
     for (column, cell) in [&edit.before, &edit.after].into_iter().flatten().flatten() {
-        let known = match edit.table {
-            Table::TServerConf => column == "template_name",
-            Table::TAdapterConf => {
-                ADAPTER.contains(&column.as_str()) || edit.table.key().contains(&column.as_str())
-            }
-        };
+        let mut settings = SETTINGS.iter().filter(|s| s.table == name);
+        let of_adapter = edit.table == Table::TAdapterConf
+            && (ADAPTER.contains(&column.as_str()) || edit.table.key().contains(&column.as_str()));
+        let known = of_adapter || settings.any(|s| s.column == column);
         must(
             known,
             Field::Row,
@@ -156,15 +155,11 @@ fn fits_row(edit: &RowEdit, change: &HostChange, ip: IpAddr) -> Result<(), Recor
     Ok(())
 }
 
-/// Columns of an adapter that this tool writes, beside its key.
-const ADAPTER: [&str; 12] = [
+/// Columns of an adapter that this tool writes, beside its key and those that a spec may own.
+const ADAPTER: [&str; 8] = [
     "servant",
     "endpoint",
     "protocol",
-    "thread_num",
-    "max_connections",
-    "queuecap",
-    "queuetimeout",
     "handlegroup",
     "allow_ip",
     "posttime",
