@@ -13,6 +13,7 @@
 //! | [`database`] | the columns and templates of a release, and the backup before |
 //! | [`actions`] | what can be done, every detail filled in: one file for each |
 //! | [`expansion`] | components that come to a framework host |
+//! | `identity` | whether a host is the node that the spec means |
 //! | `inventory_edit` | ways into an inventory that an action changes |
 //! | `leaving` | components of a framework host that leaves |
 //! | [`condition`] | predicates as data over observed facts |
@@ -55,6 +56,7 @@ pub mod endpoints;
 pub mod expansion;
 pub mod finding;
 pub mod gates;
+mod identity;
 pub mod input;
 mod inventory_edit;
 mod leaving;

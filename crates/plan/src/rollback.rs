@@ -22,10 +22,10 @@ use crate::claims::RecordMismatch;
 use crate::condition::digest_at;
 use crate::database;
 use crate::database_record::{self, DatabaseChange};
+use crate::identity::stranger;
 use crate::input::PlanInput;
 use crate::places::binary_path;
 use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
-use crate::planner::stranger;
 use crate::record::{Ended, Record, Runs};
 use crate::restore::{self, CannotRollBack, CrontabLeft, Intent, Known, rollback_step};
 

@@ -9,9 +9,9 @@ use tarsops_model::names::{NodeName, RunId};
 use super::{endpoints, steps};
 use crate::condition::{Condition, Truth};
 use crate::database;
+use crate::identity::stranger;
 use crate::input::{PlanInput, Scope};
 use crate::plan::Plan;
-use crate::planner;
 use crate::violation::{Violation, violation};
 
 /// Looks at a rollback as it was made.
@@ -25,7 +25,7 @@ pub(super) fn check(plan: &Plan, run: &RunId, input: &PlanInput<'_>) -> Vec<Viol
         let Some(node) = step.resource.node() else {
             continue;
         };
-        if let Some(why) = planner::stranger(input, node) {
+        if let Some(why) = stranger(input, node) {
             found.push(violation(&step.id, why));
         }
         for condition in &step.pre {
