@@ -143,7 +143,7 @@ fn fits_file(file: &FileChange, change: &HostChange) -> Result<(), RecordMismatc
                 .next()
                 .is_some_and(|d| ["bin", "conf", "util"].contains(&d))
     });
-    // What was installed goes as a whole; single files of it are not touched.
+    // What was installed is removed as a whole; single files of it are not touched.
     let own = match change.folder() {
         Folder::Create => shipped,
         Folder::Keep | Folder::Remove => is_own_file(component, &file.path),

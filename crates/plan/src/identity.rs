@@ -24,8 +24,8 @@ pub(crate) fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a N
     out
 }
 
-/// Why a host must not be changed, whatever is planned for it: it is not the node's, or that cannot be
-/// told, or its fence is from the future.
+/// Why a host must not be changed, whatever is planned for it: it is not the node's, or that is not
+/// known, or its fence is from the future.
 #[must_use]
 pub(crate) fn stranger(input: &PlanInput<'_>, node: &NodeName) -> Option<String> {
     let spec = input.desired.host(node)?;
@@ -66,7 +66,7 @@ fn fence_ahead(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Opt
 }
 
 /// The identity guard: a mistyped address must not give one machine another's nodeid. `None` if the
-/// host is the node's; a reason that blocks, or one why it cannot be told.
+/// host is the node's; a reason that blocks, or one why it is not known.
 pub(crate) fn identity(
     node: &NodeName,
     spec: &Host,

@@ -27,7 +27,7 @@ pub struct Step {
     pub needs: Vec<String>,
     /// What it works on.
     pub resource: ResourceId,
-    /// Whether the resource comes, changes or goes.
+    /// Whether the resource is added, changed or removed.
     pub sign: ChangeKind,
     /// What it does, in a few words.
     pub summary: String,
@@ -107,7 +107,7 @@ pub struct Summary {
     pub remove: usize,
     /// Differ and are not changed, for a reason.
     pub blocked: usize,
-    /// Cannot be told.
+    /// Resources of which it is not known whether they differ.
     pub unknown: usize,
 }
 
@@ -148,7 +148,7 @@ pub struct Low {
 pub struct Plan {
     /// [`FORMAT`].
     pub format: String,
-    /// Whose plan.
+    /// The cluster.
     pub cluster: ClusterName,
     /// Digest of the spec.
     pub spec_digest: Digest,

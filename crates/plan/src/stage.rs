@@ -22,7 +22,7 @@ pub enum Stage {
     CoreServices,
     /// `tarsnode` on nodes.
     Agents,
-    /// Components that come to framework hosts, which their `tarsnode` starts.
+    /// Components that are added to framework hosts, which their `tarsnode` starts.
     Expansion,
     /// The basic services, which are published.
     BasicServices,
@@ -104,11 +104,11 @@ impl Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It comes.
+    /// It is added.
     Add,
     /// It changes.
     Change,
-    /// It goes.
+    /// It is removed.
     Remove,
 }
 

@@ -6,7 +6,7 @@ use tarsops_model::observed::Observed;
 use super::rows::{NewRow, RowEdit, Table};
 use crate::expansion::observed_adapter;
 
-/// A row says what it should, comes or goes; where it does not say what it must, nothing happens.
+/// Edits, adds or deletes a row. What the row must say before is not compared.
 pub(super) fn edit_row(rows: &mut Rows, edit: &RowEdit) {
     let of = |column| edit.of_key(column).unwrap_or_default();
     let (server, node, adapter) = (of("server_name"), of("node_name"), of("adapter_name"));

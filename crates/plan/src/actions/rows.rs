@@ -114,7 +114,7 @@ impl Table {
 /// A row that is written. Columns that the live table does not have are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewRow {
-    /// Where it goes.
+    /// The table that it is written to.
     pub table: Table,
     /// Columns and their values; the columns of the key are among them.
     pub columns: Vec<(String, Cell)>,
@@ -189,7 +189,7 @@ impl From<&SettingValue> for Cell {
     }
 }
 
-/// A change of one row of a server or an adapter that is there, or that comes or goes with its
+/// A change of one row of a server or an adapter, which exists, or is added or deleted with its
 /// server's program. It is made only where the row still says what it said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowEdit {
@@ -199,21 +199,21 @@ pub struct RowEdit {
     pub key: Vec<(String, String)>,
     /// What it must say, by column; none where no row may be there.
     pub before: Option<Vec<(String, Cell)>>,
-    /// What it should say, by column; none where it goes.
+    /// What it should say, by column; none where it is deleted.
     pub after: Option<Vec<(String, Cell)>>,
 }
 
 impl RowEdit {
-    /// The other way round. A row that came goes while it still is for the same servant at the same
+    /// The other way round. A row that was added is deleted while it still is for the same servant at the same
     /// endpoint.
     #[must_use]
     pub fn back(&self) -> Self {
-        let told = |all: &[(String, Cell)]| -> Vec<(String, Cell)> {
+        let identifying = |all: &[(String, Cell)]| -> Vec<(String, Cell)> {
             let known = |c: &&(String, Cell)| ["servant", "endpoint"].contains(&c.0.as_str());
             all.iter().filter(known).cloned().collect()
         };
         let before = match (&self.before, &self.after) {
-            (None, Some(after)) => Some(told(after)),
+            (None, Some(after)) => Some(identifying(after)),
             _ => self.after.clone(),
         };
         Self {
@@ -232,7 +232,7 @@ impl RowEdit {
     }
 }
 
-/// Whose hands publish a basic service or take its deploy form.
+/// Who publishes a basic service or writes the rows of its first deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {

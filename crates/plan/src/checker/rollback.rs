@@ -1,4 +1,4 @@
-//! Whether a plan rolls one run back and does nothing else: what comes was kept by that run on the
+//! Whether a plan rolls one run back and does nothing else: what is restored was saved by that run on the
 //! same host, and lands where the spec has that host's component.
 
 use std::collections::BTreeSet;

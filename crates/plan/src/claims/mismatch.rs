@@ -26,7 +26,7 @@ pub enum Field {
     RunUser,
     /// A port.
     Port,
-    /// The registry that comes or goes.
+    /// The registry that is added or removed.
     Registry,
     /// Whether the resource came, changed or went.
     ChangeKind,

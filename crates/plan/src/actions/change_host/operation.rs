@@ -34,7 +34,7 @@ pub enum Operation {
     Restore(Box<Restore>),
 }
 
-/// tarsnode comes to a host.
+/// tarsnode is installed on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Install {
     /// The files in the order in which they are written; the binary is last.
@@ -48,7 +48,7 @@ pub struct Install {
     pub labels: Option<NodeLabels>,
 }
 
-/// The files of a server come to a host.
+/// The files of a server are placed on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The files in the order in which they are written; the binary is last.
@@ -192,7 +192,7 @@ pub enum Process {
     Stop,
 }
 
-/// Where a file's new content comes from.
+/// The source of a file's new content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Content {
@@ -236,7 +236,7 @@ pub struct FileChange {
     pub before_mode: Option<u32>,
     /// What will be there; `None` for nothing.
     pub after: Option<Digest>,
-    /// Where the new content comes from.
+    /// The source of the new content.
     pub content: Content,
 }
 
