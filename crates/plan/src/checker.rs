@@ -19,7 +19,6 @@ use tarsops_model::names::NodeName;
 pub use crate::violation::Violation;
 use crate::violation::violation;
 
-use crate::actions::Target;
 use crate::input::{PlanInput, Scope};
 use crate::plan::{Plan, Stage};
 
@@ -75,7 +74,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
         if step.undo != step.action.undo(step.sign) {
             say("its undo is not that of its action");
         }
-        if let Target::Host(host) = step.action.kind().target() {
+        if let Some(host) = step.action.on_host() {
             steps::once(step, host.component, &mut touched, &mut say);
             steps::may_be_changed(step, desired, &mut say);
         }

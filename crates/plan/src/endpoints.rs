@@ -13,7 +13,7 @@ use tarsops_model::host::{Host, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
-use crate::actions::{Interruption, Target};
+use crate::actions::Interruption;
 use crate::input::PlanInput;
 use crate::plan::{Low, Step};
 
@@ -260,18 +260,12 @@ impl Endpoints {
 
 /// The component that a step changes.
 fn component_of(step: &Step) -> Option<Component> {
-    match step.action.kind().target() {
-        Target::Host(host) => host.component,
-        Target::Rows | Target::Tables => None,
-    }
+    step.action.on_host()?.component
 }
 
 /// The process that a step stops, for a moment or for good.
 fn interruption(step: &Step) -> Option<Interruption<'_>> {
-    match step.action.kind().target() {
-        Target::Host(host) => host.interrupts,
-        Target::Rows | Target::Tables => None,
-    }
+    step.action.on_host()?.interrupts
 }
 
 /// One endpoint: a servant of a server on a node.

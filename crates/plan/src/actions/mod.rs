@@ -171,14 +171,20 @@ impl Action {
         (self.kind_mut() as &mut dyn Any).downcast_mut()
     }
 
+    /// What is done on a host; none for an action on the database.
+    #[must_use]
+    pub fn on_host(&self) -> Option<OnHost<'_>> {
+        match self.kind().target() {
+            Target::Host(host) => Some(host),
+            Target::Rows | Target::Tables => None,
+        }
+    }
+
     /// Seconds for which what it changes must have been healthy before it has succeeded; 0 where
     /// nothing is watched afterwards.
     #[must_use]
     pub fn settle(&self, policy: &Policy) -> u64 {
-        match self.kind().target() {
-            Target::Host(host) => host.settle.seconds(policy),
-            Target::Rows | Target::Tables => 0,
-        }
+        self.on_host().map_or(0, |host| host.settle.seconds(policy))
     }
 
     /// Whether it is about the database as such: its backup, its tables, its templates.

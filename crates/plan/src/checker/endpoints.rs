@@ -9,7 +9,7 @@ use tarsops_model::framework::Rows;
 use tarsops_model::host::NodeState;
 use tarsops_model::resource::ResourceId;
 
-use crate::actions::{Interruption, Target};
+use crate::actions::Interruption;
 use crate::input::PlanInput;
 use crate::plan::{Plan, Step};
 use crate::violation::{Violation, violation};
@@ -138,10 +138,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
 
 /// The process that a step stops, for a moment or for good.
 fn interruption(step: &Step) -> Option<Interruption<'_>> {
-    match step.action.kind().target() {
-        Target::Host(host) => host.interrupts,
-        Target::Rows | Target::Tables => None,
-    }
+    step.action.on_host()?.interrupts
 }
 
 fn batches(steps: &[Step]) -> BTreeMap<u32, Vec<&Step>> {

@@ -4,7 +4,6 @@ use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Desired, Policy};
 
 use super::Draft;
-use crate::actions::HostChange;
 use crate::database;
 use crate::input::PlanInput;
 use crate::names::natural_key;
@@ -34,8 +33,8 @@ impl Draft {
         let gap = self.gap;
         self.todo.retain(|step| match step.stage {
             Stage::Registries => {
-                let change = step.action.get::<HostChange>();
-                gap || change.is_some_and(|c| !c.ran) || stays(step)
+                let stopped = step.action.on_host().and_then(|host| host.interrupts);
+                gap || stopped.is_none_or(|process| !process.ran) || stays(step)
             }
             Stage::AdminRegistry | Stage::CoreServices | Stage::Agents | Stage::BasicServices => {
                 stays(step)
