@@ -14,7 +14,7 @@ use tarsops_model::framework::{ADDITIONS, Confidential, DatabaseFacts, Framework
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::RunId;
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, AddColumn, Backup, RestoreTemplate};
 use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT};
 use tarsops_plan::plan::Step;
 use tarsops_transport::mysql::{NewText, TemplateText, WriteError};
@@ -57,7 +57,7 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result
     let master = &run.desired.master;
     let seen = look(run, access).await.map_err(Verdict::NotStarted)?;
     // A backup is of this moment: an older one is not it.
-    let again = matches!(step.action, Action::Backup { .. });
+    let again = matches!(step.action, Action::Backup(_));
     if !again && holds(&step.post, master, &seen).is_ok() {
         return Ok(Verdict::AlreadyDone);
     }
@@ -71,13 +71,13 @@ pub(crate) async fn run(run: &Run<'_>, step: &Step, end: &mut StepEnd) -> Result
         what: &step.summary,
     });
     let done = match &step.action {
-        Action::Backup { databases } => {
+        Action::Backup(Backup { databases }) => {
             let done = backup(run, step, access, databases, end).await?;
             write_down(run, step, &done, Some(&told(&done))).await?;
             end.database = Some(intent(run, step, done));
             return Ok(Verdict::Done);
         }
-        Action::AddColumn { table, column, .. } => {
+        Action::AddColumn(AddColumn { table, column, .. }) => {
             let deed = DatabaseChange::Column {
                 table: table.clone(),
                 column: column.clone(),
@@ -261,9 +261,9 @@ async fn template(
     let (name, before, after) = match action {
         Action::MergeTemplate(c) => (&c.name, Some(c.before), Some(c.after)),
         Action::AddTemplate(n) => (&n.name, None, Some(Digest::of(n.text.as_bytes()))),
-        Action::RestoreTemplate {
+        Action::RestoreTemplate(RestoreTemplate {
             name, now, before, ..
-        } => (name, *now, *before),
+        }) => (name, *now, *before),
         _ => return Err(Verdict::NotStarted("it is no step on a template".into())),
     };
     let moved = || format!("the template {name} is not what it was when the plan was made");
@@ -334,14 +334,16 @@ async fn new_text(
             parent: new.parent.clone(),
             text: Confidential::new(new.text.clone()),
         })),
-        (Action::RestoreTemplate { before: None, .. }, Some(_)) => Ok(NewText::Delete),
+        (Action::RestoreTemplate(RestoreTemplate { before: None, .. }), Some(_)) => {
+            Ok(NewText::Delete)
+        }
         (
-            Action::RestoreTemplate {
+            Action::RestoreTemplate(RestoreTemplate {
                 name,
                 run: from,
                 step,
                 ..
-            },
+            }),
             now,
         ) => {
             let kept = kept(run, name, from, step).await?;

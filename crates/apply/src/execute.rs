@@ -11,7 +11,7 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, OnFailure, Policy, Rpc};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId};
-use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::action::{Action, RemoveServerRows, StopServer, Undo};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::database_record;
 use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
@@ -510,8 +510,10 @@ fn inverse_step(step: &Step) -> Option<Step> {
         return None;
     };
     let post = match &**action {
-        Action::RemoveServerRows(new) => vec![Condition::RowsAbsent { rows: new.names() }],
-        Action::StopServer { component, .. } => vec![Condition::Component {
+        Action::RemoveServerRows(RemoveServerRows(new)) => {
+            vec![Condition::RowsAbsent { rows: new.names() }]
+        }
+        Action::StopServer(StopServer { component, .. }) => vec![Condition::Component {
             component: *component,
             runs: false,
         }],
@@ -581,6 +583,7 @@ async fn rollback_step_of(run: &Run<'_>, end: &StepEnd) -> Result<Option<Step>, 
 #[cfg(test)]
 mod tests {
     use tarsops_model::resource::ResourceId;
+    use tarsops_plan::action::StartServer;
 
     use super::*;
 
@@ -605,7 +608,7 @@ mod tests {
         step(
             Stage::Expansion,
             id,
-            Action::StartServer { component, node },
+            Action::StartServer(StartServer { component, node }),
         )
     }
 
@@ -645,7 +648,7 @@ mod tests {
         assert_eq!(settled(&[one], &refused), 0);
         let node: NodeName = "10.0.0.1".parse().unwrap();
         let component = Component::Tarsnotify;
-        let stop = Action::StopServer { component, node };
+        let stop = Action::StopServer(StopServer { component, node });
         assert_eq!(settled(&[step(Stage::Rows, "c", stop)], &Verdict::Done), 0);
     }
 }

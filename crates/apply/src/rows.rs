@@ -9,7 +9,10 @@ use std::time::Duration;
 use tarsops_model::component::Component;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId};
-use tarsops_plan::action::{Action, HostChange, NewRow, NewServers, Restore};
+use tarsops_plan::action::{
+    Action, AddServerRows, DeleteRegistryRows, DeleteServerRows, HostChange, NewRow, NewServers,
+    RemoveServerRows, Restore, RestoreLabels,
+};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
 use tarsops_transport::Bounds;
@@ -37,7 +40,7 @@ pub(crate) async fn run(
     let mut seen = look(run).await?;
     if matches!(
         step.action,
-        Action::RestoreLabels { .. } | Action::AddServerRows(_) | Action::DeleteServerRows { .. }
+        Action::RestoreLabels(_) | Action::AddServerRows(_) | Action::DeleteServerRows(_)
     ) {
         let host = crate::step::look_at(run, node).await?;
         seen.resources = host.resources;
@@ -46,7 +49,7 @@ pub(crate) async fn run(
         return Ok(Verdict::AlreadyDone);
     }
     ready(&step.pre, node, &seen)?;
-    if let Action::DeleteRegistryRows { registry, .. } = &step.action
+    if let Action::DeleteRegistryRows(DeleteRegistryRows { registry, .. }) = &step.action
         && run.watch.answers(registry).await
     {
         return Err(Verdict::Moved(format!("a registry answers at {registry}")));
@@ -56,18 +59,18 @@ pub(crate) async fn run(
         node,
         what: &step.summary,
     });
-    if let Action::RestoreLabels { node, labels } = &step.action {
+    if let Action::RestoreLabels(RestoreLabels { node, labels }) = &step.action {
         crate::labels::put_back(run, node, labels, end).await?;
         return Ok(Verdict::Done);
     }
-    if let Action::AddServerRows(new) = &step.action {
+    if let Action::AddServerRows(AddServerRows(new)) = &step.action {
         return add(run, step, new, node, end).await;
     }
-    if let Action::RemoveServerRows(new) = &step.action {
+    if let Action::RemoveServerRows(RemoveServerRows(new)) = &step.action {
         take_out(run, new, node, end).await?;
         return Ok(Verdict::Done);
     }
-    if let Action::DeleteServerRows { node, servers } = &step.action {
+    if let Action::DeleteServerRows(DeleteServerRows { node, servers }) = &step.action {
         forget_servers(run, step, node, servers, end).await?;
     } else {
         delete(run, step, end).await?;
@@ -75,7 +78,7 @@ pub(crate) async fn run(
     let seen = look(run).await?;
     holds(&step.post, node, &seen)
         .map_err(|why| Verdict::LeftFailed(format!("the rows were deleted, and yet {why}")))?;
-    if let Action::DeleteRegistryRows { registry, .. } = &step.action {
+    if let Action::DeleteRegistryRows(DeleteRegistryRows { registry, .. }) = &step.action {
         crate::locators::follow(run, registry, false, end).await?;
     }
     Ok(Verdict::Done)
@@ -249,10 +252,10 @@ async fn forget_servers(
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     for component in servers {
-        let one = Action::DeleteServerRows {
+        let one = Action::DeleteServerRows(DeleteServerRows {
             node: node.clone(),
             servers: [*component].into(),
-        };
+        });
         let image = run.watch.rows(&one).await.map_err(Verdict::NotStarted)?;
         let removal = format!("{component}.remove@{node}");
         let name = format!("{}.{}.sql", run.id, folder_name(&removal));

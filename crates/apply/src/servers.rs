@@ -33,7 +33,7 @@ pub(crate) async fn run(
     component: Component,
     end: &mut StepEnd,
 ) -> Result<Verdict, Verdict> {
-    let start = matches!(step.action, Action::StartServer { .. });
+    let start = matches!(step.action, Action::StartServer(_));
     let order = if start { Order::Start } else { Order::Stop };
     // One that is set active should run: a stop would set it inactive.
     let is_stopped_again = matches!(step.undo, Undo::Inverse { .. });

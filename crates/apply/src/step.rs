@@ -12,7 +12,9 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
-use tarsops_plan::action::{Action, CrontabChange, Folder, HostChange};
+use tarsops_plan::action::{
+    Action, CrontabChange, Folder, HostChange, Recover, StartServer, StopServer,
+};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab;
 use tarsops_plan::effect;
@@ -160,8 +162,8 @@ async fn walk(
     if step.action.is_of_rows() {
         return crate::rows::run(run, step, node, end).await;
     }
-    if let Action::StartServer { component, .. } | Action::StopServer { component, .. } =
-        &step.action
+    if let Action::StartServer(StartServer { component, .. })
+    | Action::StopServer(StopServer { component, .. }) = &step.action
     {
         return crate::servers::run(run, step, node, *component, end).await;
     }
@@ -215,12 +217,12 @@ async fn walk(
         .map_err(|e| Verdict::NoLease(e.to_string()))?;
     let place = run.place(node);
     match &step.action {
-        Action::Recover {
+        Action::Recover(Recover {
             run: left,
             step: name,
             accept,
             ..
-        } => {
+        }) => {
             run.progress.event(&Progress::Acting {
                 step: &step.id,
                 node,
@@ -239,19 +241,19 @@ async fn walk(
             conclude(said, end)?;
         }
         // Dealt with above.
-        Action::DeleteNodeRows { .. }
-        | Action::DeleteRegistryRows { .. }
-        | Action::DeleteServerRows { .. }
-        | Action::RestoreLabels { .. }
+        Action::DeleteNodeRows(_)
+        | Action::DeleteRegistryRows(_)
+        | Action::DeleteServerRows(_)
+        | Action::RestoreLabels(_)
         | Action::AddServerRows(_)
         | Action::RemoveServerRows(_)
-        | Action::StartServer { .. }
-        | Action::StopServer { .. }
-        | Action::Backup { .. }
-        | Action::AddColumn { .. }
+        | Action::StartServer(_)
+        | Action::StopServer(_)
+        | Action::Backup(_)
+        | Action::AddColumn(_)
         | Action::MergeTemplate(_)
         | Action::AddTemplate(_)
-        | Action::RestoreTemplate { .. } => {}
+        | Action::RestoreTemplate(_) => {}
         Action::ChangeHost(change) => {
             let began = Instant::now();
             let watched = Watched::default();
@@ -400,16 +402,7 @@ async fn walk(
 /// Seconds for which what an action changes must have been well before the step has succeeded; 0 for
 /// an action after which nothing is watched.
 pub(crate) fn settling(policy: &Policy, action: &Action) -> u64 {
-    match action {
-        Action::ChangeHost(change) if change.ends_healthy() => settle_of(policy, change),
-        // A registry is not sent any callers before the others have read its row.
-        Action::StartServer {
-            component: Component::Tarsregistry,
-            ..
-        } => policy.settle.max(policy.registry_settle),
-        Action::StartServer { .. } => policy.settle,
-        _ => 0,
-    }
+    action.settle(policy)
 }
 
 /// Seconds for which a changed component must have been well.

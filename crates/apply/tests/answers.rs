@@ -19,7 +19,7 @@ use tarsops_model::display::is_harmless;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
-use tarsops_plan::action::{Action, Folder};
+use tarsops_plan::action::{Action, Folder, Recover};
 use tarsops_plan::checker;
 use tarsops_plan::input::{PlanInput, Scope};
 use tarsops_plan::plan::{Plan, Step};
@@ -316,7 +316,7 @@ fn is_safe(plan: &Plan, honest: &Plan) -> Result<(), TestCaseError> {
         let node = step.resource.node();
         let Action::ChangeHost(change) = &step.action else {
             let recovers =
-                matches!(&step.action, Action::Recover { node: n, .. } if *n == attacker);
+                matches!(&step.action, Action::Recover(Recover { node: n, .. }) if *n == attacker);
             prop_assert!(recovers && node == Some(&attacker), "{:?}", step.action);
             continue;
         };

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use tarsops_apply::StepEnd;
     use tarsops_model::names::{RunId, StepName};
-    use tarsops_plan::action::{Action, Undo};
+    use tarsops_plan::action::{Action, Recover, Undo};
     use tarsops_plan::plan::ChangeKind;
 
     fn node(name: &str) -> NodeName {
@@ -333,12 +333,12 @@ mod tests {
             sign: ChangeKind::Change,
             summary: String::new(),
             // Which action it is does not matter to what is told.
-            action: Action::Recover {
+            action: Action::Recover(Recover {
                 node: node("10.0.0.1"),
                 run: RunId::from_parts(1, 1),
                 step: StepName::new("x").unwrap(),
                 accept: false,
-            },
+            }),
             pre: vec![],
             post: vec![],
             undo: Undo::Restore,

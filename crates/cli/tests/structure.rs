@@ -1,5 +1,6 @@
-//! What the compiler does not check of our sources: modules that import each other in a circle, and
-//! decisions that depend on the words of a message. Lists of what is left are in `.ci`; they only shrink.
+//! What the compiler does not check of our sources: modules that import each other in a circle,
+//! decisions that depend on the words of a message, and code that asks which action a step is. Lists of
+//! what is left are in `.ci`; they only shrink.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 const CRATES: [&str; 4] = ["plan", "apply", "cli", "framework"];
 const CIRCLES: &str = ".ci/circles.txt";
 const PROSE: &str = ".ci/prose.txt";
+const ACTIONS: &str = ".ci/actions.txt";
+/// Where an action may be named: one file for each, in both crates.
+const HOMES: [&str; 2] = ["crates/plan/src/actions/", "crates/apply/src/actions/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -490,18 +494,24 @@ fn comparisons() -> BTreeSet<String> {
     out
 }
 
-#[test]
-fn no_further_decision_over_words() {
-    let found = comparisons();
+/// A list in `.ci` of which each line ends with its reason: the whole line by what it is about.
+fn reasons(path: &str) -> BTreeMap<String, String> {
     let mut known = BTreeMap::new();
-    for line in listed(PROSE) {
+    for line in listed(path) {
         let (what, why) = line
             .split_once(" # ")
             .unwrap_or_else(|| panic!("no reason: {line}"));
         assert!(why.trim().len() > 10, "no reason: {line}");
         let again = known.insert(what.trim().to_owned(), line.clone());
-        assert!(again.is_none(), "twice in {PROSE}: {what}");
+        assert!(again.is_none(), "twice in {path}: {what}");
     }
+    known
+}
+
+#[test]
+fn no_further_decision_over_words() {
+    let found = comparisons();
+    let known = reasons(PROSE);
     let new: Vec<&String> = found.iter().filter(|f| !known.contains_key(*f)).collect();
     assert!(
         new.is_empty(),
@@ -517,6 +527,117 @@ fn no_further_decision_over_words() {
     assert!(
         stale.is_empty(),
         "nothing compares these any more; take them out of {PROSE} (UPDATE_LISTS=1 does): {stale:#?}"
+    );
+}
+
+/// The variants of `Action`, from the invocation of the macro that makes it.
+fn variants() -> BTreeSet<String> {
+    let path = root().join(HOMES[0]).join("mod.rs");
+    let tokens = tokens(&std::fs::read_to_string(path).unwrap());
+    let start = [Word("actions".into()), Mark('!'), Mark('{')];
+    let at = tokens.windows(3).position(|w| *w == start).unwrap() + 2;
+    let (mut out, mut at, end) = (BTreeSet::new(), at + 1, closed(&tokens, at));
+    while at < end {
+        match (&tokens[at], tokens.get(at + 1)) {
+            (Word(variant), Some(Mark('('))) => {
+                out.insert(variant.clone());
+                at = closed(&tokens, at + 1);
+            }
+            _ => at += 1,
+        }
+    }
+    out
+}
+
+/// Whether the tokens name an action: a variant of the enum, or the data of one kind.
+fn names_action(window: &[Token], variants: &BTreeSet<String>) -> Option<String> {
+    let name = match window {
+        [Word(name), Colons, Word(variant), ..] if name == "Action" => variant,
+        [Word(get), Colons, Mark('<'), Word(kind)]
+            if ["get", "get_mut"].contains(&get.as_str()) && kind == "HostChange" =>
+        {
+            return Some(kind.clone());
+        }
+        [Word(get), Colons, Mark('<'), Word(kind)]
+            if ["get", "get_mut"].contains(&get.as_str()) =>
+        {
+            kind
+        }
+        [Word(name), Colons, Mark('{' | '*'), ..] if name == "Action" => {
+            return Some("Action".to_owned());
+        }
+        _ => return None,
+    };
+    variants.contains(name).then(|| name.clone())
+}
+
+/// Actions that are named outside of their homes: `FILE NAME`.
+fn named_actions() -> BTreeSet<String> {
+    let (variants, mut out) = (variants(), BTreeSet::new());
+    for name in CRATES {
+        let src = root().join("crates").join(name).join("src");
+        let (_, files) = modules(&src);
+        for path in files.values() {
+            let file = path.strip_prefix(&src).unwrap().display();
+            let file = format!("crates/{name}/src/{file}");
+            if HOMES.iter().any(|home| file.starts_with(home)) {
+                continue;
+            }
+            let (tokens, _) = without_tests(&tokens(&std::fs::read_to_string(path).unwrap()));
+            let found = tokens
+                .windows(4)
+                .filter_map(|window| names_action(window, &variants));
+            out.extend(found.map(|action| format!("{file} {action}")));
+        }
+    }
+    out
+}
+
+#[test]
+fn no_further_code_asks_which_action_it_is() {
+    let found = named_actions();
+    let known = reasons(ACTIONS);
+    let new: Vec<&String> = found.iter().filter(|f| !known.contains_key(*f)).collect();
+    assert!(
+        new.is_empty(),
+        "an action is named outside of {HOMES:?}. Ask the action (`ActionKind`), and let it say there \
+         what it is: {new:#?}"
+    );
+    let stale: BTreeSet<String> = known
+        .into_iter()
+        .filter(|(what, _)| !found.contains(what))
+        .map(|(_, line)| line)
+        .collect();
+    shorten(ACTIONS, &stale);
+    assert!(
+        stale.is_empty(),
+        "these are named no longer; take them out of {ACTIONS} (UPDATE_LISTS=1 does): {stale:#?}"
+    );
+}
+
+#[test]
+fn named_actions_are_found() {
+    let variants = variants();
+    assert!(
+        variants.contains("StopServer") && !variants.contains("Box"),
+        "{variants:?}"
+    );
+    let found = |text: &str| -> Vec<String> {
+        let tokens = tokens(text);
+        let each = tokens.windows(4).filter_map(|w| names_action(w, &variants));
+        each.collect()
+    };
+    assert_eq!(found("matches!(a, Action::Backup(_))"), ["Backup"]);
+    assert_eq!(
+        found("use crate::actions::Action::{Backup, Recover};"),
+        ["Action"]
+    );
+    assert_eq!(found("let r = a.get_mut::<Recover>();"), ["Recover"]);
+    assert_eq!(found("let r = a.get::<HostChange>()?;"), ["HostChange"]);
+    let none: [&str; 0] = [];
+    assert_eq!(
+        found("// Action::Backup\nAction::from(it); map.get::<String>(x);"),
+        none
     );
 }
 

@@ -1,65 +1,24 @@
 //! The rows that an action is about, as statements name them.
 
-use tarsops_model::component::Component;
-use tarsops_model::framework::{AdapterRow, NodeRow, RegistryRow, ServerRow};
-use tarsops_model::names::Endpoint;
-use tarsops_model::tables::TableRow as _;
-use tarsops_plan::action::{Action, Cell, Folder, NewServers, RowEdit};
+use tarsops_plan::action::{Action, Cell, DeletedRows, NewServers, RowEdit};
 use tarsops_transport::mysql::{Edition, Insertion, NewValue, Which};
 
-/// The rows that an action is about.
+/// The rows that an action deletes.
 pub(crate) fn rows_of(action: &Action) -> Vec<Which> {
-    let row = |table, column, value: String, prefix| Which {
-        table,
-        column,
-        value,
-        prefix,
-        also: vec![],
+    let which = |rows: DeletedRows| Which {
+        table: rows.table,
+        column: rows.column,
+        value: rows.value,
+        prefix: rows.is_prefix,
+        also: rows.also,
     };
-    // The installer's rows of a component of the framework.
-    let server = |table, component: Component, node: &str| Which {
-        table,
-        column: "node_name",
-        value: node.to_owned(),
-        prefix: false,
-        also: vec![
-            ("application", "tars".to_owned()),
-            ("server_name", component.name().to_owned()),
-        ],
-    };
-    // A registry is resolved from those of its server as well.
-    let registry = |at: &Endpoint, node: &str| {
-        vec![
-            server(AdapterRow::TABLE, Component::Tarsregistry, node),
-            server(ServerRow::TABLE, Component::Tarsregistry, node),
-            row(RegistryRow::TABLE, "locator_id", at.to_string(), false),
-        ]
-    };
-    match action {
-        Action::DeleteNodeRows { node, ip } => vec![
-            row(AdapterRow::TABLE, "node_name", node.to_string(), false),
-            row(ServerRow::TABLE, "node_name", node.to_string(), false),
-            row(RegistryRow::TABLE, "locator_id", format!("{ip}:"), true),
-            row(NodeRow::TABLE, "node_name", node.to_string(), false),
-        ],
-        Action::DeleteRegistryRows {
-            registry: at, node, ..
-        } => registry(at, node),
-        Action::DeleteServerRows { node, servers } => {
-            let tables = [AdapterRow::TABLE, ServerRow::TABLE];
-            let of = |table| {
-                let each = servers.iter();
-                each.map(move |component| server(table, *component, node.as_str()))
-            };
-            tables.into_iter().flat_map(of).collect()
-        }
-        Action::ChangeHost(change) if change.folder() == Folder::Remove => change
-            .registry()
-            .iter()
-            .flat_map(|at| registry(at, change.node.as_str()))
-            .collect(),
-        _ => vec![],
-    }
+    action
+        .kind()
+        .writes()
+        .deleted
+        .into_iter()
+        .map(which)
+        .collect()
 }
 
 /// New rows as the database takes them.

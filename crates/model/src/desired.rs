@@ -1,6 +1,7 @@
 //! The validated desired state of a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use crate::digest::Digest;
 use crate::host::{Host, SshAccess};
 use crate::names::{AbsPath, ClusterName, Endpoint, NodeName, UserName};
 use crate::resource::ResourceId;
+use crate::tables::{SETTINGS, Setting};
 use crate::version::Version;
 
 /// The guard over the framework's database. There is no value that rebuilds one.
@@ -144,43 +146,71 @@ pub struct Server {
     pub rows: RowSettings,
 }
 
-/// What the spec says of a basic service's rows. What it does not say is the deploy form's where
-/// the service comes, and left alone where it is there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowSettings {
-    /// `t_server_conf.template_name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<String>,
-    /// `t_adapter_conf.thread_num` of each of its adapters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<u32>,
-    /// `t_adapter_conf.max_connections` of each.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections: Option<u32>,
-    /// `t_adapter_conf.queuecap` of each: requests that may wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<u32>,
-    /// `t_adapter_conf.queuetimeout` of each: milliseconds for which a request may wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue_timeout: Option<u32>,
+/// A value that a spec has for a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SettingValue {
+    /// A whole number.
+    Number(u32),
+    /// A text.
+    Text(String),
 }
+
+impl fmt::Display for SettingValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// What the spec says of a basic service's rows, by the column of one of [`SETTINGS`]. What it does not
+/// say is the installer's where the service is new, and left alone where it exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowSettings(BTreeMap<String, SettingValue>);
 
 impl RowSettings {
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.0.is_empty()
     }
 
-    /// What it says of an adapter, by the column.
+    /// Sets a column.
+    pub fn set(&mut self, column: &str, value: SettingValue) {
+        self.0.insert(column.to_owned(), value);
+    }
+
+    /// Its value for a column.
     #[must_use]
-    pub fn of_adapter(&self) -> [(&'static str, Option<u32>); 4] {
-        [
-            ("thread_num", self.threads),
-            ("max_connections", self.connections),
-            ("queuecap", self.queue),
-            ("queuetimeout", self.queue_timeout),
-        ]
+    pub fn get(&self, column: &str) -> Option<&SettingValue> {
+        self.0.get(column)
+    }
+
+    /// The template of the server's row (`t_server_conf.template_name`).
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        match self.get("template_name") {
+            Some(SettingValue::Text(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What it says of the rows of a table.
+    pub fn of_table(&self, table: &str) -> impl Iterator<Item = (Setting, &SettingValue)> {
+        let of_table = SETTINGS.into_iter().filter(move |s| s.table == table);
+        of_table.filter_map(|setting| Some((setting, self.get(setting.column)?)))
+    }
+}
+
+impl FromIterator<(&'static str, SettingValue)> for RowSettings {
+    fn from_iter<I: IntoIterator<Item = (&'static str, SettingValue)>>(all: I) -> Self {
+        let named = all
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        Self(named.collect())
     }
 }
 

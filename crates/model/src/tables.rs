@@ -42,11 +42,16 @@ pub trait TableRow: Sized {
 /// A field that is made of one cell.
 trait FromCell {
     fn from_cell(cell: Option<String>) -> Self;
+    fn cell(&self) -> Option<String>;
 }
 
 impl FromCell for String {
     fn from_cell(cell: Option<String>) -> Self {
         cell.unwrap_or_default()
+    }
+
+    fn cell(&self) -> Option<String> {
+        Some(self.clone())
     }
 }
 
@@ -54,11 +59,19 @@ impl FromCell for Option<String> {
     fn from_cell(cell: Option<String>) -> Self {
         cell
     }
+
+    fn cell(&self) -> Option<String> {
+        self.clone()
+    }
 }
 
 impl FromCell for Option<i64> {
     fn from_cell(cell: Option<String>) -> Self {
         cell.and_then(|text| text.parse().ok())
+    }
+
+    fn cell(&self) -> Option<String> {
+        self.map(|number| number.to_string())
     }
 }
 
@@ -84,6 +97,25 @@ macro_rules! table_row {
 
             fn from_cells(mut cells: impl FnMut() -> Option<String>) -> Self {
                 Self { $($field: FromCell::from_cell(cells()),)* }
+            }
+        }
+
+        impl $row {
+            /// The text of a column; none for NULL, and for a column that is not read.
+            #[must_use]
+            pub fn cell(&self, column: &str) -> Option<String> {
+                match column {
+                    $($column => self.$field.cell(),)*
+                    _ => None,
+                }
+            }
+
+            /// Gives a column another text, none for NULL. A column that is not read stays unread.
+            pub fn set_cell(&mut self, column: &str, cell: Option<String>) {
+                match column {
+                    $($column => self.$field = FromCell::from_cell(cell),)*
+                    _ => {}
+                }
             }
         }
     };
@@ -179,6 +211,35 @@ table_row! {
         /// `queuetimeout`: milliseconds for which a request may wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         Text "queuetimeout" queue_timeout: Option<i64>,
+    }
+}
+
+/// A column of a basic service's rows that a spec may own: what the spec says is written, and what it
+/// leaves out is the operator's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The table.
+    pub table: &'static str,
+    /// The column, which no other setting has.
+    pub column: &'static str,
+    /// Its name in a plan.
+    pub label: &'static str,
+}
+
+/// All columns that a spec may own, in the order in which a plan shows them.
+pub const SETTINGS: [Setting; 5] = [
+    setting(ServerRow::TABLE, "template_name", "template"),
+    setting(AdapterRow::TABLE, "thread_num", "threads"),
+    setting(AdapterRow::TABLE, "max_connections", "connections"),
+    setting(AdapterRow::TABLE, "queuecap", "queue"),
+    setting(AdapterRow::TABLE, "queuetimeout", "queue timeout"),
+];
+
+const fn setting(table: &'static str, column: &'static str, label: &'static str) -> Setting {
+    Setting {
+        table,
+        column,
+        label,
     }
 }
 

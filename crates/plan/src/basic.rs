@@ -19,7 +19,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, Folder, NewRow, NewServers, Operation, Publish, Table, Undo, Via};
+use crate::actions::{AddServerRows, NewRow, NewServers, Operation, Publish, Table, Via};
 use crate::components;
 use crate::condition::Condition;
 use crate::drift::DriftKind;
@@ -277,22 +277,9 @@ pub(crate) fn missing(
     if !missing.is_empty() {
         work.deploy = Some(deploy((component, version), node, missing, via, machine));
     }
-    work.step = Some(Step {
-        id: format!("{component}.publish@{node}"),
-        stage: Stage::BasicServices,
-        batch: 0,
-        needs: vec![],
-        resource,
-        sign: match change.folder() {
-            Folder::Create => ChangeKind::Add,
-            Folder::Keep | Folder::Remove => ChangeKind::Change,
-        },
-        summary: change.summary.clone(),
-        pre: crate::preconditions::preconditions(&change),
-        action: Action::ChangeHost(Box::new(change)),
-        post,
-        undo: Undo::Restore,
-    });
+    let pre = crate::preconditions::preconditions(&change);
+    let id = format!("{component}.publish@{node}");
+    work.step = Some(Step::of_change(id, change, pre, post));
     work
 }
 
@@ -359,27 +346,20 @@ fn deploy(
         via,
     };
     let names = new.names();
-    Step {
-        id: format!("{component}.deploy@{node}"),
-        stage: Stage::BasicServices,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Host(node.clone()),
-        sign: ChangeKind::Add,
-        summary: match via {
+    Step::new(
+        format!("{component}.deploy@{node}"),
+        (Stage::BasicServices, ChangeKind::Add),
+        match via {
             Via::Console => format!("deploy {component} by the platform's form, set inactive"),
             Via::Tars => format!("write {} rows of {component}, set inactive", names.len()),
         },
-        pre: vec![
+        AddServerRows(new),
+        vec![
             machine,
             Condition::RowsAbsent {
                 rows: names.clone(),
             },
         ],
-        post: vec![Condition::RowsThere { rows: names }],
-        undo: Undo::Inverse {
-            action: Box::new(Action::RemoveServerRows(new.clone())),
-        },
-        action: Action::AddServerRows(new),
-    }
+        vec![Condition::RowsThere { rows: names }],
+    )
 }

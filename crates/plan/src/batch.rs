@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tarsops_model::desired::Policy;
 use tarsops_model::names::NodeName;
 
-use crate::action::Action;
+use crate::actions::HostChange;
 use crate::endpoints::Endpoints;
 use crate::input::PlanInput;
 use crate::plan::{Gate, Step};
@@ -58,10 +58,7 @@ impl Batches {
 
     /// Adds steps that run together, with the gate after them. Each waits for the gate before.
     pub(crate) fn push(&mut self, mut batch: Vec<Step>, policy: &Policy) {
-        let own = |s: &Step| match &s.action {
-            Action::ChangeHost(change) => change.settle,
-            _ => None,
-        };
+        let own = |s: &Step| s.action.get::<HostChange>()?.settle;
         let longest = batch.iter().filter_map(own).max().unwrap_or(0);
         let mut settle = policy.settle.max(longest);
         for step in &mut batch {
@@ -70,7 +67,7 @@ impl Batches {
             }
             // What comes next may be the other endpoint of two.
             settle = settle.max(policy.registry_settle);
-            if let Action::ChangeHost(change) = &mut step.action {
+            if let Some(change) = step.action.get_mut::<HostChange>() {
                 change.settle = Some(settle);
             }
         }
@@ -129,7 +126,8 @@ impl Batches {
 
 /// Whether the host's own script does the step.
 fn is_scripted(step: &Step) -> bool {
-    matches!(&step.action, Action::ChangeHost(change) if change.is_scripted())
+    let change = step.action.get::<HostChange>();
+    change.is_some_and(HostChange::is_scripted)
 }
 
 /// Cuts steps that roll services back into batches, each in the order in which they stand: at most one

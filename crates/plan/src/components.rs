@@ -10,10 +10,9 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::{Catalog, PackageFile};
 use tarsops_model::version::Version;
 
-use crate::action::{Content, FileChange, HostChange, Operation, Port};
+use crate::actions::{Content, FileChange, HostChange, Operation, Port};
 use crate::input::PlanInput;
 use crate::places::binary_path;
-use crate::plan::Stage;
 use crate::prerequisites;
 use crate::report::Blocked;
 
@@ -108,16 +107,6 @@ pub(crate) fn program(
             path: shipped.path.clone(),
             size: shipped.size,
         },
-    }
-}
-
-/// The stage in which a core service is changed.
-pub(crate) const fn stage(component: Component) -> Stage {
-    match component {
-        Component::Tarsregistry => Stage::Registries,
-        Component::TarsAdminRegistry => Stage::AdminRegistry,
-        Component::Tarsconfig | Component::Tarspatch | Component::Tarsnode => Stage::CoreServices,
-        _ => Stage::BasicServices,
     }
 }
 

@@ -23,7 +23,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, NewTemplate, TemplateChange, Undo};
+use crate::actions::{AddColumn, AddTemplate, Backup, MergeTemplate};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind, FieldChange};
 use crate::input::PlanInput;
@@ -167,26 +167,18 @@ fn column_step(table: &str, column: &str, definition: &str) -> Step {
         column: column.to_owned(),
         there,
     };
-    Step {
-        id: format!("schema.add@{table}.{column}"),
-        stage: Stage::Schema,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Schema,
-        sign: ChangeKind::Add,
-        summary: format!("add the column {column} to {table}"),
-        action: Action::AddColumn {
+    Step::new(
+        format!("schema.add@{table}.{column}"),
+        (Stage::Schema, ChangeKind::Add),
+        format!("add the column {column} to {table}"),
+        AddColumn {
             table: table.to_owned(),
             column: column.to_owned(),
             definition: definition.to_owned(),
         },
-        pre: vec![there(false)],
-        post: vec![there(true)],
-        undo: Undo::Irreversible {
-            reason: "a column that was added stays; nothing reads it before the new version"
-                .to_owned(),
-        },
-    }
+        vec![there(false)],
+        vec![there(true)],
+    )
 }
 
 /// What stands in the place of the placeholders of shipped templates: what the installer of the
@@ -336,29 +328,24 @@ impl Release<'_> {
             name: row.name.clone(),
             digest: Some(digest),
         };
-        work.templates.push(Step {
-            id: format!("template.merge@{}", row.name),
-            stage: Stage::Templates,
-            batch: 0,
-            needs: vec![],
-            resource,
-            sign: ChangeKind::Change,
-            summary: format!(
+        work.templates.push(Step::new(
+            format!("template.merge@{}", row.name),
+            (Stage::Templates, ChangeKind::Change),
+            format!(
                 "add {} of the release {}",
                 count(found.edits.iter().filter(|e| is_of_key(e)).count()),
                 self.number
             ),
-            action: Action::MergeTemplate(Box::new(TemplateChange {
+            MergeTemplate {
                 name: row.name.clone(),
                 release: self.number,
                 before,
                 after,
                 edits: found.edits,
-            })),
-            pre: vec![is(before)],
-            post: vec![is(after)],
-            undo: Undo::Restore,
-        });
+            },
+            vec![is(before)],
+            vec![is(after)],
+        ));
     }
 
     /// What is left of a merge, in one line for each kind.
@@ -451,29 +438,25 @@ impl Release<'_> {
 
     fn new_template(&self, name: &str, shipped: &str) -> Step {
         let text = substitute(shipped, &self.vars);
+        let digest = Digest::of(text.as_bytes());
         let parent = parent_of(name);
         let is = |digest| Condition::Template {
             name: name.to_owned(),
             digest,
         };
-        Step {
-            id: format!("template.add@{name}"),
-            stage: Stage::Templates,
-            batch: 0,
-            needs: vec![],
-            resource: ResourceId::Template(name.to_owned()),
-            sign: ChangeKind::Add,
-            summary: format!("add it as release {} ships it, below {parent}", self.number),
-            pre: vec![is(None)],
-            post: vec![is(Some(Digest::of(text.as_bytes())))],
-            action: Action::AddTemplate(Box::new(NewTemplate {
+        Step::new(
+            format!("template.add@{name}"),
+            (Stage::Templates, ChangeKind::Add),
+            format!("add it as release {} ships it, below {parent}", self.number),
+            AddTemplate {
                 name: name.to_owned(),
                 parent: parent.to_owned(),
                 release: self.number,
                 text,
-            })),
-            undo: Undo::Restore,
-        }
+            },
+            vec![is(None)],
+            vec![is(Some(digest))],
+        )
     }
 }
 
@@ -576,19 +559,12 @@ pub fn backup(inventory: &Inventory) -> Option<(Step, Vec<Line>)> {
 
 /// The step that dumps these databases.
 fn backup_step(databases: Vec<String>) -> Step {
-    Step {
-        id: "database.backup".to_owned(),
-        stage: Stage::Backup,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Schema,
-        sign: ChangeKind::Add,
-        summary: format!("back up {} to the master", databases.join(", ")),
-        action: Action::Backup { databases },
-        pre: vec![Condition::DatabaseRead],
-        post: vec![Condition::DatabaseRead],
-        undo: Undo::Irreversible {
-            reason: "a backup stays".to_owned(),
-        },
-    }
+    Step::new(
+        "database.backup".to_owned(),
+        (Stage::Backup, ChangeKind::Add),
+        format!("back up {} to the master", databases.join(", ")),
+        Backup { databases },
+        vec![Condition::DatabaseRead],
+        vec![Condition::DatabaseRead],
+    )
 }

@@ -10,7 +10,7 @@ use tarsops_model::names::{ClusterName, RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Undo};
+use crate::actions::RestoreTemplate;
 use crate::condition::Condition;
 use crate::plan::{ChangeKind, Stage, Step};
 use crate::restore::CannotRollBack;
@@ -134,29 +134,27 @@ pub fn rollback_step(
         name: name.clone(),
         digest,
     };
-    Ok(Some(Step {
-        id: format!("rollback.template@{name}"),
-        stage: Stage::Templates,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Template(name.clone()),
-        sign: match (before, after) {
-            (None, _) => ChangeKind::Remove,
-            (_, None) => ChangeKind::Add,
-            _ => ChangeKind::Change,
-        },
-        summary: format!("roll back run {}: {}", intent.run, intent.summary),
-        action: Action::RestoreTemplate {
+    Ok(Some(Step::new(
+        format!("rollback.template@{name}"),
+        (
+            Stage::Templates,
+            match (before, after) {
+                (None, _) => ChangeKind::Remove,
+                (_, None) => ChangeKind::Add,
+                _ => ChangeKind::Change,
+            },
+        ),
+        format!("roll back run {}: {}", intent.run, intent.summary),
+        RestoreTemplate {
             name: name.clone(),
             run: intent.run.clone(),
             step: intent.step.clone(),
             now,
             before: *before,
         },
-        pre: vec![is(now)],
-        post: vec![is(*before)],
-        undo: Undo::Restore,
-    }))
+        vec![is(now)],
+        vec![is(*before)],
+    )))
 }
 
 /// The digest of a template's text.

@@ -13,7 +13,7 @@ use tarsops_model::host::{Host, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Folder};
+use crate::actions::Interruption;
 use crate::input::PlanInput;
 use crate::plan::{Low, Step};
 
@@ -205,8 +205,7 @@ impl Endpoints {
 
     /// Whether a step brings a component to a node where nothing runs.
     fn is_first(&self, step: &Step, node: &str) -> bool {
-        matches!(&step.action, Action::ChangeHost(c) if c.folder() == Folder::Create && !c.ran)
-            && self.bare.contains(node)
+        interruption(step).is_some_and(|i| i.is_new) && self.bare.contains(node)
     }
 
     /// The lowest point of every servant that the steps touch.
@@ -226,8 +225,7 @@ impl Endpoints {
             let mut down = gone.clone();
             let mut during: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
             for step in batch {
-                let remove =
-                    matches!(&step.action, Action::ChangeHost(c) if c.folder() == Folder::Remove);
+                let remove = interruption(step).is_some_and(|i| i.is_removal);
                 for place in places(&self.on, step) {
                     if self.is_first(step, place.node) {
                         continue;
@@ -262,10 +260,12 @@ impl Endpoints {
 
 /// The component that a step changes.
 fn component_of(step: &Step) -> Option<Component> {
-    match &step.action {
-        Action::ChangeHost(change) => Some(change.component),
-        _ => None,
-    }
+    step.action.on_host()?.component
+}
+
+/// The process that a step stops, for a moment or for good.
+fn interruption(step: &Step) -> Option<Interruption<'_>> {
+    step.action.on_host()?.interrupts
 }
 
 /// One endpoint: a servant of a server on a node.
@@ -289,14 +289,11 @@ fn places<'a>(
     on: &'a BTreeMap<String, Vec<(String, usize)>>,
     step: &'a Step,
 ) -> impl Iterator<Item = Place<'a>> + 'a {
-    let change = match &step.action {
-        Action::ChangeHost(change) if change.interrupts() => Some(change),
-        _ => None,
-    };
-    let there = change.and_then(|c| on.get_key_value(c.node.as_str()));
+    let stopped = interruption(step);
+    let there = stopped.and_then(|c| on.get_key_value(c.node.as_str()));
     there.into_iter().flat_map(move |(node, all)| {
         all.iter().filter_map(move |(server, servant)| {
-            let component = change?.component;
+            let component = stopped?.component;
             let whole = component == Component::Tarsnode;
             (whole || *server == format!("tars.{component}")).then_some(Place {
                 servant: *servant,

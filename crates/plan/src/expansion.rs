@@ -27,7 +27,7 @@ use tarsops_model::package::PackageContents;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
-use crate::action::{CrontabChange, FileChange, NewRow};
+use crate::actions::{CrontabChange, FileChange, NewRow};
 use crate::components;
 use crate::components::PLACED;
 use crate::drift::{Drift, DriftKind};

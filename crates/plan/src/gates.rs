@@ -20,7 +20,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
-use crate::action::{Action, Content, HostChange};
+use crate::actions::{Content, HostChange};
 use crate::input::PlanInput;
 use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
@@ -77,7 +77,7 @@ impl<'a> Live<'a> {
 
     /// Whether the step may be done at its moment; if so, from here on it counts as done.
     fn admit(&mut self, step: &Step, out: &mut Vec<Line>) -> bool {
-        let Action::ChangeHost(change) = &step.action else {
+        let Some(change) = step.action.get::<HostChange>() else {
             return true;
         };
         let Some(to) = target(self.input, change) else {

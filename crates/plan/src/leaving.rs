@@ -17,7 +17,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
-use crate::action::{Action, Operation, Remove, Undo};
+use crate::actions::{DeleteServerRows, Operation, Remove};
 use crate::components;
 use crate::components::LOOKED_AT;
 use crate::condition::Condition;
@@ -196,19 +196,12 @@ fn removal(
             digest: None,
         },
     ];
-    Ok(Step {
-        id: format!("{component}.remove@{node}"),
-        stage: Stage::ServerRemoval,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Server(component, node.clone()),
-        sign: ChangeKind::Remove,
-        summary: change.summary.clone(),
-        action: Action::ChangeHost(Box::new(change)),
+    Ok(Step::of_change(
+        format!("{component}.remove@{node}"),
+        change,
         pre,
         post,
-        undo: Undo::Restore,
-    })
+    ))
 }
 
 /// The step that deletes the rows of the components of `node`; none where there are none.
@@ -245,26 +238,18 @@ fn forget(node: &NodeName, rows: &Rows, machine: &str) -> Option<Step> {
         component: *component,
         runs: false,
     }));
-    Some(Step {
-        id: format!("rows.forget@{node}"),
-        stage: Stage::Rows,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Host(node.clone()),
-        sign: ChangeKind::Remove,
-        summary: match servers.len() {
+    Some(Step::new(
+        format!("rows.forget@{node}"),
+        (Stage::Rows, ChangeKind::Remove),
+        match servers.len() {
             1 => "delete the rows of its server".to_owned(),
             count => format!("delete the rows of its {count} servers"),
         },
-        action: Action::DeleteServerRows {
+        DeleteServerRows {
             node: node.clone(),
             servers,
         },
         pre,
-        post: vec![Condition::RowsAbsent { rows: names }],
-        undo: Undo::Irreversible {
-            reason: "they are restored with the folders of its servers, from the saved rows on the master"
-                .to_owned(),
-        },
-    })
+        vec![Condition::RowsAbsent { rows: names }],
+    ))
 }

@@ -11,8 +11,10 @@
 //! | [`gates`] | steps that would make versions meet that cannot work together |
 //! | [`crontab`] | the monitor's line among other people's lines |
 //! | [`database`] | the columns and templates of a release, and the backup before |
-//! | [`action`] | what can be done, every detail filled in |
+//! | [`actions`] | what can be done, every detail filled in: one file for each |
 //! | [`expansion`] | components that come to a framework host |
+//! | `identity` | whether a host is the node that the spec means |
+//! | `inventory_edit` | ways into an inventory that an action changes |
 //! | `leaving` | components of a framework host that leaves |
 //! | [`condition`] | predicates as data over observed facts |
 //! | [`planner`] | the stages, top to bottom: the policy |
@@ -37,7 +39,7 @@
 #[cfg(test)]
 extern crate self as tarsops_plan;
 
-pub mod action;
+pub mod actions;
 pub mod assess;
 mod basic;
 pub mod batch;
@@ -54,7 +56,9 @@ pub mod endpoints;
 pub mod expansion;
 pub mod finding;
 pub mod gates;
+mod identity;
 pub mod input;
+mod inventory_edit;
 mod leaving;
 pub mod names;
 pub mod places;
@@ -74,9 +78,16 @@ pub mod rules;
 pub mod saved;
 pub mod servers;
 pub mod sources;
+mod stage;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod tables;
 mod templates;
+mod violation;
 
+/// The name of [`actions`] for callers outside.
+pub use actions as action;
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;
 pub use planner::plan as make_plan;

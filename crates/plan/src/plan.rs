@@ -5,123 +5,14 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{ClusterName, RunId};
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Undo};
+use crate::actions::{Action, Changes, HostChange, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::report::Line;
+pub use crate::stage::{ChangeKind, Stage};
 
 /// Format name and number of the document.
 pub const FORMAT: &str = "tarsops.plan/2";
-
-/// A stage; the order of its values is the order of the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Ending what earlier runs left.
-    Recover,
-    /// The dump of the database before anything of it changes.
-    Backup,
-    /// Columns that the release needs.
-    Schema,
-    /// Templates of the release.
-    Templates,
-    /// Registries, one at a time.
-    Registries,
-    /// `tarsAdminRegistry`.
-    AdminRegistry,
-    /// `tarsconfig` and `tarspatch`.
-    CoreServices,
-    /// `tarsnode` on nodes.
-    Agents,
-    /// Components that come to framework hosts, which their `tarsnode` starts.
-    Expansion,
-    /// The basic services, which are published.
-    BasicServices,
-    /// Removal of registries.
-    RegistryRemoval,
-    /// Removal of the other components of framework hosts.
-    ServerRemoval,
-    /// Removal of `tarsnode`.
-    AgentRemoval,
-    /// Rows of the framework's database.
-    Rows,
-}
-
-/// How the steps of a stage follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// All at once, before everything else.
-    Together,
-    /// One at a time, in the order of their names: each may change what the next one rests upon.
-    OneByOne,
-    /// One at a time, in the order in which they were planned.
-    InTurn,
-    /// In batches after a canary, by name.
-    RollOut,
-    /// In batches after a canary, plain nodes before framework hosts, so that a canary is never the
-    /// master.
-    RollOutByRole,
-}
-
-/// All stages in the order of the work, each with its title and its pace.
-const STAGES: [(Stage, &str, Pace); 14] = [
-    (Stage::Recover, "end unfinished changes", Pace::Together),
-    (Stage::Backup, "backup of the database", Pace::OneByOne),
-    (Stage::Schema, "schema", Pace::OneByOne),
-    (Stage::Templates, "templates", Pace::OneByOne),
-    (Stage::Registries, "tarsregistry", Pace::OneByOne),
-    (Stage::AdminRegistry, "tarsAdminRegistry", Pace::OneByOne),
-    (Stage::CoreServices, "tarsconfig, tarspatch", Pace::OneByOne),
-    (Stage::Agents, "tarsnode", Pace::RollOutByRole),
-    (Stage::Expansion, "framework hosts, expansion", Pace::InTurn),
-    (Stage::BasicServices, "basic services", Pace::RollOut),
-    (
-        Stage::RegistryRemoval,
-        "tarsregistry, removal",
-        Pace::OneByOne,
-    ),
-    (
-        Stage::ServerRemoval,
-        "framework hosts, removal",
-        Pace::OneByOne,
-    ),
-    (
-        Stage::AgentRemoval,
-        "tarsnode, removal",
-        Pace::RollOutByRole,
-    ),
-    (Stage::Rows, "the framework's rows", Pace::OneByOne),
-];
-
-impl Stage {
-    /// All stages, in their order.
-    pub fn all() -> impl Iterator<Item = Self> {
-        STAGES.into_iter().map(|(stage, ..)| stage)
-    }
-
-    /// The stage in the words of the plan.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        STAGES[self as usize].1
-    }
-
-    /// How its steps follow each other.
-    pub(crate) const fn pace(self) -> Pace {
-        STAGES[self as usize].2
-    }
-}
-
-/// What a step does to its resource, in one sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
-    /// It comes.
-    Add,
-    /// It changes.
-    Change,
-    /// It goes.
-    Remove,
-}
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +27,7 @@ pub struct Step {
     pub needs: Vec<String>,
     /// What it works on.
     pub resource: ResourceId,
-    /// Whether the resource comes, changes or goes.
+    /// Whether the resource is added, changed or removed.
     pub sign: ChangeKind,
     /// What it does, in a few words.
     pub summary: String,
@@ -151,18 +42,46 @@ pub struct Step {
 }
 
 impl Step {
-    /// Whether it changes the framework's database; a backup comes before every such step. The
-    /// removal of a registry does, where its rows are known.
+    /// A step in no batch yet. Its resource and its undo are those of its action.
+    pub(crate) fn new(
+        id: String,
+        (stage, sign): (Stage, ChangeKind),
+        summary: String,
+        action: impl Into<Action>,
+        pre: Vec<Condition>,
+        post: Vec<Condition>,
+    ) -> Self {
+        let action = action.into();
+        Self {
+            id,
+            stage,
+            batch: 0,
+            needs: vec![],
+            resource: action.kind().resource(),
+            sign,
+            summary,
+            undo: action.undo(sign),
+            action,
+            pre,
+            post,
+        }
+    }
+
+    /// The step of a change of a host.
+    pub(crate) fn of_change(
+        id: String,
+        change: HostChange,
+        pre: Vec<Condition>,
+        post: Vec<Condition>,
+    ) -> Self {
+        let summary = change.summary.clone();
+        Self::new(id, change.stands(), summary, change, pre, post)
+    }
+
+    /// Whether it changes the framework's database; a backup comes before every such step.
     #[must_use]
     pub fn changes_database(&self) -> bool {
-        let forgets = |c: &Condition| matches!(c, Condition::RegistryRowsDeleted { .. });
-        match &self.action {
-            Action::Backup { .. } => false,
-            Action::ChangeHost(change) => {
-                !change.rows().is_empty() || self.post.iter().any(forgets)
-            }
-            action => action.is_of_rows() || action.is_of_tables(),
-        }
+        self.action.kind().changes(&self.post) == Changes::Database
     }
 }
 
@@ -188,7 +107,7 @@ pub struct Summary {
     pub remove: usize,
     /// Differ and are not changed, for a reason.
     pub blocked: usize,
-    /// Cannot be told.
+    /// Resources of which it is not known whether they differ.
     pub unknown: usize,
 }
 
@@ -198,12 +117,13 @@ impl Summary {
     pub fn of(steps: &[Step]) -> Self {
         let mut summary = Self::default();
         for step in steps {
-            match (&step.action, step.sign) {
-                // It changes nothing of the cluster.
-                (Action::Backup { .. }, _) => {}
-                (Action::Recover { .. }, _) | (_, ChangeKind::Change) => summary.change += 1,
-                (_, ChangeKind::Add) => summary.add += 1,
-                (_, ChangeKind::Remove) => summary.remove += 1,
+            if step.action.kind().changes(&step.post) == Changes::Nothing {
+                continue;
+            }
+            match step.sign {
+                ChangeKind::Add => summary.add += 1,
+                ChangeKind::Change => summary.change += 1,
+                ChangeKind::Remove => summary.remove += 1,
             }
         }
         summary
@@ -228,7 +148,7 @@ pub struct Low {
 pub struct Plan {
     /// [`FORMAT`].
     pub format: String,
-    /// Whose plan.
+    /// The cluster.
     pub cluster: ClusterName,
     /// Digest of the spec.
     pub spec_digest: Digest,
@@ -322,18 +242,5 @@ impl Plan {
             s.push('\n');
             s
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stages_stand_in_the_order_of_the_work() {
-        for (index, stage) in Stage::all().enumerate() {
-            assert_eq!(stage as usize, index, "{stage:?}");
-        }
-        assert!(Stage::all().is_sorted());
     }
 }

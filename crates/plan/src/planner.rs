@@ -4,31 +4,29 @@
 mod additions;
 mod adoption;
 mod batches;
+mod closing;
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
-use tarsops_model::desired::Rpc;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Folder, Undo};
+use crate::actions::Recover;
 use crate::assess::{Assessment, Places, Prepared, assess_among};
 use crate::batch::Batches;
 use crate::components;
 use crate::condition::Condition;
-use crate::database;
 use crate::drift::{Drift, DriftKind};
-use crate::finding::{Finding, Severity};
 use crate::gates;
+use crate::identity::{distrusted, identity, machines};
 use crate::input::PlanInput;
-use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
+use crate::plan::{ChangeKind, Plan, Stage, Step};
 use crate::report::{Blocked, Line};
 use crate::rows::{self, Gone};
-use crate::rules::{self, ExplainedBy, Lets};
 use crate::{expansion, registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
@@ -77,21 +75,6 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.unchecked(input);
     draft.fold_missing_rights(input);
     draft.finish(input)
-}
-
-/// Which nodes answer with which machine-id.
-fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a NodeName>> {
-    let mut out: BTreeMap<&str, Vec<&NodeName>> = BTreeMap::new();
-    for (node, _) in input.desired.hosts() {
-        if let Observed::Present(HostFacts {
-            machine_id: Observed::Present(id),
-            ..
-        }) = input.inventory.host(node)
-        {
-            out.entry(id).or_default().push(node);
-        }
-    }
-    out
 }
 
 #[derive(Default)]
@@ -365,7 +348,7 @@ impl Draft {
         self.report.extend(lines);
         let Some(kind) = drift else { return };
         if let Some(prepared) = change {
-            let step = step(node, resource.clone(), &kind, prepared);
+            let step = step(node, &kind, prepared);
             self.todo.push(step);
         }
         self.drift.push(Drift { resource, kind });
@@ -402,177 +385,6 @@ impl Draft {
             why,
         })
     }
-
-    /// What the spec describes and no step handles is said, never passed over.
-    fn not_yet(&mut self, input: &PlanInput<'_>) {
-        let unknown = input.desired.resources.keys().filter(|id| match id {
-            ResourceId::Server(c, n) => {
-                !components::is_known(input.catalog, *c)
-                    && input.scope.has_component(*c)
-                    && input.scope.has_node(n)
-            }
-            _ => false,
-        });
-        let count = unknown.count();
-        if count > 0 {
-            let services = if count == 1 { "service" } else { "services" };
-            self.report.push(Line::NotYet {
-                topic: "components".to_owned(),
-                what: format!("{count} {services} without a pinned package"),
-            });
-        }
-    }
-
-    /// What the release needs of the database.
-    fn database(&mut self, input: &PlanInput<'_>) {
-        let work = database::assess(input);
-        self.todo.extend(work.schema);
-        self.todo.extend(work.templates);
-        self.drift.extend(work.drift);
-        self.report.extend(work.lines);
-    }
-
-    /// What the sources say against each other, and what they did not say.
-    fn findings(&mut self, input: &PlanInput<'_>) {
-        for found in rules::findings(input) {
-            let Finding {
-                name,
-                severity,
-                resource,
-                text,
-                fix: cure,
-                sources,
-                heals_within,
-            } = found;
-            let rule = rules::rule(name);
-            let explained = match rule.map(|rule| rule.explained_by) {
-                Some(ExplainedBy::Installation) => self.coming.contains(&resource),
-                Some(ExplainedBy::Reported) => self.is_reported(&resource),
-                Some(ExplainedBy::Nothing) | None => false,
-            };
-            match severity {
-                Severity::Blocked => self.report.push(Line::Blocked {
-                    resource,
-                    why: Blocked::Finding { name, text, cure },
-                }),
-                Severity::Drift if explained => {}
-                Severity::Drift => self.drift.push(Drift {
-                    resource,
-                    kind: DriftKind::Disagreeing {
-                        finding: name,
-                        sources,
-                        explanation: text,
-                        cure,
-                        heals_within,
-                    },
-                }),
-                Severity::Warning => self.report.push(Line::Warning {
-                    resource,
-                    name,
-                    text,
-                    cure,
-                }),
-            }
-            if severity == Severity::Blocked {
-                // Whoever may be working on another cluster's state works on nothing. What an
-                // earlier run left on a host is ended without the database.
-                if rule.is_none_or(|rule| rule.lets == Lets::Nothing) {
-                    self.todo.clear();
-                }
-                self.clear();
-            }
-        }
-        self.drift.extend(rules::unknowns(input));
-    }
-
-    /// Whether the plan already says of a server how it differs, or that it waits.
-    fn is_reported(&self, server: &ResourceId) -> bool {
-        let differs = |d: &Drift| d.resource == *server;
-        let waits = |l: &Line| matches!(l, Line::Waiting { resource, .. } if resource == server);
-        self.drift.iter().any(differs) || self.report.iter().any(waits)
-    }
-
-    /// Says what the gates after a node's step cannot ask.
-    fn unchecked(&mut self, input: &PlanInput<'_>) {
-        let gated = self
-            .batches
-            .steps
-            .iter()
-            .any(|s| matches!(&s.action, Action::ChangeHost(c) if c.ends_healthy()));
-        if !gated {
-            return;
-        }
-        let framework = input.inventory.framework.as_deref();
-        let rows = framework.map(tarsops_model::framework::FrameworkFacts::rows);
-        let registration = match (input.desired.database(), rows) {
-            (None, _) => Some("the spec names no database".to_owned()),
-            (Some(_), Some(Observed::Present(rows))) => rows.nodes.unknown().map(str::to_owned),
-            (Some(_), Some(Observed::Unknown(why))) => Some(why),
-            (Some(_), _) => Some("the database was not read".to_owned()),
-        };
-        let ping = if input.desired.rpc == Rpc::Off {
-            Some("the spec says `rpc: none`".to_owned())
-        } else {
-            match framework.map(|f| &f.admin) {
-                Some(Observed::Present(_)) => None,
-                Some(Observed::Unknown(why)) => Some(why.clone()),
-                Some(Observed::Absent) | None => Some("AdminRegistry was not asked".to_owned()),
-            }
-        };
-        for (what, why) in [
-            ("registration", registration),
-            ("AdminRegistry's ping", ping),
-        ] {
-            if let Some(why) = why {
-                self.report.push(Line::Unchecked {
-                    what: format!("{what} ({why})"),
-                });
-            }
-        }
-    }
-
-    fn finish(mut self, input: &PlanInput<'_>) -> Plan {
-        self.report.sort();
-        self.report.dedup();
-        let mut summary = Summary::of(&self.batches.steps);
-        let blocked: BTreeSet<&ResourceId> = self
-            .report
-            .iter()
-            .filter_map(|l| match l {
-                Line::Blocked { resource, .. } => Some(resource),
-                _ => None,
-            })
-            .collect();
-        summary.blocked = blocked.len();
-        summary.unknown = self
-            .drift
-            .iter()
-            .filter(|d| {
-                matches!(d.kind, DriftKind::Unknown { .. }) && !blocked.contains(&d.resource)
-            })
-            .count();
-        Plan {
-            format: FORMAT.to_owned(),
-            cluster: input.desired.cluster.clone(),
-            spec_digest: input.desired.spec_digest,
-            observed_at: input.inventory.observed_at,
-            nodes: input
-                .desired
-                .hosts()
-                .filter(|(n, _)| input.scope.has_node(n))
-                .count(),
-            on: input.scope.words(),
-            without_console: input.scope.without_console,
-            rolls_back: None,
-            summary,
-            drift: self.drift,
-            extra: rules::extra(input),
-            endpoints: self.batches.endpoints.lows(&self.batches.steps),
-            steps: self.batches.steps,
-            gates: self.batches.gates,
-            report: self.report,
-        }
-    }
 }
 
 /// The line for a node under maintenance whose time is over and that still differs.
@@ -584,134 +396,34 @@ fn maintenance_over(resource: ResourceId, until: Option<jiff::civil::Date>) -> L
     }
 }
 
-/// Why a host must not be changed, whatever is planned for it: it is not the node's, or that cannot be
-/// told, or its fence is from the future.
-#[must_use]
-pub fn stranger(input: &PlanInput<'_>, node: &NodeName) -> Option<String> {
-    let spec = input.desired.host(node)?;
-    let facts = match input.inventory.host(node) {
-        Observed::Present(facts) => facts,
-        other => return Some(other.unknown().unwrap_or("it is not there").to_owned()),
-    };
-    let known = identity(node, spec, facts, &machines(input));
-    let other = known.map(|why| why.map_or_else(|unknown| unknown, |blocked| blocked.to_string()));
-    other.or_else(|| distrusted(input, node, facts).map(|blocked| blocked.to_string()))
-}
-
-/// Why tarsops' own files on a host cannot be used, if they cannot.
-fn distrusted(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Option<Blocked> {
-    let unsafe_folder = facts.unsafe_state.clone();
-    unsafe_folder
-        .map(|why| Blocked::UnsafeFolder { why })
-        .or_else(|| fence_ahead(input, node, facts))
-}
-
-/// A fence that is later than our clock and some minutes: every run of today would be older.
-fn fence_ahead(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Option<Blocked> {
-    let fence = facts.fence.as_ref()?;
-    if fence.is_by(input.now) {
-        return None;
-    }
-    Some(Blocked::FenceAhead {
-        run: fence.clone(),
-        path: format!(
-            "{}/fence",
-            input.desired.state_folder_on(node, facts.is_root)
-        ),
-    })
-}
-
-/// The identity guard: a mistyped address must not give one machine another's nodeid. `None` if the
-/// host is the node's; a reason that blocks, or one why it cannot be told.
-fn identity(
-    node: &NodeName,
-    spec: &Host,
-    facts: &HostFacts,
-    machines: &BTreeMap<&str, Vec<&NodeName>>,
-) -> Option<Result<Blocked, String>> {
-    match &facts.interfaces {
-        Observed::Present(has) if has.contains(&spec.ip) => {}
-        Observed::Present(has) => {
-            return Some(Ok(Blocked::WrongAddress {
-                ip: spec.ip.to_string(),
-                has: has.iter().map(ToString::to_string).collect(),
-            }));
-        }
-        Observed::Absent | Observed::Unknown(_) => {
-            let why = facts.interfaces.unknown().unwrap_or("it has none");
-            return Some(Err(format!("its addresses: {why}")));
-        }
-    }
-    match &facts.machine_id {
-        Observed::Present(id) => machines
-            .get(id.as_str())
-            .and_then(|all| all.iter().find(|n| **n != node))
-            .map(|other| {
-                Ok(Blocked::SameMachine {
-                    other: (*other).clone(),
-                })
-            }),
-        Observed::Absent | Observed::Unknown(_) => {
-            let why = facts.machine_id.unknown().unwrap_or("it has none");
-            Some(Err(format!("its machine-id: {why}")))
-        }
-    }
-}
-
 fn recover_step(node: &NodeName, left: &tarsops_model::host::Unfinished) -> Step {
-    Step {
-        id: format!("recover/{node}"),
-        stage: Stage::Recover,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Agent(node.clone()),
-        sign: ChangeKind::Change,
-        summary: format!("end the change that run {} left", left.run),
-        action: Action::Recover {
+    Step::new(
+        format!("recover/{node}"),
+        (Stage::Recover, ChangeKind::Change),
+        format!("end the change that run {} left", left.run),
+        Recover {
             node: node.clone(),
             run: left.run.clone(),
             step: left.step.clone(),
             accept: false,
         },
-        pre: vec![Condition::Unfinished {
+        vec![Condition::Unfinished {
             run: Some(left.run.clone()),
         }],
-        post: vec![Condition::Unfinished { run: None }],
-        undo: Undo::Irreversible {
-            reason: "it is itself a rollback".to_owned(),
-        },
-    }
+        vec![Condition::Unfinished { run: None }],
+    )
 }
 
-fn step(node: &NodeName, resource: ResourceId, kind: &DriftKind, prepared: Prepared) -> Step {
-    let (word, sign) = match kind {
-        DriftKind::Missing => ("install", ChangeKind::Add),
-        DriftKind::Surplus => ("remove", ChangeKind::Remove),
-        _ => ("change", ChangeKind::Change),
+fn step(node: &NodeName, kind: &DriftKind, prepared: Prepared) -> Step {
+    let word = match kind {
+        DriftKind::Missing => "install",
+        DriftKind::Surplus => "remove",
+        _ => "change",
     };
-    // What is left after the folder went cannot be started again.
-    let orphan = sign == ChangeKind::Remove && prepared.change.folder() == Folder::Keep;
-    let undo = if orphan && prepared.change.restarts() {
-        Undo::Irreversible {
-            reason: "the process ran without its folder".to_owned(),
-        }
-    } else {
-        Undo::Restore
-    };
-    Step {
-        id: format!("tarsnode.{word}@{node}"),
-        stage: match sign {
-            ChangeKind::Remove => Stage::AgentRemoval,
-            ChangeKind::Add | ChangeKind::Change => Stage::Agents,
-        },
-        batch: 0,
-        needs: vec![],
-        resource,
-        sign,
-        summary: prepared.change.summary.clone(),
-        action: Action::ChangeHost(Box::new(prepared.change)),
-        pre: prepared.pre,
-        post: prepared.post,
-        undo,
-    }
+    Step::of_change(
+        format!("tarsnode.{word}@{node}"),
+        prepared.change,
+        prepared.pre,
+        prepared.post,
+    )
 }

@@ -4,7 +4,7 @@ use tarsops_model::agent::ProcessFact;
 use tarsops_model::names::UserName;
 use tarsops_model::observed::Observed;
 
-use crate::action::{Folder, HostChange};
+use crate::actions::{Folder, HostChange};
 use crate::condition::Condition;
 use crate::places::{BINARY, CONF, SCRIPTS, binary_path};
 

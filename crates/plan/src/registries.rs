@@ -12,13 +12,13 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, CrontabChange, HostChange, Modify, Operation, Owner, Remove, Undo};
+use crate::actions::{CrontabChange, HostChange, Modify, Operation, Owner, Remove};
 use crate::components;
 use crate::condition::{Condition, Truth};
 use crate::crontab;
 use crate::input::PlanInput;
 use crate::places::{REGISTRY_PORT, endpoint_at};
-use crate::plan::{ChangeKind, Stage, Step};
+use crate::plan::Step;
 use crate::report::{Blocked, Line};
 use crate::tables::framework;
 
@@ -129,21 +129,12 @@ fn start(
             registry: at.clone(),
         });
     }
-    work.start = Some(Step {
-        id: format!("tarsregistry.start@{node}"),
-        stage: Stage::Registries,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Server(REGISTRY, node.clone()),
-        sign: ChangeKind::Change,
-        summary: change.summary.clone(),
-        action: Action::ChangeHost(Box::new(change)),
+    work.start = Some(Step::of_change(
+        format!("tarsregistry.start@{node}"),
+        change,
         pre,
         post,
-        undo: Undo::Irreversible {
-            reason: "a registry that was started is left running; it was down before".to_owned(),
-        },
-    });
+    ));
 }
 
 fn stop(
@@ -222,19 +213,12 @@ fn stop(
             registry: at.clone(),
         });
     }
-    work.stop = Some(Step {
-        id: format!("tarsregistry.remove@{node}"),
-        stage: Stage::RegistryRemoval,
-        batch: 0,
-        needs: vec![],
-        resource,
-        sign: ChangeKind::Remove,
-        summary: change.summary.clone(),
-        action: Action::ChangeHost(Box::new(change)),
+    work.stop = Some(Step::of_change(
+        format!("tarsregistry.remove@{node}"),
+        change,
         pre,
         post,
-        undo: Undo::Restore,
-    });
+    ));
 }
 
 fn tars_path(input: &PlanInput<'_>, node: &NodeName) -> String {

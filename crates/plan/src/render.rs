@@ -9,7 +9,7 @@ use tarsops_model::display::{Colour, Text};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Cell};
+use crate::actions::Cell;
 use crate::drift::{Drift, DriftKind, FieldChange};
 use crate::names::compress;
 use crate::plan::{ChangeKind, Plan, Stage, Step};
@@ -200,11 +200,8 @@ fn fields_of<'a>(drift: Option<&&'a Drift>) -> &'a [FieldChange] {
 
 /// What a step makes of rows, column by column.
 fn rows_of(step: &Step) -> Vec<FieldChange> {
-    let Action::ChangeHost(change) = &step.action else {
-        return Vec::new();
-    };
     let mut fields = Vec::new();
-    for edit in change.rows() {
+    for edit in step.action.kind().writes().rows {
         let about = edit
             .of_key("adapter_name")
             .unwrap_or_else(|| edit.table.name());

@@ -10,7 +10,7 @@ use tarsops_model::host::HostFacts;
 use tarsops_model::names::{ClusterName, NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 
-use crate::action::{
+use crate::actions::{
     Content, CrontabBefore, CrontabChange, FileChange, FlatChange, Folder, HostChange, Operation,
     Owner, Port, Process, Renamed, Restart, Restore, RowEdit,
 };

@@ -16,16 +16,16 @@ use tarsops_model::names::{NodeName, RunId, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Folder, HostChange, Undo};
+use crate::actions::{Folder, HostChange};
 use crate::batch::{self, Batches};
 use crate::claims::RecordMismatch;
 use crate::condition::digest_at;
 use crate::database;
 use crate::database_record::{self, DatabaseChange};
+use crate::identity::stranger;
 use crate::input::PlanInput;
 use crate::places::binary_path;
 use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
-use crate::planner::stranger;
 use crate::record::{Ended, Record, Runs};
 use crate::restore::{self, CannotRollBack, CrontabLeft, Intent, Known, rollback_step};
 
@@ -258,27 +258,25 @@ impl Draft<'_> {
         if !known.other_crontab {
             crontab_is_restored(&mut self.inventory, intent);
         }
-        self.hosts.push(Step {
-            id: match component {
+        self.hosts.push(Step::new(
+            match component {
                 _ if rank(Some(intent)) == WATCH => format!("rollback.cron@{node}"),
                 Component::Tarsnode => format!("rollback@{node}"),
                 other => format!("rollback.{other}@{node}"),
             },
-            stage: stage(&intent.change),
-            batch: 1,
-            needs: vec![],
-            resource: intent.change.resource(),
-            sign: match intent.sign {
-                ChangeKind::Add => ChangeKind::Remove,
-                ChangeKind::Change => ChangeKind::Change,
-                ChangeKind::Remove => ChangeKind::Add,
-            },
-            summary: prepared.change.summary.clone(),
-            action: Action::ChangeHost(Box::new(prepared.change)),
-            pre: prepared.pre,
-            post: prepared.post,
-            undo: Undo::Restore,
-        });
+            (
+                stage(&intent.change),
+                match intent.sign {
+                    ChangeKind::Add => ChangeKind::Remove,
+                    ChangeKind::Change => ChangeKind::Change,
+                    ChangeKind::Remove => ChangeKind::Add,
+                },
+            ),
+            prepared.change.summary.clone(),
+            prepared.change,
+            prepared.pre,
+            prepared.post,
+        ));
         Ok(())
     }
 
@@ -372,10 +370,8 @@ impl Draft<'_> {
 
     /// Whether the step changes a registry that answers. One that is down is restored before it.
     fn is_living_registry(&self, step: &Step) -> bool {
-        let change = match &step.action {
-            Action::ChangeHost(change) => change.registry(),
-            _ => None,
-        };
+        let change = step.action.get::<HostChange>();
+        let change = change.and_then(HostChange::registry);
         let framework = self.input.inventory.framework.as_ref();
         let answer = framework
             .zip(change)
@@ -394,9 +390,9 @@ impl Draft<'_> {
             plan.steps.push(step);
         }
         // A registry that was removed comes back with its rows.
-        let with_rows = |step: &Step| match &step.action {
-            Action::ChangeHost(c) => c.registry().is_some() && c.folder() == Folder::Create,
-            _ => false,
+        let with_rows = |step: &Step| {
+            let change = step.action.get::<HostChange>();
+            change.is_some_and(|c| c.registry().is_some() && c.folder() == Folder::Create)
         };
         let writes = |step: &Step| step.changes_database() || with_rows(step);
         if plan.steps.iter().any(writes)
@@ -482,7 +478,7 @@ enum Turn {
 }
 
 fn turn(step: &Step) -> Turn {
-    let Action::ChangeHost(change) = &step.action else {
+    let Some(change) = step.action.get::<HostChange>() else {
         return Turn::Agents;
     };
     match (change.component, change.folder()) {

@@ -12,7 +12,7 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{Action, Undo};
+use crate::actions::{DeleteNodeRows, DeleteRegistryRows, RestoreLabels};
 use crate::condition::{Condition, Truth};
 use crate::drift::{Drift, DriftKind};
 use crate::expansion;
@@ -90,25 +90,20 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
         }
         Truth::Unknown(why) => return Gone::Unknown(why),
     }
-    Gone::Step(Box::new(Step {
-        id: format!("rows.forget@{node}"),
-        stage: Stage::Rows,
-        batch: 0,
-        needs: vec![],
-        resource,
-        sign: ChangeKind::Remove,
-        summary: match count {
+    Gone::Step(Box::new(Step::new(
+        format!("rows.forget@{node}"),
+        (Stage::Rows, ChangeKind::Remove),
+        match count {
             1 => format!("delete the row of {node} from the framework's database"),
             count => format!("delete the {count} rows of {node} from the framework's database"),
         },
-        action: Action::DeleteNodeRows {
+        DeleteNodeRows {
             node: node.clone(),
             ip: spec.ip,
         },
-        pre: vec![Condition::Unanswered],
-        post: vec![Condition::Forgotten { ip: spec.ip }],
-        undo: irreversible(),
-    }))
+        vec![Condition::Unanswered],
+        vec![Condition::Forgotten { ip: spec.ip }],
+    )))
 }
 
 /// The step that gives a node's row back what a run that was cut off has kept. Nothing to do while
@@ -126,32 +121,17 @@ pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels
     {
         return None;
     }
-    Some(Step {
-        id: format!("rows.labels@{node}"),
-        stage: Stage::Rows,
-        batch: 0,
-        needs: vec![],
-        resource: ResourceId::Agent(node.clone()),
-        sign: ChangeKind::Change,
-        summary: "put its label and group back, which a registration lost".to_owned(),
-        action: Action::RestoreLabels {
+    Some(Step::new(
+        format!("rows.labels@{node}"),
+        (Stage::Rows, ChangeKind::Change),
+        "put its label and group back, which a registration lost".to_owned(),
+        RestoreLabels {
             node: node.clone(),
             labels: labels.clone(),
         },
         pre,
-        post: vec![Condition::LabelsSaved { labels: None }],
-        undo: Undo::Irreversible {
-            reason: "they are the node's own".to_owned(),
-        },
-    })
-}
-
-fn irreversible() -> Undo {
-    Undo::Irreversible {
-        reason:
-            "a running component writes its own rows; deleted rows are saved as SQL on the master"
-                .to_owned(),
-    }
+        vec![Condition::LabelsSaved { labels: None }],
+    ))
 }
 
 /// Steps that delete the rows of registries that are gone, and what stands in the way.
@@ -190,26 +170,21 @@ pub(crate) fn registries(input: &PlanInput<'_>) -> (Vec<Step>, Vec<Line>) {
             });
             continue;
         }
-        steps.push(Step {
-            id: format!("rows.forget@{registry}"),
-            stage: Stage::Rows,
-            batch: 0,
-            needs: vec![],
-            sign: ChangeKind::Remove,
-            summary: format!(
+        steps.push(Step::new(
+format!("rows.forget@{registry}"),
+(Stage::Rows, ChangeKind::Remove),
+format!(
                 "delete the rows of the registry {registry}; nodes drop it from their locators within two minutes"
             ),
-            action: Action::DeleteRegistryRows {
+DeleteRegistryRows {
                 registry: registry.clone(),
                 node,
             },
-            pre,
-            post: vec![Condition::RegistryRowsDeleted {
+pre,
+vec![Condition::RegistryRowsDeleted {
                 registry: registry.clone(),
             }],
-            undo: irreversible(),
-            resource,
-        });
+));
     }
     (steps, lines)
 }

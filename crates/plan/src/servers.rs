@@ -15,7 +15,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::server::ServerFacts;
 
-use crate::action::{Action, Operation, Undo};
+use crate::actions::{HostChange, Operation};
 use crate::basic;
 use crate::components;
 use crate::condition::Condition;
@@ -201,12 +201,14 @@ impl ServerContext<'_> {
 
 /// Has the step that starts a registry put the new binary there first.
 pub(crate) fn start_with(start: &mut Step, change: Step) {
-    let (Action::ChangeHost(into), Action::ChangeHost(from)) = (&mut start.action, change.action)
-    else {
+    let (Some(into), Some(from)) = (
+        start.action.get_mut::<HostChange>(),
+        change.action.get::<HostChange>(),
+    ) else {
         return;
     };
     let (Operation::Modify(modify), Operation::Modify(from)) =
-        (&mut into.operation, from.operation)
+        (&mut into.operation, &from.operation)
     else {
         return;
     };
@@ -216,9 +218,9 @@ pub(crate) fn start_with(start: &mut Step, change: Step) {
             digest: file.before,
         });
     }
-    modify.files = from.files;
+    modify.files.clone_from(&from.files);
     start.post.extend(change.post);
     start.summary = format!("{}, and start it", change.summary);
     into.summary.clone_from(&start.summary);
-    start.undo = Undo::Restore;
+    start.undo = start.action.undo(start.sign);
 }

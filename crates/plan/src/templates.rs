@@ -19,8 +19,10 @@ pub(crate) fn unreadable_template(
 ) -> Option<Blocked> {
     let rows = framework(input)?.rows();
     let rows = rows.present()?;
-    let shall = server.rows.template.clone();
-    let mut name = shall.or(row).unwrap_or_else(|| format!("tars.{component}"));
+    let wanted = server.rows.template().map(str::to_owned);
+    let mut name = wanted
+        .or(row)
+        .unwrap_or_else(|| format!("tars.{component}"));
     // A chain longer than this goes round in a circle.
     for _ in 0..8 {
         let row = match rows.template(&name) {

@@ -10,13 +10,15 @@ use support::core::{ask_for, facts, publishing, world};
 use support::framework::{framework, list, rows};
 use support::{World, damage, edits_of, modify};
 use tarsops_model::component::Component;
-use tarsops_model::desired::{Count, Resource, RowSettings, Rpc, SecretRef, Web};
+use tarsops_model::desired::{Count, Resource, RowSettings, Rpc, SecretRef, SettingValue, Web};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
 use tarsops_model::names::{NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
+use tarsops_model::tables::SETTINGS;
 use tarsops_plan::action::{
-    Action, Cell, Folder, HostChange, NewServers, Operation, Publish, Remove, Table, Via,
+    Action, AddServerRows, Cell, Folder, HostChange, NewServers, Operation, Publish, Remove,
+    StartServer, Table, Via,
 };
 use tarsops_plan::batch::of_rollback;
 use tarsops_plan::claims::{Field, Place, fits};
@@ -108,7 +110,7 @@ fn deployed(plan: &Plan) -> Vec<&NewServers> {
     plan.steps
         .iter()
         .filter_map(|s| match &s.action {
-            Action::AddServerRows(new) => Some(new),
+            Action::AddServerRows(AddServerRows(new)) => Some(new),
             _ => None,
         })
         .collect()
@@ -301,7 +303,7 @@ fn a_silent_platform_holds_everything_up_unless_it_may_wait() {
     for step in checked(&w)
         .steps
         .iter()
-        .filter(|s| !matches!(s.action, Action::Backup { .. }))
+        .filter(|s| !matches!(s.action, Action::Backup(_)))
     {
         let told = format!("{}: once the management platform can be used", step.summary);
         let own = (step.resource.to_string(), told);
@@ -616,7 +618,7 @@ fn adapters_that_differ_are_put_right_and_their_server_is_started_anew() {
         ["TopologyObj adapter: none → port 18913"]
     );
     // Rows change only with a dump before them.
-    assert!(matches!(plan.steps[0].action, Action::Backup { .. }));
+    assert!(matches!(plan.steps[0].action, Action::Backup(_)));
     let all = edited(&plan);
     assert_eq!(all.len(), 2, "{all:#?}");
     for change in &all {
@@ -707,13 +709,14 @@ fn what_the_spec_says_of_rows_is_kept_so_and_all_else_is_left() {
         "tars.mine",
         "<a>\n</a>\n",
     ));
-    *settings(&mut w, Component::Tarsstat, MASTER) = RowSettings {
-        template: Some("tars.mine".to_owned()),
-        threads: Some(8),
-        connections: Some(1000),
-        queue: None,
-        queue_timeout: Some(30_000),
-    };
+    *settings(&mut w, Component::Tarsstat, MASTER) = [
+        ("template_name", SettingValue::Text("tars.mine".to_owned())),
+        ("thread_num", SettingValue::Number(8)),
+        ("max_connections", SettingValue::Number(1000)),
+        ("queuetimeout", SettingValue::Number(30_000)),
+    ]
+    .into_iter()
+    .collect();
     let plan = checked(&w);
     assert_eq!(
         fields(&plan, Component::Tarsstat),
@@ -724,7 +727,8 @@ fn what_the_spec_says_of_rows_is_kept_so_and_all_else_is_left() {
         ]
     );
     applied(&w);
-    settings(&mut w, Component::Tarsstat, MASTER).template = Some("tars.nosuch".to_owned());
+    let nosuch = SettingValue::Text("tars.nosuch".to_owned());
+    settings(&mut w, Component::Tarsstat, MASTER).set("template_name", nosuch);
     let plan = checked(&w);
     assert!(edited(&plan).is_empty());
     assert!(
@@ -734,12 +738,52 @@ fn what_the_spec_says_of_rows_is_kept_so_and_all_else_is_left() {
     );
 }
 
+/// A setting is its column in the struct of its table and its line in the list: planner, checker, effect,
+/// records and the rows of a new service have it from there.
+#[test]
+fn every_setting_of_the_list_is_planned_checked_and_undone() {
+    for setting in SETTINGS {
+        let value = match setting.column {
+            "template_name" => SettingValue::Text("tars.mine".to_owned()),
+            _ => SettingValue::Number(7),
+        };
+        let mut w = cluster();
+        for name in ["tars.tarsstat", "tars.mine"] {
+            let template = TemplateRow::with_text(name, name, "<a>\n</a>\n");
+            list(&mut rows(&mut w).templates).push(template);
+        }
+        settings(&mut w, Component::Tarsstat, MASTER).set(setting.column, value.clone());
+        let plan = checked(&w);
+        let step = plan
+            .steps
+            .iter()
+            .find(|s| !s.action.kind().writes().rows.is_empty());
+        let step = step.unwrap_or_else(|| panic!("{setting:?}: {plan:#?}"));
+        let told = &fields(&plan, Component::Tarsstat)[0];
+        assert!(told.contains(setting.label), "{told}");
+        assert!(told.ends_with(&format!("→ {value}")), "{told}");
+        let change = step.action.get::<HostChange>().unwrap();
+        let intent = record_with_rows(&w);
+        assert_eq!(mismatch(&intent, &w), None, "{setting:?}");
+        let mut after = w.clone();
+        effect::apply(&mut after.inventory, &step.action);
+        let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
+        assert_eq!(back.change.rows()[0].after, change.rows()[0].before);
+        applied(&w);
+        take_away(&mut w, Component::Tarsstat, MASTER);
+        let new = checked(&w);
+        let mut columns = deployed(&new)[0].rows.iter().flat_map(|r| &r.columns);
+        assert!(columns.any(|(name, cell)| name == setting.column && *cell == Cell::from(&value)));
+    }
+}
+
 #[test]
 fn a_service_that_comes_has_what_the_spec_says_of_its_rows() {
     let mut w = cluster();
     take_away(&mut w, Component::Tarsstat, MASTER);
-    settings(&mut w, Component::Tarsstat, MASTER).threads = Some(9);
-    settings(&mut w, Component::Tarsstat, MASTER).template = Some("tars.mine".to_owned());
+    let own = settings(&mut w, Component::Tarsstat, MASTER);
+    own.set("thread_num", SettingValue::Number(9));
+    own.set("template_name", SettingValue::Text("tars.mine".to_owned()));
     let plan = checked(&w);
     let rows = &deployed(&plan)[0].rows;
     assert_eq!(rows[0].text("template_name"), Some("tars.mine"));
@@ -929,10 +973,10 @@ fn what_is_set_active_and_does_not_run_is_started() {
     );
     assert!(matches!(
         plan.steps[0].action,
-        Action::StartServer {
+        Action::StartServer(StartServer {
             component: Component::Tarsstat,
             ..
-        }
+        })
     ));
     applied(&w);
     // Whoever stopped it knows why.

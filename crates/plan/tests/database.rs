@@ -14,7 +14,7 @@ use tarsops_model::desired::Rebuild;
 use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::action::{Action, AddColumn, Backup, Undo};
 use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT, rollback_step};
 use tarsops_plan::effect::{self, Images};
 use tarsops_plan::plan::{Plan, Stage, Step};
@@ -266,7 +266,7 @@ fn the_backup_holds_what_is_there_and_no_measurements() {
         database(&mut w).databases.insert(name.into(), seen);
     }
     let plan = sound(&w);
-    let Action::Backup { databases } = &plan.steps[0].action else {
+    let Action::Backup(Backup { databases }) = &plan.steps[0].action else {
         panic!("{:?}", plan.steps[0]);
     };
     assert_eq!(databases, &["db_tars", "db_tars_web"]);
@@ -291,11 +291,11 @@ fn the_checker_lets_through_what_releases_have_and_nothing_else() {
     sound(&w);
     let column = |f: fn(&mut String, &mut String, &mut String)| {
         forged(&w, 1, |s| {
-            if let Action::AddColumn {
+            if let Action::AddColumn(AddColumn {
                 table,
                 column,
                 definition,
-            } = &mut s.action
+            }) = &mut s.action
             {
                 f(table, column, definition);
             }
@@ -313,9 +313,9 @@ fn the_checker_lets_through_what_releases_have_and_nothing_else() {
         assert!(found.ends_with("document: true"));
     }
     let backup = forged(&w, 0, |s| {
-        s.action = Action::Backup {
+        s.action = Action::Backup(Backup {
             databases: vec!["mysql".into()],
-        }
+        })
     });
     assert!(
         backup.contains("does not dump the framework's databases"),

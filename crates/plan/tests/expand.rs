@@ -17,7 +17,10 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, Content, Folder, NewRow, NewServers, Table, Undo};
+use tarsops_plan::action::{
+    Action, AddServerRows, Content, Folder, NewRow, NewServers, RemoveServerRows, StartServer,
+    StopServer, Table, Undo,
+};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
@@ -53,7 +56,7 @@ fn new_rows(plan: &Plan) -> &NewServers {
     plan.steps
         .iter()
         .find_map(|s| match &s.action {
-            Action::AddServerRows(new) => Some(new),
+            Action::AddServerRows(AddServerRows(new)) => Some(new),
             _ => None,
         })
         .unwrap()
@@ -505,12 +508,12 @@ fn a_plan_that_was_tampered_with_is_refused() {
     fn each_row(plan: &mut Plan, change: impl Fn(&mut NewRow)) {
         for step in &mut plan.steps {
             let mut both = false;
-            if let Action::AddServerRows(new) = &mut step.action {
+            if let Action::AddServerRows(AddServerRows(new)) = &mut step.action {
                 new.rows.iter_mut().for_each(&change);
                 both = true;
             }
             if let (true, Undo::Inverse { action }) = (both, &mut step.undo)
-                && let Action::RemoveServerRows(new) = &mut **action
+                && let Action::RemoveServerRows(RemoveServerRows(new)) = &mut **action
             {
                 new.rows.iter_mut().for_each(&change);
             }
@@ -549,21 +552,21 @@ fn a_plan_that_was_tampered_with_is_refused() {
         }),
         ("rows that go", |p| {
             for step in &mut p.steps {
-                if let Action::AddServerRows(new) = step.action.clone() {
-                    step.action = Action::RemoveServerRows(new);
+                if let Action::AddServerRows(AddServerRows(new)) = step.action.clone() {
+                    step.action = RemoveServerRows(new).into();
                 }
             }
         }),
         ("a stop", |p| {
             for step in &mut p.steps {
-                if let Action::StartServer { component, node } = step.action.clone() {
-                    step.action = Action::StopServer { component, node };
+                if let Action::StartServer(StartServer { component, node }) = step.action.clone() {
+                    step.action = Action::StopServer(StopServer { component, node });
                 }
             }
         }),
         ("another component", |p| {
             for step in &mut p.steps {
-                if let Action::StartServer { component, .. } = &mut step.action {
+                if let Action::StartServer(StartServer { component, .. }) = &mut step.action {
                     *component = Component::TarsAdminRegistry;
                 }
             }
@@ -636,7 +639,7 @@ proptest! {
         }
         // One that ran before it had rows is stopped with the rows that it got.
         let by_hand = |s: &&&tarsops_plan::plan::Step| match &s.action {
-            Action::StartServer { component, node } => {
+            Action::StartServer(StartServer { component, node }) => {
                 let seen = base.inventory.server(*component, node);
                 seen.present().is_some_and(|s| s.runs())
             }

@@ -12,7 +12,7 @@ use tarsops_model::framework::{Answer, NodeLabels, NodeRow, ServerRow};
 use tarsops_model::host::NodeState;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, DeleteNodeRows, DeleteRegistryRows, RestoreLabels};
 use tarsops_plan::condition::Condition;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::finding::{RuleName, Severity};
@@ -279,9 +279,9 @@ fn rows_of_a_node_that_is_gone_are_deleted_when_nobody_answers() {
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.summary.remove, 1);
-    let Action::DeleteNodeRows {
+    let Action::DeleteNodeRows(DeleteNodeRows {
         node: forgotten, ..
-    } = &plan.steps[1].action
+    }) = &plan.steps[1].action
     else {
         panic!("{:?}", plan.steps[1].action);
     };
@@ -309,10 +309,10 @@ fn rows_of_a_dead_registry_go_and_the_last_living_one_stays() {
     let mut forged = plan.clone();
     let named = w.desired.registries.iter().next().unwrap().clone();
     forged.steps[1].resource = ResourceId::RegistryEndpoint(named.clone());
-    forged.steps[1].action = Action::DeleteRegistryRows {
+    forged.steps[1].action = Action::DeleteRegistryRows(DeleteRegistryRows {
         registry: named,
         node: "10.0.0.1".to_owned(),
-    };
+    });
     assert!(checker::check_document(&forged, &w.desired).is_err());
     let mut forged = plan;
     forged.steps[1].pre.clear();
@@ -509,7 +509,7 @@ fn a_restart_keeps_what_a_registration_loses() {
     checker::check(&plan, &w.input()).unwrap();
     assert_eq!(plan.steps.len(), 2);
     assert!(
-        matches!(&plan.steps[1].action, Action::RestoreLabels { labels: l, .. } if *l == labels)
+        matches!(&plan.steps[1].action, Action::RestoreLabels(RestoreLabels { labels: l, .. }) if *l == labels)
     );
     effect::apply(&mut w.inventory, &plan.steps[1].action);
     assert!(w.plan().is_empty());

@@ -323,7 +323,7 @@ fn an_unfinished_change_comes_first() {
     w.leave_unfinished(3, false);
     let plan = w.plan();
     checker::check(&plan, &w.input()).unwrap();
-    assert!(matches!(plan.steps[0].action, Action::Recover { .. }));
+    assert!(matches!(plan.steps[0].action, Action::Recover(_)));
     assert_eq!(plan.steps.len(), 2);
     assert_eq!(plan.steps[0].stage, Stage::Recover);
 

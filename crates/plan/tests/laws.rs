@@ -56,13 +56,13 @@ fn grave(plan: &Plan, world: &World) -> BTreeSet<(NodeName, &'static str)> {
             out.extend(all.iter().filter(|a| a.0).map(|a| (node.clone(), a.1)));
         } else {
             let what = match &step.action {
-                Action::Recover { .. } => "recovery",
-                Action::RestoreLabels { .. } => "labels",
+                Action::Recover(_) => "recovery",
+                Action::RestoreLabels(_) => "labels",
                 Action::AddServerRows(_) => "new rows",
-                Action::StartServer { .. } => "start",
-                Action::StopServer { .. } => "stop",
-                Action::Backup { .. } => "backup",
-                Action::AddColumn { .. } => "column",
+                Action::StartServer(_) => "start",
+                Action::StopServer(_) => "stop",
+                Action::Backup(_) => "backup",
+                Action::AddColumn(_) => "column",
                 Action::MergeTemplate(_) | Action::AddTemplate(_) => "template",
                 _ => "rows",
             };
@@ -197,7 +197,7 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
     let recovered: BTreeSet<&NodeName> = plan
         .steps
         .iter()
-        .filter(|s| matches!(s.action, Action::Recover { .. }))
+        .filter(|s| matches!(s.action, Action::Recover(_)))
         .filter_map(|s| s.resource.node())
         .collect();
     // What waited for another step of this plan, and says so, may follow in the next one.
@@ -221,7 +221,7 @@ fn converges(world: &World) -> Result<(), TestCaseError> {
     waited.extend(
         plan.steps
             .iter()
-            .filter(|s| matches!(s.action, Action::StartServer { .. }))
+            .filter(|s| matches!(s.action, Action::StartServer(_)))
             .map(|s| &s.resource),
     );
     // A step over rows mends no host.

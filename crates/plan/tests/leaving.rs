@@ -18,7 +18,7 @@ use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
-use tarsops_plan::action::{Action, Folder};
+use tarsops_plan::action::{Action, DeleteServerRows, Folder};
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab::{self, CrontabEdit};
 use tarsops_plan::drift::DriftKind;
@@ -376,7 +376,8 @@ fn a_forged_removal_is_refused() {
     assert!(refused(
         &|p| {
             for step in &mut p.steps {
-                if let Action::DeleteServerRows { servers, .. } = &mut step.action {
+                if let Action::DeleteServerRows(DeleteServerRows { servers, .. }) = &mut step.action
+                {
                     servers.insert(Component::Tarsregistry);
                 }
             }

@@ -22,9 +22,11 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{
-    Action, Cell, Content, CrontabBefore, CrontabChange, FileChange, Folder, HostChange, Install,
-    Modify, NewRow, NewServers, NewTemplate, Operation, Owner, Place, Port, Process, Publish,
-    Remove, RemoveRest, Renamed, Restart, Restore, RowEdit, Table, TemplateChange, Undo, Via,
+    Action, AddColumn, AddServerRows, AddTemplate, Backup, Cell, Content, CrontabBefore,
+    CrontabChange, DeleteNodeRows, DeleteRegistryRows, DeleteServerRows, FileChange, Folder,
+    HostChange, Install, MergeTemplate, Modify, NewRow, NewServers, Operation, Owner, Place, Port,
+    Process, Publish, Recover, Remove, RemoveRest, RemoveServerRows, Renamed, Restart, Restore,
+    RestoreLabels, RestoreTemplate, RowEdit, StartServer, StopServer, Table, Undo, Via,
 };
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
@@ -539,7 +541,7 @@ fn action() -> BoxedStrategy<Action> {
         vec(edit(), 0..3),
     )
         .prop_map(|(name, release, before, after, edits)| {
-            Action::MergeTemplate(Box::new(TemplateChange {
+            Action::MergeTemplate(Box::new(MergeTemplate {
                 name,
                 release,
                 before,
@@ -549,7 +551,7 @@ fn action() -> BoxedStrategy<Action> {
         });
     let template =
         (text(), text(), some_version(), text()).prop_map(|(name, parent, release, text)| {
-            Action::AddTemplate(Box::new(NewTemplate {
+            Action::AddTemplate(Box::new(AddTemplate {
                 name,
                 parent,
                 release,
@@ -557,45 +559,54 @@ fn action() -> BoxedStrategy<Action> {
             }))
         });
     let restore = (text(), run(), step_name(), of(digest()), of(digest())).prop_map(
-        |(name, run, step, now, before)| Action::RestoreTemplate {
-            name,
-            run,
-            step,
-            now,
-            before,
+        |(name, run, step, now, before)| {
+            Action::RestoreTemplate(RestoreTemplate {
+                name,
+                run,
+                step,
+                now,
+                before,
+            })
         },
     );
     prop_oneof![
         (node(), run(), step_name(), any::<bool>()).prop_map(|(node, run, step, accept)| {
-            Action::Recover {
+            Action::Recover(Recover {
                 node,
                 run,
                 step,
                 accept,
-            }
+            })
         }),
         host_change()
             .boxed()
             .prop_map(|c| Action::ChangeHost(Box::new(c))),
-        (node(), ip()).prop_map(|(node, ip)| Action::DeleteNodeRows { node, ip }),
-        (node(), btree_set(component(), 0..3))
-            .prop_map(|(node, servers)| Action::DeleteServerRows { node, servers }),
-        (endpoint(), text())
-            .prop_map(|(registry, node)| Action::DeleteRegistryRows { registry, node }),
-        vec(text(), 0..3).prop_map(|databases| Action::Backup { databases }),
-        (text(), text(), text()).prop_map(|(table, column, definition)| Action::AddColumn {
-            table,
-            column,
-            definition
-        }),
+        (node(), ip()).prop_map(|(node, ip)| Action::DeleteNodeRows(DeleteNodeRows { node, ip })),
+        (node(), btree_set(component(), 0..3)).prop_map(
+            |(node, servers)| Action::DeleteServerRows(DeleteServerRows { node, servers })
+        ),
+        (endpoint(), text()).prop_map(|(registry, node)| Action::DeleteRegistryRows(
+            DeleteRegistryRows { registry, node }
+        )),
+        vec(text(), 0..3).prop_map(|databases| Action::Backup(Backup { databases })),
+        (text(), text(), text()).prop_map(|(table, column, definition)| Action::AddColumn(
+            AddColumn {
+                table,
+                column,
+                definition
+            }
+        )),
         merge.boxed(),
         template.boxed(),
         restore.boxed(),
-        (node(), labels()).prop_map(|(node, labels)| Action::RestoreLabels { node, labels }),
-        new_servers().prop_map(Action::AddServerRows),
-        new_servers().prop_map(Action::RemoveServerRows),
-        (component(), node()).prop_map(|(component, node)| Action::StartServer { component, node }),
-        (component(), node()).prop_map(|(component, node)| Action::StopServer { component, node }),
+        (node(), labels())
+            .prop_map(|(node, labels)| Action::RestoreLabels(RestoreLabels { node, labels })),
+        new_servers().prop_map(|new| AddServerRows(new).into()),
+        new_servers().prop_map(|new| RemoveServerRows(new).into()),
+        (component(), node())
+            .prop_map(|(component, node)| Action::StartServer(StartServer { component, node })),
+        (component(), node())
+            .prop_map(|(component, node)| Action::StopServer(StopServer { component, node })),
     ]
     .boxed()
 }

@@ -12,7 +12,7 @@ use support::*;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
-use tarsops_plan::action::{Action, Content, Folder, Owner};
+use tarsops_plan::action::{Action, Content, Folder, Owner, Recover};
 use tarsops_plan::checker::{self, Violation};
 use tarsops_plan::claims::is_own_file;
 use tarsops_plan::condition::Condition;
@@ -204,12 +204,12 @@ fn what_is_wrong_with_a_rollback_is_named() {
             p.gates[0].settle = w.desired.policy.settle - 1;
         }),
         ("it does not roll anything back", &|p, _| {
-            p.steps[0].action = Action::Recover {
+            p.steps[0].action = Action::Recover(Recover {
                 node: p.steps[1].resource.node().unwrap().clone(),
                 run: run_id(9),
                 step: StepName::of("x"),
                 accept: false,
-            };
+            });
         }),
     ];
     for (wanted, forge) in cases {

@@ -10,6 +10,7 @@ use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 use tarsops_model::component::Component;
+use tarsops_model::desired::{RowSettings, SettingValue};
 use tarsops_model::names::{AbsPath, ClusterName, Endpoint, HostAddress, NodeName, UserName};
 use tarsops_model::version::Version;
 
@@ -413,6 +414,29 @@ pub struct ComponentRules {
     /// Values of its adapters' rows in the framework's database, for a basic service.
     #[serde(default)]
     pub adapters: AdapterRules,
+}
+
+impl ComponentRules {
+    /// What it says of rows, by the column.
+    pub(crate) fn settings(&self) -> RowSettings {
+        let adapters = &self.adapters;
+        let milliseconds = |time: Seconds| u32::try_from(time.0 * 1000).ok();
+        let numbers = [
+            ("thread_num", adapters.threads),
+            ("max_connections", adapters.max_connections),
+            ("queuecap", adapters.queue),
+            (
+                "queuetimeout",
+                adapters.queue_timeout.and_then(milliseconds),
+            ),
+        ];
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(column, number)| Some((column, SettingValue::Number(number?))));
+        let template = self.template.clone().map(SettingValue::Text);
+        let texts = template.map(|name| ("template_name", name));
+        texts.into_iter().chain(numbers).collect()
+    }
 }
 
 /// Values of all adapters of a basic service. What is left out is the installer's where the service

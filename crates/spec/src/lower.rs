@@ -21,7 +21,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
 use crate::diag::{Diagnostic, Diagnostics, Label};
-use crate::document::{self, Jump, PackagesAt, Secret, Spec};
+use crate::document::{self, ComponentRules, Jump, PackagesAt, Secret, Spec};
 use crate::leaf;
 use crate::members::{Member, members};
 use crate::odd;
@@ -391,19 +391,8 @@ pub(crate) fn version(spec: &Spec, member: &Member<'_>, component: Component) ->
 
 /// What the spec says of a component's rows.
 fn row_settings(spec: &Spec, component: Component) -> RowSettings {
-    let Some(rules) = spec.components.get(&component) else {
-        return RowSettings::default();
-    };
-    let adapters = &rules.adapters;
-    RowSettings {
-        template: rules.template.clone(),
-        threads: adapters.threads,
-        connections: adapters.max_connections,
-        queue: adapters.queue,
-        queue_timeout: adapters
-            .queue_timeout
-            .and_then(|t| u32::try_from(t.0 * 1000).ok()),
-    }
+    let rules = spec.components.get(&component);
+    rules.map(ComponentRules::settings).unwrap_or_default()
 }
 
 /// The framework's folder on a node: below the node's own install path, or the common one.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tarsops_apply::Outcome;
-use tarsops_plan::action::Action;
+use tarsops_plan::plan::Stage;
 use tarsops_plan::{Plan, render};
 
 use crate::args::{Global, Look};
@@ -77,10 +77,7 @@ pub async fn run(
         }
         super::plan::fetch_payloads(&context, &plan).await?;
         let outcome = carry_out(global, &context, &plan, &report, silent.len(), stops).await?;
-        let recovered = plan
-            .steps
-            .iter()
-            .any(|s| matches!(s.action, Action::Recover { .. }));
+        let recovered = plan.steps.iter().any(|s| s.stage == Stage::Recover);
         let good = outcome.ends.iter().all(|e| e.verdict.is_good()) && !outcome.interrupted;
         whole = merge(whole, outcome);
         // A host whose unfinished change was ended is checked again and planned for.

@@ -6,7 +6,7 @@ use crate::output;
 use crate::progress::amount;
 use std::io::IsTerminal as _;
 use tarsops_plan::Plan;
-use tarsops_plan::action::Action;
+use tarsops_plan::plan::Stage;
 use tarsops_plan::report::{Blocked, Line};
 
 /// What a person has consented to beforehand.
@@ -32,12 +32,11 @@ pub fn refuse_blocked(plan: &Plan, consent: Consent) -> Result<()> {
         )
     };
     let is_blocked = |l: &&Line| matches!(l, Line::Blocked { .. }) && !at_work(l);
-    let recovers = |a: &Action| matches!(a, Action::Recover { .. });
     let asks = !consent.yes && std::io::stdin().is_terminal();
     if consent.allow_blocked
         || asks
         || !plan.report.iter().any(|l| is_blocked(&l))
-        || plan.steps.iter().all(|s| recovers(&s.action))
+        || plan.steps.iter().all(|s| s.stage == Stage::Recover)
     {
         return Ok(());
     }

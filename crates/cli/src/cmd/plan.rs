@@ -8,8 +8,9 @@ use tarsops_model::digest::Digest;
 use tarsops_model::display;
 use tarsops_model::version::Version;
 use tarsops_plan::Plan;
-use tarsops_plan::action::{Action, Content};
+use tarsops_plan::action::Content;
 use tarsops_plan::drift::DriftKind;
+use tarsops_plan::plan::Step;
 use tarsops_plan::render;
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_probe::Report;
@@ -119,10 +120,7 @@ pub async fn make(session: &mut Session, report: &Report) -> Result<Plan> {
 fn payloads(plan: &Plan) -> BTreeSet<(Component, Version, &str, Digest)> {
     let mut wanted = BTreeSet::new();
     for step in &plan.steps {
-        let Action::ChangeHost(change) = &step.action else {
-            continue;
-        };
-        for file in change.files() {
+        for file in step.action.kind().writes().files {
             if let (
                 Content::Package {
                     component,
@@ -142,12 +140,8 @@ fn payloads(plan: &Plan) -> BTreeSet<(Component, Version, &str, Digest)> {
 
 /// Releases of which a plan writes templates.
 fn releases(plan: &Plan) -> BTreeSet<Version> {
-    let of = |action: &Action| match action {
-        Action::MergeTemplate(change) => Some(change.release),
-        Action::AddTemplate(new) => Some(new.release),
-        _ => None,
-    };
-    plan.steps.iter().filter_map(|s| of(&s.action)).collect()
+    let of = |step: &Step| step.action.kind().writes().template;
+    plan.steps.iter().filter_map(of).collect()
 }
 
 /// Brings the payloads of a plan to this machine, each once, and checks them and the templates against

@@ -4,7 +4,7 @@ use tarsops_apply::Verdict;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::Plan;
-use tarsops_plan::action::Action;
+use tarsops_plan::action::Recover;
 
 use crate::args::{Global, Look};
 use crate::exit;
@@ -108,17 +108,14 @@ pub async fn run(
 
 /// The one step of a plan that ends what was left on `node`.
 fn only_recovery(mut plan: Plan, node: &NodeName, accept: bool) -> Result<Plan> {
-    plan.steps.retain_mut(|step| match &mut step.action {
-        Action::Recover {
-            node: at,
-            accept: accepts,
-            ..
-        } if at == node => {
-            *accepts = accept;
-            true
-        }
-        _ => false,
-    });
+    plan.steps
+        .retain_mut(|step| match step.action.get_mut::<Recover>() {
+            Some(recover) if recover.node == *node => {
+                recover.accept = accept;
+                true
+            }
+            _ => false,
+        });
     plan.gates.clear();
     if plan.steps.is_empty() {
         return Err(Failure::new(format!(

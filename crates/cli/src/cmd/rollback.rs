@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tarsops_apply::history::{Memory, ask};
 use tarsops_model::names::RunId;
-use tarsops_plan::action::Action;
+use tarsops_plan::action::Changes;
 use tarsops_plan::plan::{Plan, Step};
 use tarsops_plan::record::{Ended, Record};
 use tarsops_plan::rollback::{self, Rollback};
@@ -202,7 +202,7 @@ async fn carry_out(
             .steps
             .iter()
             .filter(|s| s.action.is_of_tables() == tables)
-            .filter(|s| !matches!(s.action, Action::Backup { .. }))
+            .filter(|s| s.action.kind().changes(&s.post) != Changes::Nothing)
             .collect();
         let good = |s: &Step| {
             let mut ends = outcome.ends.iter();

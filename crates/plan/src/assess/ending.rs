@@ -14,7 +14,7 @@ use crate::places::{BINARY, CONF};
 use crate::preconditions::{is_script, other_user, preconditions};
 use tarsops_model::framework::NodeLabels;
 
-use crate::action::{
+use crate::actions::{
     Content, CrontabChange, HostChange, Install, Modify, Operation, Owner, Port, Remove, RemoveRest,
 };
 use crate::condition::{Condition, Truth};

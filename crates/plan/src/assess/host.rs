@@ -6,7 +6,7 @@ use tarsops_model::host::HostFacts;
 use tarsops_model::observed::Observed;
 
 use super::NodeAssessment;
-use crate::action::{Content, CrontabChange};
+use crate::actions::{Content, CrontabChange};
 use crate::crontab::{self, CrontabEdit};
 use crate::drift::FieldChange;
 use crate::prerequisites;

@@ -17,7 +17,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::PackageContents;
 use tarsops_model::resource::ResourceId;
 
-use crate::action::{FileChange, HostChange};
+use crate::actions::{FileChange, HostChange};
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
 use crate::input::PlanInput;

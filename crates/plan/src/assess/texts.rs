@@ -10,7 +10,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::package::PackageFile;
 
 use super::NodeAssessment;
-use crate::action::{Content, FileChange};
+use crate::actions::{Content, FileChange};
 use crate::condition::wanted_conf;
 use crate::places::{BINARY, CONF};
 use crate::report::Blocked;

@@ -6,14 +6,14 @@
 //! by its fields, never by a deploy form, which would reset it; a row too many is told and left.
 
 use tarsops_model::component::Component;
-use tarsops_model::desired::Server;
+use tarsops_model::desired::{Server, SettingValue};
 use tarsops_model::framework::{AdapterRow, ServerRow};
 use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 
 use super::adapters::differences;
-use crate::action::{Cell, RowEdit, Table};
+use crate::actions::{Cell, RowEdit, Table};
 use crate::components::is_placed;
 use crate::drift::FieldChange;
 use crate::expansion::{adapter_name, adapter_row, after};
@@ -55,7 +55,7 @@ pub(crate) fn compare(
     if is_placed(component) && runs != Some(true) && wanted.iter().any(lacks) {
         return work;
     }
-    work.template(own, server);
+    work.server(own, server);
     let answers = |servant: &str| {
         let asked = framework(input).and_then(|f| f.servants.get(&format!("{servant}@{node}")));
         asked.is_some_and(|asked| asked.answer.is_alive())
@@ -140,23 +140,63 @@ fn text(value: Option<&String>) -> Cell {
     value.map_or(Cell::Null, |text| Cell::Text(text.clone()))
 }
 
-impl BasicRowsPlan {
-    fn template(&mut self, own: &ServerRow, server: &Server) {
-        let Some(wanted) = &server.rows.template else {
-            return;
-        };
-        if own.template.as_ref() == Some(wanted) {
-            return;
+/// A setting that a row does not have as the spec says.
+struct Differs {
+    column: &'static str,
+    label: &'static str,
+    old: String,
+    new: String,
+    before: Cell,
+    after: Cell,
+}
+
+/// The settings of a table that a row does not have as the spec says. `is` gives the row's cell of a
+/// column.
+fn settings(
+    table: Table,
+    server: &Server,
+    is: impl Fn(&str) -> Option<String>,
+) -> impl Iterator<Item = Differs> {
+    let wanted = server.rows.of_table(table.name());
+    wanted.filter_map(move |(setting, value)| {
+        let (old, new) = (is(setting.column), value.to_string());
+        if old.as_ref() == Some(&new) {
+            return None;
         }
-        let old = own.template.clone().unwrap_or_else(|| "none".to_owned());
-        self.fields.push(FieldChange::new("template", old, wanted));
-        let column = "template_name".to_owned();
-        self.edits.push(RowEdit {
-            table: Table::TServerConf,
-            key: key(&own.server, &own.node, None),
-            before: Some(vec![(column.clone(), text(own.template.as_ref()))]),
-            after: Some(vec![(column, Cell::Text(wanted.clone()))]),
-        });
+        let number = |text: &String| text.parse().map_or(Cell::Null, Cell::Number);
+        let before = match value {
+            SettingValue::Number(_) => old.as_ref().map_or(Cell::Null, number),
+            SettingValue::Text(_) => text(old.as_ref()),
+        };
+        Some(Differs {
+            column: setting.column,
+            label: setting.label,
+            old: old.unwrap_or_else(|| "none".to_owned()),
+            new,
+            before,
+            after: value.into(),
+        })
+    })
+}
+
+impl BasicRowsPlan {
+    fn server(&mut self, own: &ServerRow, server: &Server) {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for differs in settings(Table::TServerConf, server, |column| own.cell(column)) {
+            let label = differs.label;
+            self.fields
+                .push(FieldChange::new(label, differs.old, differs.new));
+            before.push((differs.column.to_owned(), differs.before));
+            after.push((differs.column.to_owned(), differs.after));
+        }
+        if !after.is_empty() {
+            self.edits.push(RowEdit {
+                table: Table::TServerConf,
+                key: key(&own.server, &own.node, None),
+                before: Some(before),
+                after: Some(after),
+            });
+        }
     }
 
     /// Whether it comes to another port.
@@ -220,23 +260,9 @@ impl BasicRowsPlan {
                 Cell::Text(with(endpoint, host, &wanted)),
             );
         }
-        let live = [
-            ("threads", found.threads),
-            ("connections", found.connections),
-            ("queue", found.queue),
-            ("queue timeout", found.queue_timeout),
-        ];
-        for ((what, is), (column, shall)) in live.into_iter().zip(server.rows.of_adapter()) {
-            let Some(shall) = shall.map(i64::from).filter(|shall| Some(*shall) != is) else {
-                continue;
-            };
-            let old = is.map_or_else(|| "none".to_owned(), |n| n.to_string());
-            field(what, &old, &shall.to_string());
-            set(
-                column,
-                is.map_or(Cell::Null, Cell::Number),
-                Cell::Number(shall),
-            );
+        for differs in settings(Table::TAdapterConf, server, |column| found.cell(column)) {
+            field(differs.label, &differs.old, &differs.new);
+            set(differs.column, differs.before, differs.after);
         }
         if !now.is_empty() {
             self.fields.extend(fields);

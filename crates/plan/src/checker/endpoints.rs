@@ -9,10 +9,10 @@ use tarsops_model::framework::Rows;
 use tarsops_model::host::NodeState;
 use tarsops_model::resource::ResourceId;
 
-use super::violation::{Violation, violation};
-use crate::action::{Action, Folder, HostChange};
+use crate::actions::Interruption;
 use crate::input::PlanInput;
 use crate::plan::{Plan, Step};
+use crate::violation::{Violation, violation};
 
 /// A server on a node, by their names.
 type Place = (String, String);
@@ -44,7 +44,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
         let mut down = gone.clone();
         let mut restarted: BTreeSet<Place> = BTreeSet::new();
         let mut without_registry = BTreeSet::new();
-        for change in steps.iter().filter_map(|s| change_of(s)) {
+        for change in steps.iter().filter_map(|s| interruption(s)) {
             let node = change.node.to_string();
             let places: Vec<Place> = if change.component == Component::Tarsnode {
                 servants
@@ -59,7 +59,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
             if change.component == Component::Tarsregistry && change.ran {
                 without_registry.insert(node);
             }
-            if change.folder() == Folder::Remove {
+            if change.is_removal {
                 gone.extend(places.iter().cloned());
             } else {
                 restarted.extend(places.iter().cloned());
@@ -121,13 +121,13 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
             ));
         }
         for step in &steps {
-            let Some(change) = change_of(step) else {
+            let Some(change) = interruption(step) else {
                 continue;
             };
             if change.component != Component::Tarsregistry {
                 continue;
             }
-            if change.folder() == Folder::Remove {
+            if change.is_removal {
                 registries.remove(change.node.as_str());
             } else if rolls_back {
                 registries.insert(change.node.as_str());
@@ -136,12 +136,9 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
     }
 }
 
-/// The change of a step that stops a process, for a moment or for good.
-fn change_of(step: &Step) -> Option<&HostChange> {
-    match &step.action {
-        Action::ChangeHost(c) if c.interrupts() => Some(c),
-        _ => None,
-    }
+/// The process that a step stops, for a moment or for good.
+fn interruption(step: &Step) -> Option<Interruption<'_>> {
+    step.action.on_host()?.interrupts
 }
 
 fn batches(steps: &[Step]) -> BTreeMap<u32, Vec<&Step>> {

@@ -6,11 +6,11 @@
 
 use tarsops_model::inventory::Inventory;
 
-use super::violation::{Violation, violation};
 use crate::condition::Truth;
 use crate::effect;
 use crate::input::PlanInput;
 use crate::plan::{Plan, Step};
+use crate::violation::{Violation, violation};
 
 pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violation>) {
     let mut now = input.inventory.clone();

@@ -14,7 +14,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::host::Host;
 use tarsops_model::package::PackageContents;
 
-use crate::action::{Content, FileChange};
+use crate::actions::{Content, FileChange};
 use crate::input::PlanInput;
 use crate::places::binary_path;
 

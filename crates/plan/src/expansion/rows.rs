@@ -14,7 +14,7 @@ use tarsops_model::desired::Server;
 use tarsops_model::framework::{AdapterRow, ServerRow};
 use tarsops_model::names::NodeName;
 
-use crate::action::{Cell, NewRow, Table};
+use crate::actions::{Cell, NewRow, Table};
 
 /// The application that the framework's own servers belong to.
 pub(super) const APPLICATION: &str = "tars";
@@ -64,16 +64,28 @@ fn text(value: impl Into<String>) -> Cell {
     Cell::Text(value.into())
 }
 
-fn columns(all: Vec<(&str, Cell)>) -> Vec<(String, Cell)> {
-    all.into_iter().map(|(n, c)| (n.to_owned(), c)).collect()
+/// What the installer writes, and in its place or beside it what the spec says.
+fn with_settings(
+    table: Table,
+    installer: Vec<(&str, Cell)>,
+    desired: &Server,
+) -> Vec<(String, Cell)> {
+    let named = installer.into_iter().map(|(n, c)| (n.to_owned(), c));
+    let mut all: Vec<(String, Cell)> = named.collect();
+    for (setting, value) in desired.rows.of_table(table.name()) {
+        match all.iter_mut().find(|(name, _)| name == setting.column) {
+            Some((_, cell)) => *cell = value.into(),
+            None => all.push((setting.column.to_owned(), value.into())),
+        }
+    }
+    all
 }
 
 /// The row of a server.
 pub(crate) fn server(component: Component, node: &NodeName, desired: &Server) -> NewRow {
     let name = component.name();
     let (version, tars_path) = (desired.version, &desired.tars_path);
-    let usual = || format!("{APPLICATION}.{name}");
-    let template = desired.rows.template.clone().unwrap_or_else(usual);
+    let template = format!("{APPLICATION}.{name}");
     let mut all = vec![
         ("application", text(APPLICATION)),
         ("server_name", text(name)),
@@ -100,7 +112,7 @@ pub(crate) fn server(component: Component, node: &NodeName, desired: &Server) ->
     }
     NewRow {
         table: Table::TServerConf,
-        columns: columns(all),
+        columns: with_settings(Table::TServerConf, all, desired),
     }
 }
 
@@ -114,28 +126,27 @@ pub(crate) fn adapter_row(
     desired: &Server,
 ) -> NewRow {
     let values = adapter(component);
-    let set = &desired.rows;
-    let or = |said: Option<u32>, usual: i64| Cell::Number(said.map_or(usual, i64::from));
+    let installer = vec![
+        ("application", text(APPLICATION)),
+        ("server_name", text(component.name())),
+        ("node_name", text(node.as_str())),
+        ("adapter_name", text(adapter_name(servant))),
+        ("registry_timestamp", Cell::Now),
+        ("thread_num", Cell::Number(values.threads)),
+        ("endpoint", text(endpoint(ip, port))),
+        ("max_connections", Cell::Number(values.connections)),
+        ("allow_ip", text("")),
+        ("servant", text(servant)),
+        ("queuecap", Cell::Number(QUEUE)),
+        ("queuetimeout", Cell::Number(values.queue_timeout)),
+        ("posttime", Cell::Now),
+        ("lastuser", text(WRITER)),
+        ("protocol", text(component.protocol_in(desired.version))),
+        ("handlegroup", text("")),
+    ];
     NewRow {
         table: Table::TAdapterConf,
-        columns: columns(vec![
-            ("application", text(APPLICATION)),
-            ("server_name", text(component.name())),
-            ("node_name", text(node.as_str())),
-            ("adapter_name", text(adapter_name(servant))),
-            ("registry_timestamp", Cell::Now),
-            ("thread_num", or(set.threads, values.threads)),
-            ("endpoint", text(endpoint(ip, port))),
-            ("max_connections", or(set.connections, values.connections)),
-            ("allow_ip", text("")),
-            ("servant", text(servant)),
-            ("queuecap", or(set.queue, QUEUE)),
-            ("queuetimeout", or(set.queue_timeout, values.queue_timeout)),
-            ("posttime", Cell::Now),
-            ("lastuser", text(WRITER)),
-            ("protocol", text(component.protocol_in(desired.version))),
-            ("handlegroup", text("")),
-        ]),
+        columns: with_settings(Table::TAdapterConf, installer, desired),
     }
 }
 
@@ -167,36 +178,18 @@ pub(crate) fn never_started(row: &ServerRow) -> bool {
 
 /// What will be seen of a row that was written.
 pub(crate) fn observed_server(row: &NewRow) -> ServerRow {
-    let text = |column: &str| row.text(column).map(str::to_owned);
-    ServerRow {
-        application: text("application").unwrap_or_default(),
-        server: text("server_name").unwrap_or_default(),
-        node: text("node_name").unwrap_or_default(),
-        setting: text("setting_state"),
-        present: text("present_state"),
-        pid: row.number("process_id"),
-        patch_version: text("patch_version"),
-        library: text("tars_version"),
-        template: text("template_name"),
-        kind: text("server_type"),
-        exe_path: text("exe_path"),
+    let mut out = ServerRow::default();
+    for (column, cell) in &row.columns {
+        out.set_cell(column, cell.text());
     }
+    out
 }
 
 /// What will be seen of a row that was written.
 pub(crate) fn observed_adapter(row: &NewRow) -> AdapterRow {
-    let text = |column: &str| row.text(column).map(str::to_owned);
-    AdapterRow {
-        application: text("application").unwrap_or_default(),
-        server: text("server_name").unwrap_or_default(),
-        node: text("node_name").unwrap_or_default(),
-        adapter: text("adapter_name").unwrap_or_default(),
-        servant: text("servant"),
-        endpoint: text("endpoint"),
-        protocol: text("protocol"),
-        threads: row.number("thread_num"),
-        connections: row.number("max_connections"),
-        queue: row.number("queuecap"),
-        queue_timeout: row.number("queuetimeout"),
+    let mut out = AdapterRow::default();
+    for (column, cell) in &row.columns {
+        out.set_cell(column, cell.text());
     }
+    out
 }

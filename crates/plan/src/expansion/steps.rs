@@ -5,11 +5,11 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::Server;
 use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
-use tarsops_model::resource::ResourceId;
 
 use super::{ComponentContext, ExpansionAssessment, MissingParts};
-use crate::action::{
-    Action, CrontabChange, FileChange, NewRow, NewServers, Operation, Owner, Place, Undo, Via,
+use crate::actions::{
+    AddServerRows, CrontabChange, FileChange, NewRow, NewServers, Operation, Owner, Place,
+    StartServer, Via,
 };
 use crate::components;
 use crate::condition::Condition;
@@ -93,19 +93,12 @@ impl ComponentContext<'_> {
                 digest,
             },
         ];
-        Some(Step {
-            id: format!("{component}.place@{}", self.node),
-            stage: Stage::Expansion,
-            batch: 0,
-            needs: vec![],
-            resource: self.resource(component),
-            sign: ChangeKind::Add,
-            summary: change.summary.clone(),
-            action: Action::ChangeHost(Box::new(change)),
+        Some(Step::of_change(
+            format!("{component}.place@{}", self.node),
+            change,
             pre,
             post,
-            undo: Undo::Restore,
-        })
+        ))
     }
 
     /// The step that writes the rows of all components of the host.
@@ -116,29 +109,22 @@ impl ComponentContext<'_> {
             via: Via::Tars,
         };
         let names = new.names();
-        Step {
-            id: format!("rows.add@{}", self.node),
-            stage: Stage::Expansion,
-            batch: 0,
-            needs: vec![],
-            resource: ResourceId::Host(self.node.clone()),
-            sign: ChangeKind::Add,
-            summary: match names.len() {
+        Step::new(
+            format!("rows.add@{}", self.node),
+            (Stage::Expansion, ChangeKind::Add),
+            match names.len() {
                 1 => "write 1 row of its servers, set inactive".to_owned(),
                 count => format!("write {count} rows of its servers, set inactive"),
             },
-            pre: vec![
+            AddServerRows(new),
+            vec![
                 machine,
                 Condition::RowsAbsent {
                     rows: names.clone(),
                 },
             ],
-            post: vec![Condition::RowsThere { rows: names }],
-            undo: Undo::Inverse {
-                action: Box::new(Action::RemoveServerRows(new.clone())),
-            },
-            action: Action::AddServerRows(new),
-        }
+            vec![Condition::RowsThere { rows: names }],
+        )
     }
 
     /// The step that starts a component.
@@ -179,27 +165,17 @@ impl ComponentContext<'_> {
                 post.push(Condition::RegistryListed { registry });
             }
         }
-        Step {
-            id: format!("{component}.start@{}", self.node),
-            stage: Stage::Expansion,
-            batch: 0,
-            needs: vec![],
-            resource: self.resource(component),
-            sign: ChangeKind::Add,
-            summary: format!("start {component} through AdminRegistry"),
-            action: Action::StartServer {
+        Step::new(
+            format!("{component}.start@{}", self.node),
+            (Stage::Expansion, ChangeKind::Add),
+            format!("start {component} through AdminRegistry"),
+            StartServer {
                 component,
                 node: self.node.clone(),
             },
-            pre: vec![machine.clone(), Condition::Unfinished { run: None }],
+            vec![machine.clone(), Condition::Unfinished { run: None }],
             post,
-            undo: Undo::Inverse {
-                action: Box::new(Action::StopServer {
-                    component,
-                    node: self.node.clone(),
-                }),
-            },
-        }
+        )
     }
 
     /// The step that has cron watch a registry that tarsops places, so that it comes back after a
@@ -250,20 +226,13 @@ impl ComponentContext<'_> {
             (summary, operation),
         )?;
         let pre = crate::preconditions::preconditions(&change);
-        Some(Step {
-            id: format!("{component}.watch@{}", self.node),
-            stage: Stage::Expansion,
-            batch: 0,
-            needs: vec![],
-            resource: self.resource(component),
-            sign: ChangeKind::Change,
-            summary: change.summary.clone(),
-            action: Action::ChangeHost(Box::new(change)),
+        Some(Step::of_change(
+            format!("{component}.watch@{}", self.node),
+            change,
             pre,
-            post: vec![Condition::Crontab {
+            vec![Condition::Crontab {
                 digest: Some(Digest::of(after.as_bytes())),
             }],
-            undo: Undo::Restore,
-        })
+        ))
     }
 }

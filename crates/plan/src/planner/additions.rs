@@ -8,7 +8,7 @@ use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use super::{Draft, maintenance_over};
-use crate::action::Action;
+use crate::actions::StartServer;
 use crate::assess::Prepared;
 use crate::drift::DriftKind;
 use crate::expansion;
@@ -74,7 +74,7 @@ impl Draft {
         let mut strange: BTreeMap<NodeName, String> = BTreeMap::new();
         let expands = |step: &&Step| step.stage == Stage::Expansion;
         for step in self.todo.iter().filter(expands) {
-            let Action::StartServer { node, .. } = &step.action else {
+            let Some(StartServer { node, .. }) = step.action.get() else {
                 continue;
             };
             let is_changed = |s: &Step| s.stage == Stage::Agents && s.resource.node() == Some(node);

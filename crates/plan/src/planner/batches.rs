@@ -4,12 +4,12 @@ use tarsops_model::component::Role;
 use tarsops_model::desired::{Count, Desired, Policy};
 
 use super::Draft;
-use crate::action::Action;
 use crate::database;
 use crate::input::PlanInput;
 use crate::names::natural_key;
-use crate::plan::{Pace, Stage, Step};
+use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
+use crate::stage::Pace;
 
 impl Draft {
     /// Steps that would take the only endpoint that answers of a servant with several are not made.
@@ -33,8 +33,8 @@ impl Draft {
         let gap = self.gap;
         self.todo.retain(|step| match step.stage {
             Stage::Registries => {
-                let starts = matches!(&step.action, Action::ChangeHost(c) if !c.ran);
-                gap || starts || stays(step)
+                let stopped = step.action.on_host().and_then(|host| host.interrupts);
+                gap || stopped.is_none_or(|process| !process.ran) || stays(step)
             }
             Stage::AdminRegistry | Stage::CoreServices | Stage::Agents | Stage::BasicServices => {
                 stays(step)

@@ -7,7 +7,7 @@ use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 
 use super::Draft;
-use crate::action::Action;
+use crate::actions::HostChange;
 use crate::condition::Condition;
 use crate::crontab::{self, CrontabEdit};
 use crate::drift::DriftKind;
@@ -97,7 +97,7 @@ impl Draft {
     pub(super) fn in_sequence(&mut self, input: &PlanInput<'_>) {
         let mut before: BTreeMap<NodeName, Vec<CrontabEdit>> = BTreeMap::new();
         for step in &mut self.batches.steps {
-            let Action::ChangeHost(change) = &mut step.action else {
+            let Some(change) = step.action.get_mut::<HostChange>() else {
                 continue;
             };
             let node = change.node.clone();

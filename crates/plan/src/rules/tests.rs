@@ -1,8 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::collections::BTreeSet;
 
 use tarsops_model::observed::Observed;
@@ -10,8 +7,8 @@ use tarsops_model::observed::Observed;
 use super::check::{Outcome, checks};
 use super::*;
 use crate::render::{self, Style};
-use support::framework::{database, world};
-use support::name;
+use crate::support::framework::{database, world};
+use crate::support::{self, name};
 
 #[test]
 fn every_line_of_the_registration_says_what_it_is() {

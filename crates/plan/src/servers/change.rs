@@ -6,9 +6,9 @@ use tarsops_model::digest::Digest;
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::observed::Observed;
 
-use crate::action::{
-    Action, Content, FileChange, HostChange, Modify, Operation, Owner, Port, Publish, Restart,
-    RowEdit, Table, Undo,
+use crate::actions::{
+    Content, FileChange, HostChange, Modify, Operation, Owner, Port, Publish, Restart, RowEdit,
+    Table,
 };
 use crate::basic;
 use crate::components::{means, on_host};
@@ -16,14 +16,13 @@ use crate::condition::Condition;
 use crate::drift::FieldChange;
 use crate::places;
 use crate::places::binary_path;
-use crate::plan::{ChangeKind, Step};
+use crate::plan::Step;
 use crate::preconditions::other_user;
 use crate::prerequisites;
 use crate::report::Blocked;
 use crate::tables::framework;
 
 use super::ServerContext;
-use crate::components::stage;
 
 impl ServerContext<'_> {
     pub(super) fn change(
@@ -212,19 +211,12 @@ impl ServerContext<'_> {
             post.push(Condition::ServerListens { component });
             post.extend(self.framework_conditions());
         }
-        Step {
-            id: format!("{component}.change@{}", self.node),
-            stage: stage(component),
-            batch: 0,
-            needs: vec![],
-            resource: self.resource(),
-            sign: ChangeKind::Change,
-            summary: change.summary.clone(),
-            action: Action::ChangeHost(Box::new(change)),
+        Step::of_change(
+            format!("{component}.change@{}", self.node),
+            change,
             pre,
             post,
-            undo: Undo::Restore,
-        }
+        )
     }
 
     /// What the framework must say of it afterwards, so far as it can be asked.

@@ -8,7 +8,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
 use tarsops_model::version::Version;
 
-use crate::action::{FileChange, RowEdit};
+use crate::actions::{FileChange, RowEdit};
 use crate::components::{name_of, program, shipped};
 use crate::drift::FieldChange;
 use crate::input::PlanInput;

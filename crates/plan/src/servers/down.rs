@@ -3,7 +3,7 @@
 use tarsops_model::desired::Rpc;
 use tarsops_model::observed::Observed;
 
-use crate::action::{Action, Undo};
+use crate::actions::StartServer;
 use crate::basic;
 use crate::condition::Condition;
 use crate::drift::{DriftKind, FieldChange};
@@ -73,24 +73,17 @@ impl ServerContext<'_> {
         if asked.any(|a| a.component == component && a.node == *node) {
             post.push(Condition::ServantsAnswer { component });
         }
-        work.step = Some(Step {
-            id: format!("{component}.start@{node}"),
-            stage: Stage::BasicServices,
-            batch: 0,
-            needs: vec![],
-            resource: self.resource(),
-            sign: ChangeKind::Change,
-            summary: format!("start {component} through AdminRegistry"),
-            action: Action::StartServer {
+        work.step = Some(Step::new(
+            format!("{component}.start@{node}"),
+            (Stage::BasicServices, ChangeKind::Change),
+            format!("start {component} through AdminRegistry"),
+            StartServer {
                 component,
                 node: node.clone(),
             },
-            pre: vec![machine, Condition::Unfinished { run: None }],
+            vec![machine, Condition::Unfinished { run: None }],
             post,
-            undo: Undo::Irreversible {
-                reason: "it is set active, and should run".to_owned(),
-            },
-        });
+        ));
         Some(work)
     }
 }

@@ -8,7 +8,7 @@
 
 use tarsops_model::agent::{FileFact, ProcessFact};
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::Resource;
+use tarsops_model::desired::{Resource, SettingValue};
 use tarsops_model::framework::{AdapterRow, Answer, Asked, ServerRow, ServerView, server_key};
 use tarsops_model::inventory::Facts;
 use tarsops_model::names::{Endpoint, NodeName};
@@ -221,8 +221,9 @@ fn rows_of(w: &mut World, component: Component, node: &NodeName, kind: u8) {
     if let (Some(Resource::Server(server)), true, 9) =
         (w.desired.resources.get_mut(&id), component.is_basic(), kind)
     {
-        server.rows.threads = Some(7);
-        server.rows.template = Some("tars.default".to_owned());
+        server.rows.set("thread_num", SettingValue::Number(7));
+        let template = SettingValue::Text("tars.default".to_owned());
+        server.rows.set("template_name", template);
     }
     if !component.is_basic() {
         return;

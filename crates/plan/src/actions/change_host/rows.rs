@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, Server};
+use tarsops_model::tables::SETTINGS;
 
-use crate::action::{Cell, HostChange, RowEdit, Table};
+use super::change::HostChange;
+use crate::actions::rows::{Cell, RowEdit, Table};
 
 /// Columns that make a new adapter, beside those that an edit may change.
 const OF_NEW: [&str; 8] = [
@@ -19,12 +21,7 @@ const OF_NEW: [&str; 8] = [
     "lastuser",
 ];
 
-pub(super) fn check(
-    change: &HostChange,
-    ip: IpAddr,
-    desired: &Desired,
-    say: &mut impl FnMut(&str),
-) {
+pub(super) fn check(change: &HostChange, ip: IpAddr, desired: &Desired, say: &mut dyn FnMut(&str)) {
     if change.rows().is_empty() {
         return;
     }
@@ -70,10 +67,7 @@ pub(super) fn check(
 fn is_of_new(edit: &RowEdit, column: &str, cell: &Cell) -> bool {
     match (column, cell) {
         ("handlegroup" | "allow_ip", Cell::Text(text)) => text.is_empty(),
-        (
-            "thread_num" | "max_connections" | "queuecap" | "queuetimeout",
-            Cell::Number(1..=1_000_000),
-        ) => true,
+        (column, Cell::Number(1..=1_000_000)) => SETTINGS.iter().any(|s| s.column == column),
         (_, Cell::Text(text)) if edit.of_key(column).is_some() => {
             edit.of_key(column) == Some(text.as_str())
         }
@@ -91,9 +85,6 @@ fn is_right(
 ) -> bool {
     let servants = component.servants_in(server.version);
     match (table, column, cell) {
-        (Table::TServerConf, "template_name", Cell::Text(name)) => {
-            server.rows.template.as_ref() == Some(name)
-        }
         (Table::TAdapterConf, "servant", Cell::Text(name)) => {
             servants.iter().any(|(servant, _)| servant == name)
         }
@@ -115,10 +106,9 @@ fn is_right(
             });
             matches!(words.first(), Some(&("tcp" | "udp" | "ssl"))) && port && host
         }
-        (Table::TAdapterConf, column, Cell::Number(number)) => {
-            let mut said = server.rows.of_adapter().into_iter();
-            said.any(|(name, value)| name == column && value.map(i64::from) == Some(*number))
+        _ => {
+            let mut wanted = server.rows.of_table(table.name());
+            wanted.any(|(setting, value)| setting.column == column && Cell::from(value) == *cell)
         }
-        _ => false,
     }
 }

@@ -3,9 +3,17 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tarsops_model::names::NodeName;
+use tarsops_model::component::Component;
+use tarsops_model::desired::SettingValue;
+use tarsops_model::framework::{AdapterRow, RegistryRow, ServerRow};
+use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::tables::TableRow as _;
 
-/// Rows of the framework's database about servers that come to one node.
+/// Why deleted rows are not restored.
+pub(super) const DELETED: &str =
+    "a running component writes its own rows; deleted rows are saved as SQL on the master";
+
+/// Rows of the framework's database about new servers of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewServers {
     /// Which node.
@@ -22,6 +30,54 @@ impl NewServers {
     #[must_use]
     pub fn names(&self) -> BTreeSet<String> {
         self.rows.iter().map(NewRow::name).collect()
+    }
+}
+
+/// Rows of one table that an action deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedRows {
+    /// The table in `db_tars`.
+    pub table: &'static str,
+    /// The column that says which rows they are.
+    pub column: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Whether the value is the beginning of the column's.
+    pub is_prefix: bool,
+    /// Further columns and their values, all of which must be so.
+    pub also: Vec<(&'static str, String)>,
+}
+
+impl DeletedRows {
+    /// Rows with a value in a column.
+    pub(super) const fn with(table: &'static str, column: &'static str, value: String) -> Self {
+        Self {
+            table,
+            column,
+            value,
+            is_prefix: false,
+            also: Vec::new(),
+        }
+    }
+
+    /// The installer's rows of a component of the framework on a node.
+    pub(super) fn of_server(table: &'static str, component: Component, node: &str) -> Self {
+        Self {
+            also: vec![
+                ("application", "tars".to_owned()),
+                ("server_name", component.name().to_owned()),
+            ],
+            ..Self::with(table, "node_name", node.to_owned())
+        }
+    }
+
+    /// The rows of a registry, which is resolved from those of its server as well.
+    pub(super) fn of_registry(at: &Endpoint, node: &str) -> Vec<Self> {
+        vec![
+            Self::of_server(AdapterRow::TABLE, Component::Tarsregistry, node),
+            Self::of_server(ServerRow::TABLE, Component::Tarsregistry, node),
+            Self::with(RegistryRow::TABLE, "locator_id", at.to_string()),
+        ]
     }
 }
 
@@ -58,7 +114,7 @@ impl Table {
 /// A row that is written. Columns that the live table does not have are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewRow {
-    /// Where it goes.
+    /// The table that it is written to.
     pub table: Table,
     /// Columns and their values; the columns of the key are among them.
     pub columns: Vec<(String, Cell)>,
@@ -112,7 +168,28 @@ pub enum Cell {
     Null,
 }
 
-/// A change of one row of a server or an adapter that is there, or that comes or goes with its
+impl Cell {
+    /// The value as the database's text; none where it has none, or where only the database knows it.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            Self::Number(number) => Some(number.to_string()),
+            Self::Now | Self::Null => None,
+        }
+    }
+}
+
+impl From<&SettingValue> for Cell {
+    fn from(value: &SettingValue) -> Self {
+        match value {
+            SettingValue::Number(number) => Self::Number(i64::from(*number)),
+            SettingValue::Text(text) => Self::Text(text.clone()),
+        }
+    }
+}
+
+/// A change of one row of a server or an adapter, which exists, or is added or deleted with its
 /// server's program. It is made only where the row still says what it said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowEdit {
@@ -122,21 +199,21 @@ pub struct RowEdit {
     pub key: Vec<(String, String)>,
     /// What it must say, by column; none where no row may be there.
     pub before: Option<Vec<(String, Cell)>>,
-    /// What it should say, by column; none where it goes.
+    /// What it should say, by column; none where it is deleted.
     pub after: Option<Vec<(String, Cell)>>,
 }
 
 impl RowEdit {
-    /// The other way round. A row that came goes while it still is for the same servant at the same
+    /// The other way round. A row that was added is deleted while it still is for the same servant at the same
     /// endpoint.
     #[must_use]
     pub fn back(&self) -> Self {
-        let told = |all: &[(String, Cell)]| -> Vec<(String, Cell)> {
+        let identifying = |all: &[(String, Cell)]| -> Vec<(String, Cell)> {
             let known = |c: &&(String, Cell)| ["servant", "endpoint"].contains(&c.0.as_str());
             all.iter().filter(known).cloned().collect()
         };
         let before = match (&self.before, &self.after) {
-            (None, Some(after)) => Some(told(after)),
+            (None, Some(after)) => Some(identifying(after)),
             _ => self.after.clone(),
         };
         Self {
@@ -155,7 +232,7 @@ impl RowEdit {
     }
 }
 
-/// Whose hands publish a basic service or take its deploy form.
+/// Who publishes a basic service or writes the rows of its first deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {

@@ -8,11 +8,12 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
 
-use super::host::{
-    CrontabChange, FileChange, Folder, HostChange, Install, Modify, Operation, Owner, Place, Port,
-    Process, Publish, Remove, RemoveRest, Renamed, Restart, Restore,
+use super::change::{HostChange, Port};
+use super::operation::{
+    CrontabChange, FileChange, Folder, Install, Modify, Operation, Owner, Place, Process, Publish,
+    Remove, RemoveRest, Renamed, Restart, Restore,
 };
-use super::rows::{RowEdit, Via};
+use crate::actions::rows::{RowEdit, Via};
 
 /// A change in the formats 1 and 2.
 #[derive(Debug, Deserialize)]

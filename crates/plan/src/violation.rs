@@ -10,7 +10,7 @@ pub struct Violation {
     pub what: String,
 }
 
-pub(super) fn violation(step: &str, what: impl Into<String>) -> Violation {
+pub(crate) fn violation(step: &str, what: impl Into<String>) -> Violation {
     Violation {
         step: step.to_owned(),
         what: what.into(),
