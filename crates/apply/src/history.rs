@@ -13,8 +13,8 @@ use tarsops_plan::record::{Record, Runs};
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind};
 
-use crate::execute::place;
 use crate::record_limits::HistoryError;
+use crate::run::place;
 use crate::scripts::{self, ChangeRecord};
 
 /// How long a host may take to tell what it remembers.

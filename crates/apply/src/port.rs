@@ -12,6 +12,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Addition, DatabaseFacts};
 use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::version::Version;
 use tarsops_probe::{Options, Seen};
 use tarsops_transport::mysql::{
     Access, BackupError, DatabaseError, Decide, Dump, TemplateText, Tool, WriteError,
@@ -78,6 +79,21 @@ pub trait Host: Send + Sync {
         upload: &'a Upload<'a>,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>>;
+}
+
+/// Hands out the files of pinned packages.
+pub trait Payloads: Send + Sync {
+    /// The file on this machine that holds `path` of the package, and has `digest`.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn file(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> Result<PathBuf, String>;
 }
 
 /// A file that is sent to a host.

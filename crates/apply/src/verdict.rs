@@ -73,6 +73,38 @@ impl Verdict {
             | Self::NotStarted(w) => Some(w),
         }
     }
+
+    /// As [`Self::why`], owned; empty where there is nothing to say.
+    #[must_use]
+    pub(crate) fn into_why(self) -> String {
+        self.why().unwrap_or_default().to_owned()
+    }
+}
+
+/// Why an action did not reach its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The step ends so.
+    Ends(Verdict),
+    /// The host works, and it or the framework is not as it should be. No script of the host undoes that:
+    /// the executor does, if the policy says so.
+    Undo(String),
+}
+
+impl From<Verdict> for Failed {
+    fn from(verdict: Verdict) -> Self {
+        Self::Ends(verdict)
+    }
+}
+
+impl Failed {
+    /// What a failure of an act means whose effect no script on the host undoes.
+    pub(crate) fn undone_by_executor(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::LeftFailed(why) => Self::Undo(why),
+            other => Self::Ends(other),
+        }
+    }
 }
 
 /// The end of a step, with what the host said.

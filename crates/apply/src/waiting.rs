@@ -11,7 +11,7 @@ use std::time::Duration;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use crate::execute::{Observer, Progress};
+use crate::progress::{Observer, Progress};
 
 /// Between two words about the same wait.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::{Endpoint, NodeName, RunId, StepName};
 use tarsops_model::version::Version;
 
+mod executor;
 mod flat;
 mod host;
 mod rows;

@@ -6,10 +6,15 @@
 //! beside each.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::Via;
+
+/// How long what a task calls failed may take to happen all the same: a node that was busy for over 5 s
+/// was seen to change its files 12 s later.
+pub(super) const LATE: Duration = Duration::from_secs(20);
 
 /// How the task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -296,7 +301,7 @@ fn by_end(e: &Evidence<'_>) -> String {
         ),
         (Ended::Refused(_), _) => format!(
             "the task of {component} on {node} was not accepted, and was not carried out within {} s either: check that AdminRegistry runs (`tarsops status`), and apply again",
-            super::LATE.as_secs()
+            LATE.as_secs()
         ),
         (Ended::Success { .. }, Some(false)) => format!(
             "the task says that it succeeded, and {node} still has another program: the archive had no file {component}, or the server's `exe_path` is another path; check its row"
