@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tarsops_model::desired::{OnFailure, Policy};
+use tarsops_plan::Checked;
 use tarsops_plan::plan::{Plan, Step};
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::undo;
 use crate::waiting::aloud;
 
 /// Carries out `plan`. Hosts that were `silent` before count against `max_unreachable`.
-pub async fn execute(run: &Run<'_>, plan: &Plan, silent: usize) -> Outcome {
+pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outcome {
     let mut outcome = Outcome::default();
     let total = run.desired.hosts().count();
     let allowed = run.desired.policy.max_unreachable.of(total);
