@@ -9,6 +9,7 @@ use tarsops_plan::plan::{Plan, Step};
 use tokio::time::Instant;
 
 use crate::actions;
+use crate::gates::Gates;
 use crate::journal::Event;
 pub use crate::outcome::{Outcome, StageTime};
 pub use crate::progress::{Interrupt, Observer, Progress};
@@ -29,6 +30,7 @@ pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outc
         holder: run.holder.clone(),
         steps: plan.steps.len(),
     });
+    let gates = Gates::of(&plan.gates);
     let mut rest = plan.steps.as_slice();
     let mut failed = false;
     while let Some(first) = rest.first() {
@@ -37,7 +39,8 @@ pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outc
             .take_while(|s| (s.stage, s.batch) == (first.stage, first.batch))
             .count();
         let (batch, tail) = rest.split_at(size);
-        if run.interrupt.is_pressed() || failed {
+        let open = batch.iter().all(|s| gates.are_open(s, &outcome.ends));
+        if run.interrupt.is_pressed() || failed || !open {
             outcome.interrupted |= run.interrupt.is_pressed();
             break;
         }
@@ -48,12 +51,12 @@ pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outc
             steps: batch.len(),
         });
         let began = Instant::now();
-        let ends = run_batch(run, batch).await;
+        let ends = run_batch(run, batch, &gates).await;
         outcome.count(StageTime {
             stage: first.stage,
             steps: ends.len(),
             took: began.elapsed(),
-            settled: settled(&run.desired.policy, batch, &ends),
+            settled: settled(&run.desired.policy, &gates, batch, &ends),
         });
         for end in ends {
             match &end.verdict {
@@ -80,17 +83,24 @@ pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outc
     outcome
 }
 
-async fn run_batch(run: &Run<'_>, batch: &[Step]) -> Vec<StepEnd> {
-    futures::future::join_all(batch.iter().map(|step| one(run, step))).await
+async fn run_batch(run: &Run<'_>, batch: &[Step], gates: &Gates<'_>) -> Vec<StepEnd> {
+    let steps = batch.iter();
+    futures::future::join_all(steps.map(|step| one(run, step, gates.settle_of(step)))).await
 }
 
-async fn one(run: &Run<'_>, step: &Step) -> StepEnd {
+async fn one(run: &Run<'_>, step: &Step, gate: u64) -> StepEnd {
     run.progress.event(&Progress::Step { step });
     run.journal.lock().await.write(&Event::Started {
         step: step.id.clone(),
     });
     let node = step.resource.node().unwrap_or(&run.desired.master);
-    let end = aloud(run.progress, node, &step.summary, step::run(run, step)).await;
+    let end = aloud(
+        run.progress,
+        node,
+        &step.summary,
+        step::run(run, step, gate),
+    )
+    .await;
     let id = step.id.clone();
     run.journal.lock().await.write(&match &end.verdict {
         Verdict::AlreadyDone => Event::AlreadyDone { step: id },
@@ -106,7 +116,7 @@ async fn one(run: &Run<'_>, step: &Step) -> StepEnd {
 
 /// How long what a batch has changed was settling. Only what was acted upon has settled; the steps of a
 /// batch settle at the same time.
-fn settled(policy: &Policy, batch: &[Step], ends: &[StepEnd]) -> Duration {
+fn settled(policy: &Policy, gates: &Gates<'_>, batch: &[Step], ends: &[StepEnd]) -> Duration {
     let acted = |s: &&Step| {
         let mut ends = ends.iter();
         ends.any(|e| e.step == s.id && e.verdict == Verdict::Done)
@@ -114,7 +124,10 @@ fn settled(policy: &Policy, batch: &[Step], ends: &[StepEnd]) -> Duration {
     let longest = batch
         .iter()
         .filter(acted)
-        .map(|s| actions::of(&s.action).settling(policy))
+        .map(|s| match actions::of(&s.action).settling(policy) {
+            0 => 0,
+            own => own.max(gates.settle_of(s)),
+        })
         .max();
     Duration::from_secs(longest.unwrap_or(0))
 }
@@ -205,7 +218,7 @@ mod tests {
             stage: steps[0].stage,
             steps: ends.len(),
             took: minute,
-            settled: settled(&policy, steps, &ends),
+            settled: settled(&policy, &Gates::of(&[]), steps, &ends),
         });
         assert_eq!(outcome.stages[0].took, minute);
         outcome.stages[0].settled.as_secs()

@@ -15,12 +15,23 @@ pub(crate) struct Job<'a> {
     pub(crate) step: &'a Step,
     /// The node that the step works on; the master for one that works on the database.
     pub(crate) node: &'a NodeName,
+    /// Seconds for which the gate after the step wants it to have been healthy; 0 where no gate is.
+    pub(crate) gate: u64,
 }
 
 impl Job<'_> {
     /// Announces that the step begins to change something.
     pub(crate) fn acting(&self) {
         self.run.acting(self.step, self.node);
+    }
+
+    /// Seconds of settling, where the action itself wants `own`: an action after which nothing is watched
+    /// settles never.
+    pub(crate) fn settle(&self, own: u64) -> u64 {
+        match own {
+            0 => 0,
+            own => own.max(self.gate),
+        }
     }
 }
 

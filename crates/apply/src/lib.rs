@@ -20,6 +20,7 @@
 //! | `look`, `gate`, `host_session`, `labels`, `locators` | looks, waits and conversations that several actions share |
 //! | `job` | what the executor asks of an action |
 //! | `actions` | one home for each kind of action, and the dispatch |
+//! | `gates` | what must hold between two batches |
 //! | `undo` | the steps that roll back what a run has done |
 //! | [`step`] | one step from its beginning to its end |
 //! | [`execute`] | the executor |
@@ -29,6 +30,7 @@ mod actions;
 mod backoff;
 pub mod execute;
 mod gate;
+mod gates;
 pub mod history;
 mod host_session;
 mod intent;

@@ -16,10 +16,17 @@ pub use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::aloud;
 
 /// Carries a step out. One that its action cannot undo by itself is undone here, as the policy says.
-pub(crate) async fn run(run: &Run<'_>, step: &Step) -> StepEnd {
+///
+/// `gate` is for how many seconds the gate after it wants it to have been healthy.
+pub(crate) async fn run(run: &Run<'_>, step: &Step, gate: u64) -> StepEnd {
     let began = Instant::now();
     let node = step.resource.node().unwrap_or(&run.desired.master);
-    let job = Job { run, step, node };
+    let job = Job {
+        run,
+        step,
+        node,
+        gate,
+    };
     let action = actions::of(&step.action);
     let mut end = StepEnd::new(step.id.clone(), node.clone(), Verdict::Done);
     let mut undone = None;
@@ -69,7 +76,7 @@ pub(crate) async fn roll_back(run: &Run<'_>, end: &StepEnd, inverse: Option<&Ste
     let back = match undo::step_of(run, end, inverse).await {
         Ok(None) => ended(Verdict::AlreadyDone),
         Ok(Some(step)) => {
-            let work = self::run(run, &step);
+            let work = self::run(run, &step, 0);
             let end = aloud(run.progress, &end.node, &step.summary, work).await;
             run.progress.event(&Progress::Ended { end: &end });
             end

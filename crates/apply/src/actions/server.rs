@@ -42,7 +42,7 @@ impl Execution for StartServer {
 
     async fn act(&self, job: &Job<'_>, (): (), end: &mut StepEnd) -> Result<(), Failed> {
         let component = self.0;
-        let settle = self.settling(&job.run.desired.policy);
+        let settle = job.settle(self.settling(&job.run.desired.policy));
         let answer = order(job, component, Order::Start, end).await?;
         let Err(why) = wait(job, component, settle, answer.err()).await else {
             return Ok(());

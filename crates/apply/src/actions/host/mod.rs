@@ -101,7 +101,7 @@ impl Execution for ChangeHost<'_> {
         let returned = change.returned_server();
         if let (Some(restore), None) = (returned, &registry) {
             removal::restore_rows(run, change, restore, end).await?;
-            let settle = self.settling(&run.desired.policy);
+            let settle = job.settle(self.settling(&run.desired.policy));
             return Ok(removal::start_again(job, change, settle, end).await?);
         }
         if !change.removes_registry() && !sight.wanted.is_empty() {
@@ -228,7 +228,7 @@ impl ChangeHost<'_> {
     ) -> Result<(), Failed> {
         let (run, node, change) = (job.run, job.node, self.0);
         let policy = &run.desired.policy;
-        let settle = Duration::from_secs(change.settling(policy));
+        let settle = Duration::from_secs(job.settle(change.settling(policy)));
         let watched = Watched::default();
         let component = Some(change.component);
         let passing = async {
