@@ -29,17 +29,17 @@ pub(crate) struct Watched {
     /// The host is healthy: whoever waits wants an answer now.
     entered: Notify,
     /// A question has been answered.
-    heard: Notify,
+    answered: Notify,
 }
 
 /// For how long the framework has been healthy, as to one node.
 #[derive(Debug, Default)]
 struct Held {
     since: Option<Instant>,
-    /// When the last question was asked to which it said so: time in which nobody answers is none
+    /// When the last question was asked that it answered so: time in which nobody answers is none
     /// in which it was healthy.
-    heard: Option<Instant>,
-    /// What it said when it was last not healthy.
+    last_good: Option<Instant>,
+    /// Why it was not healthy, when it last was not.
     last: Option<String>,
     /// Why it is not now, and whether that is a no or only not known.
     why: Option<Truth>,
@@ -50,12 +50,12 @@ impl Held {
         match truth {
             Truth::Holds => {
                 self.since.get_or_insert_with(Instant::now);
-                self.heard = Some(asked);
+                self.last_good = Some(asked);
                 self.why = None;
             }
             other => {
                 self.since = None;
-                self.heard = None;
+                self.last_good = None;
                 if let Truth::Fails(why) | Truth::Unknown(why) = &other {
                     self.last = Some(why.clone());
                 }
@@ -125,7 +125,7 @@ async fn ask(
             held.take(truth, asked);
             held.since.map(|s| s + settle).filter(|due| asked < *due)
         };
-        watched.heard.notify_one();
+        watched.answered.notify_one();
         let nap = due.map_or_else(
             || pause.next(),
             |due| {
@@ -141,7 +141,7 @@ async fn ask(
     }
 }
 
-/// What was heard of a registry and of it as a server, as one.
+/// The facts of a registry, and of it as a server, as one.
 fn together(
     registry: Option<Box<FrameworkFacts>>,
     server: Option<Box<FrameworkFacts>>,
@@ -173,9 +173,9 @@ pub(crate) async fn pass_gate(
     loop {
         let (passed, why, last) = {
             let now = watched.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let passed = now.since.zip(now.heard);
+            let passed = now.since.zip(now.last_good);
             let passed =
-                passed.is_some_and(|(since, heard)| heard >= since + settle && heard >= entered);
+                passed.is_some_and(|(since, last)| last >= since + settle && last >= entered);
             (passed, now.why.clone(), now.last.clone())
         };
         if passed {
@@ -195,11 +195,11 @@ pub(crate) async fn pass_gate(
             ),
         });
         // Late or not at all: what counts then is that the time is over.
-        let _ = tokio::time::timeout_at(until, watched.heard.notified()).await;
+        let _ = tokio::time::timeout_at(until, watched.answered.notified()).await;
     }
 }
 
-/// Why the gate was not passed in time: what the framework says now, and what it said last.
+/// Why the gate was not passed in time: what the framework says now, and why it was not healthy before.
 fn not_passed(limit: u64, settle: Duration, why: Option<Truth>, last: Option<&str>) -> Failed {
     let left = match why {
         Some(Truth::Fails(why)) => {
@@ -283,7 +283,7 @@ mod tests {
         assert!(took.is_some_and(|t| (3500..3800).contains(&t)), "{took:?}");
         let (took, _) = passed(1000, 3 * SECOND, |at| !(2100..3300).contains(&at)).await;
         assert!(took.is_some_and(|t| (6300..7500).contains(&t)), "{took:?}");
-        // What was said while the host was at work is of what ran before.
+        // What was answered while the host was at work is of what ran before.
         let (took, _) = passed(1000, Duration::ZERO, |at| at < 990).await;
         assert_eq!(took, None);
     }

@@ -11,10 +11,11 @@ use tarsops_transport::{Fault, FaultKind};
 use tokio::time::Instant;
 
 use crate::job::Job;
+use crate::place::Place;
 use crate::port::{Ask, Host, Request, Upload};
 use crate::progress::Progress;
 use crate::run::Run;
-use crate::scripts::{self, ChangeReport, Mode, Place};
+use crate::scripts::{self, ChangeReport, Mode};
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 use crate::words::ChangeWord;
@@ -131,7 +132,7 @@ impl<'a> Conversation<'a> {
                         mode = Mode::Recover;
                     }
                 }
-                // It waits only because the lease was lost before the host had heard of the change.
+                // It waits only because the lease was lost before the host knew the change.
                 Ok(ChangeReport::Verdict {
                     word: Some(ChangeWord::Unknown),
                     text,
@@ -149,8 +150,8 @@ impl<'a> Conversation<'a> {
                         why: &fault.text,
                     });
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    // Beginning a change again is harmless, but only a host that has heard of it may
-                    // be asked to wait: the first try may have died before it reached the host.
+                    // Beginning a change again is harmless, but only a host that knows it may be
+                    // asked to wait: the first try may have died before it reached the host.
                 }
             }
             remote = match run.connect.connect(node).await {

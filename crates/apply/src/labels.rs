@@ -14,9 +14,9 @@ use tarsops_plan::condition::{Condition, Truth};
 use tokio::time::Instant;
 
 use crate::look::of_framework;
+use crate::place::Place;
 use crate::port::{Ask, Host, Request};
 use crate::run::Run;
-use crate::scripts::Place;
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 

@@ -9,7 +9,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `words`, `record_limits`, [`scripts`](send_binary), `records` | the scripts for hosts, and their answers |
+//! | [`place`], `words`, `record_limits`, [`scripts`](send_binary), `records` | the scripts for hosts, and their answers |
 //! | [`port`] | how hosts and the database are reached |
 //! | [`lease`] | the exclusive right to change the cluster |
 //! | [`journal`] | what this machine remembers of a run; a cache |
@@ -41,6 +41,7 @@ pub mod lease;
 mod locators;
 mod look;
 pub mod outcome;
+pub mod place;
 pub mod port;
 pub mod progress;
 mod record_limits;

@@ -19,8 +19,9 @@ use tarsops_transport::mysql::{
 };
 use tarsops_transport::{Bounds, Connect, Fault, Output, Payload, Remote};
 
+use crate::place::Place;
 use crate::records::{self, Program, Unmark};
-use crate::scripts::{self, Launch, LeaseMode, Mode, Place};
+use crate::scripts::{self, Launch, LeaseMode, Mode};
 use crate::words::ChangeWord;
 
 /// Makes connections to hosts, and may keep them.
@@ -31,7 +32,7 @@ pub trait Hosts: Send + Sync {
     /// A [`Fault`] that says why there is none.
     fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Host>, Fault>>;
 
-    /// Drops a kept connection to `node`, so that the next one is new.
+    /// Drops the connection to `node`, so that the next one is new.
     fn forget<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, ()>;
 }
 
@@ -249,7 +250,7 @@ impl Request<'_> {
                 intent,
                 verdict,
             } => records::write(place, run, step, intent, verdict.as_deref()),
-            Ask::RemoveIntent { place, run, step } => records::take_away(place, run, step),
+            Ask::RemoveIntent { place, run, step } => records::delete(place, run, step),
             Ask::SaveRows { place, name, rows } => scripts::save_rows(place, name, rows),
             Ask::SavedRows { place, name } => scripts::saved_rows(place, name),
             Ask::KeepDump {

@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 
 use crate::journal::Journal;
 use crate::lease::Lease;
+use crate::place::Place;
 use crate::port::{Database, Host, Hosts, Payloads};
 use crate::progress::{Interrupt, Observer, Progress};
-use crate::scripts::Place;
 use crate::verdict::Verdict;
 
 /// All that carrying out a plan needs.

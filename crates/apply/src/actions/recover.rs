@@ -17,7 +17,7 @@ pub(crate) struct Recover<'a> {
     /// The run that left the change.
     pub(crate) run: &'a RunId,
     pub(crate) step: &'a StepName,
-    /// Whether what runs there now stays, as a person has said.
+    /// Whether what runs there now stays, as a person has decided.
     pub(crate) accept: bool,
 }
 

@@ -80,7 +80,7 @@ impl Backup<'_> {
             .map_err(|e| e.to_string())?;
         drop(waiting);
         let path = store(run, &dump, &file).await?;
-        run.journal.lock().await.write(&Event::Kept {
+        run.journal.lock().await.write(&Event::DumpStored {
             step: job.step.id.clone(),
             path: path.clone(),
             digest: dump.digest.to_string(),

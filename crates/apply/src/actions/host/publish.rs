@@ -122,19 +122,19 @@ impl Publication<'_> {
         let Some(unseen) = self.wait_for_host(ended, end).await else {
             return Ok(());
         };
-        let told = self.blame(&unseen, &package, began, end).await;
+        let why = self.blame(&unseen, &package, began, end).await;
         match unseen.seen {
             // It runs what it ran, so nothing has to be rolled back.
             Some(seen) if self.is_untouched(&seen) => {
-                // The node may have told of the package before it failed.
+                // The node may have reported the package before it failed.
                 if let Some(names) = names {
                     let names = names.inverse();
                     name_again(run, self.job.node, component, &names, end).await;
                 }
-                Err(Verdict::NotStarted(told))
+                Err(Verdict::NotStarted(why))
             }
-            Some(_) => Err(Verdict::LeftFailed(told)),
-            None => Err(Verdict::Silent(told)),
+            Some(_) => Err(Verdict::LeftFailed(why)),
+            None => Err(Verdict::Silent(why)),
         }
     }
 

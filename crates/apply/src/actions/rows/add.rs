@@ -93,7 +93,7 @@ pub(crate) async fn delete_unused(
         let seen = sources::ask(run).await?;
         match holds(&gone, node, &seen) {
             Ok(()) => return Ok(()),
-            // A server that was just stopped counts as active until its node has said so.
+            // A server that was just stopped counts as active until its node has reported it.
             Err(_) if Instant::now() < until => tokio::time::sleep(PAUSE).await,
             Err(why) => return Err(failed(why)),
         }
