@@ -13,6 +13,7 @@ use tarsops_plan::action::HostChange;
 use tarsops_plan::condition::{Condition, Truth};
 use tokio::time::Instant;
 
+use crate::answer::saved;
 use crate::look::of_framework;
 use crate::place::Place;
 use crate::port::{Ask, Host, Request};
@@ -43,11 +44,7 @@ async fn confirmed(remote: &dyn Host, place: &Place, text: Option<String>) -> Re
         .tell(&Request(Ask::Labels { place, text }), PATIENCE)
         .await
         .map_err(|e| e.to_string())?;
-    if String::from_utf8_lossy(&output.stdout).trim() == "kept" {
-        return Ok(());
-    }
-    let why = output.stderr.lines().last().unwrap_or("it printed nothing");
-    Err(why.to_owned())
+    saved(&output).map(drop).map_err(|e| e.to_string())
 }
 
 /// After a change that did not succeed: a host that went back has registered again, so its labels are

@@ -17,7 +17,7 @@
 //! | [`verdict`], [`outcome`] | how a step ended, and how a run did |
 //! | [`progress`] | what an observer learns |
 //! | [`run`] | all that carrying out a plan needs |
-//! | `look`, `gate`, `host_session`, `labels`, `locators` | looks, waits and conversations that several actions share |
+//! | `intent`, `answer`, `look`, `gate`, `host_session`, `labels`, `locators` | looks, waits and conversations that several actions share |
 //! | `job` | what the executor asks of an action |
 //! | `actions` | one home for each kind of action, and the dispatch |
 //! | `gates` | what must hold between two batches |
@@ -27,6 +27,7 @@
 //! | `sim` | a world in memory, for tests (feature `sim`) |
 
 mod actions;
+mod answer;
 mod backoff;
 pub mod execute;
 mod gate;

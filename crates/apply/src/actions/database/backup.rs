@@ -131,9 +131,9 @@ async fn store(run: &Run<'_>, dump: &Dump, file: &Path) -> Result<String, String
         place: &place,
         digest: &dump.digest,
     });
-    let stored = record::tell(run, &retain, "kept ").await;
+    let stored = record::tell(run, &retain).await;
     if stored.is_err() {
-        let _ = record::tell(run, &delete, "gone").await;
+        let _ = record::tell(run, &delete).await;
     }
     stored
 }

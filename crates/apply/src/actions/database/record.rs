@@ -6,6 +6,7 @@ use tarsops_model::names::StepName;
 use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT};
 use tarsops_transport::mysql::WriteError;
 
+use crate::answer::saved;
 use crate::job::Job;
 use crate::port::{Ask, Request};
 use crate::run::Run;
@@ -32,12 +33,8 @@ pub(crate) fn intent(job: &Job<'_>, change: DatabaseChange) -> DatabaseIntent {
     }
 }
 
-/// Has the master carry out a request that it confirms with `word` and perhaps more; what it says more.
-pub(crate) async fn tell(
-    run: &Run<'_>,
-    request: &Request<'_>,
-    word: &str,
-) -> Result<String, String> {
+/// Has the master save or remove something; what it says beside that, such as a path.
+pub(crate) async fn tell(run: &Run<'_>, request: &Request<'_>) -> Result<String, String> {
     let remote = run.master().await?;
     let output = match remote.tell(request, SCRIPT).await {
         Ok(output) => output,
@@ -46,12 +43,7 @@ pub(crate) async fn tell(
             return Err(format!("the master {}: {fault}", run.desired.master));
         }
     };
-    let answer = String::from_utf8_lossy(&output.stdout);
-    let found = answer.lines().find_map(|l| l.strip_prefix(word));
-    found.map(|rest| rest.trim().to_owned()).ok_or_else(|| {
-        let why = output.stderr.lines().last().unwrap_or("it printed nothing");
-        format!("the master {}: {why}", run.desired.master)
-    })
+    saved(&output).map_err(|why| format!("the master {}: {why}", run.desired.master))
 }
 
 /// Records the intent on the master, and the verdict where there is one.
@@ -76,7 +68,7 @@ pub(crate) async fn write(
         intent: text,
         verdict: verdict.map(str::to_owned),
     });
-    tell(run, &request, "kept").await.map_err(failed).map(drop)
+    tell(run, &request).await.map_err(failed).map(drop)
 }
 
 /// Removes the record of a step that changed nothing.
@@ -88,7 +80,7 @@ pub(crate) async fn remove(job: &Job<'_>) {
         run: &run.id,
         step: &StepName::of(&job.step.id),
     });
-    let _ = tell(run, &request, "gone").await;
+    let _ = tell(run, &request).await;
 }
 
 /// The end of a write: whether anything may have been changed decides whether its record stays.

@@ -47,7 +47,7 @@ pub(crate) async fn save(job: &Job<'_>, name: &str, now: &TemplateText) -> Resul
         name: records::row_name(&run.id, &StepName::of(&job.step.id)),
         rows: &text,
     });
-    tell(run, &request, "kept ").await.map_err(failed).map(drop)
+    tell(run, &request).await.map_err(failed).map(drop)
 }
 
 /// The row as a run found it.

@@ -25,8 +25,9 @@ use tokio::time::Instant;
 use super::cause::{Ended, Evidence, LATE, cause, is_damaged};
 use super::notes::name_again;
 use super::rows::{self, NOTE};
+use crate::answer::saved;
 use crate::backoff::Pause;
-use crate::intent::{self, is_saved};
+use crate::intent;
 use crate::job::Job;
 use crate::look::{GRACE, holds, look_at_one, of_framework};
 use crate::port::{Ask, Request};
@@ -234,8 +235,8 @@ impl Publication<'_> {
                 e.text
             ))
         })?;
-        is_saved(&output, |why| {
-            Verdict::NotStarted(format!("the program could not be saved: {why}"))
+        saved(&output).map_err(|e| {
+            e.verdict(|why| Verdict::NotStarted(format!("the program could not be saved: {why}")))
         })?;
         end.intent = Some(intent);
         Ok(())

@@ -11,7 +11,8 @@ use tarsops_plan::restore::CrontabLeft;
 use tokio::time::Instant;
 
 use super::rows::{self, NOTE};
-use crate::intent::{self, is_saved};
+use crate::answer::saved;
+use crate::intent;
 use crate::job::Job;
 use crate::look::{GRACE, connected, holds, look_at_one};
 use crate::port::{Ask, Request};
@@ -170,7 +171,7 @@ async fn mark(job: &Job<'_>, change: &HostChange, end: &mut StepEnd) -> Result<(
         .tell(&request, NOTE)
         .await
         .map_err(|e| failed(e.text))?;
-    is_saved(&output, failed)?;
+    saved(&output).map_err(|e| e.verdict(failed))?;
     end.intent = Some(intent);
     Ok(())
 }

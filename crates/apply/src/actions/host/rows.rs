@@ -11,7 +11,7 @@ use tarsops_framework::Unedited;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::{HostChange, RowEdit};
 
-use crate::intent::is_saved;
+use crate::answer::saved;
 use crate::port::{Ask, Request};
 use crate::records::Unmark;
 use crate::run::Run;
@@ -140,11 +140,8 @@ pub(crate) async fn tell(
             Err(fault) => fault.text,
             Ok(remote) => match remote.tell(request, NOTE).await {
                 Err(fault) => fault.text,
-                Ok(output) => match is_saved(&output, Verdict::NotStarted) {
-                    Ok(()) => return Ok(()),
-                    // It answers, and will say so again.
-                    Err(verdict) => return Err(verdict.into_why()),
-                },
+                // It answers, and will say so again.
+                Ok(output) => return saved(&output).map(drop).map_err(|e| e.to_string()),
             },
         };
         tries -= 1;

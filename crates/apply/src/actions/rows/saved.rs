@@ -7,6 +7,7 @@ use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_plan::action::{HostChange, NewRow, NewServers};
 use tarsops_transport::Bounds;
 
+use crate::answer::saved;
 use crate::port::{Ask, Host, Request};
 use crate::run::Run;
 use crate::verdict::{StepEnd, Verdict};
@@ -41,13 +42,11 @@ pub(crate) async fn save(
         .tell(&request, PATIENCE)
         .await
         .map_err(|e| Verdict::NotStarted(format!("the master {master}: {e}")))?;
-    let answer = String::from_utf8_lossy(&output.stdout);
-    let Some(path) = answer.trim().strip_prefix("kept ") else {
-        let why = output.stderr.lines().last().unwrap_or("it printed nothing");
-        return Err(Verdict::NotStarted(format!(
+    let path = saved(&output).map_err(|why| {
+        Verdict::NotStarted(format!(
             "the rows could not be written down on the master: {why}"
-        )));
-    };
+        ))
+    })?;
     end.log.push(format!("the rows are on {master} in {path}"));
     Ok(())
 }
@@ -108,8 +107,8 @@ pub(crate) async fn written(
         format!("rows.add@{}", change.node),
     ];
     for step in steps {
-        let saved = read(run, &*remote, file_of(of, &step)).await?;
-        let text = String::from_utf8_lossy(&saved);
+        let rows = read(run, &*remote, file_of(of, &step)).await?;
+        let text = String::from_utf8_lossy(&rows);
         let Some(note) = text.lines().find_map(|line| line.strip_prefix(NOTE)) else {
             continue;
         };
