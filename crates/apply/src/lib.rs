@@ -15,7 +15,7 @@
 //! | [`journal`] | what this machine remembers of a run; a cache |
 //! | [`history`] | what the hosts remember of runs |
 //! | [`verdict`], [`outcome`] | how a step ended, and how a run did |
-//! | [`progress`] | what an observer learns |
+//! | [`progress`], `waiting` | what an observer learns |
 //! | [`run`] | all that carrying out a plan needs |
 //! | `intent`, `answer`, `look`, `gate`, `host_session`, `labels`, `locators` | looks, waits and conversations that several actions share |
 //! | `job` | what the executor asks of an action |

@@ -155,8 +155,7 @@ fn conduct(launch: &Launch<'_>, out: &mut Script) {
     let c = launch.change;
     let on_failure = if launch.stop_on_failure {
         "stop"
-    } else if c.undoes().is_some() && c.component.is_basic() && c.folder() == Folder::Keep {
-        // A rollback that does not start is not rolled back: what it replaced has failed.
+    } else if c.is_last_resort() {
         "caller"
     } else {
         "rollback"

@@ -60,6 +60,13 @@ impl HostChange {
         (restore.folder == Folder::Create && !self.is_agent()).then_some(restore)
     }
 
+    /// Whether a failed attempt is left as it is by the host's script: a restored program that does not start
+    /// is not rolled back, as what it replaced has failed.
+    #[must_use]
+    pub fn is_last_resort(&self) -> bool {
+        self.undoes().is_some() && self.component.is_basic() && self.folder() == Folder::Keep
+    }
+
     /// Whether the executor undoes it if it fails, as no script on the host does.
     #[must_use]
     pub fn is_undone_by_executor(&self) -> bool {

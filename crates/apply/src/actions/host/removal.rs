@@ -24,9 +24,13 @@ pub(crate) async fn deactivate_removed(
     change: &HostChange,
     end: &mut StepEnd,
 ) {
-    // A row that was there before the run stays as somebody has set it.
-    let is_own = change.patch_version().is_none() || saved::wrote(run, change).await;
-    if change.removes_with_host() || change.undoes_installation() && is_own {
+    let is_removed = if change.undoes_installation() {
+        // A row that was there before the run stays as somebody has set it.
+        change.patch_version().is_none() || saved::wrote(run, change).await
+    } else {
+        change.removes_with_host()
+    };
+    if is_removed {
         deactivate(run, node, change.component, end).await;
     }
 }
