@@ -68,16 +68,18 @@ pub(crate) trait Execution {
         end: &mut StepEnd,
     ) -> Result<Self::Acted, Failed>;
 
-    /// Does what is left once the effect was seen.
+    /// Does what is left once the effect was seen; most actions leave nothing.
     ///
     /// # Errors
     /// As for [`Self::act`].
     async fn settle(
         &self,
-        job: &Job<'_>,
-        acted: Self::Acted,
-        end: &mut StepEnd,
-    ) -> Result<(), Failed>;
+        _job: &Job<'_>,
+        _acted: Self::Acted,
+        _end: &mut StepEnd,
+    ) -> Result<(), Failed> {
+        Ok(())
+    }
 
     /// What follows however the step ended, before the executor undoes anything.
     async fn follow_up(&self, _job: &Job<'_>, _end: &mut StepEnd) {}

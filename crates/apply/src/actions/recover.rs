@@ -61,8 +61,4 @@ impl Execution for Recover<'_> {
         conclude(report, end)?;
         Ok(confirm(job.run, job.node, None, &sight.local).await?)
     }
-
-    async fn settle(&self, _: &Job<'_>, (): (), _: &mut StepEnd) -> Result<(), Failed> {
-        Ok(())
-    }
 }

@@ -102,10 +102,6 @@ impl Execution for StopServer {
         Ok(waited.map_err(Verdict::LeftFailed)?)
     }
 
-    async fn settle(&self, _: &Job<'_>, (): (), _: &mut StepEnd) -> Result<(), Failed> {
-        Ok(())
-    }
-
     fn undone(&self) -> Vec<Condition> {
         vec![stopped(self.0)]
     }

@@ -39,10 +39,6 @@ impl Execution for AddRows<'_> {
         end.log.push(format!("{count} rows written"));
         Ok(sources::confirm(job, "the rows were written").await?)
     }
-
-    async fn settle(&self, _: &Job<'_>, (): (), _: &mut StepEnd) -> Result<(), Failed> {
-        Ok(())
-    }
 }
 
 /// Deletes rows that a run wrote, of servers that were never started.
@@ -60,10 +56,6 @@ impl Execution for RemoveRows<'_> {
     async fn act(&self, job: &Job<'_>, (): (), end: &mut StepEnd) -> Result<(), Failed> {
         job.acting();
         Ok(delete_unused(job.run, self.0, job.node, end).await?)
-    }
-
-    async fn settle(&self, _: &Job<'_>, (): (), _: &mut StepEnd) -> Result<(), Failed> {
-        Ok(())
     }
 
     fn undone(&self) -> Vec<Condition> {

@@ -75,10 +75,6 @@ impl Execution for DeleteServerRows<'_> {
         delete_inactive(job, end).await?;
         Ok(sources::confirm(job, "the rows were deleted").await?)
     }
-
-    async fn settle(&self, _: &Job<'_>, (): (), _: &mut StepEnd) -> Result<(), Failed> {
-        Ok(())
-    }
 }
 
 impl DeleteServerRows<'_> {

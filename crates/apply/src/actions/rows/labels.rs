@@ -23,8 +23,4 @@ impl Execution for RestoreLabels<'_> {
         job.acting();
         Ok(labels::restore(job.run, job.node, self.0, end).await?)
     }
-
-    async fn settle(&self, _: &Job<'_>, (): (), _: &mut StepEnd) -> Result<(), Failed> {
-        Ok(())
-    }
 }
