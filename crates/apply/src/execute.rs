@@ -31,34 +31,16 @@ pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outc
         steps: plan.steps.len(),
     });
     let gates = Gates::of(&plan.gates);
-    let mut rest = plan.steps.as_slice();
+    let batches = plan
+        .steps
+        .chunk_by(|a, b| (a.stage, a.batch) == (b.stage, b.batch));
     let mut failed = false;
-    while let Some(first) = rest.first() {
-        let size = rest
-            .iter()
-            .take_while(|s| (s.stage, s.batch) == (first.stage, first.batch))
-            .count();
-        let (batch, tail) = rest.split_at(size);
+    for batch in batches {
         let open = batch.iter().all(|s| gates.are_open(s, &outcome.ends));
         if run.interrupt.is_pressed() || failed || !open {
-            outcome.interrupted |= run.interrupt.is_pressed();
             break;
         }
-        rest = tail;
-        run.progress.event(&Progress::Batch {
-            stage: first.stage,
-            number: first.batch,
-            steps: batch.len(),
-        });
-        let began = Instant::now();
-        let ends = run_batch(run, batch, &gates).await;
-        outcome.count(StageTime {
-            stage: first.stage,
-            steps: ends.len(),
-            took: began.elapsed(),
-            settled: settled(&run.desired.policy, &gates, batch, &ends),
-        });
-        for end in ends {
+        for end in run_batch(run, batch, &gates, &mut outcome).await {
             match &end.verdict {
                 v if v.is_good() => {}
                 Verdict::Silent(_) => {
@@ -83,9 +65,32 @@ pub async fn execute(run: &Run<'_>, plan: &Checked<Plan>, silent: usize) -> Outc
     outcome
 }
 
-async fn run_batch(run: &Run<'_>, batch: &[Step], gates: &Gates<'_>) -> Vec<StepEnd> {
+/// Carries out the steps of a batch at the same time, and counts what time that took.
+async fn run_batch(
+    run: &Run<'_>,
+    batch: &[Step],
+    gates: &Gates<'_>,
+    outcome: &mut Outcome,
+) -> Vec<StepEnd> {
+    let Some(first) = batch.first() else {
+        return vec![];
+    };
+    run.progress.event(&Progress::Batch {
+        stage: first.stage,
+        number: first.batch,
+        steps: batch.len(),
+    });
+    let began = Instant::now();
     let steps = batch.iter();
-    futures::future::join_all(steps.map(|step| one(run, step, gates.settle_of(step)))).await
+    let ends =
+        futures::future::join_all(steps.map(|step| one(run, step, gates.settle_of(step)))).await;
+    outcome.count(StageTime {
+        stage: first.stage,
+        steps: ends.len(),
+        took: began.elapsed(),
+        settled: settled(&run.desired.policy, gates, batch, &ends),
+    });
+    ends
 }
 
 async fn one(run: &Run<'_>, step: &Step, gate: u64) -> StepEnd {
