@@ -1,15 +1,14 @@
-//! The gate after a node's step: the framework is asked over and over until it has been content for
-//! the settle time, or the deadline passes.
+//! The health gate after a host's change: the framework is asked over and over until it has been healthy
+//! for the settle time, or the deadline passes.
 //!
-//! It takes no decision beyond that: what is wanted stands in the plan, and whether a host goes back
-//! is the step's affair.
+//! It decides nothing beyond that: what is wanted is in the plan, and whether a host is rolled back is
+//! decided by the executor.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::FrameworkFacts;
-use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::HostChange;
@@ -18,49 +17,29 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backoff::{LONGEST, Pause};
-use crate::execute::Run;
-use crate::step::Verdict;
+use crate::look::of_framework;
+use crate::run::Run;
+use crate::verdict::{Failed, Verdict};
 use crate::waiting::Waiting;
 
-/// What the framework said of a step after its host was healthy.
-#[derive(Debug, Default)]
-pub(crate) enum Gate {
-    /// Nothing against it.
-    #[default]
-    Open,
-    /// No, and which source said so.
-    Refused(String),
-}
-
-impl Gate {
-    /// A publication that has failed on its host is rolled back as what the framework refuses is: no
-    /// script of ours is there to do so by itself. Nor can the host put rows back.
-    pub(crate) fn take(&mut self, change: &HostChange, verdict: &Verdict) {
-        let edits = change.rereads() && change.undoes().is_none();
-        if let (true, Verdict::LeftFailed(why)) = (change.publish().is_some() || edits, verdict) {
-            *self = Self::Refused(why.clone());
-        }
-    }
-}
-
-/// What the one who asks and the one who waits tell each other.
+/// What whoever asks and whoever waits exchange.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     held: Mutex<Held>,
     /// The host is healthy: whoever waits wants an answer now.
     entered: Notify,
     /// A question has been answered.
-    heard: Notify,
+    answered: Notify,
 }
 
-/// For how long the framework has been content with a node.
+/// For how long the framework has been healthy, as to one node.
 #[derive(Debug, Default)]
 struct Held {
     since: Option<Instant>,
-    /// When the last question was asked to which it said so: time in which nobody answers is none
+    /// When the last question was asked that it answered so: time in which nobody answers is none
     /// in which it was healthy.
-    heard: Option<Instant>,
-    /// What it said when it was last not healthy.
+    last_good: Option<Instant>,
+    /// Why it was not healthy, when it last was not.
     last: Option<String>,
     /// Why it is not now, and whether that is a no or only not known.
     why: Option<Truth>,
@@ -71,12 +50,12 @@ impl Held {
         match truth {
             Truth::Holds => {
                 self.since.get_or_insert_with(Instant::now);
-                self.heard = Some(asked);
+                self.last_good = Some(asked);
                 self.why = None;
             }
             other => {
                 self.since = None;
-                self.heard = None;
+                self.last_good = None;
                 if let Truth::Fails(why) | Truth::Unknown(why) = &other {
                     self.last = Some(why.clone());
                 }
@@ -99,24 +78,22 @@ pub(crate) async fn follow(
     watched: &Watched,
 ) -> std::convert::Infallible {
     ask(settle, watched, async || {
-        let inventory = Inventory {
-            framework: match (&change.registry(), change.component) {
-                (_, Component::Tarsnode) => run.watch.node(node).await,
-                // What is asked of a registry beyond its own rows is asked of every server.
-                (Some(registry), _) if !wanted.iter().any(Condition::is_of_server) => {
-                    run.watch.registry(node, registry).await
-                }
-                (Some(registry), component) => {
-                    let (own, server) = tokio::join!(
-                        run.watch.registry(node, registry),
-                        run.watch.server(node, component)
-                    );
-                    together(own, server)
-                }
-                (None, component) => run.watch.server(node, component).await,
-            },
-            ..Inventory::default()
+        let facts = match (&change.registry(), change.component) {
+            (_, Component::Tarsnode) => run.watch.node(node).await,
+            // What is asked of a registry beyond its own rows is asked of every server.
+            (Some(registry), _) if !wanted.iter().any(Condition::is_of_server) => {
+                run.watch.registry(node, registry).await
+            }
+            (Some(registry), component) => {
+                let (own, server) = tokio::join!(
+                    run.watch.registry(node, registry),
+                    run.watch.server(node, component)
+                );
+                together(own, server)
+            }
+            (None, component) => run.watch.server(node, component).await,
         };
+        let inventory = of_framework(facts);
         wanted
             .iter()
             .map(|c| c.eval(node, &inventory))
@@ -139,8 +116,8 @@ async fn ask(
     loop {
         let asked = Instant::now();
         let truth = question().await;
-        let content = truth == Truth::Holds;
-        if was.replace(content) != Some(content) {
+        let healthy = truth == Truth::Holds;
+        if was.replace(healthy) != Some(healthy) {
             pause = Pause::default();
         }
         let due = {
@@ -148,7 +125,7 @@ async fn ask(
             held.take(truth, asked);
             held.since.map(|s| s + settle).filter(|due| asked < *due)
         };
-        watched.heard.notify_one();
+        watched.answered.notify_one();
         let nap = due.map_or_else(
             || pause.next(),
             |due| {
@@ -164,7 +141,7 @@ async fn ask(
     }
 }
 
-/// What was heard of a registry and of it as a server, as one.
+/// The facts of a registry, and of it as a server, as one.
 fn together(
     registry: Option<Box<FrameworkFacts>>,
     server: Option<Box<FrameworkFacts>>,
@@ -180,16 +157,15 @@ fn together(
     Some(own)
 }
 
-/// Waits until the framework has been content for the settle time. What it cannot say leaves the
-/// host as it is: a database that is down is no reason to stop a tarsnode that works. `limit` is the
-/// deadline, in seconds, as it is told.
+/// Waits until the framework has been healthy for the settle time. What it cannot say leaves the host as
+/// it is: a database that is down is no reason to stop a tarsnode that works. `limit` is the deadline in
+/// seconds, for texts.
 pub(crate) async fn pass_gate(
     limit: u64,
     until: Instant,
     settle: Duration,
     watched: &Watched,
-    gate: &mut Gate,
-) -> Result<(), Verdict> {
+) -> Result<(), Failed> {
     // What was asked before the host was healthy may have been answered of what ran before.
     let entered = Instant::now();
     watched.entered.notify_one();
@@ -197,30 +173,16 @@ pub(crate) async fn pass_gate(
     loop {
         let (passed, why, last) = {
             let now = watched.held.lock().unwrap_or_else(PoisonError::into_inner);
-            let passed = now.since.zip(now.heard);
+            let passed = now.since.zip(now.last_good);
             let passed =
-                passed.is_some_and(|(since, heard)| heard >= since + settle && heard >= entered);
+                passed.is_some_and(|(since, last)| last >= since + settle && last >= entered);
             (passed, now.why.clone(), now.last.clone())
         };
         if passed {
             return Ok(());
         }
         if Instant::now() >= until {
-            return Err(match why {
-                Some(Truth::Fails(why)) => {
-                    let why = format!("the host is healthy, and after {limit} s {why}");
-                    *gate = Gate::Refused(why.clone());
-                    Verdict::LeftFailed(why)
-                }
-                Some(Truth::Unknown(why)) => Verdict::LeftFailed(format!(
-                    "the host is healthy; whether the framework is could not be seen within {limit} s: {why}"
-                )),
-                _ => Verdict::LeftFailed(format!(
-                    "the framework was not healthy for {} s without a break within {limit} s; before, {}",
-                    settle.as_secs(),
-                    last.as_deref().unwrap_or("it was not asked in time")
-                )),
-            });
+            return Err(not_passed(limit, settle, why, last.as_deref()));
         }
         waiting.say(match why {
             Some(Truth::Fails(why)) => format!("the host is healthy, and {why}"),
@@ -233,8 +195,26 @@ pub(crate) async fn pass_gate(
             ),
         });
         // Late or not at all: what counts then is that the time is over.
-        let _ = tokio::time::timeout_at(until, watched.heard.notified()).await;
+        let _ = tokio::time::timeout_at(until, watched.answered.notified()).await;
     }
+}
+
+/// Why the gate was not passed in time: what the framework says now, and why it was not healthy before.
+fn not_passed(limit: u64, settle: Duration, why: Option<Truth>, last: Option<&str>) -> Failed {
+    let left = match why {
+        Some(Truth::Fails(why)) => {
+            return Failed::Undo(format!("the host is healthy, and after {limit} s {why}"));
+        }
+        Some(Truth::Unknown(why)) => format!(
+            "the host is healthy; whether the framework is could not be seen within {limit} s: {why}"
+        ),
+        _ => format!(
+            "the framework was not healthy for {} s without a break within {limit} s; before, {}",
+            settle.as_secs(),
+            last.unwrap_or("it was not asked in time")
+        ),
+    };
+    Failed::Ends(Verdict::LeftFailed(left))
 }
 
 #[cfg(test)]
@@ -244,8 +224,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// What the framework says that many milliseconds after the beginning.
-    fn says(content: bool) -> Truth {
-        if content {
+    fn says(healthy: bool) -> Truth {
+        if healthy {
             Truth::Holds
         } else {
             Truth::Fails("it is inactive".to_owned())
@@ -253,18 +233,18 @@ mod tests {
     }
 
     /// Milliseconds until the gate is passed by a host that is healthy after `host` of them, the
-    /// framework answering `content`, and how many questions that took; `None` where it is not.
+    /// framework answering `healthy`, and how many questions that took; `None` where it is not.
     async fn passed(
         host: u64,
         settle: Duration,
-        content: impl Fn(u64) -> bool,
+        healthy: impl Fn(u64) -> bool,
     ) -> (Option<u64>, usize) {
         let began = Instant::now();
         let since = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (watched, asked) = (Watched::default(), std::cell::Cell::new(0));
         let question = async || {
             asked.set(asked.get() + 1);
-            let answer = says(content(since()));
+            let answer = says(healthy(since()));
             // A call takes its time.
             tokio::time::sleep(Duration::from_millis(5)).await;
             answer
@@ -272,7 +252,7 @@ mod tests {
         let wait = async {
             tokio::time::sleep(Duration::from_millis(host)).await;
             let until = Instant::now() + SECOND * 20;
-            pass_gate(20, until, settle, &watched, &mut Gate::default()).await
+            pass_gate(20, until, settle, &watched).await
         };
         let passed = tokio::select! {
             passed = wait => passed,
@@ -282,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_gate_is_passed_soon_after_everybody_is_content() {
+    async fn a_gate_is_passed_soon_after_everybody_is_healthy() {
         // It ran before, is down from 300 to 900, and the host is healthy at 1000.
         let restarted = |at| !(300..900).contains(&at);
         let (took, questions) = passed(1000, Duration::ZERO, restarted).await;
@@ -303,7 +283,7 @@ mod tests {
         assert!(took.is_some_and(|t| (3500..3800).contains(&t)), "{took:?}");
         let (took, _) = passed(1000, 3 * SECOND, |at| !(2100..3300).contains(&at)).await;
         assert!(took.is_some_and(|t| (6300..7500).contains(&t)), "{took:?}");
-        // What was said while the host was at work is of what ran before.
+        // What was answered while the host was at work is of what ran before.
         let (took, _) = passed(1000, Duration::ZERO, |at| at < 990).await;
         assert_eq!(took, None);
     }

@@ -1,5 +1,4 @@
-//! What the hosts remember of runs, so that a machine that never saw a run can tell of it and take
-//! it back.
+//! The records of runs on hosts, so that a machine that never saw a run can show it and roll it back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,25 +12,25 @@ use tarsops_plan::record::{Record, Runs};
 use tarsops_plan::restore::Intent;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind};
 
-use crate::execute::place;
 use crate::record_limits::HistoryError;
+use crate::run::place;
 use crate::scripts::{self, ChangeRecord};
 
-/// How long a host may take to tell what it remembers.
+/// How long a host may take to list its records.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What all hosts remember.
+/// The records of all hosts.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// Changes by run, newest run last.
     pub runs: Runs,
     /// Hosts that could not be asked.
     pub faults: Vec<(NodeName, Fault)>,
-    /// Hosts with records whose folder is called as no run or step is; they count for nothing.
+    /// Hosts with a record in a folder that has no name of a run or step; it counts for nothing.
     pub strange: BTreeSet<NodeName>,
 }
 
-/// Asks `nodes` for the newest `limit` runs that each remembers.
+/// Asks `nodes` for the newest `limit` runs that each has records of.
 pub async fn ask(
     connect: &dyn Connect,
     desired: &Desired,
@@ -48,8 +47,8 @@ pub async fn ask(
     while let Some((node, answer)) = answers.next().await {
         match answer {
             Ok(list) => {
-                for told in list {
-                    match believed(node, told, desired) {
+                for record in list {
+                    match read(node, record, desired) {
                         Some(item) => memory.runs.entry(item.run.clone()).or_default().push(item),
                         None => {
                             memory.strange.insert(node.clone());
@@ -87,18 +86,18 @@ async fn one(
     })
 }
 
-/// What is believed of what `node` said; none where its folder is called as no run or step is.
-fn believed(node: &NodeName, told: ChangeRecord, desired: &Desired) -> Option<Record> {
-    let run = RunId::new(told.run).ok()?;
-    let step = StepName::new(told.step).ok()?;
-    let Ok(ended) = told.verdict.parse();
+/// A record of `node`, as far as it fits that host; none where its folder has no name of a run or step.
+fn read(node: &NodeName, record: ChangeRecord, desired: &Desired) -> Option<Record> {
+    let run = RunId::new(record.run).ok()?;
+    let step = StepName::new(record.step).ok()?;
+    let Ok(ended) = record.verdict.parse();
     let place = Place {
         node,
         run: &run,
         step: &step,
     };
-    let mut intent: Option<Intent> = serde_json::from_str(&told.intent).ok();
-    let mut database: Option<DatabaseIntent> = serde_json::from_str(&told.intent).ok();
+    let mut intent: Option<Intent> = serde_json::from_str(&record.intent).ok();
+    let mut database: Option<DatabaseIntent> = serde_json::from_str(&record.intent).ok();
     let mismatch = match (&intent, &database) {
         (Some(intent), _) => claims::fits(intent, place, desired).err(),
         (None, Some(database)) => claims::fits_database(database, place, desired).err(),
@@ -118,7 +117,7 @@ fn believed(node: &NodeName, told: ChangeRecord, desired: &Desired) -> Option<Re
         database,
         mismatch,
         ended,
-        text: told.text,
-        gate: told.gate,
+        text: record.text,
+        gate: record.gate,
     })
 }

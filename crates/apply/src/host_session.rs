@@ -10,9 +10,12 @@ use tarsops_plan::action::{Content, HostChange};
 use tarsops_transport::{Fault, FaultKind};
 use tokio::time::Instant;
 
-use crate::execute::{Progress, Run};
+use crate::job::Job;
+use crate::place::Place;
 use crate::port::{Ask, Host, Request, Upload};
-use crate::scripts::{self, ChangeReport, Mode, Place};
+use crate::progress::Progress;
+use crate::run::Run;
+use crate::scripts::{self, ChangeReport, Mode};
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 use crate::words::ChangeWord;
@@ -24,15 +27,14 @@ const SLACK: u64 = 180;
 
 /// Streams the payloads that the host does not hold yet.
 pub(crate) async fn upload(
-    run: &Run<'_>,
-    node: &NodeName,
+    job: &Job<'_>,
     change: &HostChange,
     host: &HostFacts,
     remote: &dyn Host,
     place: &Place,
 ) -> Result<(), Verdict> {
     for file in change.files() {
-        let (
+        if let (
             Content::Package {
                 component,
                 version,
@@ -41,141 +43,158 @@ pub(crate) async fn upload(
             },
             Some(digest),
         ) = (&file.content, file.after)
-        else {
-            continue;
-        };
-        if host.staged.contains(&digest) {
-            continue;
+            && !host.staged.contains(&digest)
+        {
+            let payloads = job.run.payloads;
+            let local = payloads
+                .file(*component, *version, path, &digest)
+                .map_err(Verdict::NotStarted)?;
+            let payload = Upload {
+                place,
+                digest,
+                size: *size,
+                file: local,
+            };
+            upload_one(job, remote, &payload).await?;
         }
-        let local = run
-            .payloads
-            .file(*component, *version, path, &digest)
-            .map_err(Verdict::NotStarted)?;
-        run.progress
-            .event(&Progress::Uploading { node, bytes: *size });
-        let payload = Upload {
-            place,
-            digest,
-            size: *size,
-            file: local,
-        };
-        let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
-        let output = match remote.upload(&payload, deadline).await {
-            Ok(output) => output,
-            Err(fault) => {
-                run.connect.forget(node).await;
-                return Err(match fault.kind {
-                    FaultKind::Local => Verdict::NotStarted(fault.text),
-                    _ => {
-                        Verdict::Silent(format!("while the payload was on its way: {}", fault.text))
-                    }
-                });
-            }
-        };
-        scripts::read_upload(&output.stdout).map_err(Verdict::Refused)?;
     }
     Ok(())
 }
 
-/// Starts the change and waits for its verdict, through broken connections if need be.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "two call sites; each is another thing"
-)]
-pub(crate) async fn converse<'a>(
-    run: &Run<'_>,
-    remote: Arc<dyn Host>,
-    node: &NodeName,
-    first: &(dyn Fn() -> Request<'a> + Sync),
-    place: &'a Place,
-    id: &'a RunId,
-    name: &'a str,
-    mode: Mode,
-) -> Result<ChangeReport, Verdict> {
-    let policy = &run.desired.policy;
-    let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
-    let until = Instant::now() + patience;
-    let waits = |mode| {
-        Request(Ask::Wait {
-            place,
-            run: id,
-            step: name,
-            mode,
-        })
-    };
-    let mut request = first();
-    let mut mode = mode;
-    let mut remote = Some(remote);
-    let mut lost = 0u32;
-    let waiting = Waiting::until(until, BUSY);
-    loop {
-        waiting.say(BUSY);
-        let answer: Result<ChangeReport, Fault> = match remote.take() {
-            Some(host) => match host.tell(&request, patience).await {
-                Ok(output) => scripts::read_report(&output.stdout)
-                    .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off")),
-                Err(fault) => Err(fault),
-            },
-            None => Err(Fault::new(FaultKind::Disconnected, "the connection broke")),
-        };
-        match answer {
-            Ok(ChangeReport::Lost { log }) => {
-                // Nobody works on it: have the host end it, once.
-                lost += 1;
-                if lost > 2 {
-                    return Ok(ChangeReport::Lost { log });
-                }
-                if mode != Mode::Accept {
-                    mode = Mode::Recover;
-                }
-            }
-            // It waits only because the lease was lost before the host had heard of the change.
-            Ok(ChangeReport::Verdict {
-                word: Some(ChangeWord::Unknown),
-                text,
-                ..
-            }) if mode == Mode::Wait => return Err(Verdict::NoLease(text)),
-            Ok(said) => return Ok(said),
-            Err(fault) => {
-                run.connect.forget(node).await;
-                if Instant::now() > until {
-                    return Err(Verdict::Silent(fault.text));
-                }
-                waiting.say(format!("the host continues by itself: {}", fault.text));
-                run.progress.event(&Progress::Reconnecting {
-                    node,
-                    why: &fault.text,
-                });
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                // Beginning a change again is harmless, but only a host that has heard of it may
-                // be told to wait: the first try may have died before it reached the host.
-            }
-        }
-        remote = match run.connect.connect(node).await {
-            Ok(host) => Some(host),
-            Err(fault) => {
-                if Instant::now() > until {
-                    return Err(Verdict::Silent(fault.text));
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                None
-            }
-        };
-        if matches!(mode, Mode::Recover | Mode::Accept) {
-            request = waits(mode);
-        }
-        // A launch may be repeated only while we may still act.
-        if mode == Mode::Start && run.lease.check().is_err() {
-            mode = Mode::Wait;
-            request = waits(Mode::Wait);
-        } else if mode == Mode::Start {
-            request = first();
+async fn upload_one(job: &Job<'_>, remote: &dyn Host, payload: &Upload<'_>) -> Result<(), Verdict> {
+    let (run, node) = (job.run, job.node);
+    run.progress.event(&Progress::Uploading {
+        node,
+        bytes: payload.size,
+    });
+    let deadline = Duration::from_secs(run.desired.policy.deadline.max(60));
+    match remote.upload(payload, deadline).await {
+        Ok(output) => scripts::read_upload(&output.stdout).map_err(Verdict::Refused),
+        Err(fault) => {
+            run.connect.forget(node).await;
+            Err(match fault.kind {
+                FaultKind::Local => Verdict::NotStarted(fault.text),
+                _ => Verdict::Silent(format!("while the payload was on its way: {}", fault.text)),
+            })
         }
     }
 }
 
-pub(crate) fn conclude(said: ChangeReport, end: &mut StepEnd) -> Result<(), Verdict> {
-    match said {
+/// One change of a host that is talked about.
+#[derive(Clone, Copy)]
+pub(crate) struct Conversation<'a> {
+    pub(crate) run: &'a Run<'a>,
+    pub(crate) node: &'a NodeName,
+    pub(crate) place: &'a Place,
+    /// The run that the change belongs to.
+    pub(crate) id: &'a RunId,
+    /// The step's folder on the host.
+    pub(crate) name: &'a str,
+}
+
+impl<'a> Conversation<'a> {
+    /// Asks for the verdict, or has the host end the change.
+    pub(crate) const fn wait(&self, mode: Mode) -> Request<'a> {
+        Request(Ask::Wait {
+            place: self.place,
+            run: self.id,
+            step: self.name,
+            mode,
+        })
+    }
+
+    /// Sends the first request and waits for the verdict, through broken connections if need be.
+    pub(crate) async fn hold(
+        &self,
+        remote: Arc<dyn Host>,
+        first: &(dyn Fn() -> Request<'a> + Sync),
+        mode: Mode,
+    ) -> Result<ChangeReport, Verdict> {
+        let Self { run, node, .. } = *self;
+        let policy = &run.desired.policy;
+        let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
+        let until = Instant::now() + patience;
+        let mut request = first();
+        let mut mode = mode;
+        let mut remote = Some(remote);
+        let mut lost = 0u32;
+        let waiting = Waiting::until(until, BUSY);
+        loop {
+            waiting.say(BUSY);
+            match answer(remote.take(), &request, patience).await {
+                Ok(ChangeReport::Lost { log }) => {
+                    // Nobody works on it: have the host end it, once.
+                    lost += 1;
+                    if lost > 2 {
+                        return Ok(ChangeReport::Lost { log });
+                    }
+                    if mode != Mode::Accept {
+                        mode = Mode::Recover;
+                    }
+                }
+                // It waits only because the lease was lost before the host knew the change.
+                Ok(ChangeReport::Verdict {
+                    word: Some(ChangeWord::Unknown),
+                    text,
+                    ..
+                }) if mode == Mode::Wait => return Err(Verdict::NoLease(text)),
+                Ok(report) => return Ok(report),
+                Err(fault) => {
+                    run.connect.forget(node).await;
+                    if Instant::now() > until {
+                        return Err(Verdict::Silent(fault.text));
+                    }
+                    waiting.say(format!("the host continues by itself: {}", fault.text));
+                    run.progress.event(&Progress::Reconnecting {
+                        node,
+                        why: &fault.text,
+                    });
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    // Beginning a change again is harmless, but only a host that knows it may be
+                    // asked to wait: the first try may have died before it reached the host.
+                }
+            }
+            remote = match run.connect.connect(node).await {
+                Ok(host) => Some(host),
+                Err(fault) => {
+                    if Instant::now() > until {
+                        return Err(Verdict::Silent(fault.text));
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    None
+                }
+            };
+            if matches!(mode, Mode::Recover | Mode::Accept) {
+                request = self.wait(mode);
+            }
+            // A launch may be repeated only while we may still act.
+            if mode == Mode::Start && run.lease.check().is_err() {
+                mode = Mode::Wait;
+                request = self.wait(Mode::Wait);
+            } else if mode == Mode::Start {
+                request = first();
+            }
+        }
+    }
+}
+
+/// What the host reports over this connection.
+async fn answer(
+    remote: Option<Arc<dyn Host>>,
+    request: &Request<'_>,
+    patience: Duration,
+) -> Result<ChangeReport, Fault> {
+    let Some(host) = remote else {
+        return Err(Fault::new(FaultKind::Disconnected, "the connection broke"));
+    };
+    let output = host.tell(request, patience).await?;
+    scripts::read_report(&output.stdout)
+        .ok_or_else(|| Fault::new(FaultKind::Disconnected, "its answer broke off"))
+}
+
+/// The verdict that a report of a host stands for.
+pub(crate) fn conclude(report: ChangeReport, end: &mut StepEnd) -> Result<(), Verdict> {
+    match report {
         ChangeReport::Lost { log } => {
             end.log = log;
             Err(Verdict::Stuck(

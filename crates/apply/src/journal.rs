@@ -1,4 +1,4 @@
-//! What this machine remembers of a run: an append-only log of intents and ends.
+//! This machine's log of a run: what was begun, and how it ended.
 //!
 //! It is a cache. What counts is on the hosts and is checked again before each step; so the
 //! journal may be lost, or cut at any byte, and the next run ends in the same state.
@@ -51,7 +51,8 @@ pub enum Event {
         why: String,
     },
     /// A dump was made, and is on the master.
-    Kept {
+    #[serde(rename = "kept")]
+    DumpStored {
         /// By which step.
         step: String,
         /// Where.

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
@@ -14,10 +13,12 @@ use tarsops_plan::action::HostChange;
 use tarsops_plan::condition::{Condition, Truth};
 use tokio::time::Instant;
 
-use crate::execute::Run;
+use crate::answer::saved;
+use crate::look::of_framework;
+use crate::place::Place;
 use crate::port::{Ask, Host, Request};
-use crate::scripts::Place;
-use crate::step::{StepEnd, Verdict};
+use crate::run::Run;
+use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 
 /// How long a host may take for a small file.
@@ -26,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A tarsnode that was started has replaced its row within this time (measured: 2 s).
 const REGISTRATION: Duration = Duration::from_secs(8);
 
-/// Keeps the labels on the host.
-pub(crate) async fn keep(
+/// Saves the labels on the host.
+pub(crate) async fn save(
     remote: &dyn Host,
     place: &Place,
     labels: &NodeLabels,
@@ -43,11 +44,7 @@ async fn confirmed(remote: &dyn Host, place: &Place, text: Option<String>) -> Re
         .tell(&Request(Ask::Labels { place, text }), PATIENCE)
         .await
         .map_err(|e| e.to_string())?;
-    if String::from_utf8_lossy(&output.stdout).trim() == "kept" {
-        return Ok(());
-    }
-    let why = output.stderr.lines().last().unwrap_or("it printed nothing");
-    Err(why.to_owned())
+    saved(&output).map(drop).map_err(|e| e.to_string())
 }
 
 /// After a change that did not succeed: a host that went back has registered again, so its labels are
@@ -64,15 +61,15 @@ pub(crate) async fn settle(run: &Run<'_>, node: &NodeName, labels: &NodeLabels, 
     }
 }
 
-/// What is to be kept over a change: what the row says now; what was seen before where it cannot be
-/// read now; and what a run that was cut off has left on the host.
-pub(crate) async fn to_keep(
+/// What is saved over a change: what the row says now; what was seen before where it cannot be read
+/// now; and what a run that was cut off has left on the host.
+pub(crate) async fn to_save(
     run: &Run<'_>,
     change: &HostChange,
     node: &NodeName,
     seen: &Inventory,
 ) -> Option<NodeLabels> {
-    if change.component != Component::Tarsnode || !change.restarts() || !change.ends_healthy() {
+    if !change.saves_labels() {
         return None;
     }
     let framework = run.watch.node(node).await?;
@@ -99,13 +96,10 @@ pub(crate) async fn restore_when_registered(
     let until = Instant::now() + PATIENCE;
     let _waiting = Waiting::until(until, "the node has not registered yet");
     loop {
-        let inventory = Inventory {
-            framework: run.watch.node(node).await,
-            ..Inventory::default()
-        };
+        let inventory = of_framework(run.watch.node(node).await);
         if Condition::Registered.eval(node, &inventory) == Truth::Holds {
-            if let Err(why) = put_back(run, node, labels, end).await {
-                end.log.push(why.why().unwrap_or_default().to_owned());
+            if let Err(why) = restore(run, node, labels, end).await {
+                end.log.push(why.into_why());
             }
             return;
         }
@@ -119,15 +113,15 @@ pub(crate) async fn restore_when_registered(
     }
 }
 
-/// As [`put_back`], as the last part of a change that was made. Without the lease it stays undone, and the
+/// As [`restore`], as the last part of a change that was made. Without the lease it stays undone, and the
 /// labels stay on the host for the next run.
-pub(crate) async fn put_back_after(
+pub(crate) async fn restore_after(
     run: &Run<'_>,
     node: &NodeName,
     labels: &NodeLabels,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
-    put_back(run, node, labels, end)
+    restore(run, node, labels, end)
         .await
         .map_err(|verdict| match verdict {
             Verdict::NoLease(why) => not_back(&why),
@@ -141,18 +135,16 @@ fn not_back(why: &str) -> Verdict {
     ))
 }
 
-/// Writes the labels into the node's row where it says nothing of its own, and forgets them on the
+/// Writes the labels into the node's row where it says nothing of its own, and removes them from the
 /// host.
-pub(crate) async fn put_back(
+pub(crate) async fn restore(
     run: &Run<'_>,
     node: &NodeName,
     labels: &NodeLabels,
     end: &mut StepEnd,
 ) -> Result<(), Verdict> {
     let failed = |why: String| not_back(&why);
-    run.lease
-        .check()
-        .map_err(|e| Verdict::NoLease(e.to_string()))?;
+    run.check_lease()?;
     // The row may still be the one from before the restart, which says it all and is about to be
     // replaced.
     let until = Instant::now() + REGISTRATION;
@@ -171,6 +163,6 @@ pub(crate) async fn put_back(
         .await
         .map_err(|e| failed(e.text))?;
     let place = run.place(node);
-    let forgotten = confirmed(&*remote, &place, None).await;
-    forgotten.map_err(failed)
+    let removed = confirmed(&*remote, &place, None).await;
+    removed.map_err(failed)
 }

@@ -14,8 +14,9 @@ use tarsops_transport::Fault;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::place::Place;
 use crate::port::{Ask, Hosts, Request};
-use crate::scripts::{self, LeaseMode, Place};
+use crate::scripts::{self, LeaseMode};
 use crate::words::LeaseWord;
 
 /// Time after which a silent holder has lost the lease.
@@ -107,7 +108,7 @@ async fn exchange(
         .tell(&request, PATIENCE)
         .await
         .map_err(LeaseError::Unreachable)?;
-    let Some((word, said)) = scripts::read_lease(&output.stdout) else {
+    let Some((word, rest)) = scripts::read_lease(&output.stdout) else {
         let why = output
             .stderr
             .lines()
@@ -115,8 +116,8 @@ async fn exchange(
             .unwrap_or("it did not answer as it should");
         return Err(LeaseError::Failed(why.to_owned()));
     };
-    let mut said = said.into_iter();
-    let mut next = || said.next().unwrap_or_default();
+    let mut rest = rest.into_iter();
+    let mut next = || rest.next().unwrap_or_default();
     match word {
         LeaseWord::Ok => Ok(()),
         LeaseWord::Held => Err(LeaseError::Held {
@@ -205,7 +206,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Gives the lease back. A failure is only told: it frees itself.
+    /// Releases the lease. A failure is only logged: the lease expires.
     pub async fn release(self) {
         self.heart.abort();
         if let Err(e) = exchange(&*self.connect, &self.spec, LeaseMode::Release).await {

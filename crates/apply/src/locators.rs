@@ -1,4 +1,4 @@
-//! Waiting until the nodes' own rewriting has followed a registry that came or went.
+//! Waiting until the nodes have rewritten their locators after a registry was added or removed.
 //!
 //! A running tarsnode looks at the database's template and rows each minute and writes its
 //! configuration again (`NodeServer/NodeServer.cpp`, onUpdateConfig). Nothing is edited here.
@@ -12,8 +12,10 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tokio::time::Instant;
 
-use crate::execute::{Progress, Run};
-use crate::step::{StepEnd, Verdict};
+use crate::look::look_at;
+use crate::progress::Progress;
+use crate::run::Run;
+use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 
 /// A tarsnode looks each minute, and a registry reads changed rows every 13 s.
@@ -36,7 +38,7 @@ pub(crate) async fn follow(
         .map(|(node, _)| node.clone())
         .collect();
     let mut silent = Vec::new();
-    let mut told = 0;
+    let mut reported = 0;
     let at_most = Waiting::until(began + PATIENCE, "checking the locators");
     loop {
         let (still, unseen) = look(run, &waiting, registry, named).await;
@@ -52,11 +54,11 @@ pub(crate) async fn follow(
             (1, false) => format!("1 node still names {registry}"),
             (n, false) => format!("{n} nodes still name {registry}"),
         });
-        if told != waiting.len() {
-            told = waiting.len();
+        if reported != waiting.len() {
+            reported = waiting.len();
             run.progress.event(&Progress::Waiting {
                 step: &end.step,
-                nodes: told,
+                nodes: reported,
                 what: word,
             });
         }
@@ -89,7 +91,7 @@ async fn look(
 ) -> (Vec<NodeName>, Vec<NodeName>) {
     use futures::StreamExt as _;
     let mut looks = futures::stream::iter(nodes.iter().map(|node| async move {
-        let seen = crate::step::look_at(run, node).await.ok();
+        let seen = look_at(run, node).await.ok();
         let follows = seen.map(|seen| match seen.agent(node) {
             Observed::Present(agent) => has_followed(agent, registry, named),
             // Nothing of it runs that could follow.

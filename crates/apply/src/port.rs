@@ -12,14 +12,16 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Addition, DatabaseFacts};
 use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::version::Version;
 use tarsops_probe::{Options, Seen};
 use tarsops_transport::mysql::{
     Access, BackupError, DatabaseError, Decide, Dump, TemplateText, Tool, WriteError,
 };
 use tarsops_transport::{Bounds, Connect, Fault, Output, Payload, Remote};
 
+use crate::place::Place;
 use crate::records::{self, Program, Unmark};
-use crate::scripts::{self, Launch, LeaseMode, Mode, Place};
+use crate::scripts::{self, Launch, LeaseMode, Mode};
 use crate::words::ChangeWord;
 
 /// Makes connections to hosts, and may keep them.
@@ -30,7 +32,7 @@ pub trait Hosts: Send + Sync {
     /// A [`Fault`] that says why there is none.
     fn connect<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Host>, Fault>>;
 
-    /// Drops a kept connection to `node`, so that the next one is new.
+    /// Drops the connection to `node`, so that the next one is new.
     fn forget<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, ()>;
 }
 
@@ -78,6 +80,21 @@ pub trait Host: Send + Sync {
         upload: &'a Upload<'a>,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Output, Fault>>;
+}
+
+/// Hands out the files of pinned packages.
+pub trait Payloads: Send + Sync {
+    /// The file on this machine that holds `path` of the package, and has `digest`.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn file(
+        &self,
+        component: Component,
+        version: Version,
+        path: &str,
+        digest: &Digest,
+    ) -> Result<PathBuf, String>;
 }
 
 /// A file that is sent to a host.
@@ -233,7 +250,7 @@ impl Request<'_> {
                 intent,
                 verdict,
             } => records::write(place, run, step, intent, verdict.as_deref()),
-            Ask::RemoveIntent { place, run, step } => records::take_away(place, run, step),
+            Ask::RemoveIntent { place, run, step } => records::delete(place, run, step),
             Ask::SaveRows { place, name, rows } => scripts::save_rows(place, name, rows),
             Ask::SavedRows { place, name } => scripts::saved_rows(place, name),
             Ask::KeepDump {

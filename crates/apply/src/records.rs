@@ -1,12 +1,12 @@
-//! The scripts that keep on the master what steps on the database did: intents and verdicts where
-//! those of hosts lie, rows as they were, dumps.
+//! The scripts that save records: on the master those of steps on the database, rows as they were and
+//! dumps; on hosts intents, markers and verdicts.
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{RunId, UserName};
 use tarsops_transport::Script;
 
-use crate::scripts::{Place, RUNS_TO_RETAIN};
+use crate::place::{Place, RUNS_TO_RETAIN};
 use crate::words::ChangeWord;
 
 /// What is shared with the script of a change.
@@ -80,7 +80,7 @@ pub(crate) fn save_program(
     script.into_text()
 }
 
-/// Keeps the intent to have a component start again, and a mark that it owes that. Prints `kept`, or
+/// Saves the intent to restart a component, and a marker that its restart is pending. Prints `kept`, or
 /// `fenced …` or `refused …` if it must not continue.
 pub(crate) fn add_marker(
     place: &Place,
@@ -97,12 +97,12 @@ pub(crate) fn add_marker(
     script.into_text()
 }
 
-/// Which lines of a mark go.
+/// Which lines of a marker are removed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unmark<'a> {
-    /// Those of this key: what it stands for has changed nothing.
+    /// Those of this key: its change has changed nothing.
     Own(&'a str),
-    /// Those of this run and older ones, and of nobody: the component was started again.
+    /// Those of this run and older ones, and those without a key: the component was restarted.
     Until(&'a RunId),
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn mark_pending_restart(place: &Place, component: Component, key: &st
     script.into_text()
 }
 
-/// Takes a mark away, or the part of it that is settled. Prints `kept`.
+/// Removes a marker, or the part of it that is settled. Prints `kept`.
 pub(crate) fn unmark(place: &Place, component: Component, which: Unmark<'_>) -> String {
     let mut script = place.records();
     set_unmark(&mut script, component, which);
@@ -143,7 +143,7 @@ pub(crate) fn unmark(place: &Place, component: Component, which: Unmark<'_>) -> 
     script.into_text()
 }
 
-/// Writes down how a publication ended. Prints `kept`.
+/// Records how a publication ended. Prints `kept`.
 pub(crate) fn conclude(
     place: &Place,
     run: &RunId,
@@ -180,8 +180,8 @@ pub(crate) fn note_gate(place: &Place, run: &RunId, step: &str, words: &str) -> 
     script.into_text()
 }
 
-/// Takes intent and row of a step away that changed nothing. Prints `gone`.
-pub(crate) fn take_away(place: &Place, run: &RunId, step: &str) -> String {
+/// Removes intent and row of a step that changed nothing. Prints `gone`.
+pub(crate) fn delete(place: &Place, run: &RunId, step: &str) -> String {
     let mut script = step_script(place, run, step);
     script
         .set("R_NAME", &row_name(run, step))
@@ -189,8 +189,8 @@ pub(crate) fn take_away(place: &Place, run: &RunId, step: &str) -> String {
     script.into_text()
 }
 
-/// Moves a dump from the stage to its place, under the next number, with its digest beside it; keeps
-/// the newest `keep`. What was moved is read once more. Prints `kept` and the path.
+/// Moves a dump from the stage to its place, under the next number, with its digest beside it; the newest
+/// `keep` stay. What was moved is read once more. Prints `kept` and the path.
 pub(crate) fn save_dump(place: &Place, digest: &Digest, keep: usize) -> String {
     let mut script = place.records();
     script
@@ -200,7 +200,7 @@ pub(crate) fn save_dump(place: &Place, digest: &Digest, keep: usize) -> String {
     script.into_text()
 }
 
-/// Takes a dump away that could not be kept. Prints `gone`.
+/// Removes a dump that could not be saved. Prints `gone`.
 pub(crate) fn drop_dump(place: &Place, digest: &Digest) -> String {
     let mut script = place.records();
     script
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn run(script: &str) -> String {
-        // As root the folder is told, so that no test writes below /var/lib.
+        // As root the folder is given, so that no test writes below /var/lib.
         let install = script.lines().find_map(|l| l.strip_prefix("R_INSTALL="));
         let state = format!("{}/.tarsops", install.unwrap().trim_matches('\''));
         let mut shell = Command::new("sh");
@@ -271,9 +271,9 @@ mod tests {
                 .stdout;
             let digest = Digest::of(&packed);
             std::fs::write(base.join("stage").join(digest.to_string()), packed).unwrap();
-            let said = run(&save_dump(&place, &digest, 10));
+            let printed = run(&save_dump(&place, &digest, 10));
             let path = base.join(format!("backups/{number:04}.sql.gz"));
-            assert_eq!(said, format!("kept {}\n", path.display()));
+            assert_eq!(printed, format!("kept {}\n", path.display()));
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
             let sum =
@@ -349,7 +349,7 @@ mod tests {
         let name = row_name(&id(1), "s");
         let rows = crate::scripts::save_rows(&place, &name, "secret");
         assert_eq!(run(&rows), format!("kept {}/rows/{name}\n", base.display()));
-        assert_eq!(run(&take_away(&place, &id(1), "s")), "gone\n");
+        assert_eq!(run(&delete(&place, &id(1), "s")), "gone\n");
         assert!(names(&base.join("runs")).is_empty());
         assert!(!base.join("rows").exists());
         // The newest runs stay.

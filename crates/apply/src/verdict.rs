@@ -1,4 +1,4 @@
-//! How a step ended, and what the host said of it.
+//! How a step ended, and what its host reported.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use tarsops_plan::restore::Intent;
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// What it should bring about was so already.
+    /// Its end state was reached before.
     AlreadyDone,
-    /// It was done and seen.
+    /// It was done, and its end state seen.
     Done,
-    /// The facts that it rests upon have moved; nothing was changed.
+    /// The facts that it rests upon have changed since the plan; nothing was changed.
     Moved(String),
     /// The host refused it; nothing was changed.
     Refused(String),
-    /// It failed, and the host put the old state back and saw it run.
+    /// It failed, and the old state was restored and seen to run.
     RolledBack(String),
     /// It failed, and was left as it is, as the policy says.
     LeftFailed(String),
-    /// It failed, and the old state could not be put back.
+    /// It failed, and the old state could not be restored.
     Stuck(String),
     /// The host fell silent; it ends the change by itself.
     Silent(String),
@@ -73,9 +73,41 @@ impl Verdict {
             | Self::NotStarted(w) => Some(w),
         }
     }
+
+    /// As [`Self::why`], owned; empty where there is nothing to say.
+    #[must_use]
+    pub(crate) fn into_why(self) -> String {
+        self.why().unwrap_or_default().to_owned()
+    }
 }
 
-/// The end of a step, with what the host said.
+/// Why an action did not reach its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The step ends so.
+    Ends(Verdict),
+    /// The host works, and it or the framework is not as it should be. No script of the host undoes that:
+    /// the executor does, if the policy says so.
+    Undo(String),
+}
+
+impl From<Verdict> for Failed {
+    fn from(verdict: Verdict) -> Self {
+        Self::Ends(verdict)
+    }
+}
+
+impl Failed {
+    /// What a failure of an act means whose effect no script on the host undoes.
+    pub(crate) fn undone_by_executor(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::LeftFailed(why) => Self::Undo(why),
+            other => Self::Ends(other),
+        }
+    }
+}
+
+/// The end of a step, with what its host reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepEnd {
     /// Which step.
@@ -92,11 +124,11 @@ pub struct StepEnd {
     pub intent: Option<Intent>,
     /// The same for a step on the database; it is on the master.
     pub database: Option<DatabaseIntent>,
-    /// What the node's row said before its tarsnode was stopped.
+    /// What the node's row had before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
     /// The rows of its server that were changed.
     pub edited: Vec<RowEdit>,
-    /// What its host is told to start again, until this rollback has ended.
+    /// The component whose restart is marked as pending on its host, until this rollback has ended.
     pub pending_restart: Option<Component>,
     /// Whether its server was seen to run, started after its rows were written.
     pub restarted: bool,

@@ -1,4 +1,4 @@
-//! What a step waits for, said every ten seconds: a person who sees nothing for minutes stops a run
+//! What a step waits for, reported every ten seconds: a person who sees nothing for minutes stops a run
 //! that was about to end well.
 //!
 //! A wait says where it stands by [`Waiting`]; whoever runs the step says it aloud by [`aloud`]. Between
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use crate::execute::{Observer, Progress};
+use crate::progress::{Observer, Progress};
 
 /// Between two words about the same wait.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
@@ -118,11 +118,11 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
-    async fn heard(work: impl Future<Output = ()>) -> Vec<(String, Option<u64>)> {
-        let heard = Recorder::default();
+    async fn reports(work: impl Future<Output = ()>) -> Vec<(String, Option<u64>)> {
+        let recorder = Recorder::default();
         let node = "10.0.0.1".parse().unwrap();
-        aloud(&heard, &node, "the step", work).await;
-        heard.0.into_inner().unwrap()
+        aloud(&recorder, &node, "the step", work).await;
+        recorder.0.into_inner().unwrap()
     }
 
     fn words(all: &[(&str, Option<u64>)]) -> Vec<(String, Option<u64>)> {
@@ -133,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_is_reported_every_ten_seconds_with_its_deadline() {
-        let said = heard(async {
+        let reported = reports(async {
             let until = Instant::now() + Duration::from_secs(300);
             let waiting = Waiting::until(until, "the database is silent");
             nap(25).await;
@@ -147,11 +147,11 @@ mod tests {
             ("the database is silent", Some(290)),
             ("the database is silent", Some(280)),
             ("the registry is silent", Some(270)),
-            // Nobody has said what this is.
+            // No wait is announced.
             ("the step", None),
         ]);
-        assert_eq!(said, expected);
-        assert_eq!(heard(nap(9)).await, []);
+        assert_eq!(reported, expected);
+        assert_eq!(reports(nap(9)).await, []);
     }
 
     #[tokio::test(start_paused = true)]
@@ -162,10 +162,10 @@ mod tests {
         };
         let inner = Recorder::default();
         let node = "10.0.0.2".parse().unwrap();
-        let said = heard(aloud(&inner, &node, "back", wait("inner"))).await;
-        assert_eq!(said, words(&[("inner", Some(50))]));
+        let reported = reports(aloud(&inner, &node, "back", wait("inner"))).await;
+        assert_eq!(reported, words(&[("inner", Some(50))]));
         assert_eq!(inner.0.into_inner().unwrap(), []);
-        let (one, two) = tokio::join!(heard(wait("one")), heard(wait("two")));
+        let (one, two) = tokio::join!(reports(wait("one")), reports(wait("two")));
         assert_eq!(one, words(&[("one", Some(50))]));
         assert_eq!(two, words(&[("two", Some(50))]));
     }

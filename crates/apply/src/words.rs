@@ -71,10 +71,12 @@ words! {
 }
 
 words! {
-    /// The answer of a script that saves something on a host before it is changed.
+    /// The answer of a script that saves something on a host, or removes what was saved.
     SaveWord {
         /// It is saved.
         Kept = "kept",
+        /// It is removed.
+        Gone = "gone",
         /// A fact has changed since the plan; nothing is saved.
         Moved = "moved",
         /// A newer run has been there; nothing is saved.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tarsops_model::desired::Desired;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_plan::saved::SavedPlan;
-use tarsops_plan::{Plan, PlanInput, Scope, checker};
+use tarsops_plan::{Checked, Plan, PlanInput, Scope, checker};
 
 use crate::exit;
 use crate::failure::{Failure, Result};
@@ -89,7 +89,7 @@ impl Saved {
         now: &Plan,
         input: &PlanInput<'_>,
         silent: &BTreeSet<NodeName>,
-    ) -> Result<Plan> {
+    ) -> Result<Checked<Plan>> {
         let narrowed = self.plan.narrow(now, silent).map_err(|refused| {
             let failure = if refused.iter().all(|r| r.why.is_stale()) {
                 Failure::new(
@@ -118,15 +118,12 @@ impl Saved {
             }
         }
         // A part of a plan is a plan, and must hold as one.
-        if let Err(found) = checker::check(&narrowed.plan, input) {
-            return Err(Failure::new(
-                "what the saved plan leaves does not pass the check; nothing was changed",
-            )
-            .code(exit::BLOCKED)
-            .hint("plan again, and leave the file as it is; `--on` makes a smaller plan")
-            .about(found));
-        }
-        Ok(narrowed.plan)
+        Checked::new(narrowed.plan, input).map_err(|found| {
+            Failure::new("what the saved plan leaves does not pass the check; nothing was changed")
+                .code(exit::BLOCKED)
+                .hint("plan again, and leave the file as it is; `--on` makes a smaller plan")
+                .about(found)
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use tarsops_model::desired::Desired;
 use tarsops_model::display::Text;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
-use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
+use tarsops_plan::{Checked, Plan, PlanInput, Scope, make_plan};
 use tarsops_probe::Report;
 use tarsops_transport::mysql::Secret;
 use tarsops_transport::ssh::{NewHostKeys, SshConnector};
@@ -139,14 +139,13 @@ impl Session {
     }
 
     /// Makes the plan for what was seen and has it checked.
-    pub fn plan(&self, report: &Report) -> Result<Plan> {
+    pub fn plan(&self, report: &Report) -> Result<Checked<Plan>> {
         let input = self.input(report);
-        let plan = make_plan(&input);
-        if let Err(found) = checker::check(&plan, &input) {
-            return Err(Failure::new("the plan does not pass its own check; nothing was changed")
-                .hint("this is a fault in tarsops: please report it with the output of `tarsops plan --json`").about(found));
-        }
-        Ok(plan)
+        Checked::new(make_plan(&input), &input).map_err(|found| {
+            Failure::new("the plan does not pass its own check; nothing was changed")
+                .hint("this is a fault in tarsops: please report it with the output of `tarsops plan --json`")
+                .about(found)
+        })
     }
 
     /// Ends all connections.

@@ -21,7 +21,7 @@
 //! | [`plan`] | the plan as a document |
 //! | [`saved`] | a plan from a file, which narrows the one that is made now |
 //! | [`report`] | typed reasons for what the plan does not do |
-//! | [`checker`] | an independent look at a whole plan |
+//! | [`checker`], [`checked`] | an independent look at a whole plan, and a plan that has passed it |
 //! | [`claims`] | whether what a host remembers of a run fits that host |
 //! | [`restore`] | how one earlier change is undone |
 //! | [`record`] | what a host remembers of one step |
@@ -43,6 +43,7 @@ pub mod actions;
 pub mod assess;
 mod basic;
 pub mod batch;
+pub mod checked;
 pub mod checker;
 pub mod claims;
 pub mod components;
@@ -88,6 +89,7 @@ mod violation;
 
 /// The name of [`actions`] for callers outside.
 pub use actions as action;
+pub use checked::Checked;
 pub use input::{PlanInput, Scope};
 pub use plan::Plan;
 pub use planner::plan as make_plan;

@@ -41,7 +41,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::Catalog;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
-use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
+use tarsops_plan::{Checked, Plan, PlanInput, Scope, make_plan};
 use tarsops_probe::Options;
 use tokio::time::Instant;
 
@@ -102,7 +102,7 @@ pub enum NoRun {
 #[derive(Debug)]
 pub struct Planned {
     /// The plan.
-    pub plan: Plan,
+    pub plan: Checked<Plan>,
     /// Hosts that did not answer.
     pub silent: usize,
     /// The newest run that any host has seen.
@@ -368,14 +368,10 @@ impl World {
             scope: &scope,
             now,
         };
-        let plan = make_plan(&input);
-        if let Err(all) = checker::check(&plan, &input) {
+        let plan = Checked::new(make_plan(&input), &input).map_err(|all| {
             let all: Vec<String> = all.iter().map(ToString::to_string).collect();
-            return Err(format!(
-                "the plan does not pass the checker: {}",
-                all.join("; ")
-            ));
-        }
+            format!("the plan does not pass the checker: {}", all.join("; "))
+        })?;
         Ok(Planned {
             plan,
             silent,

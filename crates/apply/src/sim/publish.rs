@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tarsops_framework::{Fault, Package, Publish, Standing};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::ServerRow;
@@ -17,7 +18,6 @@ use tokio::time::sleep;
 
 use super::host::File;
 use super::state::Shared;
-use crate::publish::{Fault, Package, Publish, Standing};
 
 /// How long a node takes for a publication.
 const TAKES: Duration = Duration::from_millis(2500);

@@ -78,7 +78,7 @@ fn all() -> Vec<(&'static str, String)> {
             records::conclude(&place, &run, "s", end, "me", until, "x"),
         ),
         ("gate", records::note_gate(&place, &run, "s", "x")),
-        ("delete", records::take_away(&place, &run, "s")),
+        ("delete", records::delete(&place, &run, "s")),
         ("save-dump", records::save_dump(&place, &digest, 10)),
         ("delete-dump", records::drop_dump(&place, &digest)),
         ("probe", probe_script(&look)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tarsops_apply::Outcome;
 use tarsops_plan::plan::Stage;
-use tarsops_plan::{Plan, render};
+use tarsops_plan::{Checked, Plan, render};
 
 use crate::args::{Global, Look};
 use crate::failure::Result;
@@ -47,7 +47,7 @@ pub async fn run(
     super::validate::without_package(global, &context.loaded)?;
     context.ready().await?;
     let mut whole = Outcome::default();
-    let mut last: Option<Plan> = None;
+    let mut last: Option<Checked<Plan>> = None;
     for round in 0..ROUNDS {
         let report = context.look(&Bar::new("looking at")).await;
         if round == 0 {
@@ -118,7 +118,7 @@ fn show(global: &Global, plan: &Plan) {
 const HEALING: Duration = Duration::from_secs(5);
 
 /// What is left after the run. What heals by itself is waited for, no longer than the spec's deadline.
-async fn verify(context: &mut Context, stops: &Stops) -> Result<Plan> {
+async fn verify(context: &mut Context, stops: &Stops) -> Result<Checked<Plan>> {
     let began = Instant::now();
     let mut announced = false;
     loop {

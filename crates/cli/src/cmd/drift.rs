@@ -67,7 +67,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
         .values()
         .any(|o| matches!(o, Observed::Present(Facts::Host(h)) if h.digests_remembered));
     let json = || -> Result<String> {
-        let mut document: serde_json::Value = serde_json::to_value(&plan)
+        let mut document: serde_json::Value = serde_json::to_value(&*plan)
             .map_err(|e| crate::failure::Failure::new("could not write the report").because(&e))?;
         if let Some(map) = document.as_object_mut() {
             map.insert("format".into(), "tarsops.drift/1".into());

@@ -22,7 +22,7 @@ use tarsops_apply::port::{Database, Hosts, Scripts};
 use tarsops_framework::Publisher;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
-use tarsops_plan::Plan;
+use tarsops_plan::{Checked, Plan};
 use tarsops_probe::Report;
 use tarsops_transport::Connect;
 
@@ -65,7 +65,7 @@ pub fn refuse_silence(
 pub async fn carry_out(
     global: &Global,
     context: &Context,
-    plan: &Plan,
+    plan: &Checked<Plan>,
     report: &Report,
     silent: usize,
     stops: &Stops,

@@ -7,12 +7,12 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
 use tarsops_model::version::Version;
-use tarsops_plan::Plan;
 use tarsops_plan::action::Content;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::plan::Step;
 use tarsops_plan::render;
 use tarsops_plan::report::{Blocked, Line};
+use tarsops_plan::{Checked, Plan};
 use tarsops_probe::Report;
 
 use crate::args::{Global, Look};
@@ -84,7 +84,7 @@ pub fn document(plan: &Plan) -> Result<String> {
 }
 
 /// Makes the plan; reads packages only if something has to be installed from them.
-pub async fn make(session: &mut Session, report: &Report) -> Result<Plan> {
+pub async fn make(session: &mut Session, report: &Report) -> Result<Checked<Plan>> {
     let plan = session.plan(report)?;
     let lacks = plan.report.iter().any(|l| {
         matches!(

@@ -3,8 +3,8 @@
 use tarsops_apply::Verdict;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_plan::Plan;
 use tarsops_plan::action::Recover;
+use tarsops_plan::{Checked, Plan, PlanInput};
 
 use crate::args::{Global, Look};
 use crate::exit;
@@ -61,11 +61,8 @@ pub async fn run(
         .code(exit::LEASE)
         .hint("wait for it, then look again"));
     }
-    let plan = only_recovery(
-        super::plan::make(&mut session, &report).await?,
-        &name,
-        accept,
-    )?;
+    let plan = super::plan::make(&mut session, &report).await?;
+    let plan = only_recovery(plan.into_inner(), &session.input(&report), &name, accept)?;
     say(format!(
         "{name}: run {} left {} unfinished",
         left.run, left.step
@@ -107,7 +104,12 @@ pub async fn run(
 }
 
 /// The one step of a plan that ends what was left on `node`.
-fn only_recovery(mut plan: Plan, node: &NodeName, accept: bool) -> Result<Plan> {
+fn only_recovery(
+    mut plan: Plan,
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    accept: bool,
+) -> Result<Checked<Plan>> {
     plan.steps
         .retain_mut(|step| match step.action.get_mut::<Recover>() {
             Some(recover) if recover.node == *node => {
@@ -124,7 +126,9 @@ fn only_recovery(mut plan: Plan, node: &NodeName, accept: bool) -> Result<Plan> 
         .code(exit::BLOCKED)
         .hint(format!("`tarsops plan --on {node}` says why")));
     }
-    Ok(plan)
+    Checked::new(plan, input).map_err(|found| {
+        Failure::new("the plan does not pass its own check; nothing was changed").about(found)
+    })
 }
 
 fn document(session: &Session, node: &NodeName, word: &str, why: Option<&str>) -> Result<String> {

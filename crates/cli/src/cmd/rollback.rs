@@ -9,7 +9,7 @@ use tarsops_plan::action::Changes;
 use tarsops_plan::plan::{Plan, Step};
 use tarsops_plan::record::{Ended, Record};
 use tarsops_plan::rollback::{self, Rollback};
-use tarsops_plan::{checker, render};
+use tarsops_plan::{Checked, render};
 use tarsops_probe::Report;
 
 use super::plan::Saving;
@@ -51,7 +51,7 @@ struct Prepared {
     /// The run that it rolls back.
     run: RunId,
     /// Its steps.
-    plan: Plan,
+    plan: Checked<Plan>,
     /// What was seen.
     report: Report,
     /// How many hosts did not say what they remember.
@@ -142,14 +142,14 @@ async fn prepare(context: &Context, run: Option<&str>) -> Result<Prepared> {
     for left in left {
         say(left.to_string());
     }
-    if let Err(found) = checker::check(&plan, &context.input(&report)) {
-        return Err(Failure::new(format!(
+    let plan = Checked::new(plan, &context.input(&report)).map_err(|found| {
+        Failure::new(format!(
             "the rollback of run {id} does not pass the check; nothing was changed"
         ))
         .code(exit::BLOCKED)
         .hint("see `tarsops history`: the record of a host may not be what was done there")
-        .about(found));
-    }
+        .about(found)
+    })?;
     let silent = memory.faults.len();
     Ok(Prepared {
         run: id,

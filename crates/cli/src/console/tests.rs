@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tarsops_apply::publish::{Ended, Evidence, cause};
+use tarsops_apply::cause::{Ended, Evidence, cause};
 use tarsops_framework::{Client, Publish as _, Publisher, Standing, Ways};
 use tarsops_model::desired::Rpc;
 use tarsops_model::digest::Digest;

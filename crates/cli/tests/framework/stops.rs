@@ -493,7 +493,8 @@ const READ_ONLY: [&str; 3] = [
     "name the primary in `database.address`",
     "database-read-only",
 ];
-const UNREACHABLE: &str = "the database cannot be reached 127.0.0.1:";
+const UNREACHABLE: &str = "the database 127.0.0.1:";
+const NOT_REACHED: &str = " cannot be reached: ";
 const HELD: &str = "`SHOW FULL PROCESSLIST` there shows which";
 const UNSEEN: &str = "whether the framework is could not be seen";
 const LATE: &str = "gave no answer in time";
@@ -534,7 +535,7 @@ fn at_backup_columns_and_templates() {
             &[NO_BACKUP, "t_config_files", GRANT][..],
         ),
         (Before, Held("t_config_files WRITE"), 8, &[NO_BACKUP, LATE]),
-        (backup, Down, 8, &[UNREACHABLE]),
+        (backup, Down, 8, &[UNREACHABLE, NOT_REACHED]),
         (backup, Full(Folder::Temporary), 8, &[NO_SPACE]),
         (
             Before,
@@ -551,7 +552,7 @@ fn at_backup_columns_and_templates() {
             &[UNCHANGED, "t_base_image", GRANT],
         ),
         (Before, Held("t_base_image READ"), 8, &[UNCHANGED, HELD]),
-        (column, Down, 8, &[UNREACHABLE]),
+        (column, Down, 8, &[UNREACHABLE, NOT_REACHED]),
         (Before, Full(Folder::Tables), 8, &[UNCHANGED, NO_SPACE]),
         (merge, ReadOnly, 8, &READ_ONLY),
         (
@@ -566,7 +567,7 @@ fn at_backup_columns_and_templates() {
             8,
             &[UNCHANGED, HELD],
         ),
-        (merge, Down, 8, &[UNREACHABLE]),
+        (merge, Down, 8, &[UNREACHABLE, NOT_REACHED]),
         (merge, Full(Folder::Tables), 8, &[UNCHANGED, NO_SPACE]),
     ] {
         reset(&stops.world);
@@ -612,7 +613,7 @@ fn at_rows() {
             &["t_adapter_conf", GRANT],
         ),
         (Before, Held("t_adapter_conf READ"), 8, &[HELD]),
-        (add, Down, 8, &["not started", UNREACHABLE]),
+        (add, Down, 8, &["not started", UNREACHABLE, NOT_REACHED]),
         (add, Brim, 8, &[NO_SPACE]),
         (
             Before,
@@ -660,7 +661,7 @@ fn at_rows() {
             8,
             &["not deleted", "t_node_info", GRANT],
         ),
-        (forget, Down, 8, &["not started", UNREACHABLE]),
+        (forget, Down, 8, &["not started", UNREACHABLE, NOT_REACHED]),
         (
             Before,
             Full(Folder::Rows),
@@ -714,7 +715,7 @@ fn at_gates() {
             8,
             &[UNSEEN, "t_node_info", GRANT],
         ),
-        (NEW, Fault::Down, 8, &[UNSEEN, UNREACHABLE]),
+        (NEW, Fault::Down, 8, &[UNSEEN, UNREACHABLE, NOT_REACHED]),
         // A row that is there is written without more room.
         (OLD, Fault::Full(Folder::Tables), 0, &["1 done"]),
         // The gate needs no temporary files, and the look after all has no others.

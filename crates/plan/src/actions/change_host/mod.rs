@@ -3,6 +3,7 @@
 mod agent;
 mod change;
 mod effect;
+mod executor;
 mod flat;
 mod operation;
 mod placed;

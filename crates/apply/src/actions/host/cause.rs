@@ -6,10 +6,15 @@
 //! beside each.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::Via;
+
+/// How long what a task calls failed may take to happen all the same: a node that was busy for over 5 s
+/// was seen to change its files 12 s later.
+pub(super) const LATE: Duration = Duration::from_secs(20);
 
 /// How the task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub enum Ended {
     Refused(String),
     /// The task has no end within our deadline.
     Stuck {
-        /// What was last heard of it.
+        /// Its last state.
         last: String,
         /// Seconds that were waited.
         after: u64,
@@ -131,7 +136,7 @@ pub fn cause(evidence: &Evidence<'_>) -> String {
     let quoted = evidence.quoted();
     let plain = match (plain(evidence), evidence.ended) {
         (Some(plain), _) => plain,
-        // What was not taken is told by who did not take it.
+        // What was not taken is explained by who did not take it.
         (None, Ended::NotTaken(words)) => return words.clone(),
         (None, _) => by_end(evidence),
     };
@@ -157,8 +162,8 @@ fn plain(e: &Evidence<'_>) -> Option<String> {
     match e.ended {
         Ended::NotTaken(words) => return by_platform(e, words),
         Ended::Refused(words) | Ended::Stuck { last: words, .. } => {
-            if let Some(told) = by_platform(e, words) {
-                return Some(told);
+            if let Some(text) = by_platform(e, words) {
+                return Some(text);
             }
         }
         Ended::NotFound(_) => return Some(not_found(e)),
@@ -186,7 +191,7 @@ fn not_found(e: &Evidence<'_>) -> String {
 fn by_platform(e: &Evidence<'_>, words: &str) -> Option<String> {
     let component = e.component;
     let says = |needle: &str| words.contains(needle);
-    let told = if says("does not accept the ticket") {
+    let text = if says("does not accept the ticket") {
         "the management platform does not accept the ticket: create a new token there, and store it where `web.ticket` says".to_owned()
     } else if says("takes no more requests") {
         "the management platform has had more requests from this address than it takes in ten minutes: apply again when it takes them".to_owned()
@@ -204,7 +209,7 @@ fn by_platform(e: &Evidence<'_>, words: &str) -> Option<String> {
     } else {
         return None;
     };
-    Some(told)
+    Some(text)
 }
 
 /// What is behind words of a task or of a node.
@@ -212,7 +217,7 @@ fn by_message(e: &Evidence<'_>, words: &str) -> Option<String> {
     let (component, node) = (e.component, e.node);
     let says = |needle: &str| words.contains(needle);
     // PatchServer/PatchImp.cpp, preparePatchFile.
-    let told = if says("not exists!") {
+    let text = if says("not exists!") {
         not_found(e)
     // AdminRegistryServer/AdminRegistryImp.cpp, prepareInfo_inner. Without a number it has none to
     // look for.
@@ -284,10 +289,10 @@ fn by_message(e: &Evidence<'_>, words: &str) -> Option<String> {
     } else {
         return None;
     };
-    Some(told)
+    Some(text)
 }
 
-/// What can be told where no word is known.
+/// The cause where no word is known.
 fn by_end(e: &Evidence<'_>) -> String {
     let (component, node) = (e.component, e.node);
     match (e.ended, e.file_is_new) {
@@ -296,7 +301,7 @@ fn by_end(e: &Evidence<'_>) -> String {
         ),
         (Ended::Refused(_), _) => format!(
             "the task of {component} on {node} was not accepted, and was not carried out within {} s either: check that AdminRegistry runs (`tarsops status`), and apply again",
-            super::LATE.as_secs()
+            LATE.as_secs()
         ),
         (Ended::Success { .. }, Some(false)) => format!(
             "the task says that it succeeded, and {node} still has another program: the archive had no file {component}, or the server's `exe_path` is another path; check its row"

@@ -1,0 +1,121 @@
+//! The steps that roll back what a run has done.
+
+use tarsops_model::desired::Rpc;
+use tarsops_model::inventory::Inventory;
+use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::database_record;
+use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
+use tarsops_plan::restore::{Known, rollback_step};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::actions;
+use crate::actions::database::facts;
+use crate::run::Run;
+use crate::verdict::StepEnd;
+
+/// The step of the plan that ended so, if another action undoes it.
+pub(crate) fn inverse_of<'a>(plan: &'a Plan, end: &StepEnd) -> Option<&'a Step> {
+    let step = plan.steps.iter().find(|s| s.id == end.step)?;
+    matches!(step.undo, Undo::Inverse { .. }).then_some(step)
+}
+
+/// Whether anything of a step is left to undo that has succeeded.
+pub(crate) fn is_left(plan: &Plan, end: &StepEnd) -> bool {
+    end.intent.as_ref().is_some_and(|i| !i.stays())
+        || end.database.as_ref().is_some_and(|i| !i.stays())
+        || inverse_of(plan, end).is_some()
+}
+
+/// Waits until no other publication is rolled back on the host of this one: a host changes one thing at
+/// a time, and would refuse.
+pub(crate) async fn turn(run: &Run<'_>, end: &StepEnd) -> Option<OwnedMutexGuard<()>> {
+    let published = end.intent.as_ref()?.change.publish().is_some();
+    let publisher = run.publish.filter(|_| published)?;
+    Some(publisher.turn(&format!("host {}", end.node)).await)
+}
+
+/// The step that undoes what a step has done; none where nothing is left to undo.
+///
+/// # Errors
+/// One lowercase clause.
+pub(crate) async fn step_of(
+    run: &Run<'_>,
+    end: &StepEnd,
+    inverse: Option<&Step>,
+) -> Result<Option<Step>, String> {
+    if let Some(step) = inverse.and_then(inverse_step) {
+        return Ok(Some(step));
+    }
+    if let (Some(intent), Some(access)) = (&end.database, &run.database) {
+        let seen = facts::look(run, &**access).await?;
+        let back = database_record::rollback_step(intent, &seen).map_err(|e| e.to_string())?;
+        return Ok(back.map(|step| Step {
+            id: id_of(&end.step),
+            ..step
+        }));
+    }
+    restore_step(run, end).await.map(Some)
+}
+
+/// The id of the step that undoes a step.
+pub(crate) fn id_of(step: &str) -> String {
+    format!("{step}.back")
+}
+
+/// The step that does the inverse action.
+fn inverse_step(step: &Step) -> Option<Step> {
+    let Undo::Inverse { action } = &step.undo else {
+        return None;
+    };
+    Some(Step {
+        id: id_of(&step.id),
+        summary: format!("roll back: {}", step.summary),
+        sign: ChangeKind::Remove,
+        action: (**action).clone(),
+        pre: vec![],
+        post: actions::of(action).undone(),
+        undo: Undo::Irreversible {
+            reason: "it is itself a rollback".to_owned(),
+        },
+        ..step.clone()
+    })
+}
+
+/// The step that restores a host as its record says.
+async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
+    let intent = end
+        .intent
+        .as_ref()
+        .ok_or("nothing is known of what it did")?;
+    let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
+    let now = (run.clock)();
+    let options = run.look_options(&end.node, Some(intent.change.component));
+    let seen = remote
+        .look(&end.node, &options, now)
+        .await
+        .map_err(|e| e.text)?;
+    let mut inventory = Inventory {
+        observed_at: now,
+        ..Inventory::default()
+    };
+    seen.into(&mut inventory);
+    let known = Known {
+        asks: run.desired.rpc != Rpc::Off,
+        failed: !end.verdict.is_good(),
+        other_crontab: false,
+    };
+    let prepared = rollback_step(intent, &inventory, known).map_err(|e| e.to_string())?;
+    Ok(Step {
+        id: id_of(&end.step),
+        stage: Stage::Agents,
+        batch: 0,
+        needs: vec![],
+        resource: intent.change.resource(),
+        sign: ChangeKind::Change,
+        summary: prepared.change.summary.clone(),
+        action: Action::ChangeHost(Box::new(prepared.change)),
+        pre: prepared.pre,
+        post: prepared.post,
+        undo: Undo::Restore,
+    })
+}
