@@ -76,16 +76,17 @@ pub(crate) async fn to_keep(
         return None;
     }
     let framework = run.watch.node(node).await?;
-    let now = match framework.node_row(node) {
-        Observed::Present(row) => NodeLabels::of(row),
-        Observed::Absent => None,
-        Observed::Unknown(_) => change.labels().cloned(),
+    let (now, row) = match framework.node_row(node) {
+        Observed::Present(row) => (NodeLabels::of(row), row.id),
+        Observed::Absent => (None, None),
+        Observed::Unknown(_) => (change.labels().cloned(), None),
     };
     let left = seen
         .host(node)
         .present()
         .and_then(|host| host.labels.clone());
-    now.or(left)
+    // What is left was saved from an earlier row; this change replaces the one that is there now.
+    now.or(left.map(|left| NodeLabels { row, ..left }))
 }
 
 /// Waits until the node has registered, and puts its labels back. Where it does not, they stay on
@@ -103,7 +104,8 @@ pub(crate) async fn restore_when_registered(
             framework: run.watch.node(node).await,
             ..Inventory::default()
         };
-        if Condition::Registered.eval(node, &inventory) == Truth::Holds {
+        let registered = Condition::Registered.eval(node, &inventory) == Truth::Holds;
+        if registered && !is_old_row(&inventory, node, labels) {
             if let Err(why) = put_back(run, node, labels, end).await {
                 end.log.push(why.why().unwrap_or_default().to_owned());
             }
@@ -141,8 +143,22 @@ fn not_back(why: &str) -> Verdict {
     ))
 }
 
-/// Writes the labels into the node's row where it says nothing of its own, and forgets them on the
-/// host.
+/// Whether the node's row is the one that the labels were saved from, or cannot be seen: then nothing
+/// proves that the node has registered since, and the saved labels are the only copy to be left.
+fn is_old_row(seen: &Inventory, node: &NodeName, labels: &NodeLabels) -> bool {
+    if labels.row.is_none() {
+        return false;
+    }
+    let framework = seen.framework.as_ref();
+    match framework.map(|framework| framework.node_row(node)) {
+        Some(Observed::Present(row)) => labels.are_of(row),
+        Some(Observed::Absent) => false,
+        Some(Observed::Unknown(_)) | None => true,
+    }
+}
+
+/// Writes the labels into the node's row where it says nothing of its own, and removes them from the
+/// host once that row is proven to be a new one.
 pub(crate) async fn put_back(
     run: &Run<'_>,
     node: &NodeName,
@@ -159,6 +175,15 @@ pub(crate) async fn put_back(
     let _waiting = Waiting::until(until, "the node's row is not its new one yet");
     while !run.watch.label(node, labels).await.map_err(failed)? {
         if Instant::now() > until {
+            let inventory = Inventory {
+                framework: run.watch.node(node).await,
+                ..Inventory::default()
+            };
+            if is_old_row(&inventory, node, labels) {
+                return Err(not_back(
+                    "nothing proves that it has registered since its restart",
+                ));
+            }
             end.log
                 .push("its row has a label or group of its own, which is left".to_owned());
             break;

@@ -113,6 +113,9 @@ impl Write for SimWatch {
                 .nodes
                 .get_mut(node.as_str())
                 .ok_or("there is no such row")?;
+            if labels.row == Some(row.id) {
+                return Ok(false);
+            }
             let empty = row.label.as_deref().unwrap_or_default().is_empty()
                 && row.group.is_none_or(|group| group == -1);
             if empty {

@@ -413,16 +413,8 @@ impl Born {
         if now.files != self.files {
             say("a file was lost".to_owned());
         }
-        // Not of a node that was kept from registering: the next plan takes its old row for the new one,
-        // writes nothing and deletes the saved label, which is lost once the node registers.
-        let late = story.faults.iter().filter_map(|f| match f {
-            Fault::Unregistered { node } => Some(node.to_string()),
-            _ => None,
-        });
-        let late: Vec<String> = late.collect();
-        let mut say = |what: String| story.broken.push(broken(world, what));
         for (node, label) in &self.labels {
-            if now.labels.get(node) != Some(label) && !late.contains(node) {
+            if now.labels.get(node) != Some(label) {
                 say(format!("{node} has lost its label"));
             }
         }

@@ -227,6 +227,7 @@ impl World {
             nodes.insert(
                 node.to_string(),
                 NodeBase {
+                    id: i64::try_from(nodes.len()).unwrap_or(0) + 1,
                     label,
                     group: Some(-1),
                     version: Some(version.to_string()),

@@ -56,6 +56,8 @@ impl Shared {
 /// What a row of `t_node_info` has that does not follow from the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct NodeBase {
+    /// A registration makes a new row.
+    pub(super) id: i64,
     pub(super) label: Option<String>,
     pub(super) group: Option<i64>,
     pub(super) version: Option<String>,
@@ -235,9 +237,11 @@ impl State {
             return false;
         }
         self.machine(node).registered = Some(Instant::now());
+        let id = self.nodes.values().map(|row| row.id).max().unwrap_or(0) + 1;
         self.nodes.insert(
             node.to_string(),
             NodeBase {
+                id,
                 label: None,
                 group: Some(-1),
                 version,
@@ -387,6 +391,7 @@ impl State {
         let active = since < SILENCE.as_secs();
         Some(NodeRow {
             name: node.to_string(),
+            id: Some(base.id),
             endpoint_ip: Some(machine.ip.to_string()),
             present: Some(if active { "active" } else { "inactive" }.to_owned()),
             setting: Some("active".to_owned()),
