@@ -12,9 +12,9 @@ use tarsops_plan::Plan;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::faults::{Fault, Schedule, UNHEARD, draw};
-use super::host::Held;
+use super::machine::Held;
 use super::state::{Broken, Shared};
-use super::{NoRun, Planned, World};
+use super::world::{NoRun, Planned, World};
 use crate::execute::{Observer, Outcome};
 use crate::step::Verdict;
 

@@ -15,18 +15,12 @@ use tarsops_plan::action::Via;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::sleep;
 
-use super::host::File;
-use super::state::Shared;
+use super::part::File;
+use super::state::{Shared, Task};
 use crate::publish::{Fault, Package, Publish, Standing};
 
 /// How long a node takes for a publication.
 const TAKES: Duration = Duration::from_millis(2500);
-
-/// A publication that was begun.
-#[derive(Debug, Clone)]
-pub(super) struct Task {
-    success: Option<bool>,
-}
 
 /// Publishes in a world.
 pub(super) struct SimPublish {
