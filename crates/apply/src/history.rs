@@ -88,7 +88,7 @@ async fn one(
 }
 
 /// What is believed of what `node` said; none where its folder is called as no run or step is.
-fn believed(node: &NodeName, told: ChangeRecord, desired: &Desired) -> Option<Record> {
+pub(crate) fn believed(node: &NodeName, told: ChangeRecord, desired: &Desired) -> Option<Record> {
     let run = RunId::new(told.run).ok()?;
     let step = StepName::new(told.step).ok()?;
     let Ok(ended) = told.verdict.parse();

@@ -12,29 +12,27 @@ use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
 use tokio::time::Instant;
 
+use super::faults::Table;
 use super::machine::Machine;
-use super::state::{SILENCE, State};
+use super::state::{FRAMEWORK, SILENCE, State};
 
 /// Seconds between two heartbeats of a registry.
 const BEAT: u64 = 13;
-/// The port of a registry's QueryObj.
-const REGISTRY: u16 = 17890;
 
 impl State {
-    fn server_row(&self, row: &ServerRow) -> ServerRow {
-        let active = self.is_active(row);
-        let pid = row
-            .node
-            .parse()
-            .ok()
-            .zip(row.server.parse::<Component>().ok())
-            .and_then(|(node, component)| self.process(&node, component))
-            .map(|p| i64::from(p.pid));
+    fn server_row(&self, node: &NodeName, row: &ServerRow) -> ServerRow {
+        let active = self.is_active(node, row);
+        let component = row.server.parse::<Component>().ok();
+        let process = component.and_then(|component| self.process(node, component));
         ServerRow {
             present: Some(if active { "active" } else { "inactive" }.to_owned()),
-            pid: Some(pid.unwrap_or(0)),
+            pid: Some(process.map_or(0, |p| i64::from(p.pid))),
             ..row.clone()
         }
+    }
+
+    pub(super) fn servers_on(&self, node: &NodeName) -> &[ServerRow] {
+        self.servers.get(node).map_or(&[], Vec::as_slice)
     }
 
     fn node_row(&self, node: &NodeName) -> Option<NodeRow> {
@@ -69,7 +67,7 @@ impl State {
                 _ => machine.beat.map_or(999, |beat| beat.elapsed().as_secs()),
             };
             Some(RegistryRow {
-                locator: Endpoint::at(machine.ip, REGISTRY).to_string(),
+                locator: machine.registry.to_string(),
                 servant: "tars.tarsregistry.QueryObj".to_owned(),
                 present: Some("active".to_owned()),
                 heartbeat_age: i64::try_from(age).ok(),
@@ -112,7 +110,7 @@ impl State {
 
     fn view(&self, component: Component, node: &NodeName) -> Option<ServerView> {
         let row = self.row(component, node)?;
-        let row = self.server_row(row);
+        let row = self.server_row(node, row);
         let connected = self.ping(node) == Observed::Present(true);
         let up = self.is_up(node, component);
         let in_node = match (connected, up) {
@@ -131,9 +129,8 @@ impl State {
     }
 
     pub(super) fn row(&self, component: Component, node: &NodeName) -> Option<&ServerRow> {
-        self.servers.iter().find(|r| {
-            r.application == "tars" && r.server == component.name() && r.node == node.as_str()
-        })
+        let mut own = self.servers_on(node).iter();
+        own.find(|r| r.application == FRAMEWORK && r.server == component.name())
     }
 
     pub(super) fn row_mut(
@@ -141,9 +138,8 @@ impl State {
         component: Component,
         node: &NodeName,
     ) -> Option<&mut ServerRow> {
-        self.servers.iter_mut().find(|r| {
-            r.application == "tars" && r.server == component.name() && r.node == node.as_str()
-        })
+        let mut own = self.servers.get_mut(node)?.iter_mut();
+        own.find(|r| r.application == FRAMEWORK && r.server == component.name())
     }
 
     fn asked(&self, component: Component, node: &NodeName) -> Vec<(String, Asked)> {
@@ -162,7 +158,26 @@ impl State {
         .collect()
     }
 
-    fn database(&self, rows: Rows) -> Observed<DatabaseFacts> {
+    fn database(&self, mut rows: Rows) -> Observed<DatabaseFacts> {
+        let hidden = |table| {
+            let hidden = self.faults.is_hidden(table);
+            hidden.then(|| "SELECT command denied to user".to_owned())
+        };
+        if let Some(why) = hidden(Table::Nodes) {
+            rows.nodes = Observed::Unknown(why);
+        }
+        if let Some(why) = hidden(Table::Servers) {
+            rows.servers = Observed::Unknown(why);
+        }
+        if let Some(why) = hidden(Table::Adapters) {
+            rows.adapters = Observed::Unknown(why);
+        }
+        if let Some(why) = hidden(Table::Registries) {
+            rows.registries = Observed::Unknown(why);
+        }
+        if let Some(why) = hidden(Table::Templates) {
+            rows.templates = Observed::Unknown(why);
+        }
         if self.faults.database_is_down() {
             return Observed::Unknown("the database did not answer".to_owned());
         }
@@ -189,7 +204,7 @@ impl State {
                 servants.extend(self.asked(*component, node));
             }
             if machine.parts.contains_key(&Component::Tarsregistry) {
-                let at = Endpoint::at(machine.ip, REGISTRY);
+                let at = machine.registry.clone();
                 registries.insert(at, self.answer(node, Component::Tarsregistry));
             }
         }
@@ -197,7 +212,7 @@ impl State {
             Some(why) => Observed::Unknown(why),
             None => Observed::Present(AdminFacts {
                 version: Observed::Present("3.0.17".to_owned()),
-                nodes: Observed::Present(self.machines.keys().map(ToString::to_string).collect()),
+                nodes: Observed::Present(self.nodes.keys().cloned().collect()),
                 connections: BTreeMap::new(),
                 pings: self
                     .machines
@@ -214,7 +229,12 @@ impl State {
                     .filter_map(|n| Some((n.to_string(), self.node_row(n)?)))
                     .collect(),
             ),
-            servers: Observed::Present(self.servers.iter().map(|r| self.server_row(r)).collect()),
+            servers: Observed::Present(
+                self.servers
+                    .iter()
+                    .flat_map(|(node, rows)| rows.iter().map(|r| self.server_row(node, r)))
+                    .collect(),
+            ),
             adapters: Observed::Present(self.adapters.clone()),
             registries: Observed::Present(self.registry_rows()),
             templates: Observed::Present(self.templates.clone()),
@@ -259,8 +279,7 @@ impl State {
             }),
         };
         let own = |row: &&ServerRow| {
-            row.node == node.as_str()
-                && component.is_none_or(|c| row.application == "tars" && row.server == c.name())
+            component.is_none_or(|c| row.application == FRAMEWORK && row.server == c.name())
         };
         let database = self.database(Rows {
             nodes: Observed::Present(
@@ -270,10 +289,10 @@ impl State {
                     .collect(),
             ),
             servers: Observed::Present(
-                self.servers
+                self.servers_on(node)
                     .iter()
                     .filter(own)
-                    .map(|r| self.server_row(r))
+                    .map(|r| self.server_row(node, r))
                     .collect(),
             ),
             adapters: Observed::Unknown(not_asked()),
@@ -281,7 +300,7 @@ impl State {
             templates: Observed::Unknown(not_asked()),
             columns: BTreeMap::new(),
         });
-        let at = Endpoint::at(self.machines[node].ip, REGISTRY);
+        let at = self.machines[node].registry.clone();
         FrameworkFacts {
             servants: component
                 .map(|c| self.asked(c, node))

@@ -8,15 +8,12 @@ use tarsops_model::framework::ServerRow;
 use tarsops_model::names::NodeName;
 use tokio::time::Instant;
 
-use super::state::{SILENCE, State};
+use super::state::{FRAMEWORK, SILENCE, State};
 
 impl State {
     /// Whether the database calls a server active.
-    pub(super) fn is_active(&self, row: &ServerRow) -> bool {
-        let Ok(node) = row.node.parse::<NodeName>() else {
-            return false;
-        };
-        let Some(machine) = self.machines.get(&node) else {
+    pub(super) fn is_active(&self, node: &NodeName, row: &ServerRow) -> bool {
+        let Some(machine) = self.machines.get(node) else {
             return false;
         };
         if row.setting.as_deref() != Some("active") {
@@ -27,7 +24,7 @@ impl State {
             return !gone && machine.frozen.contains(&row.full_name());
         };
         let up = match row.server.parse::<Component>() {
-            Ok(component) if row.application == "tars" => match self.process(&node, component) {
+            Ok(component) if row.application == FRAMEWORK => match self.process(node, component) {
                 Some(process) => process.up,
                 None => return false,
             },
@@ -39,28 +36,31 @@ impl State {
     }
 
     pub(super) fn active_on(&self, node: &NodeName) -> BTreeSet<String> {
-        let own = self.servers.iter().filter(|r| r.node == node.as_str());
-        own.filter(|r| self.is_active(r))
+        self.servers_on(node)
+            .iter()
+            .filter(|r| self.is_active(node, r))
             .map(ServerRow::full_name)
             .collect()
     }
 
     pub(super) fn applications_on(&self, node: &NodeName) -> Vec<String> {
-        let own = self.servers.iter().filter(|r| r.node == node.as_str());
-        own.filter(|r| r.application != "tars")
+        self.servers_on(node)
+            .iter()
+            .filter(|r| r.application != FRAMEWORK)
             .map(ServerRow::full_name)
             .collect()
     }
 
     /// How many endpoints each servant has that answer and are resolved.
-    pub(super) fn endpoints(&self) -> BTreeMap<String, usize> {
+    pub(super) fn endpoints(&self) -> BTreeMap<&str, usize> {
         let mut out = BTreeMap::new();
-        let active: BTreeSet<(&str, &str, &str)> = self
-            .servers
-            .iter()
-            .filter(|row| self.is_active(row) && self.answers(row))
-            .map(|r| (r.application.as_str(), r.server.as_str(), r.node.as_str()))
-            .collect();
+        let mut active: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
+        for (node, rows) in &self.servers {
+            let up = rows
+                .iter()
+                .filter(|row| self.is_active(node, row) && self.answers(node, row));
+            active.extend(up.map(|r| (r.application.as_str(), r.server.as_str(), node.as_str())));
+        }
         for adapter in &self.adapters {
             let Some(servant) = &adapter.servant else {
                 continue;
@@ -70,15 +70,15 @@ impl State {
                 adapter.server.as_str(),
                 adapter.node.as_str(),
             );
-            let count = out.entry(servant.clone()).or_insert(0);
+            let count = out.entry(servant.as_str()).or_insert(0);
             *count += usize::from(active.contains(&key));
         }
         out
     }
 
-    fn answers(&self, row: &ServerRow) -> bool {
-        match (row.server.parse::<Component>(), row.node.parse()) {
-            (Ok(component), Ok(node)) if row.application == "tars" => self.is_up(&node, component),
+    fn answers(&self, node: &NodeName, row: &ServerRow) -> bool {
+        match row.server.parse::<Component>() {
+            Ok(component) if row.application == FRAMEWORK => self.is_up(node, component),
             _ => true,
         }
     }
@@ -100,7 +100,7 @@ impl State {
         let none: Vec<String> = self
             .guarded
             .iter()
-            .filter(|servant| endpoints.get(*servant).copied().unwrap_or(0) == 0)
+            .filter(|servant| endpoints.get(servant.as_str()).copied().unwrap_or(0) == 0)
             .cloned()
             .collect();
         for servant in none {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::RunId;
+use tarsops_model::names::{Endpoint, RunId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -59,6 +59,8 @@ pub(super) type Key = (RunId, String);
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) ip: IpAddr,
+    /// Where a registry of it answers.
+    pub(super) registry: Endpoint,
     pub(super) machine_id: String,
     pub(super) boot_id: String,
     pub(super) crontab: Option<String>,

@@ -12,7 +12,7 @@
 //! | `life` | a whole life: faults, runs, and whether it ends well |
 //! | `faults` | what goes wrong, and when |
 //! | `state` | hosts, rows and time, shared by all |
-//! | `laws` | what must hold at each moment |
+//! | `laws`, `expected` | what must hold at each moment, and at the end |
 //! | `part`, `machine` | a component; a host with its records, lease and fence |
 //! | `work`, `acting` | a change of a host, and how the host carries it out by itself |
 //! | `look`, `facts` | what hosts and the framework say of themselves |
@@ -20,6 +20,7 @@
 
 mod acting;
 mod database;
+mod expected;
 mod facts;
 mod faults;
 mod framework;
@@ -34,7 +35,7 @@ mod state;
 mod work;
 mod world;
 
-pub use faults::Fault;
-pub use life::{Life, Story};
+pub use faults::{Deed, Fault, Table};
+pub use life::{Aim, Life, Story};
 pub use state::Broken;
-pub use world::{Deaf, NoRun, Planned, World, in_world};
+pub use world::{Deaf, NoPlan, NoRun, Planned, World, in_world};

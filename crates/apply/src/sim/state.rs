@@ -26,6 +26,9 @@ pub(super) const REGISTERS: Duration = Duration::from_millis(1500);
 pub(super) const SILENCE: Duration = Duration::from_secs(250);
 /// Between two tries of a tarsnode to register.
 const AGAIN: Duration = Duration::from_secs(10);
+/// The application of the framework's own servers.
+pub(super) const FRAMEWORK: &str = "tars";
+
 /// Something that must never be so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -75,8 +78,8 @@ pub(super) struct State {
     /// Small texts by their digest.
     pub(super) texts: BTreeMap<Digest, String>,
     pub(super) nodes: BTreeMap<String, NodeBase>,
-    /// Rows of servers; what they say of a process follows from the host.
-    pub(super) servers: Vec<ServerRow>,
+    /// Rows of servers, by node; what they say of a process follows from the host.
+    pub(super) servers: BTreeMap<NodeName, Vec<ServerRow>>,
     pub(super) adapters: Vec<AdapterRow>,
     pub(super) templates: Vec<TemplateRow>,
     pub(super) columns: BTreeMap<String, Observed<BTreeSet<String>>>,
@@ -87,6 +90,12 @@ pub(super) struct State {
     /// Servants that must keep an endpoint.
     pub(super) guarded: BTreeSet<String>,
     pub(super) broken: Vec<Broken>,
+    /// Nodes whose row could not be read once: what a registration loses then is not known.
+    pub(super) unread: BTreeSet<NodeName>,
+    /// Nodes whose label nobody could read before a restart lost it.
+    pub(super) blind: BTreeSet<NodeName>,
+    /// The runs that had the lease, oldest first.
+    pub(super) runs: Vec<RunId>,
     /// Acts on hosts, for figures.
     pub(super) acts: usize,
     /// Tasks of those who publish, by number.
@@ -143,6 +152,18 @@ impl State {
         }
     }
 
+    /// A run changes the framework's database, or has AdminRegistry act: nobody else may hold the lease.
+    pub(super) fn writes(&mut self, run: &RunId, what: &str) {
+        let master = self.desired.master.clone();
+        let lease = self.machine(&master).lease.as_ref();
+        let other = lease.filter(|held| held.is_held() && held.run != *run);
+        if let Some(holder) = other.map(|held| held.run.clone()) {
+            self.break_law(format!(
+                "run {run} writes {what} under the lease of run {holder}"
+            ));
+        }
+    }
+
     /// A run begins to change a host: nobody else may hold the lease, and the host must know the run.
     pub(super) fn acts(&mut self, run: &RunId, node: &NodeName) {
         self.acts += 1;
@@ -170,6 +191,12 @@ impl State {
         } else {
             None
         };
+        if component == Component::Tarsnode
+            && self.unread.contains(node)
+            && self.machines[node].labels.is_none()
+        {
+            self.blind.insert(node.clone());
+        }
         let machine = self.machine(node);
         let Some(part) = machine.parts.get_mut(&component) else {
             return;

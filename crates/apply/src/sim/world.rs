@@ -12,12 +12,17 @@ use tarsops_model::digest::Digest;
 use tarsops_model::framework::{AdapterRow, ServerRow, TemplateRow};
 use tarsops_model::host::NodeState;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::package::Catalog;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
-use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan};
+use tarsops_plan::action::Action;
+use tarsops_plan::record::Runs;
+use tarsops_plan::restore::CannotRollBack;
+use tarsops_plan::rollback::Refusal;
+use tarsops_plan::saved::SavedPlan;
+use tarsops_plan::{Plan, PlanInput, Scope, checker, make_plan, rollback};
 use tarsops_probe::Options;
 use tokio::time::Instant;
 
@@ -30,11 +35,15 @@ use super::part::{File, Part, Process, TARS};
 use super::publish::SimPublish;
 use super::state::{Broken, NodeBase, Shared, State};
 use crate::execute::{Interrupt, Observer, Outcome, Progress, Run, execute, place};
+use crate::history::believed;
 use crate::journal::Journal;
 use crate::lease::{Lease, LeaseError, LeaseSpec};
 use crate::port::Hosts;
+use crate::scripts::ChangeRecord;
 use crate::step::Payloads;
 
+/// The port of a registry's QueryObj.
+const REGISTRY: u16 = 17890;
 /// How long a look may take.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -72,15 +81,52 @@ pub enum NoRun {
     Nothing,
 }
 
+/// Why there is no plan.
+#[derive(Debug)]
+pub enum NoPlan {
+    /// A saved plan is stale.
+    Stale,
+    /// A host has not ended a change of the run that is to be rolled back.
+    Open(String),
+    /// The plan does not pass the checker, or is refused otherwise.
+    Refused(String),
+}
+
 /// What came of planning.
 #[derive(Debug)]
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
     /// Hosts that did not answer.
-    pub silent: usize,
+    pub silent: BTreeSet<NodeName>,
     /// The newest run that any host has seen.
     newest: Option<RunId>,
+}
+
+/// What was seen.
+struct Observation {
+    inventory: Inventory,
+    silent: BTreeSet<NodeName>,
+    newest: Option<RunId>,
+    /// Seconds since 1970.
+    now: i64,
+}
+
+impl Observation {
+    fn planned(&self, plan: Plan, input: &PlanInput<'_>) -> Result<Planned, NoPlan> {
+        checker::check(&plan, input)
+            .map_err(|all| NoPlan::Refused(words("the plan does not pass the checker", &all)))?;
+        Ok(Planned {
+            plan,
+            silent: self.silent.clone(),
+            newest: self.newest.clone(),
+        })
+    }
+}
+
+fn words(what: &str, all: &[impl std::fmt::Display]) -> String {
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    format!("{what}: {}", all.join("; "))
 }
 
 /// `text` of a package as it is on a host.
@@ -96,10 +142,12 @@ fn filled(text: &str, node: &NodeName, ip: &str, locator: &str) -> String {
 }
 
 impl World {
-    /// A cluster in which everything that `desired` asks for is there and runs, at `version`, with the
-    /// texts of its package. Each of `applications` runs on a few plain nodes.
+    /// A cluster in which everything that `present` asks for is there and runs, at `version`, with the texts
+    /// of its package, and whose spec is `desired`. Each of `applications` runs on a few plain nodes that
+    /// stay.
     #[must_use]
     pub fn new(
+        present: &Desired,
         desired: Desired,
         catalog: Catalog,
         version: Version,
@@ -131,10 +179,18 @@ impl World {
         }
         let mut machines = BTreeMap::new();
         let mut nodes = BTreeMap::new();
-        let (mut servers, mut adapters) = (Vec::new(), Vec::new());
-        for (node, spec) in desired.hosts() {
+        let mut servers: BTreeMap<NodeName, Vec<ServerRow>> = BTreeMap::new();
+        let mut adapters = Vec::new();
+        let stays = |node: &NodeName| {
+            let host = desired.host(node);
+            host.is_some_and(|host| host.state == NodeState::Present)
+        };
+        let new = desired
+            .hosts()
+            .filter(|(node, _)| present.host(node).is_none());
+        for (node, spec) in present.hosts().chain(new) {
             let mut parts = BTreeMap::new();
-            for id in desired.resources.keys() {
+            for id in present.resources.keys() {
                 let component = match id {
                     ResourceId::Agent(at) if at == node => Component::Tarsnode,
                     ResourceId::Server(component, at) if at == node => *component,
@@ -172,7 +228,8 @@ impl World {
                 });
                 parts.insert(component, part);
                 if component != Component::Tarsnode {
-                    servers.push(server_row("tars", component.name(), node, version));
+                    let row = server_row("tars", component.name(), node, version);
+                    servers.entry(node.clone()).or_default().push(row);
                     for (servant, port) in component.servants() {
                         let ip = spec.ip.to_string();
                         adapters.push(adapter_row(
@@ -186,34 +243,39 @@ impl World {
                     }
                 }
             }
-            if !spec.role.is_framework() {
+            let is_new = parts.is_empty();
+            if !spec.role.is_framework() && stays(node) && !is_new {
                 for (i, application) in applications.iter().enumerate() {
                     if rng.usize(0..3) == 0 {
                         let ip = spec.ip.to_string();
                         let port = 20_000 + u16::try_from(i).unwrap_or(0);
                         let servant = format!("Shop.{application}.{application}Obj");
-                        servers.push(server_row("Shop", application, node, version));
+                        let row = server_row("Shop", application, node, version);
+                        servers.entry(node.clone()).or_default().push(row);
                         adapters.push(adapter_row("Shop", application, node, &servant, &ip, port));
                     }
                 }
             }
             let label = (rng.usize(0..4) == 0).then(|| format!("{{\"rack\":\"{}\"}}", rng.u8(..)));
-            nodes.insert(
-                node.to_string(),
-                NodeBase {
-                    id: i64::try_from(nodes.len()).unwrap_or(0) + 1,
-                    label,
-                    group: Some(-1),
-                    version: Some(version.to_string()),
-                },
-            );
+            if !is_new {
+                nodes.insert(
+                    node.to_string(),
+                    NodeBase {
+                        id: i64::try_from(nodes.len()).unwrap_or(0) + 1,
+                        label,
+                        group: Some(-1),
+                        version: Some(version.to_string()),
+                    },
+                );
+            }
             machines.insert(
                 node.clone(),
                 Machine {
                     ip: spec.ip,
+                    registry: Endpoint::at(spec.ip, REGISTRY),
                     machine_id: Digest::of(node.as_str().as_bytes()).to_string()[..32].to_owned(),
                     boot_id: "5e1f".to_owned(),
-                    crontab: Some(tarsops_plan::crontab::monitor_line(TARS) + "\n"),
+                    crontab: (!is_new).then(|| tarsops_plan::crontab::monitor_line(TARS) + "\n"),
                     parts,
                     away: BTreeMap::new(),
                     staged: BTreeSet::new(),
@@ -224,7 +286,7 @@ impl World {
                     labels: None,
                     marks: BTreeMap::new(),
                     rows: BTreeMap::new(),
-                    registered: Some(start),
+                    registered: (!is_new).then_some(start),
                     left: None,
                     frozen: BTreeSet::new(),
                     beat: None,
@@ -239,7 +301,11 @@ impl World {
             table.insert("id".to_owned());
             table.insert(addition.column.to_owned());
         }
-        let named: BTreeSet<String> = servers.iter().filter_map(|r| r.template.clone()).collect();
+        let named: BTreeSet<String> = servers
+            .values()
+            .flatten()
+            .filter_map(|r| r.template.clone())
+            .collect();
         let named = named
             .into_iter()
             .chain(["tars.framework-db".to_owned(), "tars.tarsnode".to_owned()]);
@@ -270,6 +336,9 @@ impl World {
             new_programs,
             guarded: BTreeSet::new(),
             broken: vec![],
+            unread: BTreeSet::new(),
+            blind: BTreeSet::new(),
+            runs: vec![],
             acts: 0,
             tasks: BTreeMap::new(),
         };
@@ -280,11 +349,8 @@ impl World {
         }
     }
 
-    /// Looks at every host and at the framework, and plans. The plan has passed the checker.
-    ///
-    /// # Errors
-    /// What the checker found against the plan.
-    pub async fn plan(&self) -> Result<Planned, String> {
+    /// Looks at every host and at the framework.
+    async fn observe(&self) -> Observation {
         let hosts = SimHosts(self.shared.clone());
         let now = self.shared.lock().now();
         let mut inventory = Inventory {
@@ -302,8 +368,7 @@ impl World {
                 (node, seen.await)
             }
         });
-        let mut silent = 0;
-        let mut newest = None;
+        let (mut silent, mut newest) = (BTreeSet::new(), None);
         for (node, seen) in futures::future::join_all(looks).await {
             match seen {
                 Ok(seen) => {
@@ -313,49 +378,150 @@ impl World {
                     seen.into(&mut inventory);
                 }
                 Err(fault) => {
-                    silent += 1;
+                    silent.insert(node.clone());
                     let why = fault.text;
-                    inventory.insert(
-                        node,
-                        Observed::Unknown(why.clone()),
-                        Observed::Unknown(why.clone()),
-                    );
-                    for id in self.desired.resources.keys() {
-                        if let ResourceId::Server(component, at) = id
-                            && at == node
-                        {
-                            inventory.insert_server(
-                                *component,
-                                node,
-                                Observed::Unknown(why.clone()),
-                            );
-                        }
+                    let unknown = Observed::Unknown(why.clone());
+                    inventory.insert(node, unknown, Observed::Unknown(why.clone()));
+                    for component in self.components_of(node) {
+                        inventory.insert_server(component, node, Observed::Unknown(why.clone()));
                     }
                 }
             }
         }
         inventory.framework = Some(Box::new(self.shared.lock().facts()));
-        let scope = Scope::default();
-        let input = PlanInput {
-            desired: &self.desired,
-            inventory: &inventory,
-            catalog: &self.catalog,
-            scope: &scope,
-            now,
-        };
-        let plan = make_plan(&input);
-        if let Err(all) = checker::check(&plan, &input) {
-            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
-            return Err(format!(
-                "the plan does not pass the checker: {}",
-                all.join("; ")
-            ));
-        }
-        Ok(Planned {
-            plan,
+        Observation {
+            inventory,
             silent,
             newest,
+            now,
+        }
+    }
+
+    fn input<'a>(&'a self, seen: &'a Observation, scope: &'a Scope) -> PlanInput<'a> {
+        PlanInput {
+            desired: &self.desired,
+            inventory: &seen.inventory,
+            catalog: &self.catalog,
+            scope,
+            now: seen.now,
+        }
+    }
+
+    /// Looks at everything, and plans. The plan has passed the checker.
+    ///
+    /// # Errors
+    /// What the checker found against the plan.
+    pub async fn plan(&self) -> Result<Planned, NoPlan> {
+        let seen = self.observe().await;
+        let scope = Scope::default();
+        let input = self.input(&seen, &scope);
+        seen.planned(make_plan(&input), &input)
+    }
+
+    /// Plans the rollback of a run, from what the hosts that answer remember. The plan has passed the
+    /// checker.
+    ///
+    /// # Errors
+    /// What cannot be rolled back, or what the checker found against the plan.
+    pub async fn plan_rollback(&self, run: &RunId) -> Result<Planned, NoPlan> {
+        let seen = self.observe().await;
+        let runs = self.records(&seen.silent);
+        let scope = Scope::default();
+        let input = self.input(&seen, &scope);
+        let planned = rollback::plan(&input, run, &runs).map_err(|all| {
+            let is_open = |refusal: &Refusal| {
+                let why = match refusal {
+                    Refusal::Host { why, .. } => why,
+                    _ => return false,
+                };
+                matches!(why, CannotRollBack::Unfinished(_))
+            };
+            let text = words("it is not rolled back", &all);
+            match all.iter().any(is_open) {
+                true => NoPlan::Open(text),
+                false => NoPlan::Refused(text),
+            }
+        })?;
+        seen.planned(planned.plan, &input)
+    }
+
+    /// Looks at everything, plans, and narrows the plan to what was saved before.
+    ///
+    /// # Errors
+    /// What the checker found against the plan, or why the saved plan is refused.
+    pub async fn plan_saved(&self, saved: &SavedPlan) -> Result<Planned, NoPlan> {
+        let seen = self.observe().await;
+        let scope = Scope::default();
+        let input = self.input(&seen, &scope);
+        let now = seen.planned(make_plan(&input), &input)?;
+        match saved.narrow(&now.plan, &seen.silent) {
+            Ok(narrowed) => seen.planned(narrowed.plan, &input),
+            Err(refused) if refused.iter().all(|refusal| refusal.why.is_stale()) => {
+                Err(NoPlan::Stale)
+            }
+            Err(refused) => Err(NoPlan::Refused(words(
+                "the saved plan is refused",
+                &refused,
+            ))),
+        }
+    }
+
+    /// As [`World::plan`], of what ends changes that were cut off or are stuck.
+    ///
+    /// # Errors
+    /// What the checker found against the plan.
+    pub async fn plan_recovery(&self) -> Result<Planned, NoPlan> {
+        let seen = self.observe().await;
+        let scope = Scope::default();
+        let input = self.input(&seen, &scope);
+        let mut plan = make_plan(&input);
+        plan.steps
+            .retain(|step| matches!(step.action, Action::Recover { .. }));
+        seen.planned(plan, &input)
+    }
+
+    /// What hosts other than these remember of runs.
+    fn records(&self, silent: &BTreeSet<NodeName>) -> Runs {
+        let state = self.shared.lock();
+        let mut runs = Runs::default();
+        for (node, machine) in &state.machines {
+            if silent.contains(node) {
+                continue;
+            }
+            for ((run, step), change) in &machine.changes {
+                let (verdict, text) = change
+                    .verdict
+                    .clone()
+                    .unwrap_or_else(|| ("unfinished".to_owned(), String::new()));
+                let record = ChangeRecord {
+                    run: run.to_string(),
+                    step: step.clone(),
+                    intent: change.intent.clone(),
+                    verdict,
+                    text,
+                    gate: change.gate.clone().unwrap_or_default(),
+                };
+                if let Some(record) = believed(node, record, &self.desired) {
+                    runs.entry(run.clone()).or_default().push(record);
+                }
+            }
+        }
+        runs
+    }
+
+    /// The run that had the lease first.
+    #[must_use]
+    pub fn first_run(&self) -> Option<RunId> {
+        self.shared.lock().runs.first().cloned()
+    }
+
+    fn components_of(&self, node: &NodeName) -> Vec<Component> {
+        let all = self.desired.resources.keys();
+        all.filter_map(|id| match id {
+            ResourceId::Server(component, at) if at == node => Some(*component),
+            _ => None,
         })
+        .collect()
     }
 
     fn look_options(&self, node: &NodeName) -> Options {
@@ -367,15 +533,7 @@ impl World {
             parallel: 32,
             deadline: LOOK,
             fence: None,
-            servers: self
-                .desired
-                .resources
-                .keys()
-                .filter_map(|id| match id {
-                    ResourceId::Server(component, at) if at == node => Some(*component),
-                    _ => None,
-                })
-                .collect(),
+            servers: self.components_of(node),
         }
     }
 
@@ -387,14 +545,15 @@ impl World {
         &self,
         planned: &Planned,
         progress: &dyn Observer,
+        interrupt: &Interrupt,
     ) -> Result<Outcome, NoRun> {
         let desired = &*self.desired;
         if planned.plan.is_empty() {
             return Err(NoRun::Nothing);
         }
         let allowed = desired.policy.max_unreachable.of(desired.hosts().count());
-        if planned.silent > allowed {
-            return Err(NoRun::Silent(planned.silent));
+        if planned.silent.len() > allowed {
+            return Err(NoRun::Silent(planned.silent.len()));
         }
         let id = {
             let mut state = self.shared.lock();
@@ -416,11 +575,18 @@ impl World {
         )
         .await
         .map_err(NoRun::Lease)?;
+        self.shared.lock().runs.push(id.clone());
         let shared = self.shared.clone();
         let clock = move || shared.lock().now();
-        let watch = SimWatch(self.shared.clone());
-        let publish = SimPublish::new(self.shared.clone());
-        let interrupt = Interrupt::default();
+        let watch = SimWatch {
+            shared: self.shared.clone(),
+            run: id.clone(),
+        };
+        let database = SimDatabase {
+            shared: self.shared.clone(),
+            run: id.clone(),
+        };
+        let publish = SimPublish::new(self.shared.clone(), id.clone());
         let run = Run {
             id,
             holder,
@@ -429,17 +595,17 @@ impl World {
             payloads: &Nowhere,
             lease: &lease,
             progress,
-            interrupt: &interrupt,
+            interrupt,
             clock: &clock,
             look_deadline: LOOK,
             stop_on_failure: desired.policy.on_failure == OnFailure::Stop,
             journal: tokio::sync::Mutex::new(Journal::none()),
             watch: &watch,
-            database: Some(Arc::new(SimDatabase(self.shared.clone()))),
+            database: Some(Arc::new(database)),
             publish: Some(&publish),
             spool: PathBuf::new(),
         };
-        let outcome = execute(&run, &planned.plan, planned.silent).await;
+        let outcome = execute(&run, &planned.plan, planned.silent.len()).await;
         drop(run);
         lease.release().await;
         Ok(outcome)
@@ -469,7 +635,7 @@ impl World {
                 }
             }
         }
-        for row in &state.servers {
+        for row in state.servers.values().flatten() {
             let what = format!(
                 "{:?} {:?} {:?}",
                 row.setting, row.patch_version, row.template
@@ -494,6 +660,9 @@ impl World {
 
     /// The program that the spec asks for.
     pub(super) fn wanted(&self, component: Component, node: &NodeName) -> Option<Digest> {
+        if self.desired.host(node)?.state != NodeState::Present {
+            return None;
+        }
         let id = match component {
             Component::Tarsnode => ResourceId::Agent(node.clone()),
             other => ResourceId::Server(other, node.clone()),
