@@ -87,7 +87,7 @@ async fn one(
 }
 
 /// A record of `node`, as far as it fits that host; none where its folder has no name of a run or step.
-fn read(node: &NodeName, record: ChangeRecord, desired: &Desired) -> Option<Record> {
+pub(crate) fn read(node: &NodeName, record: ChangeRecord, desired: &Desired) -> Option<Record> {
     let run = RunId::new(record.run).ok()?;
     let step = StepName::new(record.step).ok()?;
     let Ok(ended) = record.verdict.parse();

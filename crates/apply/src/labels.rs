@@ -73,16 +73,17 @@ pub(crate) async fn to_save(
         return None;
     }
     let framework = run.watch.node(node).await?;
-    let now = match framework.node_row(node) {
-        Observed::Present(row) => NodeLabels::of(row),
-        Observed::Absent => None,
-        Observed::Unknown(_) => change.labels().cloned(),
+    let (now, row) = match framework.node_row(node) {
+        Observed::Present(row) => (NodeLabels::of(row), row.id),
+        Observed::Absent => (None, None),
+        Observed::Unknown(_) => (change.labels().cloned(), None),
     };
     let left = seen
         .host(node)
         .present()
         .and_then(|host| host.labels.clone());
-    now.or(left)
+    // What is left was saved from an earlier row; this change replaces the one that is there now.
+    now.or(left.map(|left| NodeLabels { row, ..left }))
 }
 
 /// Waits until the node has registered, and puts its labels back. Where it does not, they stay on
@@ -97,7 +98,8 @@ pub(crate) async fn restore_when_registered(
     let _waiting = Waiting::until(until, "the node has not registered yet");
     loop {
         let inventory = of_framework(run.watch.node(node).await);
-        if Condition::Registered.eval(node, &inventory) == Truth::Holds {
+        let registered = Condition::Registered.eval(node, &inventory) == Truth::Holds;
+        if registered && !is_old_row(&inventory, node, labels) {
             if let Err(why) = restore(run, node, labels, end).await {
                 end.log.push(why.into_why());
             }
@@ -135,8 +137,22 @@ fn not_back(why: &str) -> Verdict {
     ))
 }
 
+/// Whether the node's row is the one that the labels were saved from, or cannot be seen: then nothing
+/// proves that the node has registered since, and the saved labels are the only copy to be left.
+fn is_old_row(seen: &Inventory, node: &NodeName, labels: &NodeLabels) -> bool {
+    if labels.row.is_none() {
+        return false;
+    }
+    let framework = seen.framework.as_ref();
+    match framework.map(|framework| framework.node_row(node)) {
+        Some(Observed::Present(row)) => labels.are_of(row),
+        Some(Observed::Absent) => false,
+        Some(Observed::Unknown(_)) | None => true,
+    }
+}
+
 /// Writes the labels into the node's row where it says nothing of its own, and removes them from the
-/// host.
+/// host once that row is proven to be a new one.
 pub(crate) async fn restore(
     run: &Run<'_>,
     node: &NodeName,
@@ -151,6 +167,15 @@ pub(crate) async fn restore(
     let _waiting = Waiting::until(until, "the node's row is not its new one yet");
     while !run.watch.label(node, labels).await.map_err(failed)? {
         if Instant::now() > until {
+            let inventory = Inventory {
+                framework: run.watch.node(node).await,
+                ..Inventory::default()
+            };
+            if is_old_row(&inventory, node, labels) {
+                return Err(not_back(
+                    "nothing proves that it has registered since its restart",
+                ));
+            }
             end.log
                 .push("its row has a label or group of its own, which is left".to_owned());
             break;

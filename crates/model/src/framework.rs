@@ -115,8 +115,10 @@ pub fn server_key(component: Component, node: &NodeName) -> String {
     format!("{component}@{node}")
 }
 
-/// Format name and number of kept labels.
+/// Format name and number of saved labels whose row is not known.
 const LABELS: &str = "tarsops-labels/1";
+/// Format name and number of saved labels that name their row.
+const LABELS_OF_ROW: &str = "tarsops-labels/2";
 
 /// What a registration makes a node lose (`RegistryServer/DbHandle.cpp` replaces its row), and what
 /// it should have again afterwards.
@@ -126,6 +128,10 @@ pub struct NodeLabels {
     pub label: Option<String>,
     /// `t_node_info.group_id`.
     pub group_id: Option<i64>,
+    /// `t_node_info.id` of the row that had them, where it is known. A registration makes a row with
+    /// another id: while this one is there, the node has not registered since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<i64>,
 }
 
 impl NodeLabels {
@@ -135,33 +141,54 @@ impl NodeLabels {
         let labels = Self {
             label: row.label.clone().filter(|l| !l.is_empty()),
             group_id: row.group_id.filter(|id| *id != -1),
+            row: row.id,
         };
-        (labels != Self::default()).then_some(labels)
+        (labels.label.is_some() || labels.group_id.is_some()).then_some(labels)
     }
 
-    /// As it is kept on a host while its row is being replaced.
+    /// Whether `row` is the one that had them: the node has not registered since. Not where either id
+    /// is unknown.
+    #[must_use]
+    pub fn are_of(&self, row: &NodeRow) -> bool {
+        self.row.is_some() && self.row == row.id
+    }
+
+    /// The text that is saved on a host while the row is being replaced.
     #[must_use]
     pub fn to_text(&self) -> String {
         let group = self
             .group_id
             .map_or_else(|| "-".to_owned(), |id| id.to_string());
         let label = self.label.as_deref().unwrap_or_default();
-        format!("{LABELS}\n{group}\n{label}")
+        match self.row {
+            Some(row) => format!("{LABELS_OF_ROW}\n{row}\n{group}\n{label}"),
+            None => format!("{LABELS}\n{group}\n{label}"),
+        }
     }
 
     /// Reads what [`NodeLabels::to_text`] wrote; none for anything else.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, '\n');
-        if parts.next()? != LABELS {
-            return None;
-        }
+        let (format, rest) = text.split_once('\n')?;
+        let (row, rest) = match format {
+            LABELS => (None, rest),
+            LABELS_OF_ROW => {
+                let (row, rest) = rest.split_once('\n')?;
+                (Some(row.parse().ok()?), rest)
+            }
+            _ => return None,
+        };
+        let mut parts = rest.splitn(2, '\n');
         let group_id = match parts.next()? {
             "-" => None,
             id => Some(id.parse().ok()?),
         };
         let label = parts.next().filter(|l| !l.is_empty()).map(str::to_owned);
-        Some(Self { label, group_id })
+        Some(Self {
+            label,
+            group_id,
+            row,
+        })
     }
 }
 
@@ -430,19 +457,26 @@ mod tests {
 
     #[test]
     fn labels_survive_their_text() {
-        for (label, group_id) in [
-            (Some("{\"idc\":\"sz\"}\nsecond line"), Some(7)),
-            (Some("x"), None),
-            (None, Some(-2)),
-            (None, None),
+        for (label, group_id, row) in [
+            (Some("{\"idc\":\"sz\"}\nsecond line"), Some(7), None),
+            (Some("second\nthird"), None, Some(15)),
+            (Some("x"), None, None),
+            (None, Some(-2), Some(0)),
+            (None, None, None),
         ] {
             let labels = NodeLabels {
                 label: label.map(str::to_owned),
                 group_id,
+                row,
             };
             assert_eq!(NodeLabels::from_text(&labels.to_text()), Some(labels));
         }
+        // Saved by a version that did not name the row.
+        let old = NodeLabels::from_text("tarsops-labels/1\n9\nlost").unwrap();
+        assert_eq!((old.group_id, old.row), (Some(9), None));
         assert_eq!(NodeLabels::from_text("tarsops-labels/2\n-\nx"), None);
+        assert_eq!(NodeLabels::from_text("tarsops-labels/2\n7"), None);
+        assert_eq!(NodeLabels::from_text("tarsops-labels/3\n7\n-\nx"), None);
         assert_eq!(NodeLabels::from_text(""), None);
     }
 }

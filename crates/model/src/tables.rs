@@ -126,6 +126,9 @@ table_row! {
     pub struct NodeRow: "t_node_info" {
         /// `node_name`, the key.
         Key "node_name" name: String,
+        /// `id`, which is another one after each registration.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        Text "id" id: Option<i64>,
         /// `node_obj`; empty after a registration since 3.0.7.
         Text "node_obj" node_obj: Option<String>,
         /// `endpoint_ip`.

@@ -138,16 +138,14 @@ impl Record {
 
     /// Whether its run may have changed something that a rollback has to undo.
     pub(crate) fn may_have_changed(&self) -> bool {
-        // A publication continues by itself when the run ends, and no script on the host undoes it.
-        let by_framework = |intent: &Intent| !intent.change.is_scripted();
         match self.ended {
             // Whether a damaged record is of a change that was made is not known: it counts.
             Ended::Ok | Ended::Damaged => true,
             // A step on the database that was cut off has changed a row whole or not at all.
             Ended::Unfinished if self.database.is_some() => true,
-            Ended::Unfinished | Ended::Failed | Ended::Stuck => {
-                self.intent.as_ref().is_some_and(by_framework)
-            }
+            // A part of it may be there: its host was left so, or is not done with it. A publication
+            // continues by itself when the run ends.
+            Ended::Unfinished | Ended::Failed | Ended::Stuck => self.intent.is_some(),
             Ended::RolledBack | Ended::Refused | Ended::Other(_) => false,
         }
     }

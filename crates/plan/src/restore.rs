@@ -188,8 +188,8 @@ pub struct Known {
     pub asks: bool,
     /// Whether the crontab that was seen is not of the user whose crontab it wrote, which stays then.
     pub other_crontab: bool,
-    /// Whether it failed, or its end is not known. A publication then may have left half a program:
-    /// its node writes into the file itself.
+    /// Whether it failed, or its end is not known: then some files may be as they were before. And a
+    /// publication may have left half a program: its node writes into the file itself.
     pub failed: bool,
 }
 
@@ -239,9 +239,9 @@ pub fn rollback_step(
     if done.folder() == Folder::Keep {
         for (index, file) in done.files().iter().enumerate() {
             let mut back = restored_file(file, index + 1, &kept, node, inventory);
-            // A publication that failed may have left the file alone and the server down.
-            let untouched =
-                published && digest_at(inventory, node, &file.path) == Observed::from(file.before);
+            // A change that failed may have left the file alone and the component down.
+            let untouched = (published || known.failed)
+                && digest_at(inventory, node, &file.path) == Observed::from(file.before);
             let torn = match (published && known.failed, &back) {
                 (true, Err(CannotRollBack::Moved(_))) => digest_at(inventory, node, &file.path),
                 _ => Observed::Absent,

@@ -158,6 +158,7 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     let mut draft = Draft {
         input,
         runs,
+        resumes: false,
         // Several steps of a run may have edited the crontab of one host: each is planned from the
         // crontab that the rollback of those after it leaves.
         inventory: input.inventory.clone(),
@@ -170,6 +171,20 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     let mut records: Vec<&Record> = records
         .filter(|r| r.may_have_changed() || r.mismatch.is_some())
         .collect();
+    // What the run itself has undone is restored by the records of what it undid.
+    records.retain(|record| record.undoes() != Some(run));
+    let undone: Vec<&RunId> = records.iter().filter_map(|r| undone_by(runs, r)).collect();
+    let is_whole = undone.len() == records.len();
+    if is_whole && undone.iter().all(|by| *by == run) {
+        records.clear();
+    }
+    // A rollback that was cut off is resumed. One that was carried out whole is not repeated.
+    draft.resumes = !is_whole;
+    // What it has removed or brought back whole is done.
+    records.retain(|record| {
+        let moves = record.intent.as_ref().map(|i| i.change.folder()) != Some(Folder::Keep);
+        !(draft.resumes && moves && undone_by(runs, record).is_some())
+    });
     records.sort_by_key(|r| Reverse(rank(r.intent.as_ref())));
     for record in records {
         if let Err(why) = draft.undo(record) {
@@ -182,9 +197,33 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     Ok(draft.finish(run))
 }
 
+/// The newest run that was at the component of a record, if it has undone what is recorded.
+fn undone_by<'a>(runs: &'a Runs, record: &Record) -> Option<&'a RunId> {
+    let done = &record.intent.as_ref()?.change;
+    let is_there = |other: &&Record| {
+        let change = other.intent.as_ref().map(|i| &i.change);
+        (&other.run, &other.step) != (&record.run, &record.step)
+            && other.may_have_changed()
+            && change.is_some_and(|c| (&c.node, c.component) == (&done.node, done.component))
+    };
+    let undoes = |other: &Record| {
+        let restore = other.intent.as_ref().and_then(|i| i.change.restore());
+        other.ended == Ended::Ok
+            && other.undoes() == Some(&record.run)
+            && restore.is_none_or(|restore| restore.step == record.step)
+    };
+    let since = runs.range(&record.run..).rev();
+    since
+        .map(|(by, all)| (by, all.iter().filter(is_there).collect::<Vec<_>>()))
+        .find(|(_, all)| !all.is_empty())
+        .and_then(|(by, all)| all.into_iter().any(undoes).then_some(by))
+}
+
 struct Draft<'a> {
     input: &'a PlanInput<'a>,
     runs: &'a Runs,
+    /// Whether a part of it has been undone before.
+    resumes: bool,
     inventory: Inventory,
     hosts: Vec<Step>,
     tables: Vec<Step>,
@@ -234,7 +273,9 @@ impl Draft<'_> {
         let user = user_of(self.input.desired, &node);
         let known = Known {
             asks: self.input.desired.rpc != Rpc::Off,
-            failed: self.may_be_torn(record, &intent.change),
+            failed: self.resumes && undone_by(self.runs, record).is_some()
+                || intent.change.is_scripted() && record.ended != Ended::Ok
+                || self.may_be_torn(record, &intent.change),
             other_crontab: intent.change.run_user != *user,
         };
         let prepared =

@@ -106,8 +106,10 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
     )))
 }
 
-/// The step that gives a node's row back what a run that was cut off has kept. Nothing to do while
-/// the node is not registered: the change of the agent comes first, and keeps it on.
+/// The step that gives a node's row back what a run that was cut off has saved. Nothing to do while
+/// the node is not registered: the change of the agent comes first, and saves it again. Nor while the
+/// row is the one that the labels were saved from: a tarsnode that was restarted and has not registered
+/// still has it, active for up to 250 s, and its registration loses whatever is written there.
 pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels) -> Option<Step> {
     let pre = vec![
         Condition::LabelsSaved {
@@ -119,6 +121,10 @@ pub(crate) fn labels(input: &PlanInput<'_>, node: &NodeName, labels: &NodeLabels
         .iter()
         .any(|c| c.eval(node, input.inventory) != Truth::Holds)
     {
+        return None;
+    }
+    let row = input.inventory.framework.as_ref()?.node_row(node);
+    if row.present().is_some_and(|row| labels.are_of(row)) {
         return None;
     }
     Some(Step::new(

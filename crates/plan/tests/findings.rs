@@ -500,6 +500,7 @@ fn a_restart_keeps_what_a_registration_loses() {
     let labels = NodeLabels {
         label: Some("{\"idc\":\"sz\"}".to_owned()),
         group_id: Some(7),
+        row: None,
     };
     assert_eq!(kept, [(w.node(2), labels.clone())]);
     // A run that was cut off has left them on the host.
@@ -514,6 +515,32 @@ fn a_restart_keeps_what_a_registration_loses() {
     effect::apply(&mut w.inventory, &plan.steps[1].action);
     assert!(w.plan().is_empty());
     assert_eq!(NodeLabels::of(node_row(&mut w, 2)), Some(labels));
+}
+
+#[test]
+fn saved_labels_wait_for_the_row_of_a_new_registration() {
+    let mut w = world(4);
+    let labels = NodeLabels {
+        label: Some("rack 7".to_owned()),
+        group_id: None,
+        row: Some(15),
+    };
+    host(&mut w, 2).labels = Some(labels.clone());
+    // Restarted and not registered: its old row is still active, and says what was saved from it.
+    node_row(&mut w, 2).id = Some(15);
+    node_row(&mut w, 2).label.clone_from(&labels.label);
+    assert!(w.plan().is_empty());
+    // Somebody emptied it meanwhile: what is written there would be lost all the same.
+    node_row(&mut w, 2).label = None;
+    assert!(w.plan().is_empty());
+    // It has registered; a row without an id may be any.
+    for id in [Some(16), None] {
+        node_row(&mut w, 2).id = id;
+        let plan = w.plan();
+        checker::check(&plan, &w.input()).unwrap();
+        let last = plan.steps.last().map(|s| &s.action);
+        assert!(matches!(last, Some(Action::RestoreLabels(l)) if l.labels == labels));
+    }
 }
 
 #[test]

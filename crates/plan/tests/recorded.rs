@@ -82,8 +82,12 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 }
 
 fn labels() -> BoxedStrategy<NodeLabels> {
-    (of(text()), of(any::<i64>()))
-        .prop_map(|(label, group_id)| NodeLabels { label, group_id })
+    (of(text()), of(any::<i64>()), of(any::<i64>()))
+        .prop_map(|(label, group_id, row)| NodeLabels {
+            label,
+            group_id,
+            row,
+        })
         .boxed()
 }
 

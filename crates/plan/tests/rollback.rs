@@ -19,6 +19,7 @@ use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
 use tarsops_plan::effect;
 use tarsops_plan::plan::Plan;
+use tarsops_plan::record::{Ended, Runs};
 use tarsops_plan::restore::{CrontabLeft, Intent, Known, rollback_step};
 use tarsops_plan::rollback;
 use tarsops_plan::saved::SavedPlan;
@@ -304,4 +305,82 @@ fn what_was_put_back_already_is_no_change_by_others() {
     // What somebody else wrote is another thing.
     world.host(2).crontab = Observed::Present("0 5 * * * /opt/other\n".to_owned());
     assert!(rollback_step(&intents[0], &world.inventory, known).is_err());
+}
+
+/// The nodes that a plan of changes of tarsnode is about.
+fn nodes(plan: &Plan) -> Vec<NodeName> {
+    let nodes = plan.steps.iter().filter_map(|s| s.resource.node());
+    nodes.cloned().collect()
+}
+
+#[test]
+fn a_rollback_that_was_cut_off_goes_on_with_what_is_left() {
+    let (mut world, intents) = brought();
+    let run = intents[0].run.clone();
+    let whole = rollback(&world, &intents);
+    let undo = |i: usize, by: u64, ended: Ended| {
+        let step = &whole.steps[i];
+        let intent = Intent {
+            run: if by == 9 { run.clone() } else { run_id(by) },
+            ..intent_of(&world, step, change(step))
+        };
+        let id = intent.run.clone();
+        let mut runs = recorded(&[intent]);
+        runs.get_mut(&id).unwrap()[0].ended = ended;
+        runs
+    };
+    let of_first = |by, ended| undo(0, by, ended);
+    let (cut, failed) = (of_first(10, Ended::Ok), of_first(10, Ended::RolledBack));
+    let (own, own_second) = (of_first(9, Ended::Ok), undo(1, 9, Ended::Ok));
+    let second = undo(1, 10, Ended::Ok);
+    let left = |world: &World, more: &[&Runs]| {
+        let mut runs = recorded(&intents);
+        for (id, records) in more.iter().flat_map(|more| more.iter()) {
+            runs.entry(id.clone()).or_default().extend(records.clone());
+        }
+        let planned = rollback::plan(&world.input(), &run, &runs);
+        planned.ok().map(|planned| nodes(&planned.plan))
+    };
+    let both = Some(vec![world.node(2), world.node(3)]);
+    assert_eq!(left(&world, &[]), both);
+    // The first host is as it was. Its step does what the controller had still to do there.
+    world.file(2).digest = binary("3.0.16");
+    world.host(2).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
+    for undone in [&cut, &own] {
+        assert_eq!(left(&world, &[undone]), both);
+    }
+    // Without such a record somebody else was there.
+    assert_eq!(left(&world, &[]), None);
+    assert_eq!(left(&world, &[&failed]), None);
+    // So it is where another run has been there since.
+    let again = recorded(&[Intent {
+        run: run_id(11),
+        ..intents[0].clone()
+    }]);
+    assert_eq!(left(&world, &[&cut, &again]), None);
+    // One that was carried out whole is planned against what is there now, and a run that has undone
+    // itself has left nothing.
+    assert_eq!(left(&world, &[&cut, &second]), None);
+    assert_eq!(left(&world, &[&own, &own_second]), Some(vec![]));
+}
+
+#[test]
+fn a_host_that_was_left_failed_is_restored_with_the_rest() {
+    let (mut world, intents) = brought();
+    let run = &intents[0].run;
+    let mut runs = recorded(&intents);
+    runs.get_mut(run).unwrap()[0].ended = Ended::Failed;
+    let plan = |world: &World| nodes(&rollback::plan(&world.input(), run, &runs).unwrap().plan);
+    assert_eq!(plan(&world), [world.node(2), world.node(3)]);
+    // A part of it may not have been reached.
+    world.file(2).digest = binary("3.0.16");
+    assert_eq!(plan(&world), [world.node(2), world.node(3)]);
+    // A program of nobody is another thing.
+    world.file(2).digest = binary("9.9.9");
+    assert!(rollback::plan(&world.input(), run, &runs).is_err());
+    // A host that has not ended its change has no state to go back from.
+    world.file(2).digest = binary("3.0.18");
+    world.leave_unfinished(2, false);
+    runs.get_mut(run).unwrap()[0].ended = Ended::Stuck;
+    assert!(rollback::plan(&world.input(), run, &runs).is_err());
 }

@@ -663,6 +663,7 @@ impl Access {
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         let row = row.map(|mut row| NodeRow {
             name: cell(&mut row, "node_name").unwrap_or_default(),
+            id: cell(&mut row, "id"),
             present: cell(&mut row, "present_state"),
             label: cell(&mut row, "label"),
             group_id: cell(&mut row, "group_id"),

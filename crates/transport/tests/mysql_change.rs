@@ -167,6 +167,7 @@ async fn labels_are_restored_where_none_are() {
     let labels = |label: Option<&str>, group_id| NodeLabels {
         label: label.map(str::to_owned),
         group_id,
+        row: None,
     };
     let text = "{\"idc\":\"s'z\\\\\", \"ü\": 1}";
     let given = labels(Some(text), Some(7));
@@ -183,6 +184,33 @@ async fn labels_are_restored_where_none_are() {
             .await
             .unwrap()
     );
+    // The row that the labels were saved from is about to be replaced: nothing is written there.
+    let id = database
+        .root_sql("SELECT id FROM db_tars.t_node_info WHERE node_name = '10.77.0.3'")
+        .unwrap();
+    let (id, bare) = (
+        id.trim().parse::<i64>().unwrap(),
+        "UPDATE db_tars.t_node_info SET label = NULL, group_id = -1",
+    );
+    database.root_sql(bare).unwrap();
+    let of_row = |row| NodeLabels {
+        row: Some(row),
+        ..given.clone()
+    };
+    assert!(
+        !admin
+            .restore_labels(&node, &of_row(id), WAIT)
+            .await
+            .unwrap()
+    );
+    assert_eq!(row(), "-\t-1\n");
+    assert!(
+        admin
+            .restore_labels(&node, &of_row(id - 1), WAIT)
+            .await
+            .unwrap()
+    );
+    assert_eq!(row(), format!("{escaped}\t7\n"));
     // The others have none.
     let rest = database
         .root_sql("SELECT COUNT(*) FROM db_tars.t_node_info WHERE label IS NOT NULL")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Addition, DatabaseFacts, TemplateRow};
-use tarsops_model::names::Endpoint;
+use tarsops_model::names::{Endpoint, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_transport::mysql::{
     BackupError, DatabaseError, Decide, Dump, NewText, TemplateText, WriteError,
@@ -17,11 +17,14 @@ use super::state::{Shared, State};
 use crate::port::Database;
 
 /// The database of a world.
-pub(super) struct SimDatabase(pub(super) Shared);
+pub(super) struct SimDatabase {
+    pub(super) shared: Shared,
+    pub(super) run: RunId,
+}
 
 impl SimDatabase {
     async fn pause(&self) {
-        let pause = self.0.lock().delay(2, 30);
+        let pause = self.shared.lock().delay(2, 30);
         sleep(pause).await;
     }
 
@@ -54,7 +57,7 @@ impl Database for SimDatabase {
     ) -> BoxFuture<'a, Result<DatabaseFacts, DatabaseError>> {
         Box::pin(async move {
             self.pause().await;
-            let state = self.0.lock();
+            let state = self.shared.lock();
             match state.facts().database {
                 Observed::Present(facts) => Ok(facts),
                 _ => Err(DatabaseError::TimedOut(Self::at(&state))),
@@ -69,7 +72,7 @@ impl Database for SimDatabase {
     ) -> BoxFuture<'a, Result<Option<TemplateText>, DatabaseError>> {
         Box::pin(async move {
             self.pause().await;
-            let state = self.0.lock();
+            let state = self.shared.lock();
             match Self::fault(&state, false) {
                 Some(fault) => Err(fault),
                 None => Ok(state.templates.iter().find(|t| t.name == name).map(text_of)),
@@ -85,10 +88,11 @@ impl Database for SimDatabase {
     ) -> BoxFuture<'a, Result<(), WriteError>> {
         Box::pin(async move {
             self.pause().await;
-            let mut state = self.0.lock();
+            let mut state = self.shared.lock();
             if let Some(fault) = Self::fault(&state, true) {
                 return Err(WriteError::Database(fault));
             }
+            state.writes(&self.run, "a template");
             let at = state.templates.iter().position(|t| t.name == name);
             let now = at.map(|at| text_of(&state.templates[at]));
             match (decide(now.as_ref()).map_err(WriteError::Refused)?, at) {
@@ -114,10 +118,11 @@ impl Database for SimDatabase {
     ) -> BoxFuture<'a, Result<(), WriteError>> {
         Box::pin(async move {
             self.pause().await;
-            let mut state = self.0.lock();
+            let mut state = self.shared.lock();
             if let Some(fault) = Self::fault(&state, true) {
                 return Err(WriteError::Database(fault));
             }
+            state.writes(&self.run, "a column");
             if let Some(Observed::Present(all)) = state.columns.get_mut(addition.table) {
                 all.insert(addition.column.to_owned());
             }
@@ -133,7 +138,7 @@ impl Database for SimDatabase {
     ) -> BoxFuture<'a, Result<Dump, BackupError>> {
         Box::pin(async move {
             sleep(Duration::from_secs(3)).await;
-            let state = self.0.lock();
+            let state = self.shared.lock();
             if let Some(fault) = Self::fault(&state, false) {
                 return Err(BackupError::Database(fault));
             }

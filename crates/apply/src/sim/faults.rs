@@ -65,9 +65,36 @@ pub enum Fault {
     },
     /// The management platform, or whoever publishes, says the opposite of what happened.
     Liar,
+    /// One table of the database may not be read for a while.
+    Hidden {
+        /// Which.
+        table: Table,
+        /// Its beginning.
+        from: Duration,
+        /// How long.
+        lasts: Duration,
+    },
+    /// A person changes something that is not the framework's own.
+    Person {
+        /// When.
+        at: Duration,
+        /// The host.
+        node: NodeName,
+        /// What.
+        deed: Deed,
+    },
     /// The controller is killed.
     Killed {
-        /// When, after the beginning of its run.
+        /// Which of its runs, from 0.
+        run: usize,
+        /// When, after the beginning of that run.
+        after: Duration,
+    },
+    /// Ctrl-C, once.
+    Interrupted {
+        /// Which run, from 0.
+        run: usize,
+        /// When, after the beginning of that run.
         after: Duration,
     },
     /// The master hears no renewal of the lease for a while, and somebody else takes it when it is free.
@@ -80,6 +107,32 @@ pub enum Fault {
         /// When, after the beginning of the first one's run.
         after: Duration,
     },
+}
+
+/// A table of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `t_node_info`.
+    Nodes,
+    /// `t_server_conf`.
+    Servers,
+    /// `t_adapter_conf`.
+    Adapters,
+    /// `t_registry_info`.
+    Registries,
+    /// `t_profile_template`.
+    Templates,
+}
+
+/// What a person does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Gives a node another label.
+    Label,
+    /// Adds a line to the run user's crontab.
+    Crontab,
+    /// Changes a row of an application.
+    Row,
 }
 
 /// For how long renewals do not arrive: longer than a silent holder keeps the lease.
@@ -108,6 +161,7 @@ pub(super) struct Schedule {
     mute_admin: Vec<(Instant, Instant)>,
     unheard: Vec<(Instant, Instant)>,
     pub(super) liar: bool,
+    hidden: Vec<(Table, (Instant, Instant))>,
 }
 
 impl Schedule {
@@ -135,7 +189,14 @@ impl Schedule {
                 }
                 Fault::Liar => out.liar = true,
                 Fault::Thief { at } => out.unheard.push((start + *at, start + *at + UNHEARD)),
-                Fault::Killed { .. } | Fault::Second { .. } => {}
+                Fault::Hidden { table, from, lasts } => {
+                    let span = (start + *from, start + *from + *lasts);
+                    out.hidden.push((*table, span));
+                }
+                Fault::Killed { .. }
+                | Fault::Interrupted { .. }
+                | Fault::Person { .. }
+                | Fault::Second { .. } => {}
             }
         }
         out.all = all;
@@ -160,6 +221,12 @@ impl Schedule {
         Self::within(&self.unheard)
     }
 
+    /// Whether a table may not be read.
+    pub(super) fn is_hidden(&self, table: Table) -> bool {
+        let mut all = self.hidden.iter();
+        all.any(|(of, span)| *of == table && Self::within(&[*span]))
+    }
+
     pub(super) fn admin_is_mute(&self) -> bool {
         Self::within(&self.mute_admin)
     }
@@ -171,16 +238,19 @@ pub(super) fn draw(rng: &mut Rng, nodes: &[NodeName], most: usize) -> Vec<Fault>
     (0..count).map(|_| one(rng, nodes)).collect()
 }
 
+/// Seconds within which faults begin, and that they last at most: about as long as a run takes.
+const LONG: u64 = 300;
+
 fn one(rng: &mut Rng, nodes: &[NodeName]) -> Fault {
     let node = nodes[rng.usize(0..nodes.len())].clone();
     let seconds = |rng: &mut Rng, least: u64, most: u64| {
         Duration::from_millis(rng.u64(least * 1000..most * 1000))
     };
-    match rng.u8(0..13) {
+    match rng.u8(0..17) {
         0 => Fault::Silent {
             node,
-            from: seconds(rng, 0, 400),
-            lasts: seconds(rng, 1, 400),
+            from: seconds(rng, 0, LONG),
+            lasts: seconds(rng, 1, LONG),
         },
         1 => Fault::Lossy {
             one_in: rng.u32(4..60),
@@ -193,23 +263,44 @@ fn one(rng: &mut Rng, nodes: &[NodeName]) -> Fault {
         },
         5 => Fault::Unregistered { node },
         6 => Fault::NoDatabase {
-            from: seconds(rng, 0, 500),
-            lasts: seconds(rng, 1, 400),
+            from: seconds(rng, 0, LONG),
+            lasts: seconds(rng, 1, LONG),
         },
         7 => Fault::ReadOnly,
         8 => Fault::MuteAdmin {
-            from: seconds(rng, 0, 500),
-            lasts: seconds(rng, 1, 400),
+            from: seconds(rng, 0, LONG),
+            lasts: seconds(rng, 1, LONG),
         },
         9 => Fault::Liar,
-        10 => Fault::Killed {
-            after: seconds(rng, 0, 600),
+        10 | 11 => Fault::Killed {
+            run: rng.usize(0..2),
+            after: seconds(rng, 0, LONG),
         },
-        11 => Fault::Thief {
-            at: seconds(rng, 1, 600),
+        12 => Fault::Thief {
+            at: seconds(rng, 1, LONG),
+        },
+        13 => Fault::Hidden {
+            table: [
+                Table::Nodes,
+                Table::Servers,
+                Table::Adapters,
+                Table::Registries,
+                Table::Templates,
+            ][rng.usize(0..5)],
+            from: seconds(rng, 0, LONG),
+            lasts: seconds(rng, 1, LONG),
+        },
+        14 => Fault::Person {
+            at: seconds(rng, 0, LONG),
+            node,
+            deed: [Deed::Label, Deed::Crontab, Deed::Row][rng.usize(0..3)],
+        },
+        15 => Fault::Interrupted {
+            run: rng.usize(0..2),
+            after: seconds(rng, 0, LONG),
         },
         _ => Fault::Second {
-            after: seconds(rng, 0, 300),
+            after: seconds(rng, 0, LONG),
         },
     }
 }

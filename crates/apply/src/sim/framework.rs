@@ -1,11 +1,12 @@
 //! The framework of a world, as an apply asks it and changes its rows.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::framework::{AdapterRow, FrameworkFacts, NodeLabels, ServerRow};
-use tarsops_model::names::{Endpoint, NodeName};
+use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, Cell, NewServers, RowEdit, Table};
 use tokio::time::sleep;
@@ -13,12 +14,15 @@ use tokio::time::sleep;
 use super::state::{Shared, State};
 use tarsops_framework::{Order, Read, Unedited, Write};
 
-/// Asks the framework of a world.
-pub(super) struct SimWatch(pub(super) Shared);
+/// Asks the framework of a world, for one run.
+pub(super) struct SimWatch {
+    pub(super) shared: Shared,
+    pub(super) run: RunId,
+}
 
 impl SimWatch {
     async fn pause(&self) {
-        let pause = self.0.lock().delay(2, 20);
+        let pause = self.shared.lock().delay(2, 20);
         sleep(pause).await;
     }
 
@@ -27,7 +31,7 @@ impl SimWatch {
         ask: impl FnOnce(&State) -> FrameworkFacts,
     ) -> Option<Box<FrameworkFacts>> {
         self.pause().await;
-        Some(Box::new(ask(&self.0.lock())))
+        Some(Box::new(ask(&self.shared.lock())))
     }
 
     /// Why the database takes no change, if it does not.
@@ -46,7 +50,15 @@ const UNKNOWN: &str = "this world has no such change of rows";
 
 impl Read for SimWatch {
     fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
-        Box::pin(self.asked(|state| state.facts_of(node, None)))
+        Box::pin(async move {
+            self.pause().await;
+            let mut state = self.shared.lock();
+            let facts = state.facts_of(node, None);
+            if facts.node_row(node).unknown().is_some() {
+                state.unread.insert(node.clone());
+            }
+            Some(Box::new(facts))
+        })
     }
 
     fn registry<'a>(
@@ -72,9 +84,9 @@ impl Read for SimWatch {
     fn answers<'a>(&'a self, registry: &'a Endpoint) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             self.pause().await;
-            let state = self.0.lock();
+            let state = self.shared.lock();
             state.machines.iter().any(|(node, machine)| {
-                machine.ip.to_string() == registry.host.as_str()
+                machine.registry.host == registry.host
                     && state.answer(node, Component::Tarsregistry).is_alive()
             })
         })
@@ -89,7 +101,7 @@ impl Write for SimWatch {
     fn load<'a>(&'a self, node: &'a NodeName, _: Component) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             self.pause().await;
-            let state = self.0.lock();
+            let state = self.shared.lock();
             match state.admin_fault() {
                 Some(why) => Err(why),
                 None if state.machines.contains_key(node) => Ok(()),
@@ -105,14 +117,18 @@ impl Write for SimWatch {
     ) -> BoxFuture<'a, Result<bool, String>> {
         Box::pin(async move {
             self.pause().await;
-            let mut state = self.0.lock();
+            let mut state = self.shared.lock();
             if let Some(why) = Self::fault(&state) {
                 return Err(why);
             }
+            state.writes(&self.run, "a label");
             let row = state
                 .nodes
                 .get_mut(node.as_str())
                 .ok_or("there is no such row")?;
+            if labels.row == Some(row.id) {
+                return Ok(false);
+            }
             let empty = row.label.as_deref().unwrap_or_default().is_empty()
                 && row.group.is_none_or(|group| group == -1);
             if empty {
@@ -151,17 +167,18 @@ impl Write for SimWatch {
     fn edit<'a>(&'a self, all: &'a [RowEdit]) -> BoxFuture<'a, Result<Vec<bool>, Unedited>> {
         Box::pin(async move {
             self.pause().await;
-            let mut state = self.0.lock();
+            let mut state = self.shared.lock();
             if let Some(why) = Self::fault(&state) {
                 return Err(Unedited::Failed(why));
             }
+            state.writes(&self.run, "rows");
             // All of them or none.
-            let (mut servers, mut adapters) = (state.servers.clone(), state.adapters.clone());
+            let mut rows = (state.servers.clone(), state.adapters.clone());
             let mut changed = Vec::new();
             for edit in all {
-                changed.push(make(&mut servers, &mut adapters, edit).map_err(Unedited::Moved)?);
+                changed.push(make(&mut rows.0, &mut rows.1, edit).map_err(Unedited::Moved)?);
             }
-            (state.servers, state.adapters) = (servers, adapters);
+            (state.servers, state.adapters) = rows;
             Ok(changed)
         })
     }
@@ -175,17 +192,18 @@ impl Write for SimWatch {
         Box::pin(async move {
             self.pause().await;
             {
-                let state = self.0.lock();
+                let mut state = self.shared.lock();
                 if let Some(why) = state.admin_fault() {
                     return Err(why);
                 }
+                state.writes(&self.run, "an order");
                 let facts = state.facts_of(node, None);
                 if facts.ping(node) != Observed::Present(true) {
                     return Err("the node is not connected".to_owned());
                 }
             }
             if order != Order::Start {
-                let mut state = self.0.lock();
+                let mut state = self.shared.lock();
                 state.stop(node, component);
                 if order == Order::Stop
                     && let Some(row) = state.row_mut(component, node)
@@ -195,11 +213,11 @@ impl Write for SimWatch {
             }
             sleep(Duration::from_millis(800)).await;
             if order != Order::Stop {
-                let mut state = self.0.lock();
+                let mut state = self.shared.lock();
                 if let Some(row) = state.row_mut(component, node) {
                     row.setting = Some("active".to_owned());
                 }
-                state.start(&self.0, node, component);
+                state.start(&self.shared, node, component);
             }
             Ok(())
         })
@@ -208,7 +226,7 @@ impl Write for SimWatch {
 
 /// Makes one change of a row; whether it was not made before.
 fn make(
-    servers: &mut Vec<ServerRow>,
+    servers: &mut BTreeMap<NodeName, Vec<ServerRow>>,
     adapters: &mut Vec<AdapterRow>,
     edit: &RowEdit,
 ) -> Result<bool, String> {
@@ -216,15 +234,20 @@ fn make(
     let (application, server, node) = (key("application"), key("server_name"), key("node_name"));
     match edit.table {
         Table::TServerConf => {
-            let own = |r: &ServerRow| {
-                r.application == application && r.server == server && r.node == node
-            };
-            one(servers, own, edit, server_column, || ServerRow {
-                application: application.to_owned(),
-                server: server.to_owned(),
-                node: node.to_owned(),
-                ..ServerRow::default()
-            })
+            let own = |r: &ServerRow| r.application == application && r.server == server;
+            let at = NodeName::new(node).map_err(|e| e.to_string())?;
+            one(
+                servers.entry(at).or_default(),
+                own,
+                edit,
+                server_column,
+                || ServerRow {
+                    application: application.to_owned(),
+                    server: server.to_owned(),
+                    node: node.to_owned(),
+                    ..ServerRow::default()
+                },
+            )
         }
         Table::TAdapterConf => {
             let name = key("adapter_name");

@@ -1,6 +1,7 @@
 //! The life of a world: faults and runs, then peace, and runs until nothing is left to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -9,13 +10,16 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::Plan;
+use tarsops_plan::action::Action;
+use tarsops_plan::saved::SavedPlan;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::faults::{Fault, Schedule, UNHEARD, draw};
-use super::host::Held;
+use super::expected::Expected;
+use super::faults::{Deed, Fault, Schedule, UNHEARD, draw};
+use super::machine::Held;
 use super::state::{Broken, Shared};
-use super::{NoRun, Planned, World};
-use crate::execute::{Observer, Outcome};
+use super::world::{NoPlan, NoRun, Planned, World};
+use crate::execute::{Interrupt, Observer, Outcome};
 use crate::step::Verdict;
 
 /// Runs while things go wrong.
@@ -24,6 +28,23 @@ const TROUBLED: usize = 3;
 const PEACEFUL: usize = 8;
 /// After so long every host has ended what it began, and every lease is free.
 const QUIET: Duration = Duration::from_secs(600);
+/// How old a world is before anything is done in it: registries and nodes have found each other.
+const AGE: Duration = Duration::from_secs(60);
+/// Between two runs.
+const BETWEEN: Duration = Duration::from_secs(70);
+/// Between the making of a saved plan and its use.
+const SAVED: Duration = Duration::from_secs(20);
+
+/// What is to be reached in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// The spec, by `apply`.
+    Apply,
+    /// The spec, by plans that are saved and applied later.
+    ApplySaved,
+    /// The state before the first run, by its `rollback`.
+    Rollback,
+}
 
 /// How a world is to be lived in.
 #[derive(Debug, Clone, Copy)]
@@ -32,11 +53,15 @@ pub struct Life {
     pub seed: u64,
     /// Faults at most.
     pub faults: usize,
+    /// What is to be reached.
+    pub aim: Aim,
 }
 
 /// What happened in a world.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Story {
+    /// What was to be reached.
+    pub aim: Aim,
     /// What went wrong from outside.
     pub faults: Vec<Fault>,
     /// How each run ended.
@@ -49,14 +74,18 @@ pub struct Story {
     pub acts: usize,
 }
 
-/// How old a world is before anything is done in it.
-const AGE: Duration = Duration::from_secs(60);
-
 /// The program of each component of each host.
 type Programs = BTreeMap<(NodeName, Component), Option<Digest>>;
 
+/// What must be there at the end, as a person may change it.
+type Expectations = Arc<Mutex<Expected>>;
+
+fn locked(expected: &Mutex<Expected>) -> MutexGuard<'_, Expected> {
+    expected.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Life {
-    /// Lives in `world` and tells what happened.
+    /// Lives in `world` and reports what happened.
     pub async fn live(self, world: &World, progress: &dyn Observer) -> Story {
         let mut rng = Rng::with_seed(self.seed ^ 0x5eed);
         let mut faults = draw(&mut rng, &world.nodes(), self.faults);
@@ -69,6 +98,10 @@ impl Life {
             seen.push(kind);
             first
         });
+        // What a person changes in between is not undone by a rollback.
+        if self.aim == Aim::Rollback {
+            faults.retain(|fault| !matches!(fault, Fault::Person { .. } | Fault::Second { .. }));
+        }
         self.live_with(world, faults, progress).await
     }
 
@@ -84,9 +117,11 @@ impl Life {
     ) -> Result<Outcome, String> {
         sleep(AGE).await;
         world.shared.lock().faults = Schedule::new(faults, Instant::now());
-        let planned = world.plan().await?;
+        let planned = world.plan().await.map_err(|why| format!("{why:?}"))?;
         guard(world, &planned.plan);
-        let outcome = world.carry_out(&planned, progress).await;
+        let outcome = world
+            .carry_out(&planned, progress, &Interrupt::default())
+            .await;
         sleep(AGE).await;
         outcome.map_err(|why| format!("{why:?}"))
     }
@@ -98,52 +133,66 @@ impl Life {
         faults: Vec<Fault>,
         progress: &dyn Observer,
     ) -> Story {
-        let mut story = Story {
-            faults: faults.clone(),
-            ..Story::default()
-        };
-        // Registries and nodes have found each other.
         sleep(AGE).await;
         let began = Instant::now();
-        let born = Born::of(world);
+        let stay: BTreeSet<NodeName> = world.nodes().into_iter().collect();
+        let expected = Expected::of(&world.shared.lock(), &stay);
+        let expected: Expectations = Arc::new(Mutex::new(expected));
+        let before = world.snapshot();
         world.shared.lock().faults = Schedule::new(faults.clone(), began);
         for fault in &faults {
-            if let Fault::Thief { at } = fault {
-                tokio::spawn(steal(world.shared.clone(), *at));
-            }
-        }
-        if !faults.is_empty() {
-            for number in 0..TROUBLED {
-                let word = run(world, &faults, number == 0, progress, &mut story).await;
-                let done = word == "nothing to do";
-                story.runs.push(word);
-                if done {
-                    break;
+            match fault {
+                Fault::Thief { at } => drop(tokio::spawn(steal(world.shared.clone(), *at))),
+                Fault::Person { at, node, deed } => {
+                    let (shared, expected) = (world.shared.clone(), Arc::clone(&expected));
+                    tokio::spawn(act_by_hand(shared, expected, *at, node.clone(), *deed));
                 }
-                sleep(Duration::from_secs(70)).await;
+                _ => {}
             }
-            world.shared.lock().faults = Schedule::default();
-            sleep(QUIET).await;
         }
-        let mut left = String::new();
-        for _ in 0..PEACEFUL {
-            let word = run(world, &[], false, progress, &mut story).await;
-            let done = word == "nothing to do";
-            left.clone_from(&word);
-            story.runs.push(word);
-            if done {
-                break;
-            }
-            sleep(Duration::from_secs(60)).await;
-        }
-        if left != "nothing to do" {
-            let runs = story.runs.join(", ");
-            story
-                .broken
-                .push(broken(world, format!("it does not converge: {runs}")));
+        let mut scene = Scene {
+            world,
+            progress,
+            faults: &faults,
+            story: Story {
+                aim: self.aim,
+                faults: faults.clone(),
+                runs: vec![],
+                broken: vec![],
+                took: Duration::ZERO,
+                acts: 0,
+            },
+            is_undone: false,
+        };
+        let mut reached = !faults.is_empty() && scene.runs(self.aim, TROUBLED).await;
+        world.shared.lock().faults = Schedule::default();
+        sleep(QUIET).await;
+        scene.faults = &[];
+        reached = match self.aim {
+            // A rollback that was carried out whole is the end of it.
+            Aim::Rollback if reached => true,
+            aim => scene.runs(aim, PEACEFUL).await,
+        };
+        let mut story = scene.story;
+        let mut say = |what| story.broken.push(broken(world, what));
+        if !reached {
+            say(format!("it does not converge: {}", story.runs.join(", ")));
         }
         sleep(QUIET).await;
-        born.compare(world, &mut story);
+        let allows_saved = self.aim == Aim::Rollback;
+        let differences = locked(&expected).differences(&world.shared.lock(), allows_saved);
+        differences.into_iter().for_each(&mut say);
+        if self.aim == Aim::Rollback && reached {
+            let after = world.snapshot();
+            // Labels have a law of their own: they may still wait on their host.
+            let nodes = world.nodes();
+            let labels: BTreeSet<String> = nodes.iter().map(|node| format!("row {node}")).collect();
+            for what in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+                if before.get(what) != after.get(what) && !labels.contains(what) {
+                    say(format!("after the rollback another {what}"));
+                }
+            }
+        }
         story.broken.extend(world.broken());
         story.took = began.elapsed();
         story.acts = world.shared.lock().acts;
@@ -157,6 +206,18 @@ fn broken(world: &World, what: String) -> Broken {
         at: u64::try_from(at).unwrap_or(0),
         what,
     }
+}
+
+/// A person does something at a moment.
+async fn act_by_hand(
+    shared: Shared,
+    expected: Expectations,
+    at: Duration,
+    node: NodeName,
+    deed: Deed,
+) {
+    sleep(at).await;
+    locked(&expected).by_hand(&mut shared.lock(), &node, deed);
 }
 
 /// Somebody else takes the lease once it is free, holds it for a minute and changes nothing.
@@ -209,91 +270,194 @@ fn programs(world: &World) -> Programs {
     all.collect()
 }
 
-/// One run of apply: plan, and carry out what there is. How it ended, in words.
-async fn run(
-    world: &World,
-    faults: &[Fault],
-    first: bool,
-    progress: &dyn Observer,
-    story: &mut Story,
-) -> String {
-    let planned = match world.plan().await {
-        Ok(planned) => planned,
-        Err(why) => {
-            story.broken.push(broken(world, why.clone()));
-            return why;
+/// What a run ended as, in words, and whether nothing is left to do.
+struct Ended {
+    words: String,
+    reached: bool,
+}
+
+impl Ended {
+    fn left(words: String) -> Self {
+        Self {
+            words,
+            reached: false,
         }
-    };
-    if planned.plan.is_empty() {
-        // What is blocked, or cannot be seen, is not done.
-        if planned.plan.has_drift() || planned.silent > 0 || planned.plan.is_incomplete() {
-            let why: Vec<String> = planned
-                .plan
-                .drift
-                .iter()
-                .map(|d| format!("{d:?}"))
-                .collect();
-            let lines: Vec<String> = planned
-                .plan
-                .report
-                .iter()
-                .map(|l| format!("{l:?}"))
-                .collect();
-            return format!(
-                "blocked ({} silent): {}; {}",
-                planned.silent,
-                why.join("; "),
-                lines.join("; ")
-            );
-        }
-        return "nothing to do".to_owned();
     }
-    guard(world, &planned.plan);
-    let before = programs(world);
-    let killed = faults.iter().find_map(|f| match f {
-        Fault::Killed { after } if first => Some(*after),
-        _ => None,
-    });
-    let second = faults.iter().find_map(|f| match f {
-        Fault::Second { after } if first => Some(*after),
-        _ => None,
-    });
-    let work = async {
-        let work = world.carry_out(&planned, progress);
-        match killed {
-            Some(after) => timeout(after, work).await.ok(),
-            None => Some(work.await),
-        }
-    };
-    let ended = match second {
-        None => work.await,
-        Some(after) => {
-            let other = async {
-                sleep(after).await;
-                if let Ok(planned) = world.plan().await {
-                    let _ = world.carry_out(&planned, progress).await;
-                }
-            };
-            tokio::join!(work, other).0
-        }
-    };
-    match ended {
-        None => "killed".to_owned(),
-        Some(Err(NoRun::Silent(count))) => format!("{count} hosts are silent"),
-        Some(Err(NoRun::Lease(why))) => format!("no lease: {why}"),
-        Some(Err(NoRun::Nothing)) => "nothing to do".to_owned(),
-        Some(Ok(outcome)) => {
-            if second.is_none() {
-                compare(world, &planned, &outcome, &before, story);
+}
+
+/// Runs in a world.
+struct Scene<'a> {
+    world: &'a World,
+    progress: &'a dyn Observer,
+    faults: &'a [Fault],
+    story: Story,
+    /// Whether a rollback was carried out whole.
+    is_undone: bool,
+}
+
+impl Scene<'_> {
+    /// Runs until nothing is left to do, `most` times at most; whether that was reached.
+    async fn runs(&mut self, aim: Aim, most: usize) -> bool {
+        for number in 0..most {
+            let ended = self.run(aim, number).await;
+            self.story.runs.push(ended.words);
+            if ended.reached {
+                return true;
             }
-            let ends = outcome.ends.iter().chain(&outcome.rolled_back);
-            let bad = ends.filter(|e| !e.verdict.is_good()).map(|e| {
-                let why = e.verdict.why().unwrap_or_default();
-                format!("{} {}: {why}", e.step, e.verdict.word())
-            });
-            let bad: Vec<String> = bad.collect();
-            format!("{} ({})", outcome.word(), bad.join("; "))
+            sleep(BETWEEN).await;
         }
+        false
+    }
+
+    /// Plans what this run is to do.
+    async fn plan(&self, aim: Aim) -> Result<Planned, NoPlan> {
+        let world = self.world;
+        match (aim, world.first_run()) {
+            (Aim::Rollback, Some(run)) => world.plan_rollback(&run).await,
+            (Aim::Apply | Aim::Rollback, _) => world.plan().await,
+            (Aim::ApplySaved, _) => {
+                let refused = |why: &dyn std::fmt::Display| NoPlan::Refused(why.to_string());
+                let saved = world.plan().await?;
+                let text = serde_json::to_string(&*saved.plan).map_err(|e| refused(&e))?;
+                let saved = SavedPlan::from_json(&text).map_err(|e| refused(&e))?;
+                sleep(SAVED).await;
+                world.plan_saved(&saved).await
+            }
+        }
+    }
+
+    /// A person ends what is stuck; in words.
+    async fn recover(&self) -> String {
+        let planned = match self.world.plan_recovery().await {
+            Ok(planned) => planned,
+            Err(why) => return format!("no recovery: {why:?}"),
+        };
+        let interrupt = Interrupt::default();
+        let ended = self.world.carry_out(&planned, self.progress, &interrupt);
+        match ended.await {
+            Ok(outcome) => format!("recovery {}", outcome.word()),
+            Err(why) => format!("no recovery: {why:?}"),
+        }
+    }
+
+    /// One run: plan, and carry out what there is.
+    async fn run(&mut self, aim: Aim, number: usize) -> Ended {
+        let world = self.world;
+        let planned = match self.plan(aim).await {
+            Ok(planned) => planned,
+            Err(NoPlan::Stale) => return Ended::left("the saved plan is stale".to_owned()),
+            Err(NoPlan::Open(why)) => {
+                return Ended::left(format!("{why}; {}", self.recover().await));
+            }
+            // What was undone whole is not undone again.
+            Err(NoPlan::Refused(why)) if self.is_undone => {
+                return Ended {
+                    words: why,
+                    reached: true,
+                };
+            }
+            Err(NoPlan::Refused(why)) => {
+                // What cannot be seen is not rolled back.
+                if aim != Aim::Rollback || self.faults.is_empty() {
+                    self.story.broken.push(broken(world, why.clone()));
+                }
+                return Ended::left(why);
+            }
+        };
+        let rolls_back = planned.plan.rolls_back.is_some();
+        if planned.plan.is_empty() {
+            return idle(&planned);
+        }
+        guard(world, &planned.plan);
+        let before = programs(world);
+        let interrupt = Interrupt::default();
+        let (mut killed, mut pressed, mut second) = (None, None, None);
+        for fault in self.faults {
+            match fault {
+                Fault::Killed { run, after } if *run == number => killed = Some(*after),
+                Fault::Interrupted { run, after } if *run == number => pressed = Some(*after),
+                Fault::Second { after } if number == 0 => second = Some(*after),
+                _ => {}
+            }
+        }
+        let work = async {
+            let work = world.carry_out(&planned, self.progress, &interrupt);
+            let work = async {
+                tokio::pin!(work);
+                if let Some(after) = pressed {
+                    tokio::select! {
+                        biased;
+                        ended = &mut work => return ended,
+                        () = sleep(after) => interrupt.press(),
+                    }
+                }
+                work.await
+            };
+            match killed {
+                Some(after) => timeout(after, work).await.ok(),
+                None => Some(work.await),
+            }
+        };
+        let ended = match second {
+            None => work.await,
+            Some(after) => {
+                let other = async {
+                    sleep(after).await;
+                    if let Ok(planned) = world.plan().await {
+                        let interrupt = Interrupt::default();
+                        let _ = world.carry_out(&planned, self.progress, &interrupt).await;
+                    }
+                };
+                tokio::join!(work, other).0
+            }
+        };
+        let outcome = match ended {
+            None => return Ended::left("killed".to_owned()),
+            Some(Err(NoRun::Silent(count))) => {
+                return Ended::left(format!("{count} hosts are silent"));
+            }
+            Some(Err(NoRun::Lease(why))) => return Ended::left(format!("no lease: {why}")),
+            Some(Err(NoRun::Nothing)) => return idle(&planned),
+            Some(Ok(outcome)) => outcome,
+        };
+        if second.is_none() && !rolls_back {
+            compare(world, &planned, &outcome, &before, &mut self.story);
+        }
+        let ends = || outcome.ends.iter().chain(&outcome.rolled_back);
+        let whole = outcome.not_begun == 0 && ends().all(|end| end.verdict.is_good());
+        if outcome.word() == "converged" && !whole {
+            let what = format!("a run ended as converged, and is not: {outcome:?}");
+            self.story.broken.push(broken(world, what));
+        }
+        let bad = ends().filter(|e| !e.verdict.is_good()).map(|e| {
+            let why = e.verdict.why().unwrap_or_default();
+            format!("{} {}: {why}", e.step, e.verdict.word())
+        });
+        let bad: Vec<String> = bad.collect();
+        self.is_undone |= rolls_back && whole;
+        Ended {
+            words: format!("{} ({})", outcome.word(), bad.join("; ")),
+            reached: rolls_back && whole && planned.silent.is_empty(),
+        }
+    }
+}
+
+/// What an empty plan says: what is blocked, or cannot be seen, is not done.
+fn idle(planned: &Planned) -> Ended {
+    let plan = &planned.plan;
+    let silent = planned.silent.len();
+    if plan.has_drift() || silent > 0 || plan.is_incomplete() {
+        let drift: Vec<String> = plan.drift.iter().map(|d| format!("{d:?}")).collect();
+        let lines: Vec<String> = plan.report.iter().map(|l| format!("{l:?}")).collect();
+        return Ended::left(format!(
+            "blocked ({silent} silent): {}; {}",
+            drift.join("; "),
+            lines.join("; ")
+        ));
+    }
+    Ended {
+        words: "nothing to do".to_owned(),
+        reached: true,
     }
 }
 
@@ -301,7 +465,7 @@ async fn run(
 /// for those that the plan says will have none.
 fn guard(world: &World, plan: &Plan) {
     let mut state = world.shared.lock();
-    let none = |servant: &String| {
+    let none = |servant: &str| {
         plan.endpoints
             .iter()
             .any(|low| low.servant == *servant && low.least == 0)
@@ -310,7 +474,7 @@ fn guard(world: &World, plan: &Plan) {
     state.guarded = has
         .into_iter()
         .filter(|(servant, count)| *count > 1 && !none(servant))
-        .map(|(servant, _)| servant)
+        .map(|(servant, _)| servant.to_owned())
         .collect();
 }
 
@@ -340,7 +504,7 @@ fn compare(
         let is = now.get(&key).copied().flatten();
         let was = before.get(&key).copied().flatten();
         let wanted = world.wanted(component, node);
-        let recovers = step.id.starts_with("recover");
+        let recovers = matches!(step.action, Action::Recover { .. });
         let wrong = match (&end.verdict, back.map(|b| b.verdict.is_good())) {
             _ if recovers => false,
             (Verdict::Done | Verdict::AlreadyDone, None) => is != wanted,
@@ -364,81 +528,6 @@ fn compare(
                 }
             );
             story.broken.push(broken(world, what));
-        }
-    }
-}
-
-/// What a world had at its beginning and must have at its end.
-struct Born {
-    crontabs: BTreeMap<NodeName, Option<String>>,
-    files: BTreeMap<(NodeName, Component), Vec<String>>,
-    labels: BTreeMap<String, Option<String>>,
-    rows: (usize, usize),
-}
-
-impl Born {
-    fn of(world: &World) -> Self {
-        let state = world.shared.lock();
-        Self {
-            crontabs: state
-                .machines
-                .iter()
-                .map(|(node, machine)| (node.clone(), machine.crontab.clone()))
-                .collect(),
-            files: state
-                .machines
-                .iter()
-                .flat_map(|(node, machine)| {
-                    machine.parts.iter().map(|(component, part)| {
-                        let files = part.files.keys().cloned().collect();
-                        ((node.clone(), *component), files)
-                    })
-                })
-                .collect(),
-            labels: state
-                .nodes
-                .iter()
-                .map(|(node, base)| (node.clone(), base.label.clone()))
-                .collect(),
-            rows: (state.servers.len(), state.adapters.len()),
-        }
-    }
-
-    fn compare(&self, world: &World, story: &mut Story) {
-        let now = Self::of(world);
-        let mut say = |what: String| story.broken.push(broken(world, what));
-        if now.crontabs != self.crontabs {
-            say("a crontab is another one".to_owned());
-        }
-        if now.files != self.files {
-            say("a file was lost".to_owned());
-        }
-        // Not of a node that was kept from registering: the next plan takes its old row for the new one,
-        // writes nothing and deletes the saved label, which is lost once the node registers.
-        let late = story.faults.iter().filter_map(|f| match f {
-            Fault::Unregistered { node } => Some(node.to_string()),
-            _ => None,
-        });
-        let late: Vec<String> = late.collect();
-        let mut say = |what: String| story.broken.push(broken(world, what));
-        for (node, label) in &self.labels {
-            if now.labels.get(node) != Some(label) && !late.contains(node) {
-                say(format!("{node} has lost its label"));
-            }
-        }
-        if now.rows != self.rows {
-            say("a row was lost".to_owned());
-        }
-        let state = world.shared.lock();
-        let left: Vec<String> = state
-            .machines
-            .iter()
-            .filter(|(_, machine)| machine.current.is_some())
-            .map(|(node, _)| node.to_string())
-            .collect();
-        drop(state);
-        if !left.is_empty() {
-            say(format!("a change has not ended on {}", left.join(", ")));
         }
     }
 }

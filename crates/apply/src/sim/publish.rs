@@ -10,36 +10,32 @@ use tarsops_framework::{Fault, Package, Publish, Standing};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::ServerRow;
-use tarsops_model::names::NodeName;
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::version::Version;
 use tarsops_plan::action::Via;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::sleep;
 
-use super::host::File;
-use super::state::Shared;
+use super::part::File;
+use super::state::{Shared, Task};
 
 /// How long a node takes for a publication.
 const TAKES: Duration = Duration::from_millis(2500);
 
-/// A publication that was begun.
-#[derive(Debug, Clone)]
-pub(super) struct Task {
-    success: Option<bool>,
-}
-
 /// Publishes in a world.
 pub(super) struct SimPublish {
     shared: Shared,
+    run: RunId,
     /// The digest of each package.
     packages: StdMutex<BTreeMap<i64, Digest>>,
     turns: StdMutex<BTreeMap<String, Arc<Mutex<()>>>>,
 }
 
 impl SimPublish {
-    pub(super) fn new(shared: Shared) -> Self {
+    pub(super) fn new(shared: Shared, run: RunId) -> Self {
         Self {
             shared,
+            run,
             packages: StdMutex::default(),
             turns: StdMutex::default(),
         }
@@ -186,6 +182,7 @@ impl Publish for SimPublish {
             };
             let (task, liar) = {
                 let mut state = self.shared.lock();
+                state.writes(&self.run, "a publication");
                 let task = format!("t{}", state.tasks.len() + 1);
                 state.tasks.insert(task.clone(), Task { success: None });
                 let liar = state.faults.liar && state.rng.bool();
@@ -263,6 +260,7 @@ impl Publish for SimPublish {
             if state.faults.database_is_down() || state.faults.read_only {
                 return Err("the database takes no changes".to_owned());
             }
+            state.writes(&self.run, "a version");
             let row = state
                 .row_mut(component, node)
                 .ok_or("there is no such row")?;

@@ -234,16 +234,6 @@ fn on_failure_rollback_all_takes_the_run_back() {
 }
 
 #[test]
-fn on_failure_rollback_takes_the_host_back() {
-    let (cluster, _) = fails_on_host_3("rollback");
-    for (n, version) in [(1, "3.0.17"), (2, "3.0.18"), (3, "3.0.17"), (4, "3.0.17")] {
-        let host = cluster.host(n);
-        host.assert_runs(&host.ip().to_string(), "tars", &healthy(version));
-        host.assert_tidy();
-    }
-}
-
-#[test]
 fn on_failure_stop_leaves_it_to_be_looked_at() {
     let (cluster, _) = fails_on_host_3("stop");
     let never = digest("3.0.19", Behaviour::NeverListens);

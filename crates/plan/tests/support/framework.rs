@@ -408,6 +408,7 @@ pub fn unspoken(w: &mut World, node: &NodeName, kind: u8) {
                         host.labels = Some(NodeLabels {
                             label: Some("kept".to_owned()),
                             group_id: None,
+                            row: None,
                         });
                     }
                 }

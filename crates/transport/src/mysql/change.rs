@@ -198,7 +198,8 @@ impl Access {
 }
 
 impl Access {
-    /// Gives the row of `node` the label and the group, where it has neither; whether it had none.
+    /// Gives the row of `node` the label and the group, where it has neither and is another row than the
+    /// one that had them; whether that was so.
     ///
     /// # Errors
     /// A [`DatabaseError`].
@@ -224,6 +225,10 @@ impl Access {
             return Ok(false);
         }
         values.push(Value::from(node.as_str()));
+        if let Some(row) = labels.row {
+            bare.push("id <> ?");
+            values.push(Value::from(row));
+        }
         let statement = format!(
             "UPDATE db_tars.t_node_info SET {} WHERE node_name = ? AND {}",
             set.join(", "),

@@ -5,7 +5,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::RunId;
 use tarsops_plan::action::{Content, Folder, HostChange};
 
-use super::host::{Before, File, Machine, Part};
+use super::part::{File, Part};
 use crate::scripts::{CrontabAfter, Launch};
 
 /// What becomes of the folder of the component.
@@ -53,8 +53,8 @@ pub(super) struct Work {
     pub(super) texts: Vec<String>,
 }
 
-/// Reads a launch.
-pub(super) fn work(launch: &Launch<'_>, machine: &Machine) -> Work {
+/// Reads a launch. `saved` gives the crontab that a step of a run has saved.
+pub(super) fn work(launch: &Launch<'_>, saved: impl Fn(RunId, &str) -> Option<String>) -> Work {
     let c: &HostChange = launch.change;
     let place = match (c.folder(), c.restore()) {
         (Folder::Keep, _) => Place::Stay,
@@ -80,11 +80,7 @@ pub(super) fn work(launch: &Launch<'_>, machine: &Machine) -> Work {
         CrontabAfter::Back(_, path) => {
             let mut parts = path.split('/');
             let key = parts.next().zip(parts.next());
-            let image = key.and_then(|(run, step)| {
-                let run = RunId::new(run).ok()?;
-                machine.changes.get(&(run, step.to_owned()))
-            });
-            Some(image.and_then(|c| c.before.as_ref()?.crontab.clone()))
+            Some(key.and_then(|(run, step)| saved(RunId::new(run).ok()?, step)))
         }
     };
     let before = c.crontab().and_then(|c| c.before);
@@ -113,53 +109,6 @@ pub(super) fn work(launch: &Launch<'_>, machine: &Machine) -> Work {
 }
 
 impl Work {
-    /// Why the change cannot be made: the verdict's word, and why.
-    pub(super) fn refusal(&self, machine: &Machine) -> Option<(&'static str, String)> {
-        let moved = |why: String| Some(("moved", why));
-        if self.machine_id != machine.machine_id {
-            return moved("this is another machine than the one that was looked at".to_owned());
-        }
-        let part = machine.parts.get(&self.component);
-        for (path, _, before, after) in &self.files {
-            let now = part.and_then(|p| p.files.get(path)).map(|f| f.digest);
-            if now != *before {
-                return moved(format!("{path} has changed since it was read"));
-            }
-            if let Some(after) = after
-                && Some(*after) != *before
-                && !machine.staged.contains(after)
-            {
-                return moved(format!(
-                    "the staged content of {path} is missing or damaged"
-                ));
-            }
-        }
-        if let Some((before, _)) = &self.crontab {
-            let now = machine.crontab.as_ref().map(|t| Digest::of(t.as_bytes()));
-            if now != *before {
-                return moved("the crontab has changed since it was read".to_owned());
-            }
-        }
-        match (&self.place, part.is_some()) {
-            (Place::Make | Place::Back(..), true) => moved("the folder is present".to_owned()),
-            (Place::Away, false) => moved("the folder is absent".to_owned()),
-            (Place::Back(run, step), _)
-                if !machine.away.contains_key(&(run.clone(), step.clone())) =>
-            {
-                moved("the folder that was saved is not there".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    /// The state before the change.
-    pub(super) fn before(&self, machine: &Machine) -> Before {
-        Before {
-            part: machine.parts.get(&self.component).cloned(),
-            crontab: machine.crontab.clone(),
-        }
-    }
-
     /// Replaces the files: configuration only, or the rest.
     pub(super) fn replace(&self, part: &mut Part, conf: bool) {
         for (path, mode, _, after) in &self.files {
