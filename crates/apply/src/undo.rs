@@ -2,7 +2,7 @@
 
 use tarsops_model::desired::Rpc;
 use tarsops_model::inventory::Inventory;
-use tarsops_plan::action::{Action, Undo};
+use tarsops_plan::action::Undo;
 use tarsops_plan::database_record;
 use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
 use tarsops_plan::restore::{Known, rollback_step};
@@ -113,7 +113,7 @@ async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         resource: intent.change.resource(),
         sign: ChangeKind::Change,
         summary: prepared.change.summary.clone(),
-        action: Action::ChangeHost(Box::new(prepared.change)),
+        action: prepared.change.into(),
         pre: prepared.pre,
         post: prepared.post,
         undo: Undo::Restore,

@@ -1,13 +1,14 @@
 //! What commands that look at hosts share: the spec, the lock file, the way to the hosts, one look at
 //! all of them.
 
+mod held_lease;
 mod look;
 pub mod preflight;
 mod secrets;
 mod sources;
 mod ssh_files;
 
-pub use look::lease_in;
+pub use held_lease::lease_in;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::Plan;
-use tarsops_plan::action::Action;
+use tarsops_plan::plan::Stage;
 use tarsops_plan::saved::SavedPlan;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -504,7 +504,7 @@ fn compare(
         let is = now.get(&key).copied().flatten();
         let was = before.get(&key).copied().flatten();
         let wanted = world.wanted(component, node);
-        let recovers = matches!(step.action, Action::Recover { .. });
+        let recovers = step.stage == Stage::Recover;
         let wrong = match (&end.verdict, back.map(|b| b.verdict.is_good())) {
             _ if recovers => false,
             (Verdict::Done | Verdict::AlreadyDone, None) => is != wanted,

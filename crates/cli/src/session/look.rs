@@ -2,23 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tarsops_model::host::LeaseFacts;
-use tarsops_model::inventory::Facts;
 use tarsops_model::names::NodeName;
-use tarsops_model::observed::Observed;
 use tarsops_probe::{Options, Report};
 
 use super::Session;
 use crate::progress::Bar;
 use crate::runs::now;
-
-/// The lease that somebody holds, if it was seen.
-pub fn lease_in(report: &Report) -> Option<LeaseFacts> {
-    report.inventory.resources.values().find_map(|o| match o {
-        Observed::Present(Facts::Host(h)) => h.lease.clone().filter(LeaseFacts::is_held),
-        _ => None,
-    })
-}
 
 impl Session {
     /// Looks at all nodes in scope.
