@@ -27,7 +27,7 @@ fn away_and_back(crontab: Option<&str>) {
     machine
         .tarsops(["rollback", "-y"])
         .exits(0)
-        .says("1 of 1 hosts are where they were before");
+        .says("1 of 1 hosts are restored to their state before");
     assert_eq!(host.crontab("tars"), before);
     host.assert_runs("10.77.1.2", "tars", &healthy("3.0.17"));
     host.assert_tidy();

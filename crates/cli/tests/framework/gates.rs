@@ -53,7 +53,7 @@ fn what_cannot_be_asked_leaves_the_host_as_it_is(world: &mut World) {
     failed
         .exits(8)
         .tells("whether the framework is could not be seen within 4 s");
-    failed.hides("rolled back");
+    failed.says("0 rolled back");
     world.thaw(1, "tarsAdminRegistry");
     world.tarsops(["apply", "-y"]).exits(0);
     world.is_well();
