@@ -253,7 +253,7 @@ fn a_rollback_that_was_saved() {
     machine
         .tarsops(["apply", "-y", "back.json"])
         .exits(0)
-        .says("2 of 2 hosts are restored to their state");
+        .says("2 of 2 hosts are restored to their state before");
     for host in &cluster.hosts {
         host.assert_runs(&host.ip().to_string(), "tars", &healthy("3.0.17"));
         host.assert_tidy();

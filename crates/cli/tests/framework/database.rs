@@ -263,7 +263,7 @@ fn a_run_is_rolled_back_with_its_templates(world: &mut World) {
     let rolled = world.tarsops(["rollback", "-y"]);
     rolled
         .exits(0)
-        .says("2 of 2 templates are restored to their state");
+        .says("2 of 2 templates are restored to their state before run");
     assert!(has(world, REGISTRY, "nodeTimeout=250") && has(world, REGISTRY, "mine=7"));
     assert!(has(world, DB, "charset=DEBUG") && has(world, DB, "dbpass=framework-pass"));
     // The database as the run left it is kept as well.
