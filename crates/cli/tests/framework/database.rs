@@ -261,7 +261,9 @@ fn the_dump_is_complete_and_reported(world: &World) {
 fn a_run_is_rolled_back_with_its_templates(world: &mut World) {
     write(world, LOG, &installed(world, LOG));
     let rolled = world.tarsops(["rollback", "-y"]);
-    rolled.exits(0).says("2 of 2 templates are restored to their state");
+    rolled
+        .exits(0)
+        .says("2 of 2 templates are restored to their state");
     assert!(has(world, REGISTRY, "nodeTimeout=250") && has(world, REGISTRY, "mine=7"));
     assert!(has(world, DB, "charset=DEBUG") && has(world, DB, "dbpass=framework-pass"));
     // The database as the run left it is kept as well.
