@@ -143,8 +143,10 @@ impl Expected {
                 let crontab = state.machine(node).crontab.get_or_insert_default();
                 crontab.push_str(line);
                 crontab.push('\n');
-                let lines = self.crontabs.entry(node.clone()).or_default();
-                lines.insert(line.to_owned());
+                // A node that is still to be installed gets lines of its own beside it.
+                if let Some(lines) = self.crontabs.get_mut(node) {
+                    lines.insert(line.to_owned());
+                }
             }
             Deed::Row => {
                 let is_own = |row: &&mut AdapterRow| {

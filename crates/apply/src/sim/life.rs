@@ -162,7 +162,6 @@ impl Life {
                 took: Duration::ZERO,
                 acts: 0,
             },
-            is_undone: false,
         };
         let mut reached = !faults.is_empty() && scene.runs(self.aim, TROUBLED).await;
         world.shared.lock().faults = Schedule::default();
@@ -291,8 +290,6 @@ struct Scene<'a> {
     progress: &'a dyn Observer,
     faults: &'a [Fault],
     story: Story,
-    /// Whether a rollback was carried out whole.
-    is_undone: bool,
 }
 
 impl Scene<'_> {
@@ -349,8 +346,8 @@ impl Scene<'_> {
             Err(NoPlan::Open(why)) => {
                 return Ended::left(format!("{why}; {}", self.recover().await));
             }
-            // What was undone whole is not undone again.
-            Err(NoPlan::Refused(why)) if self.is_undone => {
+            // What was undone whole is not undone again; what is there is compared in the end.
+            Err(NoPlan::Refused(why)) if aim == Aim::Rollback && self.faults.is_empty() => {
                 return Ended {
                     words: why,
                     reached: true,
@@ -358,7 +355,7 @@ impl Scene<'_> {
             }
             Err(NoPlan::Refused(why)) => {
                 // What cannot be seen is not rolled back.
-                if aim != Aim::Rollback || self.faults.is_empty() {
+                if aim != Aim::Rollback {
                     self.story.broken.push(broken(world, why.clone()));
                 }
                 return Ended::left(why);
@@ -434,7 +431,6 @@ impl Scene<'_> {
             format!("{} {}: {why}", e.step, e.verdict.word())
         });
         let bad: Vec<String> = bad.collect();
-        self.is_undone |= rolls_back && whole;
         Ended {
             words: format!("{} ({})", outcome.word(), bad.join("; ")),
             reached: rolls_back && whole && planned.silent.is_empty(),
