@@ -14,6 +14,10 @@ net=$(readlink /proc/self/ns/net)
 echo 0 >/proc/sys/net/ipv4/ip_forward
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+# Hosts read /proc/net/tcp often. Each read walks a whole table, which is as large as the machine's unless a size
+# is given here (since Linux 6.1), and 9 ms instead of 0.1 ms long.
+children=/proc/sys/net/ipv4/tcp_child_ehash_entries
+[ ! -e "$children" ] || echo 2048 >"$children"
 ip -batch - <<BATCH
 link set lo up
 link add outer type bridge

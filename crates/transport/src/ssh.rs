@@ -280,6 +280,8 @@ impl SshConnector {
                 std::io::ErrorKind::NotFound => local(NO_SSH),
                 _ => local(format!("the program ssh cannot be started: {e}")),
             })?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok());
+        let group = group.and_then(rustix::process::Pid::from_raw);
         // It goes to the background as soon as it is logged in.
         let ended = tokio::time::timeout(patience, child.wait()).await;
         let timed_out = match ended {
@@ -291,6 +293,11 @@ impl SshConnector {
                 true
             }
         };
+        // The programs that lead to the host outlive it. Where two jump hosts lead to each other, they are a
+        // chain of `ssh` that never stops growing. What became a daemon has a session of its own.
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+        }
         let (log, way) = tokio::join!(end(&log), end(&way));
         tracing::debug!(address = %access.address, log, way, "ssh failed");
         let words = Words {
@@ -302,7 +309,7 @@ impl SshConnector {
     }
 }
 
-/// The last [`MAX_STDERR`] bytes of a file; nothing if it cannot be read.
+/// The whole lines in the last [`MAX_STDERR`] bytes of a file; nothing if it cannot be read.
 async fn end(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(mut file) = tokio::fs::File::open(path).await {
@@ -310,6 +317,11 @@ async fn end(path: &Path) -> String {
         let from = len.saturating_sub(MAX_STDERR as u64);
         if file.seek(std::io::SeekFrom::Start(from)).await.is_ok() {
             let _ = file.take(MAX_STDERR as u64).read_to_end(&mut bytes).await;
+        }
+        // Without its beginning, a line of debug output reads as an error.
+        if from > 0 {
+            let cut = bytes.iter().position(|b| *b == b'\n');
+            bytes.drain(..cut.map_or(bytes.len(), |at| at + 1));
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -610,6 +622,27 @@ impl Remote for SshHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// OpenSSH writes where it found an option as debug output, which is no error of the configuration.
+    #[tokio::test]
+    async fn what_is_read_of_a_long_file_begins_with_a_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("way");
+        let line = "debug1: /etc/ssh/ssh_config line 4: Applying options for 10.77.*\r\n";
+        let text = line.repeat(MAX_STDERR / line.len() + 2);
+        // Each place where a line can be cut.
+        for more in 0..line.len() {
+            std::fs::write(&file, format!("{text}{}", &line[..more])).unwrap();
+            let read = end(&file).await;
+            assert!(read.starts_with("debug1: "), "{more}: {}", &read[..80]);
+            assert!(read.len() >= MAX_STDERR - line.len());
+        }
+        std::fs::write(&file, line).unwrap();
+        assert_eq!(end(&file).await, line);
+        let endless = "x".repeat(MAX_STDERR + 1);
+        std::fs::write(&file, endless).unwrap();
+        assert_eq!(end(&file).await, "");
+    }
 
     /// What comes out of a login shell that gets `command`, with these bytes on standard input.
     fn login(shell: &str, command: &str, input: &[u8]) -> (String, Option<i32>) {

@@ -1,6 +1,5 @@
 //! Conversations of a real cluster (framework 3.0.17): every message is read, and written again to
-//! the same bytes. `fixtures/wire` always; and a folder of further recordings, where there is one: that
-//! of `TARSOPS_WIRE_DIR`, or else the folder `shared/wire` beside the repository's own. Its files have
+//! the same bytes. They are in `fixtures/wire`; `TARSOPS_WIRE_DIR` can name a folder of more. Files have
 //! lines `req: HEX` and `rsp: HEX`, or, where a whole conversation was listened to, `hex=HEX`.
 #![allow(
     clippy::unwrap_used,
@@ -94,16 +93,6 @@ fn check(folder: &Path) -> usize {
     count
 }
 
-/// Further recordings, if there are any.
-fn more() -> Option<PathBuf> {
-    if let Some(folder) = std::env::var_os("TARSOPS_WIRE_DIR") {
-        return Some(folder.into());
-    }
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    let folder = repository.parent()?.join("shared").join("wire");
-    folder.is_dir().then_some(folder)
-}
-
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire")
 }
@@ -118,7 +107,7 @@ fn every_message_survives_to_the_byte() {
     let count = check(&fixtures());
     assert!(count >= 60, "{count} messages only");
     println!("{count} messages in fixtures/wire");
-    match more() {
+    match std::env::var_os("TARSOPS_WIRE_DIR").map(PathBuf::from) {
         Some(folder) => {
             let count = check(&folder);
             println!("{count} messages in {}", folder.display());
