@@ -8,7 +8,6 @@ use tarsops_plan::Checked;
 use tarsops_plan::plan::{Plan, Step};
 use tokio::time::Instant;
 
-use crate::actions;
 use crate::gates::Gates;
 use crate::journal::Event;
 pub use crate::outcome::{Outcome, StageTime};
@@ -129,7 +128,7 @@ fn settled(policy: &Policy, gates: &Gates<'_>, batch: &[Step], ends: &[StepEnd])
     let longest = batch
         .iter()
         .filter(acted)
-        .map(|s| match actions::of(&s.action).settling(policy) {
+        .map(|s| match s.action.settle(policy) {
             0 => 0,
             own => own.max(gates.settle_of(s)),
         })

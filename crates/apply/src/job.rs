@@ -1,6 +1,5 @@
 //! One step of a plan on its way, and what the executor asks of its action.
 
-use tarsops_model::desired::Policy;
 use tarsops_model::names::NodeName;
 use tarsops_plan::condition::Condition;
 use tarsops_plan::plan::Step;
@@ -25,9 +24,14 @@ impl Job<'_> {
         self.run.acting(self.step, self.node);
     }
 
-    /// Seconds of settling, where the action itself wants `own`: an action after which nothing is watched
-    /// settles never.
-    pub(crate) fn settle(&self, own: u64) -> u64 {
+    /// Seconds of settling: what the action asks for, or what the gate after it does if that is more.
+    pub(crate) fn settle(&self) -> u64 {
+        self.settle_for(self.step.action.settle(&self.run.desired.policy))
+    }
+
+    /// Seconds of settling where `own` is asked for: an action after which nothing is watched does not
+    /// settle.
+    pub(crate) fn settle_for(&self, own: u64) -> u64 {
         match own {
             0 => 0,
             own => own.max(self.gate),
@@ -86,12 +90,6 @@ pub(crate) trait Execution {
 
     /// Writes down how the step ended, an undo included. `refused` says that the executor was to undo it.
     async fn conclude(&self, _job: &Job<'_>, _refused: bool, _end: &mut StepEnd) {}
-
-    /// Seconds for which what the action changes must have been healthy before the step has succeeded; 0
-    /// for an action after which nothing is watched.
-    fn settling(&self, _policy: &Policy) -> u64 {
-        0
-    }
 
     /// What holds after the action where it undoes another one.
     fn undone(&self) -> Vec<Condition> {

@@ -7,7 +7,6 @@ pub(crate) mod rows;
 pub(crate) mod server;
 
 use futures::future::LocalBoxFuture;
-use tarsops_model::desired::Policy;
 use tarsops_plan::action::Action;
 use tarsops_plan::condition::Condition;
 
@@ -83,9 +82,6 @@ pub(crate) trait Executable {
         end: &'a mut StepEnd,
     ) -> LocalBoxFuture<'a, ()>;
 
-    /// As [`Execution::settling`].
-    fn settling(&self, policy: &Policy) -> u64;
-
     /// As [`Execution::undone`].
     fn undone(&self) -> Vec<Condition>;
 }
@@ -117,10 +113,6 @@ impl<E: Execution> Executable for E {
         end: &'a mut StepEnd,
     ) -> LocalBoxFuture<'a, ()> {
         Box::pin(Execution::conclude(self, job, refused, end))
-    }
-
-    fn settling(&self, policy: &Policy) -> u64 {
-        Execution::settling(self, policy)
     }
 
     fn undone(&self) -> Vec<Condition> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tarsops_framework::Order;
 use tarsops_model::component::Component;
-use tarsops_model::desired::Policy;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::Undo;
@@ -42,7 +41,7 @@ impl Execution for StartServer {
 
     async fn act(&self, job: &Job<'_>, (): (), end: &mut StepEnd) -> Result<(), Failed> {
         let component = self.0;
-        let settle = job.settle(self.settling(&job.run.desired.policy));
+        let settle = job.settle();
         let answer = order(job, component, Order::Start, end).await?;
         let Err(why) = wait(job, component, settle, answer.err()).await else {
             return Ok(());
@@ -74,14 +73,6 @@ impl Execution for StartServer {
         }
         Ok(())
     }
-
-    fn settling(&self, policy: &Policy) -> u64 {
-        match self.0 {
-            // No callers are sent to a registry before the others have read its row.
-            Component::Tarsregistry => policy.settle.max(policy.registry_settle),
-            _ => policy.settle,
-        }
-    }
 }
 
 /// Has AdminRegistry stop a server, which sets it inactive.
@@ -97,8 +88,7 @@ impl Execution for StopServer {
 
     async fn act(&self, job: &Job<'_>, (): (), end: &mut StepEnd) -> Result<(), Failed> {
         let answer = order(job, self.0, Order::Stop, end).await?;
-        let settle = self.settling(&job.run.desired.policy);
-        let waited = wait(job, self.0, settle, answer.err()).await;
+        let waited = wait(job, self.0, 0, answer.err()).await;
         Ok(waited.map_err(Verdict::LeftFailed)?)
     }
 

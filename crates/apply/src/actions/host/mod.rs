@@ -23,7 +23,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tarsops_model::desired::Policy;
 use tarsops_model::framework::NodeLabels;
 use tarsops_plan::action::{HostChange, Operation};
 use tokio::time::Instant;
@@ -101,7 +100,7 @@ impl Execution for ChangeHost<'_> {
         let returned = change.returned_server();
         if let (Some(restore), None) = (returned, &registry) {
             removal::restore_rows(run, change, restore, end).await?;
-            let settle = job.settle(self.settling(&run.desired.policy));
+            let settle = job.settle();
             return Ok(removal::start_again(job, change, settle, end).await?);
         }
         if !change.removes_registry() && !sight.wanted.is_empty() {
@@ -143,13 +142,6 @@ impl Execution for ChangeHost<'_> {
         notes::note_gate(job.run, end).await;
         if let Some(labels) = end.labels.take() {
             labels::settle(job.run, job.node, &labels, end).await;
-        }
-    }
-
-    fn settling(&self, policy: &Policy) -> u64 {
-        match self.0.ends_healthy() {
-            true => self.0.settling(policy),
-            false => 0,
         }
     }
 }
@@ -228,7 +220,7 @@ impl ChangeHost<'_> {
     ) -> Result<(), Failed> {
         let (run, node, change) = (job.run, job.node, self.0);
         let policy = &run.desired.policy;
-        let settle = Duration::from_secs(job.settle(change.settling(policy)));
+        let settle = Duration::from_secs(job.settle_for(change.settling(policy)));
         let watched = Watched::default();
         let component = Some(change.component);
         let passing = async {

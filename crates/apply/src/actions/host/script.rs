@@ -48,7 +48,7 @@ pub(crate) async fn act(
             holder: &run.holder,
             intent: &intent_text,
             crontab: &crontab,
-            settle: job.settle(change.settling(&run.desired.policy)),
+            settle: job.settle_for(change.settling(&run.desired.policy)),
             deadline: run.desired.policy.deadline,
             stop_on_failure: run.stop_on_failure,
             expires: expiry(host, sight.looked, run.lease.until()),
