@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component as Part, Path};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
@@ -104,25 +102,18 @@ fn name(host: usize) -> NodeName {
     NodeName::new(address(host)).unwrap()
 }
 
-/// What a word encodes, where it does.
-fn decoded(word: &str) -> Option<String> {
-    let encoded = word.len() > 3 && word.len().is_multiple_of(4);
-    let bytes = STANDARD.decode(word).ok().filter(|_| encoded)?;
-    String::from_utf8(bytes).ok()
-}
-
 /// The lines of a recorded answer between the first and the last, as if `host` had sent them.
 fn lines(recorded: &str, host: usize) -> Vec<String> {
-    let own = if recorded.contains("bjIK") { 2 } else { 1 };
+    let own = if recorded.contains("\nhostname n2\n") {
+        2
+    } else {
+        1
+    };
     let all: Vec<&str> = recorded.lines().collect();
     all[1..all.len() - 1]
         .iter()
         .map(|line| {
-            let words = line.split(' ').map(|word| match decoded(word) {
-                Some(text) => STANDARD.encode(text.replace(&address(own), &address(host))),
-                None => word.replace(&address(own), &address(host)),
-            });
-            let line = words.collect::<Vec<_>>().join(" ");
+            let line = line.replace(&address(own), &address(host));
             match line.strip_prefix("machine-id ") {
                 Some(id) => format!("machine-id {host}{}", &id[1..]),
                 None => line,
@@ -140,12 +131,19 @@ impl Remote for Host {
             .lines()
             .find_map(|l| l.strip_prefix("P_NONCE='")?.strip_suffix('\''))
             .unwrap();
-        let mut text = format!("tarsops-probe/1 {nonce}\n");
-        for line in &self.0 {
-            text.push_str(line);
-            text.push('\n');
+        let mut text = format!("tarsops-probe/2 {nonce}\n");
+        let (mut count, mut raw) = (1, false);
+        for line in self.0.iter().flat_map(|lines| lines.split('\n')) {
+            let status = line.strip_prefix("recorded ");
+            match status {
+                Some(status) => text.push_str(&format!("{nonce} {status}\n")),
+                None => text.push_str(&format!("{line}\n")),
+            }
+            let of_file = line.starts_with('/') && line.contains(':');
+            count += usize::from(!raw && !of_file);
+            raw = status.is_none() && (raw || line.ends_with(" raw"));
         }
-        text.push_str(&format!("end {}\n", text.lines().count()));
+        text.push_str(&format!("end {count}\n"));
         let output = Output {
             stdout: text.into_bytes(),
             stderr: String::new(),
@@ -249,9 +247,10 @@ impl World {
 /// The release of the spec: the scripts that were recorded, and another binary.
 fn catalog() -> Catalog {
     let recorded = lines(RECORDED[2].1, ATTACKER);
-    let text = |before: &str| {
-        let line = recorded.iter().find(|l| l.starts_with(before)).unwrap();
-        decoded(line.rsplit(' ').next().unwrap()).unwrap()
+    let text = |file: &str| {
+        let before = format!("tars/tarsnode/{file}:");
+        let lines = recorded.iter().filter_map(|l| l.strip_prefix(&before));
+        lines.map(|l| format!("{l}\n")).collect::<String>()
     };
     let file = |path: &str, text: Option<String>| PackageFile {
         path: path.to_owned(),
@@ -264,11 +263,14 @@ fn catalog() -> Catalog {
         file("bin/tarsnode", None),
         file(
             "conf/tars.tarsnode.config.conf",
-            Some(text("conf text").replace(&address(ATTACKER), "localip.tars.com")),
+            Some(
+                text("conf/tars.tarsnode.config.conf")
+                    .replace(&address(ATTACKER), "localip.tars.com"),
+            ),
         ),
     ];
     for script in ["execute.sh", "monitor.sh", "start.sh", "stop.sh"] {
-        let body = text(&format!("util {script} "));
+        let body = text(&format!("util/{script}"));
         files.push(file(&format!("util/{script}"), Some(body)));
     }
     let mut catalog = Catalog::default();
@@ -361,44 +363,50 @@ fn altered(line: &str, at: usize) -> Vec<String> {
     };
     let mut out = vec![
         with(&"x".repeat(300)),
-        with(&STANDARD.encode("x".repeat(300 << 10))),
+        with(&"x".repeat(300 << 10)),
+        with(&format!("\n+{}", "x".repeat(300 << 10))),
         words[..at].join(" "),
     ];
     for hostile in HOSTILE {
         out.push(with(hostile));
-        out.push(with(&STANDARD.encode(hostile)));
-        if let Some(text) = decoded(words[at]) {
-            let lines = [
-                format!("{hostile}\n{text}"),
-                format!("{text}{hostile}\n"),
-                text.replace(INSTALL, hostile),
-                text.replace(&address(ATTACKER), hostile),
-                text.replace("tars", hostile),
-            ];
-            out.extend(lines.iter().map(|l| with(&STANDARD.encode(l))));
+        let word = words[at];
+        if line.contains(['+', ':']) {
+            let (before, after) = line.split_once(':').unwrap_or(("", line));
+            out.extend([
+                format!("{before}:{hostile}\n{line}"),
+                format!("{line}{hostile}"),
+                format!("{before}:{hostile}{after}"),
+                format!("{hostile}:{after}"),
+                line.replace(INSTALL, hostile),
+                line.replace(&address(ATTACKER), hostile),
+                line.replace("tars", hostile),
+            ]);
         }
+        out.push(with(&format!("{word}\n+{hostile}")));
     }
     out
 }
 
 /// Lines that a look might have, and that name what nobody asked for.
 fn inserted() -> Vec<String> {
-    let file = STANDARD.encode("x");
     let digest = "f".repeat(64);
     let mut all: Vec<String> = HOSTILE
         .iter()
         .flat_map(|hostile| {
             [
-                format!("util {hostile} text 755 root {file}"),
+                format!("util {hostile} text 755 root 1"),
+                format!("tars/tarsnode/util/{hostile}:x"),
+                format!("/proc/{hostile}/cmdline:x"),
                 format!("server {hostile} file {digest} 1 755 root"),
-                format!("server-process {hostile} 1 root {digest} {file}"),
+                format!("server-process {hostile} 1 root {digest} x"),
                 format!("staged {hostile}"),
-                format!("restart {}", STANDARD.encode(hostile)),
-                format!("labels {}", STANDARD.encode(hostile)),
+                format!("restart {hostile}"),
+                format!("labels\n+{hostile}"),
                 format!("fence {hostile}"),
                 format!("current {hostile} {hostile} 0"),
                 format!("current 1796026922149-07e6dd {hostile} 0"),
-                format!("lease {hostile} {}", STANDARD.encode(format!("beat={hostile}\nttl={hostile}\nrun=1796026922149-07e6dd\nholder={hostile}\n"))),
+                format!("lease {hostile}\n+beat={hostile}\n+ttl={hostile}\n+run=1796026922149-07e6dd\n+holder={hostile}"),
+                format!("crontab raw\n{hostile}\n\nrecorded 0"),
                 format!("{hostile} {hostile} {hostile} {hostile} {hostile}"),
             ]
         })
@@ -435,7 +443,7 @@ fn no_word_of_an_answer_reaches_beyond_its_host() {
         render::text(&honest, Style::default())
     );
     // All of them take minutes.
-    let every = std::env::var_os("TARSOPS_EVERY_ANSWER").map_or(31, |_| 1);
+    let every = std::env::var_os("TARSOPS_EVERY_ANSWER").map_or(149, |_| 1);
     let (mut tried, mut read, mut count) = (0, 0, 0);
     for (recording, text) in RECORDED {
         let lines = lines(text, ATTACKER);

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use mux::{Asked, Hosts, Reply, probe_answer};
+use mux::{Asked, Hosts, Reply, more, of_file, probe_answer};
 
 /// What a run of the program may hold in memory, in bytes.
 const MEMORY: u64 = 256_000_000;
@@ -139,10 +139,10 @@ fn plain_lines(host: &str) -> Vec<String> {
     vec![
         format!("clock {}", now()),
         "user root 1".to_owned(),
-        format!("hostname {}", encoded(host)),
+        format!("hostname {host}"),
         format!("machine-id {}", host.replace('.', "0")),
         "boot-id 1".to_owned(),
-        format!("interfaces hostname {}", encoded(host)),
+        format!("interfaces hostname\n+{host}"),
         "tool crontab 1".to_owned(),
         "tool flock 1".to_owned(),
         "run-user 1".to_owned(),
@@ -155,31 +155,39 @@ fn plain_lines(host: &str) -> Vec<String> {
 /// As much of everything as is read, beside the plain lines.
 fn worst_lines() -> Vec<String> {
     let lines = |count: usize, entry: fn(usize) -> String| {
-        encoded((0..count).map(|i| entry(i) + "\n").collect::<String>())
+        let lines = (0..count).map(|i| format!("\n+{}", entry(i)));
+        lines.collect::<String>()
     };
     // Long lines: their number costs time where nothing is optimised, and memory nowhere.
     let line = format!("#{}\n", "x".repeat(510));
     let file = line.repeat((64 << 10) / 512);
     let crontab = line.repeat((256 << 10) / 512);
     let mut all = Vec::new();
-    all.push(format!("crontab text {}", encoded(crontab)));
+    all.push(format!("crontab raw\n{crontab}\nNONCE 0"));
     all.push("agent present".to_owned());
     all.push("folder tars 755".to_owned());
-    all.push(format!("conf text 644 tars {}", encoded(&file)));
+    let size = file.len();
+    all.push(format!("conf text 644 tars {size}"));
+    all.push(of_file(
+        "tars/tarsnode/conf/tars.tarsnode.config.conf",
+        &file,
+    ));
     for script in ["start.sh", "stop.sh", "execute.sh", "monitor.sh"] {
-        all.push(format!("util {script} text 755 tars {}", encoded(&file)));
+        all.push(format!("util {script} text 755 tars {size}"));
+        all.push(of_file(&format!("tars/tarsnode/util/{script}"), &file));
     }
-    all.push(format!("installed list {}", lines(1024, |i| i.to_string())));
+    all.push("installed list".to_owned());
+    all.extend((0..1024).map(|i| format!("has {i}")));
     all.push(format!(
-        "exes 1 {}",
+        "exes 1{}",
         lines(1024, |i| format!("/usr/local/app/tars/a{i}/bin/a{i}"))
     ));
-    all.push(format!("strangers {}", lines(1024, |i| format!("a{i}"))));
+    all.push("strangers list".to_owned());
+    all.extend((0..1024).map(|i| format!("stranger a{i}")));
     for process in 0..1024 {
-        all.push(format!(
-            "process {process} tars - {} -",
-            encoded("/usr/local/app/tars/tarsnode/bin/tarsnode")
-        ));
+        let program = "/usr/local/app/tars/tarsnode/bin/tarsnode";
+        all.push(format!("process {process} tars - {program}"));
+        all.push(format!("/proc/{process}/cmdline:{program}\0"));
     }
     all.push("processes all".to_owned());
     all
@@ -288,31 +296,34 @@ fn harmless(place: &Place, words: &[&str]) -> bool {
 
 /// A probe answer with hostile text wherever a host has a word of its own.
 fn hostile_lines(host: &str) -> Vec<String> {
-    let bad = encoded(HOSTILE);
+    let flat = HOSTILE.replace(['\r', '\n'], "_");
+    let file = |name: &str| of_file(&format!("tars/tarsnode/{name}"), HOSTILE);
+    let size = HOSTILE.len();
     let mut all = plain_lines(host);
-    all.push(format!("hostname {bad}"));
-    all.push(format!("crontab unknown error {bad}"));
+    all.push(format!("hostname {flat}"));
+    all.push(format!("crontab error{}", more(HOSTILE)));
     all.push(format!(
         "machine-id {}",
         HOSTILE.replace(['\r', '\n', ' '], "_")
     ));
     let lease = format!("run=1796026924868-cb4026\nholder={HOSTILE}\nbeat=1\nttl=99999999999\n");
-    all.push(format!("lease {} {}", now(), encoded(lease)));
+    all.push(format!("lease {}{}", now(), more(&lease)));
     all.push("agent present".to_owned());
     all.push(format!(
         "folder {} 755",
         HOSTILE.replace(['\r', '\n', ' '], "_")
     ));
-    all.push(format!("strangers {bad}"));
-    all.push(format!("conf text 644 mark\u{9b} {bad}"));
-    all.push(format!("util start.sh text 755 tars {bad}"));
-    all.push(format!("installed list {bad}"));
-    all.push(format!(
-        "process 1 mark\u{9b}\u{202e} - {} {}",
-        encoded("/usr/local/app/tars/tarsnode/bin/tarsnode"),
-        encoded(format!(
-            "/usr/local/app/tars/tarsnode/bin/tarsnode\0--nodeid={HOSTILE}\0--config={HOSTILE}\0"
-        ))
+    all.push(format!("strangers list\nstranger {flat}"));
+    all.push(format!("conf text 644 mark\u{9b} {size}"));
+    all.push(file("conf/tars.tarsnode.config.conf"));
+    all.push(format!("util start.sh text 755 tars {size}"));
+    all.push(file("util/start.sh"));
+    all.push(format!("installed list\nhas {flat}"));
+    let program = "/usr/local/app/tars/tarsnode/bin/tarsnode";
+    all.push(format!("process 1 mark\u{9b}\u{202e} - {program}"));
+    all.push(of_file(
+        "/proc/1/cmdline",
+        &format!("{program}\0--nodeid={HOSTILE}\0--config={HOSTILE}\0"),
     ));
     all.push("processes all".to_owned());
     all

@@ -1,10 +1,11 @@
 //! Reads the probe script's answer; its format is described at the head of `probe.sh`.
 //!
-//! Nothing is believed that is not whole: an answer without its last line, or with another number
-//! of lines than that line says, is no answer at all. Lines about the host, about its agent and about
-//! its other components are read in a module each.
+//! An answer counts only as a whole: one without its last line, or with another number of lines than
+//! that line says, is no answer at all. Lines about the host, about its agent and about its other
+//! components are read in a module each.
 
 mod agent;
+mod frame;
 mod host;
 mod line;
 mod servers;
@@ -21,8 +22,8 @@ use tarsops_model::server::ServerFacts;
 
 use crate::Options;
 use agent::AgentLines;
+use frame::{Frame, Part};
 use host::HostLines;
-use line::Line;
 use servers::ServerLines;
 
 pub use line::AnswerError;
@@ -37,27 +38,22 @@ pub(crate) fn read(
     options: &Options,
     now: i64,
 ) -> Result<Answer, AnswerError> {
-    // Banners before it may be of any kind; what the script writes is ASCII.
-    let text = String::from_utf8_lossy(stdout);
-    let first = format!("tarsops-probe/1 {nonce}");
-    let mut lines = text.lines().skip_while(|l| *l != first);
-    lines.next().ok_or(AnswerError::NoBeginning)?;
+    let mut frame = Frame::new(stdout, nonce).ok_or(AnswerError::NoBeginning)?;
     let mut host = HostLines::new(options, now);
     let mut agent = AgentLines::new();
     let mut servers = ServerLines::default();
-    for (count, text) in (1usize..).zip(lines) {
-        if let Some(total) = text.strip_prefix("end ") {
-            return if total.trim().parse() == Ok(count) {
-                Ok(finish(host, &agent, servers, options))
-            } else {
-                Err(AnswerError::CutOff)
-            };
+    loop {
+        match frame.next()? {
+            Part::Line(line) => {
+                // A line with an unknown first word is skipped: a newer script may say more.
+                let _known = host.read(&line)? || agent.read(&line)? || servers.read(&line)?;
+            }
+            Part::OfFile { file, line } => {
+                let _known = host.read_file(file, line)? || agent.read_file(file, line)?;
+            }
+            Part::End => return Ok(finish(host, &agent, servers, options)),
         }
-        let line = Line::new(text);
-        // A line with an unknown first word is skipped: a newer script may say more.
-        let _known = host.read(&line)? || agent.read(&line)? || servers.read(&line)?;
     }
-    Err(AnswerError::CutOff)
 }
 
 fn finish(
@@ -73,7 +69,7 @@ fn finish(
     let Some(why) = broken else {
         return (facts, agent, servers);
     };
-    // What such programs have shown is not believed, and least of all what they have not.
+    // What such programs have shown does not count, and least of all what they have not.
     facts.components = Observed::Unknown(why.clone());
     facts.installed = Observed::Unknown(why.clone());
     facts.ports = Observed::Unknown(why.clone());

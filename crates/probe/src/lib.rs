@@ -13,6 +13,7 @@ pub use answer::AnswerError;
 pub use script::{Look, probe_script};
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -103,6 +104,12 @@ pub struct Report {
     pub faults: Vec<(NodeName, Fault)>,
 }
 
+/// What nobody on a host can guess: there it ends what programs print.
+fn nonce() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}
+
 /// Looks at one connected host.
 pub async fn look(
     node: &NodeName,
@@ -111,7 +118,7 @@ pub async fn look(
     now: i64,
 ) -> Result<Seen, Fault> {
     let began = Instant::now();
-    let nonce = format!("{:x}-{:x}", now, std::process::id());
+    let nonce = nonce();
     let script = probe_script(&Look {
         nonce: nonce.clone(),
         install_path: options.install_path.clone(),

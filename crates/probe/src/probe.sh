@@ -7,16 +7,30 @@
 # Whose rights: root reads below the framework's folder only where only root can put names; otherwise
 # that part of the look runs with the rights of the user who can. Processes count by whose they are.
 #
-# Answer: `tarsops-probe/1 <nonce>`, then lines `key word …`, last `end <number of lines>`.
-# Free text is base64 in one word, `-` where it is empty.
+# Answer: `tarsops-probe/2 <nonce>`, then lines `key word …`, last `end <number of lines>`. Free text is the
+# rest of its line; where it may have several lines, each follows with a `+` before it. What a program prints
+# comes as it is: behind a line that ends with the word `raw`, until `<nonce> <status>` on a line of its own;
+# or in lines `FILE:LINE` of grep. Lines of programs are not counted. So no program is started to encode text.
 
 say() { printf '%s\n' "$*"; P_LINES=$((P_LINES + 1)); }
+say_lines() { # say_lines TEXT
+  [ -n "$1" ] || return 0
+  set -f; s_ifs=$IFS; IFS=$NL
+  for s_line in $1; do say "+$s_line"; done
+  IFS=$s_ifs; set +f
+}
+say_file() { # say_file FILE: a small file of our own
+  while IFS= read -r s_line || [ -n "$s_line" ]; do say "+$s_line"; done <"$1"
+}
+say_raw() { printf '\n%s %s\n' "$P_NONCE" "$1"; } # say_raw STATUS: after the program
+# As bounded, in a shell of its own, which becomes the program.
+exec_bounded() { [ "$S_BOUND" = none ] || exec $S_BOUND "$@"; bounded "$@"; }
 eval "$P_TREE"
 # What a process runs is read with the rights of its own user, H_UID.
 H_UID=
 hash_it() {
   if [ "$S_UID" != 0 ] || [ "${H_UID:-0}" = 0 ]; then sha "$1"
-  else ( [ "$AS_UID" = "$H_UID" ] || AS_HOW=; AS_UID=$H_UID AS_GID=$H_GID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
+  else ( AS_HOW=; AS_UID=$H_UID AS_GID=$H_GID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
 sha \"\$0\"" "$1" ); fi
 }
 exe_digest() { # exe_digest PID: D, `-` where it cannot be had
@@ -24,23 +38,29 @@ exe_digest() { # exe_digest PID: D, `-` where it cannot be had
   H_UID=
   [ "$D" != - ] || return 0
   case "$D_NEWS" in
-    used) P_REMEMBERED=1 P_KEEP="$P_KEEP$D_KEY $D
-" ;;
-    fresh) P_FRESH=1 P_KEEP="$P_KEEP$D_KEY $D
-" ;;
+    used) P_REMEMBERED=1 P_KEEP="$P_KEEP$D_KEY $D$NL" ;;
+    fresh) P_FRESH=1 P_KEEP="$P_KEEP$D_KEY $D$NL" ;;
   esac
 }
 
 # Whether a process has another root than we, so far as that can be told: a container on this host may
 # hold an installation under the same path.
 foreign() { # foreign PID
-  f_at=${p_stats##*"/proc/$1/root/ "}
-  [ "$f_at" != "$p_stats" ] && [ "${f_at%% *}" != "$p_rootid" ]
+  stat_of "/proc/$1/root/" || return 1
+  case "$T_KEY" in "$p_rootid":*) return 1 ;; esac
 }
 owner() { # owner PID → $p_who, nothing where it is gone
-  p_who=
-  case "$p_stats" in *"/proc/$1 "*) p_who=${p_stats##*"/proc/$1 "}; p_who=${p_who#* }; p_who=${p_who%%"
-"*} ;; esac
+  p_who='' T_OWNER=; ! stat_of "/proc/$1" || p_who=$T_OWNER
+}
+# P_EXE: what a process runs, by the list of all. A list of lines can be made to lie by the name of a file.
+exe_of() { # exe_of PID
+  P_EXE=
+  case "$p_links" in *"/proc/$1/exe -> "*) ;; *) return 0 ;; esac
+  P_EXE=${p_links#*"/proc/$1/exe -> "}
+  case "$P_EXE" in *"/proc/$1/exe -> "*) P_EXE=; return 0 ;; esac
+  P_EXE=${P_EXE%%"$NL"*}
+  # shellcheck disable=SC3013 # where a shell does not know it, the program is asked
+  [ "/proc/$1/exe" -ef "$P_EXE" ] 2>/dev/null || P_EXE=$(readlink "/proc/$1/exe" 2>/dev/null) || try_tool readlink readlink /proc/self/exe
 }
 
 # Folders of the framework may be links; the kernel names what a process runs by where that really lies.
@@ -83,41 +103,38 @@ R_END
 try_tools() {
   [ -z "$P_TRIED" ] || return 0
   P_TRIED=1
-  for p_try in 'ls -d /' 'stat -L -c %d:%i /' 'readlink /proc/self/exe' 'grep -c ^ /proc/self/status' 'sed -n 1p' 'sort -u' \
-    'tr a b' 'head -c 1' 'find / -prune' 'cat' 'date +%s' 'id -u'; do
+  for p_try in 'ls -d /' 'stat -L -c %d:%i /' 'readlink /proc/self/exe' 'grep -c ^ /proc/self/status' 'find / -prune' \
+    'date +%s' 'id -u'; do
     # shellcheck disable=SC2086 # a program and its options
-    p_said=$(bounded 9 $p_try </dev/null 2>&1) && continue
-    say "broken ${p_try%% *} $(printf '%s\n' "${p_said##*"
-"}" | enc_all)"
+    try_tool "${p_try%% *}" $p_try
   done
+}
+try_tool() { # try_tool NAME PROGRAM WORD…
+  p_name=$1; shift
+  p_said=$(bounded 9 "$@" </dev/null 2>&1) || say "broken $p_name ${p_said##*"$NL"}"
 }
 
 probe() {
   P_LINES=0 P_SEEN='' P_FRESH='' P_KEEP='' P_REMEMBERED=0
-  P_TRIED='' P_ENC=od
-  # By a try, the best one first.
-  if [ "$(printf x | base64 -w0 2>/dev/null)" = eA== ]; then P_ENC=whole
-  elif [ "$(printf x | base64 2>/dev/null)" = eA== ]; then P_ENC=base64
-  elif [ "$(printf x | openssl base64 -A 2>/dev/null)" = eA== ]; then P_ENC=openssl
-  fi
+  P_TRIED='' P_IFS=$IFS
   P_TARS=$P_INSTALL/tars
   state_folder "$P_INSTALL" "$P_CLUSTER"
   P_BASE=${S_OLD:-$B}
   P_MEMO=$P_BASE/digests
-  say "tarsops-probe/1 $P_NONCE"
-  find_bound
-  p_now=$(date +%s 2>/dev/null)
-  case "$p_now" in '' | *[!0-9]*) try_tools ;; *) say "clock $p_now" ;; esac
+  say "tarsops-probe/2 $P_NONCE"
+  # Tried where it first fails, as a small timeout(1) may read its words in another way.
+  S_BOUND=none; ! has timeout || S_BOUND="timeout -s KILL"
+  P_NOW=$(date +%s 2>/dev/null)
+  case "$P_NOW" in '' | *[!0-9]*) P_NOW=; try_tools ;; *) say "clock $P_NOW" ;; esac
   p_uid=$S_UID
-  p_user=$(id -un 2>/dev/null || printf '%s\n' "$p_uid")
-  p_root=0; [ "$p_uid" = 0 ] && p_root=1
+  p_root=0 p_user=root; [ "$p_uid" != 0 ] || p_root=1
+  [ $p_root = 1 ] || p_user=$(id -un 2>/dev/null) || p_user=$p_uid
   look_up "$P_RUN_USER"
-  # Root has a name wherever id(1) works.
-  [ "$p_user" != 0 ] || try_tools
   p_known=0 p_run_uid=$ID_UID; [ -z "$ID_UID" ] || p_known=1
+  [ $p_known = 1 ] || try_tool id id -u
   say "user $p_user $p_root"
   p_id=; [ ! -r /proc/sys/kernel/hostname ] || read -r p_id </proc/sys/kernel/hostname
-  say "hostname $(printf '%s\n' "${p_id:-$(uname -n)}" | enc_all)"
+  say "hostname ${p_id:-$(uname -n)}"
   p_mid=${TARSOPS_MACHINE_ID:-/etc/machine-id}
   [ -r "$p_mid" ] || p_mid=/var/lib/dbus/machine-id
   if [ -r "$p_mid" ]; then read -r p_id <"$p_mid"; say "machine-id ${p_id:--}"; else say "machine-id -"; fi
@@ -125,21 +142,36 @@ probe() {
   say "boot-id ${p_id:--}"
   p_up=; [ -r /proc/uptime ] && read -r p_up _ </proc/uptime
   say "uptime ${p_up:--}"
-  if has ip && p_out=$(bounded 10 ip -o addr show 2>/dev/null); then say "interfaces ip $(printf '%s\n' "$p_out" | enc_all)"
-  elif has ifconfig && p_out=$(bounded 10 ifconfig -a 2>/dev/null); then say "interfaces ifconfig $(printf '%s\n' "$p_out" | enc_all)"
-  elif has hostname && p_out=$(bounded 10 hostname -I 2>/dev/null); then say "interfaces hostname $(printf '%s\n' "$p_out" | enc_all)"
-  elif [ -r /proc/net/fib_trie ]; then say "interfaces fib $(grep -B1 'host LOCAL' /proc/net/fib_trie | enc_all)"
-  else say "interfaces none -"
+  # The kernel's own list of local addresses, and the crontabs of the system, in lines `FILE:LINE`. Other lines of
+  # crontabs are not asked for.
+  p_fib=
+  p_count=0
+  [ ! -r /proc/net/route ] || while [ $p_count -lt 500 ] && read -r p_line; do p_count=$((p_count + 1)); done </proc/net/route
+  # A router's table is long, and has all of its routes.
+  if [ -r /proc/net/fib_trie ] && [ $p_count -lt 500 ]; then say "interfaces fib"; p_fib=/proc/net/fib_trie
+  elif has ip && p_out=$(exec_bounded 10 ip -o addr show 2>/dev/null); then say "interfaces ip"; say_lines "$p_out"
+  elif has ifconfig && p_out=$(exec_bounded 10 ifconfig -a 2>/dev/null); then say "interfaces ifconfig"; say_lines "$p_out"
+  elif has hostname && p_out=$(exec_bounded 10 hostname -I 2>/dev/null); then say "interfaces hostname"; say_lines "$p_out"
+  else say "interfaces none"
   fi
+  # shellcheck disable=SC2086 # files of fixed names
+  grep -aHs -m 4096 -e = -e 'monitor\.sh' -e 'check\.sh' -e '|-- ' -e 'host LOCAL' -e '^[0-9a-f]\{32\} ' \
+    ${p_fib:+$p_fib /proc/net/if_inet6} /etc/crontab /etc/cron.d/* 2>/dev/null
+  [ $? -lt 126 ] || try_tools
+  # What a change cannot do without has to work.
+  p_works='flock setsid'
+  setsid flock -u 9 9</dev/null 2>/dev/null || {
+    p_works=
+    ! has flock || ! flock -u 9 9</dev/null 2>/dev/null || p_works=flock
+    ! has setsid || ! setsid true 2>/dev/null || p_works="$p_works setsid"
+  }
   for p_t in crontab flock setsid sudo su runuser useradd ss pgrep sha256sum openssl base64 stat find sync; do
-    # What a change cannot do without has to work.
+    p_has=0
     case "$p_t" in
-      flock) has flock && flock -u 9 9</dev/null 2>/dev/null ;;
-      setsid) has setsid && setsid true 2>/dev/null ;;
-      *) has "$p_t" ;;
+      flock | setsid) case " $p_works " in *" $p_t "*) p_has=1 ;; esac ;;
+      *) ! has "$p_t" || p_has=1 ;;
     esac
-    # shellcheck disable=SC2181 # of the whole `case`
-    if [ $? = 0 ]; then say "tool $p_t 1"; else say "tool $p_t 0"; fi
+    say "tool $p_t $p_has"
   done
 
   say "run-user $p_known"
@@ -148,7 +180,12 @@ probe() {
   p_own=$P_BASE
   while [ ! -d "$p_own" ] && [ -n "$p_own" ]; do p_own=${p_own%/*}; done
   # Of the framework's disk and the one with our own files the fuller one counts.
-  p_df=$(bounded 10 df -Pk "${p_dir:-/}" "${p_own:-/}" 2>/dev/null) || [ $? != 137 ] || p_df=slow
+  p_df=$(exec_bounded 10 df -Pk "${p_dir:-/}" "${p_own:-/}" 2>/dev/null)
+  case $? in
+    0) ;;
+    137) p_df=slow ;;
+    *) find_bound; p_df=$(bounded 10 df -Pk "${p_dir:-/}" "${p_own:-/}" 2>/dev/null) || [ $? != 137 ] || p_df=slow ;;
+  esac
   p_free=-
   while read -r _ _ _ p_a _; do
     case "$p_a" in '' | *[!0-9]*) continue ;; esac
@@ -161,7 +198,7 @@ P_END
   # -w asks access(2), which tells a read-only file system too.
   if [ -w "${p_dir:-/}" ] && [ -w "${p_own:-/}" ]; then say "writable 1"; else say "writable 0"; fi
 
-  if ! has crontab; then say "crontab unknown no-crontab-program -"
+  if ! has crontab; then say "crontab no-program"
   else
     # Standard error is asked for only where there is no text, so that the text is exact.
     if [ "$p_user" = "$P_RUN_USER" ]; then set -- crontab -l
@@ -170,17 +207,18 @@ P_END
     fi
     # A user who is not there yet has none; asked about him, crontab(1) only fails.
     if [ $p_root = 1 ] && [ $p_known = 0 ]; then say "crontab absent"
-    elif [ $# = 0 ]; then say "crontab unknown error $(echo 'only root may read the crontab of another user' | enc_all)"
+    elif [ $# = 0 ]; then say "crontab error"; say "+only root may read the crontab of another user"
     else
-      p_cron=$(bounded 10 "$@" 2>/dev/null; echo "x$?")
-      p_rc=${p_cron##*x}; p_cron=${p_cron%x*}
+      say "crontab raw"
+      bounded 10 "$@" 2>/dev/null
+      p_rc=$?; say_raw $p_rc
       case $p_rc in
-        0) p_b=$(printf '%s' "$p_cron" | enc_all); say "crontab text ${p_b:--}" ;;
-        137) say "crontab unknown error $(echo 'crontab -l did not answer within 10 s' | enc_all)" ;;
+        0) ;;
+        137) say "crontab error"; say "+crontab -l did not answer within 10 s" ;;
         *)
-          p_cron=$(bounded 10 "$@" 2>&1)
+          p_cron=$(exec_bounded 10 "$@" 2>&1)
           if no_crontab "$p_cron"; then say "crontab absent"
-          else say "crontab unknown error $(printf '%s\n' "$p_cron" | enc_all)"
+          else say "crontab error"; say_lines "$p_cron"
           fi ;;
       esac
     fi
@@ -198,17 +236,16 @@ P_END
   if [ $p_root = 1 ] && [ "$p_user" != "$P_RUN_USER" ] && has crontab; then
     for p_f in /var/spool/cron/crontabs/root /var/spool/cron/root /var/spool/cron/tabs/root /etc/crontabs/root; do
       [ -f "$p_f" ] || continue
-      p_cron=$(bounded 10 crontab -l 2>/dev/null | grep -e '=' -e 'monitor\.sh' -e 'check\.sh')
-      case "$p_cron" in *.sh*) say "other-crontab root $(printf '%s\n' "$p_cron" | enc_all)" ;; esac
+      say "other-crontab raw"
+      bounded 10 crontab -l 2>/dev/null
+      say_raw $?
       break
     done
   fi
-  p_cron=$(grep -hs -e '=' -e 'monitor\.sh' -e 'check\.sh' /etc/crontab /etc/cron.d/*)
-  case "$p_cron" in *monitor.sh* | *check.sh*) say "other-crontab system $(printf '%s\n' "$p_cron" | enc_all)" ;; esac
 
   # What tarsops left here.
   # What others could have written there is not read.
-  if [ -d "$P_BASE" ] && ! trusted "$P_BASE"; then p_own=$P_BASE; P_BASE='' P_MEMO=; say "base untrusted $(printf '%s\n' "$UNSAFE, on the way to $p_own" | enc_all)"
+  if [ -d "$P_BASE" ] && ! trusted "$P_BASE"; then p_own=$P_BASE; P_BASE='' P_MEMO=; say "base untrusted $UNSAFE, on the way to $p_own"
   elif [ -d "$P_BASE" ]; then
     if [ -r "$P_BASE" ] && [ -x "$P_BASE" ]; then
       say "base 1"
@@ -219,10 +256,10 @@ P_END
         flock -n "$P_BASE/lock" true 2>/dev/null; [ $? != 1 ] || p_alive=1
         say "current $p_r $p_s $p_alive"
       fi
-      if [ -r "$P_BASE/lease" ]; then say "lease $(date +%s) $(enc_all <"$P_BASE/lease")"; fi
-      [ -r "$P_BASE/labels" ] && say "labels $(enc_all <"$P_BASE/labels")"
+      if [ -r "$P_BASE/lease" ]; then say "lease ${P_NOW:--}"; say_file "$P_BASE/lease"; fi
+      if [ -r "$P_BASE/labels" ]; then say labels; say_file "$P_BASE/labels"; fi
       for p_f in "$P_BASE"/restart.*; do
-        [ -f "$p_f" ] && say "restart $(printf '%s' "${p_f##*/restart.}" | enc_all)"
+        [ -f "$p_f" ] && say "restart ${p_f##*/restart.}"
       done
       for p_f in "$P_BASE"/stage/*; do
         case "${p_f##*/}" in *[!0-9a-f]*) ;; *) [ -f "$p_f" ] && say "staged ${p_f##*/}" ;; esac
@@ -233,10 +270,11 @@ P_END
   fi
 
   # Files below the framework's folder.
-  P_MEMO_TEXT=
-  [ -z "$P_MEMO" ] || [ ! -r "$P_MEMO" ] || P_MEMO_TEXT="
-$(head -c 65536 "$P_MEMO")
-"
+  P_MEMO_TEXT=$NL
+  if [ -n "$P_MEMO" ] && [ -r "$P_MEMO" ]; then
+    p_count=0
+    while read -r p_line && [ $p_count -lt 400 ]; do P_MEMO_TEXT="$P_MEMO_TEXT$p_line$NL" p_count=$((p_count + 1)); done <"$P_MEMO"
+  fi
   P_KNOWN=$p_known
   p_uids="0 $p_uid $p_run_uid"
   if [ -d "$P_INSTALL" ] && cd "$P_INSTALL" 2>/dev/null; then
@@ -248,125 +286,143 @@ $(head -c 65536 "$P_MEMO")
     [ -z "$AS_WHY" ] || AS_UID=65534 AS_GID=65534
     if [ -z "$AS_UID" ]; then p_below=$(look_below)
     else
-      export P_ENC P_INSTALL P_RUN_USER P_KNOWN P_SERVERS P_REHASH P_MEMO_TEXT
-      p_below=$(as_user "$P_SECONDS" sh -c "$P_PRELUDE
+      export P_INSTALL P_RUN_USER P_KNOWN P_SERVERS P_REHASH P_MEMO_TEXT P_NOW
+      p_all="$P_PRELUDE
 $P_TREE
-look_below" | head -c 8388608)
+look_below"
+      # What such a user sends has an end, whatever he does: of time by timeout(1), and here of memory.
+      # shellcheck disable=SC3045 # where a shell has no such limit, there is none
+      ulimit -S -v 262144 2>/dev/null || :
+      p_below='' p_rc=1
+      # The best way to drop rights is not tried first: what it does shows by the answer.
+      if [ "$ID_UID" = "$AS_UID" ] && [ "$S_BOUND" != none ] && has setpriv; then
+        p_below=$(AS_HOW=setpriv AS_BOUND=$S_BOUND AS_GROUPS=--init-groups AS_EXEC=1; as_user "$P_SECONDS" sh -c "$p_all" 2>/dev/null)
+        p_rc=$?
+      fi
+      # 137: it took too long, and would again.
+      case "$p_rc $p_below" in
+        *tree-end | '137 '*) ;;
+        *) p_below=$(as_user "$P_SECONDS" sh -c "$p_all") ;;
+      esac
+      # shellcheck disable=SC3045 # as above
+      ulimit -S -v unlimited 2>/dev/null || :
     fi
   else p_below=$(cd / && look_below)
   fi
   p_whole=0 p_touched=0
-  while IFS= read -r p_line; do
+  set -f; IFS=$NL
+  for p_line in $p_below; do
+    IFS=$P_IFS
     # Only what such a look can say is passed on: who gave the rights could write anything here.
     case "$p_line" in
-      'broken '* | 'installed '* | 'agent '* | 'folder '* | 'strangers '* | 'binary '* | 'conf '* | 'util '* | 'generated '* | 'server '*) say "$p_line" ;;
-      'used '*) P_REMEMBERED=1; p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line
-"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" ;;
-      'fresh '*) p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line
-"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" P_FRESH=1 ;;
+      'broken '* | 'installed '* | 'has '* | 'agent '* | 'folder '* | 'strangers '* | 'stranger '* | 'binary '* | 'conf '* | 'util '* | 'generated '* | 'server '* | tars/tarsnode/conf/*:* | tars/tarsnode/util/*:*) say "$p_line" ;;
+      'used '*) P_REMEMBERED=1; p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" ;;
+      'fresh '*) p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" P_FRESH=1 ;;
       touched) p_touched=1 ;;
       tree-end) p_whole=1 ;;
     esac
-  done <<P_END
-$p_below
-P_END
+  done
+  IFS=$P_IFS; set +f
   [ $p_whole = 1 ] || try_tools
-  if [ $p_whole = 0 ]; then say "agent unknown"; say "installed unknown -"; fi
+  if [ $p_whole = 0 ]; then say "agent unknown"; say "installed unknown"; fi
 
   # Processes. The patterns go in on standard input, never as arguments.
   if [ -r /proc/self/cmdline ]; then
-    p_links=$(ls -l /proc/[0-9]*/exe 2>/dev/null)
+    p_links=$NL$(ls -l /proc/[0-9]*/exe 2>/dev/null)
     case "$p_links" in *"/proc/$$/exe -> "*) ;; *) try_tools ;; esac
-    # A process that is none goes the same ways, so that a program on them that does not work is noticed.
-    p_links="$p_links
-/proc/0/exe -> $P_TARS/tarsnode/none"
     real_folders
-    [ -z "$R_LIST" ] || p_links=$(printf '%s\n' "$p_links" |
-      while IFS= read -r p_e; do named "${p_e#* -> }"; printf '%s -> %s\n' "${p_e%% -> *}" "$P_NAMED"; done)
-    p_pids=$( { with_words "$P_TARS/tarsnode/bin/tarsnode" "$P_TARS/tarsnode/data/"
-                printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/tarsnode/" | sed 's|.* /proc/|/proc/|; s|/exe .*|/exe|'; } |
-              sed 's|^/proc/||; s|/.*||' | sort -un )
-    case "$p_pids" in 0 | "0
-"*) ;; *) try_tools ;; esac
-    # Lines `PID/exe -> FILE` of the framework's components that run.
-    p_own=$(printf '%s\n' "$p_links" | grep -F -e "-> $P_TARS/" | sed 's|.* /proc/||')
-    p_rootid=$(stat -L -c '%d:%i' / 2>/dev/null)
-    case "$p_rootid" in [0-9]*:[0-9]*) ;; *) try_tools ;; esac
-    # The root and the owner of all of them, asked at once: lines `FILE DEVICE:INODE OWNER`.
-    p_asked=
-    for p_p in $p_pids $(printf '%s\n' "$p_own" | sed 's|/.*||'); do p_asked="$p_asked /proc/$p_p/root/ /proc/$p_p"; done
-    p_stats=''
-    # shellcheck disable=SC2086 # the files are words
-    [ -z "$p_asked" ] || p_stats=$(stat -L -c '%n %d:%i %U' $p_asked 2>/dev/null)
-    UIDS=$p_uids p_word=
-    for p_p in $p_pids; do
-      [ "$p_p" != "$$" ] && [ "$p_p" != 0 ] || continue
+    # Who runs something of the framework, as it is named and as it really lies. Of the agent's those too that
+    # only name it, as a program that is a link or a script does.
+    # shellcheck disable=SC2062 # the pattern is one of file names
+    p_words=$(grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null <<P_END
+$P_TARS/tarsnode/bin/tarsnode
+$P_TARS/tarsnode/data/
+P_END
+    ) || [ $? -lt 126 ] || try_tools
+    p_agents=' ' p_others='' p_asked='' p_elsewhere=''
+    for p_f in $p_words; do
+      p_p=${p_f#/proc/}; p_p=${p_p%%/*}
+      [ "$p_p" = "$$" ] || { p_agents="$p_agents$p_p " p_asked="$p_asked /proc/$p_p /proc/$p_p/root/ /proc/$p_p/exe"; }
+    done
+    set -f; IFS=$NL
+    for p_line in $p_links; do
+      IFS=$P_IFS
+      case "$p_line" in *" /proc/"*"/exe -> "*) ;; *) continue ;; esac
+      p_exe=${p_line#*"/exe -> "}
+      if [ -n "$R_LIST" ]; then named "$p_exe"; p_exe=$P_NAMED; fi
+      p_p=${p_line%%"/exe -> "*}; p_p=${p_p##*/proc/}
+      case "$p_p" in *[!0-9]* | "$$") continue ;; esac
+      case "$p_exe" in
+        "$P_TARS/tarsnode/"*) case "$p_agents" in *" $p_p "*) continue ;; *) p_agents="$p_agents$p_p " ;; esac ;;
+        "$P_TARS/"*) p_others="$p_others $p_p" ;;
+        */tars/tarsnode/bin/tarsnode) [ ! -d "$P_TARS/tarsnode" ] || continue; p_elsewhere="$p_elsewhere $p_p" ;;
+        *) continue ;;
+      esac
+      p_asked="$p_asked /proc/$p_p /proc/$p_p/root/ /proc/$p_p/exe"
+    done
+    IFS=$P_IFS
+    # The root, the owner and the program of all of them, asked at once.
+    # shellcheck disable=SC2086 # files of fixed names
+    stat_all / $p_asked
+    set +f
+    stat_of / || try_tools
+    p_rootid=${T_KEY#*:}; p_rootid=${T_KEY%%:*}:${p_rootid%%:*}
+    UIDS=$p_uids p_cmdlines='' p_exes=$NL
+    for p_p in $p_agents; do
       ours "$p_p" || { [ -z "$O_OTHER" ] || say "impostor $p_p $O_OTHER"; continue; }
-      p_cmd=$(enc_all <"/proc/$p_p/cmdline" 2>/dev/null)
-      [ -n "$p_cmd" ] || continue
       foreign "$p_p" && continue
       owner "$p_p"
-      named "$(readlink "/proc/$p_p/exe" 2>/dev/null)"; p_exe=$P_NAMED
-      [ -n "$p_exe" ] || case "$p_links" in *"/proc/$p_p/exe -> "*) try_tools ;; esac
+      exe_of "$p_p"; named "$P_EXE"; p_exe=$P_NAMED
       D=-
       case "$p_exe" in
         "$P_TARS/tarsnode/data/"*) ;;
         "$P_TARS/tarsnode/"*) exe_digest "$p_p" ;;
         # The program itself may be a link: then it is the first word that names it.
-        ?*)
-          [ -n "$p_word" ] || p_word=$(printf '%s' "$P_TARS/tarsnode/bin/tarsnode" | enc_all)
-          case "$p_cmd" in "${p_word%????}"*) exe_digest "$p_p" ;; esac ;;
+        *)
+          first_line "/proc/$p_p/cmdline" 2>/dev/null
+          case "$LINE" in "$P_TARS/tarsnode/bin/tarsnode"*) exe_digest "$p_p" ;; esac ;;
       esac
-      p_exe=${p_exe:+$(printf '%s\n' "$p_exe" | enc_all)}
-      say "process $p_p ${p_who:-?} ${D:--} ${p_exe:--} $p_cmd"
+      p_cmdlines="$p_cmdlines /proc/$p_p/cmdline"
+      say "process $p_p ${p_who:-?} ${D:--} $p_exe"
+      case "$p_exe" in "$P_TARS/"*) p_exes="$p_exes$p_exe$NL" ;; esac
     done
+    # shellcheck disable=SC2086 # files of fixed names
+    [ -z "$p_cmdlines" ] || grep -aH '' $p_cmdlines 2>/dev/null
     # Where no tarsnode lies, one may run from another place: the path of the spec is wrong then.
-    if [ ! -d "$P_TARS/tarsnode" ]; then
-      case "$p_links" in *"/tars/tarsnode/bin/tarsnode"*)
-        p_where=$(printf '%s\n' "$p_links" | sed -n 's|.* /proc/\([0-9]*\)/exe -> \(/.*\)/tars/tarsnode/bin/tarsnode$|\1 \2|p' | head -n 20 |
-          while read -r p_p p_path; do
-            # Not of a container on this host.
-            [ "$(stat -L -c '%d:%i' "/proc/$p_p/root/" 2>/dev/null)" != "$p_rootid" ] || printf '%s\n' "$p_path"
-          done | sort -u | head -n 1 | enc_all)
-        [ -z "$p_where" ] || say "elsewhere $p_where" ;;
-      esac
-    fi
-    # Executables of the framework's components that run, from this root only.
-    p_exes=$(printf '%s\n' "$p_own" |
-      while read -r p_e _ p_path; do
-        [ -n "$p_e" ] && ours "${p_e%/exe}" || continue
-        foreign "${p_e%/exe}" || printf '%s\n' "$p_path"
-      done | sort -u | enc_all)
-    say "exes $p_root ${p_exes:--}"
-    for p_c in $P_SERVERS; do
-      case "$p_own" in *"-> $P_TARS/$p_c/bin/$p_c"*) ;; *) continue ;; esac
-      for p_p in $(printf '%s\n' "$p_own" | grep -F -e "-> $P_TARS/$p_c/bin/$p_c" | sed 's|/exe .*||'); do
-        named "$(readlink "/proc/$p_p/exe" 2>/dev/null)"; p_exe=$P_NAMED
-        [ "${p_exe% (deleted)}" = "$P_TARS/$p_c/bin/$p_c" ] || continue
-        ours "$p_p" || continue
-        foreign "$p_p" && continue
-        owner "$p_p"
-        exe_digest "$p_p"
-        say "server-process $p_c $p_p ${p_who:-?} ${D:--} $(printf '%s' "$p_exe" | enc_all)"
-      done
+    for p_p in $p_elsewhere; do
+      foreign "$p_p" && continue
+      exe_of "$p_p"
+      [ -z "$P_EXE" ] || { say "elsewhere ${P_EXE%/tars/tarsnode/bin/tarsnode}"; break; }
     done
+    # The framework's other components that run, from this root only.
+    for p_p in $p_others; do
+      ours "$p_p" || continue
+      foreign "$p_p" && continue
+      exe_of "$p_p"; named "$P_EXE"; p_exe=$P_NAMED
+      case "$p_exe" in "$P_TARS/"*) ;; *) continue ;; esac
+      p_exes="$p_exes$p_exe$NL"
+      p_c=${p_exe#"$P_TARS/"}; p_c=${p_c%%/*}
+      case " $P_SERVERS " in *" $p_c "*) ;; *) continue ;; esac
+      [ "${p_exe% (deleted)}" = "$P_TARS/$p_c/bin/$p_c" ] || continue
+      owner "$p_p"
+      exe_digest "$p_p"
+      say "server-process $p_c $p_p ${p_who:-?} ${D:--} $p_exe"
+    done
+    say "exes $p_root"; say_lines "$p_exes"
     if [ $p_root = 1 ] || [ -d /proc/1 ]; then say "processes all"; else say "processes some"; fi
   else say "processes none"
   fi
-  if [ -r /proc/net/tcp ]; then
-    say "listen $(grep -h ' 0A 0' /proc/net/tcp /proc/net/tcp6 2>/dev/null | sed 's/^ *[0-9]*: //; s/ .*//' | sort -u | enc_all)"
+  # ss asks the kernel for those that listen; its tables of text list every connection first.
+  if has ss && p_out=$(ss -Hltn 2>/dev/null) && [ -n "$p_out" ]; then say "listen ss"; say_lines "$p_out"
+  elif [ -r /proc/net/tcp ]; then say "listen proc"; say_lines "$(grep -h ' 0A 0' /proc/net/tcp /proc/net/tcp6 2>/dev/null)"
   else say "listen -"
   fi
 
   say "remembered $P_REMEMBERED"
   # Remember digests that were read again, where we may. A file touched within the last two seconds
   # could change again without its times changing, so it is not remembered.
-  if [ -n "$P_FRESH" ] && [ -d "$P_BASE" ] && [ -w "$P_BASE" ]; then
-    p_tmp=$P_BASE/digests.$$
-    if ( umask 077; printf '%s' "$P_KEEP" >"$p_tmp" ) 2>/dev/null; then
-      if [ $p_touched = 0 ]; then mv -f "$p_tmp" "$P_MEMO" 2>/dev/null || rm -f "$p_tmp"; else rm -f "$p_tmp"; fi
-    else rm -f "$p_tmp" 2>/dev/null
-    fi
+  if [ -n "$P_FRESH" ] && [ $p_touched = 0 ] && [ -d "$P_BASE" ] && [ -w "$P_BASE" ]; then
+    ( umask 077; put_file "$P_MEMO" "$P_KEEP" ) 2>/dev/null || :
   fi
   say "end $P_LINES"
 }

@@ -54,7 +54,7 @@ fn login_files_print_and_read() {
         2,
         "/bin/bash",
         ".bashrc",
-        "seq 2000\nread -r a; read -r b\necho tarsops-probe/1\nprintf tarsops-answ\n",
+        "seq 2000\nread -r a; read -r b\necho tarsops-probe/2\nprintf tarsops-answ\n",
     );
     login(
         3,

@@ -157,13 +157,30 @@ fn serve(peer: &UnixStream, host: &str, answer: &Answer) {
     }
 }
 
-/// A probe answer with these lines.
+/// A probe answer with these lines. The line `NONCE STATUS` ends what a program printed.
 pub fn probe_answer(asked: &Asked, lines: &[String]) -> Vec<u8> {
     let nonce = asked.variable("P_NONCE").unwrap();
-    format!(
-        "tarsops-probe/1 {nonce}\n{}\nend {}\n",
-        lines.join("\n"),
-        lines.len() + 1
-    )
-    .into_bytes()
+    let mut text = format!("tarsops-probe/2 {nonce}\n");
+    let (mut count, mut raw) = (1, false);
+    for line in lines.iter().flat_map(|lines| lines.split('\n')) {
+        match line.strip_prefix("NONCE ") {
+            Some(status) => text.push_str(&format!("{nonce} {status}\n")),
+            None => text.push_str(&format!("{line}\n")),
+        }
+        count += usize::from(!raw && !line.starts_with('/'));
+        raw = !line.starts_with("NONCE ") && (raw || line.ends_with(" raw"));
+    }
+    text.push_str(&format!("end {count}\n"));
+    text.into_bytes()
+}
+
+/// A text as the lines that follow another one.
+pub fn more(text: &str) -> String {
+    text.lines().map(|line| format!("\n+{line}")).collect()
+}
+
+/// A text as lines of a file.
+pub fn of_file(file: &str, text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("{file}:{line}")).collect();
+    lines.join("\n")
 }

@@ -1,6 +1,7 @@
 //! The lines about the host as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
@@ -12,7 +13,7 @@ use super::line::{AnswerError, Line, fits};
 use super::not_reported;
 use crate::Options;
 use crate::limits::{ADDRESSES, CRONTAB, LIST, LISTENERS, NAMES, PATH};
-use crate::network::{Listener, addresses, listeners};
+use crate::network::{Listener, addresses, ipv6, listeners, listeners_of_ss, local};
 
 /// What the lines about the host have said so far.
 pub(super) struct HostLines<'a> {
@@ -22,6 +23,12 @@ pub(super) struct HostLines<'a> {
     listening: Option<BTreeSet<Listener>>,
     /// Programs that are there and do not work, and what they said.
     broken: BTreeMap<String, String>,
+    /// Lines of the kernel's table of IPv4 routes, where the addresses come from it.
+    routes: Option<String>,
+    /// Addresses of the kernel's table of IPv6 addresses.
+    addresses: BTreeSet<IpAddr>,
+    /// Lines of the crontabs of the system.
+    system_crontab: String,
 }
 
 impl<'a> HostLines<'a> {
@@ -60,6 +67,9 @@ impl<'a> HostLines<'a> {
             },
             listening: None,
             broken: BTreeMap::new(),
+            routes: None,
+            addresses: BTreeSet::new(),
+            system_crontab: String::new(),
         }
     }
 
@@ -84,16 +94,18 @@ impl<'a> HostLines<'a> {
             }
             "uptime" => self.facts.uptime = hundredths(line.word(1)?),
             "boot-id" => self.facts.boot_id = told(line.name(1)?, "it has no boot id"),
-            "interfaces" => {
-                self.facts.interfaces = if line.word(1)? == "none" {
-                    Observed::Unknown("no program there reports the addresses".to_owned())
-                } else {
-                    let text = line.text("network interfaces", 2, LIST)?;
-                    let all = addresses(&text);
+            "interfaces" => match line.word(1)? {
+                "none" => {
+                    let why = "no program there reports the addresses".to_owned();
+                    self.facts.interfaces = Observed::Unknown(why);
+                }
+                "fib" => self.routes = Some(String::new()),
+                _ => {
+                    let all = addresses(&line.lines("network interfaces", LIST)?);
                     fits("network addresses", all.len(), ADDRESSES)?;
-                    Observed::Present(all)
-                };
-            }
+                    self.facts.interfaces = Observed::Present(all);
+                }
+            },
             "tool" => {
                 self.facts
                     .tools
@@ -117,37 +129,45 @@ impl<'a> HostLines<'a> {
                 };
             }
             "broken" => {
-                let said = line.text("failure of a program", 2, PATH)?;
+                let said = match line.get(2) {
+                    Some(_) => line.text("failure of a program", 2, PATH)?,
+                    None => String::new(),
+                };
                 self.broken.insert(line.name(1)?.to_owned(), said);
                 fits("programs that do not work", self.broken.len(), NAMES)?;
             }
             "writable" => self.facts.writable = Observed::Present(line.flag(1)?),
-            "crontab" => {
-                self.facts.crontab = match line.word(1)? {
-                    "absent" => Observed::Absent,
-                    "text" if line.size(2)? > CRONTAB => {
+            "crontab" => match (line.word(1)?, &line.raw) {
+                ("raw", Some(raw)) if raw.status == 0 => {
+                    self.facts.crontab = if raw.text.len() > CRONTAB {
                         Observed::Unknown(format!("it is larger than {} KiB", CRONTAB >> 10))
-                    }
-                    "text" => match String::from_utf8(line.bytes("crontab", 2, CRONTAB)?) {
-                        Ok(text) => Observed::Present(listed(text)),
-                        Err(_) => Observed::Unknown("it is not UTF-8 text".to_owned()),
-                    },
-                    "unknown" if line.word(2)? == "no-crontab-program" => {
-                        Observed::Unknown("the host has no crontab program".to_owned())
-                    }
-                    _ => {
-                        let said = line.text("failure to show a crontab", 3, PATH)?;
-                        Observed::Unknown(crontab_failure(&said))
-                    }
-                };
-            }
-            "other-crontab" if line.size(2)? <= CRONTAB => {
-                let text = line.text("crontab", 2, CRONTAB)?;
-                let (place, text) = match line.word(1)? {
-                    "root" => ("root's crontab", listed(text)),
-                    _ => ("/etc/crontab or /etc/cron.d", without_users(&text)),
-                };
-                self.facts.other_crontabs.insert(place.to_owned(), text);
+                    } else {
+                        match String::from_utf8(raw.text.to_owned()) {
+                            Ok(text) => Observed::Present(listed(text)),
+                            Err(_) => Observed::Unknown("it is not UTF-8 text".to_owned()),
+                        }
+                    };
+                }
+                // Why it failed comes in a line of its own.
+                ("raw", _) => {}
+                ("absent", _) => self.facts.crontab = Observed::Absent,
+                ("no-program", _) => {
+                    let why = "the host has no crontab program".to_owned();
+                    self.facts.crontab = Observed::Unknown(why);
+                }
+                _ => {
+                    let said = line.lines("failure to show a crontab", PATH)?;
+                    self.facts.crontab = Observed::Unknown(crontab_failure(&said));
+                }
+            },
+            "other-crontab" => {
+                if let Some(raw) = &line.raw
+                    && raw.text.len() <= CRONTAB
+                    && let Some(text) = with_monitor(&String::from_utf8_lossy(raw.text))
+                {
+                    let place = "root's crontab".to_owned();
+                    self.facts.other_crontabs.insert(place, listed(text));
+                }
             }
             "base" if line.word(1)? == "untrusted" => {
                 self.facts.unsafe_state = Some(line.text("folder", 2, PATH)?);
@@ -169,16 +189,13 @@ impl<'a> HostLines<'a> {
                     },
                 });
             }
-            "lease" => self.facts.lease = lease(line.name(1)?, &line.text("lease", 2, PATH)?),
+            "lease" => self.facts.lease = lease(line.name(1)?, &line.lines("lease", PATH)?),
             "labels" => {
-                self.facts.labels = NodeLabels::from_text(&line.text("labels", 1, PATH)?);
+                self.facts.labels = NodeLabels::from_text(&line.lines("labels", PATH)?);
             }
             "restart" => {
-                let text = line.text("pending restarts", 1, PATH)?;
-                let named = text
-                    .lines()
-                    .filter_map(|name| name.parse::<Component>().ok());
-                self.facts.restarts.extend(named);
+                let name = line.text("pending restart", 1, PATH)?;
+                self.facts.restarts.extend(name.parse::<Component>());
             }
             "staged" => {
                 if let Ok(digest) = line.word(1)?.parse() {
@@ -187,7 +204,7 @@ impl<'a> HostLines<'a> {
                 }
             }
             "exes" => {
-                let text = line.list("executables", 2, NAMES)?;
+                let text = line.list("executables", NAMES)?;
                 let tars = format!("{}/", self.options.tars());
                 let names = text
                     .lines()
@@ -207,16 +224,25 @@ impl<'a> HostLines<'a> {
             }
             "installed" => {
                 self.facts.installed = if line.word(1)? == "list" {
-                    let names = line.list("components", 2, NAMES)?;
-                    Observed::Present(names.lines().map(str::to_owned).collect())
+                    Observed::Present(BTreeSet::new())
                 } else {
                     Observed::Unknown("the framework's folder cannot be read".to_owned())
                 };
             }
+            "has" => {
+                let name = line.text("component", 1, PATH)?;
+                if let Observed::Present(all) = &mut self.facts.installed {
+                    all.insert(name);
+                    fits("components", all.len(), NAMES)?;
+                }
+            }
             "listen" => {
-                let text = line.list("listeners", 1, LISTENERS)?;
-                self.listening =
-                    (line.word(1)? != "-" || !text.is_empty()).then(|| listeners(&text));
+                let text = line.list("listeners", LISTENERS)?;
+                self.listening = match line.word(1)? {
+                    "ss" => Some(listeners_of_ss(&text)),
+                    "proc" => Some(listeners(&text)),
+                    _ => None,
+                };
             }
             "remembered" => self.facts.digests_remembered = line.flag(1)?,
             _ => return Ok(false),
@@ -224,8 +250,44 @@ impl<'a> HostLines<'a> {
         Ok(true)
     }
 
+    /// Takes a line of a file; false if it is not about the host.
+    pub(super) fn read_file(&mut self, file: &str, line: &[u8]) -> Result<bool, AnswerError> {
+        let line = String::from_utf8_lossy(line);
+        match file {
+            "/proc/net/fib_trie" => {
+                if let Some(routes) = &mut self.routes {
+                    append("routes", routes, &line, LIST)?;
+                }
+            }
+            "/proc/net/if_inet6" => {
+                self.addresses.extend(ipv6(&line));
+                fits("network addresses", self.addresses.len(), ADDRESSES)?;
+            }
+            file if file.starts_with("/etc/cron") => {
+                append("crontab", &mut self.system_crontab, &line, LIST)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// What was seen of the host, and what listens there.
     pub(super) fn finish(mut self) -> (HostFacts, Option<BTreeSet<Listener>>) {
+        if let Some(routes) = &self.routes {
+            self.addresses.extend(local(routes));
+            self.facts.interfaces = if self.addresses.is_empty() {
+                Observed::Unknown("the kernel lists no address".to_owned())
+            } else {
+                Observed::Present(self.addresses)
+            };
+        }
+        if let Some(text) = with_monitor(&self.system_crontab)
+            && text.len() <= CRONTAB
+        {
+            let place = "/etc/crontab or /etc/cron.d".to_owned();
+            let text = without_users(&text);
+            self.facts.other_crontabs.insert(place, text);
+        }
         self.facts.ports = match (&self.listening, &self.facts.interfaces) {
             (Some(all), Observed::Present(own)) => Observed::Present(
                 all.iter()
@@ -264,6 +326,32 @@ fn hundredths(word: &str) -> Option<u64> {
         .ok()?
         .checked_mul(100)?
         .checked_add(rest)
+}
+
+/// Adds a line to a text of at most `most` bytes.
+fn append(
+    what: &'static str,
+    text: &mut String,
+    line: &str,
+    most: usize,
+) -> Result<(), AnswerError> {
+    text.push_str(line);
+    text.push('\n');
+    if text.len() > most {
+        return Err(AnswerError::TooLong { what, most });
+    }
+    Ok(())
+}
+
+/// The lines of a crontab that start the monitor, and those that set something; nothing where none
+/// starts it.
+fn with_monitor(text: &str) -> Option<String> {
+    let starts = |line: &str| line.contains("monitor.sh") || line.contains("check.sh");
+    if !text.lines().any(starts) {
+        return None;
+    }
+    let lines = text.lines().filter(|l| starts(l) || l.contains('='));
+    Some(lines.map(|l| format!("{l}\n")).collect())
 }
 
 /// A crontab as it is, from what `crontab -l` prints. Its last line has an end, as crontab(1) takes none

@@ -1,8 +1,8 @@
 //! One line of an answer, and the values in its words.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
-use base64::Engine as _;
 use tarsops_model::agent::FileFact;
 use tarsops_model::observed::Observed;
 use tarsops_transport::FaultKind;
@@ -50,30 +50,6 @@ impl AnswerError {
     }
 }
 
-/// The bytes that a word stands for.
-fn decode(word: &str) -> Option<Vec<u8>> {
-    if word == "-" {
-        return Some(Vec::new());
-    }
-    if let Some(hex) = word.strip_prefix("hex:") {
-        return (0..hex.len() / 2)
-            .map(|i| {
-                hex.get(2 * i..2 * i + 2)
-                    .and_then(|h| u8::from_str_radix(h, 16).ok())
-            })
-            .collect();
-    }
-    base64::engine::general_purpose::STANDARD.decode(word).ok()
-}
-
-/// Bytes that a word stands for, or a few more.
-fn decoded_size(word: &str) -> usize {
-    match word.strip_prefix("hex:") {
-        Some(hex) => hex.len() / 2,
-        None => (word.len() / 4 * 3).saturating_sub(2),
-    }
-}
-
 /// The mode of a file, which is written in octal digits.
 fn mode(word: &str) -> Option<u32> {
     u32::from_str_radix(word, 8).ok()
@@ -96,22 +72,29 @@ pub(super) fn unread<T>(word: Option<&str>, otherwise: &str) -> Observed<T> {
     })
 }
 
-/// One line.
+/// What a program printed.
+pub(super) struct Raw<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) status: i32,
+}
+
+/// One line, and what belongs to it.
 pub(super) struct Line<'a> {
-    text: &'a str,
-    words: Vec<&'a str>,
+    text: Cow<'a, str>,
+    /// The lines that follow it.
+    more: Vec<u8>,
+    pub(super) raw: Option<Raw<'a>>,
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        // No line has more words; one of blanks alone would cost sixteen times its size.
-        let words = text.splitn(10, ' ').collect();
-        Self { text, words }
+    pub(super) fn new(text: &'a [u8], more: Vec<u8>, raw: Option<Raw<'a>>) -> Self {
+        let text = String::from_utf8_lossy(text);
+        Self { text, more, raw }
     }
 
     /// The first word, which says what the line is about.
-    pub(super) fn kind(&self) -> &'a str {
-        self.words.first().copied().unwrap_or_default()
+    pub(super) fn kind(&self) -> &str {
+        self.get(0).unwrap_or_default()
     }
 
     /// That the line is not as the script writes it.
@@ -120,17 +103,17 @@ impl<'a> Line<'a> {
     }
 
     /// A word, if the line has so many.
-    pub(super) fn get(&self, at: usize) -> Option<&'a str> {
-        self.words.get(at).copied()
+    pub(super) fn get(&self, at: usize) -> Option<&str> {
+        self.text.split(' ').nth(at)
     }
 
     /// A word.
-    pub(super) fn word(&self, at: usize) -> Result<&'a str, AnswerError> {
+    pub(super) fn word(&self, at: usize) -> Result<&str, AnswerError> {
         self.get(at).ok_or_else(|| self.error())
     }
 
     /// A word that is no longer than a name.
-    pub(super) fn name(&self, at: usize) -> Result<&'a str, AnswerError> {
+    pub(super) fn name(&self, at: usize) -> Result<&str, AnswerError> {
         let word = self.get(at).filter(|w| w.len() <= NAME);
         word.ok_or_else(|| self.error())
     }
@@ -150,44 +133,32 @@ impl<'a> Line<'a> {
         mode(self.word(at)?).ok_or_else(|| self.error())
     }
 
-    /// Bytes that a word stands for, or a few more.
-    pub(super) fn size(&self, at: usize) -> Result<usize, AnswerError> {
-        self.word(at).map(decoded_size)
-    }
-
-    /// What a word stands for, as at most `most` bytes.
-    pub(super) fn bytes(
-        &self,
-        what: &'static str,
-        at: usize,
-        most: usize,
-    ) -> Result<Vec<u8>, AnswerError> {
-        let word = self.word(at)?;
-        if decoded_size(word) > most {
-            return Err(AnswerError::TooLong { what, most });
-        }
-        decode(word).ok_or_else(|| self.error())
-    }
-
-    /// What a word stands for, as a text without blanks at its end.
+    /// What follows a number of words, as at most `most` bytes.
     pub(super) fn text(
         &self,
         what: &'static str,
         at: usize,
         most: usize,
     ) -> Result<String, AnswerError> {
-        let bytes = self.bytes(what, at, most)?;
-        Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        let rest = self.text.splitn(at + 1, ' ').nth(at);
+        let rest = rest.ok_or_else(|| self.error())?;
+        if rest.len() > most {
+            return Err(AnswerError::TooLong { what, most });
+        }
+        Ok(rest.trim_end().to_owned())
     }
 
-    /// What a word lists, as at most `most` lines.
-    pub(super) fn list(
-        &self,
-        what: &'static str,
-        at: usize,
-        most: usize,
-    ) -> Result<String, AnswerError> {
-        let text = self.text(what, at, LIST)?;
+    /// The lines that follow it, as at most `most` bytes.
+    pub(super) fn lines(&self, what: &'static str, most: usize) -> Result<String, AnswerError> {
+        if self.more.len() > most {
+            return Err(AnswerError::TooLong { what, most });
+        }
+        Ok(String::from_utf8_lossy(&self.more).into_owned())
+    }
+
+    /// The lines that follow it, at most `most`.
+    pub(super) fn list(&self, what: &'static str, most: usize) -> Result<String, AnswerError> {
+        let text = self.lines(what, LIST)?;
         fits(what, text.lines().count(), most)?;
         Ok(text)
     }

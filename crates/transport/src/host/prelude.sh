@@ -247,6 +247,8 @@ as_user() { # as_user SECONDS PROGRAM WORD…
   esac
   # shellcheck disable=SC2086 # AS_BOUND is a program and its options
   [ -z "$AS_BOUND" ] || set -- $AS_BOUND "$u_limit" "$@"
+  # With AS_EXEC the shell that calls becomes the program.
+  [ -z "${AS_EXEC:-}" ] || exec "$@" 4>&- 7>&- 8>&- 9>&-
   "$@" 4>&- 7>&- 8>&- 9>&-
 }
 # By a try, as a program may be there and not know what is asked of it.
