@@ -73,6 +73,9 @@ fn finish(
     facts.components = Observed::Unknown(why.clone());
     facts.installed = Observed::Unknown(why.clone());
     facts.ports = Observed::Unknown(why.clone());
+    if facts.interfaces.unknown().is_some() {
+        facts.interfaces = Observed::Unknown(why.clone());
+    }
     let servers = servers
         .into_keys()
         .map(|component| (component, Observed::Unknown(why.clone())))

@@ -12,7 +12,8 @@
 # comes as it is: behind a line that ends with the word `raw`, until `<nonce> <status>` on a line of its own;
 # or in lines `FILE:LINE` of grep. Lines of programs are not counted. So no program is started to encode text.
 
-say() { printf '%s\n' "$*"; P_LINES=$((P_LINES + 1)); }
+# A line has one line, whatever is in it.
+say() { s_all=$*; printf '%s\n' "${s_all%%"$NL"*}"; P_LINES=$((P_LINES + 1)); }
 say_lines() { # say_lines TEXT
   [ -n "$1" ] || return 0
   set -f; s_ifs=$IFS; IFS=$NL
@@ -57,8 +58,7 @@ exe_of() { # exe_of PID
   P_EXE=
   case "$p_links" in *"/proc/$1/exe -> "*) ;; *) return 0 ;; esac
   P_EXE=${p_links#*"/proc/$1/exe -> "}
-  case "$P_EXE" in *"/proc/$1/exe -> "*) P_EXE=; return 0 ;; esac
-  P_EXE=${P_EXE%%"$NL"*}
+  case "$P_EXE" in *"/proc/$1/exe -> "*) P_EXE=/ ;; *) P_EXE=${P_EXE%%"$NL"*} ;; esac
   # shellcheck disable=SC3013 # where a shell does not know it, the program is asked
   [ "/proc/$1/exe" -ef "$P_EXE" ] 2>/dev/null || P_EXE=$(readlink "/proc/$1/exe" 2>/dev/null) || try_tool readlink readlink /proc/self/exe
 }
@@ -110,6 +110,8 @@ try_tools() {
   done
 }
 try_tool() { # try_tool NAME PROGRAM WORD…
+  # It may be timeout(1) that does not work.
+  [ "$S_BOUND" = none ] || find_bound
   p_name=$1; shift
   p_said=$(bounded 9 "$@" </dev/null 2>&1) || say "broken $p_name ${p_said##*"$NL"}"
 }
@@ -157,7 +159,8 @@ probe() {
   # shellcheck disable=SC2086 # files of fixed names
   grep -aHs -m 4096 -e = -e 'monitor\.sh' -e 'check\.sh' -e '|-- ' -e 'host LOCAL' -e '^[0-9a-f]\{32\} ' \
     ${p_fib:+$p_fib /proc/net/if_inet6} /etc/crontab /etc/cron.d/* 2>/dev/null
-  [ $? -lt 126 ] || try_tools
+  # 2: a file is not there.
+  [ $? -le 2 ] || try_tool grep grep -c ^ /proc/self/status
   # What a change cannot do without has to work.
   p_works='flock setsid'
   setsid flock -u 9 9</dev/null 2>/dev/null || {
@@ -227,6 +230,11 @@ P_END
   # A run that may change this host says so before it looks, and older ones do not begin here any more.
   if [ -n "$P_FENCE" ]; then
     read_fence
+    # What its scripts use and no look does has to work there.
+    for p_try in 'sort' 'sed -n 1p' 'head -c 1' 'readlink /proc/self/exe'; do
+      # shellcheck disable=SC2086 # a program and its options
+      $p_try </dev/null >/dev/null 2>&1 || try_tool "${p_try%% *}" $p_try
+    done
     if [ "$FENCE" != "$P_FENCE" ] && make_state "$P_INSTALL"; then
       if [ -z "$FENCE" ] || newer_run "$P_FENCE" "$FENCE"; then raise_fence "$P_FENCE" 2>/dev/null || :; fi
       P_BASE=$B P_MEMO=$B/digests
@@ -384,7 +392,7 @@ P_END
       esac
       p_cmdlines="$p_cmdlines /proc/$p_p/cmdline"
       say "process $p_p ${p_who:-?} ${D:--} $p_exe"
-      case "$p_exe" in "$P_TARS/"*) p_exes="$p_exes$p_exe$NL" ;; esac
+      case "$p_exe" in *"$NL"*) ;; "$P_TARS/"*) p_exes="$p_exes$p_exe$NL" ;; esac
     done
     # shellcheck disable=SC2086 # files of fixed names
     [ -z "$p_cmdlines" ] || grep -aH '' $p_cmdlines 2>/dev/null
@@ -399,7 +407,7 @@ P_END
       ours "$p_p" || continue
       foreign "$p_p" && continue
       exe_of "$p_p"; named "$P_EXE"; p_exe=$P_NAMED
-      case "$p_exe" in "$P_TARS/"*) ;; *) continue ;; esac
+      case "$p_exe" in *"$NL"*) continue ;; "$P_TARS/"*) ;; *) continue ;; esac
       p_exes="$p_exes$p_exe$NL"
       p_c=${p_exe#"$P_TARS/"}; p_c=${p_c%%/*}
       case " $P_SERVERS " in *" $p_c "*) ;; *) continue ;; esac
