@@ -150,7 +150,8 @@ probe() {
   p_count=0
   [ ! -r /proc/net/route ] || while [ $p_count -lt 500 ] && read -r p_line; do p_count=$((p_count + 1)); done </proc/net/route
   # A router's table is long, and has all of its routes.
-  if [ -r /proc/net/fib_trie ] && [ $p_count -lt 500 ]; then say "interfaces fib"; p_fib=/proc/net/fib_trie
+  if [ -n "${TARSOPS_ADDRESS:-}" ]; then say "interfaces hostname"; say "+$TARSOPS_ADDRESS"
+  elif [ -r /proc/net/fib_trie ] && [ $p_count -lt 500 ]; then say "interfaces fib"; p_fib=/proc/net/fib_trie
   elif has ip && p_out=$(exec_bounded 10 ip -o addr show 2>/dev/null); then say "interfaces ip"; say_lines "$p_out"
   elif has ifconfig && p_out=$(exec_bounded 10 ifconfig -a 2>/dev/null); then say "interfaces ifconfig"; say_lines "$p_out"
   elif has hostname && p_out=$(exec_bounded 10 hostname -I 2>/dev/null); then say "interfaces hostname"; say_lines "$p_out"

@@ -153,6 +153,8 @@ impl HostFacts {
             ("SHELL", "/bin/sh".to_owned()),
             ("TARSOPS_HOST", self.name.clone()),
             ("TARSOPS_MACHINE_ID", text(&self.machine_id)),
+            // The kernel gives the whole loopback network to each of them.
+            ("TARSOPS_ADDRESS", self.ip.to_string()),
             // The hosts of one machine share its /var/lib.
             ("TARSOPS_STATE", text(&self.install_path.join(".tarsops"))),
             (super::procs::MARK, text(&self.root)),
