@@ -53,12 +53,12 @@ foreign() { # foreign PID
 owner() { # owner PID → $p_who, nothing where it is gone
   p_who='' T_OWNER=; ! stat_of "/proc/$1" || p_who=$T_OWNER
 }
-# P_EXE: what a process runs, by the list of all. A list of lines can be made to lie by the name of a file.
+# P_EXE: what a process runs, by the lines `PID FILE` of those that count. A list of lines can be made to lie by
+# the name of a file.
 exe_of() { # exe_of PID
   P_EXE=
-  case "$p_links" in *"/proc/$1/exe -> "*) ;; *) return 0 ;; esac
-  P_EXE=${p_links#*"/proc/$1/exe -> "}
-  case "$P_EXE" in *"/proc/$1/exe -> "*) P_EXE=/ ;; *) P_EXE=${P_EXE%%"$NL"*} ;; esac
+  line_of "$1" "$p_exe_of" || return 0
+  P_EXE=$L_REST
   # shellcheck disable=SC3013 # where a shell does not know it, the program is asked
   [ "/proc/$1/exe" -ef "$P_EXE" ] 2>/dev/null || P_EXE=$(readlink "/proc/$1/exe" 2>/dev/null) || try_tool readlink readlink /proc/self/exe
 }
@@ -279,7 +279,7 @@ P_END
   fi
 
   # Files below the framework's folder.
-  P_MEMO_TEXT=$NL
+  P_MEMO_TEXT=
   if [ -n "$P_MEMO" ] && [ -r "$P_MEMO" ]; then
     p_count=0
     while read -r p_line && [ $p_count -lt 400 ]; do P_MEMO_TEXT="$P_MEMO_TEXT$p_line$NL" p_count=$((p_count + 1)); done <"$P_MEMO"
@@ -325,8 +325,8 @@ look_below"
     # Only what such a look can say is passed on: who gave the rights could write anything here.
     case "$p_line" in
       'broken '* | 'installed '* | 'has '* | 'agent '* | 'folder '* | 'strangers '* | 'stranger '* | 'binary '* | 'conf '* | 'util '* | 'generated '* | 'server '* | tars/tarsnode/conf/*:* | tars/tarsnode/util/*:*) say "$p_line" ;;
-      'used '*) P_REMEMBERED=1; p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" ;;
-      'fresh '*) p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN|${p_line% *}=${p_line##* }|" P_FRESH=1 ;;
+      'used '*) P_REMEMBERED=1; p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN$p_line$NL" ;;
+      'fresh '*) p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN$p_line$NL" P_FRESH=1 ;;
       touched) p_touched=1 ;;
       tree-end) p_whole=1 ;;
     esac
@@ -348,26 +348,41 @@ $P_TARS/tarsnode/bin/tarsnode
 $P_TARS/tarsnode/data/
 P_END
     ) || [ $? -lt 126 ] || try_tools
-    p_agents=' ' p_others='' p_asked='' p_elsewhere=''
+    p_agents=' ' p_others='' p_asked='' p_elsewhere='' p_exe_of=
     for p_f in $p_words; do
       p_p=${p_f#/proc/}; p_p=${p_p%%/*}
       [ "$p_p" = "$$" ] || { p_agents="$p_agents$p_p " p_asked="$p_asked /proc/$p_p /proc/$p_p/root/ /proc/$p_p/exe"; }
     done
     set -f; IFS=$NL
     for p_line in $p_links; do
-      IFS=$P_IFS
-      case "$p_line" in *" /proc/"*"/exe -> "*) ;; *) continue ;; esac
-      p_exe=${p_line#*"/exe -> "}
-      if [ -n "$R_LIST" ]; then named "$p_exe"; p_exe=$P_NAMED; fi
-      p_p=${p_line%%"/exe -> "*}; p_p=${p_p##*/proc/}
-      case "$p_p" in *[!0-9]* | "$$") continue ;; esac
-      case "$p_exe" in
-        "$P_TARS/tarsnode/"*) case "$p_agents" in *" $p_p "*) continue ;; *) p_agents="$p_agents$p_p " ;; esac ;;
-        "$P_TARS/"*) p_others="$p_others $p_p" ;;
-        */tars/tarsnode/bin/tarsnode) [ ! -d "$P_TARS/tarsnode" ] || continue; p_elsewhere="$p_elsewhere $p_p" ;;
-        *) continue ;;
+      # Most lines are of nobody, and go no further.
+      case "$p_line" in
+        *" /proc/"*"/exe -> $P_TARS/"* | */tars/tarsnode/bin/tarsnode) ;;
+        *)
+          if [ -z "$R_LIST" ]; then
+            IFS=/
+            # shellcheck disable=SC2086 # the words between slashes: the third one is the process
+            set -- $p_line
+            IFS=$NL
+            case "$p_agents" in *" ${3:-none} "*) ;; *) continue ;; esac
+          fi ;;
       esac
-      p_asked="$p_asked /proc/$p_p /proc/$p_p/root/ /proc/$p_p/exe"
+      IFS=$P_IFS
+      p_p=${p_line##*" /proc/"}; p_exe=${p_p#*"/exe -> "}; p_p=${p_p%%/*}
+      case "$p_p" in '' | *[!0-9]* | "$$") IFS=$NL; continue ;; esac
+      p_real=$p_exe
+      if [ -n "$R_LIST" ]; then named "$p_exe"; p_exe=$P_NAMED; fi
+      p_new=1
+      case "$p_agents" in *" $p_p "*) p_new=0 ;; esac
+      case "$p_exe" in
+        "$P_TARS/tarsnode/"*) [ $p_new = 0 ] || p_agents="$p_agents$p_p " ;;
+        "$P_TARS/"*) p_others="$p_others $p_p" ;;
+        */tars/tarsnode/bin/tarsnode) [ -d "$P_TARS/tarsnode" ] || p_elsewhere="$p_elsewhere $p_p" ;;
+        *) [ $p_new = 0 ] || p_new=-1 ;;
+      esac
+      [ $p_new = -1 ] || p_exe_of="$p_exe_of$p_p $p_real$NL"
+      [ $p_new != 1 ] || p_asked="$p_asked /proc/$p_p /proc/$p_p/root/ /proc/$p_p/exe"
+      IFS=$NL
     done
     IFS=$P_IFS
     # The root, the owner and the program of all of them, asked at once.

@@ -7,15 +7,24 @@
 
 # What is asked of files, of all of them at once, as each program is paid by every host.
 stat_all() { # stat_all FILE…: in T_STATS
-  T_STATS=$NL$(TZ=UTC0 stat -L -c '%n %a %U %s %Z %d:%i:%s:%y:%z' "$@" 2>/dev/null)$NL
+  T_STATS=$(TZ=UTC0 stat -L -c '%n %a %U %s %Z %d:%i:%s:%y:%z' "$@" 2>/dev/null)
+}
+# The rest of the line that begins with a word, in L_REST. A small shell takes the square of a text's length to
+# cut it behind a pattern, and so many steps as it has lines to look at each.
+line_of() { # line_of WORD TEXT
+  set -f; l_ifs=$IFS; IFS=$NL L_REST=
+  for l_line in $2; do
+    case "$l_line" in "$1 "*) L_REST=${l_line#"$1 "}; break ;; esac
+  done
+  IFS=$l_ifs; set +f
+  [ -n "$L_REST" ]
 }
 # What stat_all has said of a file: T_MODE T_OWNER T_SIZE T_CHANGED, and T_KEY, its identity. 1 where nothing.
 stat_of() { # stat_of FILE
-  case "$T_STATS" in *"$NL$1 "*) ;; *) return 1 ;; esac
-  t_more=${T_STATS#*"$NL$1 "}; t_more=${t_more%%"$NL"*}
+  line_of "$1" "$T_STATS" || return 1
   set -f
   # shellcheck disable=SC2086 # its words
-  set -- $t_more
+  set -- $L_REST
   set +f
   [ $# -ge 5 ] || return 1
   T_MODE=$1 T_OWNER=$2 T_SIZE=$3 T_CHANGED=$4
@@ -40,17 +49,15 @@ digest() { # digest FILE: D, and in D_NEWS `fresh` or `used` with its key in D_K
   D='' D_NEWS='' D_KEY='' D_WHY=no-access
   stat_of "$1" || return 1
   [ "$T_SIZE" -le "$SIZE_LIMIT" ] || { D_WHY=too-large; return 1; }
-  case "$P_SEEN" in *"|$T_KEY="*) D=${P_SEEN##*"|$T_KEY="}; D=${D%%|*}; return 0 ;; esac
-  if [ "$P_REHASH" = 0 ]; then
-    case "$P_MEMO_TEXT" in *"$NL$T_KEY "*) D=${P_MEMO_TEXT##*"$NL$T_KEY "}; D=${D%%"$NL"*}; D_NEWS=used ;; esac
-  fi
+  ! line_of "$T_KEY" "$P_SEEN" || { D=$L_REST; return 0; }
+  [ "$P_REHASH" != 0 ] || ! line_of "$T_KEY" "$P_MEMO_TEXT" || D=$L_REST D_NEWS=used
   if [ -z "$D" ]; then
     D=$(hash_it "$1")
     [ -n "$D" ] || { [ ! -r "$1" ] || D_WHY=no-digest; return 1; }
     D_NEWS=fresh
   fi
   D_KEY=$T_KEY
-  P_SEEN="$P_SEEN|$T_KEY=$D|"
+  P_SEEN="$P_SEEN$T_KEY $D$NL"
 }
 hash_it() { sha "$1"; }
 binary() { # binary KEY FILE: of a file that is there
