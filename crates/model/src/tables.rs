@@ -372,8 +372,9 @@ mod tests {
     #[test]
     fn a_column_that_is_not_there_is_none() {
         assert_eq!(NodeRow::from_cells(|| None), NodeRow::default());
-        let mut cells = ["n", "", "", "", "", "", "7", "", "250"].into_iter();
+        let mut cells = ["n", "42", "", "", "", "", "", "7", "", "250"].into_iter();
         let row = NodeRow::from_cells(|| cells.next().map(str::to_owned));
-        assert_eq!((row.group_id, row.heartbeat_age), (Some(7), Some(250)));
+        assert_eq!((row.id, row.group_id), (Some(42), Some(7)));
+        assert_eq!(row.heartbeat_age, Some(250));
     }
 }

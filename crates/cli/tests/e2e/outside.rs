@@ -175,7 +175,7 @@ fn a_full_temporary_folder_is_not_called_a_wrong_package() {
             .complains("No space left on device")
             .complains(&tmp)
             .complains("TMPDIR")
-            .hides("pinned")
+            .hides("the one that was pinned")
             .hides("was refused");
     }
     // A host that is to be installed needs the whole package.
