@@ -137,7 +137,10 @@ async fn what_may_not_be_deleted_stays_whole() {
             .delete(&[node.clone(), all.clone()], WAIT)
             .await
             .unwrap_err();
-        assert!(error.to_string().contains("not specified whose rows"), "{error}");
+        assert!(
+            error.to_string().contains("not specified whose rows"),
+            "{error}"
+        );
         assert!(admin.dump(&[all], WAIT).await.is_err());
     }
     assert_eq!(count(), "3\n");
