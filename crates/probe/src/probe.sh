@@ -38,10 +38,12 @@ exe_digest() { # exe_digest PID: D, `-` where it cannot be had
   H_UID=$O_UID H_GID=$O_GID; digest "/proc/$1/exe" || D=-
   H_UID=
   [ "$D" != - ] || return 0
-  case "$D_NEWS" in
-    used) P_REMEMBERED=1 P_KEEP="$P_KEEP$D_KEY $D$NL" ;;
-    fresh) P_FRESH=1 P_KEEP="$P_KEEP$D_KEY $D$NL" ;;
-  esac
+  [ -z "$D_NEWS" ] || remember "$D_NEWS" "$D_KEY $D"
+}
+# A digest for the next look, and whether it is of an earlier one or was read now.
+remember() { # remember used|fresh LINE
+  P_KEEP="$P_KEEP$2$NL"
+  if [ "$1" = used ]; then P_REMEMBERED=1; else P_FRESH=1; fi
 }
 
 # Whether a process has another root than we, so far as that can be told: a container on this host may
@@ -325,8 +327,7 @@ look_below"
     # Only what such a look can say is passed on: who gave the rights could write anything here.
     case "$p_line" in
       'broken '* | 'installed '* | 'has '* | 'agent '* | 'folder '* | 'strangers '* | 'stranger '* | 'binary '* | 'conf '* | 'util '* | 'generated '* | 'server '* | tars/tarsnode/conf/*:* | tars/tarsnode/util/*:*) say "$p_line" ;;
-      'used '*) P_REMEMBERED=1; p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN$p_line$NL" ;;
-      'fresh '*) p_line=${p_line#* }; P_KEEP="$P_KEEP$p_line$NL"; P_SEEN="$P_SEEN$p_line$NL" P_FRESH=1 ;;
+      'used '* | 'fresh '*) remember "${p_line%% *}" "${p_line#* }"; P_SEEN="$P_SEEN${p_line#* }$NL" ;;
       touched) p_touched=1 ;;
       tree-end) p_whole=1 ;;
     esac
