@@ -394,16 +394,19 @@ impl Stops {
                 matches!(plan.code, 0 | 2) && !plan.out.contains("fix:")
             });
         }
-        // Nor does a registry whose rows grew old meanwhile write them at once; until it does, an apply ends
-        // with what still differs.
         self.settled();
-        self.world.tarsops(["plan"]).exits(0).says("Nothing to do");
     }
 
-    /// Waits until everybody is healthy.
+    /// Waits until the cluster is in sync, and stays so.
+    ///
+    /// The rows of a registry grow old only some time after its database stopped writing: an apply may
+    /// find them as they should be, and the next plan may not.
     fn settled(&self) {
         wait_until("the cluster to be in sync", PATIENCE, || {
-            self.world.tarsops(["apply", "-y"]).code == 0
+            self.world.tarsops(["apply", "-y"]).code == 0 && {
+                let plan = self.world.tarsops(["plan"]);
+                plan.code == 0 && plan.out.contains("Nothing to do")
+            }
         });
     }
 
