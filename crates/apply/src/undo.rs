@@ -1,11 +1,15 @@
 //! The steps that roll back what a run has done.
 
+use std::collections::BTreeSet;
+
+use tarsops_model::component::Component;
 use tarsops_model::desired::Rpc;
 use tarsops_model::inventory::Inventory;
 use tarsops_plan::action::Undo;
 use tarsops_plan::database_record;
 use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
 use tarsops_plan::restore::{Known, rollback_step};
+use tarsops_plan::restored;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::actions;
@@ -104,7 +108,20 @@ async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         failed: !end.verdict.is_good(),
         other_crontab: false,
     };
-    let prepared = rollback_step(intent, &inventory, known).map_err(|e| e.to_string())?;
+    let mut prepared = rollback_step(intent, &inventory, known).map_err(|e| e.to_string())?;
+    // The next host that is undone must not be the last one of a servant. What has failed need not have
+    // been counted on before.
+    if !known.failed {
+        let change = &prepared.change;
+        let framework = match change.component {
+            Component::Tarsnode => run.watch.node(&change.node).await,
+            server => run.watch.server(&change.node, server).await,
+        };
+        if let Some(framework) = framework {
+            let wanted = restored::conditions(&framework, change, &BTreeSet::new());
+            prepared.post.extend(wanted);
+        }
+    }
     Ok(Step {
         id: id_of(&end.step),
         stage: Stage::Agents,

@@ -98,6 +98,14 @@ impl From<Verdict> for Failed {
 }
 
 impl Failed {
+    /// The same where nothing undoes it.
+    pub(crate) fn left(self) -> Self {
+        match self {
+            Self::Undo(why) => Self::Ends(Verdict::LeftFailed(why)),
+            ends @ Self::Ends(_) => ends,
+        }
+    }
+
     /// What a failure of an act means whose effect no script on the host undoes.
     pub(crate) fn undone_by_executor(verdict: Verdict) -> Self {
         match verdict {

@@ -24,6 +24,7 @@
 //! | [`checker`], [`checked`] | an independent look at a whole plan, and a plan that has passed it |
 //! | [`claims`] | whether what a host remembers of a run fits that host |
 //! | [`restore`] | how one earlier change is undone |
+//! | [`restored`] | what the framework must report of what was restored |
 //! | [`record`] | what a host remembers of one step |
 //! | [`rollback`] | the plan that rolls a run back |
 //! | [`batch`] | which steps are done at the same time |
@@ -73,6 +74,7 @@ mod registry_rows;
 pub mod render;
 pub mod report;
 pub mod restore;
+pub mod restored;
 pub mod rollback;
 pub mod rows;
 pub mod rules;

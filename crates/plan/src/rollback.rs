@@ -5,6 +5,7 @@
 //! and a tarsnode never meets an AdminRegistry older than it needs.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -19,7 +20,7 @@ use tarsops_model::resource::ResourceId;
 use crate::actions::{Folder, HostChange};
 use crate::batch::{self, Batches};
 use crate::claims::RecordMismatch;
-use crate::condition::digest_at;
+use crate::condition::{Truth, digest_at};
 use crate::database;
 use crate::database_record::{self, DatabaseChange};
 use crate::identity::stranger;
@@ -28,6 +29,7 @@ use crate::places::binary_path;
 use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
 use crate::record::{Ended, Record, Runs};
 use crate::restore::{self, CannotRollBack, CrontabLeft, Intent, Known, rollback_step};
+use crate::restored;
 
 /// A rollback of one run.
 #[derive(Debug, Clone)]
@@ -163,6 +165,7 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
         // crontab that the rollback of those after it leaves.
         inventory: input.inventory.clone(),
         hosts: vec![],
+        failed: BTreeSet::new(),
         tables: vec![],
         left: vec![],
         refused: vec![],
@@ -226,6 +229,8 @@ struct Draft<'a> {
     resumes: bool,
     inventory: Inventory,
     hosts: Vec<Step>,
+    /// Steps on what may not run as it should now: the framework need not count on it more than it does.
+    failed: BTreeSet<String>,
     tables: Vec<Step>,
     left: Vec<Left>,
     refused: Vec<Refusal>,
@@ -299,12 +304,16 @@ impl Draft<'_> {
         if !known.other_crontab {
             crontab_is_restored(&mut self.inventory, intent);
         }
+        let id = match component {
+            _ if rank(Some(intent)) == WATCH => format!("rollback.cron@{node}"),
+            Component::Tarsnode => format!("rollback@{node}"),
+            other => format!("rollback.{other}@{node}"),
+        };
+        if known.failed {
+            self.failed.insert(id.clone());
+        }
         self.hosts.push(Step::new(
-            match component {
-                _ if rank(Some(intent)) == WATCH => format!("rollback.cron@{node}"),
-                Component::Tarsnode => format!("rollback@{node}"),
-                other => format!("rollback.{other}@{node}"),
-            },
+            id,
             (
                 stage(&intent.change),
                 match intent.sign {
@@ -352,6 +361,7 @@ impl Draft<'_> {
         let registry =
             |s: &Step| matches!(s.resource, ResourceId::Server(Component::Tarsregistry, _));
         let mut steps = std::mem::take(&mut self.hosts);
+        self.await_framework(&mut steps);
         steps.sort_by_key(|s| {
             let role = Reverse(role(desired, s));
             (turn(s), self.is_living_registry(s), role, registry(s))
@@ -406,6 +416,33 @@ impl Draft<'_> {
         Rollback {
             plan,
             left: self.left,
+        }
+    }
+
+    /// Has each step that restores what runs wait until the framework counts on it again.
+    fn await_framework(&self, steps: &mut [Step]) {
+        let Some(framework) = &self.input.inventory.framework else {
+            return;
+        };
+        let mut removed: BTreeMap<NodeName, BTreeSet<String>> = BTreeMap::new();
+        for step in steps.iter() {
+            if let Some(change) = step.action.get::<HostChange>()
+                && change.folder() == Folder::Remove
+            {
+                let servers = removed.entry(change.node.clone()).or_default();
+                servers.insert(format!("tars.{}", change.component));
+            }
+        }
+        let none = BTreeSet::new();
+        for step in steps {
+            if let Some(change) = step.action.get::<HostChange>() {
+                let removed = removed.get(&change.node).unwrap_or(&none);
+                let mut wanted = restored::conditions(framework, change, removed);
+                if self.failed.contains(&step.id) {
+                    wanted.retain(|c| c.eval(&change.node, self.input.inventory) == Truth::Holds);
+                }
+                step.post.extend(wanted);
+            }
         }
     }
 

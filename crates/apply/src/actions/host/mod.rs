@@ -230,7 +230,13 @@ impl ChangeHost<'_> {
                 .await
                 .map_err(Failed::undone_by_executor)?;
             let until = (began + run.deadline() + settle).max(Instant::now() + settle + GRACE);
-            pass_gate(policy.deadline, until, settle, &watched).await?;
+            pass_gate(policy.deadline, until, settle, &watched)
+                .await
+                .map_err(|failed| match change.undoes() {
+                    // What it undoes was to be undone: nothing is better than what is there now.
+                    Some(_) => failed.left(),
+                    None => failed,
+                })?;
             if !change.is_scripted() {
                 // No script of ours has watched the process: another publication may have come.
                 confirm(run, node, component, &sight.local)

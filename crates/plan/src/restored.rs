@@ -1,0 +1,86 @@
+//! What the framework must report of a component that was restored, before the next host is stopped.
+//!
+//! A host is healthy as soon as its process runs and listens. The framework resolves its servers only once
+//! it has registered: whoever stops the next host before that may stop the last endpoint of a servant.
+
+use std::collections::BTreeSet;
+
+use tarsops_model::component::Component;
+use tarsops_model::framework::{FrameworkFacts, Rows, ServerRow};
+
+use crate::actions::{Folder, HostChange, Process};
+use crate::condition::Condition;
+
+/// What the framework must report after `change` has restored a component that runs, so far as it could
+/// be asked. Servers in `removed` (`application.server`) are gone by then.
+#[must_use]
+pub fn conditions(
+    framework: &FrameworkFacts,
+    change: &HostChange,
+    removed: &BTreeSet<String>,
+) -> Vec<Condition> {
+    let restarts = change
+        .restore()
+        .is_some_and(|restore| restore.process == Process::Restart);
+    if !restarts || change.folder() != Folder::Keep {
+        return vec![];
+    }
+    let component = change.component;
+    let rows = framework.rows().present().copied();
+    if component == Component::Tarsnode {
+        return of_tarsnode(framework, rows, change, removed);
+    }
+    let mut out = Vec::new();
+    let mut servants = framework.servants.values();
+    if component != Component::Tarsregistry
+        && servants.any(|asked| asked.component == component && asked.node == change.node)
+    {
+        out.push(Condition::ServantsAnswer { component });
+    }
+    let is_resolved = rows.is_some_and(|rows| {
+        servers_on(rows, change).any(|row| {
+            row.application == "tars"
+                && row.server == component.name()
+                && row.setting.as_deref() == Some("active")
+        })
+    });
+    if is_resolved {
+        out.push(Condition::ServerActive { component });
+    }
+    out
+}
+
+fn of_tarsnode(
+    framework: &FrameworkFacts,
+    rows: Option<&Rows>,
+    change: &HostChange,
+    removed: &BTreeSet<String>,
+) -> Vec<Condition> {
+    let mut out = Vec::new();
+    let has_nodes = rows.is_some_and(|rows| rows.nodes.present().is_some());
+    out.extend(has_nodes.then_some(Condition::Registered));
+    out.extend(
+        framework
+            .admin
+            .present()
+            .is_some()
+            .then_some(Condition::Connected),
+    );
+    let active = |row: &&ServerRow| {
+        row.present.as_deref() == Some("active") && row.setting.as_deref() == Some("active")
+    };
+    let servers: BTreeSet<String> = rows
+        .into_iter()
+        .flat_map(|rows| servers_on(rows, change).filter(active))
+        .map(ServerRow::full_name)
+        .filter(|name| !removed.contains(name))
+        .collect();
+    out.extend((!servers.is_empty()).then_some(Condition::ServersActive { servers }));
+    out
+}
+
+fn servers_on<'a>(rows: &'a Rows, change: &HostChange) -> impl Iterator<Item = &'a ServerRow> {
+    let node = change.node.as_str();
+    let all = rows.servers.present().into_iter().flatten();
+    all.filter(move |row| row.node == node)
+}
