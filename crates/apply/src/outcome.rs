@@ -111,12 +111,45 @@ impl Outcome {
             "failed"
         } else if self.is_stale() {
             "stale"
+        } else if self.is_unleased() {
+            "no lease"
         } else if self.interrupted {
             "interrupted"
         } else if self.is_incomplete() {
             "incomplete"
         } else {
             "converged"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_steps_that_reached_their_end_make_a_run_converge() {
+        let why = || "why".to_owned();
+        for (verdict, word) in [
+            (Verdict::Done, "converged"),
+            (Verdict::AlreadyDone, "converged"),
+            (Verdict::Moved(why()), "stale"),
+            (Verdict::Refused(why()), "failed"),
+            (Verdict::RolledBack(why()), "failed"),
+            (Verdict::LeftFailed(why()), "failed"),
+            (Verdict::Stuck(why()), "stuck"),
+            (Verdict::Silent(why()), "incomplete"),
+            (Verdict::NoLease(why()), "no lease"),
+            (Verdict::NotStarted(why()), "failed"),
+        ] {
+            let good = verdict.is_good();
+            let node = "10.0.0.1".parse().unwrap();
+            let outcome = Outcome {
+                ends: vec![StepEnd::new("a".to_owned(), node, verdict)],
+                ..Outcome::default()
+            };
+            assert_eq!(outcome.word(), word);
+            assert_eq!(good, outcome.word() == "converged");
         }
     }
 }
