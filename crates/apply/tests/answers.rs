@@ -184,6 +184,7 @@ impl World {
         let base = tarsops_spec::Base {
             dir: "/spec".into(),
             home: None,
+            processors: 2,
         };
         let parsed = tarsops_spec::parse(SPEC, "cluster.yaml").unwrap();
         let (desired, _) = parsed.lower(&base).unwrap();

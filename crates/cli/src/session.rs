@@ -96,6 +96,7 @@ impl Session {
         ssh_files::are_there(&loaded, new_keys)?;
         preflight::harmless_ssh_config(&loaded.desired, look.allow_commands)?;
         let connector = SshConnector::new(loaded.desired.access.clone(), new_keys)
+            .and_then(|ssh| ssh.keeping(loaded.desired.keep.map(Duration::from_secs)))
             .map_err(|e| Failure::new("could not prepare SSH").because(&e))?
             .hiding(secrets::variables(&loaded.desired));
         Ok(Self {

@@ -40,6 +40,8 @@ pub fn read(path: &Path, color: bool) -> Result<Loaded> {
     let base = Base {
         dir: dir.clone(),
         home: std::env::home_dir(),
+        processors: std::thread::available_parallelism()
+            .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
     };
     let parsed = tarsops_spec::parse(&text, &path.display().to_string())
         .map_err(|d| Failure::invalid(&d, color))?;

@@ -198,6 +198,7 @@ fn desired(ip: &str, registries: &[Endpoint]) -> Desired {
         versions: BTreeSet::new(),
         policy: Policy::default(),
         parallel: 10,
+        keep: None,
     }
 }
 

@@ -328,6 +328,9 @@ pub struct Desired {
     pub policy: Policy,
     /// Hosts that are looked at at once.
     pub parallel: u32,
+    /// For how many seconds a connection that is idle is kept for the next run; none where each run ends
+    /// its own.
+    pub keep: Option<u64>,
 }
 
 impl Desired {

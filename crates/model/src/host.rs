@@ -136,6 +136,16 @@ pub enum Jump {
     Through(JumpHost),
 }
 
+/// How keys are exchanged when a connection is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyExchange {
+    /// As OpenSSH and its configuration say: from OpenSSH 9.0 on, one that withstands quantum computers.
+    #[default]
+    Configured,
+    /// By curve25519 where the host knows it, which takes a fifth of the processor time on both ends.
+    Curve25519,
+}
+
 /// How SSH reaches one node. Paths are as OpenSSH should see them (`~` already resolved).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshAccess {
@@ -157,6 +167,8 @@ pub struct SshAccess {
     pub config: Option<PathBuf>,
     /// Seconds until a connection attempt is given up.
     pub connect_timeout: u32,
+    /// How keys are exchanged.
+    pub key_exchange: KeyExchange,
 }
 
 /// A change on a host that has neither a verdict nor a living process.

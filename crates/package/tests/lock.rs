@@ -318,6 +318,7 @@ fn asks_for(packages: PackageSource) -> Desired {
         policy: Policy::default(),
         rpc: Rpc::Direct,
         parallel: 1,
+        keep: None,
     }
 }
 

@@ -192,9 +192,29 @@ pub struct Ssh {
     /// How long a connection attempt may take. Default: `10s`.
     #[schemars(with = "Option<leaf::Duration>", example = &"10s")]
     pub connect_timeout: Option<Seconds>,
-    /// How many hosts are looked at at once. Default: 32.
+    /// How many hosts are looked at at once. Default: 8 for each processor of this machine, 64 at most.
     #[schemars(range(min = 1, max = 1024), example = 32)]
     pub parallel: Option<u32>,
+    /// How keys are exchanged when a connection is made. Default: `configured`.
+    #[schemars(example = &"curve25519")]
+    pub key_exchange: Option<KeyExchange>,
+    /// For how long an idle connection is kept for the next command, as between `plan` and `apply`; at
+    /// most `1h`. Default: each command ends its connections.
+    #[schemars(with = "Option<leaf::Duration>", example = &"10m")]
+    pub keep: Option<Seconds>,
+}
+
+/// How keys are exchanged when a connection is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyExchange {
+    /// As OpenSSH and its configuration say. Since OpenSSH 9.0 that is an exchange which withstands
+    /// quantum computers, and costs some 65 ms of processor time for each connection.
+    #[default]
+    Configured,
+    /// By curve25519 where the host knows it, for some 12 ms. Whoever records the traffic could read it
+    /// once there are quantum computers.
+    Curve25519,
 }
 
 /// A TCP port.

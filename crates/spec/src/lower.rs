@@ -15,7 +15,7 @@ use tarsops_model::desired::{
     Server,
 };
 use tarsops_model::digest::Digest;
-use tarsops_model::host::{self, Become, Host, SshAccess};
+use tarsops_model::host::{self, Become, Host, KeyExchange, SshAccess};
 use tarsops_model::names::{AbsPath, NodeName};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
@@ -32,16 +32,34 @@ use crate::tree::{self, Node, Value};
 
 /// Seconds until a connection attempt is given up, where the spec names none.
 const CONNECT_TIMEOUT: u64 = 10;
-/// Hosts looked at at once, where the spec names none.
-const PARALLEL: u32 = 32;
+/// Hosts looked at at once for each processor of this machine, where the spec names none: a login takes
+/// a processor for a part of its time, and the host and the way there for the rest.
+const PARALLEL: u32 = 8;
+/// The same for all processors, at most.
+const MOST_PARALLEL: u32 = 64;
 
-/// What relative paths and `~` in a spec mean.
+/// What a spec means on this machine: relative paths, `~`, and how many hosts it looks at at once.
 #[derive(Debug, Clone)]
 pub struct Base {
     /// Folder of the spec, where relative paths start.
     pub dir: PathBuf,
     /// The user's home, where `~` starts; none if it is not known.
     pub home: Option<PathBuf>,
+    /// How many processors this machine has.
+    pub processors: u32,
+}
+
+impl Base {
+    const fn parallel(&self) -> u32 {
+        let all = self.processors.saturating_mul(PARALLEL);
+        if all > MOST_PARALLEL {
+            MOST_PARALLEL
+        } else if all < PARALLEL {
+            PARALLEL
+        } else {
+            all
+        }
+    }
 }
 
 /// A document of the right shape, with the place of every value.
@@ -376,7 +394,8 @@ fn build(
         packages: packages(check, base)?,
         versions,
         policy: policy(spec),
-        parallel: spec.ssh.parallel.unwrap_or(PARALLEL),
+        parallel: spec.ssh.parallel.unwrap_or_else(|| base.parallel()),
+        keep: spec.ssh.keep.map(|time| time.0).filter(|time| *time > 0),
     })
 }
 
@@ -466,6 +485,10 @@ fn ssh_of(check: &mut Check<'_>, m: &Member<'_>, common: &CommonSsh, base: &Base
         config: common.config.clone(),
         connect_timeout: u32::try_from(ssh.connect_timeout.map_or(CONNECT_TIMEOUT, |s| s.0))
             .unwrap_or(u32::MAX),
+        key_exchange: match ssh.key_exchange.unwrap_or_default() {
+            document::KeyExchange::Configured => KeyExchange::Configured,
+            document::KeyExchange::Curve25519 => KeyExchange::Curve25519,
+        },
     }
 }
 

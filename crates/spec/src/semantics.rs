@@ -415,6 +415,9 @@ fn overrides(check: &mut Check<'_>) {
     }
 }
 
+/// Seconds for which an idle connection may be kept.
+const LONGEST_KEPT: u64 = 3600;
+
 fn rollout(check: &mut Check<'_>, members: &[Member<'_>]) {
     let spec = check.spec();
     let r = &spec.rollout;
@@ -434,6 +437,15 @@ fn rollout(check: &mut Check<'_>, members: &[Member<'_>]) {
             &place,
             "with no time to connect, no host could ever be reached",
             "write at least `1s`, or leave it out for `10s`",
+        );
+    }
+    if spec.ssh.keep.is_some_and(|t| t.0 > LONGEST_KEPT) {
+        let place = check.place("ssh/keep");
+        check.say(
+            Rule::OutOfRange,
+            &place,
+            "whoever gets at this account could use a connection that is kept for so long",
+            "write at most `1h`",
         );
     }
     let p = policy(spec);

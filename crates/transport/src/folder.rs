@@ -1,7 +1,7 @@
 //! Temporary folders for sockets.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes that the path of a folder for sockets may have. A socket's path holds 104 bytes on some
@@ -18,6 +18,41 @@ pub(crate) fn private(prefix: &str) -> io::Result<tempfile::TempDir> {
     let mut places: Vec<PathBuf> = [own.as_str(), "/dev/shm", "/tmp"].map(PathBuf::from).into();
     places.push(std::env::temp_dir());
     first_of(&places, prefix)
+}
+
+/// The folder called `name` that stays between runs, which only our user may look into. It has room for
+/// sockets in folders of twelve letters.
+///
+/// # Errors
+/// No place on this machine has room for it; what each of them said.
+pub(crate) fn lasting(name: &str) -> io::Result<PathBuf> {
+    let own = format!("/run/user/{}", rustix::process::getuid().as_raw());
+    let mut said = Vec::new();
+    for place in [own.as_str(), "/dev/shm", "/tmp"] {
+        let dir = Path::new(place).join(name);
+        match ours(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(e) => said.push(format!("{}: {e}", dir.display())),
+        }
+    }
+    Err(io::Error::other(said.join("; ")))
+}
+
+/// Makes `dir` if it is not there, and sees that nobody else can put anything into it.
+fn ours(dir: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    // Where everybody may make folders, somebody else may have made it, or a link in its place.
+    let made = std::fs::symlink_metadata(dir)?;
+    let is_ours = made.is_dir() && made.uid() == rustix::process::getuid().as_raw();
+    if !is_ours || made.mode() & 0o077 != 0 {
+        return Err(io::Error::other(
+            "it is not a folder that only this user may look into",
+        ));
+    }
+    Ok(())
 }
 
 fn first_of(places: &[PathBuf], prefix: &str) -> io::Result<tempfile::TempDir> {
@@ -48,6 +83,26 @@ fn made(place: &Path, prefix: &str) -> io::Result<tempfile::TempDir> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lasting_folder_is_ours_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("kept");
+        ours(&dir).unwrap();
+        ours(&dir).unwrap();
+        assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+        for mode in [0o750, 0o707, 0o701] {
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(ours(&dir).is_err(), "{mode:o}");
+        }
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&dir, &link).unwrap();
+        assert!(ours(&link).is_err());
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(ours(&file).is_err());
+    }
 
     #[test]
     fn a_place_that_cannot_serve_is_passed_over() {

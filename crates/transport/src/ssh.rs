@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 
 mod config;
 mod failure;
+mod keep;
 mod receive;
 mod scan;
 
@@ -30,11 +31,12 @@ pub use scan::{ConfigRefusal, scan};
 
 use config::client_config;
 use failure::{Words, connect_fault};
+use keep::Keep;
 
 use crate::remote::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
 /// Seconds of idleness after which an orphaned SSH master ends.
-pub const PERSIST_SECS: usize = 20;
+pub const PERSIST_SECS: u64 = 20;
 /// Connections that are kept between uses; with more hosts each is closed after its use.
 pub const KEEP: usize = 64;
 /// Bytes of standard error that are kept.
@@ -101,7 +103,10 @@ pub struct SshConnector {
     new_keys: NewHostKeys,
     dir: tempfile::TempDir,
     kept: Mutex<HashMap<NodeName, Arc<SshHost>>>,
+    /// Whether connections are kept between uses.
     keep: bool,
+    /// Where connections are that the next run may use.
+    lasting: Option<Keep>,
     sockets: AtomicU32,
     /// Taken while a connection to the node is being made.
     turns: Mutex<HashMap<NodeName, Arc<Mutex<()>>>>,
@@ -141,6 +146,7 @@ impl SshConnector {
             dir,
             kept: Mutex::default(),
             keep,
+            lasting: None,
             sockets: AtomicU32::new(0),
             turns: Mutex::default(),
             hidden: Vec::new(),
@@ -154,11 +160,28 @@ impl SshConnector {
         self
     }
 
-    /// Ends every kept connection.
+    /// Leaves connections to the next run, which takes them over unless they were idle for longer.
+    ///
+    /// # Errors
+    /// A [`Fault`] if this machine has no folder for them that is ours alone.
+    pub fn keeping(mut self, idle: Option<Duration>) -> Result<Self, Fault> {
+        self.lasting = match idle {
+            None => None,
+            Some(idle) => Some(Keep::new(idle).map_err(|e| {
+                local(format!("could not make a folder for kept connections: {e}"))
+            })?),
+        };
+        self.keep |= self.lasting.is_some();
+        Ok(self)
+    }
+
+    /// Ends every connection but those that are left to the next run.
     pub async fn close(&self) {
         let kept: Vec<_> = self.kept.lock().await.drain().collect();
         futures::future::join_all(kept.into_iter().map(|(_, host)| async move {
-            if let Ok(host) = Arc::try_unwrap(host) {
+            if self.lasting.is_some() {
+                host.cancel_tunnels().await;
+            } else if let Ok(host) = Arc::try_unwrap(host) {
                 let _ = tokio::time::timeout(Duration::from_secs(5), host.session.close()).await;
             }
         }))
@@ -217,7 +240,23 @@ impl SshConnector {
         // OpenSSH counts its own time-out again for a jump host, so ours is the longer one.
         let timeout = Duration::from_secs(u64::from(access.connect_timeout));
         let patience = timeout * 2 + Duration::from_secs(2);
-        let session = self.master(&config, access, patience).await?;
+        let session = match &self.lasting {
+            Some(keep) => {
+                self.lasting_session(keep, &config, access, patience)
+                    .await?
+            }
+            None => {
+                let dir = tempfile::Builder::new()
+                    .prefix("m")
+                    .permissions(std::fs::Permissions::from_mode(0o700))
+                    .tempdir_in(self.dir.path())
+                    .map_err(no_folder)?;
+                let persist = Duration::from_secs(PERSIST_SECS);
+                self.master(&config, access, dir.path(), persist, patience)
+                    .await?;
+                Session::new_native_mux(dir)
+            }
+        };
         Ok(SshHost {
             node: node.clone(),
             session,
@@ -227,34 +266,58 @@ impl SshConnector {
         })
     }
 
-    /// Starts `ssh` as a master in the background, as [`SessionBuilder`](openssh::SessionBuilder)
+    /// The connection that an earlier run has left, or a new one for the next run.
+    async fn lasting_session(
+        &self,
+        keep: &Keep,
+        config: &Path,
+        access: &SshAccess,
+        patience: Duration,
+    ) -> Result<Session, Fault> {
+        let home = std::env::home_dir();
+        let turn = keep
+            .turn(access, self.new_keys, home.as_deref())
+            .await
+            .map_err(no_folder)?;
+        if let Some(session) = turn.resume().await {
+            tracing::debug!(address = %access.address, "a kept connection");
+            return Ok(session);
+        }
+        turn.begin().map_err(no_folder)?;
+        let made = self
+            .master(config, access, &turn.dir, keep.idle, patience)
+            .await;
+        if let Err(fault) = made {
+            turn.clear();
+            return Err(fault);
+        }
+        Ok(Session::resume_mux(turn.socket().into(), None))
+    }
+
+    /// Starts `ssh` as a master in the background, with its socket in `dir`, as [`SessionBuilder`](openssh::SessionBuilder)
     /// would, which gives it all of our environment. Whatever can stand in the configuration does:
     /// there alone paths are written so that OpenSSH reads them as they are.
     async fn master(
         &self,
         config: &Path,
         access: &SshAccess,
+        dir: &Path,
+        persist: Duration,
         patience: Duration,
-    ) -> Result<Session, Fault> {
-        let no_folder =
-            |e: std::io::Error| local(format!("could not make a folder for a socket: {e}"));
-        let dir = tempfile::Builder::new()
-            .prefix("m")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir_in(self.dir.path())
-            .map_err(no_folder)?;
-        let log = dir.path().join("log");
+    ) -> Result<(), Fault> {
+        let log = dir.join("log");
         // What leads to the host writes here: `ssh` to a jump host, or a ProxyCommand.
-        let way = dir.path().join("way");
+        let way = dir.join("way");
         let errors = std::fs::File::create_new(&way).map_err(no_folder)?;
         let mut ssh = tokio::process::Command::new("ssh");
         // Without -v a configuration could hide why it fails (LogLevel), and the words of a jump host
         // would be lost, as ControlPersist closes its standard error.
         ssh.arg("-v");
         ssh.arg("-F").arg(config).arg("-E").arg(&log);
-        ssh.arg("-S").arg(dir.path().join("master"));
+        ssh.arg("-S").arg(dir.join("master"));
         ssh.args(["-M", "-f", "-N"]);
-        ssh.arg("-o").arg(format!("ControlPersist={PERSIST_SECS}s"));
+        ssh.arg("-o")
+            .arg(format!("ControlPersist={}s", persist.as_secs()));
         if let Some(port) = access.port {
             ssh.arg("-p").arg(port.to_string());
         }
@@ -285,7 +348,7 @@ impl SshConnector {
         // It goes to the background as soon as it is logged in.
         let ended = tokio::time::timeout(patience, child.wait()).await;
         let timed_out = match ended {
-            Ok(Ok(status)) if status.success() => return Ok(Session::new_native_mux(dir)),
+            Ok(Ok(status)) if status.success() => return Ok(()),
             Ok(Ok(_)) => false,
             Ok(Err(e)) => return Err(local(format!("the program ssh cannot be waited for: {e}"))),
             Err(_) => {
@@ -333,6 +396,10 @@ fn is_program_in(path: &std::ffi::OsStr, name: &str) -> bool {
         let file = folder.join(name);
         file.is_file() && rustix::fs::access(&file, rustix::fs::Access::EXEC_OK).is_ok()
     })
+}
+
+fn no_folder(error: std::io::Error) -> Fault {
+    local(format!("could not make a folder for a socket: {error}"))
 }
 
 fn local(text: impl Into<String>) -> Fault {
@@ -406,6 +473,21 @@ enum Sink<'a> {
 }
 
 impl SshHost {
+    /// Ends what leads through it, whose sockets are this run's.
+    async fn cancel_tunnels(&self) {
+        for (to, path) in self.tunnels.lock().await.drain() {
+            let listen = Socket::UnixSocket { path: path.into() };
+            let target = Socket::TcpSocket {
+                host: to.host.as_str().into(),
+                port: to.port,
+            };
+            let ended = self
+                .session
+                .close_port_forward(ForwardType::Local, listen, target);
+            let _ = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        }
+    }
+
     /// Whether the master process still answers on its socket; nothing goes over the network.
     async fn is_alive(&self) -> bool {
         tokio::time::timeout(Duration::from_secs(2), self.session.check())

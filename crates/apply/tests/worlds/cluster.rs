@@ -24,6 +24,7 @@ fn desired(nodes: &str) -> Desired {
     let base = tarsops_spec::Base {
         dir: "/spec".into(),
         home: None,
+        processors: 2,
     };
     let text = format!("{SPEC}{nodes}");
     let parsed = tarsops_spec::parse(&text, "cluster.yaml").unwrap();

@@ -253,6 +253,7 @@ fn desired(url: &str, dir: &Path) -> Desired {
     let base = tarsops_spec::Base {
         dir: dir.to_path_buf(),
         home: None,
+        processors: 2,
     };
     let parsed = tarsops_spec::parse(&spec, "replay.yaml").unwrap();
     parsed.lower(&base).unwrap().0

@@ -1,13 +1,18 @@
 //! Looking at hosts and asking the framework.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use tarsops_model::host::KeyExchange;
 use tarsops_model::names::NodeName;
 use tarsops_probe::{Options, Report};
 
 use super::Session;
 use crate::progress::Bar;
 use crate::runs::now;
+
+/// From how many hosts on it is worth a word what their connections cost.
+const MANY: usize = 20;
 
 impl Session {
     /// Looks at all nodes in scope.
@@ -35,6 +40,7 @@ impl Session {
                 .push(node.clone());
         }
         bar.start(nodes.len());
+        let began = Instant::now();
         let at = now();
         let parallel = (self.desired().parallel as usize).max(1);
         // The groups share the bound: each gets its part, and at least one.
@@ -69,6 +75,18 @@ impl Session {
         report.inventory.observed_at = at;
         report.faults.sort_by(|a, b| a.0.cmp(&b.0));
         bar.finish();
+        let access = nodes
+            .iter()
+            .filter_map(|node| self.desired().access.get(node));
+        let dear = access.filter(|a| a.key_exchange == KeyExchange::Configured);
+        let dear = dear.count();
+        if dear >= MANY {
+            tracing::warn!(
+                hosts = dear,
+                seconds = began.elapsed().as_secs_f32(),
+                "`ssh.key_exchange: curve25519` in the spec makes connections cheaper, and gives up the protection against quantum computers"
+            );
+        }
         report
     }
 }

@@ -49,6 +49,63 @@ fn a_killed_run_leaves_no_master_for_long() {
     });
 }
 
+/// `ssh.keep`: one login for several commands, and another one as soon as the first may not do.
+#[test]
+fn a_kept_connection_serves_the_next_command_and_no_other() {
+    let cluster = Cluster::new(1);
+    let machine = cluster.machine();
+    let mut spec = cluster.spec();
+    spec.ssh.push("keep: 10m".to_owned());
+    machine.spec(&spec);
+    let host = &cluster.hosts[0];
+    let logins = || host.connections().unwrap();
+    cluster.reset_counts();
+    machine.tarsops(["plan"]).exits(2);
+    machine.tarsops(["apply", "-y"]).exits(0);
+    machine.tarsops(["plan"]).exits(0);
+    assert_eq!(logins(), 1, "logins");
+    assert_eq!(masters(&machine).len(), 1);
+
+    // Its host was started again: what stood is dead.
+    host.reboot().unwrap();
+    machine.tarsops(["apply", "-y"]).exits(0);
+    cluster.reset_counts();
+    machine.tarsops(["plan"]).exits(0);
+    assert_eq!(logins(), 0, "logins");
+
+    // The key that a host showed before is none that counts any more.
+    let known = machine.repo("known_hosts");
+    let text = std::fs::read_to_string(&known).unwrap();
+    std::fs::write(&known, "").unwrap();
+    machine
+        .tarsops(["plan"])
+        .exits(4)
+        .says("host key is unknown");
+    std::fs::write(&known, text).unwrap();
+    machine.tarsops(["plan"]).exits(0);
+
+    // Where the spec keeps none, a run uses none and leaves none.
+    machine.spec(&cluster.spec());
+    cluster.reset_counts();
+    machine.tarsops(["plan"]).exits(0);
+    assert_eq!(logins(), 1, "logins");
+}
+
+/// A kept connection ends by itself.
+#[test]
+fn a_kept_connection_ends_once_it_was_idle() {
+    let cluster = Cluster::new(1);
+    let machine = cluster.machine();
+    let mut spec = cluster.spec();
+    spec.ssh.push("keep: 2s".to_owned());
+    machine.spec(&spec);
+    machine.tarsops(["plan"]).exits(2);
+    wait_until("the master ends", Duration::from_secs(60), || {
+        masters(&machine).is_empty()
+    });
+    machine.tarsops(["plan"]).exits(2);
+}
+
 #[test]
 fn a_plan_over_3_hosts() {
     plan_costs_one_of_each(3);

@@ -240,6 +240,7 @@ impl World {
                 },
                 rpc: Rpc::Direct,
                 parallel: 16,
+                keep: None,
             },
             catalog: Catalog::default(),
             inventory: Inventory {

@@ -218,6 +218,7 @@ fn without_a_home_only_what_needs_one_is_refused() {
     let nowhere = Base {
         dir: "/spec".into(),
         home: None,
+        processors: 2,
     };
     assert!(parse(GOOD, "f").unwrap().lower(&nowhere).is_ok());
     let text = format!("{GOOD}ssh: {{identity: ~/.ssh/id}}\n");

@@ -70,6 +70,7 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "node-without-ip",
         "node-without-ip--range",
         "odd-character--direction",
+        "out-of-range--kept-for-days",
         "out-of-range--nothing-at-once",
         "overlapping-nodes",
         "overlapping-nodes--address",

@@ -17,6 +17,7 @@ pub(super) fn base() -> Base {
     Base {
         dir: "/spec".into(),
         home: Some("/home/me".into()),
+        processors: 2,
     }
 }
 

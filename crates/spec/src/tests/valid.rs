@@ -5,12 +5,12 @@ use std::path::Path;
 
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{Count, Desired, PackageSource, Resource, SecretRef};
-use tarsops_model::host::{Become, Jump, NodeState};
+use tarsops_model::host::{Become, Jump, KeyExchange, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::resource::ResourceId;
 
 use super::support::{base, specs};
-use super::{parse, starter};
+use super::{Base, parse, starter};
 
 fn node(name: &str) -> NodeName {
     NodeName::new(name).unwrap()
@@ -135,6 +135,7 @@ fn overrides_reach_access_state_and_agent() {
     let bastion = "ops@bastion.example:2222".parse().unwrap();
     assert_eq!(usual.jump, Jump::Through(bastion));
     assert_eq!(usual.connect_timeout, 15);
+    assert_eq!(usual.key_exchange, KeyExchange::Curve25519);
     let state = |n: &str| desired.host(&node(n)).unwrap().state.clone();
     assert!(matches!(
         state("10.0.1.12"),
@@ -266,6 +267,7 @@ fn sections_become_resources() {
     );
     assert_eq!(desired.policy.max_parallel, Count::Percent(25));
     assert_eq!(desired.parallel, 64);
+    assert_eq!(desired.keep, Some(600));
     let Resource::Schema(db) = &desired.resources[&ResourceId::Schema] else {
         panic!("no database");
     };
@@ -299,7 +301,17 @@ fn defaults_are_those_that_the_comments_name() {
     );
     assert_eq!(access.jump, Jump::Configured);
     assert_eq!(access.connect_timeout, 10);
-    assert_eq!(desired.parallel, 32);
+    assert_eq!(desired.parallel, 16);
+    for (processors, parallel) in [(0, 8), (1, 8), (4, 32), (8, 64), (128, 64), (u32::MAX, 64)] {
+        let base = Base {
+            processors,
+            ..base()
+        };
+        let (desired, _) = parse(text, "f").unwrap().lower(&base).unwrap();
+        assert_eq!(desired.parallel, parallel);
+    }
+    assert_eq!(desired.keep, None);
+    assert_eq!(access.key_exchange, KeyExchange::Configured);
     assert_eq!(desired.install_path.as_str(), "/usr/local/app");
     assert_eq!(desired.run_user.as_str(), "tars");
     assert_eq!(desired.policy, tarsops_model::desired::Policy::default());

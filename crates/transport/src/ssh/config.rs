@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use tarsops_model::digest::Digest;
-use tarsops_model::host::{Jump, SshAccess};
+use tarsops_model::host::{Jump, KeyExchange, SshAccess};
 
 use super::NewHostKeys;
 
@@ -44,6 +44,10 @@ pub(super) fn client_config(
     };
     let _ = writeln!(out, "  StrictHostKeyChecking {strict}");
     let _ = writeln!(out, "  ConnectTimeout {}", access.connect_timeout);
+    if access.key_exchange == KeyExchange::Curve25519 {
+        // Only before the others: a host that does not know it is reached all the same.
+        out.push_str("  KexAlgorithms ^curve25519-sha256,curve25519-sha256@libssh.org\n");
+    }
     if let Some(path) = &access.known_hosts {
         let path = plain(path, &[""], dir)?;
         let _ = writeln!(out, "  UserKnownHostsFile \"{path}\"");
@@ -126,7 +130,35 @@ mod tests {
             known_hosts: Some(path.to_path_buf()),
             config: Some(path.to_path_buf()),
             connect_timeout: 7,
+            key_exchange: KeyExchange::Configured,
         }
+    }
+
+    #[test]
+    fn a_cheaper_key_exchange_comes_first_and_rules_none_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = dir.path().join("spec");
+        std::fs::write(&spec, "KexAlgorithms ecdh-sha2-nistp256\n").unwrap();
+        let exchanges = |key_exchange, config| -> Vec<String> {
+            let access = SshAccess {
+                key_exchange,
+                config,
+                ..access(&spec)
+            };
+            let text = client_config(&access, NewHostKeys::Refuse, None, dir.path()).unwrap();
+            let found = understood(&text, dir.path());
+            let line = found.iter().find_map(|l| l.strip_prefix("kexalgorithms "));
+            line.unwrap().split(',').map(str::to_owned).collect()
+        };
+        let usual = exchanges(KeyExchange::Configured, Some(dir.path().join("none")));
+        let own = exchanges(KeyExchange::Configured, Some(spec.clone()));
+        assert_eq!(own, ["ecdh-sha2-nistp256"]);
+        let mut cheap = exchanges(KeyExchange::Curve25519, Some(spec.clone()));
+        assert_eq!(cheap[0], "curve25519-sha256");
+        let mut usual = usual;
+        cheap.sort();
+        usual.sort();
+        assert_eq!(cheap, usual);
     }
 
     #[test]

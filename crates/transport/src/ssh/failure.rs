@@ -378,6 +378,7 @@ mod tests {
             known_hosts: Some("/k/known hosts".into()),
             config: None,
             connect_timeout: 7,
+            key_exchange: tarsops_model::host::KeyExchange::Configured,
         }
     }
 
