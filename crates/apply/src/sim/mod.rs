@@ -8,7 +8,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `world` | a cluster in memory: how it begins, plans and runs in it |
+//! | `start` | how a cluster in memory begins |
+//! | `world` | a cluster in memory: how it plans and runs |
 //! | `life` | a whole life: faults, runs, and whether it ends well |
 //! | `faults` | what goes wrong, and when |
 //! | `state` | hosts, rows and time, shared by all |
@@ -31,6 +32,7 @@ mod look;
 mod machine;
 mod part;
 mod publish;
+mod start;
 mod state;
 mod work;
 mod world;

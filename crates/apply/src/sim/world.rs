@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fastrand::Rng;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, OnFailure, Resource};
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::{AdapterRow, ServerRow, TemplateRow};
 use tarsops_model::host::NodeState;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{Endpoint, NodeName, RunId};
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::package::Catalog;
 use tarsops_model::resource::ResourceId;
@@ -24,16 +22,13 @@ use tarsops_plan::rollback::Refusal;
 use tarsops_plan::saved::SavedPlan;
 use tarsops_plan::{Checked, Plan, PlanInput, Scope, make_plan, rollback};
 use tarsops_probe::Options;
-use tokio::time::Instant;
 
 use super::database::SimDatabase;
-use super::faults::Schedule;
 use super::framework::SimWatch;
 use super::host::SimHosts;
-use super::machine::Machine;
-use super::part::{File, Part, Process, TARS};
 use super::publish::SimPublish;
-use super::state::{Broken, NodeBase, Shared, State};
+use super::start::Start;
+use super::state::{Broken, Shared};
 use crate::execute::{Interrupt, Observer, Outcome, Progress, Run, execute, place};
 use crate::history::read;
 use crate::journal::Journal;
@@ -42,8 +37,6 @@ use crate::port::Hosts;
 use crate::scripts::ChangeRecord;
 use crate::step::Payloads;
 
-/// The port of a registry's QueryObj.
-const REGISTRY: u16 = 17890;
 /// How long a look may take.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -129,18 +122,6 @@ fn words(what: &str, all: &[impl std::fmt::Display]) -> String {
     format!("{what}: {}", all.join("; "))
 }
 
-/// `text` of a package as it is on a host.
-fn filled(text: &str, node: &NodeName, ip: &str, locator: &str) -> String {
-    text.replace(
-        "--nodeid=\"localip.tars.com\"",
-        &format!("--nodeid=\"{node}\""),
-    )
-    .replace("--nodeid=localip.tars.com", &format!("--nodeid={node}"))
-    .replace("localip.tars.com", ip)
-    .replace("registryAddress", locator)
-    .replace("TARS_PATH", TARS)
-}
-
 impl World {
     /// A cluster in which everything that `present` asks for is there and runs, at `version`, with the texts
     /// of its package, and whose spec is `desired`. Each of `applications` runs on a few plain nodes that
@@ -154,194 +135,9 @@ impl World {
         applications: &[&str],
         seed: u64,
     ) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let start = Instant::now();
-        let locator: Vec<String> = desired
-            .registries
-            .iter()
-            .map(|e| format!("tcp -h {} -p {}", e.host, e.port))
-            .collect();
-        let locator = locator.join(":");
-        let mut texts = BTreeMap::new();
-        let mut new_programs = BTreeSet::new();
-        for (component, versions) in &catalog.available {
-            for (of, package) in versions {
-                if *of != version {
-                    new_programs.insert(package.pin.binary);
-                }
-                for file in &package.files {
-                    if let Some(text) = &file.text {
-                        texts.insert(file.digest, text.clone());
-                    }
-                }
-                let _ = component;
-            }
-        }
-        let mut machines = BTreeMap::new();
-        let mut nodes = BTreeMap::new();
-        let mut servers: BTreeMap<NodeName, Vec<ServerRow>> = BTreeMap::new();
-        let mut adapters = Vec::new();
-        let stays = |node: &NodeName| {
-            let host = desired.host(node);
-            host.is_some_and(|host| host.state == NodeState::Present)
-        };
-        let new = desired
-            .hosts()
-            .filter(|(node, _)| present.host(node).is_none());
-        for (node, spec) in present.hosts().chain(new) {
-            let mut parts = BTreeMap::new();
-            for id in present.resources.keys() {
-                let component = match id {
-                    ResourceId::Agent(at) if at == node => Component::Tarsnode,
-                    ResourceId::Server(component, at) if at == node => *component,
-                    _ => continue,
-                };
-                let Some(package) = catalog.get(component, version) else {
-                    continue;
-                };
-                let mut part = Part::default();
-                for file in &package.files {
-                    if file.path.starts_with("data/") {
-                        continue;
-                    }
-                    let digest = match &file.text {
-                        Some(text) => {
-                            let text = filled(text, node, &spec.ip.to_string(), &locator);
-                            let digest = Digest::of(text.as_bytes());
-                            texts.insert(digest, text);
-                            digest
-                        }
-                        None => file.digest,
-                    };
-                    let mode = if file.path.starts_with("conf/") {
-                        0o644
-                    } else {
-                        0o755
-                    };
-                    let path = format!("{component}/{}", file.path);
-                    part.files.insert(path, File { digest, mode });
-                }
-                part.process = Some(Process {
-                    pid: 100 + u32::try_from(parts.len()).unwrap_or(0),
-                    exe: package.pin.binary,
-                    up: start,
-                });
-                parts.insert(component, part);
-                if component != Component::Tarsnode {
-                    let row = server_row("tars", component.name(), node, version);
-                    servers.entry(node.clone()).or_default().push(row);
-                    for (servant, port) in component.servants() {
-                        let ip = spec.ip.to_string();
-                        adapters.push(adapter_row(
-                            "tars",
-                            component.name(),
-                            node,
-                            servant,
-                            &ip,
-                            *port,
-                        ));
-                    }
-                }
-            }
-            let is_new = parts.is_empty();
-            if !spec.role.is_framework() && stays(node) && !is_new {
-                for (i, application) in applications.iter().enumerate() {
-                    if rng.usize(0..3) == 0 {
-                        let ip = spec.ip.to_string();
-                        let port = 20_000 + u16::try_from(i).unwrap_or(0);
-                        let servant = format!("Shop.{application}.{application}Obj");
-                        let row = server_row("Shop", application, node, version);
-                        servers.entry(node.clone()).or_default().push(row);
-                        adapters.push(adapter_row("Shop", application, node, &servant, &ip, port));
-                    }
-                }
-            }
-            let label = (rng.usize(0..4) == 0).then(|| format!("{{\"rack\":\"{}\"}}", rng.u8(..)));
-            if !is_new {
-                nodes.insert(
-                    node.to_string(),
-                    NodeBase {
-                        id: i64::try_from(nodes.len()).unwrap_or(0) + 1,
-                        label,
-                        group: Some(-1),
-                        version: Some(version.to_string()),
-                    },
-                );
-            }
-            machines.insert(
-                node.clone(),
-                Machine {
-                    ip: spec.ip,
-                    registry: Endpoint::at(spec.ip, REGISTRY),
-                    machine_id: Digest::of(node.as_str().as_bytes()).to_string()[..32].to_owned(),
-                    boot_id: "5e1f".to_owned(),
-                    crontab: (!is_new).then(|| tarsops_plan::crontab::monitor_line(TARS) + "\n"),
-                    parts,
-                    away: BTreeMap::new(),
-                    staged: BTreeSet::new(),
-                    fence: None,
-                    changes: BTreeMap::new(),
-                    current: None,
-                    lease: None,
-                    labels: None,
-                    marks: BTreeMap::new(),
-                    rows: BTreeMap::new(),
-                    registered: (!is_new).then_some(start),
-                    left: None,
-                    frozen: BTreeSet::new(),
-                    beat: None,
-                    lag: rng.u8(0..12),
-                    next_pid: 1000,
-                },
-            );
-        }
-        let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for addition in tarsops_model::framework::ADDITIONS {
-            let table = columns.entry(addition.table.to_owned()).or_default();
-            table.insert("id".to_owned());
-            table.insert(addition.column.to_owned());
-        }
-        let named: BTreeSet<String> = servers
-            .values()
-            .flatten()
-            .filter_map(|r| r.template.clone())
-            .collect();
-        let named = named
-            .into_iter()
-            .chain(["tars.framework-db".to_owned(), "tars.tarsnode".to_owned()]);
-        let templates = named
-            .map(|name| {
-                let parent = tarsops_model::framework::parent_of(&name);
-                TemplateRow::with_text(&name, parent, "<tars>\n</tars>\n")
-            })
-            .collect();
         let desired = Arc::new(desired);
         let catalog = Arc::new(catalog);
-        let state = State {
-            start,
-            desired: Arc::clone(&desired),
-            catalog: Arc::clone(&catalog),
-            machines,
-            texts,
-            nodes,
-            servers,
-            adapters,
-            templates,
-            columns: columns
-                .into_iter()
-                .map(|(table, all)| (table, Observed::Present(all)))
-                .collect(),
-            rng,
-            faults: Schedule::default(),
-            new_programs,
-            guarded: BTreeSet::new(),
-            broken: vec![],
-            unread: BTreeSet::new(),
-            blind: BTreeSet::new(),
-            runs: vec![],
-            acts: 0,
-            tasks: BTreeMap::new(),
-        };
+        let state = Start::new(&desired, &catalog, version, seed).of(present, applications);
         Self {
             shared: Shared::new(state),
             desired,
@@ -672,48 +468,6 @@ impl World {
             _ => return None,
         };
         Some(self.catalog.get(component, version)?.pin.binary)
-    }
-}
-
-fn server_row(application: &str, server: &str, node: &NodeName, version: Version) -> ServerRow {
-    ServerRow {
-        application: application.to_owned(),
-        server: server.to_owned(),
-        node: node.to_string(),
-        setting: Some("active".to_owned()),
-        patch_version: Some(version.to_string()),
-        library: Some("3.0.20".to_owned()),
-        template: Some(if application == "tars" {
-            format!("tars.{server}")
-        } else {
-            "tars.default".to_owned()
-        }),
-        kind: Some("tars_cpp".to_owned()),
-        exe_path: (application == "tars").then(|| format!("{TARS}/{server}/bin/{server}")),
-        ..ServerRow::default()
-    }
-}
-
-fn adapter_row(
-    application: &str,
-    server: &str,
-    node: &NodeName,
-    servant: &str,
-    ip: &str,
-    port: u16,
-) -> AdapterRow {
-    AdapterRow {
-        application: application.to_owned(),
-        server: server.to_owned(),
-        node: node.to_string(),
-        adapter: format!("{servant}Adapter"),
-        servant: Some(servant.to_owned()),
-        endpoint: Some(format!("tcp -h {ip} -t 60000 -p {port}")),
-        protocol: Some("tars".to_owned()),
-        threads: Some(5),
-        connections: Some(200_000),
-        queue: Some(100_000),
-        queue_timeout: Some(60_000),
     }
 }
 
