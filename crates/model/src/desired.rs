@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::component::Component;
+use crate::container::Container;
 use crate::digest::Digest;
 use crate::host::{Host, SshAccess};
 use crate::names::{AbsPath, ClusterName, Endpoint, NodeName, UserName};
@@ -291,6 +292,8 @@ pub enum Resource {
     Schema(Database),
     /// The management platform.
     Web(Web),
+    /// The framework's container.
+    Container(Box<Container>),
 }
 
 /// The whole desired state of a cluster.
@@ -360,6 +363,23 @@ impl Desired {
             Some(Resource::Server(s)) => Some(s),
             _ => None,
         }
+    }
+
+    /// The framework's container on `node`, if the spec has it there.
+    #[must_use]
+    pub fn container(&self, node: &NodeName) -> Option<&Container> {
+        match self.resources.get(&ResourceId::Container(node.clone())) {
+            Some(Resource::Container(container)) => Some(container),
+            _ => None,
+        }
+    }
+
+    /// The framework's containers by node; none if the spec deploys by script.
+    pub fn containers(&self) -> impl Iterator<Item = (&NodeName, &Container)> {
+        self.resources.iter().filter_map(|(id, r)| match (id, r) {
+            (ResourceId::Container(node), Resource::Container(c)) => Some((node, &**c)),
+            _ => None,
+        })
     }
 
     /// All nodes with their machines, in the order of their names.

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::component::{Component, Role};
+use crate::container::DockerFacts;
 use crate::digest::Digest;
 use crate::framework::NodeLabels;
 use crate::names::{HostAddress, InvalidName, NodeName, RunId, StepName, UserName};
@@ -273,6 +274,9 @@ pub struct HostFacts {
     /// user of each, by pid.
     #[serde(default)]
     pub impostors: BTreeMap<u32, String>,
+    /// The engine of containers and what it has; none where nobody had a reason to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<Box<DockerFacts>>,
     /// Whether digests were remembered from an earlier look rather than read again.
     pub digests_remembered: bool,
 }

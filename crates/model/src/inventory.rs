@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentFacts;
 use crate::component::Component;
+use crate::container::ContainerFacts;
 use crate::framework::FrameworkFacts;
 use crate::host::HostFacts;
 use crate::names::NodeName;
@@ -23,6 +24,8 @@ pub enum Facts {
     Agent(Box<AgentFacts>),
     /// Of another component on a machine.
     Server(Box<ServerFacts>),
+    /// Of the framework's container on a machine.
+    Container(Box<ContainerFacts>),
 }
 
 /// What was seen, by resource.
@@ -76,6 +79,26 @@ impl Inventory {
             Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
             Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
         }
+    }
+
+    /// What was seen of the framework's container on `node`. It is absent only if its engine gave a
+    /// list without it.
+    #[must_use]
+    pub fn container(&self, node: &NodeName) -> Observed<&ContainerFacts> {
+        match self.resources.get(&ResourceId::Container(node.clone())) {
+            Some(Observed::Present(Facts::Container(c))) => Observed::Present(c),
+            Some(Observed::Absent) => Observed::Absent,
+            Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+            Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
+        }
+    }
+
+    /// Records what was seen of the framework's container on one node.
+    pub fn insert_container(&mut self, node: &NodeName, container: Observed<ContainerFacts>) {
+        self.resources.insert(
+            ResourceId::Container(node.clone()),
+            container.map(|c| Facts::Container(Box::new(c))),
+        );
     }
 
     /// Records what was seen of a component other than `tarsnode` on one node.

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`names`] | newtypes for what is written in specs and on hosts |
+//! | [`container`] | the framework as a container |
 //! | [`component`] | the eleven framework components and where they are placed |
 //! | [`coupling`] | which versions of which components work together, and why |
 //! | [`digest`] | sha256 digests, by which versions are known |
@@ -23,6 +24,7 @@
 
 pub mod agent;
 pub mod component;
+pub mod container;
 pub mod coupling;
 pub mod desired;
 pub mod digest;

@@ -141,6 +141,49 @@ fn absolute_path(value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn container_name(value: &str) -> Result<(), &'static str> {
+    plain(value, 128, &['.', '-', '_'])?;
+    if value.starts_with(['.', '_']) {
+        return Err("it starts with a dot or a line");
+    }
+    Ok(())
+}
+
+/// An image by its name, with a tag or the digest of a registry: what `docker pull` takes, without
+/// anything that a program could read as an option.
+fn image_name(value: &str) -> Result<(), &'static str> {
+    if value.len() > 255 {
+        return Err("it is too long");
+    }
+    let (name, digest) = match value.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (value, None),
+    };
+    if let Some(digest) = digest {
+        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+        if hex.parse::<Digest>().is_err() {
+            return Err("behind its `@` stands no sha256 digest");
+        }
+    }
+    let (path, tag) = match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    };
+    if let Some(tag) = tag
+        && (plain(tag, 128, &['.', '-', '_']).is_err() || tag.starts_with('.'))
+    {
+        return Err("its tag is no word of letters, digits and `.`, `-`, `_`");
+    }
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && plain(part, 255, &['.', '-', '_', ':']).is_ok()
+    };
+    if !path.split('/').all(part) {
+        return Err("it is no `[registry/]name[:tag]`");
+    }
+    Ok(())
+}
+
 /// The longest name of a step's folder.
 const STEP_NAME: usize = 160;
 
@@ -177,9 +220,34 @@ name_type!(
     HostAddress, "host address", host_address
 );
 name_type!(
+    /// The name of a container, or of a network of an engine.
+    ContainerName, "container name", container_name
+);
+name_type!(
+    /// The name of an image: `[registry/]name[:tag][@sha256:digest]`. A tag names no version: it may
+    /// mean another image tomorrow.
+    ImageName, "image name", image_name
+);
+name_type!(
     /// An absolute, normal path on a host.
     AbsPath, "path", absolute_path
 );
+
+impl ImageName {
+    /// The tag; none where there is none.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        let name = self.0.split('@').next()?;
+        let (_, tag) = name.rsplit_once(':')?;
+        (!tag.contains('/')).then_some(tag)
+    }
+
+    /// The digest of a registry, where it names one.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.0.split_once("@sha256:")?.1.parse().ok()
+    }
+}
 
 impl AbsPath {
     /// This path with `rest` appended; `rest` must be relative and made of safe characters.

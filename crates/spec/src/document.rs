@@ -16,8 +16,10 @@ use tarsops_model::version::Version;
 
 use crate::leaf;
 
+mod docker;
 mod values;
 
+pub use docker::{Deployment, Docker, Environment, Installer, Logs};
 pub use values::{Count, Jump, PackagesAt, Pattern, Seconds};
 
 /// A cluster of the Tars framework: what should run where, and how a change is rolled out.
@@ -37,6 +39,8 @@ pub struct Spec {
     pub rebuild: Rebuild,
     /// The framework: its version, where its packages are and where it is installed.
     pub framework: Framework,
+    /// The framework's containers, with `deployment: docker`. Left out otherwise.
+    pub docker: Option<Docker>,
     /// How the hosts are reached. Left out: as OpenSSH would by itself.
     #[serde(default)]
     pub ssh: Ssh,
@@ -132,6 +136,11 @@ pub struct Framework {
     /// to this file), or `node:NAME` to copy components from that node's live installation.
     #[schemars(with = "leaf::Packages", example = &"./packages/{version}", example = &"node:10.0.0.1")]
     pub packages: PackagesAt,
+    /// How the framework is deployed on its masters and slaves: `script` (the default) by packages,
+    /// `docker` as containers. This version looks at containers, and replaces none.
+    #[serde(default)]
+    #[schemars(example = &"script")]
+    pub deployment: Deployment,
     /// Folder that holds `tars/` on every host. Default: `/usr/local/app`.
     #[serde(default = "install_path")]
     #[schemars(with = "leaf::HostPath", example = &"/usr/local/app")]

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use tarsops_model::digest::Digest;
 use tarsops_model::host::JumpHost;
 use tarsops_model::names::{
-    AbsPath, ClusterName, Endpoint, HostAddress, InvalidName, NodeName as Name, UserName,
+    AbsPath, ClusterName, Endpoint, HostAddress, ImageName, InvalidName, NodeName as Name, UserName,
 };
 use tarsops_model::version::Version as FrameworkVersion;
 
@@ -181,6 +181,36 @@ leaves! {
                 Err((Rule::SecretForm, "this is not the name of an environment variable".to_owned()))
             }
         };
+    Image, "an image's name", r"^[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-fA-F]{64})?$", ["tarscloud/framework:v3.0.20"],
+        "write `[registry/]name:tag`, or `name@sha256:` and the digest of the registry",
+        Rule::WrongType, |s| named(Rule::InvalidImage, ImageName::new(s));
+    ContainerName, "a container's or network's name", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", ["tars-framework"],
+        "use letters, digits, `.`, `-` and `_`, and start with a letter or digit",
+        Rule::WrongType, |s| named(Rule::InvalidName, tarsops_model::names::ContainerName::new(s));
+    Socket, "an engine's socket such as unix:///var/run/docker.sock", r"^unix://(/[A-Za-z0-9._+@-]+)+$", ["unix:///var/run/docker.sock"],
+        "write `unix://` and the path of the socket on the hosts; engines of other machines are not asked",
+        Rule::WrongType, |s| match s.strip_prefix("unix://") {
+            Some(path) => named(Rule::InvalidPath, AbsPath::new(path)),
+            None => Err((Rule::InvalidPath, format!("`{s}` is no socket of the host"))),
+        };
+    Mount, "a mount such as /etc/localtime:/etc/localtime:ro", r"^(/[A-Za-z0-9._+@-]+)+:(/[A-Za-z0-9._+@-]+)+(:ro)?$", ["/etc/localtime:/etc/localtime:ro"],
+        "write `/on/host:/in/container`, with `:ro` behind it where the container only reads",
+        Rule::WrongType, |s| match mount(s) {
+            Some(_) => Ok(()),
+            None => Err((Rule::InvalidPath, format!("`{s}` is not two absolute paths with a colon between them"))),
+        };
+    LogSize, "a size such as 100m", r"^[1-9][0-9]{0,5}[kmg]$", ["100m"],
+        "write a whole number with `k`, `m` or `g` behind it",
+        Rule::InvalidSize, |s| match log_size(s) {
+            true => Ok(()),
+            false => Err((Rule::InvalidSize, format!("`{s}` is not the size of a file"))),
+        };
+    TimeZone, "a time zone such as Asia/Shanghai", r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$", ["Asia/Shanghai"],
+        "write the name of a time zone, as `timedatectl list-timezones` has it",
+        Rule::WrongType, |s| match time_zone(s) {
+            true => Ok(()),
+            false => Err((Rule::InvalidName, format!("`{s}` is no name of a time zone"))),
+        };
     Word, "an argument", r"^[^\x00]+$", ["pass"],
         "write the program and each of its arguments as one text",
         Rule::WrongType, |s| {
@@ -190,6 +220,34 @@ leaves! {
                 Ok(())
             }
         };
+}
+
+/// A mount: on the host, in the container, and whether the container may write.
+pub(crate) fn mount(s: &str) -> Option<(AbsPath, AbsPath, bool)> {
+    let (paths, writable) = match s.strip_suffix(":ro") {
+        Some(paths) => (paths, false),
+        None => (s, true),
+    };
+    let (host, inside) = paths.split_once(':')?;
+    Some((
+        AbsPath::new(host).ok()?,
+        AbsPath::new(inside).ok()?,
+        writable,
+    ))
+}
+
+fn log_size(s: &str) -> bool {
+    let number = s.strip_suffix(['k', 'm', 'g']).unwrap_or_default();
+    (1..=6).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && !number.starts_with('0')
+}
+
+fn time_zone(s: &str) -> bool {
+    s.len() <= 64
+        && s.starts_with(|c: char| c.is_ascii_alphabetic())
+        && s.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_+/-".contains(&b))
 }
 
 /// A template is named as a server is, and by a node name's characters.

@@ -17,6 +17,7 @@
 //! | [`range`] | `10.0.1.[1-40]` |
 
 pub mod diag;
+mod docker;
 pub mod document;
 mod leaf;
 mod lower;

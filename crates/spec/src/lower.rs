@@ -21,6 +21,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
 use crate::diag::{Diagnostic, Diagnostics, Label};
+use crate::docker;
 use crate::document::{self, ComponentRules, Jump, PackagesAt, Secret, Spec};
 use crate::leaf;
 use crate::members::{Member, members};
@@ -240,7 +241,7 @@ impl<'a> Check<'a> {
     }
 
     /// `text`, found at `path` of the document, as a path of the control machine.
-    fn local(&mut self, path: &str, text: &str, base: &Base) -> PathBuf {
+    pub(crate) fn local(&mut self, path: &str, text: &str, base: &Base) -> PathBuf {
         let Some(rest) = text.strip_prefix('~') else {
             return base.dir.join(strip_dot(text));
         };
@@ -257,7 +258,7 @@ impl<'a> Check<'a> {
         PathBuf::from(text)
     }
 
-    fn secret(&mut self, path: &str, secret: &Secret, base: &Base) -> SecretRef {
+    pub(crate) fn secret(&mut self, path: &str, secret: &Secret, base: &Base) -> SecretRef {
         if let Some(name) = &secret.env {
             return SecretRef::Env(name.clone());
         }
@@ -296,6 +297,15 @@ fn build(
             state: m.state.clone(),
         };
         resources.insert(ResourceId::Host(m.name.clone()), Resource::Host(host));
+        access.insert(m.name.clone(), ssh_of(check, m, &ssh, base));
+        if docker::is_in_container(spec, m) {
+            let container = Box::new(docker::container(check, m, base)?);
+            resources.insert(
+                ResourceId::Container(m.name.clone()),
+                Resource::Container(container),
+            );
+            continue;
+        }
         let agent = Agent {
             version: version(spec, m, Component::Tarsnode),
             tars_path: tars_path_of(m, &tars_path),
@@ -318,12 +328,11 @@ fn build(
             ResourceId::Agent(m.name.clone()),
             Resource::Agent(Box::new(agent)),
         );
-        access.insert(m.name.clone(), ssh_of(check, m, &ssh, base));
     }
     for (component, nodes) in &facts.placement {
         for m in members.iter().filter(|m| nodes.contains(&m.name)) {
             let version = version(spec, m, *component);
-            if !m.leaves() {
+            if !m.leaves() && !docker::is_in_container(spec, m) {
                 versions.insert((*component, version));
             }
             let server = Server {

@@ -118,6 +118,10 @@ rules! {
     InvalidUrl, "invalid-url", Error;
     /// A fingerprint of a key has a form of its own.
     InvalidFingerprint, "invalid-fingerprint", Error;
+    /// The name of an image is not usable.
+    InvalidImage, "invalid-image", Error;
+    /// A size of a file is none.
+    InvalidSize, "invalid-size", Error;
     /// The place of the packages is not usable.
     InvalidPackages, "invalid-packages", Error;
 
@@ -173,6 +177,14 @@ rules! {
     UntilWithoutMaintenance, "until-without-maintenance", Error;
     /// `stop_servers` belongs to absent nodes.
     StopServersWithoutAbsent, "stop-servers-without-absent", Error;
+    /// Containers are described, and the framework is deployed by script.
+    DockerUnused, "docker-unused", Error;
+    /// The framework is deployed as containers, and something lacks that they need.
+    DockerIncomplete, "docker-incomplete", Error;
+    /// Something contradicts containers, in which all components come from one image.
+    DockerConflict, "docker-conflict", Error;
+    /// Two mounts have one place in the container.
+    DuplicateMount, "duplicate-mount", Error;
     /// Health must hold for longer than a step may take.
     SettleTooLong, "settle-too-long", Error;
     /// The canary is larger than the cluster.

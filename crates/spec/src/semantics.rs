@@ -34,6 +34,7 @@ pub(crate) fn check(check: &mut Check<'_>, members: &[Member<'_>]) -> Facts {
     endpoints(check, members, &placement);
     rows(check);
     references(check, &nodes);
+    crate::docker::check(check, members);
     overrides(check);
     rollout(check, members);
     Facts { master, placement }

@@ -337,7 +337,7 @@ impl<'a> Walk<'a> {
         for pair in pairs {
             let at = join(path, &pair.key);
             if refuse::is_rebuild(&pair.key) && at != "rebuild" {
-                self.refuse_rebuild(&pair.key_span, &format!("the key `{at}` is refused"));
+                self.refuse_rebuild_key(&pair.key_span, &at);
                 continue;
             }
             if let Some(schema) = known.and_then(|k| k.get(&pair.key)) {

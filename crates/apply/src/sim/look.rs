@@ -87,6 +87,7 @@ impl State {
             restarts: machine.marks.keys().copied().collect(),
             unsafe_state: None,
             impostors: BTreeMap::new(),
+            docker: None,
             digests_remembered: false,
         };
         let agent = match machine.parts.get(&Component::Tarsnode) {

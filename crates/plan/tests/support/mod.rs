@@ -532,6 +532,7 @@ pub fn host_facts(node: &NodeName, ip: IpAddr) -> HostFacts {
         ports: Observed::Present(BTreeSet::new()),
         unsafe_state: None,
         impostors: BTreeMap::new(),
+        docker: None,
         digests_remembered: false,
     }
 }

@@ -63,6 +63,7 @@ impl<'a> HostLines<'a> {
                 ports: not_reported(),
                 unsafe_state: None,
                 impostors: BTreeMap::new(),
+                docker: None,
                 digests_remembered: false,
             },
             listening: None,

@@ -19,6 +19,10 @@ const REBUILD_HELP: &str = "write `rebuild: never` (nothing is created, nothing 
      `rebuild: bootstrap` (what is proven absent is created, nothing is dropped); left out, it \
      means `never`";
 
+/// The same for the environment of containers.
+const REBUILD_OF_CONTAINERS: &str =
+    "remove it: the containers that a spec describes always have `REBUILD=false`";
+
 /// Why no secret may stand in a spec.
 const SECRET_HELP: &str = "the file is in Git, and a secret there cannot be withdrawn: write \
      `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`, and change this secret if \
@@ -32,6 +36,30 @@ const HINTS: &[(&str, &str)] = &[
     (
         "host",
         "where SSH connects is `address`, what the node binds is `ip`",
+    ),
+    (
+        "MYSQL_HOST",
+        "the containers' database is the one in `database.address`",
+    ),
+    (
+        "MYSQL_PORT",
+        "the containers' database is the one in `database.address`",
+    ),
+    ("MYSQL_USER", "the account is `docker.installer.user`"),
+    (
+        "MYSQL_ROOT_PASSWORD",
+        "the password comes from `docker.installer.password`",
+    ),
+    ("SLAVE", "it comes from the node's role"),
+    ("INET", "the container's address is the node's name"),
+    ("DOMAIN", "the container's address is the node's name"),
+    (
+        "ENABLE_K8S",
+        "a framework in Kubernetes is another product, which tarsops does not manage",
+    ),
+    (
+        "NODE_ENV",
+        "the management platform would use a database of its own by it",
     ),
     (
         "state",
@@ -50,12 +78,19 @@ pub(super) fn is_rebuild(key: &str) -> bool {
 
 impl<'a> Walk<'a> {
     pub(super) fn refuse_rebuild(&mut self, span: &Range<usize>, what: &str) {
-        self.say(
-            Rule::RebuildRefused,
-            span,
-            format!("{what}: {REBUILD}"),
-            REBUILD_HELP,
-        );
+        let message = format!("{what}: {REBUILD}");
+        self.say(Rule::RebuildRefused, span, message, REBUILD_HELP);
+    }
+
+    /// A key that speaks of it, and is not the one that may.
+    pub(super) fn refuse_rebuild_key(&mut self, span: &Range<usize>, path: &str) {
+        let what = format!("the key `{path}` is refused");
+        if path.starts_with("docker.") {
+            let message = format!("{what}: {REBUILD}");
+            self.say(Rule::RebuildRefused, span, message, REBUILD_OF_CONTAINERS);
+        } else {
+            self.refuse_rebuild(span, &what);
+        }
     }
 
     /// The one key that may speak of it, with the two values that are safe.

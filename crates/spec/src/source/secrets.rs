@@ -23,14 +23,18 @@ const WORDS: &[&str] = &[
 /// Keys that say where a secret comes from, whose values are no secrets.
 const SOURCES: &[&str] = &["env", "file", "command"];
 
+/// Keys that look like misspelt ones of secrets and are our own.
+const HARMLESS: &[&str] = &["socket"];
+
 /// Whether the value under `key` may be a secret; misspelt keys count.
 fn is_secret(key: &str) -> bool {
     let key: String = key.chars().filter_map(odd::plain).collect();
     let key = key.to_lowercase();
     WORDS.iter().any(|w| key.contains(w))
-        || ["password", "ticket"]
-            .iter()
-            .any(|w| strsim::damerau_levenshtein(w, &key) <= 2)
+        || !HARMLESS.contains(&key.as_str())
+            && ["password", "ticket"]
+                .iter()
+                .any(|w| strsim::damerau_levenshtein(w, &key) <= 2)
 }
 
 /// Places of secrets in a tree.

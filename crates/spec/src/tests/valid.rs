@@ -316,3 +316,35 @@ fn defaults_are_those_that_the_comments_name() {
     assert_eq!(desired.run_user.as_str(), "tars");
     assert_eq!(desired.policy, tarsops_model::desired::Policy::default());
 }
+
+#[test]
+fn a_framework_of_containers_has_one_on_each_of_its_hosts() {
+    let specs = specs("fixtures/specs/valid");
+    let (_, text) = specs.iter().find(|(n, _)| n == "docker").unwrap();
+    let desired = parse(text, "docker.yaml")
+        .unwrap()
+        .lower(&base())
+        .unwrap()
+        .0;
+    let nodes: Vec<&str> = desired.containers().map(|(n, _)| n.as_str()).collect();
+    assert_eq!(nodes, ["10.0.0.1", "10.0.0.2"]);
+    let master = desired.container(&node("10.0.0.1")).unwrap();
+    let slave = desired.container(&node("10.0.0.2")).unwrap();
+    assert_eq!(master.environment["SLAVE"], "false");
+    assert_eq!(slave.environment["SLAVE"], "true");
+    for (name, container) in desired.containers() {
+        assert_eq!(container.environment["REBUILD"], "false");
+        assert_eq!(container.environment["DOMAIN"], name.as_str());
+        assert_eq!(container.environment["MYSQL_HOST"], "10.0.0.9");
+        assert!(!container.environment.contains_key("MYSQL_ROOT_PASSWORD"));
+        assert!(container.mounts["/data/tars"].writable);
+        assert!(!container.mounts["/etc/localtime"].writable);
+        // The container's tarsnode is no resource of its own, and no package of it is asked for.
+        assert!(desired.agent(name).is_none());
+    }
+    assert!(desired.agent(&node("10.0.1.1")).is_some());
+    let components: Vec<Component> = desired.versions.iter().map(|(c, _)| *c).collect();
+    assert_eq!(components, [Component::Tarsnode]);
+    // The servants of containers are asked as all others are.
+    assert!(desired.admin().is_some());
+}
