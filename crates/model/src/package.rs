@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
 use crate::digest::Digest;
+use crate::names::ImageName;
 use crate::version::Version;
 
 /// How a package lays out its files (see the operator's guide for each).
@@ -46,6 +47,33 @@ pub struct PackagePin {
     pub binary_size: u64,
     /// sha256 over the names, modes and digests of all files that are installed.
     pub contents: Digest,
+}
+
+/// One pinned image of the framework. Its name is only a name: what counts is everything else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImagePin {
+    /// What the spec calls it.
+    pub name: ImageName,
+    /// sha256 of its configuration, which engines call its id. It is the same on every host.
+    pub id: Digest,
+    /// The digest of a registry, where its name has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Digest>,
+    /// The kind of machine that it is for, in the engine's word, such as `amd64`.
+    pub architecture: String,
+    /// sha256 of each unpacked layer. Engines that store images as containerd does call something else
+    /// the id; these stay.
+    pub layers: Vec<Digest>,
+    /// The framework in it.
+    pub framework: Version,
+    /// The management platform in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<Version>,
+    /// sha256 of what its containers run. Some published images lack it.
+    pub entrypoint: Digest,
+    /// The program of each component in it.
+    pub binaries: BTreeMap<Component, Digest>,
 }
 
 /// A file of a component, as it would be installed.
@@ -100,6 +128,9 @@ pub struct Catalog {
     /// Templates as releases ship them, by release and name.
     #[serde(default)]
     pub templates: BTreeMap<Version, BTreeMap<String, String>>,
+    /// Pinned images, by what specs call them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<ImageName, ImagePin>,
 }
 
 impl Catalog {

@@ -148,7 +148,7 @@ enum Next {
 }
 
 /// Why a walk ends early: an error of the stream is explained by the stream.
-enum Stop {
+pub(crate) enum Stop {
     Io(io::Error),
     Refused(PackageError),
 }
@@ -276,16 +276,16 @@ fn check_kind(
 
 /// What headers before an entry say about it.
 #[derive(Default)]
-struct Longer {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
+pub(crate) struct Longer {
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse: bool,
 }
 
 impl Longer {
     /// Reads the entry if it is about the next one; tells whether it was.
-    fn read(
+    pub(crate) fn read(
         &mut self,
         kind: EntryType,
         entry: &mut dyn Read,

@@ -11,6 +11,8 @@
 //! | [`archive`] | `.tgz` files: read in one pass, take one file out |
 //! | [`tree`] | unpacked folders |
 //! | [`layout`] | which file belongs to which component |
+//! | [`image`] | images of the framework, as archives |
+//! | [`pairs`] | what the tags of public images hold |
 //! | [`mod@assemble`] | one component out of all places where it was found |
 //! | [`installed()`] | a live installation as a package |
 //! | [`lock`] | the lock file |
@@ -19,9 +21,11 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod image;
 mod installed;
 pub mod layout;
 pub mod lock;
+pub mod pairs;
 pub mod program;
 mod publishable;
 pub mod refusal;
@@ -30,6 +34,7 @@ pub mod tree;
 
 pub use archive::{Archive, extract_file, read_archive, read_archive_keeping};
 pub use assemble::assemble;
+pub use image::{ImageError, image_limits, read_image};
 pub use installed::installed;
 pub use layout::Found;
 pub use lock::LockFile;
