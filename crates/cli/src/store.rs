@@ -7,12 +7,14 @@
 
 mod failures;
 mod folder;
+mod image;
 mod lock_file;
 mod payloads;
 mod spool;
 
 pub use failures::no_space;
 pub use folder::may_hold;
+pub use image::identify;
 pub use lock_file::{lock_path, read_lock, write_lock};
 pub use spool::digest_of;
 

@@ -16,6 +16,7 @@ use crate::desired::SecretRef;
 use crate::digest::Digest;
 use crate::names::{AbsPath, ContainerName, ImageName};
 use crate::observed::Observed;
+use crate::version::Version;
 
 /// What the framework's container runs, inside of the image (framework `deploy/docker-init.sh`).
 pub const ENTRYPOINT: &str = "/usr/local/tars/cpp/deploy/docker-init.sh";
@@ -93,6 +94,8 @@ pub struct Installer {
 /// The framework's container on one node, as desired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
+    /// The framework's version, which the image holds.
+    pub version: Version,
     /// The image, by the name under which the lock file pins it.
     pub image: ImageName,
     /// Archive of the image on the control machine (`docker save`).

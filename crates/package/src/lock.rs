@@ -18,8 +18,8 @@ use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, PackageSource};
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
-use tarsops_model::names::NodeName;
-use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, PackagePin};
+use tarsops_model::names::{ImageName, NodeName};
+use tarsops_model::package::{Catalog, ImagePin, Layout, PackageContents, PackageFile, PackagePin};
 use tarsops_model::version::Version;
 
 use crate::refusal::Limits;
@@ -66,6 +66,12 @@ pub enum LockError {
         component: Component,
         /// The version.
         version: Version,
+    },
+    /// Two pins for one image.
+    #[error("the lock file pins the image {name} twice")]
+    ImageTwice {
+        /// The image.
+        name: ImageName,
     },
     /// A template whose text is not in the file, or is another one than its digest says.
     #[error("the lock file has no text of the template {name} of {version}, or a damaged one")]
@@ -150,6 +156,8 @@ pub struct LockFile {
     /// Templates as releases ship them, by release and name. They are here whole: an upgrade compares
     /// those of two releases, and the packages of the older one may be gone by then.
     templates: BTreeMap<Version, BTreeMap<String, String>>,
+    /// Images of the framework, by what specs call them.
+    images: BTreeMap<ImageName, ImagePin>,
 }
 
 /// A pin and a package that are not the same. The first that differs of binary, contents and
@@ -192,6 +200,9 @@ struct Body {
     /// The texts, each once: most stay the same from release to release.
     #[serde(default, skip_serializing_if = "Once::is_empty")]
     texts: Once<Digest, String>,
+    /// Images of the framework.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImagePin>,
 }
 
 /// A map of which a file names each key once: of two values a reader would see the one and we the other.
@@ -322,7 +333,13 @@ impl LockFile {
             pins: BTreeMap::new(),
             known: body.known.into_iter().collect(),
             templates: BTreeMap::new(),
+            images: BTreeMap::new(),
         };
+        for image in body.images {
+            if let Some(twice) = lock.insert_image(image) {
+                return Err(LockError::ImageTwice { name: twice.name });
+            }
+        }
         let mut used = BTreeSet::new();
         for (version, names) in body.templates.0 {
             for (name, digest) in names.0 {
@@ -376,6 +393,7 @@ impl LockFile {
             known: self.known.iter().cloned().collect(),
             templates: Once::default(),
             texts: Once::default(),
+            images: self.images.values().cloned().collect(),
         };
         for (version, all) in &self.templates {
             for (name, text) in all {
@@ -448,6 +466,17 @@ impl LockFile {
         self.templates.insert(version, templates);
     }
 
+    /// The pinned images, by what specs call them.
+    #[must_use]
+    pub const fn images(&self) -> &BTreeMap<ImageName, ImagePin> {
+        &self.images
+    }
+
+    /// Adds an image; gives the one that it takes the place of.
+    pub fn insert_image(&mut self, image: ImagePin) -> Option<ImagePin> {
+        self.images.insert(image.name.clone(), image)
+    }
+
     /// Adds a pin; gives the one that it takes the place of.
     pub fn insert(&mut self, pin: PackagePin) -> Option<PackagePin> {
         self.pins.insert((pin.component, pin.version), pin)
@@ -488,6 +517,7 @@ impl LockFile {
     pub fn merge(&mut self, newer: Self) -> Vec<PackagePin> {
         self.known.extend(newer.known);
         self.templates.extend(newer.templates);
+        self.images.extend(newer.images);
         let mut changed = Vec::new();
         for (key, pin) in newer.pins {
             match self.pins.insert(key, pin) {
@@ -503,6 +533,7 @@ impl LockFile {
     pub fn catalog(&self) -> Catalog {
         let mut catalog = Catalog {
             templates: self.templates.clone(),
+            images: self.images.clone(),
             ..Catalog::default()
         };
         let pins = self.pins().map(|p| (p.binary, p.component, p.version));

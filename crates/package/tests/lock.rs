@@ -14,7 +14,7 @@ use support::component;
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Desired, PackageSource, Policy, Rebuild, Rpc};
 use tarsops_model::digest::Digest;
-use tarsops_model::package::{Layout, PackageContents, PackagePin};
+use tarsops_model::package::{ImagePin, Layout, PackageContents, PackagePin};
 use tarsops_model::version::Version;
 use tarsops_package::lock::{Known, LockError, LockFile, verify};
 use tarsops_package::{Limits, assemble, read_archive};
@@ -51,6 +51,42 @@ fn the_text_is_stable_and_sorted() {
     assert_eq!(again.render().unwrap(), text);
     let empty = LockFile::default();
     assert_eq!(LockFile::parse(&empty.render().unwrap()).unwrap(), empty);
+}
+
+/// An image, by another name for each digit.
+fn image(digit: &str) -> ImagePin {
+    ImagePin {
+        name: format!("tarscloud/framework:v{digit}").parse().unwrap(),
+        id: Digest::of(digit.as_bytes()),
+        registry: None,
+        architecture: "amd64".into(),
+        layers: vec![Digest::of(b"layer")],
+        framework: "3.0.17".parse().unwrap(),
+        console: Some("3.0.15".parse().unwrap()),
+        entrypoint: Digest::of(b"entrypoint"),
+        binaries: [(NODE, Digest::of(b"node"))].into(),
+    }
+}
+
+#[test]
+fn images_are_pinned_beside_packages() {
+    let mut lock = lock();
+    lock.insert_image(image("2"));
+    lock.insert_image(image("1"));
+    let text = lock.render().unwrap();
+    assert_eq!(LockFile::parse(&text).unwrap(), lock);
+    assert_eq!(lock.catalog().images.len(), 2);
+    // A spec without containers has the lock file that it always had.
+    assert!(!plain_lock().contains("images"));
+    let twice = text.replace("framework:v2", "framework:v1");
+    let why = LockFile::parse(&twice).unwrap_err();
+    assert!(matches!(why, LockError::ImageTwice { .. }), "{why}");
+    let extra = text.replace("architecture: amd64", "architecture: amd64\n  run: sh");
+    assert!(LockFile::parse(&extra).is_err());
+}
+
+fn plain_lock() -> String {
+    lock().render().unwrap()
 }
 
 #[test]

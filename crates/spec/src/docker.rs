@@ -195,6 +195,7 @@ pub(crate) fn container(check: &mut Check<'_>, m: &Member<'_>, base: &Base) -> O
     let archive = docker.archive.as_ref();
     let archive = archive.map(|path| check.local("docker/archive", path, base));
     Some(Container {
+        version: spec.framework.version,
         image: docker.image.clone(),
         archive,
         socket: AbsPath::new(docker.socket.strip_prefix("unix://")?).ok()?,

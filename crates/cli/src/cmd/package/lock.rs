@@ -14,7 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::node_package::node_contents;
 use crate::output::{publish, say};
 use crate::session::{Session, load};
-use crate::store::{Store, wanted, write_lock};
+use crate::store::{Store, identify, wanted, write_lock};
 
 /// Pins them.
 pub async fn run(global: &Global, look: &Look) -> Result {
@@ -55,6 +55,12 @@ pub async fn run(global: &Global, look: &Look) -> Result {
             }
         }
     }
+    // One image for all containers of a spec.
+    let image = session.desired().containers().next();
+    if let Some((_, container)) = image {
+        let pin = identify(container, session.store.lock.as_ref())?;
+        fresh.insert_image(pin);
+    }
     let sources = sources(&fresh);
     let available: BTreeSet<_> = fresh.pins().map(|p| (p.component, p.version)).collect();
     let lacking: Vec<String> = wanted(session.desired())
@@ -75,6 +81,15 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         );
     }
     let mut whole = session.store.lock.clone().unwrap_or_default();
+    for (name, image) in fresh.images() {
+        if let Some(old) = whole.images().get(name).filter(|old| old.id != image.id) {
+            say(format!(
+                "warning: the image {name} was pinned as {} and is now another one",
+                old.id.short()
+            ));
+        }
+    }
+    let images = fresh.images().clone();
     let replaced = whole.merge(fresh);
     for old in &replaced {
         say(format!(
@@ -95,6 +110,13 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         text.line(format_args!(
             "  {version}: {} from {source}",
             packages(count)
+        ));
+    }
+    for (name, image) in &images {
+        text.line(format_args!(
+            "  {}: image {} of {name}",
+            image.framework,
+            image.id.short()
         ));
     }
     publish(global, &list_json(&whole)?, &text)?;

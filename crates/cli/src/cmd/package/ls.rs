@@ -76,6 +76,14 @@ pub fn run(global: &Global) -> Result {
         let cells = [known.component.name(), &version, "-", &binary, "-", &from];
         row(&mut text, cells);
     }
+    for (name, image) in lock.images() {
+        let asked = loaded.desired.containers().any(|(_, c)| c.image == *name);
+        let asked = if asked { "yes" } else { "no" };
+        let (version, id) = (image.framework.to_string(), image.id.short());
+        let console = image.console.map(|v| format!(", platform {v}"));
+        let from = format!("{name}{}", console.unwrap_or_default());
+        row(&mut text, ["image", &version, asked, &id, "-", &from]);
+    }
     publish(global, &list_json(lock)?, &text)?;
     Ok(exit::OK)
 }

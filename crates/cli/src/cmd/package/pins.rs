@@ -25,6 +25,7 @@ pub fn list_json(lock: &LockFile) -> Result<String> {
         "format": "tarsops.packages/1",
         "packages": lock.pins().collect::<Vec<_>>(),
         "known": lock.known().collect::<Vec<_>>(),
+        "images": lock.images().values().collect::<Vec<_>>(),
         "templates": lock.templates().iter().map(|(version, all)| {
             (version.to_string(), all.keys().collect::<Vec<_>>())
         }).collect::<BTreeMap<_, _>>(),
