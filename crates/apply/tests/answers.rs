@@ -213,6 +213,7 @@ impl World {
             parallel: 1,
             deadline: Duration::from_secs(1),
             servers: tarsops_plan::components::LOOKED_AT.to_vec(),
+            docker: None,
         };
         let node = name(host);
         let host = Host(answer);

@@ -89,6 +89,7 @@ fn main() -> ExitCode {
         rehash: false,
         fence: None,
         servers: tarsops_plan::components::LOOKED_AT.to_vec(),
+        docker: None,
     });
     bare_loop(&cluster, &machine, &script);
     let (mut bare, mut plan) = (vec![], vec![]);

@@ -245,23 +245,20 @@ pub struct ContainerFacts {
     pub state: String,
     /// Its first process, by the host's number; none unless it runs.
     pub pid: Option<u32>,
+    /// The number of its namespace of processes; none where it cannot be seen.
+    pub namespace: Option<u64>,
     /// When it was last started, as the engine writes it.
     pub started_at: String,
     /// How often its engine has started it again by its policy.
     pub restarts: u64,
     /// Its labels of compose and Kubernetes, by name.
     pub labels: BTreeMap<String, String>,
-    /// Its entrypoint and command.
-    pub command: Vec<String>,
+    /// Whether its command is the framework's installation ([`ENTRYPOINT`]). The command itself stays on
+    /// the host: people write passwords there.
+    pub is_framework: bool,
 }
 
 impl ContainerFacts {
-    /// Whether it runs the framework's installation.
-    #[must_use]
-    pub fn is_framework(&self) -> bool {
-        self.command.iter().any(|word| word.contains(ENTRYPOINT))
-    }
-
     /// Whether it runs now.
     #[must_use]
     pub fn runs(&self) -> bool {
@@ -351,10 +348,15 @@ pub struct RebuildText {
 
 impl RebuildText {
     /// Whether it may make an installation drop the databases. A name alone takes its value from
-    /// elsewhere, which nobody has seen.
+    /// elsewhere, which nobody has seen, and so does a variable unless it has a harmless default.
     #[must_use]
     pub fn is_armed(&self) -> bool {
-        self.value.as_deref().is_none_or(asks_for_rebuild)
+        let Some(value) = self.value.as_deref() else {
+            return true;
+        };
+        let inner = value.strip_prefix("${").and_then(|v| v.strip_suffix('}'));
+        let default = inner.and_then(|inner| inner.split_once('-'));
+        asks_for_rebuild(default.map_or(value, |(_, default)| default))
     }
 }
 
@@ -363,6 +365,9 @@ impl RebuildText {
 pub struct DockerFacts {
     /// The socket that was asked.
     pub socket: String,
+    /// The framework's container, where the spec has one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<ContainerName>,
     /// Whether the engine answers.
     #[serde(flatten)]
     pub engine: Engine,
@@ -381,6 +386,20 @@ pub struct DockerFacts {
 }
 
 impl DockerFacts {
+    /// The container with a name. It is absent only if the engine gave a list without it.
+    #[must_use]
+    pub fn container(&self, name: &ContainerName) -> Observed<&ContainerFacts> {
+        let found = self.containers.as_ref().map(|all| {
+            let named = |c: &&ContainerFacts| c.name == name.as_str();
+            all.iter().find(named)
+        });
+        match found {
+            Observed::Present(Some(container)) => Observed::Present(container),
+            Observed::Present(None) | Observed::Absent => Observed::Absent,
+            Observed::Unknown(why) => Observed::Unknown(why),
+        }
+    }
+
     /// The containers, as far as they are known.
     pub fn listed(&self) -> impl Iterator<Item = &ContainerFacts> {
         self.containers.present().into_iter().flatten()
@@ -389,7 +408,18 @@ impl DockerFacts {
     /// Containers that are the framework's: by their name, or by what they run.
     pub fn of_framework<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ContainerFacts> {
         self.listed()
-            .filter(move |c| c.name == name || c.is_framework())
+            .filter(move |c| c.name == name || c.is_framework)
+    }
+
+    /// Processes of the framework that run in a container.
+    pub fn processes_of<'a>(
+        &'a self,
+        container: &'a ContainerFacts,
+    ) -> impl Iterator<Item = &'a ContainerProcess> {
+        let its = container.namespace;
+        self.processes
+            .iter()
+            .filter(move |p| p.namespace.is_some() && p.namespace == its)
     }
 
     /// The image with an id.
@@ -410,6 +440,25 @@ mod tests {
         }
         for value in ["true", "TRUE", "1", "yes", "${REBUILD}", "flase"] {
             assert!(asks_for_rebuild(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_value_is_armed() {
+        let text = |value: Option<&str>| RebuildText {
+            file: "/x".to_owned(),
+            value: value.map(str::to_owned),
+        };
+        for armed in [
+            None,
+            Some("true"),
+            Some("${REBUILD}"),
+            Some("${REBUILD:-true}"),
+        ] {
+            assert!(text(armed).is_armed(), "{armed:?}");
+        }
+        for harmless in [Some("false"), Some("${REBUILD:-false}"), Some("")] {
+            assert!(!text(harmless).is_armed(), "{harmless:?}");
         }
     }
 

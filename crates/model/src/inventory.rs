@@ -93,8 +93,7 @@ impl Inventory {
         }
     }
 
-    /// Records what was seen of the framework's container on one node.
-    pub fn insert_container(&mut self, node: &NodeName, container: Observed<ContainerFacts>) {
+    fn insert_container(&mut self, node: &NodeName, container: Observed<ContainerFacts>) {
         self.resources.insert(
             ResourceId::Container(node.clone()),
             container.map(|c| Facts::Container(Box::new(c))),
@@ -114,13 +113,20 @@ impl Inventory {
         );
     }
 
-    /// Records what was seen of one node.
+    /// Records what was seen of one node. Its container is part of what was seen of its host.
     pub fn insert(
         &mut self,
         node: &NodeName,
         host: Observed<HostFacts>,
         agent: Observed<AgentFacts>,
     ) {
+        let docker = host.present().and_then(|host| host.docker.as_deref());
+        if let Some(docker) = docker
+            && let Some(name) = &docker.wanted
+        {
+            let container = docker.container(name).map(Clone::clone);
+            self.insert_container(node, container);
+        }
         self.resources.insert(
             ResourceId::Host(node.clone()),
             host.map(|h| Facts::Host(Box::new(h))),

@@ -5,6 +5,7 @@
 //! components are read in a module each.
 
 mod agent;
+mod docker;
 mod frame;
 mod host;
 mod line;
@@ -22,6 +23,7 @@ use tarsops_model::server::ServerFacts;
 
 use crate::Options;
 use agent::AgentLines;
+use docker::DockerLines;
 use frame::{Frame, Part};
 use host::HostLines;
 use servers::ServerLines;
@@ -42,16 +44,26 @@ pub(crate) fn read(
     let mut host = HostLines::new(options, now);
     let mut agent = AgentLines::new();
     let mut servers = ServerLines::default();
+    let mut docker = DockerLines::default();
     loop {
         match frame.next()? {
             Part::Line(line) => {
                 // A line with an unknown first word is skipped: a newer script may say more.
-                let _known = host.read(&line)? || agent.read(&line)? || servers.read(&line)?;
+                let _known = host.read(&line)?
+                    || agent.read(&line)?
+                    || servers.read(&line)?
+                    || docker.read(&line, options)?;
             }
             Part::OfFile { file, line } => {
-                let _known = host.read_file(file, line)? || agent.read_file(file, line)?;
+                let _known = host.read_file(file, line)?
+                    || agent.read_file(file, line)?
+                    || docker.read_file(file, line)?;
             }
-            Part::End => return Ok(finish(host, &agent, servers, options)),
+            Part::End => {
+                let (mut host, agent, servers) = finish(host, &agent, servers, options);
+                host.docker = docker.finish();
+                return Ok((host, agent, servers));
+            }
         }
     }
 }

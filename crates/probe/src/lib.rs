@@ -10,7 +10,7 @@ mod network;
 mod script;
 
 pub use answer::AnswerError;
-pub use script::{Look, probe_script};
+pub use script::{DockerLook, Look, probe_script};
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -45,6 +45,8 @@ pub struct Options {
     pub fence: Option<RunId>,
     /// Components other than `tarsnode` to look at.
     pub servers: Vec<Component>,
+    /// The framework's container, where the spec has containers.
+    pub docker: Option<DockerLook>,
 }
 
 impl Options {
@@ -128,6 +130,7 @@ pub async fn look(
         rehash: options.rehash,
         fence: options.fence.clone(),
         servers: options.servers.clone(),
+        docker: options.docker.clone(),
     });
     let output = remote
         .ask(&script, Bounds::new(Bounds::LOOK, options.deadline))

@@ -13,6 +13,11 @@ pub(crate) const CRONTAB: usize = 256 << 10;
 /// Bytes of the output of a program that lists addresses, listeners, executables or arguments.
 pub(crate) const LIST: usize = 512 << 10;
 
+/// Bytes of what an engine says of all its containers, or of images.
+pub(crate) const INSPECT: usize = 512 << 10;
+
+/// Containers of one host.
+pub(crate) const CONTAINERS: usize = 1024;
 /// Network addresses.
 pub(crate) const ADDRESSES: usize = 4096;
 /// Sockets that listen.

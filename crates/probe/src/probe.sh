@@ -52,6 +52,18 @@ foreign() { # foreign PID
   stat_of "/proc/$1/root/" || return 1
   case "$T_KEY" in "$p_rootid":*) return 1 ;; esac
 }
+# A component of a container on this host, by the place that its container has it at.
+inside() { # inside PID
+  exe_of "$1"
+  case "$P_EXE" in *"$NL"*) return 0 ;; "$P_TARS/"*) ;; *) return 0 ;; esac
+  i_c=${P_EXE#"$P_TARS/"}; i_c=${i_c%%/*}
+  case " tarsnode $P_SERVERS " in *" $i_c "*) ;; *) return 0 ;; esac
+  [ "${P_EXE% (deleted)}" = "$P_TARS/$i_c/bin/$i_c" ] || return 0
+  # A container's are root's; what others run is not read with root's rights.
+  owner "$1"
+  D=-; [ "$p_who" != root ] || { O_UID=0 O_GID=0; exe_digest "$1"; }
+  P_INSIDE="$P_INSIDE$1 $i_c ${D:--}$NL"
+}
 owner() { # owner PID → $p_who, nothing where it is gone
   p_who='' T_OWNER=; ! stat_of "/proc/$1" || p_who=$T_OWNER
 }
@@ -336,6 +348,7 @@ look_below"
   [ $p_whole = 1 ] || try_tools
   if [ $p_whole = 0 ]; then say "agent unknown"; say "installed unknown"; fi
 
+  P_INSIDE=''
   # Processes. The patterns go in on standard input, never as arguments.
   if [ -r /proc/self/cmdline ]; then
     p_links=$NL$(ls -l /proc/[0-9]*/exe 2>/dev/null)
@@ -394,8 +407,11 @@ P_END
     p_rootid=${T_KEY#*:}; p_rootid=${T_KEY%%:*}:${p_rootid%%:*}
     UIDS=$p_uids p_cmdlines='' p_exes=$NL
     for p_p in $p_agents; do
-      ours "$p_p" || { [ -z "$O_OTHER" ] || say "impostor $p_p $O_OTHER"; continue; }
-      foreign "$p_p" && continue
+      ours "$p_p" || {
+        if [ -n "$O_OTHER" ]; then say "impostor $p_p $O_OTHER"; else inside "$p_p"; fi
+        continue
+      }
+      foreign "$p_p" && { inside "$p_p"; continue; }
       owner "$p_p"
       exe_of "$p_p"; named "$P_EXE"; p_exe=$P_NAMED
       D=-
@@ -421,8 +437,8 @@ P_END
     done
     # The framework's other components that run, from this root only.
     for p_p in $p_others; do
-      ours "$p_p" || continue
-      foreign "$p_p" && continue
+      ours "$p_p" || { [ -n "$O_OTHER" ] || inside "$p_p"; continue; }
+      foreign "$p_p" && { inside "$p_p"; continue; }
       exe_of "$p_p"; named "$P_EXE"; p_exe=$P_NAMED
       case "$p_exe" in *"$NL"*) continue ;; "$P_TARS/"*) ;; *) continue ;; esac
       p_exes="$p_exes$p_exe$NL"
@@ -437,6 +453,9 @@ P_END
     if [ $p_root = 1 ] || [ -d /proc/1 ]; then say "processes all"; else say "processes some"; fi
   else say "processes none"
   fi
+  # The engine is asked where the spec has containers, and where the framework runs in some.
+  if [ "$P_DOCKER" = 1 ] || [ -n "$P_INSIDE" ]; then docker_look; docker_processes; fi
+
   # ss asks the kernel for those that listen; its tables of text list every connection first.
   if has ss && p_out=$(ss -Hltn 2>/dev/null) && [ -n "$p_out" ]; then say "listen ss"; say_lines "$p_out"
   elif [ -r /proc/net/tcp ]; then say "listen proc"; say_lines "$(grep -h ' 0A 0' /proc/net/tcp /proc/net/tcp6 2>/dev/null)"

@@ -1,7 +1,9 @@
 //! The probe script with its variables.
 
 use tarsops_model::component::Component;
-use tarsops_model::names::{AbsPath, ClusterName, RunId, UserName};
+use tarsops_model::container::{ENTRYPOINT, SHOWN};
+use tarsops_model::desired::Desired;
+use tarsops_model::names::{AbsPath, ClusterName, ContainerName, ImageName, RunId, UserName};
 use tarsops_transport::script::{Script, prelude};
 
 /// What the probe script is told.
@@ -23,6 +25,74 @@ pub struct Look {
     pub fence: Option<RunId>,
     /// Components other than `tarsnode` to look at.
     pub servers: Vec<Component>,
+    /// The framework's container, where the spec has containers.
+    pub docker: Option<DockerLook>,
+}
+
+/// The framework's container, as a look searches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerLook {
+    /// The engine's socket.
+    pub socket: AbsPath,
+    /// Its name.
+    pub container: ContainerName,
+    /// Its image, as the spec calls it.
+    pub image: ImageName,
+}
+
+impl DockerLook {
+    /// What a spec has of containers: they have one name and one image on all hosts.
+    #[must_use]
+    pub fn of(desired: &Desired) -> Option<Self> {
+        let (_, container) = desired.containers().next()?;
+        Some(Self {
+            socket: container.socket.clone(),
+            container: container.name.clone(),
+            image: container.image.clone(),
+        })
+    }
+}
+
+/// Where an engine listens if nobody says otherwise. A look at a host whose spec has no containers asks
+/// it only if the framework runs in one.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// The variables of an environment as a part of a template for `docker inspect`: whole where the value
+/// may be seen, and the name alone of all others.
+fn environment() -> String {
+    let shown: Vec<String> = SHOWN.iter().map(|name| format!("\"{name}\"")).collect();
+    format!(
+        "[{{{{range $i, $e := .Env}}}}{{{{if $i}}}},{{{{end}}}}{{{{$n := index (split $e \"=\") 0}}}}\
+         {{{{if eq $n {}}}}}{{{{json $e}}}}{{{{else}}}}{{{{json $n}}}}{{{{end}}}}{{{{end}}}}]",
+        shown.join(" ")
+    )
+}
+
+/// What is asked of a container, as a line of JSON (`docker inspect --format`). Its command and what it
+/// is told stay on the host: both may have passwords.
+fn of_container() -> String {
+    let entrypoint = ENTRYPOINT;
+    let labels = "[{{range $k, $v := .Labels}}{{if or (eq (truncate $k 19) \"com.docker.compose.\") \
+         (eq (truncate $k 14) \"io.kubernetes.\")}}[{{json $k}},{{json $v}}],{{end}}{{end}}null]";
+    format!(
+        "{{\"id\":{{{{json .ID}}}},\"name\":{{{{json .Name}}}},\"image\":{{{{json .Image}}}},\
+         \"framework\":{{{{gt (len (split (printf \"%s %s\" .Path (join .Args \" \")) \"{entrypoint}\")) 1}}}},\
+         \"pid\":{{{{.State.Pid}}}},\"state\":{{{{json .State.Status}}}},\"started\":{{{{json .State.StartedAt}}}},\
+         \"restarts\":{{{{.RestartCount}}}},\"restart\":{{{{json .HostConfig.RestartPolicy.Name}}}},\
+         \"log\":{{{{json .HostConfig.LogConfig}}}},\"network\":{{{{json .HostConfig.NetworkMode}}}},\
+         \"networks\":{{{{json .NetworkSettings.Networks}}}},\"mounts\":{{{{json .Mounts}}}},\
+         {{{{with .Config}}}}\"image_name\":{{{{json .Image}}}},\"labels\":{labels},\"env\":{}{{{{end}}}}}}",
+        environment()
+    )
+}
+
+/// The same of an image.
+fn of_image() -> String {
+    format!(
+        "{{\"id\":{{{{json .ID}}}},\"digests\":{{{{json .RepoDigests}}}},\"tags\":{{{{json .RepoTags}}}},\
+         \"layers\":{{{{json .RootFS.Layers}}}}{{{{with .Config}}}},\"env\":{}{{{{end}}}}}}",
+        environment()
+    )
 }
 
 /// The whole text that goes to `sh -s`.
@@ -31,6 +101,7 @@ pub fn probe_script(look: &Look) -> String {
     let mut tree = Script::bare();
     tree.part(include_str!("tree.sh"));
     let servers: Vec<&str> = look.servers.iter().map(|c| c.name()).collect();
+    let docker = look.docker.as_ref();
     let mut script = Script::new();
     script
         // Twice: for us, and for the part that runs with another user's rights.
@@ -44,6 +115,13 @@ pub fn probe_script(look: &Look) -> String {
         .set("P_REHASH", if look.rehash { "1" } else { "0" })
         .set("P_FENCE", look.fence.as_ref().map_or("", RunId::as_str))
         .set("P_SERVERS", &servers.join(" "))
+        .set("P_DOCKER", if look.docker.is_some() { "1" } else { "0" })
+        .set("P_SOCKET", docker.map_or(SOCKET, |d| d.socket.as_str()))
+        .set("P_CONTAINER", docker.map_or("", |d| d.container.as_str()))
+        .set("P_IMAGE", docker.map_or("", |d| d.image.as_str()))
+        .set("P_OF_CONTAINER", &of_container())
+        .set("P_OF_IMAGE", &of_image())
+        .part(include_str!("docker.sh"))
         .part(include_str!("probe.sh"));
     script.into_text()
 }

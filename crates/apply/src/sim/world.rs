@@ -329,6 +329,7 @@ impl World {
             deadline: LOOK,
             fence: None,
             servers: self.components_of(node),
+            docker: None,
         }
     }
 

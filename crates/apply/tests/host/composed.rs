@@ -6,7 +6,7 @@ use std::process::Command;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{RunId, UserName};
-use tarsops_probe::{Look, probe_script};
+use tarsops_probe::{DockerLook, Look, probe_script};
 
 use super::super::{
     LeaseMode, Mode, change, guard, history, launch, lease, save_labels, save_rows, saved_rows,
@@ -38,6 +38,11 @@ fn all() -> Vec<(&'static str, String)> {
         rehash: false,
         fence: Some(run.clone()),
         servers: vec![stat],
+        docker: Some(DockerLook {
+            socket: "/var/run/docker.sock".parse().unwrap(),
+            container: "tars-framework".parse().unwrap(),
+            image: "tarscloud/framework:v3.0.20".parse().unwrap(),
+        }),
     };
     let end = (ChangeWord::Ok, "done");
     vec![

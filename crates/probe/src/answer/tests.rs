@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use tarsops_model::container::Engine;
 use tarsops_model::observed::Observed;
 use tarsops_transport::FaultKind;
 
@@ -17,6 +18,7 @@ fn options() -> Options {
         parallel: 1,
         deadline: std::time::Duration::from_secs(1),
         servers: vec![],
+        docker: None,
     }
 }
 
@@ -290,4 +292,22 @@ fn no_clock_and_no_line_of_blanks_is_the_end_of_us() {
     );
     assert!(matches!(early, Err(AnswerError::Line(_))));
     assert!(answer(&[" ".repeat(1 << 20)]).is_ok());
+}
+
+#[test]
+fn states_of_an_engine_are_told_apart() {
+    let engine = |word: &str| {
+        let lines = ["docker /s".to_owned(), format!("engine {word}")];
+        let docker = answer(&lines).unwrap().0.docker.unwrap();
+        assert!(docker.containers.unknown().is_some());
+        docker.engine
+    };
+    assert_eq!(engine("no-program"), Engine::NoProgram);
+    assert_eq!(engine("no-socket"), Engine::NoSocket);
+    assert_eq!(engine("not-allowed"), Engine::NotAllowed);
+    let why = "a b".to_owned();
+    assert_eq!(engine("silent a b"), Engine::Silent { why });
+    assert!(answer(&["docker /s".to_owned(), "engine odd".to_owned()]).is_err());
+    // One that answers and gave no list is no proof of anything.
+    assert_eq!(engine("answers"), Engine::Answers);
 }
