@@ -4,6 +4,7 @@
 //! be true of every plan, whoever made it. What a saved plan leaves of a plan goes through it, too.
 
 mod batches;
+mod containers;
 mod endpoints;
 mod order;
 mod rollback;
@@ -28,12 +29,14 @@ use crate::plan::{Plan, Stage};
 /// Every violation that was found.
 pub fn check(plan: &Plan, input: &PlanInput<'_>) -> Result<(), Vec<Violation>> {
     if let Some(run) = &plan.rolls_back {
-        let found = rollback::check(plan, run, input);
+        let mut found = rollback::check(plan, run, input);
+        containers::check(plan, input, &mut found);
         return if found.is_empty() { Ok(()) } else { Err(found) };
     }
     let mut found = shape(plan, input.desired, input.scope);
     endpoints::check(plan, input, &mut found);
     sequence::check(plan, input, &mut found);
+    containers::check(plan, input, &mut found);
     for step in &plan.steps {
         let mut say = |what: &str| found.push(violation(&step.id, what));
         step.action.kind().check_pins(input, &mut say);

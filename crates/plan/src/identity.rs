@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tarsops_model::container::Network;
 use tarsops_model::host::{Host, HostFacts};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -33,7 +34,7 @@ pub(crate) fn stranger(input: &PlanInput<'_>, node: &NodeName) -> Option<String>
         Observed::Present(facts) => facts,
         other => return Some(other.unknown().unwrap_or("it is not there").to_owned()),
     };
-    let known = identity(node, spec, facts, &machines(input));
+    let known = identity(input, node, spec, facts, &machines(input));
     let other = known.map(|why| why.map_or_else(|unknown| unknown, |blocked| blocked.to_string()));
     other.or_else(|| distrusted(input, node, facts).map(|blocked| blocked.to_string()))
 }
@@ -68,12 +69,17 @@ fn fence_ahead(input: &PlanInput<'_>, node: &NodeName, facts: &HostFacts) -> Opt
 /// The identity guard: a mistyped address must not give one machine another's nodeid. `None` if the
 /// host is the node's; a reason that blocks, or one why it is not known.
 pub(crate) fn identity(
+    input: &PlanInput<'_>,
     node: &NodeName,
     spec: &Host,
     facts: &HostFacts,
     machines: &BTreeMap<&str, Vec<&NodeName>>,
 ) -> Option<Result<Blocked, String>> {
+    let container = input.desired.container(node);
+    // In a network of its engine the address is the container's, and none of its host.
+    let is_inside = container.is_some_and(|c| c.network != Network::Host);
     match &facts.interfaces {
+        _ if is_inside => {}
         Observed::Present(has) if has.contains(&spec.ip) => {}
         Observed::Present(has) => {
             return Some(Ok(Blocked::WrongAddress {

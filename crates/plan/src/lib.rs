@@ -16,6 +16,7 @@
 //! | `identity` | whether a host is the node that the spec means |
 //! | `inventory_edit` | ways into an inventory that an action changes |
 //! | `leaving` | components of a framework host that leaves |
+//! | `containers` | the framework's container on a node, compared with the spec |
 //! | [`condition`] | predicates as data over observed facts |
 //! | [`planner`] | the stages, top to bottom: the policy |
 //! | [`plan`] | the plan as a document |
@@ -49,6 +50,7 @@ pub mod checker;
 pub mod claims;
 pub mod components;
 pub mod condition;
+mod containers;
 pub mod crontab;
 pub mod database;
 pub mod database_record;

@@ -10,6 +10,7 @@ mod leaving;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
+use tarsops_model::container::Container;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -25,9 +26,9 @@ use crate::gates;
 use crate::identity::{distrusted, identity, machines};
 use crate::input::PlanInput;
 use crate::plan::{ChangeKind, Plan, Stage, Step};
-use crate::report::{Blocked, Line};
+use crate::report::{Blocked, ContainerWork, Line};
 use crate::rows::{self, Gone};
-use crate::{expansion, registries, servers};
+use crate::{containers, expansion, registries, servers};
 
 /// Makes the plan that brings the cluster to the spec, as far as that can be done.
 #[must_use]
@@ -100,7 +101,10 @@ impl Draft {
         machines: &BTreeMap<&str, Vec<&NodeName>>,
         places: &Places<'_>,
     ) {
-        let resource = ResourceId::Agent(node.clone());
+        let resource = match input.desired.container(node) {
+            Some(_) => ResourceId::Container(node.clone()),
+            None => ResourceId::Agent(node.clone()),
+        };
         if spec.state == NodeState::Gone {
             if !input.scope.has_component(Component::Tarsnode) {
                 return;
@@ -134,7 +138,7 @@ impl Draft {
                 return;
             }
         };
-        if let Some(why) = identity(node, spec, facts, machines) {
+        if let Some(why) = identity(input, node, spec, facts, machines) {
             // A machine whose disks are swapped may well be another one for a while.
             let told = match &why {
                 Ok(blocked) => blocked.to_string(),
@@ -192,6 +196,10 @@ impl Draft {
                 run: left.run.clone(),
             });
             self.todo.push(recover_step(node, left));
+            return;
+        }
+        if let Some(container) = input.desired.container(node) {
+            self.container(input, node, spec, facts, container);
             return;
         }
         let agent = input
@@ -351,6 +359,42 @@ impl Draft {
             let step = step(node, &kind, prepared);
             self.todo.push(step);
         }
+        self.drift.push(Drift { resource, kind });
+    }
+
+    /// The framework's container of a node. A command that names components does not mean it.
+    fn container(
+        &mut self,
+        input: &PlanInput<'_>,
+        node: &NodeName,
+        spec: &Host,
+        host: &HostFacts,
+        container: &Container,
+    ) {
+        if !input.scope.components.is_empty() {
+            return;
+        }
+        let resource = ResourceId::Container(node.clone());
+        if let NodeState::Absent { .. } = spec.state {
+            self.report.push(Line::Blocked {
+                resource,
+                why: Blocked::NoContainerWork {
+                    work: ContainerWork::Remove,
+                },
+            });
+            return;
+        }
+        let work = containers::assess(input, node, host, container);
+        let Some(kind) = work.drift else { return };
+        let differs = match work.lines.first() {
+            Some(Line::Blocked { why, .. }) => why.to_string(),
+            _ => "it is not known how it is".to_owned(),
+        };
+        if let Some(line) = self.maintenance(input, spec, &resource, &differs) {
+            self.report.push(line);
+            return;
+        }
+        self.report.extend(work.lines);
         self.drift.push(Drift { resource, kind });
     }
 

@@ -4,7 +4,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{ImageName, NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
@@ -184,6 +184,30 @@ pub enum Blocked {
         /// Where the host keeps it.
         path: String,
     },
+    /// No lock file pins the image of the framework's containers.
+    NoImage {
+        /// The image.
+        image: ImageName,
+    },
+    /// The pinned image holds another framework than the spec wants.
+    OtherImage {
+        /// The image.
+        image: ImageName,
+        /// What it holds.
+        holds: Version,
+        /// What is wanted.
+        wanted: Version,
+    },
+    /// A container of the framework's name runs something else.
+    ForeignContainer {
+        /// Its name.
+        name: String,
+    },
+    /// Containers are looked at, and not changed yet.
+    NoContainerWork {
+        /// What would have to be done.
+        work: ContainerWork,
+    },
     /// A file cannot be brought to the spec without losing what is in it.
     Unreadable {
         /// Which file.
@@ -299,6 +323,20 @@ pub enum Blocked {
         /// The first day on which drift is an alarm again.
         until: String,
     },
+}
+
+/// What a container needs that differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContainerWork {
+    /// It is made for the first time.
+    Create,
+    /// Another one takes its place.
+    Replace,
+    /// It is started.
+    Start,
+    /// It is stopped and removed.
+    Remove,
 }
 
 /// A key with its values in the old release, the new one, and the database, as they may be shown.

@@ -25,6 +25,7 @@ impl Draft {
                 !components::is_known(input.catalog, *c)
                     && input.scope.has_component(*c)
                     && input.scope.has_node(n)
+                    && input.desired.container(n).is_none()
             }
             _ => false,
         });
@@ -40,6 +41,10 @@ impl Draft {
 
     /// What the release needs of the database.
     pub(super) fn database(&mut self, input: &PlanInput<'_>) {
+        // It follows the release, and containers cannot follow yet.
+        if input.desired.containers().next().is_some() {
+            return;
+        }
         let work = database::assess(input);
         self.todo.extend(work.schema);
         self.todo.extend(work.templates);

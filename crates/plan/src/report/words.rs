@@ -4,7 +4,7 @@ use std::fmt;
 
 use tarsops_model::component::Component;
 
-use super::Blocked;
+use super::{Blocked, ContainerWork};
 
 impl Blocked {
     /// What to do about it, as one lowercase clause.
@@ -81,6 +81,18 @@ impl Blocked {
             Self::FenceAhead { path, .. } => {
                 format!("remove {path} there once no other run is in progress")
             }
+            Self::NoImage { .. } => {
+                "name its archive as `docker.archive` and run `tarsops package lock`".to_owned()
+            }
+            Self::OtherImage { .. } => {
+                "correct `docker.image` or `framework.version`, then run `tarsops package lock`".to_owned()
+            }
+            Self::ForeignContainer { .. } => {
+                "rename it there, or correct `docker.container` in the spec".to_owned()
+            }
+            Self::NoContainerWork { .. } => {
+                "do it by hand as \"Docker\" in the operators' guide says, or change the spec".to_owned()
+            }
             Self::Unreadable { .. } => "repair or remove it by hand".to_owned(),
             Self::StillAnswers { .. } => "wait until nothing has answered for a minute; `state: absent` removes it from a machine that still runs".to_owned(),
             Self::LastRegistry { .. } => "start a registry of the spec first".to_owned(),
@@ -153,6 +165,31 @@ impl fmt::Display for Blocked {
                     f,
                     "the host does not carry {ip} on an interface (it has {})",
                     has.join(", ")
+                )
+            }
+            Self::NoImage { image } => write!(f, "no lock file pins the image {image}"),
+            Self::OtherImage {
+                image,
+                holds,
+                wanted,
+            } => write!(
+                f,
+                "the image {image} holds framework {holds}, and the spec wants {wanted}"
+            ),
+            Self::ForeignContainer { name } => write!(
+                f,
+                "the container {name} does not run the framework: it is somebody else's"
+            ),
+            Self::NoContainerWork { work } => {
+                let work = match work {
+                    ContainerWork::Create => "made",
+                    ContainerWork::Replace => "replaced by another one",
+                    ContainerWork::Start => "started",
+                    ContainerWork::Remove => "removed",
+                };
+                write!(
+                    f,
+                    "the container would have to be {work}, which this version of tarsops does not do"
                 )
             }
             Self::SameMachine { other } => {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
-use super::rule::{NARROWED, Rule, Seen};
+use super::rule::{About, NARROWED, Rule, Seen};
 use super::{Entry, REGISTRATION, found_in};
 use crate::finding::Finding;
 use crate::input::PlanInput;
@@ -43,7 +43,11 @@ pub fn checks(input: &PlanInput<'_>) -> Vec<Check> {
             findings,
         }
     };
-    REGISTRATION.iter().map(line).collect()
+    let applies = |entry: &&Entry| match entry {
+        Entry::Rule(rule) => rule.about != About::Containers || facts.has_containers(),
+        Entry::Survey(_) => true,
+    };
+    REGISTRATION.iter().filter(applies).map(line).collect()
 }
 
 fn judged(rule: &Rule, facts: &Facts<'_>) -> (Outcome, String, Vec<Finding>) {

@@ -76,6 +76,12 @@ impl<'a> Facts<'a> {
             .is_some_and(|all| !all.is_empty() && all.keys().all(|at| !spec.contains(at)))
     }
 
+    /// Whether the spec has the framework in containers, or some were seen.
+    pub(super) fn has_containers(&self) -> bool {
+        let looked = |node: &Node<'_>| node.host.is_some_and(|host| host.docker.is_some());
+        self.input.desired.containers().next().is_some() || self.nodes.iter().any(looked)
+    }
+
     /// The node of the spec at the address of a registry.
     pub(super) fn node_at(&self, at: &Endpoint) -> Option<(&'a NodeName, &'a Host)> {
         let address = at.host.to_string();

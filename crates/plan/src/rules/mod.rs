@@ -10,6 +10,8 @@
 mod adapters;
 pub mod check;
 mod clock_skew;
+mod container_rebuild;
+mod containers;
 mod database_connection;
 mod database_read_only;
 mod default_password;
@@ -78,6 +80,15 @@ pub(crate) static REGISTRATION: &[Entry] = &[
     Entry::Rule(&adapters::DIFFER),
     Entry::Rule(&adapters::EXTRA),
     Entry::Rule(&port_taken::RULE),
+    Entry::Rule(&container_rebuild::RULE),
+    Entry::Rule(&containers::KUBERNETES),
+    Entry::Rule(&containers::ENGINE),
+    Entry::Rule(&containers::RETIRED),
+    Entry::Rule(&containers::BESIDE),
+    Entry::Rule(&containers::RESTARTED),
+    Entry::Rule(&containers::OWNED),
+    Entry::Rule(&containers::WATCHTOWER),
+    Entry::Rule(&containers::TAG),
     Entry::Rule(&impostor::RULE),
     Entry::Rule(&unsafe_folder::RULE),
     Entry::Rule(&clock_skew::RULE),

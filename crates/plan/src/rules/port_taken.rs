@@ -23,6 +23,10 @@ pub(super) static RULE: Rule = Rule {
 fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     for node in &facts.nodes {
         let Some(host) = node.host else { continue };
+        // The container listens there, in the network of its host.
+        if facts.input.desired.container(node.name).is_some() {
+            continue;
+        }
         let Some(ports) = host.ports.present() else {
             continue;
         };

@@ -78,6 +78,8 @@ pub enum About {
     Cluster,
     /// One component of the cluster as a whole.
     ClusterComponent(Component),
+    /// The framework's containers. Where there are none, `check` has no line of it.
+    Containers,
 }
 
 impl About {
@@ -90,7 +92,7 @@ impl About {
     pub(super) const fn component(self) -> Option<Component> {
         match self {
             Self::Component(component) | Self::ClusterComponent(component) => Some(component),
-            Self::Any | Self::Cluster => None,
+            Self::Any | Self::Cluster | Self::Containers => None,
         }
     }
 }

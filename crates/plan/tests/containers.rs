@@ -1,0 +1,625 @@
+//! The framework as containers: what is compared, what is found, and what no plan may do.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use support::World;
+use support::framework::world;
+use tarsops_model::component::Component;
+use tarsops_model::container::{
+    Container, ContainerFacts, ContainerProcess, DockerFacts, Engine, ImageFacts, Installer, Mount,
+    Network, RebuildText, RestartPolicy,
+};
+use tarsops_model::desired::{Resource, SecretRef};
+use tarsops_model::digest::Digest;
+use tarsops_model::host::NodeState;
+use tarsops_model::names::NodeName;
+use tarsops_model::observed::Observed;
+use tarsops_model::package::ImagePin;
+use tarsops_model::resource::ResourceId;
+use tarsops_plan::checker;
+use tarsops_plan::drift::DriftKind;
+use tarsops_plan::finding::Severity;
+use tarsops_plan::report::{Blocked, ContainerWork, Line};
+use tarsops_plan::rules::check::{Outcome, checks};
+use tarsops_plan::rules::findings;
+
+const IMAGE: &str = "tarscloud/framework:v3.0.20";
+const NAME: &str = "tars-framework";
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+fn wanted(node: &NodeName, slave: bool) -> Container {
+    let variables = [
+        ("MYSQL_HOST", "10.0.0.9"),
+        ("MYSQL_PORT", "3306"),
+        ("MYSQL_USER", "root"),
+        ("DOMAIN", node.as_str()),
+        ("SLAVE", if slave { "true" } else { "false" }),
+        ("REBUILD", "false"),
+    ];
+    let data = Mount {
+        source: "/data/tars".to_owned(),
+        writable: true,
+    };
+    Container {
+        version: support::version(support::VERSION),
+        image: IMAGE.parse().unwrap(),
+        archive: None,
+        socket: "/var/run/docker.sock".parse().unwrap(),
+        name: NAME.parse().unwrap(),
+        network: Network::Host,
+        ip: node.as_str().parse().unwrap(),
+        mounts: [("/data/tars".to_owned(), data)].into(),
+        environment: variables.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+        log_size: "100m".to_owned(),
+        log_files: 5,
+        stop_timeout: 60,
+        retired: 1,
+        installer: Installer {
+            user: "root".to_owned(),
+            password: SecretRef::Env("ROOT".to_owned()),
+        },
+    }
+}
+
+/// What an engine says of a container as it should be.
+fn seen(wanted: &Container) -> ContainerFacts {
+    let shown = wanted.environment.iter();
+    let mut environment: BTreeMap<String, Option<String>> =
+        shown.map(|(n, v)| (n.clone(), Some(v.clone()))).collect();
+    environment.insert("MYSQL_ROOT_PASSWORD".to_owned(), None);
+    environment.insert("PATH".to_owned(), Some("/bin".to_owned()));
+    let limits = [("max-size", "100m"), ("max-file", "5")];
+    ContainerFacts {
+        id: "c0ffee".to_owned(),
+        name: NAME.to_owned(),
+        image: Some(digest("image")),
+        image_name: IMAGE.to_owned(),
+        environment,
+        mounts: wanted.mounts.clone(),
+        network: "host".to_owned(),
+        address: None,
+        restart: RestartPolicy::Always,
+        log: (
+            "json-file".to_owned(),
+            limits.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+        ),
+        state: "running".to_owned(),
+        pid: Some(77),
+        namespace: Some(4026),
+        started_at: "2026-11-20T11:00:00Z".to_owned(),
+        restarts: 0,
+        labels: BTreeMap::new(),
+        is_framework: true,
+    }
+}
+
+fn engine(container: ContainerFacts) -> DockerFacts {
+    DockerFacts {
+        socket: "/var/run/docker.sock".to_owned(),
+        wanted: Some(NAME.parse().unwrap()),
+        engine: Engine::Answers,
+        containers: Observed::Present(vec![container]),
+        images: vec![ImageFacts {
+            id: digest("image"),
+            environment: [("PATH".to_owned(), Some("/bin".to_owned()))].into(),
+            digests: BTreeSet::new(),
+            tags: [IMAGE.to_owned()].into(),
+            layers: vec![digest("layer")],
+        }],
+        processes: vec![ContainerProcess {
+            component: Component::Tarsconfig,
+            pid: 78,
+            exe: Observed::Present(digest("tarsconfig")),
+            namespace: Some(4026),
+        }],
+        rebuild: BTreeSet::new(),
+        unread: BTreeSet::new(),
+        units: BTreeSet::new(),
+    }
+}
+
+/// A master and a slave in containers, and a plain node, all in sync.
+fn docker_world() -> World {
+    let mut w = world(3);
+    for i in 0..2 {
+        let node = w.node(i);
+        let container = wanted(&node, i == 1);
+        let docker = engine(seen(&container));
+        w.desired.resources.remove(&ResourceId::Agent(node.clone()));
+        w.desired.resources.insert(
+            ResourceId::Container(node.clone()),
+            Resource::Container(Box::new(container)),
+        );
+        put(&mut w, i, docker);
+    }
+    let pin = ImagePin {
+        name: IMAGE.parse().unwrap(),
+        id: digest("image"),
+        registry: None,
+        architecture: "amd64".to_owned(),
+        layers: vec![digest("layer")],
+        framework: support::version(support::VERSION),
+        console: None,
+        entrypoint: digest("entrypoint"),
+        binaries: [(Component::Tarsconfig, digest("tarsconfig"))].into(),
+    };
+    w.catalog.images.insert(pin.name.clone(), pin);
+    w
+}
+
+/// What was seen of the engine of the `i`th node; its host runs nothing itself.
+fn put(w: &mut World, i: usize, docker: DockerFacts) {
+    let node = w.node(i);
+    let mut host = w.host(i).clone();
+    host.docker = Some(Box::new(docker));
+    host.components = Observed::Present(BTreeSet::new());
+    host.crontab = Observed::Absent;
+    w.inventory
+        .insert(&node, Observed::Present(host), Observed::Absent);
+}
+
+/// Changes what was seen of the engine of the `i`th node.
+fn change(w: &mut World, i: usize, change: impl FnOnce(&mut DockerFacts)) {
+    let mut docker = (**w.host(i).docker.as_ref().unwrap()).clone();
+    change(&mut docker);
+    put(w, i, docker);
+}
+
+/// Changes what was seen of the container of the `i`th node.
+fn alter(w: &mut World, i: usize, alter: impl FnOnce(&mut ContainerFacts)) {
+    change(w, i, |docker| {
+        let Observed::Present(all) = &mut docker.containers else {
+            panic!("no list");
+        };
+        alter(&mut all[0]);
+    });
+}
+
+fn container(w: &World, i: usize) -> ResourceId {
+    ResourceId::Container(w.node(i))
+}
+
+/// How the container of the `i`th node differs, and why it is not changed.
+fn drift(w: &World, i: usize) -> (Option<DriftKind>, Vec<Blocked>) {
+    let plan = w.plan();
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+    checker::check(&plan, &w.input()).unwrap();
+    let id = container(w, i);
+    let own = plan
+        .drift
+        .iter()
+        .find(|d| d.resource == id && !matches!(d.kind, DriftKind::Disagreeing { .. }));
+    let why = plan.report.iter().filter_map(|line| match line {
+        Line::Blocked { resource, why } if *resource == id => Some(why.clone()),
+        _ => None,
+    });
+    (own.map(|d| d.kind.clone()), why.collect())
+}
+
+fn fields(w: &World, i: usize) -> Vec<String> {
+    match drift(w, i).0 {
+        Some(DriftKind::Changed { fields }) => fields.into_iter().map(|f| f.field).collect(),
+        None => vec![],
+        other => panic!("{other:?}"),
+    }
+}
+
+fn names(w: &World) -> Vec<String> {
+    let all = findings(&w.input());
+    all.iter().map(|f| f.name.to_string()).collect()
+}
+
+#[test]
+fn containers_as_the_spec_says_have_an_empty_plan() {
+    let w = docker_world();
+    let plan = w.plan();
+    assert!(plan.is_empty(), "{:#?}", plan.steps);
+    assert!(plan.drift.is_empty(), "{:#?}", plan.drift);
+    assert!(plan.report.is_empty(), "{:#?}", plan.report);
+    assert_eq!(names(&w), [] as [&str; 0]);
+    for check in checks(&w.input()) {
+        let skipped = check.check == "unknown-build";
+        let fine = check.result == Outcome::Ok || skipped;
+        assert!(fine, "{}: {}", check.check, check.text);
+    }
+    // A spec without containers has no line about them.
+    let lines = checks(&world(3).input());
+    assert!(lines.iter().all(|c| c.check != "container-rebuilds"));
+}
+
+#[test]
+fn values_that_mean_the_same_are_no_drift() {
+    let mut w = docker_world();
+    alter(&mut w, 0, |c| {
+        for name in ["SLAVE", "REBUILD", "MYSQL_PORT", "MYSQL_USER", "DOMAIN"] {
+            c.environment.remove(name);
+        }
+        c.environment
+            .insert("INET".to_owned(), Some("eth0".to_owned()));
+    });
+    assert_eq!(fields(&w, 0), [] as [&str; 0]);
+    // By another id, as an engine has it that stores images as containerd does.
+    change(&mut w, 0, |d| d.images[0].id = digest("manifest"));
+    alter(&mut w, 0, |c| c.image = Some(digest("manifest")));
+    assert_eq!(fields(&w, 0), [] as [&str; 0]);
+}
+
+#[test]
+fn each_value_that_differs_is_named_and_blocked() {
+    type Change = fn(&mut ContainerFacts);
+    let cases: [(&str, Change); 14] = [
+        ("image", |c| c.image = Some(digest("other"))),
+        ("network", |c| c.network = "tars".to_owned()),
+        ("restart policy", |c| {
+            c.restart = RestartPolicy::UnlessStopped
+        }),
+        ("logs", |c| c.log.1.clear()),
+        ("logs", |c| c.log.0 = "journald".to_owned()),
+        ("mount /data/tars", |c| c.mounts.clear()),
+        ("mount /x", |c| {
+            let source = "/y".to_owned();
+            c.mounts.insert(
+                "/x".to_owned(),
+                Mount {
+                    source,
+                    writable: false,
+                },
+            );
+        }),
+        ("environment SLAVE", |c| {
+            c.environment
+                .insert("SLAVE".to_owned(), Some("true".to_owned()));
+        }),
+        ("environment MYSQL_HOST", |c| {
+            c.environment
+                .insert("MYSQL_HOST".to_owned(), Some("10.9.9.9".to_owned()));
+        }),
+        ("environment DOMAIN", |c| {
+            c.environment
+                .insert("DOMAIN".to_owned(), Some("10.9.9.9".to_owned()));
+        }),
+        ("environment NODE_ENV", |c| {
+            c.environment
+                .insert("NODE_ENV".to_owned(), Some("dev".to_owned()));
+        }),
+        ("environment TOKEN", |c| {
+            c.environment.insert("TOKEN".to_owned(), None);
+        }),
+        ("environment MYSQL_ROOT_PASSWORD", |c| {
+            c.environment.remove("MYSQL_ROOT_PASSWORD");
+        }),
+        ("state", |c| c.state = "exited".to_owned()),
+    ];
+    for (field, change) in cases {
+        let mut w = docker_world();
+        alter(&mut w, 0, change);
+        if field == "image" {
+            // Of another image nobody knows which variables are its own.
+            alter(&mut w, 0, |c| {
+                c.image_name = "tarscloud/framework:v3.0.19".to_owned()
+            });
+        }
+        assert_eq!(fields(&w, 0), [field]);
+        let work = if field == "state" {
+            ContainerWork::Start
+        } else {
+            ContainerWork::Replace
+        };
+        assert_eq!(
+            drift(&w, 0).1,
+            [Blocked::NoContainerWork { work }],
+            "{field}"
+        );
+        assert_eq!(fields(&w, 1), [] as [&str; 0], "{field}");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_the_images_is_named() {
+    let mut w = docker_world();
+    change(&mut w, 1, |d| {
+        d.processes[0].exe = Observed::Present(digest("published"));
+    });
+    assert_eq!(fields(&w, 1), ["running tarsconfig"]);
+    // Of another container on the same host it is not.
+    change(&mut w, 1, |d| d.processes[0].namespace = Some(1));
+    assert_eq!(fields(&w, 1), [] as [&str; 0]);
+}
+
+#[test]
+fn absent_foreign_and_unseen_containers_are_told_apart() {
+    let mut w = docker_world();
+    change(&mut w, 0, |d| d.containers = Observed::Present(vec![]));
+    let work = ContainerWork::Create;
+    let (kind, why) = drift(&w, 0);
+    assert_eq!(kind, Some(DriftKind::Missing));
+    assert_eq!(why, [Blocked::NoContainerWork { work }]);
+
+    let mut w = docker_world();
+    alter(&mut w, 0, |c| c.is_framework = false);
+    let (_, why) = drift(&w, 0);
+    assert!(matches!(why.as_slice(), [Blocked::ForeignContainer { .. }]));
+
+    for engine in [
+        Engine::NoProgram,
+        Engine::NoSocket,
+        Engine::NotAllowed,
+        Engine::Silent {
+            why: "it hangs".to_owned(),
+        },
+    ] {
+        let mut w = docker_world();
+        change(&mut w, 0, |d| {
+            d.engine = engine;
+            d.containers = Observed::Unknown("no list".to_owned());
+        });
+        let (kind, why) = drift(&w, 0);
+        assert!(matches!(kind, Some(DriftKind::Unknown { .. })), "{kind:?}");
+        assert_eq!(why, []);
+        assert_eq!(names(&w), ["engine-silent"]);
+    }
+}
+
+#[test]
+fn an_image_that_nobody_pinned_or_of_another_version_is_said() {
+    let mut w = docker_world();
+    let pin = w.catalog.images.get_mut(&IMAGE.parse().unwrap()).unwrap();
+    pin.framework = support::version("3.0.16");
+    let (_, why) = drift(&w, 0);
+    assert!(
+        matches!(why.as_slice(), [Blocked::OtherImage { .. }]),
+        "{why:?}"
+    );
+    w.catalog.images.clear();
+    let (kind, why) = drift(&w, 0);
+    assert!(matches!(kind, Some(DriftKind::Unknown { .. })));
+    assert!(matches!(why.as_slice(), [Blocked::NoImage { .. }]));
+}
+
+#[test]
+fn nodes_in_maintenance_or_to_be_removed_have_their_lines() {
+    let mut w = docker_world();
+    alter(&mut w, 1, |c| c.image = Some(digest("other")));
+    w.spec(1).state = NodeState::Maintenance {
+        reason: None,
+        until: None,
+    };
+    let plan = w.plan();
+    let id = container(&w, 1);
+    let ignored = plan
+        .report
+        .iter()
+        .any(|line| matches!(line, Line::Ignored { resource, .. } if *resource == id));
+    assert!(ignored, "{:#?}", plan.report);
+    assert!(plan.drift.is_empty(), "{:#?}", plan.drift);
+}
+
+#[test]
+fn each_contradiction_about_containers_has_its_name() {
+    fn other(d: &mut DockerFacts, change: impl FnOnce(&mut ContainerFacts)) {
+        let Observed::Present(all) = &mut d.containers else {
+            panic!("no list");
+        };
+        let mut other = all[0].clone();
+        other.name = "other".to_owned();
+        other.state = "exited".to_owned();
+        other.restart = RestartPolicy::No;
+        change(&mut other);
+        all.push(other);
+    }
+    type Damage = fn(&mut DockerFacts);
+    let cases: [(&str, Severity, Damage); 9] = [
+        ("retired-may-start", Severity::Drift, |d| {
+            other(d, |c| c.restart = RestartPolicy::Always);
+        }),
+        ("retired-may-start", Severity::Drift, |d| {
+            other(d, |c| c.restart = RestartPolicy::UnlessStopped);
+        }),
+        ("container-restarted", Severity::Warning, |d| {
+            let Observed::Present(all) = &mut d.containers else {
+                return;
+            };
+            all[0].restarts = 3;
+        }),
+        ("watchtower", Severity::Warning, |d| {
+            other(d, |c| {
+                c.is_framework = false;
+                c.image_name = "containrrr/watchtower:latest".to_owned();
+                c.state = "running".to_owned();
+            });
+        }),
+        ("container-owned", Severity::Warning, |d| {
+            let Observed::Present(all) = &mut d.containers else {
+                return;
+            };
+            all[0].labels.insert(
+                "com.docker.compose.project.config_files".to_owned(),
+                "/srv/compose.yml".to_owned(),
+            );
+        }),
+        ("container-owned", Severity::Warning, |d| {
+            d.units
+                .insert("/etc/systemd/system/tars.service".to_owned());
+        }),
+        ("kubernetes", Severity::Blocked, |d| {
+            other(d, |c| {
+                c.labels
+                    .insert("io.kubernetes.pod.name".to_owned(), "x".to_owned());
+            });
+        }),
+        ("container-rebuilds", Severity::Drift, |d| {
+            d.rebuild.insert(RebuildText {
+                file: "/srv/.env".to_owned(),
+                value: Some("true".to_owned()),
+            });
+        }),
+        ("container-rebuilds", Severity::Drift, |d| {
+            other(d, |c| {
+                c.environment
+                    .insert("REBUILD".to_owned(), Some("yes".to_owned()));
+            });
+        }),
+    ];
+    for (name, severity, damage) in cases {
+        let mut w = docker_world();
+        change(&mut w, 1, damage);
+        let found = findings(&w.input());
+        let all: Vec<_> = found.iter().map(|f| (f.name.text(), f.severity)).collect();
+        assert_eq!(all, [(name, severity)]);
+        assert_eq!(found[0].resource, container(&w, 1));
+        let plan = w.plan();
+        assert!(plan.steps.is_empty());
+        assert!(!plan.drift.is_empty() || !plan.report.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_framework_twice_on_one_host_is_found_in_both_ways() {
+    let mut w = docker_world();
+    w.host(0).components = Observed::Present([String::from("tarsregistry")].into());
+    assert_eq!(names(&w), ["script-beside-container"]);
+    // A cluster by script with a container that somebody has started beside it.
+    let mut w = world(3);
+    let mut docker = engine(seen(&wanted(&w.node(0), false)));
+    docker.wanted = None;
+    w.host(0).docker = Some(Box::new(docker));
+    assert!(names(&w).contains(&"script-beside-container".to_owned()));
+}
+
+#[test]
+fn a_tag_that_moves_is_a_warning() {
+    for (image, moves) in [
+        ("tarscloud/framework", true),
+        ("tarscloud/framework:latest", true),
+        ("registry:5000/tars/framework:stable", true),
+        ("tarscloud/framework:v3.0.20", false),
+        (
+            "tarscloud/framework:latest@sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8d",
+            false,
+        ),
+    ] {
+        let mut w = docker_world();
+        for i in 0..2 {
+            let id = container(&w, i);
+            if let Some(Resource::Container(c)) = w.desired.resources.get_mut(&id) {
+                c.image = image.parse().unwrap();
+            }
+        }
+        assert_eq!(
+            names(&w).contains(&"image-tag-moves".to_owned()),
+            moves,
+            "{image}"
+        );
+    }
+}
+
+/// The places where a value can be that makes a start drop the databases.
+fn arm(w: &mut World, i: usize, place: usize, value: &str) {
+    let variable = ("REBUILD".to_owned(), Some(value.to_owned()));
+    let text = |file: &str| RebuildText {
+        file: file.to_owned(),
+        value: Some(value.to_owned()),
+    };
+    change(w, i, |d| match place {
+        0 => {
+            let Observed::Present(all) = &mut d.containers else {
+                panic!("no list");
+            };
+            all[0].environment.extend([variable]);
+        }
+        1 => d.images[0].environment.extend([variable]),
+        2 => {
+            d.rebuild.insert(text("/srv/compose.yml"));
+        }
+        3 => {
+            d.rebuild.insert(text("/srv/.env"));
+        }
+        _ => {
+            d.rebuild.insert(text("/etc/systemd/system/tars.service"));
+        }
+    });
+}
+
+/// A plan with a step on the container of the `i`th node, whatever its action is.
+fn with_step(w: &World, i: usize) -> tarsops_plan::Plan {
+    let mut other = w.clone();
+    let plan = {
+        other.file(2).digest = support::binary("3.0.16");
+        other.plan()
+    };
+    let mut plan = plan;
+    let step = plan.steps.first_mut().expect("a step to alter");
+    step.resource = container(w, i);
+    plan
+}
+
+fn law(w: &World, i: usize) -> bool {
+    let found = checker::check(&with_step(w, i), &w.input()).unwrap_err();
+    found.iter().any(|v| {
+        let text = v.to_string();
+        text.contains("would drop the databases")
+            || text.contains("were not seen")
+            || text.contains("could not be read")
+    })
+}
+
+#[test]
+fn no_step_works_on_a_container_that_nobody_could_see() {
+    let w = docker_world();
+    assert!(!law(&w, 0));
+    let mut unread = w.clone();
+    change(&mut unread, 0, |d| {
+        d.unread.insert("/srv/compose.yml".to_owned());
+    });
+    assert!(law(&unread, 0));
+    let mut unseen = w;
+    change(&mut unseen, 0, |d| {
+        d.containers = Observed::Unknown("no list".to_owned());
+    });
+    assert!(law(&unseen, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Wherever the word is, and however it is written: it is found, and the checker takes no step on
+    /// that container, of whatever action.
+    #[test]
+    fn nothing_is_planned_for_a_container_that_would_drop_databases(
+        place in 0..5usize,
+        i in 0..2usize,
+        value in prop_oneof![
+            Just("true"), Just("TRUE"), Just("True"), Just("yes"), Just("1"), Just("on"), Just("${X}"),
+        ],
+    ) {
+        let mut w = docker_world();
+        arm(&mut w, i, place, value);
+        let found = findings(&w.input());
+        let it = found.iter().find(|f| f.name.text() == "container-rebuilds");
+        prop_assert!(it.is_some_and(|f| f.resource == container(&w, i)));
+        let plan = w.plan();
+        prop_assert!(plan.steps.is_empty());
+        prop_assert!(!plan.drift.is_empty());
+        let document = serde_json::to_string(&plan).unwrap();
+        prop_assert!(!checker::asks_for_rebuild(&document), "{document}");
+        prop_assert!(law(&w, i));
+    }
+
+    #[test]
+    fn a_plain_no_is_none(
+        place in 0..5usize,
+        value in prop_oneof![Just("false"), Just("False"), Just("FALSE"), Just("0"), Just("")],
+    ) {
+        let mut w = docker_world();
+        arm(&mut w, 0, place, value);
+        prop_assert!(!names(&w).contains(&"container-rebuilds".to_owned()));
+        prop_assert!(!law(&w, 0));
+    }
+}
