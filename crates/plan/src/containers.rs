@@ -73,6 +73,7 @@ pub(crate) fn assess(
         Observed::Absent => {
             let why = Blocked::NoContainerWork {
                 work: ContainerWork::Create,
+                differs: vec![],
             };
             return blocked(DriftKind::Missing, why);
         }
@@ -104,10 +105,14 @@ pub(crate) fn assess(
     } else {
         ContainerWork::Start
     };
-    blocked(
-        DriftKind::Changed { fields },
-        Blocked::NoContainerWork { work },
-    )
+    let differs = fields
+        .iter()
+        .map(|f| format!("{}: {} → {}", f.field, f.old, f.new));
+    let why = Blocked::NoContainerWork {
+        work,
+        differs: differs.collect(),
+    };
+    blocked(DriftKind::Changed { fields }, why)
 }
 
 /// The pinned image, if it holds what the spec wants.
@@ -222,7 +227,11 @@ fn environment(
             _ => has == Some(value),
         };
         if !same {
-            let old = has.unwrap_or("not set");
+            let old = match (name.as_str(), has) {
+                // So that no text of a plan reads as if it asked for one.
+                (REBUILD, Some(value)) => format!("set to {value}"),
+                (_, value) => value.unwrap_or("not set").to_owned(),
+            };
             fields.push(FieldChange::new(&format!("environment {name}"), old, value));
         }
     }

@@ -380,6 +380,7 @@ impl Draft {
                 resource,
                 why: Blocked::NoContainerWork {
                     work: ContainerWork::Remove,
+                    differs: vec![],
                 },
             });
             return;

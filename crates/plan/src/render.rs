@@ -241,6 +241,7 @@ fn kind(resource: &ResourceId) -> String {
         (ResourceId::Server(component, _), _) => format!("server/{component}@"),
         (ResourceId::Agent(_), _) => "agent/".to_owned(),
         (ResourceId::Host(_), _) => "host/".to_owned(),
+        (ResourceId::Container(_), _) => "container/".to_owned(),
         (other, _) => other.to_string(),
     }
 }
@@ -341,7 +342,7 @@ fn stage_lines(
 fn together(about: &[String]) -> String {
     // Steps are named as services are: `tarsconfig.change@10.0.0.1`.
     let split = |name: &str| {
-        let own = ["agent/", "host/"]
+        let own = ["agent/", "host/", "container/"]
             .into_iter()
             .find(|k| name.starts_with(k));
         own.map(str::len)
@@ -373,7 +374,7 @@ fn report(out: &mut Text, plan: &Plan, style: Style, strict: bool) {
     let mut found: BTreeMap<(char, String, String), Vec<String>> = BTreeMap::new();
     let mut plain: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let name = |r: &ResourceId| match (r, r.node()) {
-        (ResourceId::Server(..), _) | (_, None) => r.to_string(),
+        (ResourceId::Server(..) | ResourceId::Container(_), _) | (_, None) => r.to_string(),
         (_, Some(node)) => format!("agent/{node}"),
     };
     for line in &plan.report {

@@ -207,6 +207,9 @@ pub enum Blocked {
     NoContainerWork {
         /// What would have to be done.
         work: ContainerWork,
+        /// What differs, each with its value and the spec's.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        differs: Vec<String>,
     },
     /// A file cannot be brought to the spec without losing what is in it.
     Unreadable {

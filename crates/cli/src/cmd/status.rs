@@ -3,6 +3,7 @@
 //! One line for a component, a version and a state, with all hosts of which that is so; with `-v` one for
 //! each host, and what each source says.
 
+mod inside;
 mod rows;
 mod table;
 

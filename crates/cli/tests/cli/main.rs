@@ -12,6 +12,7 @@ mod asking;
 mod completing;
 mod console;
 mod demo;
+mod images;
 mod outside;
 #[path = "../support/packages.rs"]
 #[allow(dead_code, unreachable_pub, reason = "only the program is used")]

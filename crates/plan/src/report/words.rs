@@ -180,7 +180,7 @@ impl fmt::Display for Blocked {
                 f,
                 "the container {name} does not run the framework: it is somebody else's"
             ),
-            Self::NoContainerWork { work } => {
+            Self::NoContainerWork { work, differs } => {
                 let work = match work {
                     ContainerWork::Create => "made",
                     ContainerWork::Replace => "replaced by another one",
@@ -190,7 +190,11 @@ impl fmt::Display for Blocked {
                 write!(
                     f,
                     "the container would have to be {work}, which this version of tarsops does not do"
-                )
+                )?;
+                match differs.as_slice() {
+                    [] => Ok(()),
+                    all => write!(f, " ({})", all.join("; ")),
+                }
             }
             Self::SameMachine { other } => {
                 write!(f, "the host answers with the machine-id of node {other}")

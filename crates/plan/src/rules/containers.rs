@@ -57,9 +57,10 @@ pub(super) static RETIRED: Rule = Rule {
 
 /// The framework runs as a container and by script on one host.
 pub(super) static BESIDE: Rule = Rule {
-    name: RuleName::new("script-beside-container"),
+    name: RuleName::new("framework-twice"),
     meaning: "a host has the framework in a container and runs components of a script installation as well; each end the other's processes and take its ports",
     healthy: "no host has the framework twice",
+    about: About::Containers,
     sources: &[Source::Other(SEEN), Source::Hosts(|host| host.components())],
     find: beside,
     ..Rule::DEFAULT

@@ -15,6 +15,7 @@ use tarsops_plan::drift::DriftKind;
 use tarsops_plan::names::natural_key;
 use tarsops_probe::Report;
 
+use super::inside;
 use crate::session::Session;
 
 /// How a component on a host is.
@@ -111,7 +112,17 @@ pub fn rows(session: &Session, report: &Report, plan: &Plan) -> Vec<Row> {
                 Component::Tarsnode => ResourceId::Agent((*node).clone()),
                 _ => ResourceId::Server(component, (*node).clone()),
             };
-            if session.desired().resources.contains_key(&id) {
+            if let Some(container) = session.desired().container(node) {
+                let server = session.desired().resources.contains_key(&id);
+                if server || component == Component::Tarsnode {
+                    let drift = drift.get(&ResourceId::Container((*node).clone()));
+                    let at = (*node, *host);
+                    let drift = drift.copied();
+                    out.push(inside::row(
+                        session, report, component, at, container, drift,
+                    ));
+                }
+            } else if session.desired().resources.contains_key(&id) {
                 let drift = drift.get(&id).copied();
                 out.push(row(session, report, component, node, host, drift));
             }
