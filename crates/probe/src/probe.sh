@@ -31,8 +31,8 @@ eval "$P_TREE"
 H_UID=
 hash_it() {
   if [ "$S_UID" != 0 ] || [ "${H_UID:-0}" = 0 ]; then sha "$1"
-  else ( AS_HOW=; AS_UID=$H_UID AS_GID=$H_GID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
-sha \"\$0\"" "$1" ); fi
+  else SHA=$(AS_HOW=; AS_UID=$H_UID AS_GID=$H_GID; as_user "$P_SECONDS" sh -c "$P_PRELUDE
+sha \"\$0\"; echo \"\$SHA\"" "$1"); fi
 }
 exe_digest() { # exe_digest PID: D, `-` where it cannot be had
   H_UID=$O_UID H_GID=$O_GID; digest "/proc/$1/exe" || D=-
@@ -273,7 +273,7 @@ P_END
     if [ -r "$P_BASE" ] && [ -x "$P_BASE" ]; then
       say "base 1"
       [ -r "$P_BASE/fence" ] && read -r p_f <"$P_BASE/fence" && say "fence $p_f"
-      if [ -r "$P_BASE/current" ]; then
+      if [ -s "$P_BASE/current" ] && [ -r "$P_BASE/current" ]; then
         read -r p_r p_s <"$P_BASE/current"
         p_alive=0
         flock -n "$P_BASE/lock" true 2>/dev/null; [ $? != 1 ] || p_alive=1

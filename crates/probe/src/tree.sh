@@ -52,14 +52,14 @@ digest() { # digest FILE: D, and in D_NEWS `fresh` or `used` with its key in D_K
   ! line_of "$T_KEY" "$P_SEEN" || { D=$L_REST; return 0; }
   [ "$P_REHASH" != 0 ] || ! line_of "$T_KEY" "$P_MEMO_TEXT" || D=$L_REST D_NEWS=used
   if [ -z "$D" ]; then
-    D=$(hash_it "$1")
+    hash_it "$1"; D=$SHA
     [ -n "$D" ] || { [ ! -r "$1" ] || D_WHY=no-digest; return 1; }
     D_NEWS=fresh
   fi
   D_KEY=$T_KEY
   P_SEEN="$P_SEEN$T_KEY $D$NL"
 }
-hash_it() { sha "$1"; }
+hash_it() { sha "$1"; } # hash_it FILE: in SHA, empty where there is none
 binary() { # binary KEY FILE: of a file that is there
   if [ -r "$2" ] && digest "$2"; then
     [ -z "$D_NEWS" ] || echo "$D_NEWS $D_KEY $D"

@@ -10,7 +10,8 @@ fi
 # A change that is about to begin has put us there and writes `current` next: it holds the lock.
 true >>"$B/lock" || exit 1
 exec 9>>"$B/lock"
-flock -n 9 && [ ! -e "$B/current" ] || exit 0
+# An empty one is of a change that was cut off before it began.
+flock -n 9 && [ ! -s "$B/current" ] || exit 0
 # A crontab that cannot be read is not an empty one.
 g_all=$(crontab -l 2>/dev/null && echo x) || exit 1
 case "$g_all" in *" $B/guard.sh "*) ;; *) exit 0 ;; esac

@@ -8,8 +8,8 @@ answer() { a_w=$1; shift; for a_t in "$@"; do a_w="$a_w $(printf '%s' "$a_t" | e
 write_lease() { # write_lease RUN HOLDER TTL SPEC
   put_file "$B/lease" "run=$1${NL}holder=$2${NL}beat=$l_now${NL}ttl=$3${NL}spec=$4$NL" flush 2>/dev/null && flush "$B"
 }
-number() { # number TEXT: it, or 0 where it is none that a shell can count with
-  case "$1" in '' | *[!0-9]* | 0* | ????????????????*) echo 0 ;; *) echo "$1" ;; esac
+number() { # number TEXT: in N, 0 where it is none that a shell can count with
+  case "$1" in '' | *[!0-9]* | 0* | ????????????????*) N=0 ;; *) N=$1 ;; esac
 }
 lease() {
   state_folder "$E_INSTALL" "$E_CLUSTER"
@@ -38,7 +38,13 @@ lease() {
       esac
     done <"$B/lease"
   fi
-  l_beat=$(number "$l_beat") l_ttl=$(number "$l_ttl") l_now=$(number "$(date +%s)")
+  if [ "$E_MODE" = release ]; then
+    [ "$l_run" != "$E_RUN" ] || rm -f "$B/lease"
+    answer ok
+  fi
+  number "$l_beat"; l_beat=$N
+  number "$l_ttl"; l_ttl=$N
+  number "$(date +%s)"; l_now=$N
   [ "$l_now" != 0 ] || answer failed "the master does not know the time"
   l_age=$((l_now - l_beat))
   case "$E_MODE" in
@@ -53,8 +59,6 @@ lease() {
     renew)
       [ "$l_run" = "$E_RUN" ] || answer lost "$l_holder" "$l_run"
       write_lease "$E_RUN" "$E_HOLDER" "$E_TTL" "$E_SPEC" || answer failed "$no_room" ;;
-    release)
-      [ "$l_run" != "$E_RUN" ] || rm -f "$B/lease" ;;
   esac
   answer ok
 }

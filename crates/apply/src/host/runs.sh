@@ -6,10 +6,13 @@ audit() { # audit RUN STEP WORD HOLDER SUMMARY
 }
 # The newest runs stay for `history` and `rollback`.
 prune_runs() { # prune_runs NUMBER [FUNCTION]: FUNCTION is called with each run before its records are removed
-  # shellcheck disable=SC2012 # names of runs are digits and letters
-  ls "$B/runs" | sort -r | tail -n +$(($1 + 1)) | while read -r v_run; do
+  v_keep=$1 v_before=${2:-}
+  # Names sort by age, the oldest first.
+  set -- "$B"/runs/*
+  while [ $# -gt "$v_keep" ]; do
+    v_run=${1##*/}; shift
     case "$v_run" in *[!0-9a-f-]* | '') continue ;; esac
-    ${2:+"$2" "$v_run"}
+    ${v_before:+"$v_before" "$v_run"}
     rm -rf "$B/runs/$v_run"
   done
 }

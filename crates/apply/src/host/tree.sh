@@ -16,7 +16,7 @@ tree_look() { # tree_look PATH…
       l_stat=$(stat -c '%a %u:%g %s' "$l_path" 2>/dev/null) || l_stat='- - 0'
       if [ ! -f "$l_path" ]; then l_word=not-a-file
       elif [ "${l_stat##* }" -gt "$SIZE_LIMIT" ]; then l_word=too-large
-      else l_word=$(sha "$l_path" 2>/dev/null) && [ -n "$l_word" ] || l_word=unreadable
+      else sha "$l_path" 2>/dev/null; l_word=${SHA:-unreadable}
       fi
       l_stat=${l_stat% *}
     fi
@@ -32,10 +32,10 @@ into_place() { # into_place MODE OWNER|- PATH: descriptor 3 becomes it, whole or
 }
 # The file that a process was started from stays the same file when it is restored, so that the process
 # still runs what is installed: it is held under another name.
-tree_put() { # tree_put MODE PATH [OWNER]: descriptor 3 under PATH, whole or not at all
+tree_put() { # tree_put MODE PATH OWNER|'' [FOLDER]: descriptor 3 under PATH, whole or not at all; then flush_all of FOLDER
   case "$2" in */bin/*) [ ! -f "$2" ] || ln -f "$2" "$2.tarsops-old" 2>/dev/null ;; esac
   case "$2" in */*) [ -d "${2%/*}" ] || tree_folder "${2%/*}" "${3:-}" || return 1 ;; esac
-  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && into_place "$1" "${3:--}" "$2"
+  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && into_place "$1" "${3:--}" "$2" && { [ -z "${4:-}" ] || tree_flush_all tars "$4" || :; }
 }
 # What is there in the mode and of the owner that it should have is left alone.
 tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PATH where it is something else
@@ -49,7 +49,7 @@ tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PAT
   [ "$(stat -c %a "$4")" = "$2" ] || tree_mode "$2" "$4"
 }
 same() { # same PATH DIGEST OWNER|-: whether a file is that one, of that owner
-  [ ! -h "$1" ] && [ -f "$1" ] && { [ "$3" = - ] || [ "$(stat -c '%u:%g' "$1")" = "$3" ]; } && [ "$(sha "$1")" = "$2" ]
+  [ ! -h "$1" ] && [ -f "$1" ] && { [ "$3" = - ] || [ "$(stat -c '%u:%g' "$1")" = "$3" ]; } && sha "$1" && [ "$SHA" = "$2" ]
 }
 tree_folder() { # tree_folder PATH [OWNER]: it, and what is missing above it; what is there keeps its owner
   [ ! -d "$1" ] || return 0
@@ -75,7 +75,7 @@ tree_flush() { flush "$@"; }
 tree_flush_all() { flush "$@" "$2"/*/; }
 tree_unfold() { rmdir "$1" 2>/dev/null || :; }
 # Room that a full disk cannot take, freed for the rollback.
-tree_ballast() { dd if=/dev/zero of="$1/.tarsops-ballast" bs=1024 count=256 2>/dev/null && flush "$1/.tarsops-ballast"; }
+tree_ballast() { printf '%262144s' '' 2>/dev/null >"$1/.tarsops-ballast" && flush "$1/.tarsops-ballast"; }
 tree_free() { rm -f "$1/.tarsops-ballast"; }
 tree_tidy() { # tree_tidy FOLDER: what a change needed only while it was under way
   [ ! -d "$1" ] || rm -f "$1/.tarsops-ballast" "$1/.tarsops-start.err" "$1"/bin/*.tarsops-old

@@ -6,7 +6,7 @@ use tarsops_model::names::RunId;
 use tarsops_plan::action::{Content, FileChange, Folder, HostChange, Owner};
 use tarsops_transport::Script;
 
-use super::text::{flag, plain};
+use super::text::{flag, harmless};
 use crate::place::{Place, RUNS_TO_RETAIN};
 use crate::words::ChangeWord;
 
@@ -309,22 +309,24 @@ pub(crate) enum ChangeReport {
 pub(crate) fn read_report(stdout: &[u8]) -> Option<ChangeReport> {
     let text = String::from_utf8_lossy(stdout);
     let mut lines = text
-        .lines()
-        .skip_while(|l| *l != "tarsops-change/1")
+        .split_inclusive('\n')
+        .skip_while(|l| *l != "tarsops-change/2\n")
         .skip(1);
     let first = lines.next()?;
-    let log = lines.next()?.strip_prefix("log ")?.to_owned();
-    if lines.next() != Some("end") {
-        return None;
+    let mut log = Vec::new();
+    loop {
+        match lines.next()? {
+            "end\n" => break,
+            line => log.push(harmless(line.strip_prefix('+')?)),
+        }
     }
-    let log: Vec<String> = plain(Some(&log)).lines().map(str::to_owned).collect();
-    if first == "lost" {
+    if first == "lost\n" {
         return Some(ChangeReport::Lost { log });
     }
-    let mut words = first.strip_prefix("verdict ")?.split(' ');
+    let (word, text) = first.strip_prefix("verdict ")?.split_once(' ')?;
     Some(ChangeReport::Verdict {
-        word: words.next()?.parse().ok(),
-        text: plain(words.next()),
+        word: word.parse().ok(),
+        text: harmless(text),
         log,
     })
 }
@@ -335,13 +337,13 @@ mod tests {
 
     #[test]
     fn answers_that_are_not_whole_are_no_answers() {
-        let whole = "banner\ntarsops-change/1\nverdict ok ZG9uZQ==\nlog YQpi\nend\n";
+        let whole = "banner\ntarsops-change/2\nverdict ok done\n+a\n+end\nend\n";
         assert_eq!(
             read_report(whole.as_bytes()),
             Some(ChangeReport::Verdict {
                 word: Some(ChangeWord::Ok),
                 text: "done".into(),
-                log: vec!["a".into(), "b".into()]
+                log: vec!["a".into(), "end".into()]
             })
         );
         for cut in 0..whole.len() - 1 {
@@ -351,7 +353,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_not_handed_on() {
-        let answer = "tarsops-change/1\nverdict ok Gx0xbWENCg==\nlog -\nend\n";
+        let answer = "tarsops-change/2\nverdict ok \u{1b}\u{1d}1ma\r\nend\n";
         let Some(ChangeReport::Verdict { text, .. }) = read_report(answer.as_bytes()) else {
             panic!("no verdict");
         };

@@ -8,6 +8,11 @@ pub(crate) const fn flag(value: bool) -> &'static str {
     if value { "1" } else { "0" }
 }
 
+/// A line of an answer as it is, harmless to show.
+pub(crate) fn harmless(line: &str) -> String {
+    display::block(line.trim_end_matches('\n')).into_owned()
+}
+
 /// A word of an answer in plain text, harmless to show. One that cannot be read is empty.
 pub(crate) fn plain(word: Option<&str>) -> String {
     let word = word.unwrap_or("-");

@@ -37,10 +37,7 @@ fn says(text: String) -> Output {
 }
 
 fn verdict(word: &str, text: &str) -> Output {
-    says(format!(
-        "tarsops-change/1\nverdict {word} {}\nlog -\nend\n",
-        enc(text)
-    ))
+    says(format!("tarsops-change/2\nverdict {word} {text}\nend\n"))
 }
 
 /// Connections to hosts in memory.
@@ -123,7 +120,7 @@ impl SimHost {
                     None => idle += 1,
                 }
                 if idle > 1 {
-                    return says("tarsops-change/1\nlost\nlog -\nend\n".to_owned());
+                    return says("tarsops-change/2\nlost\nend\n".to_owned());
                 }
                 if !change.alive && matches!(mode, Mode::Recover | Mode::Accept) {
                     change.verdict = None;

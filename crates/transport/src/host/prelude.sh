@@ -290,16 +290,16 @@ ours() { # ours PID: of one of UIDS, and of no container. O_UID and O_GID are wh
   [ -n "$O_UID" ]
 }
 
-# sha256 of a file, with the fastest tool there is; one that is there and does not work is passed over.
-sha() { # sha FILE
-  if has openssl && s_d=$(openssl dgst -sha256 -r <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
-  elif has sha256sum && s_d=$(sha256sum <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
-  elif has busybox && s_d=$(busybox sha256sum <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
-  elif has shasum && s_d=$(shasum -a 256 <"$1" 2>/dev/null) && is_sha; then echo "$s_d"
-  else return 1
-  fi
+# With the fastest tool there is; one that is there and does not work is passed over.
+sha() { # sha FILE: its sha256 in SHA; 1 where there is none
+  has openssl && SHA=$(openssl dgst -sha256 -r 2>/dev/null <"$1") && is_sha && return 0
+  has sha256sum && SHA=$(sha256sum 2>/dev/null <"$1") && is_sha && return 0
+  has busybox && SHA=$(busybox sha256sum 2>/dev/null <"$1") && is_sha && return 0
+  has shasum && SHA=$(shasum -a 256 2>/dev/null <"$1") && is_sha && return 0
+  SHA=
+  return 1
 }
-is_sha() { s_d=${s_d%% *}; case "$s_d" in *[!0-9a-f]*) return 1 ;; esac; [ ${#s_d} = 64 ]; }
+is_sha() { SHA=${SHA%% *}; case "$SHA" in *[!0-9a-f]*) return 1 ;; esac; [ ${#SHA} = 64 ]; }
 # Files beyond this many bytes are not read: no program of the framework is that large, and a sparse
 # file of any size costs its owner nothing.
 # shellcheck disable=SC2034 # for the scripts

@@ -32,11 +32,12 @@ const BEGIN: &str = "tarsops-begin/1";
 const NO_SCRIPT: i32 = 97;
 
 /// The command that receives a script. It is one line that every login shell reads in the same way, csh
-/// and fish as well: one kind of quotes, and none of `!`, a backslash or a line end between them.
+/// and fish as well: one kind of quotes, and none of `!`, a backslash or a line end between them. That shell
+/// becomes the command, as each process is paid by every host.
 fn receiver(r#become: Become, then: &str) -> String {
     let prefix = match r#become {
-        Become::None => "",
-        Become::Sudo => "sudo -n ",
+        Become::None => "exec ",
+        Become::Sudo => "exec sudo -n ",
     };
     let answer = ANSWER.trim_end();
     // Without a limit it would read a whole payload, byte by byte, where a login file took the line.

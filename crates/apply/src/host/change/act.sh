@@ -1,7 +1,10 @@
 # ---- the change ----------------------------------------------------------------------------
 # A component that runs writes its configuration from memory, so that is replaced while it is down.
-# shellcheck disable=SC2086 # OWNER is a word or none
+# shellcheck disable=SC2086 # a_folder is a word or none
 replace_files() { # replace_files conf: only configuration; '': the rest, and configuration if nothing restarts
+  # With the last one the folders come on disk as well.
+  a_last='' FLUSHED=0
+  [ "$1" = conf ] || while read -r _ _ _ f_path; do case "$T_RESTART/$f_path" in 1/*/conf/*) ;; *) a_last=$f_path ;; esac; done <"$STEP_DIR/files"
   while read -r f_mode f_before f_after f_path; do
     case "$f_path" in
       */conf/*) [ "$1" = conf ] || [ "$T_RESTART" = 0 ] || continue ;;
@@ -11,10 +14,11 @@ replace_files() { # replace_files conf: only configuration; '': the rest, and co
     elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; in_component mode "$f_mode" "tars/$f_path"
     else
       note "replace $f_path"
-      in_component put "$f_mode" "tars/$f_path" $OWNER 3<"$B/stage/$f_after" || {
+      a_folder=; [ "$f_path" != "$a_last" ] || a_folder=tars/$T_COMP FLUSHED=1
+      in_component put "$f_mode" "tars/$f_path" "$OWNER" $a_folder 3<"$B/stage/$f_after" || {
         # A rollback replaces a state that has failed: on a full disk that is deleted first.
         [ "$T_ON_FAILURE/$T_RESTART" = caller/1 ] && note "once more, in its place" && stop_component &&
-          in_component tidy "tars/$T_COMP" && in_component drop "tars/$f_path" && in_component put "$f_mode" "tars/$f_path" $OWNER 3<"$B/stage/$f_after"
+          in_component tidy "tars/$T_COMP" && in_component drop "tars/$f_path" && in_component put "$f_mode" "tars/$f_path" "$OWNER" $a_folder 3<"$B/stage/$f_after"
       }
     fi || { WHY="could not replace $f_path"; return 1; }
   done <"$STEP_DIR/files"
@@ -54,7 +58,7 @@ apply_change() {
   if [ -n "$T_OWNERS_FROM" ]; then
     { take_folders "$STEP_DIR/before/folders" && save_owners && restore_owners "$B/runs/$T_OWNERS_FROM/before"; } || { WHY="could not give the folder back to its owners${WHY:+: $WHY}"; return 1; }
   fi
-  in_component flush_all tars "tars/$T_COMP"
+  [ -z "$T_OWNERS_FROM" ] && [ $FLUSHED = 1 ] || in_component flush_all tars "tars/$T_COMP"
   if [ "$T_RESTART" = 1 ]; then
     note "stop $T_COMP"
     stop_and replace_files conf || return 1
@@ -81,7 +85,8 @@ make_folders() { # of a new component
 change_crontab() {
   [ "$T_CRON_AFTER" != keep ] || return 0
   # The health check may have taken minutes. Lines that somebody added meanwhile must not be lost.
-  [ "$(crontab_digest)" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER changed meanwhile"; return 1; }
+  crontab_digest
+  [ "$CRON_DIGEST" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER changed meanwhile"; return 1; }
   note "write the crontab of $T_CRON_USER"
   if [ "$T_CRON_AFTER" = absent ]; then write_crontab absent; else write_crontab "$B/stage/$T_CRON_AFTER"; fi ||
     { crontab_failed "could not write the crontab of $T_CRON_USER"; return 1; }

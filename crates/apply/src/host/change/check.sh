@@ -39,13 +39,15 @@ check_facts() {
     esac
     [ "$f_now" = "$f_before" ] || { WHY="$f_path has changed since it was read"; return 1; }
     [ "$f_can" = 1 ] || [ "$T_OWN" = 1 ] || [ "$T_FOLDER" != keep ] || { WHY="the folder of $f_path cannot be written by $T_USER, who owns what is above it: give it to $T_USER"; return 2; }
-    [ "$f_after" = absent ] || [ "$f_after" = "$f_before" ] || check_staged "$f_after" "content of $f_path" || return 1
     n=$((n + 1))
   done 3<"$STEP_DIR/files" 4<"$STEP_DIR/now"
   [ $n = $FILES_SEEN ] || { WHY="could not look at all files of $T_COMP"; return 2; }
+  all_staged || while read -r f_mode f_before f_after f_path <&3; do
+    [ "$f_after" = absent ] || [ "$f_after" = "$f_before" ] || check_staged "$f_after" "content of $f_path" || return 1
+  done 3<"$STEP_DIR/files"
   if [ "$T_CRON_AFTER" != keep ]; then
-    f_now=$(crontab_digest)
-    [ "$f_now" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER has changed since it was read"; return 1; }
+    crontab_digest
+    [ "$CRON_DIGEST" = "$T_CRON_BEFORE" ] || { WHY="the crontab of $T_CRON_USER has changed since it was read"; return 1; }
     [ "$T_CRON_AFTER" = absent ] || check_staged "$T_CRON_AFTER" crontab || return 1
   fi
   if [ "$T_FOLDER" != keep ]; then
@@ -64,11 +66,25 @@ look_at_files() { # writes the state of the files of this change to `now`, in th
   while read -r f_mode f_before f_after f_path; do set -- "$@" "tars/$f_path"; done <"$STEP_DIR/files"
   FILES_SEEN=$#
   [ $# -gt 0 ] || { : >"$STEP_DIR/now"; return; }
-  in_component look "$@" | head -c 65536 >"$STEP_DIR/now"
+  { AS_EXEC=1; in_component look "$@"; } | head -c 65536 >"$STEP_DIR/now"
+}
+# Whether every payload of this change is whole. All are read at once; where that says anything else, each is
+# asked for by itself.
+all_staged() {
+  set -- ; s_ssl='' s_sum=
+  while read -r f_mode f_before f_after f_path; do
+    [ "$f_after" != absent ] && [ "$f_after" != "$f_before" ] || continue
+    set -- "$@" "$B/stage/$f_after"
+    s_ssl="$s_ssl$NL$f_after *$B/stage/$f_after" s_sum="$s_sum$NL$f_after  $B/stage/$f_after"
+  done <"$STEP_DIR/files"
+  [ $# -gt 0 ] || return 0
+  # What these programs say of files that are whole.
+  has openssl && s_all=$(openssl dgst -sha256 -r "$@" 2>/dev/null) && [ "$NL$s_all" = "$s_ssl" ] && return 0
+  has sha256sum && s_all=$(sha256sum "$@" 2>/dev/null) && [ "$NL$s_all" = "$s_sum" ]
 }
 # A damaged payload is deleted, so that the next try sends it again.
 check_staged() { # check_staged SHA WHAT
-  [ "$(sha "$B/stage/$1" 2>/dev/null)" != "$1" ] || return 0
+  sha "$B/stage/$1" 2>/dev/null; [ "$SHA" != "$1" ] || return 0
   rm -f "$B/stage/$1"
   WHY="the staged $2 is missing or damaged"
   return 1

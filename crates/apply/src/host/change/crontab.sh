@@ -9,7 +9,7 @@ crontab_user() { if [ $SAME_CRON = 1 ]; then crontab "$@"; else crontab -u "$T_C
 # A crontab that cannot be read is not an empty one. If it were taken for one, its lines would be lost.
 read_crontab() { # read_crontab own|user: its text in CRONTAB; 1 if there is none, 2 if it cannot be read
   # A user who does not exist yet has none, and crontab(1) fails for that user.
-  if [ "$1/$SAME_CRON" = user/0 ] && ! id -u "$T_CRON_USER" >/dev/null 2>&1; then CRONTAB=; return 1; fi
+  if [ "$1/$SAME_CRON" = user/0 ] && { [ "$T_CRON_USER" != "$T_USER" ] || [ -z "$T_UID" ]; } && ! id -u "$T_CRON_USER" >/dev/null 2>&1; then CRONTAB=; return 1; fi
   CRONTAB=$(crontab_"$1" -l 2>"$STEP_DIR/cron.err"; echo "x$?")
   c_status=${CRONTAB##*x}
   CRONTAB=${CRONTAB%x*}
@@ -20,28 +20,42 @@ read_crontab() { # read_crontab own|user: its text in CRONTAB; 1 if there is non
     case "$CRONTAB" in *"\\r$NL"*) CRONTAB=$(printf '%s' "$CRONTAB" | sed "s/\\\\r\$/$(printf '\r')/"; echo x); CRONTAB=${CRONTAB%x} ;; esac
     return 0
   fi
-  CRONTAB=$(crontab_error)
+  crontab_error; CRONTAB=$CRON_ERROR
   if no_crontab "$CRONTAB"; then CRONTAB=; return 1; fi
   note "could not read the crontab: $CRONTAB"; CRONTAB=; return 2
 }
 # The message of crontab(1) in one line, without its advice to read the manual.
-crontab_error() { sed '/^See crontab(/d' "$STEP_DIR/cron.err" 2>/dev/null | tr '\n' ' '; }
-crontab_failed() { WHY="$1: $(crontab_error)"; }
-# The text, without the guards of all clusters, or without ours.
-without_guards() { printf '%s' "$CRONTAB" | sed '/# tarsops-guard$/d'; }
+crontab_error() { # in CRON_ERROR
+  CRON_ERROR=
+  [ ! -r "$STEP_DIR/cron.err" ] || while IFS= read -r c_line || [ -n "$c_line" ]; do
+    case "$c_line" in 'See crontab('*) ;; *) CRON_ERROR="$CRON_ERROR$c_line " ;; esac
+  done <"$STEP_DIR/cron.err"
+}
+crontab_failed() { crontab_error; WHY="$1: $CRON_ERROR"; }
+# CRONTAB without the guards of all clusters, or without ours. Most texts have none, or ours as the first line.
+without_guards() {
+  case "$CRONTAB" in *'# tarsops-guard'*) printf '%s' "$CRONTAB" | sed '/# tarsops-guard$/d' ;; *) printf '%s' "$CRONTAB" ;; esac
+}
 # Earlier versions had their guard below the install path.
-without_own_guard() { printf '%s' "$CRONTAB" | sed "\\| $B/guard\\.sh .*# tarsops-guard\$|d; \\| $T_INSTALL/\.tarsops/guard\\.sh .*# tarsops-guard\$|d"; }
+without_own_guard() {
+  c_rest=${CRONTAB#"$GUARD$NL"}
+  case "$c_rest" in
+    *'# tarsops-guard'*) printf '%s' "$c_rest" | sed "\\| $B/guard\\.sh .*# tarsops-guard\$|d; \\| $T_INSTALL/\.tarsops/guard\\.sh .*# tarsops-guard\$|d" ;;
+    *) printf '%s' "$c_rest" ;;
+  esac
+}
 save_crontab() { # save_crontab FILE: the run user's, without guards; status as of read_crontab
   read_crontab user || return $?
   without_guards >"$1" || return 2
 }
 # A crontab that has only a guard counts as none.
-crontab_digest() { # prints a sha256, absent or unknown
+crontab_digest() { # in CRON_DIGEST: a sha256, absent or unknown
   save_crontab "$STEP_DIR/cron.now" && s_now=0 || s_now=$?
+  CRON_DIGEST=absent
   case $s_now in
-    0) if [ -s "$STEP_DIR/cron.now" ]; then sha "$STEP_DIR/cron.now"; else echo absent; fi ;;
-    1) echo absent ;;
-    *) echo unknown ;;
+    0) [ ! -s "$STEP_DIR/cron.now" ] || { sha "$STEP_DIR/cron.now"; CRON_DIGEST=${SHA:-unknown}; } ;;
+    1) ;;
+    *) CRON_DIGEST=unknown ;;
   esac
 }
 write_crontab() { # write_crontab FILE|absent: becomes the run user's crontab; a guard in it stays
@@ -58,7 +72,9 @@ write_crontab() { # write_crontab FILE|absent: becomes the run user's crontab; a
 # If this process dies, cron runs `recover`.
 add_guard() {
   has crontab || return 0
-  read_crontab own; [ $? != 2 ] || return 1
+  read_crontab own && HAD_CRONTAB=1 || [ $? = 1 ] || return 1
+  # Whoever takes the guard out again has to know it.
+  printf '%s\n' "HAD_CRONTAB=$HAD_CRONTAB" >>"$STEP_DIR/before/facts" || return 1
   { printf '%s\n' "$GUARD" && without_own_guard; } >"$STEP_DIR/cron.put" && crontab "$STEP_DIR/cron.put" 2>"$STEP_DIR/cron.err" && GUARDED=1
 }
 remove_guard() {

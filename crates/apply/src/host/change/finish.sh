@@ -2,15 +2,15 @@
 # The verdict comes before the cleanup, which `recover` can do as well.
 finish() { # finish WORD TEXT
   [ "$1" != stuck ] || note "stuck: $2"
-  grep -qF "	$T_RUN	$T_STEP	$1	" "$B/audit.log" 2>/dev/null ||
+  # What has a script before this one been at its end, it has said so already.
+  { [ "$MODE" != act ] && grep -qF "	$T_RUN	$T_STEP	$1	" "$B/audit.log" 2>/dev/null; } ||
     audit "$T_RUN" "$T_STEP" "$1" "$T_HOLDER" "$T_SUMMARY"
-  flush "$B/audit.log"
-  rm -f "$STEP_DIR/before/ballast" "$STEP_DIR/now"
   # The environment may contain secrets, and only an undo that has not ended needs it.
-  [ "$1" = stuck ] || rm -f "$STEP_DIR/before/environ"
+  f_environ=; [ "$1" = stuck ] || f_environ=$STEP_DIR/before/environ
+  rm -f "$STEP_DIR/before/ballast" "$STEP_DIR/now" ${f_environ:+"$f_environ"}
   [ "$1" = stuck ] || in_component tidy "tars/$T_COMP" || in_component tidy "tars/$T_COMP"
   # Without a verdict the guard stays and tries again in a minute.
-  write_line "$STEP_DIR/verdict" "$1$NL$2" || { note "could not write the verdict: $1"; return 1; }
+  write_line "$STEP_DIR/verdict" "$1$NL$2" "$B/audit.log" || { note "could not write the verdict: $1"; return 1; }
   note "verdict: $1"
   clean_up "$1"
 }
@@ -18,9 +18,11 @@ finish() { # finish WORD TEXT
 clean_up() { # clean_up WORD
   case "$1" in ok | failed) OUTCOME=new ;; *) OUTCOME=old ;; esac
   if [ "$1" != stuck ]; then
-    while read -r f_mode f_before f_after f_path; do case "$f_after" in absent) ;; *) rm -f "$B/stage/$f_after" ;; esac; done <"$STEP_DIR/files"
-    case "$T_CRON_AFTER" in keep | absent) ;; *) rm -f "$B/stage/$T_CRON_AFTER" ;; esac
-    rm -f "$B/current" || rm -f "$B/current" || return 0
+    set --
+    while read -r f_mode f_before f_after f_path; do case "$f_after" in absent) ;; *) set -- "$@" "$B/stage/$f_after" ;; esac; done <"$STEP_DIR/files"
+    case "$T_CRON_AFTER" in keep | absent) ;; *) set -- "$@" "$B/stage/$T_CRON_AFTER" ;; esac
+    # In this order.
+    rm -f "$@" "$B/current" || rm -f "$B/current" || return 0
   fi
   remove_guard || { nap 0.2; remove_guard; } || note "could not take the guard out of the crontab: it does so itself"
   rm -f "$STEP_DIR"/cron.now "$STEP_DIR"/cron.put "$STEP_DIR"/cron.err
@@ -36,9 +38,16 @@ refuse() { # refuse [WORD] TEXT
 remember_digest() {
   r_f=tars/$T_COMP/bin/$T_COMP
   [ ! -h "$r_f" ] || return 0
-  r_d=$(while read -r f_mode f_before f_after f_path; do [ "$f_path" = "$T_COMP/bin/$T_COMP" ] && echo "$f_after"; done <"$STEP_DIR/files")
+  r_d=
+  while read -r f_mode f_before f_after f_path; do [ "$f_path" != "$T_COMP/bin/$T_COMP" ] || r_d=$f_after; done <"$STEP_DIR/files"
   case "$r_d" in '' | absent) return 0 ;; esac
-  r_key=$(TZ=UTC0 stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null | tr ' ' '_')
+  r_key=$(TZ=UTC0 stat -c '%d:%i:%s:%y:%z' "$r_f" 2>/dev/null)
+  # The look writes it in one word.
+  set -f
+  # shellcheck disable=SC2086 # its words
+  set -- $r_key
+  set +f
+  r_ifs=$IFS; IFS=_; r_key="$*"; IFS=$r_ifs
   [ -n "$r_key" ] && printf '%s %s\n' "$r_key" "$r_d" >"$B/digests.new" && mv -f "$B/digests.new" "$B/digests"
 }
 # A folder that a run removed is beside the component's; it goes with the records that could bring it back.
@@ -52,7 +61,10 @@ delete_removed_folders() { # delete_removed_folders RUN
 prune() {
   prune_runs "$T_KEEP" delete_removed_folders
   # Payloads that no run took.
-  find "$B/stage" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
+  for p_left in "$B"/stage/*; do
+    [ ! -e "$p_left" ] || find "$B/stage" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
+    break
+  done
 }
 # A failed change is undone, or left as it is if the policy says so.
 undo_or_leave() { # undo_or_leave act|recover|signal
@@ -65,7 +77,7 @@ undo_or_leave() { # undo_or_leave act|recover|signal
   note "put the old state back: $u_why"
   rm -f "$STEP_DIR/before/ballast"
   in_component free "tars/$T_COMP"
-  write_line "$STEP_DIR/phase" undoing || :
+  set_phase undoing || :
   # Each part can be done again, so there is more than one try.
   if undo || { nap 0.2; undo; } || { nap 0.2; undo; }; then finish rolled-back "$u_why"
   else finish stuck "$u_why; and the old state could not be put back whole: ${WHY:-see the log}"

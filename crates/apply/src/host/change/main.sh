@@ -15,16 +15,18 @@ take_lock() { # take_lock act|recover|accept: ends the script if another one wor
   done
 }
 main() {
-  AS_UID='' AS_HOW='' FILES_SEEN=0 OLD_UID=
+  MODE=$1 AS_UID='' AS_HOW='' FILES_SEEN=0 OLD_UID=
+  KNOWN_ID='' KNOWN_LINE='' KNOWN_ARGS='' IDENTITY=''
   GUARDED=0 OUTCOME=old WHY='' HEALTHY_PID='' PIDS='' CRONTAB=
   HAD_CRONTAB=0 WAS_RUNNING=0 OLD_PROCESS='' WAS_HEALTHY=0 HAD_TARS=1 HAD_LOGS=1
   own_uid
-  m_stats=$(stat -L -c '%d:%i' / "$STEP_DIR" "tars/$T_COMP" 2>/dev/null)
-  ROOT_ID=${m_stats%%"$NL"*} m_stats=${m_stats#*"$NL"}
-  case "$ROOT_ID" in *:*) ;; *) exit 1 ;; esac
+  # Files are told apart without a program, which dash, bash and busybox know.
+  # shellcheck disable=SC3013 # the question is whether this shell knows it
+  [ / -ef / ] 2>/dev/null || exit 1
   # The component may be on another file system than our own files.
-  OTHER_DISK=0 m_tree=${m_stats#*"$NL"}
-  [ "${m_stats%%:*}" = "${m_tree%%:*}" ] || OTHER_DISK=1
+  OTHER_DISK=0 m_stats=$(stat -L -c '%d' "$STEP_DIR" "tars/$T_COMP" 2>/dev/null)
+  case "$m_stats" in *[0-9]*) ;; *) exit 1 ;; esac
+  [ "${m_stats%%"$NL"*}" = "${m_stats#*"$NL"}" ] || OTHER_DISK=1
   IS_ROOT=0 SAME_CRON=1
   [ "$S_UID" != 0 ] || IS_ROOT=1
   find_rights_in_handover
@@ -72,25 +74,25 @@ settle_owners() {
 }
 recover() { # recover recover|accept
   read_facts
-  first_line "$STEP_DIR/phase"; phase=$LINE
-  if [ -z "$phase" ]; then
+  read_phase
+  if [ -z "$PHASE" ]; then
     [ $IS_CURRENT = 0 ] || rm -f "$B/current"
     remove_guard
     refuse "it had not begun when it ended"
   fi
   GUARDED=1
   trap : HUP TERM INT
-  note "recover from phase $phase"
+  note "recover from phase $PHASE"
   r_left=30
   while [ $r_left -gt 0 ] && is_still_starting; do nap 0.1; r_left=$((r_left - 1)); done
-  if [ "$phase" = "done" ]; then finish ok "done; its end was cut off"; return; fi
+  if [ "$PHASE" = "done" ]; then finish ok "done; its end was cut off"; return; fi
   if [ "$1" = accept ]; then
     settle_owners || note "owners are not all settled${WHY:+: $WHY}"
     in_component free "tars/$T_COMP"
     finish failed "left as it was found, as a person has said"
     return
   fi
-  WHY="the change was cut off while $phase"
+  WHY="the change was cut off while $PHASE"
   undo_or_leave recover
 }
 begin() {
@@ -123,13 +125,14 @@ begin() {
   }
   # From here on the host ends this change by itself.
   add_guard || { crontab_failed "could not put the guard into the crontab"; refuse "$WHY"; }
-  write_line "$B/current" "$T_RUN $T_STEP" || { rm -f "$B/current"; remove_guard; refuse "$no_room"; }
-  write_line "$STEP_DIR/phase" acting || { rm -f "$STEP_DIR/phase" "$B/current"; remove_guard; refuse "$no_room"; }
+  # Nobody else writes these, and nothing is changed before they are on disk.
+  { printf '%s\n' "$T_RUN $T_STEP" >"$B/current" && printf 'acting\n' >"$STEP_DIR/phase" &&
+    flush "$B/current" "$STEP_DIR/phase" "$STEP_DIR/before/facts" "$B" "$STEP_DIR"; } || { rm -f "$STEP_DIR/phase" "$B/current"; remove_guard; refuse "$no_room"; }
   trap interrupted TERM INT
   trap : HUP
   if apply_change; then
     trap : TERM INT
-    write_line "$STEP_DIR/phase" "done" || note "could not write the phase"
+    set_phase "done" || note "could not write the phase"
     remember_digest
     finish ok "done"
     prune

@@ -67,7 +67,7 @@ save_root_file() { # save_root_file FILE
   o_who=$(stat -c '%h %i %a %u:%g' "$1") || return 1
   case "$o_who" in
     # A file with another name elsewhere is more than a file of the component.
-    '1 '*) printf '%s %s\n' "${o_who#1 }" "$(sha "$1")" >>"$STEP_DIR/before/roots" || return 1 ;;
+    '1 '*) sha "$1" || :; printf '%s %s\n' "${o_who#1 }" "$SHA" >>"$STEP_DIR/before/roots" || return 1 ;;
   esac
 }
 # shellcheck disable=SC2086 # TOPS are words
@@ -93,7 +93,7 @@ restore_root_file() { # restore_root_file OWNER MODE SHA FILE
   while [ "$g_way" != tars ]; do [ ! -h "$g_way" ] || return 0; g_way=${g_way%/*}; done
   [ -f "$4" ] && [ ! -O "$4" ] || return 0
   rm -f "$4.tarsops-new"
-  ( set -C; umask 077; head -c $SIZE_LIMIT "$4" >"$4.tarsops-new" ) && [ "$(sha "$4.tarsops-new")" = "$3" ] &&
+  ( set -C; umask 077; head -c $SIZE_LIMIT "$4" >"$4.tarsops-new" ) && sha "$4.tarsops-new" && [ "$SHA" = "$3" ] &&
     chown "$1" "$4.tarsops-new" && chmod "$(printf '%03o' $((0$2 & 0755)))" "$4.tarsops-new" && mv -f "$4.tarsops-new" "$4" && return 0
   rm -f "$4.tarsops-new"
   note "left to $T_USER, as it is not what root had there: $4"

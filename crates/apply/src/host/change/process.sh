@@ -3,27 +3,26 @@
 
 # Processes of a container on this host have another root, and are not ours.
 in_our_root() { # in_our_root PID
-  r=$(stat -L -c '%d:%i' "/proc/$1/root/" 2>/dev/null)
-  [ -z "$r" ] || [ "$r" = "$ROOT_ID" ]
+  # shellcheck disable=SC3013 # a shell that does not know it does not get here
+  [ ! -e "/proc/$1/root/" ] || [ "/proc/$1/root/" -ef / ]
 }
 # A pid is used again; with its start time it is not.
-process_identity() { # process_identity PID: prints PID:START-TIME
-  b_all=; { read -r b_all <"/proc/$1/stat"; } 2>/dev/null || return 0
+process_identity() { # process_identity PID: in IDENTITY, PID:START-TIME, empty where there is none
+  IDENTITY='' b_all=; { read -r b_all <"/proc/$1/stat"; } 2>/dev/null || return 0
   # shellcheck disable=SC2086 # the fields
   set -- "$1" ${b_all##*) }
-  [ $# -lt 21 ] || echo "$1:${21}"
+  [ $# -lt 21 ] || IDENTITY=$1:${21}
 }
 # This runs many times while a process ends and another one starts, and it must be quicker than a monitor.
-# So it starts as few programs as it can.
+# So it starts as few programs as it can: KNOWN_ID, KNOWN_LINE and KNOWN_ARGS are the process that was asked last, with
+# what ls(1) has said of it.
 # PIDS are the component's processes. PROCESS_ARGS and PROCESS_UID are the arguments and the user of the last one.
 find_processes() {
   PIDS='' PROCESS_ARGS='' PROCESS_UID='' p_seen=' '
-  p_lines=$(
-    # shellcheck disable=SC2010 # the links are asked for, not the names
-    ls -l /proc/[0-9]*/exe 2>/dev/null | grep -F -e " ${REAL_PROGRAM%/*}/"
-    # Only root can read what programs others run.
-    [ $IS_ROOT = 1 ] || with_words "$T_BIN"
-  )
+  # shellcheck disable=SC2012 # the links are asked for, not the names
+  p_lines=$(ls -ln /proc/[0-9]*/exe 2>/dev/null)
+  # Only root can read what programs others run.
+  [ $IS_ROOT = 1 ] || p_lines="$p_lines$NL$(with_words "$T_BIN")"
   # Each line is one word.
   p_ifs=$IFS; set -f; IFS=$NL
   # shellcheck disable=SC2086 # the lines
@@ -31,20 +30,28 @@ find_processes() {
   IFS=$p_ifs; set +f
   for p_line; do
     # A line of ls, `… /proc/PID/exe -> FILE`, or the name of a file below /proc.
-    case "$p_line" in */proc/[0-9]*/cmdline | *" /proc/"[0-9]*"/exe -> "*) ;; *) continue ;; esac
+    case "$p_line" in /proc/[0-9]*/cmdline | *" /proc/"[0-9]*"/exe -> ${REAL_PROGRAM%/*}/"*) ;; *) continue ;; esac
     p=${p_line#*/proc/}; p=${p%%/*}
     case "$p_seen" in *" $p "*) continue ;; esac
     p_seen="$p_seen$p "
     [ "$p" != "$$" ] && ours "$p" || continue
     p_uid=$O_UID
-    p_args=$({ tr '\0' '\n' <"/proc/$p/cmdline"; } 2>/dev/null)
+    process_identity "$p"
+    if [ -n "$IDENTITY" ] && [ "$IDENTITY $p_line" = "$KNOWN_ID $KNOWN_LINE" ]; then
+      PIDS="$PIDS $p" PROCESS_ARGS=$KNOWN_ARGS PROCESS_UID=$p_uid
+      continue
+    fi
+    p_args=$(tr '\0' '\n' 2>/dev/null <"/proc/$p/cmdline")
     # With --monitor or a version flag the program only answers a question.
     case "$p_args$NL" in *"$NL"--monitor"$NL"* | *"$NL"--version"$NL"* | *"$NL"--nodeversion"$NL"* | *"$NL"--tarsversion"$NL"*) continue ;; esac
     # A path may contain line ends, so a line proves nothing. The link of this very process does.
     p_exe=$(readlink "/proc/$p/exe" 2>/dev/null)
     case "${p_exe% (deleted)}|$IS_ROOT/$p_uid|${p_args%%"$NL"*}" in
       # Who is not root cannot read what root runs, and believes the command line.
-      "$REAL_PROGRAM|"* | "|0/0|$T_BIN") in_our_root "$p" && PIDS="$PIDS $p" PROCESS_ARGS=$p_args PROCESS_UID=$p_uid ;;
+      "$REAL_PROGRAM|"* | "|0/0|$T_BIN")
+        in_our_root "$p" || continue
+        PIDS="$PIDS $p" PROCESS_ARGS=$p_args PROCESS_UID=$p_uid
+        KNOWN_ID=$IDENTITY KNOWN_LINE=$p_line KNOWN_ARGS=$p_args ;;
     esac
   done
 }
@@ -80,9 +87,20 @@ stop() { # stop find_processes|find_servers
     elif [ $NOW -gt $w_end ]; then signal KILL $PIDS
     elif [ "$PIDS" != "$w_told" ]; then signal TERM $PIDS; w_told=$PIDS
     fi
-    nap $w_nap; w_nap=0.1
+    nap $w_nap
+    # As long as all of them are there, another look would find the same.
+    w_turns=0
+    # shellcheck disable=SC2086 # as above
+    while [ $w_turns -lt 8 ] && all_alive $PIDS; do nap 0.1; w_turns=$((w_turns + 1)); done
+    w_nap=0.1
   done
   return 0
+}
+all_alive() { # all_alive PID…: whether each of them is there and has not ended
+  for l_p; do
+    l_all=; { read -r l_all <"/proc/$l_p/stat"; } 2>/dev/null
+    case "${l_all##*) }" in '' | [ZX]*) return 1 ;; esac
+  done
 }
 # Stops the component and runs FUNCTION, which changes its configuration, while it is down. If a monitor
 # starts it in between, it has the old configuration and would write that back. Then all is done again.
@@ -157,12 +175,12 @@ start_component() {
     else exec su -s /bin/sh -c 'exec "$@"' -- "$START_USER" sh "$@"
     fi ) <"$b_env" >/dev/null 2>/dev/null 9>&- &
   s_pid=$!
-  read_clock; s_end=$((NOW + 2000))
+  read_clock; s_end=$((NOW + 2000)) s_nap=0.05
   while { read -r s_line <"/proc/$s_pid/stat"; } 2>/dev/null; do
     case "${s_line##*) }" in Z*) break ;; esac
     read_clock
     [ $NOW -lt $s_end ] || { note "start.sh does not return; going on without it"; return 0; }
-    nap 0.05
+    nap $s_nap; s_nap=0.1
   done
   wait "$s_pid"
 }

@@ -9,7 +9,7 @@
 # Its data, in the folder of the step:
 #   env       variables T_*                   files     what to replace, see below
 #   before/   what was there, by line number of `files`
-#   phase     acting, undoing or done         verdict   one word, then one line for people
+#   phase     acting, then undoing or done    verdict   one word, then one line for people
 #   tree.sh   the prelude, and what is done below the framework's folder
 # and, for all steps, stage/: payloads, by sha256.
 #
@@ -51,23 +51,41 @@ fi
 cd -P "$T_INSTALL" || exit 1
 REAL_INSTALL=$PWD
 
-# A line of the log. date(1) runs once for all lines of a second.
-NOTE_SECOND='' NOTE_TIME=
+# A line of the log. date(1) runs once; from then on the seconds since boot count.
+NOTE_FROM=
 note() {
   read -r n_up _ </proc/uptime
-  [ "${n_up%.*}" = "$NOTE_SECOND" ] || { NOTE_SECOND=${n_up%.*}; NOTE_TIME=$(date -u +%H:%M:%S); }
-  printf '%s %s\n' "$NOTE_TIME" "$*"
+  n_up=${n_up%.*}
+  if [ -z "$NOTE_FROM" ]; then
+    n_time=$(date -u +%H:%M:%S)
+    # A number that begins with 0 is octal.
+    case "$n_time" in
+      ??:??:??) n_s=${n_time##*:} n_m=${n_time#*:}; n_m=${n_m%:*} n_h=${n_time%%:*}; NOTE_FROM=$((${n_h#0} * 3600 + ${n_m#0} * 60 + ${n_s#0} - n_up)) ;;
+      *) printf '%s\n' "$*"; return ;;
+    esac
+  fi
+  n_s=$((NOTE_FROM + n_up))
+  printf '%02d:%02d:%02d %s\n' $((n_s / 3600 % 24)) $((n_s / 60 % 60)) $((n_s % 60)) "$*"
 }
 read_clock() { # NOW: hundredths of a second since boot, which nobody can set
   read -r c_up _ </proc/uptime
   NOW=$((${c_up%.*} * 100 + 1${c_up#*.} - 100))
 }
 # It is on disk afterwards. A full disk may have room a moment later, so there is more than one try.
-write_line() { # write_line FILE TEXT
+write_line() { # write_line FILE TEXT [OTHER]: OTHER, a file that is there already, comes on disk before it
   for _ in 1 2 3; do
-    put_file "$1" "$2$NL" flush && flush "${1%/*}" && return 0
+    printf '%s\n' "$2" >"$1.new.$$" && flush "$1.new.$$" ${3:+"$3"} && mv -f "$1.new.$$" "$1" && flush "${1%/*}" && return 0
+    rm -f "$1.new.$$"
     nap 0.2
   done
   return 1
+}
+# The phases that the change has reached, a line each: the last whole line counts. A line is added in one piece.
+set_phase() { # set_phase undoing|done
+  printf '%s\n' "$1" >>"$STEP_DIR/phase" && flush "$STEP_DIR/phase" || write_line "$STEP_DIR/phase" "$1"
+}
+read_phase() { # in PHASE
+  PHASE=
+  [ ! -r "$STEP_DIR/phase" ] || while IFS= read -r r_line; do PHASE=$r_line; done <"$STEP_DIR/phase"
 }
 

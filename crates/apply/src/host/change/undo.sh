@@ -59,7 +59,7 @@ undo() {
     # It did not run before. What this change started is stopped; what a monitor started does no harm.
     restore_files conf
     if [ "$T_RESTART" = 1 ]; then stop_and restore_files conf || u_bad=1; fi
-  elif [ -n "$PIDS" ] && [ "$(process_identity "${PIDS# }")" = "$OLD_PROCESS" ] && ! unhealthy any; then
+  elif [ -n "$PIDS" ] && process_identity "${PIDS# }" && [ "$IDENTITY" = "$OLD_PROCESS" ] && ! unhealthy any; then
     restore_files conf # The old process was never stopped.
   else
     stop_and restore_files conf && start_as_before && start_component || u_bad=1 START_FAILED=1
@@ -75,7 +75,7 @@ undo() {
 }
 restore_crontab() {
   [ "$T_CRON_AFTER" != keep ] && has crontab || return 0
-  u_now=$(crontab_digest)
+  crontab_digest; u_now=$CRON_DIGEST
   if [ "$u_now" = "$T_CRON_BEFORE" ]; then return 0; fi
   # Only our own text is replaced. Lines that somebody added meanwhile stay.
   [ "$u_now" = "$T_CRON_AFTER" ] || { [ "$u_now" != unknown ] || undo_failed "could not read the crontab of $T_CRON_USER"; note "the crontab of $T_CRON_USER was edited meanwhile: left as it is"; return 0; }

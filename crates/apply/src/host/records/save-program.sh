@@ -15,7 +15,8 @@ save_program() {
   r_now=absent
   if [ -f "$R_PROGRAM" ]; then
     if [ -z "$AS_UID" ]; then cat "$R_PROGRAM"; else as_user 300 cat "$R_PROGRAM"; fi | head -c "$SIZE_LIMIT" >"$r_folder/before/1"
-    r_now=$(sha "$r_folder/before/1")
+    sha "$r_folder/before/1"
+    r_now=$SHA
     r_meta=$(stat -c '%a %u:%g' "$R_PROGRAM")
     printf '%s\n' "$r_meta" >"$r_folder/before/1.meta"
   fi
