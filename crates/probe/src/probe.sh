@@ -245,8 +245,8 @@ P_END
   # A run that may change this host says so before it looks, and older ones do not begin here any more.
   if [ -n "$P_FENCE" ]; then
     read_fence
-    # What its scripts use and no look does has to work there.
-    for p_try in 'sort' 'sed -n 1p' 'head -c 1' 'readlink /proc/self/exe'; do
+    # What its scripts use and no look does has to work there. The first look of the run asks for it.
+    [ "$FENCE" = "$P_FENCE" ] || for p_try in 'sort' 'sed -n 1p' 'head -c 1' 'readlink /proc/self/exe'; do
       # shellcheck disable=SC2086 # a program and its options
       $p_try </dev/null >/dev/null 2>&1 || try_tool "${p_try%% *}" $p_try
     done

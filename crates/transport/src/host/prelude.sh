@@ -251,8 +251,14 @@ as_user() { # as_user SECONDS PROGRAM WORD…
   [ -z "${AS_EXEC:-}" ] || exec "$@" 4>&- 7>&- 8>&- 9>&-
   "$@" 4>&- 7>&- 8>&- 9>&-
 }
-# By a try, as a program may be there and not know what is asked of it.
+# By a try, as a program may be there and not know what is asked of it. What was found is remembered.
 find_rights() {
+  r_for=$AS_UID:$AS_GID:${ID_UID:-}:${ID_NAME:-}
+  if [ "${R_FOR:-}" = "$r_for" ]; then AS_HOW=$R_HOW AS_BOUND=$R_BOUND AS_GROUPS=$R_GROUPS AS_NAME=$R_NAME; return; fi
+  try_rights
+  R_FOR=$r_for R_HOW=$AS_HOW R_BOUND=$AS_BOUND R_GROUPS=$AS_GROUPS R_NAME=$AS_NAME
+}
+try_rights() {
   if [ "${ID_UID:-}" = "$AS_UID" ]; then AS_NAME=$ID_NAME; else AS_NAME=$(user_name "$AS_UID"); fi
   AS_BOUND="timeout -s KILL"
   AS_GROUPS=--clear-groups; [ -z "$AS_NAME" ] || AS_GROUPS=--init-groups

@@ -5,9 +5,8 @@ finish() { # finish WORD TEXT
   # What has a script before this one been at its end, it has said so already.
   { [ "$MODE" != act ] && grep -qF "	$T_RUN	$T_STEP	$1	" "$B/audit.log" 2>/dev/null; } ||
     audit "$T_RUN" "$T_STEP" "$1" "$T_HOLDER" "$T_SUMMARY"
-  # The environment may contain secrets, and only an undo that has not ended needs it.
-  f_environ=; [ "$1" = stuck ] || f_environ=$STEP_DIR/before/environ
-  rm -f "$STEP_DIR/before/ballast" "$STEP_DIR/now" ${f_environ:+"$f_environ"}
+  # It makes room at once.
+  [ ! -e "$STEP_DIR/before/ballast" ] || : >"$STEP_DIR/before/ballast"
   [ "$1" = stuck ] || in_component tidy "tars/$T_COMP" || in_component tidy "tars/$T_COMP"
   # Without a verdict the guard stays and tries again in a minute.
   write_line "$STEP_DIR/verdict" "$1$NL$2" "$B/audit.log" || { note "could not write the verdict: $1"; return 1; }
@@ -18,10 +17,11 @@ finish() { # finish WORD TEXT
 clean_up() { # clean_up WORD
   case "$1" in ok | failed) OUTCOME=new ;; *) OUTCOME=old ;; esac
   if [ "$1" != stuck ]; then
-    set --
+    # The environment may contain secrets, and only an undo that has not ended needs it.
+    set -- "$STEP_DIR/before/environ" "$STEP_DIR/before/ballast" "$STEP_DIR/now"
     while read -r f_mode f_before f_after f_path; do case "$f_after" in absent) ;; *) set -- "$@" "$B/stage/$f_after" ;; esac; done <"$STEP_DIR/files"
     case "$T_CRON_AFTER" in keep | absent) ;; *) set -- "$@" "$B/stage/$T_CRON_AFTER" ;; esac
-    # In this order.
+    # In this order: the change is the current one until all else is gone.
     rm -f "$@" "$B/current" || rm -f "$B/current" || return 0
   fi
   remove_guard || { nap 0.2; remove_guard; } || note "could not take the guard out of the crontab: it does so itself"

@@ -127,7 +127,7 @@ begin() {
   add_guard || { crontab_failed "could not put the guard into the crontab"; refuse "$WHY"; }
   # Nobody else writes these, and nothing is changed before they are on disk.
   { printf '%s\n' "$T_RUN $T_STEP" >"$B/current" && printf 'acting\n' >"$STEP_DIR/phase" &&
-    flush "$B/current" "$STEP_DIR/phase" "$STEP_DIR/before/facts" "$B" "$STEP_DIR"; } || { rm -f "$STEP_DIR/phase" "$B/current"; remove_guard; refuse "$no_room"; }
+    flush "$STEP_DIR"/before/* "$STEP_DIR/before" "$B/current" "$STEP_DIR/phase" "$B" "$STEP_DIR"; } || { rm -f "$STEP_DIR/phase" "$B/current"; remove_guard; refuse "$no_room"; }
   trap interrupted TERM INT
   trap : HUP
   if apply_change; then

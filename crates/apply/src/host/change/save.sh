@@ -1,5 +1,5 @@
 # ---- backup --------------------------------------------------------------------------------
-# What is there is saved in before/, for a rollback now or later.
+# What is there is saved in before/, for a rollback now or later. `begin` puts it on disk.
 save_before() {
   # A start of this change that was cut off may have left some.
   [ ! -e "$STEP_DIR/before" ] || rm -rf "$STEP_DIR/before" || return 1
@@ -46,5 +46,4 @@ save_before() {
   printf '%s\n' "WAS_RUNNING=$WAS_RUNNING OLD_PROCESS=$OLD_PROCESS WAS_HEALTHY=$WAS_HEALTHY HAD_TARS=$HAD_TARS HAD_LOGS=$HAD_LOGS OLD_UID=$OLD_UID" >"$STEP_DIR/before/facts" || return 1
   # Space that is freed for the rollback, should the disk be full by then.
   printf '%262144s' '' 2>/dev/null >"$STEP_DIR/before/ballast" || return 1
-  flush "$STEP_DIR"/before/* "$STEP_DIR/before" "$STEP_DIR"
 }
