@@ -25,17 +25,32 @@ tree_look() { # tree_look PATH…
 }
 tree_save() { cat "$1"; }
 into_place() { # into_place MODE OWNER|- PATH: descriptor 3 becomes it, whole or not at all
-  cat <&3 >"$3.tarsops-new" && { [ "$2" = - ] || chown "$2" "$3.tarsops-new"; } && chmod "$1" "$3.tarsops-new" &&
-    flush "$3.tarsops-new" && mv -f "$3.tarsops-new" "$3" && return 0
+  new_file "$1" "$2" "$3" 3 && flush "$3.tarsops-new" && mv -f "$3.tarsops-new" "$3" && return 0
   rm -f "$3.tarsops-new"
   return 1
 }
 # The file that a process was started from stays the same file when it is restored, so that the process
 # still runs what is installed: it is held under another name.
-tree_put() { # tree_put MODE PATH OWNER|'' [FOLDER]: descriptor 3 under PATH, whole or not at all; then flush_all of FOLDER
-  case "$2" in */bin/*) [ ! -f "$2" ] || ln -f "$2" "$2.tarsops-old" 2>/dev/null ;; esac
-  case "$2" in */*) [ -d "${2%/*}" ] || tree_folder "${2%/*}" "${3:-}" || return 1 ;; esac
-  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && into_place "$1" "${3:--}" "$2" && { [ -z "${4:-}" ] || tree_flush_all tars "$4" || :; }
+#
+# Descriptors 3, 5 and 6 under up to three paths, each whole or not at all; then flush_all of FOLDER.
+tree_put() { # tree_put OWNER|'' FOLDER|'' MODE PATH [MODE PATH [MODE PATH]]
+  p_owner=$1 p_folder=$2
+  shift 2
+  put_aside "$1" "$2" 3 && { [ $# -lt 4 ] || put_aside "$3" "$4" 5; } && { [ $# -lt 6 ] || put_aside "$5" "$6" 6; } &&
+    flush "$2.tarsops-new" ${4:+"$4.tarsops-new"} ${6:+"$6.tarsops-new"} &&
+    mv -f "$2.tarsops-new" "$2" && { [ $# -lt 4 ] || mv -f "$4.tarsops-new" "$4"; } && { [ $# -lt 6 ] || mv -f "$6.tarsops-new" "$6"; } || {
+    rm -f "$2.tarsops-new" ${4:+"$4.tarsops-new"} ${6:+"$6.tarsops-new"}
+    return 1
+  }
+  [ -z "$p_folder" ] || tree_flush_all tars "$p_folder" || :
+}
+put_aside() { # put_aside MODE PATH DESCRIPTOR
+  case "$2" in */bin/*) [ ! -f "$2" ] || [ -e "$2.tarsops-old" ] || ln "$2" "$2.tarsops-old" 2>/dev/null ;; esac
+  case "$2" in */*) [ -d "${2%/*}" ] || tree_folder "${2%/*}" "$p_owner" || return 1 ;; esac
+  { [ ! -e "$2.tarsops-new" ] && [ ! -h "$2.tarsops-new" ] || rm -f "$2.tarsops-new"; } && new_file "$1" "${p_owner:--}" "$2" "$3"
+}
+new_file() { # new_file MODE OWNER|- PATH DESCRIPTOR: what will be PATH, beside it
+  cat <&"$4" >"$3.tarsops-new" && { [ "$2" = - ] || chown "$2" "$3.tarsops-new"; } && chmod "$1" "$3.tarsops-new"
 }
 # What is there in the mode and of the owner that it should have is left alone.
 tree_restore() { # tree_restore DIGEST MODE OWNER|- PATH: descriptor 3 under PATH where it is something else

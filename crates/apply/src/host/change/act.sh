@@ -1,11 +1,9 @@
 # ---- the change ----------------------------------------------------------------------------
 # A component that runs writes its configuration from memory, so that is replaced while it is down.
-# shellcheck disable=SC2086 # a_folder is a word or none
+# New contents go to their places three at a time, as there are so many descriptors for them.
 replace_files() { # replace_files conf: only configuration; '': the rest, and configuration if nothing restarts
-  # With the last one the folders come on disk as well.
-  a_last='' FLUSHED=0
-  [ "$1" = conf ] || while read -r _ _ _ f_path; do case "$T_RESTART/$f_path" in 1/*/conf/*) ;; *) a_last=$f_path ;; esac; done <"$STEP_DIR/files"
-  while read -r f_mode f_before f_after f_path; do
+  A_COUNT=0 FLUSHED=0
+  while read -r f_mode f_before f_after f_path <&8; do
     case "$f_path" in
       */conf/*) [ "$1" = conf ] || [ "$T_RESTART" = 0 ] || continue ;;
       *) [ "$1" = '' ] || continue ;;
@@ -14,14 +12,42 @@ replace_files() { # replace_files conf: only configuration; '': the rest, and co
     elif [ "$f_after" = "$f_before" ]; then note "mode $f_mode $f_path"; in_component mode "$f_mode" "tars/$f_path"
     else
       note "replace $f_path"
-      a_folder=; [ "$f_path" != "$a_last" ] || a_folder=tars/$T_COMP FLUSHED=1
-      in_component put "$f_mode" "tars/$f_path" "$OWNER" $a_folder 3<"$B/stage/$f_after" || {
-        # A rollback replaces a state that has failed: on a full disk that is deleted first.
-        [ "$T_ON_FAILURE/$T_RESTART" = caller/1 ] && note "once more, in its place" && stop_component &&
-          in_component tidy "tars/$T_COMP" && in_component drop "tars/$f_path" && in_component put "$f_mode" "tars/$f_path" "$OWNER" $a_folder 3<"$B/stage/$f_after"
-      }
+      [ $A_COUNT -lt 3 ] || put_files '' || return 1
+      A_COUNT=$((A_COUNT + 1))
+      case $A_COUNT in
+        1) A_MODE_1=$f_mode A_AFTER_1=$f_after A_PATH_1=$f_path ;;
+        2) A_MODE_2=$f_mode A_AFTER_2=$f_after A_PATH_2=$f_path ;;
+        3) A_MODE_3=$f_mode A_AFTER_3=$f_after A_PATH_3=$f_path ;;
+      esac
     fi || { WHY="could not replace $f_path"; return 1; }
-  done <"$STEP_DIR/files"
+  done 8<"$STEP_DIR/files"
+  # With the last ones the folders come on disk as well.
+  if [ "$1" = conf ]; then put_files ''; else put_files "tars/$T_COMP"; fi
+}
+put_files() { # put_files FOLDER|'': those that were gathered
+  a_folder=$1
+  case $A_COUNT in
+    0) return 0 ;;
+    1) put_one "$A_MODE_1" "$A_AFTER_1" "$A_PATH_1" ;;
+    2) in_component put "$OWNER" "$a_folder" "$A_MODE_1" "tars/$A_PATH_1" "$A_MODE_2" "tars/$A_PATH_2" 3<"$B/stage/$A_AFTER_1" 5<"$B/stage/$A_AFTER_2" || put_each ;;
+    3) in_component put "$OWNER" "$a_folder" "$A_MODE_1" "tars/$A_PATH_1" "$A_MODE_2" "tars/$A_PATH_2" "$A_MODE_3" "tars/$A_PATH_3" \
+      3<"$B/stage/$A_AFTER_1" 5<"$B/stage/$A_AFTER_2" 6<"$B/stage/$A_AFTER_3" || put_each ;;
+  esac || return 1
+  [ -z "$a_folder" ] || FLUSHED=1
+  A_COUNT=0
+}
+# One by one, so that it can be said of which file it is.
+put_each() {
+  put_one "$A_MODE_1" "$A_AFTER_1" "$A_PATH_1" && put_one "$A_MODE_2" "$A_AFTER_2" "$A_PATH_2" &&
+    { [ $A_COUNT = 2 ] || put_one "$A_MODE_3" "$A_AFTER_3" "$A_PATH_3"; }
+}
+put_one() { # put_one MODE DIGEST PATH
+  in_component put "$OWNER" "$a_folder" "$1" "tars/$3" 3<"$B/stage/$2" && return 0
+  # A rollback replaces a state that has failed: on a full disk that is deleted first.
+  [ "$T_ON_FAILURE/$T_RESTART" = caller/1 ] && note "once more, in its place" && stop_component &&
+    in_component tidy "tars/$T_COMP" && in_component drop "tars/$3" && in_component put "$OWNER" "$a_folder" "$1" "tars/$3" 3<"$B/stage/$2" && return 0
+  WHY="could not replace $3"
+  return 1
 }
 apply_change() {
   if [ "$T_MAKE_USER" = 1 ] && ! id -u "$T_USER" >/dev/null 2>&1; then
@@ -75,7 +101,11 @@ make_folders() { # of a new component
   [ -n "$FRAMEWORK_UID" ] || find_component_rights
   if [ -n "$FRAMEWORK_UID" ] && [ "$FRAMEWORK_UID" = "$T_UID" ]; then
     # The run user's rights are enough for all of it.
-    in_framework folders "tars/$T_COMP/data" tars/app_log || return 1
+    set -- "tars/$T_COMP/data" tars/app_log
+    while read -r _ _ f_after f_path; do
+      case "$f_after $* " in absent* | *" tars/${f_path%/*} "*) ;; *) set -- "$@" "tars/${f_path%/*}" ;; esac
+    done <"$STEP_DIR/files"
+    in_framework folders "$@" || return 1
     find_component_rights; return 0
   fi
   in_framework folder "tars/$T_COMP" $OWNER && { [ -d tars/app_log ] || in_framework folder tars/app_log $OWNER; } || return 1

@@ -50,7 +50,7 @@ in_component() { # in_component OPERATION WORD…
   case "$1" in
     save) as_user 600 cat "$2" </dev/null 3<&- ;;
     put | restore) as_user 600 sh -s "$@" <"$STEP_DIR/tree.sh" ;;
-    *) as_user 600 sh -s "$@" <"$STEP_DIR/tree.sh" 3<&- ;;
+    *) as_user 600 sh -s "$@" <"$STEP_DIR/tree.sh" 3<&- 5<&- 6<&- ;;
   esac
 }
 # The same in the framework's folder itself.
