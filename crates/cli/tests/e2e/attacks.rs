@@ -95,10 +95,12 @@ fn stop_swapping(host: &Host) {
     host.sh("rm -f /tmp/swap-on; while pgrep -u tars perl >/dev/null; do sleep 0.05; done")
         .unwrap();
     assert_eq!(host.sh("cat /tmp/swapper.log").unwrap(), "");
-    // What it was cut off in.
+    // What it was cut off in. While a change takes the folders for root, it cannot give back what it had moved away.
     host.sh(&format!(
         "cd {INSTALL}/tars && for d in tarsnode tarsnode/bin tarsnode/util tarsnode/conf tarsnode/data; do \
-         if [ -h $d ]; then rm $d; fi; done; rm -rf away.* tarsnode/*.made* tarsnode/*.mine; \
+         if [ -h $d ]; then rm $d; fi; done; \
+         for d in away.*; do [ ! -d $d ] || [ -e tarsnode ] || mv $d tarsnode; done; \
+         for d in tarsnode/*.mine; do [ ! -d $d ] || [ -e ${{d%.mine}} ] || mv $d ${{d%.mine}}; done; rm -rf away.* tarsnode/*.made* tarsnode/*.mine; \
          find . -name '*.tarsops-*' -type l -exec rm {{}} +"
     ))
     .unwrap();
