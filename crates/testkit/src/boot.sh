@@ -3,10 +3,11 @@
 #
 # $1: the host's disk   $2: its name   $3: the control network namespace
 # $4: "wire" on the first boot, when the network namespace is new   $5: services to start
+# $6: the control group below which a Docker engine has its containers
 #
 # Prints the PID that the machine knows, then "up". Anything else means that it did not come up.
 set -eu
-disk=$1 name=$2 control=$3 wire=$4 services=$5
+disk=$1 name=$2 control=$3 wire=$4 services=$5 cgroup=$6
 read -r pid _ </proc/self/stat
 echo "$pid"
 umask 022
@@ -15,7 +16,10 @@ echo "$name" >/proc/sys/kernel/hostname
 if [ "$wire" = wire ]; then
     echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
     echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
-    echo 0 >/proc/sys/net/ipv4/ip_forward
+    # An engine forwards for its networks; it cannot turn that on itself, as the kernel's settings are
+    # read-only later.
+    case " $services " in *" docker "*) forward=1 ;; *) forward=0 ;; esac
+    echo $forward >/proc/sys/net/ipv4/ip_forward
     # The control side makes both ends of each cable; it finds this namespace through descriptor 4.
     exec 4</proc/self/ns/net
     nsenter --net="$control" ip -batch "$disk/wire"
@@ -44,6 +48,17 @@ for service in $services; do
         done
         ;;
     cron) /usr/sbin/cron ;;
+    docker)
+        dockerd --ip-forward=false --cgroup-parent="$cgroup" --exec-opt native.cgroupdriver=cgroupfs \
+            </dev/null >>/var/log/dockerd.log 2>&1 &
+        # It listens early and answers when it is ready.
+        tries=0
+        until docker -H unix:///run/docker.sock version >/dev/null 2>&1; do
+            tries=$((tries + 1))
+            [ $tries -lt 300 ] && kill -0 $! 2>/dev/null || { tail -n 5 /var/log/dockerd.log >&2; exit 1; }
+            sleep 0.05
+        done
+        ;;
     esac
 done
 echo up

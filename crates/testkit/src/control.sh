@@ -44,4 +44,8 @@ for path in $left; do
     pid=${pid%%/*}
     [ "$pid" = "$$" ] || kill -9 "$pid" || :
 done
+# Containers of a host that was killed leave empty control groups; hosts name theirs after the network.
+for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    [ ! -d "$root/${dir##*/}" ] || find "$root/${dir##*/}" -depth -type d -exec rmdir {} \;
+done
 rm -rf --one-file-system "$dir"

@@ -376,6 +376,12 @@ fn mounts(disk: &Place, options: &HostOptions, facts: &Facts<'_>) -> io::Result<
         overlay("usr", &usr),
         overlay("etc", &etc),
     );
+    if options.engine {
+        // Containers are control groups of the machine's kernel, so their tree must be writable.
+        fstab.push_str(&format!(
+            "/sys/fs/cgroup {r}/sys/fs/cgroup none rbind 0 0\n"
+        ));
+    }
     for (number, small) in options.small_disks.iter().enumerate() {
         folder(&disk.outside.join(format!("small-{number}")), 0o755)?;
         let (folder_on_disk, path) = match small.path.strip_prefix("/usr/local/") {

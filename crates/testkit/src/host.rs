@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::disk::{self, Place};
+use crate::engine;
 use crate::network::{Control, last_words};
 use crate::options::HostOptions;
 use crate::{Error, PATH};
@@ -116,7 +117,11 @@ impl Host {
         } else {
             "wire"
         });
-        let services = [(self.options.sshd, "sshd"), (self.options.cron, "cron")];
+        let services = [
+            (self.options.sshd, "sshd"),
+            (self.options.cron, "cron"),
+            (self.options.engine, "docker"),
+        ];
         let services: Vec<_> = services
             .iter()
             .filter(|(on, _)| *on)
@@ -124,6 +129,7 @@ impl Host {
             .collect();
         let child = command
             .arg(services.join(" "))
+            .arg(self.cgroup())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -131,6 +137,11 @@ impl Host {
             .map_err(Error::io(what))?;
         *power = Power::Booting(child);
         Ok(())
+    }
+
+    /// The control group, below the root of each hierarchy, that holds those of the host's containers.
+    pub(crate) fn cgroup(&self) -> String {
+        format!("/{}/{}", self.control.label(), self.options.name)
     }
 
     /// Waits until it is up.
@@ -462,6 +473,9 @@ impl Host {
                     let _ = kill_process(pid, Signal::KILL);
                 }
                 let _ = child.wait();
+                if self.options.engine {
+                    engine::remove_cgroups(&self.cgroup());
+                }
             }
         }
     }

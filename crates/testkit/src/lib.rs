@@ -25,8 +25,10 @@
 //! a host is root: the harness keeps mistakes apart, not attackers.
 
 mod disk;
+mod engine;
 mod faults;
 mod host;
+mod image;
 mod network;
 mod options;
 
@@ -35,7 +37,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+pub use engine::{require_engine, require_engine_or_fail};
 pub use host::Host;
+pub use image::Image;
 pub use network::Network;
 pub use options::{HostOptions, Shell, SmallDisk};
 

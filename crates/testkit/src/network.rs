@@ -345,6 +345,12 @@ impl Control {
         format!("/proc/{}/ns/net", self.pid)
     }
 
+    /// A name that no other network on this machine has.
+    pub(crate) fn label(&self) -> String {
+        let name = self.dir.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// See [`Network::command`].
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         // Found here, because the machine's PATH may lack sbin and nsenter would not say what

@@ -57,6 +57,10 @@ pub struct HostOptions {
     pub sshd_config: String,
     /// Whether `cron` is started at boot.
     pub cron: bool,
+    /// Whether a Docker engine of the host's own is started at boot: `dockerd` with its images below
+    /// `/var/lib/docker`, its socket at `/run/docker.sock` and a bridge. Needs Debian's `docker.io` and
+    /// `iptables`, see [`crate::require_engine_or_fail`].
+    pub engine: bool,
     /// Programs that are taken out of `/usr/bin` and `/usr/sbin`: `ss`, `pgrep`, `sha256sum`. The
     /// harness boots a host with its `umount` and `ssh-keygen`, and some methods of
     /// [`crate::Host`] use its `sh`, `cat`, `grep`, `mount`, `rm`, `sleep` or `tail`.
@@ -81,6 +85,7 @@ impl HostOptions {
             ssh_port: 22,
             sshd_config: String::new(),
             cron: true,
+            engine: false,
             hide: Vec::new(),
             small_disks: Vec::new(),
         }
@@ -98,6 +103,13 @@ impl HostOptions {
     #[must_use]
     pub fn busybox(mut self) -> HostOptions {
         self.shell = Shell::Busybox;
+        self
+    }
+
+    /// The same host with a Docker engine.
+    #[must_use]
+    pub fn engine(mut self) -> HostOptions {
+        self.engine = true;
         self
     }
 
