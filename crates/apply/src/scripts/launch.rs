@@ -11,9 +11,12 @@ use crate::place::{Place, RUNS_TO_RETAIN};
 use crate::words::ChangeWord;
 
 pub(super) const TREE: &str = include_str!("../host/tree.sh");
+/// What every change that runs detached has.
+pub(super) const DETACHED: &str = include_str!("../host/detached.sh");
 /// The parts of a change, in their order.
-pub(super) const CHANGE: [&str; 13] = [
+pub(super) const CHANGE: [&str; 14] = [
     include_str!("../host/change/setup.sh"),
+    DETACHED,
     include_str!("../host/runs.sh"),
     include_str!("../host/change/crontab.sh"),
     include_str!("../host/change/process.sh"),

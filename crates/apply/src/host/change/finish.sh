@@ -27,13 +27,6 @@ clean_up() { # clean_up WORD
   remove_guard || { nap 0.2; remove_guard; } || note "could not take the guard out of the crontab: it does so itself"
   rm -f "$STEP_DIR"/cron.now "$STEP_DIR"/cron.put "$STEP_DIR"/cron.err
 }
-# Nothing has been changed.
-refuse() { # refuse [WORD] TEXT
-  [ $# = 2 ] || set -- refused "$1"
-  note "$1: $2"
-  write_line "$STEP_DIR/verdict" "$1$NL$2" || note "could not write the verdict"
-  exit 0
-}
 # The digest of the new program, so that the next look need not read it again.
 remember_digest() {
   r_f=tars/$T_COMP/bin/$T_COMP

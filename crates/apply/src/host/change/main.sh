@@ -1,19 +1,4 @@
 # ---- main ----------------------------------------------------------------------------------
-take_lock() { # take_lock act|recover|accept: ends the script if another one works on this host
-  true >>"$B/lock" || exit 1
-  exec 9>>"$B/lock"
-  w=0
-  # A look holds the lock for a moment, so there is more than one try.
-  until flock -n 9; do
-    if [ $? != 1 ]; then [ "$1" = act ] || exit 1; refuse "the flock of this host does not work (package util-linux)"; fi
-    first_line "$B/lock.owner"
-    # This change was started twice, after a broken connection. The first one continues.
-    [ "$LINE" != "$T_RUN $T_STEP" ] || [ $w -lt 5 ] || exit 0
-    w=$((w + 1))
-    [ $w -lt 25 ] || { [ "$1" = act ] || exit 0; refuse busy "another change is at work on this host"; }
-    nap 0.2
-  done
-}
 main() {
   MODE=$1 AS_UID='' AS_HOW='' FILES_SEEN=0 OLD_UID=
   KNOWN_ID='' KNOWN_LINE='' KNOWN_ARGS='' IDENTITY=''
@@ -35,18 +20,7 @@ main() {
   else [ "$(id -u "$T_CRON_USER" 2>/dev/null)" = "$S_UID" ] || SAME_CRON=0
   fi
   T_BIN=$T_TARS/$T_COMP/bin/$T_COMP LISTEN_IP=$T_IP LISTEN_PORT=$T_PORT
-  take_lock "$1"
-  first_line "$B/current"
-  IS_CURRENT=0; [ "$LINE" != "$T_RUN $T_STEP" ] || IS_CURRENT=1
-  if [ -f "$STEP_DIR/verdict" ]; then
-    first_line "$STEP_DIR/verdict"
-    [ "$1" = act ] || [ $IS_CURRENT = 0 ] || { note "tidy up"; read_facts; clean_up "$LINE"; }
-    exit 0
-  fi
-  # Whoever started it has called it off.
-  [ -f "$STEP_DIR/intent" ] || exit 0
-  { printf '%s\n' "$T_RUN $T_STEP" >"$B/lock.owner"; } 2>/dev/null || [ "$1" != act ] || refuse "could not write below $B: no space left or read-only"
-  if [ "$1" = act ]; then begin; else recover "$1"; fi
+  enter "$1"
 }
 read_facts() { # what was there before, if that was saved
   # shellcheck disable=SC1091 # it only sets the variables that save_before names
@@ -96,24 +70,7 @@ recover() { # recover recover|accept
   undo_or_leave recover
 }
 begin() {
-  check_fence "$T_RUN"
-  case $? in 1) refuse fenced "$FENCE_WHY" ;; 2) refuse "$FENCE_WHY" ;; esac
-  first_line "$B/current"
-  if [ -n "$LINE" ]; then
-    # This change was begun before and cut off, so `recover` ends it.
-    [ $IS_CURRENT = 0 ] || exit 0
-    c_dir=$B/runs/${LINE% *}/${LINE#* } c_name=${LINE% *}/${LINE#* }
-    first_line "$c_dir/verdict"
-    case "$LINE" in '' | stuck) refuse "the change $c_name on this host has not ended" ;; esac
-    # It has ended, but for its cleanup.
-    rm -f "$B/current"
-  fi
-  first_line "$STEP_DIR/expires"
-  # shellcheck disable=SC2086 # two words
-  [ -z "$LINE" ] || ! late $LINE || refuse late "it began after its time, or after the host was started again: the lease may be another run's by now"
-  no_room="could not write below $B: no space left or read-only"
-  # The look of this step has raised the fence already, as a rule.
-  [ "$FENCE" = "$T_RUN" ] || write_line "$B/fence" "$T_RUN" || refuse "$no_room"
+  check_turn
   close_folders
   check_facts
   case $? in 0) ;; 1) refuse moved "$WHY" ;; *) refuse "$WHY" ;; esac
@@ -123,13 +80,7 @@ begin() {
     check_facts || refuse moved "$WHY"
     refuse "could not keep what is there now: no space left or read-only"
   }
-  # From here on the host ends this change by itself.
-  add_guard || { crontab_failed "could not put the guard into the crontab"; refuse "$WHY"; }
-  # Nobody else writes these, and nothing is changed before they are on disk.
-  { printf '%s\n' "$T_RUN $T_STEP" >"$B/current" && printf 'acting\n' >"$STEP_DIR/phase" &&
-    flush "$STEP_DIR"/before/* "$STEP_DIR/before" "$B/current" "$STEP_DIR/phase" "$B" "$STEP_DIR"; } || { rm -f "$STEP_DIR/phase" "$B/current"; remove_guard; refuse "$no_room"; }
-  trap interrupted TERM INT
-  trap : HUP
+  take_over
   if apply_change; then
     trap : TERM INT
     set_phase "done" || note "could not write the phase"
