@@ -213,6 +213,7 @@ pub(crate) fn conclude(report: ChangeReport, end: &mut StepEnd) -> Result<(), Ve
                 ChangeWord::RolledBack
                 | ChangeWord::Failed
                 | ChangeWord::Refused
+                | ChangeWord::Rebuild
                 | ChangeWord::Unknown
                     if recovery =>
                 {
@@ -225,7 +226,9 @@ pub(crate) fn conclude(report: ChangeReport, end: &mut StepEnd) -> Result<(), Ve
                     Err(Verdict::NoLease(text))
                 }
                 ChangeWord::Stuck => Err(Verdict::Stuck(text)),
-                ChangeWord::Refused | ChangeWord::Unknown => Err(Verdict::Refused(text)),
+                ChangeWord::Refused | ChangeWord::Rebuild | ChangeWord::Unknown => {
+                    Err(Verdict::Refused(text))
+                }
             }
         }
     }

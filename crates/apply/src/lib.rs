@@ -10,6 +10,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`place`], `words`, `record_limits`, [`scripts`](send_binary), `records` | the scripts for hosts, and their answers |
+//! | [`containers`] | the replacement of a framework container on its host |
 //! | [`port`] | how hosts and the database are reached |
 //! | [`lease`] | the exclusive right to change the cluster |
 //! | [`journal`] | what this machine remembers of a run; a cache |
@@ -29,6 +30,7 @@
 mod actions;
 mod answer;
 mod backoff;
+pub mod containers;
 pub mod execute;
 mod gate;
 mod gates;

@@ -1,17 +1,23 @@
 //! The scripts that are sent to hosts, with their variables, and their answers.
 
+mod container;
 mod files;
 mod history;
 mod launch;
 mod lease;
 mod text;
 
+#[cfg(test)]
+pub(crate) use container::container_files;
+pub use container::{
+    BadContainer, ContainerChange, Creation, Mount, Network, NewContainer, OldContainer, Secret,
+};
+pub(crate) use container::{ContainerLaunch, prune_containers, read_pruned, replace_container};
 pub use files::send_binary;
 pub(crate) use files::{read_upload, save_labels, save_rows, saved_rows, upload};
 pub(crate) use history::{ChangeRecord, history, read_history};
-pub(crate) use launch::{
-    ChangeReport, CrontabAfter, Expiry, Launch, Mode, launch, read_report, wait,
-};
+pub use launch::Expiry;
+pub(crate) use launch::{ChangeReport, CrontabAfter, Launch, Mode, launch, read_report, wait};
 pub(crate) use lease::{LeaseMode, lease, read_lease};
 
 #[cfg(test)]

@@ -55,6 +55,8 @@ words! {
         Moved = "moved",
         /// It cannot be done there; nothing was changed.
         Refused = "refused",
+        /// The container, or its image, may drop the framework's databases at a start; nothing was changed.
+        Rebuild = "rebuild",
         /// It arrived after its time; nothing was changed.
         Late = "late",
         /// A newer run has been there; nothing was changed.

@@ -17,7 +17,7 @@ history() {
       h_word=unfinished h_text=
       if [ -r "$h_dir/verdict" ]; then { IFS= read -r h_word; IFS= read -r h_text; } <"$h_dir/verdict"; fi
       case "$h_word" in
-        ok | rolled-back | moved | refused | late | fenced | busy | failed | stuck | unfinished) ;;
+        ok | rolled-back | moved | refused | rebuild | late | fenced | busy | failed | stuck | unfinished) ;;
         *) h_word=damaged h_text= ;;
       esac
       h_gate=

@@ -63,15 +63,15 @@ pub(crate) struct Launch<'a> {
 
 /// The moment after which a launch does not begin, in the host's own time, which nobody can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Expiry {
+pub struct Expiry {
     /// Of which boot.
-    pub(crate) boot_id: String,
+    pub boot_id: String,
     /// Hundredths of a second since that boot.
-    pub(crate) uptime: u64,
+    pub uptime: u64,
 }
 
 impl Expiry {
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         format!("{} {}", self.boot_id, self.uptime)
     }
 }
@@ -277,7 +277,7 @@ pub(super) fn guard() -> String {
     script.into_text()
 }
 
-fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> Script {
+pub(super) fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> Script {
     let mut out = Script::new();
     out.set("L_INSTALL", place.install_path.as_str());
     out.set("L_CLUSTER", place.cluster.as_str());
