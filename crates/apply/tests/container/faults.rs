@@ -203,11 +203,11 @@ fn what_happens_in_the_middle() {
 
     // An installation that waits for its database: it runs, and nothing listens.
     let mut change = world.upgrade("3.0.18");
-    change.deadline = 12;
+    change.deadline = 40;
     std::thread::scope(|scope| {
-        let acting = scope.spawn(|| world.carry_out(&change, 2));
-        // A person prunes containers and starts the one that is there again, while it is waited for.
         world.sh("touch /data/tars/no-database");
+        let acting = scope.spawn(|| world.carry_out(&change, 2));
+        // A person restarts the one that is there, while it is waited for.
         world.until("the new one is tried", || {
             world.starts().iter().any(|l| l.contains("3.0.18"))
         });
@@ -248,7 +248,8 @@ fn what_happens_in_the_middle() {
 
     // The old container is pruned: the new one is better than none.
     world.renew();
-    let change = world.upgrade("3.0.18");
+    let mut change = world.upgrade("3.0.18");
+    change.deadline = 6;
     std::thread::scope(|scope| {
         world.sh("touch /data/tars/no-database");
         let acting = scope.spawn(|| world.carry_out(&change, 5));

@@ -27,7 +27,7 @@ wait_engine() { # wait_engine SECONDS
   done
 }
 # All that this script asks of a container, one line each.
-FIELDS='{{println .Id}}{{println .Name}}{{println .Image}}{{println .State.Status}}{{println .State.Pid}}{{println .State.StartedAt}}{{println .HostConfig.RestartPolicy.Name}}{{println .HostConfig.RestartPolicy.MaximumRetryCount}}{{println .HostConfig.AutoRemove}}{{println .State.ExitCode}}{{println (index .Config.Labels "tarsops.cluster")}}'
+FIELDS='{{println .Id}}{{println .Name}}{{println .Image}}{{println .State.Status}}{{println .State.Pid}}{{println .State.StartedAt}}{{println .HostConfig.RestartPolicy.Name}}{{println .HostConfig.RestartPolicy.MaximumRetryCount}}{{println .HostConfig.AutoRemove}}{{println .State.ExitCode}}{{with index .Config.Labels "tarsops.cluster"}}{{.}}{{end}}{{println}}'
 # Sets C_* of a container. 1: the engine has none of that name or id. 2: that cannot be known.
 describe() { # describe NAME|ID
   C_ID='' C_NAME='' C_IMAGE='' C_STATE='' C_PID='' C_STARTED='' C_POLICY='' C_REMOVED='' C_EXIT='' C_CLUSTER=''
