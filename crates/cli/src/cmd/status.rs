@@ -4,6 +4,7 @@
 //! each host, and what each source says.
 
 mod inside;
+mod row;
 mod rows;
 mod table;
 

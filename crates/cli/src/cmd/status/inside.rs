@@ -8,7 +8,7 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::drift::DriftKind;
 use tarsops_probe::Report;
 
-use super::rows::{Row, State};
+use super::row::{Row, State};
 use crate::session::Session;
 
 /// How a component is in the container of a node. `drift` is the container's.

@@ -10,7 +10,7 @@ use tarsops_plan::names::compress;
 use tarsops_plan::render::Style;
 use tarsops_plan::sources::SourceReport;
 
-use super::rows::{Row, State};
+use super::row::{Row, State};
 
 /// The last line: how many are how.
 pub fn summary(rows: &[Row]) -> String {
