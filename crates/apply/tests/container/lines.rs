@@ -137,7 +137,7 @@ fn killed_at_its_lines() {
     let lines = lines_of(&world, &world.upgrade("3.0.18"));
     assert!(lines.len() > 120, "{} lines", lines.len());
     assert_eq!(world.sound(), Ok("3.0.18"));
-    for line in some(lines, 17) {
+    for line in some(lines, 25) {
         world.renew();
         world.sh(&format!("echo {line} kill >/run/kill"));
         act(&world, &world.upgrade("3.0.18"), 1);

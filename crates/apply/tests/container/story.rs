@@ -1,7 +1,9 @@
 //! Replacements that go well, and back, and those whose new container is not healthy.
 
+use tarsops_testkit::HostOptions;
+
 use super::super::*;
-use super::world::{Behaviour, ENTRYPOINT, NAME, STATE, World, image};
+use super::world::{Behaviour, NAME, STATE, World, image};
 
 #[test]
 fn an_upgrade_its_rollback_and_what_is_kept() {
@@ -116,9 +118,10 @@ fn a_new_container_that_is_not_healthy_is_replaced_by_the_old_one() {
     assert!(log.ends_with("600"), "{log}");
 }
 
+/// With the shell and tools of busybox.
 #[test]
 fn the_first_container_of_a_host() {
-    let world = World::new();
+    let world = World::with(HostOptions::numbered(0).engine().busybox());
     world.docker(&format!("rm -f {NAME}"));
     let first = world.change(None, world.id_of("3.0.18"), "3.0.18");
     let report = world.carry_out(&first, 1);
@@ -128,5 +131,15 @@ fn the_first_container_of_a_host() {
     let report = world.carry_out(&first, 2);
     let why = format!("there is a container {NAME} already");
     assert_eq!(report.verdict, ContainerVerdict::Moved(why));
-    assert!(world.starts().len() == 2, "{ENTRYPOINT}");
+    assert_eq!(world.starts().len(), 2);
+    // What fails is undone as well.
+    let mut bad = world.upgrade("3.0.17");
+    bad.ports = [1].into();
+    bad.deadline = 3;
+    let report = world.carry_out(&bad, 3);
+    assert!(
+        matches!(report.verdict, ContainerVerdict::RolledBack(_)),
+        "{report:#?}"
+    );
+    assert_eq!(world.sound(), Ok("3.0.18"));
 }

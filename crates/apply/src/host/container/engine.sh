@@ -76,7 +76,13 @@ stop_container() { # stop_container ID
   ! may_drop container "$1" || return 1
   engine $((T_STOP + 60)) stop -t "$T_STOP" "$1" >/dev/null || { engine_failed "the engine could not stop the container"; return 1; }
 }
+# An engine fails to do so in the moment in which a container ends, as one does that is started again and again.
 set_policy() { # set_policy ID POLICY
+  for _ in 1 2 3 4 5; do
+    engine 60 update --restart="$2" "$1" >/dev/null && return 0
+    check_engine || return 1
+    nap 0.3
+  done
   engine 60 update --restart="$2" "$1" >/dev/null || { engine_failed "the engine could not set the restart policy $2"; return 1; }
 }
 rename_container() { # rename_container ID NAME

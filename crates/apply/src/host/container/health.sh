@@ -48,24 +48,35 @@ port_missing() { # WHY; 1 if there is a listener at each port in the container's
   done
   return 1
 }
-# 0: it is not healthy yet. 1: it is. 2: it will not be.
+# 0: it is not healthy yet. 1: it is. 2: it will not be. The engine is asked at first, where the first process has
+# ended, and where all programs run; what lies between these is seen without it.
 unhealthy() { # unhealthy ID PATHS: WHY
-  describe "$1"
-  case $? in 1) WHY="the container was removed meanwhile"; return 2 ;; 2) return 0 ;; esac
-  case "$C_STATE" in
-    running) ;;
-    # One that a person restarts is down for a moment.
-    exited | dead) WHY="the container has ended with status $C_EXIT"; ENDED=$((ENDED + 1)); [ $ENDED -lt 4 ] || return 2; return 0 ;;
-    *) WHY="the container is $C_STATE"; return 0 ;;
-  esac
-  h_list=$(container_programs) || { WHY="the processes of the container cannot be seen"; return 0; }
+  if [ -z "$H_PID" ] || [ ! -d "/proc/$H_PID" ]; then look_at_state "$1" || return $(($? - 2)); fi
+  C_PID=$H_PID
+  h_list=$(container_programs) || { WHY="the processes of the container cannot be seen"; H_PID=; return 0; }
   missing_programs "$h_list" "$2" >"$STEP_DIR/missing"
   first_line "$STEP_DIR/missing"
   [ -z "$LINE" ] || { WHY="in the container does not run: $LINE"; return 0; }
+  h_pid=$H_PID
+  look_at_state "$1" || return $(($? - 2))
+  [ "$H_PID" = "$h_pid" ] || { WHY="the container was started again"; return 0; }
   return 1
 }
+# Sets H_PID. 2: it does not run yet. 4: it will not.
+look_at_state() { # look_at_state ID
+  H_PID=
+  describe "$1"
+  case $? in 1) WHY="the container was removed meanwhile"; return 4 ;; 2) return 2 ;; esac
+  case "$C_STATE" in
+    running) H_PID=$C_PID ENDED=0; return 0 ;;
+    # One that a person restarts is down for a moment.
+    exited | dead) WHY="the container has ended with status $C_EXIT"; ENDED=$((ENDED + 1)); [ $ENDED -lt 4 ] || return 4 ;;
+    *) WHY="the container is $C_STATE" ;;
+  esac
+  return 2
+}
 wait_healthy() { # wait_healthy new|old SETTLE DEADLINE
-  read_clock; h_end=$((NOW + $3 * 100)) h_since='' h_pids='' HASHED='' ENDED=0
+  read_clock; h_end=$((NOW + $3 * 100)) h_since='' h_pids='' HASHED='' ENDED=0 H_PID=
   if [ "$1" = new ]; then h_id=$NEW_ID h_paths=$(program_paths); else h_id=$T_OLD h_paths=$(cat "$STEP_DIR/before/programs"); fi
   while :; do
     unhealthy "$h_id" "$h_paths" && h_now=0 || h_now=$?
