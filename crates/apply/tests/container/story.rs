@@ -87,20 +87,13 @@ fn a_new_container_that_is_not_healthy_is_replaced_by_the_old_one() {
             Behaviour::Healthy,
             "tarsAdminRegistry in the container is not the program of the image",
         ),
-        (
-            4,
-            Behaviour::Healthy,
-            "nothing listens at port 1 in the container",
-        ),
     ] {
         let bad = image("3.0.18", behaviour);
         world.host.load(&bad, "bad:1").unwrap();
         let mut change = world.change(Some(old.id.clone()), bad.id().unwrap(), "3.0.18");
         change.deadline = 3;
-        match run {
-            3 => change.programs = super::world::programs("3.0.19"),
-            4 => change.ports = [1].into(),
-            _ => {}
+        if run == 3 {
+            change.programs = super::world::programs("3.0.19");
         }
         let report = world.carry_out(&change, run);
         assert_eq!(
@@ -138,7 +131,7 @@ fn the_first_container_of_a_host() {
     bad.deadline = 3;
     let report = world.carry_out(&bad, 3);
     assert!(
-        matches!(report.verdict, ContainerVerdict::RolledBack(_)),
+        matches!(&report.verdict, ContainerVerdict::RolledBack(why) if why == "nothing listens at port 1 in the container"),
         "{report:#?}"
     );
     assert_eq!(world.sound(), Ok("3.0.18"));
