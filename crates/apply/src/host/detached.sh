@@ -32,7 +32,7 @@ write_line() { # write_line FILE TEXT [OTHER]: OTHER, a file that is there alrea
   return 1
 }
 # The phases that the change has reached, a line each: the last whole line counts. A line is added in one piece.
-set_phase() { # set_phase undoing|done
+set_phase() { # set_phase WORD
   printf '%s\n' "$1" >>"$STEP_DIR/phase" && flush "$STEP_DIR/phase" || write_line "$STEP_DIR/phase" "$1"
 }
 read_phase() { # in PHASE

@@ -49,6 +49,7 @@ save_crontab() { # save_crontab FILE: the run user's, without guards; status as 
   without_guards >"$1" || return 2
 }
 # A crontab that has only a guard counts as none.
+# shellcheck disable=SC2034 # not every change compares crontabs
 crontab_digest() { # in CRON_DIGEST: a sha256, absent or unknown
   save_crontab "$STEP_DIR/cron.now" && s_now=0 || s_now=$?
   CRON_DIGEST=absent

@@ -29,13 +29,13 @@ find_new() {
 swap() {
   if [ -n "$T_OLD" ]; then
     set_policy "$T_OLD" no || return 1
-    write_line "$STEP_DIR/phase" stopping || { WHY="could not write below $B: no space left or read-only"; return 1; }
+    set_phase stopping || { WHY="could not write below $B: no space left or read-only"; return 1; }
     [ "$OLD_RAN" = 0 ] || stop_container "$T_OLD" || return 1
     describe "$T_OLD" || return 1
     case "$C_STATE" in exited | created | dead) ;; *) WHY="the old container is $C_STATE after it was stopped"; return 1 ;; esac
     rename_container "$T_OLD" "$RETIRED_NAME" || return 1
   else
-    write_line "$STEP_DIR/phase" stopping || { WHY="could not write below $B: no space left or read-only"; return 1; }
+    set_phase stopping || { WHY="could not write below $B: no space left or read-only"; return 1; }
   fi
   rename_container "$NEW_ID" "$T_NAME" || return 1
   start_container "$NEW_ID" || return 1

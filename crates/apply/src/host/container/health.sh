@@ -34,7 +34,7 @@ wrong_program() { # WHY; 1 if all are the image's
   while read -r w_want w_path; do
     [ -n "$w_path" ] || continue
     w_pid=$(printf '%s' "$PROGRAM_PIDS" | sed -n "s|^\([0-9]*\) $w_path\$|\1|p")
-    [ "$(sha "/proc/$w_pid/exe" 2>/dev/null)" = "$w_want" ] || { WHY="${w_path##*/} in the container is not the program of the image"; return 0; }
+    { sha "/proc/$w_pid/exe" && [ "$SHA" = "$w_want" ]; } || { WHY="${w_path##*/} in the container is not the program of the image"; return 0; }
   done <<W_END
 $T_PROGRAMS
 W_END

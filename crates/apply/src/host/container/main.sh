@@ -17,7 +17,7 @@ begin() {
   take_over
   if ! make_new; then trap : TERM INT; undo_all act; return; fi
   STOPPED=1
-  if swap && write_line "$STEP_DIR/phase" healthy && settle; then
+  if swap && set_phase healthy && settle; then
     trap : TERM INT
     finish_new
   else
@@ -26,27 +26,27 @@ begin() {
   fi
 }
 finish_new() {
-  write_line "$STEP_DIR/phase" "done" || note "could not write the phase"
+  set_phase "done" || note "could not write the phase"
   finish ok "done"
   prune_runs "$T_KEEP"
 }
 recover() { # recover recover|accept
   read_facts
-  first_line "$STEP_DIR/phase"; phase=$LINE
-  if [ -z "$phase" ]; then
+  read_phase
+  if [ -z "$PHASE" ]; then
     [ $IS_CURRENT = 0 ] || rm -f "$B/current"
     remove_guard
     refuse "it had not begun when it ended"
   fi
   GUARDED=1
   trap : HUP TERM INT
-  note "recover from phase $phase"
-  if [ "$phase" = "done" ]; then finish ok "done; its end was cut off"; return; fi
+  note "recover from phase $PHASE"
+  if [ "$PHASE" = "done" ]; then finish ok "done; its end was cut off"; return; fi
   if [ "$1" = accept ]; then finish failed "left as it was found, as a person has said"; return; fi
   # The engine may be starting, together with the host. Cron asks again in a minute.
   wait_engine 30 || { note "$WHY"; exit 0; }
-  WHY="the change was cut off while $phase"
-  case "$phase" in
+  WHY="the change was cut off while $PHASE"
+  case "$PHASE" in
     acting) ;;
     healthy)
       STOPPED=1
@@ -66,7 +66,7 @@ go_on() {
 undo_all() { # undo_all act|recover
   u_why=$WHY u_old=$STOPPED
   note "put the old state back: $u_why"
-  [ "$STOPPED" = 0 ] || write_line "$STEP_DIR/phase" undoing || :
+  [ "$STOPPED" = 0 ] || set_phase undoing || :
   u_turn=0
   while :; do
     undo && u_status=0 || u_status=$?
