@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::Rpc;
+use tarsops_model::framework::ServerRow;
 use tarsops_model::inventory::Inventory;
 use tarsops_plan::action::Undo;
 use tarsops_plan::database_record;
@@ -118,7 +119,11 @@ async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
             server => run.watch.server(&change.node, server).await,
         };
         if let Some(framework) = framework {
-            let wanted = restored::conditions(&framework, change, &BTreeSet::new());
+            let rows = framework.rows();
+            let rows = rows.present().and_then(|rows| rows.servers.present());
+            let own = |row: &&ServerRow| row.node == change.node.as_str();
+            let servers: Vec<&ServerRow> = rows.into_iter().flatten().filter(own).collect();
+            let wanted = restored::conditions(&framework, &servers, change, &BTreeSet::new());
             prepared.post.extend(wanted);
         }
     }

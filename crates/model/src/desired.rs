@@ -346,6 +346,15 @@ impl Desired {
         }
     }
 
+    /// The name of a node as the spec itself holds it, if the spec has the node.
+    #[must_use]
+    pub fn name(&self, node: &NodeName) -> Option<&NodeName> {
+        let found = self
+            .resources
+            .get_key_value(&ResourceId::Host(node.clone()));
+        found?.0.node()
+    }
+
     /// `tarsnode` on `node`, if the spec has the node.
     #[must_use]
     pub fn agent(&self, node: &NodeName) -> Option<&Agent> {

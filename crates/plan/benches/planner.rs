@@ -1,9 +1,11 @@
-//! What the planner costs for ten thousand nodes: making the plan, the checker's look at it, and
-//! its text; with everything in sync, with an upgrade everywhere, and with an installation
-//! everywhere. Needs nothing but this crate.
+//! What the planner costs for ten, twenty and fifty thousand nodes, for every kind of work that a
+//! cluster may have: making the plan, the checker's look at it, its text, its document, and a saved
+//! plan that is read and narrowed. Needs nothing but this crate.
 //!
-//! Prints milliseconds (the best of three) and the resident memory of the whole process, spec and
-//! observed facts included; ends with 1 above one second or 300 MB.
+//! Prints milliseconds on the processor and megabytes, each size of each kind in a process of its own. The memory
+//! without the cluster itself, which is what spec and observed facts take, stands beside the whole.
+//! Words after `--` are the kinds to measure, by a part of their names; sizes are numbers among them.
+//! Ends with 1 above the limits: see [`MOST_TIME`], [`MOST_MEMORY`] and [`MOST_GROWTH`].
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -15,75 +17,114 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
-use support::{World, version};
-use tarsops_model::desired::Count;
-use tarsops_plan::render::{self, Style};
-use tarsops_plan::{checker, make_plan};
+use support::growth::{KINDS, PHASES, spent};
 
-const NODES: usize = 10_000;
-const ROUNDS: usize = 3;
-const MOST_TIME: Duration = Duration::from_secs(1);
-const MOST_MEMORY: u64 = 300;
+/// Sizes of clusters, in nodes; growth is compared between the first two.
+const SIZES: [usize; 3] = [10_000, 20_000, 50_000];
+/// Plan and check for each thousand nodes.
+const MOST_TIME: Duration = Duration::from_millis(80);
+/// Kilobytes for each node beyond spec and observed facts.
+const MOST_MEMORY: u64 = 8;
+/// What twice the nodes may take.
+const MOST_GROWTH: f64 = 2.3;
 
 fn main() -> ExitCode {
-    let mut good = true;
-    type Change = fn(&mut World);
-    let cases: [(&str, usize, Change); 4] = [
-        ("in sync", 0, |_| {}),
-        ("upgrade, batches of 10", NODES, |w| {
-            w.agents().for_each(|a| a.version = version("3.0.18"));
-        }),
-        ("upgrade, batches of half", NODES, |w| {
-            w.agents().for_each(|a| a.version = version("3.0.18"));
-            w.desired.policy.max_parallel = Count::Number(5_000);
-        }),
-        ("installation", NODES, |w| {
-            (0..NODES).for_each(|i| w.uninstall(i));
-        }),
-    ];
-    for (name, steps, change) in cases {
-        let mut world = World::new(NODES);
-        change(&mut world);
-        let mut best = [Duration::MAX; 3];
-        for _ in 0..ROUNDS {
-            let began = Instant::now();
-            let plan = make_plan(&world.input());
-            let made = began.elapsed();
-            assert_eq!(plan.steps.len(), steps, "{name}");
-            let began = Instant::now();
-            checker::check(&plan, &world.input()).unwrap();
-            let checked = began.elapsed();
-            let began = Instant::now();
-            assert!(!render::text(&plan, Style::default()).is_empty());
-            let told = began.elapsed();
-            for (best, now) in best.iter_mut().zip([made, checked, told]) {
-                *best = now.min(*best);
-            }
-        }
-        let all: Duration = best.iter().sum();
-        let [made, checked, told] = best.map(|d| d.as_secs_f64() * 1000.0);
-        println!(
-            "{NODES} nodes, {name}: plan {made:.0} ms, check {checked:.0} ms, text {told:.0} ms"
-        );
-        good &= all < MOST_TIME;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, kind, nodes] = args.as_slice()
+        && flag == "--one"
+    {
+        one(kind.parse().unwrap(), nodes.parse().unwrap());
+        return ExitCode::SUCCESS;
     }
-    let memory = peak_memory();
-    println!("resident at most: {memory} MB (limits: {MOST_TIME:?} and {MOST_MEMORY} MB)");
-    if good && memory < MOST_MEMORY {
+    let numbers = args.iter().filter_map(|word| word.parse().ok());
+    let mut sizes: Vec<usize> = numbers.collect();
+    if sizes.is_empty() {
+        sizes = SIZES.to_vec();
+    }
+    let is_word = |word: &&String| !word.starts_with("--") && word.parse::<usize>().is_err();
+    let words: Vec<&String> = args.iter().filter(is_word).collect();
+    let mut good = true;
+    for (number, kind) in KINDS.iter().enumerate() {
+        if !words.is_empty() && !words.iter().any(|word| kind.name.contains(word.as_str())) {
+            continue;
+        }
+        let mut before: Option<f64> = None;
+        for nodes in &sizes {
+            let (planned, memory) = measure(number, *nodes);
+            let limit = MOST_TIME.as_secs_f64() * *nodes as f64;
+            let growth = before.map(|before| planned / before);
+            if planned > limit || memory > MOST_MEMORY * *nodes as u64 / 1024 {
+                println!("too much");
+                good = false;
+            }
+            if *nodes == SIZES[1] && growth.is_some_and(|growth| growth > MOST_GROWTH) {
+                println!("it grows faster than the cluster");
+                good = false;
+            }
+            before = Some(planned);
+        }
+    }
+    if good {
         ExitCode::SUCCESS
     } else {
-        println!("too much");
         ExitCode::FAILURE
     }
 }
 
-/// Megabytes.
-fn peak_memory() -> u64 {
+/// Milliseconds of plan and check, and megabytes beyond the cluster, of one kind in a process of its
+/// own.
+fn measure(kind: usize, nodes: usize) -> (f64, u64) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--one", &kind.to_string(), &nodes.to_string()]);
+    let out = child.output().unwrap();
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let text = String::from_utf8(out.stdout).unwrap();
+    let (line, figures) = text.trim_end().rsplit_once('\n').unwrap();
+    println!("{line}");
+    let (planned, memory) = figures.split_once(' ').unwrap();
+    (planned.parse().unwrap(), memory.parse().unwrap())
+}
+
+fn one(kind: usize, nodes: usize) {
+    let kind = &KINDS[kind];
+    let case = (kind.make)(nodes);
+    let cluster = memory("VmRSS:");
+    let mut phases = [0.0; PHASES.len()];
+    let mut last = spent();
+    let (mut steps, mut peak) = (0, 0);
+    let json = case.walk(|phase, plan| {
+        phases[phase] = (spent() - last).as_secs_f64() * 1000.0;
+        steps = plan.steps.len();
+        if phase == 2 {
+            peak = memory("VmHWM:");
+        }
+        last = spent();
+    });
+    let words = PHASES.iter().zip(phases);
+    let words: Vec<String> = words.map(|(name, ms)| format!("{name} {ms:.0}")).collect();
+    println!(
+        "{nodes} nodes, {}: {} ms; {cluster} MB of facts, {} MB more to plan, {} MB more to save; JSON {:.1} MB, {:.2} KB a step",
+        kind.name,
+        words.join(", "),
+        peak.saturating_sub(cluster),
+        memory("VmHWM:").saturating_sub(peak),
+        json as f64 / 1e6,
+        json as f64 / 1e3 / steps.max(1) as f64,
+    );
+    println!("{} {}", phases[0] + phases[1], peak.saturating_sub(cluster));
+}
+
+/// Megabytes, by a field of the status of this process.
+fn memory(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|l| l.strip_prefix(field));
     let kib: u64 = line
         .unwrap()
         .trim()

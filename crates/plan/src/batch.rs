@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use tarsops_model::component::Component;
 use tarsops_model::desired::Policy;
 use tarsops_model::names::NodeName;
 
 use crate::actions::HostChange;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, Together, component_of};
 use crate::input::PlanInput;
 use crate::plan::{Gate, Step};
 
@@ -95,7 +96,7 @@ impl Batches {
     /// script works: a host changes one thing at a time.
     fn next_batch(&self, rest: &mut VecDeque<Step>, size: usize) -> Vec<Step> {
         let mut batch = Vec::new();
-        let mut later = VecDeque::new();
+        let mut later = Vec::new();
         let mut down: BTreeMap<usize, usize> = BTreeMap::new();
         // Whether a script works on a host of the batch.
         let mut hosts: BTreeMap<NodeName, bool> = BTreeMap::new();
@@ -107,7 +108,7 @@ impl Batches {
                 .and_then(|node| hosts.get(node))
                 .is_some_and(|other| *other || scripted);
             if meets || !batch.is_empty() && self.endpoints.clash(&down, &step) {
-                later.push_back(step);
+                later.push(step);
                 continue;
             }
             for servant in self.endpoints.taken(&step) {
@@ -118,8 +119,10 @@ impl Batches {
             }
             batch.push(step);
         }
-        later.append(rest);
-        *rest = later;
+        // What waits goes back to the front; what was not reached stays where it is.
+        for step in later.into_iter().rev() {
+            rest.push_front(step);
+        }
         batch
     }
 }
@@ -145,21 +148,29 @@ pub fn of_rollback(input: &PlanInput<'_>, steps: Vec<Step>) -> Vec<Vec<Step>> {
     while !rest.is_empty() {
         let mut batch: Vec<Step> = Vec::new();
         let mut hosts: BTreeSet<NodeName> = BTreeSet::new();
-        let mut later = VecDeque::new();
-        for step in rest {
+        let mut components: BTreeMap<Component, Together> = BTreeMap::new();
+        let mut later = Vec::new();
+        while batch.len() < parallel {
+            let Some(step) = rest.pop_front() else { break };
+            let component = component_of(&step);
+            let others = component.and_then(|component| components.get(&component));
             let node = step.resource.node();
             let busy = node.is_none_or(|node| hosts.contains(node));
-            if !batch.is_empty()
-                && (busy || batch.len() == parallel || endpoints.all_go(&batch, &step))
-            {
-                later.push_back(step);
+            let all_go = others.is_some_and(|others| endpoints.all_go(others, &step));
+            if !batch.is_empty() && (busy || all_go) {
+                later.push(step);
                 continue;
+            }
+            if let Some(component) = component {
+                endpoints.join(components.entry(component).or_default(), &step);
             }
             hosts.extend(node.cloned());
             batch.push(step);
         }
         out.push(batch);
-        rest = later;
+        for step in later.into_iter().rev() {
+            rest.push_front(step);
+        }
     }
     out
 }

@@ -17,9 +17,18 @@ use crate::actions::Interruption;
 use crate::input::PlanInput;
 use crate::plan::{Low, Step};
 
-/// Endpoints that steps of a plan have taken away: the number of the servant, and the node.
+/// Endpoints that steps of a plan have taken away: the nodes of each servant, by its number.
 #[derive(Debug, Default)]
-pub(crate) struct Gone(BTreeSet<(usize, String)>);
+pub(crate) struct Gone(BTreeMap<usize, BTreeSet<String>>);
+
+/// The steps of one component in a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Together {
+    /// How many endpoints they take of each servant.
+    down: BTreeMap<usize, usize>,
+    /// Whether they take all of one that answer.
+    is_full: bool,
+}
 
 /// The servants of a cluster and where they live.
 #[derive(Debug, Default)]
@@ -153,19 +162,24 @@ impl Endpoints {
         steps: &[&'s Step],
         gone: &mut Gone,
     ) -> Result<(), (&'s Step, &str)> {
-        let mut after = gone.0.clone();
+        let mut taken: Vec<Place<'_>> = Vec::new();
         for step in steps {
             for place in places(&self.on, step) {
-                let at = (place.servant, place.node.to_owned());
-                after.insert(at);
-                let away = after.iter().filter(|(s, _)| *s == place.servant).count();
-                let (name, has) = &self.servants[place.servant];
-                if away >= *has {
-                    return Err((step, name));
+                let nodes = gone.0.entry(place.servant).or_default();
+                if nodes.insert(place.node.to_owned()) {
+                    taken.push(place);
                 }
+                let (name, has) = &self.servants[place.servant];
+                if nodes.len() < *has {
+                    continue;
+                }
+                for place in taken {
+                    let nodes = gone.0.entry(place.servant).or_default();
+                    nodes.remove(place.node);
+                }
+                return Err((step, name));
             }
         }
-        gone.0 = after;
         Ok(())
     }
 
@@ -183,24 +197,40 @@ impl Endpoints {
         })
     }
 
-    /// Whether a servant of which `batch` takes an endpoint already would have none that answers while
-    /// `step` runs with it.
-    pub(crate) fn all_go(&self, batch: &[Step], step: &Step) -> bool {
-        let own = component_of(step);
-        let others = batch.iter().filter(|other| component_of(other) == own);
-        if own.is_none() || others.clone().next().is_none() {
-            return false;
-        }
+    /// Whether a servant of which the steps of one component in a batch take an endpoint already would
+    /// have none that answers while `step`, which is of the same component, runs with them.
+    pub(crate) fn all_go(&self, others: &Together, step: &Step) -> bool {
         // One that is not known to answer is on its rollback, too: it counts for nothing, and what
         // lives waits for it.
-        let mut down: BTreeMap<usize, usize> = BTreeMap::new();
-        for servant in others.chain([step]).flat_map(|s| self.taken(s)) {
-            *down.entry(servant).or_default() += 1;
+        let own = self.counts(step);
+        let none = others.down.is_empty() && own.is_empty();
+        none || others.is_full || self.takes_all(&others.down, &own)
+    }
+
+    /// Adds a step to those of its component in a batch.
+    pub(crate) fn join(&self, others: &mut Together, step: &Step) {
+        let own = self.counts(step);
+        others.is_full |= self.takes_all(&others.down, &own);
+        for (servant, count) in own {
+            *others.down.entry(servant).or_default() += count;
         }
-        down.is_empty()
-            || down
-                .into_iter()
-                .any(|(servant, count)| count >= self.servants[servant].1)
+    }
+
+    /// How many endpoints a step takes of each servant.
+    fn counts(&self, step: &Step) -> BTreeMap<usize, usize> {
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        for servant in self.taken(step) {
+            *counts.entry(servant).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Whether a servant would have none left once `own` are taken beside `down`.
+    fn takes_all(&self, down: &BTreeMap<usize, usize>, own: &BTreeMap<usize, usize>) -> bool {
+        own.iter().any(|(servant, count)| {
+            let others = down.get(servant).copied().unwrap_or(0);
+            others + count >= self.servants[*servant].1
+        })
     }
 
     /// Whether a step brings a component to a node where nothing runs.
@@ -214,36 +244,39 @@ impl Endpoints {
         // Endpoints and not their number: a tarsnode that is removed takes again what a step before
         // it has removed from its node.
         let mut gone: BTreeSet<Place<'_>> = BTreeSet::new();
-        let mut rest = steps;
-        while let Some(first) = rest.first() {
-            let size = rest
-                .iter()
-                .take_while(|s| (s.stage, s.batch) == (first.stage, first.batch))
-                .count();
-            let (batch, tail) = rest.split_at(size);
-            rest = tail;
-            let mut down = gone.clone();
-            let mut during: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+        let mut gone_of: BTreeMap<usize, usize> = BTreeMap::new();
+        let batches = steps.chunk_by(|a, b| (a.stage, a.batch) == (b.stage, b.batch));
+        for batch in batches {
+            let mut down: BTreeSet<Place<'_>> = BTreeSet::new();
+            let mut during: BTreeMap<usize, (usize, BTreeSet<&str>)> = BTreeMap::new();
+            let mut removed: Vec<Place<'_>> = Vec::new();
             for step in batch {
                 let remove = interruption(step).is_some_and(|i| i.is_removal);
                 for place in places(&self.on, step) {
                     if self.is_first(step, place.node) {
                         continue;
                     }
-                    if down.insert(place) {
-                        during.entry(place.servant).or_default().insert(&step.id);
+                    if !gone.contains(&place) && down.insert(place) {
+                        let (away, ids) = during.entry(place.servant).or_default();
+                        *away += 1;
+                        ids.insert(&step.id);
                     }
                     if remove {
-                        gone.insert(place);
+                        removed.push(place);
                     }
                 }
             }
-            for (servant, during) in during {
-                let away = down.iter().filter(|p| p.servant == servant).count();
+            for (servant, (away, during)) in during {
+                let away = away + gone_of.get(&servant).copied().unwrap_or(0);
                 let least = self.servants[servant].1.saturating_sub(away);
                 let low = lows.entry(servant).or_insert((usize::MAX, vec![]));
                 if least < low.0 {
                     *low = (least, during.into_iter().map(str::to_owned).collect());
+                }
+            }
+            for place in removed {
+                if gone.insert(place) {
+                    *gone_of.entry(place.servant).or_default() += 1;
                 }
             }
         }
@@ -259,7 +292,7 @@ impl Endpoints {
 }
 
 /// The component that a step changes.
-fn component_of(step: &Step) -> Option<Component> {
+pub(crate) fn component_of(step: &Step) -> Option<Component> {
     step.action.on_host()?.component
 }
 

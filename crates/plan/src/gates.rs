@@ -97,11 +97,8 @@ impl<'a> Live<'a> {
             });
             return false;
         }
-        let node = own.map(|(node, _)| *node).or_else(|| {
-            let mut nodes = self.input.desired.hosts().map(|(node, _)| node);
-            nodes.find(|node| **node == change.node)
-        });
-        if let Some(node) = node {
+        let node = own.map(|(node, _)| *node);
+        if let Some(node) = node.or_else(|| self.input.desired.name(&change.node)) {
             let all = self.seen.entry(component).or_default();
             all.insert(node, Ok(vec![to]));
         }

@@ -26,15 +26,19 @@ pub(crate) fn machines<'a>(input: &PlanInput<'a>) -> BTreeMap<&'a str, Vec<&'a N
 }
 
 /// Why a host must not be changed, whatever is planned for it: it is not the node's, or that is not
-/// known, or its fence is from the future.
+/// known, or its fence is from the future. `machines` are those of [`machines`].
 #[must_use]
-pub(crate) fn stranger(input: &PlanInput<'_>, node: &NodeName) -> Option<String> {
+pub(crate) fn stranger(
+    input: &PlanInput<'_>,
+    node: &NodeName,
+    machines: &BTreeMap<&str, Vec<&NodeName>>,
+) -> Option<String> {
     let spec = input.desired.host(node)?;
     let facts = match input.inventory.host(node) {
         Observed::Present(facts) => facts,
         other => return Some(other.unknown().unwrap_or("it is not there").to_owned()),
     };
-    let known = identity(input, node, spec, facts, &machines(input));
+    let known = identity(input, node, spec, facts, machines);
     let other = known.map(|why| why.map_or_else(|unknown| unknown, |blocked| blocked.to_string()));
     other.or_else(|| distrusted(input, node, facts).map(|blocked| blocked.to_string()))
 }

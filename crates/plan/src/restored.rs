@@ -6,16 +6,18 @@
 use std::collections::BTreeSet;
 
 use tarsops_model::component::Component;
-use tarsops_model::framework::{FrameworkFacts, Rows, ServerRow};
+use tarsops_model::framework::{FrameworkFacts, ServerRow};
 
 use crate::actions::{Folder, HostChange, Process};
 use crate::condition::Condition;
 
 /// What the framework must report after `change` has restored a component that runs, so far as it could
-/// be asked. Servers in `removed` (`application.server`) are gone by then.
+/// be asked. `servers` are the rows of the node's servers; those in `removed` (`application.server`) are
+/// gone by then.
 #[must_use]
 pub fn conditions(
     framework: &FrameworkFacts,
+    servers: &[&ServerRow],
     change: &HostChange,
     removed: &BTreeSet<String>,
 ) -> Vec<Condition> {
@@ -26,9 +28,8 @@ pub fn conditions(
         return vec![];
     }
     let component = change.component;
-    let rows = framework.rows().present().copied();
     if component == Component::Tarsnode {
-        return of_tarsnode(framework, rows, change, removed);
+        return of_tarsnode(framework, servers, removed);
     }
     let mut out = Vec::new();
     let mut servants = framework.servants.values();
@@ -37,12 +38,10 @@ pub fn conditions(
     {
         out.push(Condition::ServantsAnswer { component });
     }
-    let is_resolved = rows.is_some_and(|rows| {
-        servers_on(rows, change).any(|row| {
-            row.application == "tars"
-                && row.server == component.name()
-                && row.setting.as_deref() == Some("active")
-        })
+    let is_resolved = servers.iter().any(|row| {
+        row.application == "tars"
+            && row.server == component.name()
+            && row.setting.as_deref() == Some("active")
     });
     if is_resolved {
         out.push(Condition::ServerActive { component });
@@ -52,12 +51,14 @@ pub fn conditions(
 
 fn of_tarsnode(
     framework: &FrameworkFacts,
-    rows: Option<&Rows>,
-    change: &HostChange,
+    servers: &[&ServerRow],
     removed: &BTreeSet<String>,
 ) -> Vec<Condition> {
     let mut out = Vec::new();
-    let has_nodes = rows.is_some_and(|rows| rows.nodes.present().is_some());
+    let rows = framework.rows();
+    let has_nodes = rows
+        .present()
+        .is_some_and(|rows| rows.nodes.present().is_some());
     out.extend(has_nodes.then_some(Condition::Registered));
     out.extend(
         framework
@@ -69,18 +70,13 @@ fn of_tarsnode(
     let active = |row: &&ServerRow| {
         row.present.as_deref() == Some("active") && row.setting.as_deref() == Some("active")
     };
-    let servers: BTreeSet<String> = rows
-        .into_iter()
-        .flat_map(|rows| servers_on(rows, change).filter(active))
+    let servers: BTreeSet<String> = servers
+        .iter()
+        .copied()
+        .filter(active)
         .map(ServerRow::full_name)
         .filter(|name| !removed.contains(name))
         .collect();
     out.extend((!servers.is_empty()).then_some(Condition::ServersActive { servers }));
     out
-}
-
-fn servers_on<'a>(rows: &'a Rows, change: &HostChange) -> impl Iterator<Item = &'a ServerRow> {
-    let node = change.node.as_str();
-    let all = rows.servers.present().into_iter().flatten();
-    all.filter(move |row| row.node == node)
 }

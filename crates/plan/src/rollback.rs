@@ -7,11 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::Bound::{Excluded, Unbounded};
 
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{Count, Desired, Policy, Rpc};
-use tarsops_model::framework::Answer;
+use tarsops_model::framework::{Answer, ServerRow};
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{NodeName, RunId, UserName};
 use tarsops_model::observed::Observed;
@@ -23,7 +22,7 @@ use crate::claims::RecordMismatch;
 use crate::condition::{Truth, digest_at};
 use crate::database;
 use crate::database_record::{self, DatabaseChange};
-use crate::identity::stranger;
+use crate::identity::{machines, stranger};
 use crate::input::PlanInput;
 use crate::places::binary_path;
 use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
@@ -159,11 +158,12 @@ pub enum Refusal {
 pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback, Vec<Refusal>> {
     let mut draft = Draft {
         input,
-        runs,
+        by_place: ByPlace::of(runs),
         resumes: false,
         // Several steps of a run may have edited the crontab of one host: each is planned from the
         // crontab that the rollback of those after it leaves.
         inventory: input.inventory.clone(),
+        machines: machines(input),
         hosts: vec![],
         failed: BTreeSet::new(),
         tables: vec![],
@@ -176,18 +176,20 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
         .collect();
     // What the run itself has undone is restored by the records of what it undid.
     records.retain(|record| record.undoes() != Some(run));
-    let undone: Vec<&RunId> = records.iter().filter_map(|r| undone_by(runs, r)).collect();
-    let is_whole = undone.len() == records.len();
-    if is_whole && undone.iter().all(|by| *by == run) {
+    let undone = |record: &Record| draft.by_place.undone_by(record);
+    let by: Vec<&RunId> = records.iter().filter_map(|r| undone(r)).collect();
+    let is_whole = by.len() == records.len();
+    if is_whole && by.iter().all(|by| *by == run) {
         records.clear();
     }
     // A rollback that was cut off is resumed. One that was carried out whole is not repeated.
-    draft.resumes = !is_whole;
+    let resumes = !is_whole;
     // What it has removed or brought back whole is done.
     records.retain(|record| {
         let moves = record.intent.as_ref().map(|i| i.change.folder()) != Some(Folder::Keep);
-        !(draft.resumes && moves && undone_by(runs, record).is_some())
+        !(resumes && moves && undone(record).is_some())
     });
+    draft.resumes = resumes;
     records.sort_by_key(|r| Reverse(rank(r.intent.as_ref())));
     for record in records {
         if let Err(why) = draft.undo(record) {
@@ -200,34 +202,55 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     Ok(draft.finish(run))
 }
 
-/// The newest run that was at the component of a record, if it has undone what is recorded.
-fn undone_by<'a>(runs: &'a Runs, record: &Record) -> Option<&'a RunId> {
-    let done = &record.intent.as_ref()?.change;
-    let is_there = |other: &&Record| {
-        let change = other.intent.as_ref().map(|i| &i.change);
-        (&other.run, &other.step) != (&record.run, &record.step)
-            && other.may_have_changed()
-            && change.is_some_and(|c| (&c.node, c.component) == (&done.node, done.component))
-    };
-    let undoes = |other: &Record| {
-        let restore = other.intent.as_ref().and_then(|i| i.change.restore());
-        other.ended == Ended::Ok
-            && other.undoes() == Some(&record.run)
-            && restore.is_none_or(|restore| restore.step == record.step)
-    };
-    let since = runs.range(&record.run..).rev();
-    since
-        .map(|(by, all)| (by, all.iter().filter(is_there).collect::<Vec<_>>()))
-        .find(|(_, all)| !all.is_empty())
-        .and_then(|(by, all)| all.into_iter().any(undoes).then_some(by))
+/// The records of all runs by node and component, each in the order of the runs.
+struct ByPlace<'a>(BTreeMap<(&'a NodeName, Component), Vec<&'a Record>>);
+
+impl<'a> ByPlace<'a> {
+    fn of(runs: &'a Runs) -> Self {
+        let mut out: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
+        for record in runs.values().flatten() {
+            if let Some(change) = record.intent.as_ref().map(|i| &i.change) {
+                let place = (&change.node, change.component);
+                out.entry(place).or_default().push(record);
+            }
+        }
+        Self(out)
+    }
+
+    /// The records of what a change worked on.
+    fn at<'s>(&'s self, done: &'s HostChange) -> &'s [&'a Record] {
+        let found = self.0.get(&(&done.node, done.component));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest run that was at the component of a record, if it has undone what is recorded.
+    fn undone_by(&self, record: &Record) -> Option<&'a RunId> {
+        let done = &record.intent.as_ref()?.change;
+        let since = self.at(done).iter().rev().copied().filter(|other| {
+            other.run >= record.run
+                && (&other.run, &other.step) != (&record.run, &record.step)
+                && other.may_have_changed()
+        });
+        let undoes = |other: &Record| {
+            let restore = other.intent.as_ref().and_then(|i| i.change.restore());
+            other.ended == Ended::Ok
+                && other.undoes() == Some(&record.run)
+                && restore.is_none_or(|restore| restore.step == record.step)
+        };
+        let newest = &since.clone().next()?.run;
+        let mut all = since.take_while(|other| other.run == *newest);
+        all.any(undoes).then_some(newest)
+    }
 }
 
 struct Draft<'a> {
     input: &'a PlanInput<'a>,
-    runs: &'a Runs,
+    by_place: ByPlace<'a>,
     /// Whether a part of it has been undone before.
     resumes: bool,
     inventory: Inventory,
+    /// Which nodes answer with which machine-id.
+    machines: BTreeMap<&'a str, Vec<&'a NodeName>>,
     hosts: Vec<Step>,
     /// Steps on what may not run as it should now: the framework need not count on it more than it does.
     failed: BTreeSet<String>,
@@ -272,13 +295,13 @@ impl Draft<'_> {
             self.left.push(Left::Started { node, component });
             return Ok(());
         }
-        if let Some(why) = stranger(self.input, &node) {
+        if let Some(why) = stranger(self.input, &node, &self.machines) {
             return Err(Refusal::Stranger { node, why });
         }
         let user = user_of(self.input.desired, &node);
         let known = Known {
             asks: self.input.desired.rpc != Rpc::Off,
-            failed: self.resumes && undone_by(self.runs, record).is_some()
+            failed: self.resumes && self.by_place.undone_by(record).is_some()
                 || intent.change.is_scripted() && record.ended != Ended::Ok
                 || self.may_be_torn(record, &intent.change),
             other_crontab: intent.change.run_user != *user,
@@ -333,15 +356,10 @@ impl Draft<'_> {
     /// Whether the host may have half a program that a publication has left: nobody knows it, and no
     /// later run has been at that server.
     fn may_be_torn(&self, record: &Record, done: &HostChange) -> bool {
-        let later = self.runs.range((Excluded(&record.run), Unbounded));
-        let same = |other: &Record| {
-            let change = other.intent.as_ref().map(|i| &i.change);
+        let later = |other: &&Record| {
             // Its own rollback may have failed for want of room.
-            change.is_some_and(|change| {
-                change.component == done.component
-                    && change.node == done.node
-                    && !(change.undoes() == Some(&record.run) && other.ended != Ended::Ok)
-            })
+            let failed = other.undoes() == Some(&record.run) && other.ended != Ended::Ok;
+            other.run > record.run && !failed
         };
         let path = binary_path(done.component);
         let catalog = self.input.catalog;
@@ -349,7 +367,7 @@ impl Draft<'_> {
             Observed::Present(digest) => !catalog.versions_of(done.component, &digest).is_empty(),
             _ => true,
         };
-        record.ended != Ended::Ok && !known && !later.flat_map(|(_, all)| all).any(same)
+        record.ended != Ended::Ok && !known && !self.by_place.at(done).iter().any(later)
     }
 
     /// Cuts the steps into batches: what was added to framework hosts, one at a time; what was
@@ -433,11 +451,22 @@ impl Draft<'_> {
                 servers.insert(format!("tars.{}", change.component));
             }
         }
+        let mut servers: BTreeMap<&str, Vec<&ServerRow>> = BTreeMap::new();
+        let rows = framework.rows().present().copied();
+        for row in rows
+            .into_iter()
+            .flat_map(|rows| rows.servers.present().into_iter().flatten())
+        {
+            servers.entry(&row.node).or_default().push(row);
+        }
         let none = BTreeSet::new();
         for step in steps {
             if let Some(change) = step.action.get::<HostChange>() {
                 let removed = removed.get(&change.node).unwrap_or(&none);
-                let mut wanted = restored::conditions(framework, change, removed);
+                let own = servers
+                    .get(change.node.as_str())
+                    .map_or(&[][..], Vec::as_slice);
+                let mut wanted = restored::conditions(framework, own, change, removed);
                 if self.failed.contains(&step.id) {
                     wanted.retain(|c| c.eval(&change.node, self.input.inventory) == Truth::Holds);
                 }

@@ -8,18 +8,19 @@ use crate::actions::HostChange;
 use crate::plan::{Gate, Plan, Stage, Step};
 use crate::violation::{Violation, violation};
 
-/// Whether a gate is the one after a batch.
-fn guards(gate: &Gate, batch: &[&Step]) -> bool {
-    let of = |step: &&Step| gate.needs.first() == Some(&step.id);
-    batch.iter().any(of)
-}
-
 fn settle_of(step: &Step) -> Option<u64> {
     step.action.get::<HostChange>()?.settle
 }
 
 pub(super) fn check(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) {
     let gates: BTreeMap<&str, &Gate> = plan.gates.iter().map(|g| (g.id.as_str(), g)).collect();
+    // The gates after a batch, by the first step that each waits for.
+    let mut after: BTreeMap<&str, Vec<&Gate>> = BTreeMap::new();
+    for gate in &plan.gates {
+        if let Some(first) = gate.needs.first() {
+            after.entry(first).or_default().push(gate);
+        }
+    }
     let mut all: BTreeMap<u32, Vec<&Step>> = BTreeMap::new();
     for step in plan.steps.iter().filter(|s| s.stage != Stage::Recover) {
         all.entry(step.batch).or_default().push(step);
@@ -50,8 +51,9 @@ pub(super) fn check(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) 
             ));
         }
         // A gate that does not wait would let the next batch go before this one has held.
-        for gate in plan.gates.iter().filter(|g| guards(g, batch)) {
-            let longest = batch.iter().filter_map(|s| settle_of(s)).max();
+        let longest = batch.iter().filter_map(|s| settle_of(s)).max();
+        let guards = batch.iter().filter_map(|s| after.get(s.id.as_str()));
+        for gate in guards.flatten() {
             if gate.settle < desired.policy.settle.max(longest.unwrap_or(0)) {
                 found.push(violation(
                     &gate.id,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
 use tarsops_model::framework::Rows;
-use tarsops_model::host::NodeState;
+use tarsops_model::host::{Host, NodeState};
 use tarsops_model::resource::ResourceId;
 
 use crate::actions::Interruption;
@@ -17,102 +17,186 @@ use crate::violation::{Violation, violation};
 /// A server on a node, by their names.
 type Place = (String, String);
 
-pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violation>) {
-    let servants = servants(input);
-    let mut registries: BTreeSet<&str> = BTreeSet::new();
-    if let Some(framework) = &input.inventory.framework {
-        for (node, host) in input.desired.hosts() {
-            let own = framework.registries.iter().any(|(at, answer)| {
-                at.host.to_string() == host.ip.to_string() && answer.is_alive()
-            });
-            if own {
-                registries.insert(node.as_str());
+/// One servant.
+struct Servant {
+    name: String,
+    /// Where it lives, by the rows.
+    places: BTreeMap<Place, Endpoint>,
+    /// How many of them count, and how many of those were removed for good.
+    counted: usize,
+    gone: usize,
+}
+
+/// One endpoint of a servant.
+#[derive(Clone, Copy)]
+struct Endpoint {
+    /// Whether it was asked and does not answer: it counts for nothing.
+    is_mute: bool,
+    is_gone: bool,
+}
+
+/// All servants, and which of them live on each node.
+struct Servants {
+    all: Vec<Servant>,
+    on: BTreeMap<String, Vec<(usize, Place)>>,
+    /// What a rollback has removed was added by the run that it undoes, and counts no more.
+    rolls_back: bool,
+}
+
+impl Servants {
+    fn of(input: &PlanInput<'_>, rolls_back: bool) -> Self {
+        let mut out = Self {
+            all: Vec::new(),
+            on: BTreeMap::new(),
+            rolls_back,
+        };
+        let asked = input.inventory.framework.as_ref().map(|f| &f.servants);
+        for (name, places) in servants(input) {
+            let number = out.all.len();
+            let mut of = BTreeMap::new();
+            for place in places {
+                let asked = asked.and_then(|all| all.get(&format!("{name}@{}", place.0)));
+                let is_mute = asked.is_some_and(|a| !a.answer.is_alive() && !a.answer.is_unknown());
+                let on = out.on.entry(place.0.clone()).or_default();
+                on.push((number, place.clone()));
+                of.insert(
+                    place,
+                    Endpoint {
+                        is_mute,
+                        is_gone: false,
+                    },
+                );
             }
+            out.all.push(Servant {
+                counted: of.values().filter(|e| !e.is_mute).count(),
+                gone: 0,
+                name,
+                places: of,
+            });
+        }
+        out
+    }
+
+    /// The endpoints that an interruption takes away, with the numbers of their servants.
+    fn taken_by(&self, change: &Interruption<'_>) -> Vec<(usize, Place)> {
+        let own = format!("tars.{}", change.component);
+        let on = self.on.get(change.node.as_str()).into_iter().flatten();
+        on.filter(|(_, (_, server))| change.component == Component::Tarsnode || *server == own)
+            .cloned()
+            .collect()
+    }
+
+    /// The servant that has no endpoint left that answers while these are away, and how many it had.
+    /// Each says whether its server is only restarted.
+    fn without(&self, servant: usize, away: &BTreeMap<Place, bool>) -> Option<(&str, usize)> {
+        let servant = &self.all[servant];
+        let counts =
+            |endpoint: &Endpoint| !endpoint.is_mute && !(self.rolls_back && endpoint.is_gone);
+        let counted = if self.rolls_back {
+            servant.counted - servant.gone
+        } else {
+            servant.counted
+        };
+        let before = if self.rolls_back { 0 } else { servant.gone };
+        let mine = || {
+            let mine = away
+                .iter()
+                .filter_map(|(place, restarts)| Some((servant.places.get(place)?, *restarts)));
+            mine.filter(|(endpoint, _)| counts(endpoint))
+        };
+        let now = mine().filter(|(endpoint, _)| !endpoint.is_gone).count();
+        // What the spec takes away it means, and registries have a guard of their own below.
+        let guarded = match counted {
+            0 => false,
+            // A rollback may be what brings the others back.
+            1 => {
+                !self.rolls_back
+                    && servant.places.len() > 1
+                    && mine().any(|(_, restarts)| restarts)
+                    && !servant.name.starts_with("tars.tarsregistry.")
+            }
+            _ => true,
+        };
+        (guarded && before + now == counted).then_some((&servant.name, counted))
+    }
+
+    /// The server of an endpoint is removed for good.
+    fn remove(&mut self, (servant, place): &(usize, Place)) {
+        let servant = &mut self.all[*servant];
+        if let Some(endpoint) = servant.places.get_mut(place)
+            && !endpoint.is_gone
+        {
+            endpoint.is_gone = true;
+            servant.gone += usize::from(!endpoint.is_mute);
         }
     }
-    let mut gone: BTreeSet<Place> = BTreeSet::new();
-    // A rollback restores what a run has broken: what was silent may answer from its batch on.
-    let mut restored: BTreeSet<Place> = BTreeSet::new();
+
+    /// A rollback restores what a run has broken: what was silent may answer from its batch on.
+    fn restore(&mut self, (servant, place): &(usize, Place)) {
+        let servant = &mut self.all[*servant];
+        if let Some(endpoint) = servant.places.get_mut(place)
+            && endpoint.is_mute
+        {
+            endpoint.is_mute = false;
+            servant.counted += 1;
+            servant.gone += usize::from(endpoint.is_gone);
+        }
+    }
+}
+
+pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violation>) {
     let rolls_back = plan.rolls_back.is_some();
+    let mut servants = Servants::of(input, rolls_back);
+    let mut registries: BTreeSet<&str> = BTreeSet::new();
+    if let Some(framework) = &input.inventory.framework {
+        let alive = framework.registries.iter().filter(|(_, a)| a.is_alive());
+        let alive: BTreeSet<String> = alive.map(|(at, _)| at.host.to_string()).collect();
+        let own = |host: &Host| alive.contains(&host.ip.to_string());
+        let living = input.desired.hosts().filter(|(_, host)| own(host));
+        registries.extend(living.map(|(node, _)| node.as_str()));
+    }
     for (batch, steps) in batches(&plan.steps) {
-        // What a rollback has removed was added by the run that it undoes.
-        let removed = if rolls_back {
-            gone.clone()
-        } else {
-            BTreeSet::new()
-        };
-        let mut down = gone.clone();
-        let mut restarted: BTreeSet<Place> = BTreeSet::new();
+        // The endpoints that are away, by servant, and whether each is only restarted.
+        let mut away: BTreeMap<usize, BTreeMap<Place, bool>> = BTreeMap::new();
+        let (mut removed, mut restarted) = (Vec::new(), Vec::new());
         let mut without_registry = BTreeSet::new();
         for change in steps.iter().filter_map(|s| interruption(s)) {
-            let node = change.node.to_string();
-            let places: Vec<Place> = if change.component == Component::Tarsnode {
-                servants
-                    .values()
-                    .flatten()
-                    .filter(|(at, _)| *at == node)
-                    .cloned()
-                    .collect()
-            } else {
-                vec![(node.clone(), format!("tars.{}", change.component))]
-            };
             if change.component == Component::Tarsregistry && change.ran {
-                without_registry.insert(node);
+                without_registry.insert(change.node.as_str());
+            }
+            let taken = servants.taken_by(&change);
+            for (servant, place) in &taken {
+                let of = away.entry(*servant).or_default();
+                *of.entry(place.clone()).or_default() |= !change.is_removal;
             }
             if change.is_removal {
-                gone.extend(places.iter().cloned());
+                removed.extend(taken);
             } else {
-                restarted.extend(places.iter().cloned());
+                restarted.extend(taken);
             }
-            down.extend(places);
         }
-        for (servant, all) in &servants {
-            // Whoever was asked and does not answer is no endpoint.
-            let mute = |p: &&Place| {
-                if restored.contains(*p) {
-                    return false;
-                }
-                let key = format!("{servant}@{}", p.0);
-                let asked = input.inventory.framework.as_ref();
-                asked
-                    .and_then(|f| f.servants.get(&key))
-                    .is_some_and(|a| !a.answer.is_alive() && !a.answer.is_unknown())
-            };
-            let places: Vec<&Place> = all
-                .iter()
-                .filter(|p| !mute(p) && !removed.contains(*p))
-                .collect();
-            // What the spec takes away it means, and registries have a guard of their own below.
-            let guarded = match places.as_slice() {
-                [] => false,
-                // A rollback may be what brings the others back.
-                [only] => {
-                    !rolls_back
-                        && all.len() > 1
-                        && restarted.contains(*only)
-                        && !servant.starts_with("tars.tarsregistry.")
-                }
-                _ => true,
-            };
-            if guarded && places.iter().all(|p| down.contains(*p)) {
+        for (servant, away) in &away {
+            if let Some((servant, had)) = servants.without(*servant, away) {
                 found.push(violation(
                     &format!("batch {batch}"),
-                    format!(
-                        "it leaves none of the {} endpoints of {servant} that answer",
-                        places.len()
-                    ),
+                    format!("it leaves none of the {had} endpoints of {servant} that answer"),
                 ));
             }
         }
+        for place in &removed {
+            servants.remove(place);
+        }
         if rolls_back {
-            restored.extend(restarted);
+            for place in &restarted {
+                servants.restore(place);
+            }
         }
         // A rollback of the only registry that there is has no other one to wait for.
         let alone = rolls_back && input.desired.registries.len() < 2;
-        let left = alone || registries.iter().any(|n| !without_registry.contains(*n));
+        let left = || alone || registries.iter().any(|n| !without_registry.contains(*n));
         if !without_registry.is_empty()
             && !registries.is_empty()
-            && !left
+            && !left()
             && !input.desired.policy.registry_gap
         {
             found.push(violation(

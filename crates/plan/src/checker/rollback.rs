@@ -9,7 +9,7 @@ use tarsops_model::names::{NodeName, RunId};
 use super::{endpoints, steps};
 use crate::condition::{Condition, Truth};
 use crate::database;
-use crate::identity::stranger;
+use crate::identity::{machines, stranger};
 use crate::input::{PlanInput, Scope};
 use crate::plan::Plan;
 use crate::violation::{Violation, violation};
@@ -21,11 +21,12 @@ pub(super) fn check(plan: &Plan, run: &RunId, input: &PlanInput<'_>) -> Vec<Viol
         steps::backed_up(plan, &mut found);
     }
     endpoints::check(plan, input, &mut found);
+    let machines = machines(input);
     for step in &plan.steps {
         let Some(node) = step.resource.node() else {
             continue;
         };
-        if let Some(why) = stranger(input, node) {
+        if let Some(why) = stranger(input, node, &machines) {
             found.push(violation(&step.id, why));
         }
         for condition in &step.pre {

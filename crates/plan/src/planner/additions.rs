@@ -72,12 +72,17 @@ impl Draft {
     /// the spec's and its own step was taken out, nothing is started through it.
     pub(super) fn postpone_strangers(&mut self, input: &PlanInput<'_>) {
         let mut strange: BTreeMap<NodeName, String> = BTreeMap::new();
+        let changed: BTreeSet<&NodeName> = self
+            .todo
+            .iter()
+            .filter(|s| s.stage == Stage::Agents)
+            .filter_map(|s| s.resource.node())
+            .collect();
         let expands = |step: &&Step| step.stage == Stage::Expansion;
         for step in self.todo.iter().filter(expands) {
             let Some(StartServer { node, .. }) = step.action.get() else {
                 continue;
             };
-            let is_changed = |s: &Step| s.stage == Stage::Agents && s.resource.node() == Some(node);
             let wanted = input.desired.agent(node).map(|a| a.run_user.as_str());
             let seen = input.inventory.agent(node);
             let runs = seen
@@ -85,7 +90,7 @@ impl Draft {
                 .and_then(|a| a.processes.present())
                 .and_then(|all| all.iter().find(|p| Some(p.user.as_str()) != wanted));
             if let Some(process) = runs
-                && !self.todo.iter().any(is_changed)
+                && !changed.contains(node)
             {
                 strange.insert(node.clone(), process.user.clone());
             }

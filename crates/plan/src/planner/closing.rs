@@ -54,6 +54,7 @@ impl Draft {
 
     /// What the sources say against each other, and what they did not say.
     pub(super) fn findings(&mut self, input: &PlanInput<'_>) {
+        let mut reported = self.reported();
         for found in rules::findings(input) {
             let Finding {
                 name,
@@ -67,7 +68,7 @@ impl Draft {
             let rule = rules::rule(name);
             let explained = match rule.map(|rule| rule.explained_by) {
                 Some(ExplainedBy::Installation) => self.coming.contains(&resource),
-                Some(ExplainedBy::Reported) => self.is_reported(&resource),
+                Some(ExplainedBy::Reported) => reported.contains(&resource),
                 Some(ExplainedBy::Nothing) | None => false,
             };
             match severity {
@@ -76,16 +77,19 @@ impl Draft {
                     why: Blocked::Finding { name, text, cure },
                 }),
                 Severity::Drift if explained => {}
-                Severity::Drift => self.drift.push(Drift {
-                    resource,
-                    kind: DriftKind::Disagreeing {
-                        finding: name,
-                        sources,
-                        explanation: text,
-                        cure,
-                        heals_within,
-                    },
-                }),
+                Severity::Drift => {
+                    reported.insert(resource.clone());
+                    self.drift.push(Drift {
+                        resource,
+                        kind: DriftKind::Disagreeing {
+                            finding: name,
+                            sources,
+                            explanation: text,
+                            cure,
+                            heals_within,
+                        },
+                    });
+                }
                 Severity::Warning => self.report.push(Line::Warning {
                     resource,
                     name,
@@ -105,11 +109,14 @@ impl Draft {
         self.drift.extend(rules::unknowns(input));
     }
 
-    /// Whether the plan already says of a server how it differs, or that it waits.
-    pub(super) fn is_reported(&self, server: &ResourceId) -> bool {
-        let differs = |d: &Drift| d.resource == *server;
-        let waits = |l: &Line| matches!(l, Line::Waiting { resource, .. } if resource == server);
-        self.drift.iter().any(differs) || self.report.iter().any(waits)
+    /// The resources of which the plan already says how they differ, or that they wait.
+    fn reported(&self) -> BTreeSet<ResourceId> {
+        let differs = self.drift.iter().map(|d| &d.resource);
+        let waits = self.report.iter().filter_map(|line| match line {
+            Line::Waiting { resource, .. } => Some(resource),
+            _ => None,
+        });
+        differs.chain(waits).cloned().collect()
     }
 
     /// Says what the gates after a node's step cannot ask.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tarsops_model::component::Component;
 use tarsops_model::host::{Host, HostFacts, NodeState};
 use tarsops_model::names::NodeName;
+use tarsops_model::resource::ResourceId;
 
 use super::Draft;
 use crate::actions::HostChange;
 use crate::condition::Condition;
 use crate::crontab::{self, CrontabEdit};
-use crate::drift::DriftKind;
+use crate::drift::{Drift, DriftKind};
 use crate::endpoints::Gone;
 use crate::input::PlanInput;
 use crate::leaving;
@@ -18,6 +19,14 @@ use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
 use tarsops_model::digest::Digest;
 use tarsops_model::observed::Observed;
+
+/// The resources that lines of a report call blocked.
+fn blocked(report: &[Line]) -> impl Iterator<Item = &ResourceId> {
+    report.iter().filter_map(|line| match line {
+        Line::Blocked { resource, .. } => Some(resource),
+        _ => None,
+    })
+}
 
 impl Draft {
     /// The components of a node that the spec calls absent.
@@ -46,23 +55,30 @@ impl Draft {
     pub(super) fn leave_untouched(&mut self, input: &PlanInput<'_>) {
         let mut held: BTreeSet<NodeName> = BTreeSet::new();
         let mut gone = Gone::default();
+        let is_unseen = |d: &&Drift| matches!(d.kind, DriftKind::Unknown { .. });
+        let unseen = self.drift.iter().filter(is_unseen).map(|d| &d.resource);
+        let obstacles: BTreeSet<&NodeName> = unseen
+            .chain(blocked(&self.report))
+            .filter_map(ResourceId::node)
+            .collect();
+        let mut removals: BTreeMap<&NodeName, Vec<&Step>> = BTreeMap::new();
+        for step in &self.todo {
+            if let (Stage::ServerRemoval, Some(node)) = (step.stage, step.resource.node()) {
+                removals.entry(node).or_default().push(step);
+            }
+        }
+        let mut lines = Vec::new();
         for (node, host) in input.desired.hosts() {
             if !matches!(host.state, NodeState::Absent { .. }) {
                 continue;
             }
-            let blocked = |l: &Line| matches!(l, Line::Blocked { resource, .. } if resource.node() == Some(node));
-            let unseen = self.drift.iter().any(|d| {
-                d.resource.node() == Some(node) && matches!(d.kind, DriftKind::Unknown { .. })
-            });
-            if unseen || self.report.iter().any(blocked) {
+            if obstacles.contains(node) {
                 held.insert(node.clone());
                 continue;
             }
-            let own =
-                |s: &&Step| s.stage == Stage::ServerRemoval && s.resource.node() == Some(node);
-            let steps: Vec<&Step> = self.todo.iter().filter(own).collect();
+            let steps = removals.remove(node).unwrap_or_default();
             if let Err((step, servant)) = self.batches.endpoints.take_away(&steps, &mut gone) {
-                self.report.push(Line::Blocked {
+                lines.push(Line::Blocked {
                     resource: step.resource.clone(),
                     why: Blocked::OnlyEndpoint {
                         servant: servant.to_owned(),
@@ -71,6 +87,7 @@ impl Draft {
                 held.insert(node.clone());
             }
         }
+        self.report.extend(lines);
         if held.is_empty() {
             return;
         }
@@ -82,15 +99,13 @@ impl Draft {
             removes && step.resource.node().is_some_and(|n| held.contains(n))
         };
         let waits: Vec<Step> = self.todo.extract_if(.., is_held).collect();
-        for step in waits {
-            let said = |l: &Line| matches!(l, Line::Blocked { resource, .. } if *resource == step.resource);
-            if !self.report.iter().any(said) {
-                self.report.push(Line::Note {
-                    resource: step.resource,
-                    text: "it stays until all of its host can be removed".to_owned(),
-                });
-            }
-        }
+        let said: BTreeSet<ResourceId> = blocked(&self.report).cloned().collect();
+        let untold = waits.into_iter().map(|step| step.resource);
+        let untold = untold.filter(|resource| !said.contains(resource));
+        self.report.extend(untold.map(|resource| Line::Note {
+            resource,
+            text: "it stays until all of its host can be removed".to_owned(),
+        }));
     }
 
     /// Several steps may edit one crontab: each is made for the crontab that the steps before it leave.

@@ -13,6 +13,7 @@ pub mod core;
 pub mod damage;
 pub mod expansion;
 pub mod framework;
+pub mod growth;
 pub mod json;
 
 use std::collections::{BTreeMap, BTreeSet};
