@@ -79,8 +79,11 @@ pub enum OnFailure {
 pub struct Policy {
     /// Hosts changed first, one batch of their own; 0 for none.
     pub canary: u32,
-    /// Hosts changed at once.
+    /// Hosts changed at once, after the batches of the ramp.
     pub max_parallel: Count,
+    /// Hosts changed at once in the first batches of a stage, one entry for each batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ramp: Vec<Count>,
     /// Hosts that may be silent while the rest continues.
     pub max_unreachable: Count,
     /// Seconds for which health must hold after a change.
@@ -107,12 +110,48 @@ impl Default for Policy {
         Self {
             canary: 1,
             max_parallel: Count::Number(10),
+            ramp: Vec::new(),
             max_unreachable: Count::Number(0),
             settle: 30,
             deadline: 300,
             on_failure: OnFailure::Rollback,
             registry_settle: cache_interval(),
             registry_gap: false,
+        }
+    }
+}
+
+impl Policy {
+    /// How many of the `total` hosts of a stage change together in its `batch`th batch, from 0; at
+    /// least one. The canary makes the first batch smaller and never larger.
+    #[must_use]
+    pub fn batch_size(&self, batch: usize, total: usize) -> usize {
+        let count = self.ramp.get(batch).unwrap_or(&self.max_parallel);
+        let most = count.of(total).max(1);
+        match self.canary as usize {
+            canary if batch == 0 && canary > 0 => canary.min(most),
+            _ => most,
+        }
+    }
+
+    /// The same rollout with one host at a time.
+    #[must_use]
+    pub fn one_by_one(&self) -> Self {
+        Self {
+            canary: 0,
+            max_parallel: Count::Number(1),
+            ramp: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The same rollout of what has run on its hosts before: without a canary and a ramp.
+    #[must_use]
+    pub fn without_ramp(&self) -> Self {
+        Self {
+            canary: 0,
+            ramp: Vec::new(),
+            ..self.clone()
         }
     }
 }
@@ -468,6 +507,26 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ramp_gives_the_first_batches_and_the_last_entry_repeats() {
+        let mut policy = Policy {
+            canary: 0,
+            max_parallel: Count::Percent(5),
+            ramp: vec![Count::Number(1), Count::Number(10)],
+            ..Policy::default()
+        };
+        let sizes = |policy: &Policy| [0, 1, 2, 3].map(|batch| policy.batch_size(batch, 1000));
+        assert_eq!(sizes(&policy), [1, 10, 50, 50]);
+        // The canary is the first batch, not one more.
+        policy.canary = 3;
+        assert_eq!(sizes(&policy), [1, 10, 50, 50]);
+        policy.ramp.clear();
+        assert_eq!(sizes(&policy), [3, 50, 50, 50]);
+        assert_eq!(policy.batch_size(7, 0), 1);
+        assert_eq!(sizes(&policy.one_by_one()), [1, 1, 1, 1]);
+        assert_eq!(sizes(&policy.without_ramp()), [50, 50, 50, 50]);
+    }
 
     #[test]
     fn percentages_round_up() {

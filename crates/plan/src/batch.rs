@@ -33,23 +33,16 @@ impl Batches {
         }
     }
 
-    /// Cuts the steps of a stage into a canary and batches, with a gate after each.
+    /// Cuts the steps of a stage into a canary, the batches of the ramp and those after it, with a gate
+    /// after each.
     pub(crate) fn roll_out(&mut self, steps: Vec<Step>, policy: &Policy) {
         if steps.is_empty() {
             return;
         }
-        let parallel = policy.max_parallel.of(steps.len()).max(1);
-        let canary = (policy.canary as usize).min(steps.len()).min(parallel);
+        let total = steps.len();
         let mut rest: VecDeque<Step> = steps.into();
-        let mut first = true;
-        loop {
-            let size = if first && canary > 0 {
-                canary
-            } else {
-                parallel
-            };
-            first = false;
-            let batch = self.next_batch(&mut rest, size);
+        for number in 0.. {
+            let batch = self.next_batch(&mut rest, policy.batch_size(number, total));
             if batch.is_empty() {
                 break;
             }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tarsops_model::component::{Component, Role};
-use tarsops_model::desired::{Count, Desired, Policy, Rpc};
+use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{Answer, ServerRow};
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{NodeName, RunId, UserName};
@@ -394,16 +394,9 @@ impl Draft<'_> {
             };
             kind.push(step);
         }
-        let one = Policy {
-            canary: 0,
-            max_parallel: Count::Number(1),
-            ..desired.policy.clone()
-        };
+        let one = desired.policy.one_by_one();
         // What is restored has run on its host before, so that no canary tries it first.
-        let many = Policy {
-            canary: 0,
-            ..desired.policy.clone()
-        };
+        let many = desired.policy.without_ramp();
         let mut batches = Batches::of(self.input);
         batches.roll_out(added, &one);
         for batch in batch::of_rollback(self.input, basic) {

@@ -16,7 +16,7 @@ const NODES: usize = 300;
 const MOST: f64 = 2.3;
 /// What takes less than this is not compared: it is short in a cluster of any size, and the kernel counts
 /// in steps of some milliseconds.
-const SHORT: Duration = Duration::from_millis(20);
+const SHORT: Duration = Duration::from_millis(40);
 /// How often a kind is tried until it is called slow.
 const TRIES: usize = 5;
 

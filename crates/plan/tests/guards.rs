@@ -359,6 +359,35 @@ fn a_package_must_be_there_and_whole() {
 }
 
 #[test]
+fn the_batches_of_a_ramp_grow_and_the_checker_counts_them() {
+    let mut w = World::new(40);
+    for i in 0..40 {
+        outdated(&mut w, i);
+    }
+    let sizes = |w: &World| {
+        let plan = w.plan();
+        checker::check(&plan, &w.input()).unwrap();
+        let batches = plan.steps.chunk_by(|a, b| a.batch == b.batch);
+        batches.map(<[_]>::len).collect::<Vec<_>>()
+    };
+    w.desired.policy.ramp = vec![Count::Number(1), Count::Number(5)];
+    w.desired.policy.max_parallel = Count::Percent(40);
+    assert_eq!(sizes(&w), [1, 5, 16, 16, 2]);
+    // The canary is the first batch, and only makes it smaller.
+    w.desired.policy.canary = 2;
+    assert_eq!(sizes(&w), [1, 5, 16, 16, 2]);
+    w.desired.policy.ramp[0] = Count::Number(3);
+    assert_eq!(sizes(&w), [2, 5, 16, 16, 1]);
+    // One step more in the second batch is one too many, for all that later ones are larger.
+    let mut plan = w.plan();
+    plan.steps[7].batch = 2;
+    let found = checker::check(&plan, &w.input()).unwrap_err();
+    assert!(found.iter().any(|v| v.step == "batch 2"), "{found:?}");
+    w.desired.policy.ramp[1] = Count::Number(6);
+    assert_eq!(sizes(&w), [2, 6, 16, 16]);
+}
+
+#[test]
 fn plain_nodes_come_before_slaves_and_the_master() {
     let mut w = World::new(14);
     w.desired.policy.max_parallel = Count::Number(5);

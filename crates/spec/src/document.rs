@@ -20,7 +20,7 @@ mod docker;
 mod values;
 
 pub use docker::{Deployment, Docker, Environment, Installer, Logs};
-pub use values::{Count, Jump, PackagesAt, Pattern, Seconds};
+pub use values::{Count, Jump, PackagesAt, Pattern, Ramp, Seconds};
 
 /// A cluster of the Tars framework: what should run where, and how a change is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -505,9 +505,11 @@ pub struct Rollout {
     /// Hosts that are changed first, as a batch of their own; 0 for none. Default: 1.
     #[schemars(example = 1)]
     pub canary: Option<u32>,
-    /// Hosts changed at once: a number, or a percentage of the hosts, rounded up. Default: 10.
-    #[schemars(example = 10, example = &"25%")]
-    pub max_parallel: Option<Count>,
+    /// Hosts changed at once: a number, or a percentage of the hosts, rounded up. A list has one entry for
+    /// each batch, and its last entry repeats: with `[1, 10, 5%]` a bad version meets one host, then ten, then
+    /// 5 % at a time. Default: 10.
+    #[schemars(example = 10, example = &"25%", example = ramp())]
+    pub max_parallel: Option<Ramp>,
     /// Hosts that may be silent while the rest still continues: a number or a percentage. Default: 0.
     #[schemars(example = 0, example = &"5%")]
     pub max_unreachable: Option<Count>,
@@ -543,6 +545,11 @@ pub enum OnFailure {
     RollbackAll,
     /// The failed host is left as it is for a person to look at, and the run stops.
     Stop,
+}
+
+/// An example of batches that grow.
+fn ramp() -> serde_json::Value {
+    serde_json::json!([1, 10, "5%"])
 }
 
 #[expect(clippy::unwrap_used, reason = "the constant is a good path")]

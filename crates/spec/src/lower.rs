@@ -517,9 +517,17 @@ pub(crate) fn policy(spec: &Spec) -> Policy {
         document::Count::Number(n) => desired::Count::Number(n),
         document::Count::Percent(p) => desired::Count::Percent(p),
     };
+    let (most, ramp) = match &r.max_parallel {
+        Some(all) => {
+            let (last, first) = all.split();
+            (count(last), first.iter().copied().map(count).collect())
+        }
+        None => (usual.max_parallel, usual.ramp),
+    };
     Policy {
         canary: r.canary.unwrap_or(usual.canary),
-        max_parallel: r.max_parallel.map_or(usual.max_parallel, count),
+        max_parallel: most,
+        ramp,
         max_unreachable: r.max_unreachable.map_or(usual.max_unreachable, count),
         settle: r.settle.map_or(usual.settle, |s| s.0),
         deadline: r.deadline.map_or(usual.deadline, |s| s.0),

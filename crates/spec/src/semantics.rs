@@ -422,8 +422,12 @@ const LONGEST_KEPT: u64 = 3600;
 fn rollout(check: &mut Check<'_>, members: &[Member<'_>]) {
     let spec = check.spec();
     let r = &spec.rollout;
-    if matches!(r.max_parallel, Some(Count::Number(0) | Count::Percent(0))) {
-        let place = check.place("rollout/max_parallel");
+    let none = |(_, count): &(usize, Count)| matches!(count, Count::Number(0) | Count::Percent(0));
+    let parallel = r.max_parallel.iter().flat_map(|all| all.iter().enumerate());
+    for (entry, _) in parallel.filter(none) {
+        let place = check
+            .exact(&format!("rollout/max_parallel/{entry}"))
+            .unwrap_or_else(|| check.place("rollout/max_parallel"));
         check.say(
             Rule::OutOfRange,
             &place,

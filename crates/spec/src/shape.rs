@@ -166,6 +166,16 @@ impl<'a> Walk<'a> {
         if let Some(choices) = choices(schema) {
             return self.choice(&choices, node, path);
         }
+        if reference == "#/$defs/Ramp" {
+            let form = match node.value {
+                Value::List(_) => "/anyOf/1",
+                _ => "/anyOf/0",
+            };
+            return match schema.pointer(form) {
+                Some(form) => self.value(form, node, key, path),
+                None => {}
+            };
+        }
         if reference == "#/$defs/Count" {
             return self.count(schema, node, path);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::desired::Desired;
+use tarsops_model::desired::{Desired, Policy};
 
 use crate::actions::HostChange;
 use crate::plan::{Gate, Plan, Stage, Step};
@@ -30,20 +30,26 @@ pub(super) fn check(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) 
         *stages.entry(batch[0].stage).or_default() += batch.len();
     }
     let mut before: Option<(Stage, BTreeSet<&str>)> = None;
-    for (number, batch) in &all {
+    let (mut number, mut widest) = (0, 0);
+    let entries = Policy {
+        canary: 0,
+        ..desired.policy.clone()
+    };
+    for (name, batch) in &all {
         let stage = batch[0].stage;
         let total = stages.get(&stage).copied().unwrap_or_default();
-        let parallel = desired.policy.max_parallel.of(total).max(1);
-        let canary = desired.policy.canary as usize;
         let first = before.as_ref().is_none_or(|(s, _)| *s != stage);
-        let allowed = if first && canary > 0 {
-            canary.min(parallel)
-        } else {
-            parallel
+        // The canary, then one entry of the ramp for each batch. What is published has a ramp of its own
+        // after its rows, so that a batch may be as large as the entry of any before it.
+        (number, widest) = if first { (0, 0) } else { (number + 1, widest) };
+        widest = widest.max(entries.batch_size(number, total));
+        let allowed = match number {
+            0 => desired.policy.batch_size(0, total),
+            _ => widest,
         };
         if batch.len() > allowed {
             found.push(violation(
-                &format!("batch {number}"),
+                &format!("batch {name}"),
                 format!(
                     "it changes {} hosts at once, and the spec allows {allowed}",
                     batch.len()

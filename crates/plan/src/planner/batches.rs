@@ -1,7 +1,7 @@
 //! The stages one after the other, each cut into batches as its pace says.
 
 use tarsops_model::component::Role;
-use tarsops_model::desired::{Count, Desired, Policy};
+use tarsops_model::desired::Desired;
 
 use super::Draft;
 use crate::database;
@@ -62,11 +62,7 @@ impl Draft {
         let of_stage = |step: &mut Step| step.stage == stage;
         let mut steps: Vec<Step> = self.todo.extract_if(.., of_stage).collect();
         let by_name = |s: &Step| (natural_key(&s.id), s.id.clone());
-        let one = Policy {
-            canary: 0,
-            max_parallel: Count::Number(1),
-            ..desired.policy.clone()
-        };
+        let one = desired.policy.one_by_one();
         match stage.pace() {
             Pace::Together => self.batches.steps.append(&mut steps),
             Pace::InTurn => self.batches.roll_out(steps, &one),

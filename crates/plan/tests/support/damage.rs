@@ -22,16 +22,29 @@ pub const KINDS: u8 = 53;
 /// How many facts [`blind`] knows.
 pub const SIGHTS: u8 = 18;
 
+/// Sizes of first batches; none where every batch is of one size.
+fn ramp() -> impl Strategy<Value = Vec<Count>> {
+    let count = prop_oneof![
+        (1u32..5).prop_map(Count::Number),
+        (1u8..100).prop_map(Count::Percent)
+    ];
+    prop_oneof![
+        2 => Just(vec![]),
+        1 => prop::collection::vec(count, 1..4),
+    ]
+}
+
 /// A cluster with a few things wrong.
 pub fn worlds() -> impl Strategy<Value = World> {
     let damages = prop::collection::vec((0..KINDS, any::<prop::sample::Index>()), 0..7);
-    let policy = (1u32..5, 0u32..3, any::<bool>());
-    (1usize..7, damages, policy).prop_map(|(count, damages, (parallel, canary, upgrade))| {
+    let policy = (1u32..5, 0u32..3, any::<bool>(), ramp());
+    (1usize..7, damages, policy).prop_map(|(count, damages, (parallel, canary, upgrade, ramp))| {
         let mut world = World::new(count);
         // A node that is not named by its address.
         world.add("gw-7", "10.0.9.7", Role::Node);
         world.desired.policy.max_parallel = Count::Number(parallel);
         world.desired.policy.canary = canary;
+        world.desired.policy.ramp = ramp;
         if upgrade {
             world.agents().for_each(|a| a.version = version("3.0.18"));
         }

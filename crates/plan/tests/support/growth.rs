@@ -205,7 +205,7 @@ pub const KINDS: &[Kind] = &[
             all.clear();
             planned(w)
         },
-        steps: |_| 0,
+        steps: |n| n,
     },
     Kind {
         name: "nodes that the spec does not name",

@@ -149,6 +149,60 @@ impl JsonSchema for Count {
     }
 }
 
+/// How many hosts are changed at once: the same number in every batch, or one for each batch of which the
+/// last one repeats. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RampForm")]
+pub struct Ramp(Vec<Count>);
+
+impl Ramp {
+    /// The numbers of the first batches, and the one of all later batches.
+    #[must_use]
+    pub fn split(&self) -> (Count, &[Count]) {
+        match self.0.split_last() {
+            Some((last, first)) => (*last, first),
+            None => (Count::Number(1), &[]),
+        }
+    }
+
+    /// All numbers, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Count> {
+        self.0.iter().copied()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RampForm {
+    Always(Count),
+    Each(Vec<Count>),
+}
+
+impl TryFrom<RampForm> for Ramp {
+    type Error = &'static str;
+    fn try_from(form: RampForm) -> Result<Self, Self::Error> {
+        match form {
+            RampForm::Always(count) => Ok(Self(vec![count])),
+            RampForm::Each(all) if all.is_empty() => Err("it names no number of hosts"),
+            RampForm::Each(all) => Ok(Self(all)),
+        }
+    }
+}
+
+impl JsonSchema for Ramp {
+    fn schema_name() -> Cow<'static, str> {
+        "Ramp".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let count = generator.subschema_for::<Count>();
+        json_schema!({
+            "description": "A number of hosts, or one for each batch; the last one repeats.",
+            "anyOf": [count, { "type": "array", "items": count, "minItems": 1 }],
+        })
+    }
+}
+
 /// A jump host, or that there is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]

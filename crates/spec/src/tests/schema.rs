@@ -77,6 +77,7 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "odd-character--direction",
         "out-of-range--kept-for-days",
         "out-of-range--nothing-at-once",
+        "out-of-range--nothing-in-a-batch",
         "overlapping-nodes",
         "overlapping-nodes--address",
         "overlapping-nodes--ip",

@@ -265,6 +265,7 @@ fn sections_become_resources() {
         desired.packages,
         PackageSource::Folder("/spec/packages/{version}".into())
     );
+    assert_eq!(desired.policy.ramp, [Count::Number(1), Count::Number(10)]);
     assert_eq!(desired.policy.max_parallel, Count::Percent(25));
     assert_eq!(desired.parallel, 64);
     assert_eq!(desired.keep, Some(600));
