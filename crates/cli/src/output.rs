@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tarsops_model::display::{self, Text};
+use tarsops_plan::Plan;
+use tarsops_plan::document::Pieces;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::args::Global;
@@ -149,8 +151,12 @@ pub fn is_lost() -> bool {
 }
 
 fn write(text: &str) {
-    let mut out = io::stdout().lock();
-    if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    write_with(|out| out.write_all(text.as_bytes()));
+}
+
+fn write_with(put: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if let Err(e) = put(&mut out).and_then(|()| out.flush())
         && e.kind() != io::ErrorKind::BrokenPipe
         && !LOST.swap(true, Ordering::Relaxed)
     {
@@ -168,6 +174,15 @@ pub fn print(text: impl Shown) {
 /// Writes a document for machines to standard output.
 pub fn print_json(document: &str) {
     write(&display::json(document));
+}
+
+/// A document for machines on its way to a stream: each piece is made harmless.
+pub struct Document<'a>(pub &'a mut dyn io::Write);
+
+impl Pieces for Document<'_> {
+    fn piece(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(display::json(text).as_bytes())
+    }
 }
 
 /// The file of `--json-into`, from the start of the program until its document is written.
@@ -204,6 +219,20 @@ pub fn publish(global: &Global, json: &str, text: impl Shown) -> Result<()> {
         print(text);
     }
     write_document(json)
+}
+
+/// [`publish`] for a plan, whose document may be large: it is made only where it was asked for, piece by
+/// piece.
+pub fn publish_plan(global: &Global, plan: &Plan, text: impl FnOnce() -> Text) -> Result<()> {
+    if global.json {
+        write_with(|out| tarsops_plan::document::write(plan, &mut Document(out)));
+    } else {
+        print(text());
+    }
+    let pending = document().take();
+    pending.map_or(Ok(()), |file| {
+        file.write_with(|out| tarsops_plan::document::write(plan, &mut Document(out)))
+    })
 }
 
 /// [`publish`] for a command that has changed something: a file that could not be written is reported,

@@ -69,11 +69,23 @@ impl Pending {
     /// # Errors
     /// The path, and why it could not be written; what was there before is still there.
     pub fn write(self, text: &str) -> Result<()> {
+        self.write_with(|out| out.write_all(text.as_bytes()))
+    }
+
+    /// As [`Pending::write`], with what `put` writes.
+    ///
+    /// # Errors
+    /// As for [`Pending::write`], and those of `put`.
+    pub fn write_with(self, put: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<()> {
         let Self { path, to } = self;
+        let fill = |file: &mut dyn io::Write| {
+            let mut out = io::BufWriter::new(file);
+            put(&mut out)?;
+            out.flush()
+        };
         let written = match to {
-            To::Device(mut file) => file.write_all(text.as_bytes()).and_then(|()| file.flush()),
-            To::Beside(mut file) => file
-                .write_all(text.as_bytes())
+            To::Device(mut file) => fill(&mut file),
+            To::Beside(mut file) => fill(&mut file)
                 .and_then(|()| file.as_file().sync_all())
                 .and_then(|()| file.persist(&path).map(|_| ()).map_err(|e| e.error)),
         };

@@ -28,13 +28,13 @@ impl Saved {
                 .hint("name a file that `tarsops plan -o FILE` wrote")
         };
         let text = std::fs::read_to_string(path).map_err(|e| unread(&e))?;
-        let plan = SavedPlan::from_json(&text).map_err(|e| unread(&e))?;
+        let plan = SavedPlan::from_json(text).map_err(|e| unread(&e))?;
         if plan.spec_digest != desired.spec_digest || plan.cluster != desired.cluster {
             return Err(Failure::new("the saved plan was made for another spec")
                 .code(exit::STALE)
                 .hint("plan again with the spec as it is now"));
         }
-        if checker::asks_for_rebuild(&text) {
+        if checker::asks_for_rebuild(plan.text()) {
             return Err(Failure::new(
                 "the saved plan asks for a rebuild of the database, which tarsops never does",
             )

@@ -54,6 +54,7 @@ mod containers;
 pub mod crontab;
 pub mod database;
 pub mod database_record;
+pub mod document;
 pub mod drift;
 pub mod effect;
 pub mod endpoints;

@@ -12,7 +12,7 @@ use crate::report::Line;
 pub use crate::stage::{ChangeKind, Stage};
 
 /// Format name and number of the document.
-pub const FORMAT: &str = "tarsops.plan/2";
+pub const FORMAT: &str = "tarsops.plan/3";
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,16 +231,5 @@ impl Plan {
             _ => None,
         });
         all.max()
-    }
-
-    /// The plan as a document for machines, with a final newline.
-    ///
-    /// # Errors
-    /// None in practice: every value has a JSON form.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self).map(|mut s| {
-            s.push('\n');
-            s
-        })
     }
 }

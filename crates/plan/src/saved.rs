@@ -8,35 +8,57 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
 use tarsops_model::names::{ClusterName, NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 
+use crate::document::{Fill, OWN, reference};
 use crate::drift::DriftKind;
 use crate::plan::{FORMAT, Plan, Stage, Step, Summary};
 use crate::report::Line;
 
 /// A plan as a file has it. Its steps are not read as steps: they are compared and never carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The text of the file is held once, and each step is read from it when it is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedPlan {
     /// Whose plan it says that it is.
     pub cluster: ClusterName,
     /// Digest of the spec that it says that it was made for.
     pub spec_digest: Digest,
     /// The `--on` that it was made with, in the words of [`crate::Scope::words`].
-    #[serde(default)]
     pub on: Vec<String>,
     /// Whether it was made with `--without-console`.
-    #[serde(default)]
     pub without_console: bool,
     /// The run that it rolls back; none where it brings the cluster to the spec.
-    #[serde(default)]
     pub rolls_back: Option<RunId>,
-    steps: Vec<Value>,
+    text: String,
+    /// Where each step stands in the text.
+    steps: Vec<Range<usize>>,
+    /// What steps refer to.
+    shared: Vec<Value>,
+}
+
+/// What is read of a file at once.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    cluster: ClusterName,
+    spec_digest: Digest,
+    #[serde(default)]
+    on: Vec<String>,
+    #[serde(default)]
+    without_console: bool,
+    #[serde(default)]
+    rolls_back: Option<RunId>,
+    #[serde(default)]
+    shared: Vec<Value>,
+    #[serde(borrow)]
+    steps: Vec<&'a RawValue>,
 }
 
 /// Why a saved plan could not be read.
@@ -157,16 +179,44 @@ impl SavedPlan {
     ///
     /// # Errors
     /// [`ReadError`] says whether it is no plan, or one of another format.
-    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+    pub fn from_json(text: impl Into<String>) -> Result<Self, ReadError> {
         #[derive(Deserialize)]
         struct Head {
             format: String,
         }
-        let head: Head = serde_json::from_str(text).map_err(ReadError::NoPlan)?;
+        let text = text.into();
+        let head: Head = serde_json::from_str(&text).map_err(ReadError::NoPlan)?;
         if head.format != FORMAT {
             return Err(ReadError::Format(cut(&head.format)));
         }
-        serde_json::from_str(text).map_err(ReadError::NoPlan)
+        let parts: Parts<'_> = serde_json::from_str(&text).map_err(ReadError::NoPlan)?;
+        let begin = text.as_ptr().addr();
+        let steps = parts.steps.iter().map(|step| {
+            let start = step.get().as_ptr().addr() - begin;
+            start..start + step.get().len()
+        });
+        Ok(Self {
+            steps: steps.collect(),
+            cluster: parts.cluster,
+            spec_digest: parts.spec_digest,
+            on: parts.on,
+            without_console: parts.without_console,
+            rolls_back: parts.rolls_back,
+            shared: parts.shared,
+            text,
+        })
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A step of the file. What could be read with the file can be read again.
+    fn step(&self, at: &Range<usize>) -> Value {
+        let text = self.text.get(at.clone()).unwrap_or_default();
+        serde_json::from_str(text).unwrap_or_default()
     }
 
     /// Narrows the plan that is made now to the steps of this file. `silent` are hosts that do not
@@ -185,8 +235,8 @@ impl SavedPlan {
         let mut refused = Vec::new();
         let mut wanted: BTreeSet<&str> = BTreeSet::new();
         let mut skipped = Vec::new();
-        let mut named: Vec<(&str, &Value)> = Vec::new();
-        for (index, step) in self.steps.iter().enumerate() {
+        for (index, at) in self.steps.iter().enumerate() {
+            let step = self.step(at);
             let Some(id) = step.get("id").and_then(Value::as_str) else {
                 refused.push(Refusal {
                     step: format!("number {}", index + 1),
@@ -194,17 +244,14 @@ impl SavedPlan {
                 });
                 continue;
             };
-            if !planned.contains_key(id) && is_on(step, silent) {
-                skipped.push(cut(id));
-            } else {
-                named.push((id, step));
-            }
-        }
-        for (id, step) in named {
             let mut refuse = |why| {
                 refused.push(Refusal { step: cut(id), why });
             };
             let Some(planned) = planned.get(id) else {
+                if is_on(&step, silent) {
+                    skipped.push(cut(id));
+                    continue;
+                }
                 let reports = reports.get_or_insert_with(|| reported(now));
                 let resource = step.get("resource").and_then(Value::as_str);
                 let why = resource.map(|r| reports.get(r).cloned());
@@ -218,16 +265,12 @@ impl SavedPlan {
                 refuse(Reason::Twice);
                 continue;
             }
-            let mut fields = differences(step, planned);
-            if !skipped.is_empty() {
-                fields.retain(|d| !is_of_order(&d.field));
-            }
+            let fields = self.differences(&step, planned);
             if !fields.is_empty() {
-                let more = fields.len().saturating_sub(SHOWN);
-                fields.truncate(SHOWN);
-                refuse(Reason::Differs { fields, more });
+                refuse(Reason::Differs { fields, more: 0 });
             }
         }
+        refused.retain_mut(|refusal| shortened(&mut refusal.why, !skipped.is_empty()));
         refused.extend(without_prerequisite(now, &wanted));
         if !refused.is_empty() {
             return Err(refused);
@@ -243,6 +286,18 @@ impl SavedPlan {
             silent: skipped,
         })
     }
+}
+
+/// Whether a step is still refused where its place in the order counts or does not; of the fields that
+/// differ only the first stay.
+fn shortened(why: &mut Reason, without_order: bool) -> bool {
+    let Reason::Differs { fields, more } = why else {
+        return true;
+    };
+    fields.retain(|field| !(without_order && is_of_order(&field.field)));
+    *more = fields.len().saturating_sub(SHOWN);
+    fields.truncate(SHOWN);
+    !fields.is_empty()
 }
 
 /// How many fields of a step that differs are shown.
@@ -289,45 +344,99 @@ fn reported(plan: &Plan) -> BTreeMap<String, String> {
     drift.chain(lines).collect()
 }
 
-/// All fields in which a step of a file differs from the one that is planned now.
-fn differences(saved: &Value, planned: &Step) -> Vec<Difference> {
-    let mut out = Vec::new();
-    match serde_json::to_value(planned) {
-        Ok(now) => compare(Some(saved), Some(&now), "", &mut out),
-        // Every step has a JSON form; one that had none would be equal to nothing.
-        Err(why) => out.push(Difference {
-            field: "step".to_owned(),
-            saved: None,
-            now: Some(why.to_string()),
-        }),
+impl SavedPlan {
+    /// All fields in which a step of this file differs from the one that is planned now.
+    fn differences(&self, saved: &Value, planned: &Step) -> Vec<Difference> {
+        let mut out = Vec::new();
+        let own = OWN.map(|name| saved.get(name).and_then(Value::as_str));
+        let comparison = Comparison {
+            shared: &self.shared,
+            fill: Fill::of(planned.resource.node(), own),
+        };
+        match serde_json::to_value(planned) {
+            Ok(now) => comparison.compare(Saved::own(Some(saved)), Some(&now), "", &mut out),
+            // Every step has a JSON form; one that had none would be equal to nothing.
+            Err(why) => out.push(Difference {
+                field: "step".to_owned(),
+                saved: None,
+                now: Some(why.to_string()),
+            }),
+        }
+        out
     }
-    out
 }
 
-fn compare(saved: Option<&Value>, now: Option<&Value>, at: &str, out: &mut Vec<Difference>) {
-    if saved == now {
-        return;
+/// A value of a file.
+#[derive(Clone, Copy)]
+struct Saved<'a> {
+    value: Option<&'a Value>,
+    /// Whether it stands in a shared part, in which marks stand for what is the step's own.
+    is_shared: bool,
+}
+
+impl<'a> Saved<'a> {
+    const fn own(value: Option<&'a Value>) -> Self {
+        Self {
+            value,
+            is_shared: false,
+        }
     }
-    match (saved, now) {
-        (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-            for key in keys {
-                let dot = if at.is_empty() { "" } else { "." };
-                let place = format!("{at}{dot}{}", cut(key));
-                compare(a.get(key), b.get(key), &place, out);
+
+    const fn with(self, value: Option<&'a Value>) -> Self {
+        Self { value, ..self }
+    }
+}
+
+/// How a step of a file is compared.
+struct Comparison<'a> {
+    shared: &'a [Value],
+    fill: Fill<'a>,
+}
+
+impl<'a> Comparison<'a> {
+    /// What a value refers to. A shared part refers to nothing itself.
+    fn resolved(&self, saved: Saved<'a>) -> Saved<'a> {
+        let number = saved.value.filter(|_| !saved.is_shared).and_then(reference);
+        match number.and_then(|number| self.shared.get(number)) {
+            Some(part) => Saved {
+                value: Some(part),
+                is_shared: true,
+            },
+            None => saved,
+        }
+    }
+
+    fn compare(&self, saved: Saved<'a>, now: Option<&Value>, at: &str, out: &mut Vec<Difference>) {
+        let saved = self.resolved(saved);
+        match (saved.value, now) {
+            (Some(Value::Object(a)), Some(Value::Object(b))) => {
+                let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+                // They are no fields of a step as it is planned.
+                let own = |key: &&String| at.is_empty() && OWN.contains(&key.as_str());
+                for key in keys.into_iter().filter(|key| !own(key)) {
+                    let dot = if at.is_empty() { "" } else { "." };
+                    let place = format!("{at}{dot}{}", cut(key));
+                    self.compare(saved.with(a.get(key)), b.get(key), &place, out);
+                }
+            }
+            (Some(Value::Array(a)), Some(Value::Array(b))) => {
+                for index in 0..a.len().max(b.len()) {
+                    let place = format!("{at}[{index}]");
+                    self.compare(saved.with(a.get(index)), b.get(index), &place, out);
+                }
+            }
+            (found, now) => {
+                let filled = saved.is_shared.then(|| found.map(|v| self.fill.filled(v)));
+                let found = filled.as_ref().map_or(found, Option::as_ref);
+                if found != now {
+                    out.push(Difference {
+                        field: if at.is_empty() { "step" } else { at }.to_owned(),
+                        saved: found.map(|v| cut(&v.to_string())),
+                        now: now.map(|v| cut(&v.to_string())),
+                    });
+                }
             }
         }
-        (Some(Value::Array(a)), Some(Value::Array(b))) => {
-            for index in 0..a.len().max(b.len()) {
-                let place = format!("{at}[{index}]");
-                compare(a.get(index), b.get(index), &place, out);
-            }
-        }
-        _ => out.push(Difference {
-            field: if at.is_empty() { "step" } else { at }.to_owned(),
-            saved: saved.map(|v| cut(&v.to_string())),
-            now: now.map(|v| cut(&v.to_string())),
-        }),
     }
 }
 

@@ -16,7 +16,7 @@ const NODES: usize = 300;
 const MOST: f64 = 2.3;
 /// What takes less than this is not compared: it is short in a cluster of any size, and the kernel counts
 /// in steps of some milliseconds.
-const SHORT: Duration = Duration::from_millis(40);
+const SHORT: Duration = Duration::from_millis(60);
 /// How often a kind is tried until it is called slow.
 const TRIES: usize = 5;
 
@@ -68,4 +68,20 @@ fn twice_the_nodes_take_twice_the_time() {
         slow.extend(found);
     }
     assert!(slow.is_empty(), "{slow:#?}");
+}
+
+/// Where steps are alike, each adds little to the document of a plan.
+#[test]
+fn a_step_takes_little_room_in_a_document() {
+    for kind in KINDS {
+        let plan = (kind.make)(200).plan();
+        // What differs is told in full, whatever is done about it.
+        let drift = serde_json::to_string(&plan.drift).unwrap();
+        let text = plan.to_json().unwrap();
+        let each = (text.len() - drift.len()) / plan.steps.len().max(1);
+        println!("{}: {each} bytes a step", kind.name);
+        if plan.steps.len() > 100 {
+            assert!(each <= 1_500, "{}: {each} bytes a step", kind.name);
+        }
+    }
 }

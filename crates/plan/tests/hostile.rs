@@ -72,7 +72,8 @@ fn shown(plan: &Plan) -> Result<Vec<usize>, TestCaseError> {
     let safe = display::json(&json);
     let bad = safe.chars().find(|c| *c != '\n' && !is_harmless(*c));
     prop_assert!(bad.is_none(), "{bad:?} in the document");
-    prop_assert_eq!(&serde_json::from_str::<Plan>(&safe).unwrap(), plan);
+    let data = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    prop_assert_eq!(data(&safe), data(&json));
     Ok(lines)
 }
 

@@ -12,6 +12,7 @@ use support::expansion::lacking;
 use support::framework::{babel, speaking};
 use support::json::{hostile, paths};
 use support::*;
+use tarsops_model::component::Role;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::checker;
@@ -253,14 +254,89 @@ fn steps_on_hosts_that_do_not_answer_are_left_out() {
 #[test]
 fn no_plan_and_another_format_are_told_apart() {
     let mut other = document(&outdated().plan());
-    other["format"] = json!("tarsops.plan/3");
-    assert!(matches!(read(&other), Err(ReadError::Format(f)) if f == "tarsops.plan/3"));
-    for text in ["", "{}", "[]", "{\"format\":\"tarsops.plan/2\"}"] {
+    other["format"] = json!("tarsops.plan/2");
+    assert!(matches!(read(&other), Err(ReadError::Format(f)) if f == "tarsops.plan/2"));
+    for text in ["", "{}", "[]", "{\"format\":\"tarsops.plan/3\"}"] {
         assert!(matches!(
             SavedPlan::from_json(text),
             Err(ReadError::NoPlan(_))
         ));
     }
+}
+
+/// What a step shares stands in the document once, whatever the node is called.
+#[test]
+fn what_steps_share_is_written_once_and_read_as_it_was() {
+    let mut world = World::new(3);
+    for i in 1..40 {
+        world.add(&format!("gw-{i}"), &format!("10.0.9.{i}"), Role::Node);
+    }
+    // A text with a mark of its own is not shared.
+    let mut package = package(VERSION);
+    for file in &mut package.files {
+        if file.path == "util/stop.sh" {
+            file.text = file
+                .text
+                .take()
+                .map(|text| format!("{text}echo {{node}} {{ip}}\n"));
+        }
+    }
+    world.catalog.insert(package);
+    let nodes: Vec<NodeName> = world.desired.hosts().map(|(n, _)| n.clone()).collect();
+    for node in &nodes {
+        damage::damage(&mut world, node, 14);
+    }
+    let now = world.plan();
+    assert_eq!(now.steps.len(), 42);
+    let text = now.to_json().unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let plain = serde_json::to_value(&now).unwrap();
+    for (key, value) in plain.as_object().unwrap() {
+        assert!(key == "steps" || document[key] == *value, "{key}");
+    }
+    assert!(
+        document["shared"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    );
+    assert!(text.len() * 2 < plain.to_string().len(), "{}", text.len());
+    assert_eq!(text.matches("echo {node} {ip}").count(), 42);
+    let narrowed = narrow(&document, &now).unwrap();
+    assert_eq!(narrowed.plan, now);
+}
+
+/// A file may refer to whatever it likes: what is compared is what its words come to.
+#[test]
+fn a_reference_that_is_forged_is_a_difference_and_harms_nothing() {
+    let mut world = World::new(6);
+    world.agents().for_each(|a| a.version = version("3.0.18"));
+    let now = world.plan();
+    let document: Value = serde_json::from_str(&now.to_json().unwrap()).unwrap();
+    assert!(narrow(&document, &now).is_ok());
+    let mut changed = 0;
+    for path in paths(&document) {
+        let inside = path.starts_with("/shared") || path.starts_with("/steps");
+        for value in [
+            json!({"shared": 0}),
+            json!({"shared": 9999}),
+            json!("{node}"),
+        ] {
+            let mut forged = document.clone();
+            let place = forged.pointer_mut(&path).unwrap();
+            if !inside || *place == value {
+                continue;
+            }
+            *place = value;
+            if let Ok(saved) = read(&forged)
+                && let Ok(narrowed) = saved.narrow(&now, &BTreeSet::new())
+            {
+                assert!(is_part(&narrowed, &now), "{path}");
+            } else {
+                changed += 1;
+            }
+        }
+    }
+    assert!(changed > 100, "{changed}");
 }
 
 /// A file with some of the steps of a plan.
@@ -281,6 +357,9 @@ fn narrows(world: &World, mask: u64) -> Result<(), TestCaseError> {
     let whole = narrow(&document(&now), &now).unwrap();
     prop_assert_eq!(&whole.plan, &now);
     prop_assert!(whole.left_out.is_empty() && whole.silent.is_empty());
+    // The document is the same plan, with what steps share written once.
+    let written = SavedPlan::from_json(now.to_json().unwrap()).unwrap();
+    prop_assert_eq!(&written.narrow(&now, &BTreeSet::new()).unwrap(), &whole);
     if let Ok(narrowed) = narrow(&some(&now, mask), &now) {
         prop_assert!(is_part(&narrowed, &now));
         let left_out = now.steps.len() - narrowed.plan.steps.len();

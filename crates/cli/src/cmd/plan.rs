@@ -5,7 +5,6 @@ use std::path::Path;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
-use tarsops_model::display;
 use tarsops_model::version::Version;
 use tarsops_plan::action::Content;
 use tarsops_plan::drift::DriftKind;
@@ -19,7 +18,7 @@ use crate::args::{Global, Look};
 use crate::exit;
 use crate::failure::{Failure, Result};
 use crate::node_package::{fetch_from_node, node_contents};
-use crate::output::{publish, say};
+use crate::output::{Document, publish_plan, say};
 use crate::pending::Pending;
 use crate::progress::Bar;
 use crate::session::{Session, lease_in, preflight};
@@ -37,11 +36,10 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
     let plan = make(&mut session, &report).await?;
     check_payloads(&session, &plan)?;
     explain_silence(&report);
-    let json = document(&plan)?;
     if let Some(out) = out {
-        out.save(&json)?;
+        out.save(&plan)?;
     }
-    publish(global, &json, render::text(&plan, style(global)))?;
+    publish_plan(global, &plan, || render::text(&plan, style(global)))?;
     lock_hint(&session, &plan);
     if let Some(lease) = lease_in(&report) {
         say(format!(
@@ -67,20 +65,15 @@ impl<'a> Saving<'a> {
     }
 
     /// Writes the document of a plan.
-    pub fn save(self, json: &str) -> Result<()> {
-        self.file.write(&display::json(json))?;
+    pub fn save(self, plan: &Plan) -> Result<()> {
+        self.file
+            .write_with(|out| tarsops_plan::document::write(plan, &mut Document(out)))?;
         say(format!(
             "saved to {}; carry it out with `tarsops apply {0}`",
             self.path.display()
         ));
         Ok(())
     }
-}
-
-/// The plan as a document.
-pub fn document(plan: &Plan) -> Result<String> {
-    plan.to_json()
-        .map_err(|e| Failure::new("could not write the plan").because(&e))
 }
 
 /// Makes the plan; reads packages only if something has to be installed from them.

@@ -16,7 +16,7 @@ use super::plan::Saving;
 use crate::args::{Global, Look};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output::{print, publish, publish_outcome, say};
+use crate::output::{print, publish_outcome, publish_plan, say};
 use crate::privacy::Stops;
 use crate::progress::Bar;
 use crate::runs::now;
@@ -74,9 +74,10 @@ pub async fn run(
     let Some(out) = out else {
         return carry_out(global, &context, &prepared, yes, stops).await;
     };
-    let json = super::plan::document(&prepared.plan)?;
-    out.save(&json)?;
-    publish(global, &json, render::text(&prepared.plan, style(global)))?;
+    out.save(&prepared.plan)?;
+    publish_plan(global, &prepared.plan, || {
+        render::text(&prepared.plan, style(global))
+    })?;
     context.close().await;
     Ok(exit::of_plan(&prepared.plan))
 }

@@ -131,7 +131,7 @@ fn an_action_of_two_places_is_everywhere() {
     assert!(plan.changes_database());
     assert_eq!((plan.summary.add, plan.summary.change), (0, 1));
     assert!(render::text(&plan, Style::default()).contains("call the server new"));
-    let read: Plan = serde_json::from_str(&plan.to_json().unwrap()).unwrap();
+    let read: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
     assert_eq!(read, plan);
     // Effect and undo.
     let mut inventory = world.inventory.clone();

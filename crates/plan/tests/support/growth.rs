@@ -262,6 +262,7 @@ pub fn services(count: usize) -> World {
                 server,
                 ..AdapterRow::default()
             };
+            w.facts(i).servers.push(row.full_name());
             let rows = rows(&mut w);
             list(&mut rows.servers).push(row);
             list(&mut rows.adapters).push(adapter);
