@@ -45,7 +45,13 @@ for path in $left; do
     [ "$pid" = "$$" ] || kill -9 "$pid" || :
 done
 # Containers of a host that was killed leave empty control groups; hosts name theirs after the network.
+# They stay busy for a moment after their processes have ended.
 for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    [ ! -d "$root/${dir##*/}" ] || find "$root/${dir##*/}" -depth -type d -exec rmdir {} \;
+    tries=0
+    while [ -d "$root/${dir##*/}" ] && [ $tries -lt 50 ]; do
+        find "$root/${dir##*/}" -depth -type d -exec rmdir {} \; || :
+        [ ! -d "$root/${dir##*/}" ] || sleep 0.1
+        tries=$((tries + 1))
+    done
 done
 rm -rf --one-file-system "$dir"
