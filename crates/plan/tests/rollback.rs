@@ -258,7 +258,7 @@ fn a_saved_rollback_narrows_the_one_that_is_planned_now() {
     let now = rollback(&world, &intents);
     let none = BTreeSet::<NodeName>::new();
     let narrow = |document: &Value| {
-        let saved = SavedPlan::from_json(&document.to_string()).unwrap();
+        let saved = SavedPlan::from_json(document.to_string()).unwrap();
         assert_eq!(saved.rolls_back, Some(run_id(9)));
         saved.narrow(&now, &none)
     };

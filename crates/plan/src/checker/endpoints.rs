@@ -91,7 +91,7 @@ impl Servants {
     fn without(&self, servant: usize, away: &BTreeMap<Place, bool>) -> Option<(&str, usize)> {
         let servant = &self.all[servant];
         let counts =
-            |endpoint: &Endpoint| !endpoint.is_mute && !(self.rolls_back && endpoint.is_gone);
+            |endpoint: &Endpoint| !(endpoint.is_mute || self.rolls_back && endpoint.is_gone);
         let counted = if self.rolls_back {
             servant.counted - servant.gone
         } else {

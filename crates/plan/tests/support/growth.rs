@@ -1,6 +1,7 @@
 //! Clusters of any size, for what the planner costs: one for each kind of work that it may have.
 #![allow(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     dead_code,
     unreachable_pub,
     reason = "shared by a test and the benchmark"
