@@ -39,7 +39,7 @@ fn document(plan: &Plan) -> Value {
 }
 
 fn read(document: &Value) -> Result<SavedPlan, ReadError> {
-    SavedPlan::from_json(&document.to_string())
+    SavedPlan::from_json(document.to_string())
 }
 
 fn narrow(document: &Value, now: &Plan) -> Result<Narrowed, Vec<Refusal>> {

@@ -171,10 +171,10 @@ impl<'a> Walk<'a> {
                 Value::List(_) => "/anyOf/1",
                 _ => "/anyOf/0",
             };
-            return match schema.pointer(form) {
-                Some(form) => self.value(form, node, key, path),
-                None => {}
-            };
+            if let Some(form) = schema.pointer(form) {
+                self.value(form, node, key, path);
+            }
+            return;
         }
         if reference == "#/$defs/Count" {
             return self.count(schema, node, path);
