@@ -29,7 +29,7 @@ use launch::{change, env, files, guard, tree};
 #[cfg(test)]
 #[path = "../tests/host/mod.rs"]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod host;
+pub(crate) mod host;
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,12 @@
 //! The scripts as they are sent, and what they may never hold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::process::Command;
 
 use proptest::prelude::*;
 
 use super::super::*;
 use super::world::{place, programs, run_id};
+use crate::scripts::host::composed::read_by_all;
 use crate::scripts::{container_files, prune_containers, replace_container};
 
 /// A replacement with an environment.
@@ -63,38 +62,14 @@ fn scripts(change: &ContainerChange) -> Result<Vec<(&'static str, String)>, BadC
 
 #[test]
 fn every_script_passes_shellcheck_and_every_shell_reads_it() {
-    let dir = tempfile::tempdir().unwrap();
     let all = scripts(&change(BTreeMap::new())).unwrap();
     let text = |name: &str| all.iter().find(|s| s.0 == name).unwrap().1.as_str();
     let whole = format!("{}{}{}", text("tree.sh"), text("env"), text("change.sh"));
-    let mut files = Vec::new();
-    for (name, text) in [
-        ("change", whole.as_str()),
-        ("launch", text("launch")),
-        ("prune", text("prune")),
-    ] {
-        let file = dir.path().join(format!("{name}.sh"));
-        fs::write(&file, text).unwrap();
-        files.push(file);
-    }
-    // Scripts in the variables of another one have expansions in single quotes (SC2016).
-    let checked = Command::new("shellcheck")
-        .args(["--norc", "--shell=sh", "--exclude=SC2016", "--format=gcc"])
-        .args(&files)
-        .output()
-        .expect("these tests need the program shellcheck");
-    let said = String::from_utf8_lossy(&checked.stdout);
-    assert!(checked.status.success(), "{said}");
-    for shell in ["dash", "bash", "busybox"] {
-        for file in &files {
-            let mut command = Command::new(shell);
-            if shell == "busybox" {
-                command.arg("sh");
-            }
-            let output = command.arg("-n").arg(file).output().unwrap();
-            assert!(output.status.success(), "{shell}: {output:?}");
-        }
-    }
+    read_by_all([
+        ("change", whole),
+        ("launch", text("launch").to_owned()),
+        ("prune", text("prune").to_owned()),
+    ]);
 }
 
 /// The password is a variable of the launching shell; it is on no command line and in no file.

@@ -102,9 +102,14 @@ fn look_below() -> String {
 
 #[test]
 fn every_script_passes_shellcheck_and_every_shell_reads_it() {
+    read_by_all(all());
+}
+
+/// Shellcheck and the parser of each shell over whole scripts, as they are sent: names and texts.
+pub(crate) fn read_by_all<'a>(scripts: impl IntoIterator<Item = (&'a str, String)>) {
     let dir = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
-    for (name, text) in all() {
+    for (name, text) in scripts {
         let file = dir.path().join(format!("{name}.sh"));
         fs::write(&file, text).unwrap();
         files.push(file);

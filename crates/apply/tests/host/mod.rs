@@ -7,7 +7,7 @@
 //! or the new one, whole; the agent runs; nothing of ours is left in the crontab.
 
 mod commands;
-mod composed;
+pub(crate) mod composed;
 mod launching;
 mod leases;
 mod lines;
