@@ -75,6 +75,19 @@ enter() { # enter act|recover|accept
   { printf '%s\n' "$T_RUN $T_STEP" >"$B/lock.owner"; } 2>/dev/null || [ "$1" != act ] || refuse "could not write below $B: no space left or read-only"
   if [ "$1" = act ]; then begin; else recover "$1"; fi
 }
+# Finds in PHASE where the change was cut off. Ends the script if it had not begun.
+begin_recovery() {
+  read_facts
+  read_phase
+  if [ -z "$PHASE" ]; then
+    [ $IS_CURRENT = 0 ] || rm -f "$B/current"
+    remove_guard
+    refuse "it had not begun when it ended"
+  fi
+  GUARDED=1
+  trap : HUP TERM INT
+  note "recover from phase $PHASE"
+}
 # Ends the script unless it is the turn of this change.
 check_turn() {
   check_fence "$T_RUN"

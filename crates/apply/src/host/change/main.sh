@@ -5,7 +5,7 @@ main() {
   GUARDED=0 OUTCOME=old WHY='' HEALTHY_PID='' PIDS='' CRONTAB=
   HAD_CRONTAB=0 WAS_RUNNING=0 OLD_PROCESS='' WAS_HEALTHY=0 HAD_TARS=1 HAD_LOGS=1
   own_uid
-  # Files are told apart without a program, which dash, bash and busybox know.
+  # Files are compared without a program, which dash, bash and busybox know.
   # shellcheck disable=SC3013 # the question is whether this shell knows it
   [ / -ef / ] 2>/dev/null || exit 1
   # The component may be on another file system than our own files.
@@ -47,16 +47,7 @@ settle_owners() {
   fi
 }
 recover() { # recover recover|accept
-  read_facts
-  read_phase
-  if [ -z "$PHASE" ]; then
-    [ $IS_CURRENT = 0 ] || rm -f "$B/current"
-    remove_guard
-    refuse "it had not begun when it ended"
-  fi
-  GUARDED=1
-  trap : HUP TERM INT
-  note "recover from phase $PHASE"
+  begin_recovery
   r_left=30
   while [ $r_left -gt 0 ] && is_still_starting; do nap 0.1; r_left=$((r_left - 1)); done
   if [ "$PHASE" = "done" ]; then finish ok "done; its end was cut off"; return; fi

@@ -12,7 +12,7 @@ check_old() {
   [ "$C_ID" = "$T_OLD" ] || { WHY="the container $T_NAME is another one than was looked at"; return 1; }
   # One without our label is ours if the caller has said of which image it is.
   [ "$C_CLUSTER" = "$T_CLUSTER" ] || { [ -n "$T_ADOPT" ] && [ -z "$C_CLUSTER" ] && [ "$C_IMAGE" = "$T_ADOPT" ]; } || { WHY="the container $T_NAME is not of this cluster: rename it, or name another one in the spec (docker.name)"; return 2; }
-  [ "$C_REMOVED" != true ] || { WHY="the container $T_NAME is removed when it stops (--rm), so there would be no way back: make it without"; return 2; }
+  [ "$C_REMOVED" != true ] || { WHY="the container $T_NAME is removed when it stops (--rm), so it could not be restored: make it without"; return 2; }
   case "$C_STATE" in
     paused) WHY="the container $T_NAME is paused: resume it (docker unpause), or stop it"; return 2 ;;
     removing) WHY="somebody removes the container $T_NAME"; return 1 ;;

@@ -31,16 +31,7 @@ finish_new() {
   prune_runs "$T_KEEP"
 }
 recover() { # recover recover|accept
-  read_facts
-  read_phase
-  if [ -z "$PHASE" ]; then
-    [ $IS_CURRENT = 0 ] || rm -f "$B/current"
-    remove_guard
-    refuse "it had not begun when it ended"
-  fi
-  GUARDED=1
-  trap : HUP TERM INT
-  note "recover from phase $PHASE"
+  begin_recovery
   if [ "$PHASE" = "done" ]; then finish ok "done; its end was cut off"; return; fi
   if [ "$1" = accept ]; then finish failed "left as it was found, as a person has said"; return; fi
   # The engine may be starting, together with the host. Cron asks again in a minute.

@@ -14,7 +14,7 @@ prune() {
   state_folder "$P_INSTALL" "$P_CLUSTER"
   make_state "$P_INSTALL" || refuse "$STATE_WHY"
   DOCKER_CONFIG=$B/docker; export DOCKER_CONFIG
-  # A change may need one of them for its way back.
+  # A change may need one of them for its undo.
   { true >>"$B/lock"; } 2>/dev/null || refuse "could not open $B/lock"
   exec 9>>"$B/lock"
   flock -n 9 || refuse "a change is at work on this host"

@@ -8,9 +8,9 @@
 #   change.sh accept    ends it with what is there, as a person decided
 #
 # Its data, in the folder of the step:
-#   env       variables T_*                   before/   what was there, for the way back
+#   env       variables T_*                   before/   what was there, for the undo
 #   phase     acting    the old container is as it was
-#             stopping  the old container was told to stop, or may not start by itself
+#             stopping  the old container is being stopped, and does not start by itself
 #             healthy   the new container was found healthy
 #             undoing   the old container is put back
 #             done      the new container starts by itself, and the old one does not

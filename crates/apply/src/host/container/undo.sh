@@ -12,7 +12,7 @@ undo() {
   [ -n "$T_OLD" ] || return 0
   if [ "$STOPPED" = 1 ]; then
     describe "$T_OLD" || return 1
-    # It may have been told to stop and not have done it yet.
+    # It may have a signal to stop and not have ended yet.
     if [ "$U_FIRST/$C_STATE/$C_STARTED" = "1/running/$OLD_STARTED" ]; then stop_container "$T_OLD" || return 1; fi
     [ "$C_NAME" = "$T_NAME" ] || rename_container "$T_OLD" "$T_NAME" || return 1
     if [ "$OLD_RAN" != 0 ]; then start_container "$T_OLD" || return 1; fi
