@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::component::Component;
 use crate::desired::SecretRef;
 use crate::digest::Digest;
-use crate::names::{AbsPath, ContainerName, ImageName};
+use crate::names::{AbsPath, ContainerName, ImageName, NetworkName};
 use crate::observed::Observed;
 use crate::version::Version;
 
@@ -54,7 +54,7 @@ pub enum Network {
     /// The host's own.
     Host,
     /// A network of the engine, where the container has the node's address.
-    Bridge(ContainerName),
+    Bridge(NetworkName),
 }
 
 impl fmt::Display for Network {

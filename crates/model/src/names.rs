@@ -141,7 +141,16 @@ fn absolute_path(value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Engines take a container's name of two characters and more only.
 fn container_name(value: &str) -> Result<(), &'static str> {
+    network_name(value)?;
+    if value.len() < 2 {
+        return Err("it has one character, and engines ask for two");
+    }
+    Ok(())
+}
+
+fn network_name(value: &str) -> Result<(), &'static str> {
     plain(value, 128, &['.', '-', '_'])?;
     if value.starts_with(['.', '_']) {
         return Err("it starts with a dot or a line");
@@ -220,8 +229,12 @@ name_type!(
     HostAddress, "host address", host_address
 );
 name_type!(
-    /// The name of a container, or of a network of an engine.
+    /// The name of a container.
     ContainerName, "container name", container_name
+);
+name_type!(
+    /// The name of a network of an engine.
+    NetworkName, "network name", network_name
 );
 name_type!(
     /// The name of an image: `[registry/]name[:tag][@sha256:digest]`. A tag names no version: it may

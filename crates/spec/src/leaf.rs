@@ -184,9 +184,12 @@ leaves! {
     Image, "an image's name", r"^[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-fA-F]{64})?$", ["tarscloud/framework:v3.0.20"],
         "write `[registry/]name:tag`, or `name@sha256:` and the digest of the registry",
         Rule::WrongType, |s| named(Rule::InvalidImage, ImageName::new(s));
-    ContainerName, "a container's or network's name", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", ["tars-framework"],
-        "use letters, digits, `.`, `-` and `_`, and start with a letter or digit",
+    ContainerName, "a container's name", r"^[A-Za-z0-9][A-Za-z0-9._-]{1,127}$", ["tars-framework"],
+        "use two or more letters, digits, `.`, `-` and `_`, and start with a letter or digit",
         Rule::WrongType, |s| named(Rule::InvalidName, tarsops_model::names::ContainerName::new(s));
+    NetworkName, "a network's name", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", ["host"],
+        "use letters, digits, `.`, `-` and `_`, and start with a letter or digit",
+        Rule::WrongType, |s| named(Rule::InvalidName, tarsops_model::names::NetworkName::new(s));
     Socket, "an engine's socket such as unix:///var/run/docker.sock", r"^unix://(/[A-Za-z0-9._+@-]+)+$", ["unix:///var/run/docker.sock"],
         "write `unix://` and the path of the socket on the hosts; engines of other machines are not asked",
         Rule::WrongType, |s| match s.strip_prefix("unix://") {

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tarsops_model::names::{AbsPath, ContainerName, ImageName};
+use tarsops_model::names::{AbsPath, ContainerName, ImageName, NetworkName};
 
 use super::{Port, Seconds, Secret};
 use crate::leaf;
@@ -43,8 +43,8 @@ pub struct Docker {
     /// `host` (the default): the host's own network. Otherwise the name of a network of the engine, in
     /// which the container has the node's `ip`; such containers are reached from their own host only.
     #[serde(default = "network")]
-    #[schemars(with = "leaf::ContainerName", example = &"host")]
-    pub network: ContainerName,
+    #[schemars(with = "leaf::NetworkName", example = &"host")]
+    pub network: NetworkName,
     /// Folder on the hosts that is `/data/tars` in the container. Default: `/data/tars`.
     #[serde(default = "data")]
     #[schemars(with = "leaf::HostPath", example = &"/data/tars")]
@@ -133,8 +133,8 @@ fn container() -> ContainerName {
 }
 
 #[expect(clippy::unwrap_used, reason = "the constant is a good name")]
-fn network() -> ContainerName {
-    ContainerName::new("host").unwrap()
+fn network() -> NetworkName {
+    NetworkName::new("host").unwrap()
 }
 
 #[expect(clippy::unwrap_used, reason = "the constant is a good path")]
