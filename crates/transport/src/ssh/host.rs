@@ -32,12 +32,12 @@ const BEGIN: &str = "tarsops-begin/1";
 const NO_SCRIPT: i32 = 97;
 
 /// The command that receives a script. It is one line that every login shell reads in the same way, csh
-/// and fish as well: one kind of quotes, and none of `!`, a backslash or a line end between them. That shell
-/// becomes the command, as each process is paid by every host.
+/// and fish as well: one kind of quotes, and none of `!`, a backslash or a line end between them. There is no
+/// `exec` before it, which a restricted shell refuses. Bash becomes the last command without it.
 fn receiver(r#become: Become, then: &str) -> String {
     let prefix = match r#become {
-        Become::None => "exec ",
-        Become::Sudo => "exec sudo -n ",
+        Become::None => "",
+        Become::Sudo => "sudo -n ",
     };
     let answer = ANSWER.trim_end();
     // Without a limit it would read a whole payload, byte by byte, where a login file took the line.
@@ -384,7 +384,15 @@ mod tests {
         (out, child.wait().unwrap().code())
     }
 
-    const SHELLS: [&str; 6] = ["dash", "bash", "busybox sh", "tcsh -f", "tcsh", "fish"];
+    const SHELLS: [&str; 7] = [
+        "dash",
+        "bash",
+        "bash --restricted",
+        "busybox sh",
+        "tcsh -f",
+        "tcsh",
+        "fish",
+    ];
 
     #[test]
     fn every_login_shell_passes_a_script_on() {
