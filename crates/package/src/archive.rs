@@ -206,13 +206,9 @@ fn walk_entries<R: Read>(
         }
         let kind = entry.header().entry_type();
         let size = entry.size();
-        if longer.read(kind, &mut entry, size, limits)? {
+        let Some((raw, longer)) = longer.described(&mut entry, limits)? else {
             continue;
-        }
-        let longer = std::mem::take(&mut longer);
-        let raw = longer
-            .name
-            .unwrap_or_else(|| entry.path_bytes().into_owned());
+        };
         let name = check_name(&raw, limits)?;
         let link = longer
             .link
@@ -277,15 +273,32 @@ fn check_kind(
 /// What headers before an entry say about it.
 #[derive(Default)]
 pub(crate) struct Longer {
-    pub(crate) name: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
     pub(crate) link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse: bool,
 }
 
 impl Longer {
+    /// The raw name of the entry, and what the entries before it say of it; none if it is itself about
+    /// the next one, which is noted then.
+    pub(crate) fn described<R: Read>(
+        &mut self,
+        entry: &mut tar::Entry<'_, R>,
+        limits: &Limits,
+    ) -> Result<Option<(Vec<u8>, Self)>, Stop> {
+        let (kind, size) = (entry.header().entry_type(), entry.size());
+        if self.read(kind, entry, size, limits)? {
+            return Ok(None);
+        }
+        let mut said = std::mem::take(self);
+        let name = said.name.take();
+        let name = name.unwrap_or_else(|| entry.path_bytes().into_owned());
+        Ok(Some((name, said)))
+    }
+
     /// Reads the entry if it is about the next one; tells whether it was.
-    pub(crate) fn read(
+    fn read(
         &mut self,
         kind: EntryType,
         entry: &mut dyn Read,

@@ -121,13 +121,10 @@ impl Layer {
             }
             let kind = entry.header().entry_type();
             let size = entry.size();
-            let said = longer.read(kind, &mut entry, size, limits);
-            if said.map_err(|stop| refused(stop, limits))? {
+            let said = longer.described(&mut entry, limits);
+            let Some((raw, _)) = said.map_err(|stop| refused(stop, limits))? else {
                 continue;
-            }
-            let longer = std::mem::take(&mut longer);
-            let raw = longer.name;
-            let raw = raw.unwrap_or_else(|| entry.path_bytes().into_owned());
+            };
             let Ok(path) = String::from_utf8(raw) else {
                 continue;
             };
