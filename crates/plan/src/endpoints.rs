@@ -15,11 +15,14 @@ use tarsops_model::resource::ResourceId;
 
 use crate::actions::Interruption;
 use crate::input::PlanInput;
-use crate::plan::{Low, Step};
+use crate::plan::{Low, Stage, Step};
 
-/// Endpoints that steps of a plan have taken away: the nodes of each servant, by its number.
+/// A server on a node, by the names of node and server.
+type Server = (String, String);
+
+/// Endpoints that steps of a plan have taken away: the servers of each servant, by its number.
 #[derive(Debug, Default)]
-pub(crate) struct Gone(BTreeMap<usize, BTreeSet<String>>);
+pub(crate) struct Gone(BTreeMap<usize, BTreeSet<Server>>);
 
 /// The steps of one component in a batch.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ pub(crate) struct Endpoints {
     on: BTreeMap<String, Vec<(String, usize)>>,
     /// By the number of a servant: how many of its endpoints are not known to answer.
     silent: BTreeMap<usize, usize>,
+    /// By the number of a servant: of how many of its endpoints it could not be told whether they answer.
+    doubtful: BTreeMap<usize, usize>,
     /// As `on`, of endpoints of which it could not be told whether they answer.
     unsure: BTreeMap<String, Vec<(String, usize)>>,
     /// Nodes on which nothing of the framework runs: what comes there takes nothing away.
@@ -115,6 +120,7 @@ impl Endpoints {
                 };
                 *out.silent.entry(number).or_default() += 1;
                 if unsure {
+                    *out.doubtful.entry(number).or_default() += 1;
                     out.unsure.entry(node).or_default().push((server, number));
                 }
                 continue;
@@ -154,6 +160,10 @@ impl Endpoints {
     /// Takes the endpoints of steps away that remove servers; `gone` are those that were taken before
     /// and grows by them.
     ///
+    /// A component of the framework that is removed leaves another endpoint of each of its servants.
+    /// What goes with a tarsnode or a registry is what the spec takes away: the only endpoint that a
+    /// servant has may go with it, and never all of several.
+    ///
     /// # Errors
     /// The first step that would take the last endpoint of a servant that answers, and that servant;
     /// none of the steps counts then.
@@ -162,20 +172,30 @@ impl Endpoints {
         steps: &[&'s Step],
         gone: &mut Gone,
     ) -> Result<(), (&'s Step, &str)> {
-        let mut taken: Vec<Place<'_>> = Vec::new();
+        let mut taken: Vec<(usize, Server)> = Vec::new();
         for step in steps {
-            for place in places(&self.on, step) {
-                let nodes = gone.0.entry(place.servant).or_default();
-                if nodes.insert(place.node.to_owned()) {
-                    taken.push(place);
-                }
+            let known = places(&self.on, step).map(|place| (place, true));
+            let unsure = places(&self.unsure, step).map(|place| (place, false));
+            for (place, is_known) in known.chain(unsure) {
                 let (name, has) = &self.servants[place.servant];
-                if nodes.len() < *has {
+                let silent = self.silent.get(&place.servant).copied().unwrap_or(0);
+                let counted = match (is_known, has) {
+                    (true, has) => *has,
+                    // Where none is known to answer, those count that may.
+                    (false, 0) => self.doubtful.get(&place.servant).copied().unwrap_or(0),
+                    (false, _) => continue,
+                };
+                let server = (place.node.to_owned(), place.server.to_owned());
+                let servers = gone.0.entry(place.servant).or_default();
+                if servers.insert(server.clone()) {
+                    taken.push((place.servant, server));
+                }
+                let is_guarded = has + silent > 1 || is_known && step.stage == Stage::ServerRemoval;
+                if servers.len() < counted || !is_guarded {
                     continue;
                 }
-                for place in taken {
-                    let nodes = gone.0.entry(place.servant).or_default();
-                    nodes.remove(place.node);
+                for (servant, server) in taken {
+                    gone.0.entry(servant).or_default().remove(&server);
                 }
                 return Err((step, name));
             }

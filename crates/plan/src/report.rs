@@ -83,7 +83,8 @@ pub enum Blocked {
         /// How many of its endpoints do not answer.
         silent: usize,
     },
-    /// It has the only endpoint of a servant that answers, and would be removed.
+    /// It has the last endpoint of a servant that answers, and would be removed: the others do not
+    /// answer, or are removed by the same plan.
     OnlyEndpoint {
         /// Which servant.
         servant: String,

@@ -4,16 +4,16 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use support::expansion::{COMPONENTS, installed, row, without_files, without_rows, world};
+use support::expansion::{COMPONENTS, installed, row, row_of, without_files, without_rows, world};
 use support::framework::{list, rows};
 use support::*;
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::Rpc;
 use tarsops_model::digest::Digest;
-use tarsops_model::framework::Answer;
+use tarsops_model::framework::{AdapterRow, Answer, Asked, ServerRow};
 use tarsops_model::host::NodeState;
 use tarsops_model::names::{Endpoint, NodeName, StepName};
 use tarsops_model::observed::Observed;
@@ -284,9 +284,14 @@ fn the_last_endpoint_of_a_servant_stays() {
     assert!(blocked(&plan).iter().any(|(at, _)| at.contains(b.as_str())));
 }
 
-/// A cluster with a master and two slaves.
+/// A cluster with a master, two slaves and a node.
 fn two_slaves() -> World {
-    let mut w = world(4);
+    two_slaves_of(4)
+}
+
+/// As [`two_slaves`], of `count` nodes.
+fn two_slaves_of(count: usize) -> World {
+    let mut w = world(count);
     w.spec(2).role = Role::Slave;
     let (second, third) = (w.node(1), w.node(2));
     let ip = w.spec(2).ip.to_string();
@@ -497,6 +502,103 @@ fn a_host_that_left_comes_back_in_the_other_order() {
     assert_eq!(now.host(1).crontab, w.host(1).crontab);
 }
 
+/// A server of users on node `i`, active, with one servant; `answer` is what it said, if it was asked.
+fn serves(w: &mut World, server: &str, servant: &str, i: usize, answer: Option<Answer>) {
+    let (node, ip) = (w.node(i), w.spec(i).ip);
+    let server_row = ServerRow {
+        application: "Shop".to_owned(),
+        server: server.to_owned(),
+        ..row_of(Component::Tarsconfig, &node)
+    };
+    w.facts(i).servers.push(server_row.full_name());
+    list(&mut rows(w).servers).push(server_row);
+    list(&mut rows(w).adapters).push(AdapterRow {
+        application: "Shop".to_owned(),
+        server: server.to_owned(),
+        node: node.to_string(),
+        adapter: format!("{servant}Adapter"),
+        servant: Some(servant.to_owned()),
+        endpoint: Some(format!("tcp -h {ip} -t 60000 -p 20000")),
+        ..AdapterRow::default()
+    });
+    if let Some(answer) = answer {
+        let asked = Asked {
+            component: Component::Tarsconfig,
+            node: node.clone(),
+            servant: servant.to_owned(),
+            at: Endpoint::at(ip, 20000),
+            answer,
+        };
+        let framework = w.inventory.framework.as_mut().unwrap();
+        framework
+            .servants
+            .insert(format!("{servant}@{node}"), asked);
+    }
+}
+
+/// The nodes of each servant by the rows, without those that were asked and do not answer.
+fn counted(w: &World) -> BTreeMap<String, BTreeSet<String>> {
+    let mut w = w.clone();
+    let asked = w.inventory.framework.as_ref().unwrap().servants.clone();
+    let active: BTreeSet<(String, String)> = list(&mut rows(&mut w).servers)
+        .iter()
+        .filter(|r| r.present.as_deref() == Some("active"))
+        .map(|r| (r.full_name(), r.node.clone()))
+        .collect();
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for r in list(&mut rows(&mut w).adapters) {
+        let servant = r.servant.clone().unwrap();
+        let of = (format!("{}.{}", r.application, r.server), r.node.clone());
+        let answer = asked
+            .get(&format!("{servant}@{}", r.node))
+            .map(|a| &a.answer);
+        if active.contains(&of) && answer.is_none_or(|a| a.is_alive() || a.is_unknown()) {
+            out.entry(servant).or_default().insert(r.node.clone());
+        }
+    }
+    out
+}
+
+/// All nodes of a user's servant leave: the last of them stays, with a reason, and the others go.
+#[test]
+fn the_last_node_of_a_users_servant_stays() {
+    let mut w = world(6);
+    for i in [3, 4] {
+        serves(&mut w, "Cart", "Shop.Cart.CartObj", i, None);
+    }
+    (3..6).for_each(|i| w.spec(i).state = NodeState::Absent { stop_servers: true });
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    let (first, last, other) = (w.node(3), w.node(4), w.node(5));
+    let mut removed = ids(&plan);
+    removed.sort_unstable();
+    assert_eq!(
+        removed,
+        [
+            format!("tarsnode.remove@{first}"),
+            format!("tarsnode.remove@{other}")
+        ]
+    );
+    let why = Blocked::OnlyEndpoint {
+        servant: "Shop.Cart.CartObj".to_owned(),
+    };
+    assert_eq!(blocked(&plan), [(format!("agent/{last}"), why)]);
+    let text = render::text(&plan, render::Style::default());
+    assert!(
+        text.contains("last endpoint of Shop.Cart.CartObj"),
+        "{text}"
+    );
+    assert!(text.contains("on a node that stays"), "{text}");
+    // The only endpoint that a servant has goes with its node: the spec says so.
+    w.spec(3).state = NodeState::Present;
+    list(&mut rows(&mut w).servers).retain(|r| r.application != "Shop" || r.node != first.as_str());
+    w.facts(3).servers.clear();
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    assert_eq!(blocked(&plan), vec![]);
+    assert!(ids(&plan).contains(&&*format!("tarsnode.remove@{last}")));
+}
+
 /// Crontabs with the monitors of tarsnode and tarsregistry among other lines.
 fn crontabs() -> impl Strategy<Value = Option<String>> {
     let line = prop_oneof![
@@ -549,6 +651,80 @@ proptest! {
         for drift in &left.drift {
             let own = drift.resource.node() == Some(&node);
             prop_assert!(!own || matches!(drift.kind, DriftKind::Disagreeing { .. }), "{:#?}", drift);
+        }
+    }
+
+    /// Whatever leaves in one change of the spec, of each servant with several endpoints one stays, the
+    /// checker agrees, and what is held has a reason.
+    #[test]
+    fn of_each_servant_one_stays_whatever_leaves(
+        leaving in prop::collection::vec(any::<bool>(), 6),
+        inactive in prop::collection::vec((0..COMPONENTS.len(), 0..3_usize), 0..4),
+        silent in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8), 0..4),
+        users in prop::collection::vec((0..2_u8, 0..3_u8, 1..7_usize, 0..6_u8), 0..8),
+        upgrade in any::<bool>(),
+    ) {
+        let mut w = two_slaves_of(7);
+        for (component, i) in inactive {
+            let node = w.node(i);
+            row(&mut w, COMPONENTS[component], &node).present = Some("inactive".to_owned());
+        }
+        let answer = |kind: u8| match kind {
+            0 => Answer::Refused,
+            1 => Answer::Mute("it hangs".to_owned()),
+            _ => Answer::Silent("timed out".to_owned()),
+        };
+        for (at, kind) in silent {
+            let servants = &mut w.inventory.framework.as_mut().unwrap().servants;
+            let key = at.get(&servants.keys().cloned().collect::<Vec<_>>()).clone();
+            servants.get_mut(&key).unwrap().answer = answer(kind);
+        }
+        let mut there = BTreeSet::new();
+        for (server, servant, i, kind) in users {
+            // A node that has all endpoints of a servant is restarted with all of them.
+            let server = if upgrade { 0 } else { server };
+            if there.insert((server, servant, i)) {
+                let said = (kind < 3).then(|| answer(kind));
+                let servant = format!("Shop.Cart.Obj{servant}");
+                serves(&mut w, &format!("Cart{server}"), &servant, i, said);
+            }
+        }
+        let users = w.inventory.framework.as_ref().unwrap().servants.clone();
+        for (i, leaves_now) in leaving.into_iter().enumerate() {
+            if leaves_now {
+                leaves(&mut w, i + 1, true);
+            }
+        }
+        // Nobody asks what leaves; were it asked, that would count.
+        let servants = &mut w.inventory.framework.as_mut().unwrap().servants;
+        servants.extend(users.into_iter().filter(|(name, _)| name.starts_with("Shop.")));
+        if upgrade {
+            w.agents().for_each(|agent| agent.version = version("3.0.18"));
+        }
+        let plan = w.plan();
+        if let Err(found) = checker::check(&plan, &w.input()) {
+            prop_assert!(false, "{:#?} {:#?}", found, ids(&plan));
+        }
+        let removed: BTreeSet<String> = plan
+            .steps
+            .iter()
+            .filter(|s| s.stage == Stage::AgentRemoval)
+            .filter_map(|s| Some(s.resource.node()?.to_string()))
+            .collect();
+        let all = counted(&w);
+        for (servant, nodes) in &all {
+            let left = nodes.difference(&removed).count();
+            prop_assert!(nodes.len() < 2 || left > 0, "{}: {:?}", servant, ids(&plan));
+        }
+        for i in 1..7 {
+            let node = w.node(i).to_string();
+            if !matches!(w.spec(i).state, NodeState::Absent { .. }) || removed.contains(&node) {
+                continue;
+            }
+            let own = |at: &ResourceId| at.node().is_some_and(|n| n.as_str() == node);
+            let told = plan.report.iter().any(|l| matches!(l, Line::Blocked { resource, .. } if own(resource)));
+            let unseen = plan.drift.iter().any(|d| own(&d.resource) && matches!(d.kind, DriftKind::Unknown { .. }));
+            prop_assert!(told || unseen, "{} has no reason: {:#?}", node, plan.report);
         }
     }
 

@@ -51,7 +51,8 @@ impl Draft {
     }
 
     /// While one component of a host that leaves has to stay, all of the host stays: its tarsnode looks
-    /// after what is left, and its registry is what that resolves names by.
+    /// after what is left, and its registry is what that resolves names by. One has to stay, too, while
+    /// the host has the last endpoint of a servant: of all hosts that leave together, the last ones.
     pub(super) fn leave_untouched(&mut self, input: &PlanInput<'_>) {
         let mut held: BTreeSet<NodeName> = BTreeSet::new();
         let mut gone = Gone::default();
@@ -63,7 +64,11 @@ impl Draft {
             .collect();
         let mut removals: BTreeMap<&NodeName, Vec<&Step>> = BTreeMap::new();
         for step in &self.todo {
-            if let (Stage::ServerRemoval, Some(node)) = (step.stage, step.resource.node()) {
+            if let (
+                Stage::RegistryRemoval | Stage::ServerRemoval | Stage::AgentRemoval,
+                Some(node),
+            ) = (step.stage, step.resource.node())
+            {
                 removals.entry(node).or_default().push(step);
             }
         }

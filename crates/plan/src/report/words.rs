@@ -39,7 +39,7 @@ impl Blocked {
                 "start the others first, or stop them through the platform if they should not run".to_owned()
             }
             Self::OnlyEndpoint { .. } => {
-                "start another one first: place it on a node that stays (`components`), or find out why the others do not answer".to_owned()
+                "start another one on a node that stays (a component of the framework: place it there with `components`), or find out why the others do not answer; a server that nobody needs any more: stop it through the platform; then apply again".to_owned()
             }
             Self::OnlyRegistry => {
                 "start another registry first; or set `registry_gap: true` under `rollout` if an interruption is acceptable".to_owned()
@@ -229,7 +229,7 @@ impl fmt::Display for Blocked {
             ),
             Self::OnlyEndpoint { servant } => write!(
                 f,
-                "it has the only endpoint of {servant} that answers, and would be removed"
+                "it has the last endpoint of {servant} that answers, and would be removed"
             ),
             Self::OnlyRegistry => f.write_str(
                 "it is the only registry that answers: while it restarts, no name is resolved",
