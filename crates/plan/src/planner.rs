@@ -109,7 +109,7 @@ impl Draft {
             if !input.scope.has_component(Component::Tarsnode) {
                 return;
             }
-            match rows::gone(input, node, spec) {
+            match rows::gone(input, node, spec, places.rows_naming(node)) {
                 Gone::Nothing => {}
                 Gone::Told(line) => self.report.push(line),
                 Gone::Unknown(why) => self.drift.push(Drift {

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use tarsops_model::framework::{NodeLabels, RegistryRow, Rows};
+use tarsops_model::framework::{AdapterRow, NodeLabels, RegistryRow, Rows, ServerRow};
 use tarsops_model::host::Host;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_model::observed::Observed;
@@ -37,6 +37,19 @@ pub(crate) enum Gone {
 #[must_use]
 pub fn rows_of(rows: &Rows, node: &NodeName, ip: IpAddr) -> Observed<usize> {
     let name = node.as_str();
+    counted(rows, node, ip, |servers, adapters| {
+        servers.iter().filter(|r| r.node == name).count()
+            + adapters.iter().filter(|r| r.node == name).count()
+    })
+}
+
+/// As [`rows_of`]; `named` counts the rows of servers and of adapters that name the node.
+fn counted(
+    rows: &Rows,
+    node: &NodeName,
+    ip: IpAddr,
+    named: impl FnOnce(&[ServerRow], &[AdapterRow]) -> usize,
+) -> Observed<usize> {
     let (nodes, servers, adapters, registries) =
         match (&rows.nodes, &rows.servers, &rows.adapters, &rows.registries) {
             (
@@ -48,9 +61,8 @@ pub fn rows_of(rows: &Rows, node: &NodeName, ip: IpAddr) -> Observed<usize> {
             _ => return Observed::Unknown("not all tables could be read".to_owned()),
         };
     Observed::Present(
-        usize::from(nodes.contains_key(name))
-            + servers.iter().filter(|r| r.node == name).count()
-            + adapters.iter().filter(|r| r.node == name).count()
+        usize::from(nodes.contains_key(node.as_str()))
+            + named(servers, adapters)
             + registries.iter().filter(|r| is_at(r, ip)).count(),
     )
 }
@@ -62,7 +74,9 @@ fn is_at(row: &RegistryRow, ip: IpAddr) -> bool {
         .is_ok_and(|at| at.host.as_str() == ip.to_string())
 }
 
-pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone {
+/// What there is to do about a node that is gone. `named` rows of servers and adapters name it, where
+/// they could be read.
+pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host, named: usize) -> Gone {
     let resource = ResourceId::Agent(node.clone());
     let rows = match input.inventory.framework.as_ref().map(|f| f.rows()) {
         Some(Observed::Present(rows)) => rows,
@@ -75,7 +89,7 @@ pub(crate) fn gone(input: &PlanInput<'_>, node: &NodeName, spec: &Host) -> Gone 
             });
         }
     };
-    let count = match rows_of(rows, node, spec.ip) {
+    let count = match counted(rows, node, spec.ip, |_, _| named) {
         Observed::Present(0) => return Gone::Nothing,
         Observed::Present(count) => count,
         other => return Gone::Unknown(other.unknown().unwrap_or_default().to_owned()),

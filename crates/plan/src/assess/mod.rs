@@ -60,6 +60,8 @@ pub struct Prepared {
 pub(crate) struct Places<'a> {
     by_address: BTreeMap<IpAddr, &'a NodeName>,
     servers: BTreeMap<&'a str, Vec<&'a ServerRow>>,
+    /// How many rows of adapters name each node.
+    adapters: BTreeMap<&'a str, usize>,
     /// Whether it is proven that no registry answers, nor that one is about to be started.
     no_registry: bool,
 }
@@ -69,17 +71,21 @@ impl<'a> Places<'a> {
     pub(crate) fn of(input: &PlanInput<'a>) -> Self {
         let by_address = input.desired.hosts().map(|(n, h)| (h.ip, n)).collect();
         let mut servers: BTreeMap<&str, Vec<&ServerRow>> = BTreeMap::new();
+        let mut adapters: BTreeMap<&str, usize> = BTreeMap::new();
         if let Some(framework) = &input.inventory.framework
             && let Observed::Present(rows) = framework.rows()
-            && let Observed::Present(all) = &rows.servers
         {
-            for row in all {
+            for row in rows.servers.present().into_iter().flatten() {
                 servers.entry(&row.node).or_default().push(row);
+            }
+            for row in rows.adapters.present().into_iter().flatten() {
+                *adapters.entry(&row.node).or_default() += 1;
             }
         }
         Self {
             by_address,
             servers,
+            adapters,
             no_registry: no_registry(input),
         }
     }
@@ -87,6 +93,12 @@ impl<'a> Places<'a> {
     /// The node at an address.
     pub(crate) fn node_at(&self, ip: IpAddr) -> Option<&'a NodeName> {
         self.by_address.get(&ip).copied()
+    }
+
+    /// How many rows of servers and adapters name a node, of those that could be read.
+    pub(crate) fn rows_naming(&self, node: &NodeName) -> usize {
+        let adapters = self.adapters.get(node.as_str()).copied();
+        self.servers_on(node).len() + adapters.unwrap_or_default()
     }
 
     /// The rows of servers on a node.

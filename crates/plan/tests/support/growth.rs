@@ -144,8 +144,7 @@ pub const KINDS: &[Kind] = &[
         name: "nodes that are gone",
         make: |n| {
             let mut w = services(n);
-            // Each step looks through the tables: so many at once are as many as a rack.
-            for i in 2..52 {
+            for i in 2..n - 2 {
                 let node = &w.node(i);
                 w.spec(i).state = NodeState::Gone;
                 let framework = w.inventory.framework.as_mut().unwrap();
@@ -162,7 +161,7 @@ pub const KINDS: &[Kind] = &[
                 .for_each(|row| row.heartbeat_age = Some(9000));
             planned(w)
         },
-        steps: |_| 51,
+        steps: |n| n - 3,
     },
     Kind {
         name: "nodes that are removed",
