@@ -64,6 +64,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut touched: BTreeMap<(&NodeName, Option<Component>), &str> = BTreeMap::new();
     let mut last = (Stage::Recover, 0u32);
+    let addresses = steps::addresses(desired);
     for step in &plan.steps {
         if !seen.insert(&step.id) {
             found.push(violation(&step.id, "the plan has it twice"));
@@ -81,7 +82,7 @@ fn shape(plan: &Plan, desired: &Desired, scope: &Scope) -> Vec<Violation> {
             steps::once(step, host.component, &mut touched, &mut say);
             steps::may_be_changed(step, desired, &mut say);
         }
-        let view = steps::view(step, desired, scope);
+        let view = steps::view(step, desired, scope, &addresses);
         step.action.kind().check(&view, &mut say);
     }
     steps::backed_up(plan, &mut found);

@@ -92,11 +92,7 @@ impl ActionKind for DeleteNodeRows {
         if !host.is_some_and(|h| gone(h) && h.ip == self.ip) {
             say("it deletes rows of a node that is not gone in the spec");
         }
-        let mut others = step
-            .desired
-            .hosts()
-            .filter(|(n, h)| **n != self.node && !gone(h));
-        if others.any(|(_, h)| h.ip == self.ip) {
+        if step.addresses.contains(&self.ip) {
             say("another node has that address");
         }
         if !step.pre.contains(&Condition::Unanswered) {

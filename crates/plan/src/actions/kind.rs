@@ -1,7 +1,9 @@
 //! What planner, checker, renderer and executor ask of an action.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::{Component, Role};
@@ -176,6 +178,8 @@ pub struct StepView<'a> {
     pub desired: &'a Desired,
     /// What the command is narrowed to.
     pub scope: &'a Scope,
+    /// The addresses of the nodes of the spec that are not gone.
+    pub addresses: &'a BTreeSet<IpAddr>,
 }
 
 impl StepView<'_> {

@@ -51,6 +51,7 @@ pub(super) fn shape(plan: &Plan, run: &RunId, desired: &Desired, scope: &Scope) 
     let mut found = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut last = 0;
+    let addresses = steps::addresses(desired);
     for step in &plan.steps {
         if !seen.insert(&step.id) {
             found.push(violation(&step.id, "the plan has it twice"));
@@ -65,7 +66,7 @@ pub(super) fn shape(plan: &Plan, run: &RunId, desired: &Desired, scope: &Scope) 
         } else {
             steps::works_there(step, scope, &mut say);
         }
-        let view = steps::view(step, desired, scope);
+        let view = steps::view(step, desired, scope, &addresses);
         step.action.kind().check_rollback(&view, run, &mut say);
     }
     batches(plan, desired, &mut found);

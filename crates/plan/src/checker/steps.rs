@@ -1,10 +1,11 @@
 //! What must be so of each step, whatever its action.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use tarsops_model::component::Component;
 use tarsops_model::desired::Desired;
-use tarsops_model::host::NodeState;
+use tarsops_model::host::{Host, NodeState};
 use tarsops_model::names::NodeName;
 
 use crate::actions::{Backup, StepView};
@@ -12,8 +13,20 @@ use crate::input::Scope;
 use crate::plan::{Plan, Stage, Step};
 use crate::violation::{Violation, violation};
 
+/// The addresses of the nodes that are not gone.
+pub(super) fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
+    let there = |host: &&Host| host.state != NodeState::Gone;
+    let hosts = desired.hosts().map(|(_, host)| host);
+    hosts.filter(there).map(|host| host.ip).collect()
+}
+
 /// What the checks of its action see of a step.
-pub(super) fn view<'a>(step: &'a Step, desired: &'a Desired, scope: &'a Scope) -> StepView<'a> {
+pub(super) fn view<'a>(
+    step: &'a Step,
+    desired: &'a Desired,
+    scope: &'a Scope,
+    addresses: &'a BTreeSet<IpAddr>,
+) -> StepView<'a> {
     StepView {
         stage: step.stage,
         sign: step.sign,
@@ -21,6 +34,7 @@ pub(super) fn view<'a>(step: &'a Step, desired: &'a Desired, scope: &'a Scope) -
         post: &step.post,
         desired,
         scope,
+        addresses,
     }
 }
 
