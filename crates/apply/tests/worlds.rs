@@ -224,6 +224,15 @@ fn a_rollback_without_settling_keeps_an_endpoint_of_each_servant() {
     }
 }
 
+/// A rollback that was planned while the database was silent waited for nothing, and restarted nodes
+/// together of which nobody knew what they serve.
+#[test]
+fn a_rollback_without_a_database_keeps_an_endpoint_of_each_servant() {
+    let story = live(1774, 4, false);
+    assert!(story.runs.len() > 1, "{story:#?}");
+    assert_eq!(story.broken, [], "{story:#?}");
+}
+
 #[test]
 fn the_same_seed_is_the_same_life() {
     for seed in [3, 11, 42] {

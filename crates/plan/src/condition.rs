@@ -167,6 +167,12 @@ pub enum Condition {
         /// `application.server` of each.
         servers: BTreeSet<String>,
     },
+    /// The registry calls every server of the node active that shall be: which those are, could not be
+    /// read when the plan was made.
+    AllServersActive {
+        /// `application.server` of each that is gone by then.
+        but: BTreeSet<String>,
+    },
     /// AdminRegistry reaches the node over its long connection (`ping succ`).
     Connected,
     /// Nobody answers for the node: its tarsnode is silent, AdminRegistry has no connection to it,
@@ -242,6 +248,7 @@ impl Condition {
             self,
             Self::Registered
                 | Self::ServersActive { .. }
+                | Self::AllServersActive { .. }
                 | Self::Connected
                 | Self::RegistryAnswers { .. }
                 | Self::RegistryListed { .. }
@@ -442,6 +449,7 @@ impl Condition {
             | Self::RegistryDead { .. }
             | Self::RegistryLeft
             | Self::ServersActive { .. }
+            | Self::AllServersActive { .. }
             | Self::RegistryAnswers { .. }
             | Self::RegistryListed { .. }
             | Self::RegistryRowsDeleted { .. }

@@ -56,10 +56,13 @@ fn of_tarsnode(
 ) -> Vec<Condition> {
     let mut out = Vec::new();
     let rows = framework.rows();
-    let has_nodes = rows
-        .present()
-        .is_some_and(|rows| rows.nodes.present().is_some());
-    out.extend(has_nodes.then_some(Condition::Registered));
+    // What could not be read is waited for all the same: that is no evidence that nothing is to be
+    // waited for. AdminRegistry is not: it resolves nothing, and its turn comes after tarsnode's.
+    let nodes_count = match rows.present() {
+        Some(rows) => !rows.nodes.is_absent(),
+        None => rows.unknown().is_some(),
+    };
+    out.extend(nodes_count.then_some(Condition::Registered));
     out.extend(
         framework
             .admin
@@ -67,6 +70,11 @@ fn of_tarsnode(
             .is_some()
             .then_some(Condition::Connected),
     );
+    if are_servers_unread(framework) {
+        let but = removed.clone();
+        out.push(Condition::AllServersActive { but });
+        return out;
+    }
     let active = |row: &&ServerRow| {
         row.present.as_deref() == Some("active") && row.setting.as_deref() == Some("active")
     };
@@ -79,4 +87,22 @@ fn of_tarsnode(
         .collect();
     out.extend((!servers.is_empty()).then_some(Condition::ServersActive { servers }));
     out
+}
+
+/// Whether it could not be read which servers a node has.
+pub(crate) fn are_servers_unread(framework: &FrameworkFacts) -> bool {
+    let rows = framework.rows();
+    match rows.present() {
+        Some(rows) => rows.servers.unknown().is_some(),
+        None => rows.unknown().is_some(),
+    }
+}
+
+/// Whether it could not be read which nodes have endpoints of the same servant.
+pub(crate) fn are_endpoints_unread(framework: &FrameworkFacts) -> bool {
+    let rows = framework.rows();
+    are_servers_unread(framework)
+        || rows
+            .present()
+            .is_some_and(|rows| rows.adapters.unknown().is_some())
 }

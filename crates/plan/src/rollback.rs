@@ -19,7 +19,7 @@ use tarsops_model::resource::ResourceId;
 use crate::actions::{Folder, HostChange};
 use crate::batch::{self, Batches};
 use crate::claims::RecordMismatch;
-use crate::condition::{Truth, digest_at};
+use crate::condition::{Condition, Truth, digest_at};
 use crate::database;
 use crate::database_record::{self, DatabaseChange};
 use crate::identity::{machines, stranger};
@@ -402,7 +402,16 @@ impl Draft<'_> {
         for batch in batch::of_rollback(self.input, basic) {
             batches.push(batch, &many);
         }
-        batches.roll_out(plain, &many);
+        if self.is_blind() {
+            // What is down comes first: it can be restored while the database is silent. The rest may
+            // hold any servant's endpoints, and goes one by one.
+            let is_down = |s: &Step| s.resource.node().is_some_and(|node| self.is_down(node));
+            let (down, up) = plain.into_iter().partition(is_down);
+            batches.roll_out(down, &many);
+            batches.roll_out(up, &one);
+        } else {
+            batches.roll_out(plain, &many);
+        }
         batches.roll_out(alone, &one);
         let mut plan = Plan {
             endpoints: vec![],
@@ -460,12 +469,31 @@ impl Draft<'_> {
                     .get(change.node.as_str())
                     .map_or(&[][..], Vec::as_slice);
                 let mut wanted = restored::conditions(framework, own, change, removed);
-                if self.failed.contains(&step.id) {
-                    wanted.retain(|c| c.eval(&change.node, self.input.inventory) == Truth::Holds);
-                }
+                let is_failed = self.failed.contains(&step.id);
+                let is_agent = change.component == Component::Tarsnode;
+                let may_serve = is_agent && !self.is_down(&change.node);
+                wanted.retain(|c| match c.eval(&change.node, self.input.inventory) {
+                    Truth::Holds => true,
+                    Truth::Fails(_) => !is_failed,
+                    // Nobody may wait for the database to restore what is down.
+                    Truth::Unknown(_) => may_serve || !is_failed && !is_agent,
+                });
                 step.post.extend(wanted);
             }
         }
+    }
+
+    /// Whether no tarsnode serves the node, proven by its host: a restart takes nothing away there.
+    fn is_down(&self, node: &NodeName) -> bool {
+        let seen = self.input.inventory;
+        Condition::Stopped.eval(node, seen) == Truth::Holds
+            || matches!(Condition::Listens.eval(node, seen), Truth::Fails(_))
+    }
+
+    /// Whether nobody can tell which nodes must not be restarted together.
+    fn is_blind(&self) -> bool {
+        let framework = self.input.inventory.framework.as_deref();
+        framework.is_some_and(restored::are_endpoints_unread)
     }
 
     /// Whether the step changes a registry that answers. One that is down is restored before it.

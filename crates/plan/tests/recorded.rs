@@ -652,6 +652,7 @@ fn condition() -> BoxedStrategy<Condition> {
     let others = prop_oneof![
         of(labels()).prop_map(|labels| Condition::LabelsSaved { labels }),
         names_of_rows().prop_map(|servers| Condition::ServersActive { servers }),
+        names_of_rows().prop_map(|but| Condition::AllServersActive { but }),
         ip().prop_map(|ip| Condition::Forgotten { ip }),
         endpoint().prop_map(|registry| Condition::RegistryDead { registry }),
         names_of_rows().prop_map(|rows| Condition::RowsAbsent { rows }),

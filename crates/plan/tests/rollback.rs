@@ -384,3 +384,48 @@ fn a_host_that_was_left_failed_is_restored_with_the_rest() {
     runs.get_mut(run).unwrap()[0].ended = Ended::Stuck;
     assert!(rollback::plan(&world.input(), run, &runs).is_err());
 }
+
+/// Nobody knows then which nodes hold the endpoints of one servant.
+#[test]
+fn without_a_database_what_may_serve_is_restored_one_by_one_after_what_is_down() {
+    let (mut world, intents) = brought();
+    world.desired.policy.max_parallel = tarsops_model::desired::Count::Number(2);
+    world.inventory.framework = framework::world(4).inventory.framework;
+    let batches = |plan: &Plan| -> Vec<(NodeName, u32)> {
+        let of = |step: &tarsops_plan::plan::Step| step.resource.node().unwrap().clone();
+        plan.steps.iter().map(|s| (of(s), s.batch)).collect()
+    };
+    let waits = |plan: &Plan, i: usize| {
+        let post = &plan.steps[i].post;
+        let all = |c: &Condition| matches!(c, Condition::AllServersActive { .. });
+        (post.contains(&Condition::Registered), post.iter().any(all))
+    };
+    let (second, third) = (world.node(2), world.node(3));
+    let seen = rollback(&world, &intents);
+    assert_eq!(
+        batches(&seen),
+        [(second.clone(), 1), (third.clone(), 1)],
+        "the rows were read"
+    );
+    assert_eq!(waits(&seen, 0), (true, false));
+
+    framework::framework(&mut world).database = Observed::Unknown("no way".to_owned());
+    let blind = rollback(&world, &intents);
+    assert_eq!(check(&blind, &world), Ok(()));
+    assert_eq!(batches(&blind), [(second.clone(), 1), (third.clone(), 2)]);
+    assert_eq!([waits(&blind, 0), waits(&blind, 1)], [(true, true); 2]);
+    // That its record says that it failed is no evidence that nothing is served there.
+    let mut runs = recorded(&intents);
+    runs.get_mut(&intents[0].run).unwrap()[0].ended = Ended::Failed;
+    let failed = rollback::plan(&world.input(), &intents[0].run, &runs);
+    assert_eq!(waits(&failed.unwrap().plan, 0), (true, true));
+
+    world.facts(3).processes = Observed::Present(vec![]);
+    let down = rollback(&world, &intents);
+    assert_eq!(check(&down, &world), Ok(()));
+    assert_eq!(batches(&down), [(third, 1), (second, 2)]);
+    assert_eq!(
+        [waits(&down, 0), waits(&down, 1)],
+        [(false, false), (true, true)]
+    );
+}

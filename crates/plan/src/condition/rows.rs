@@ -40,14 +40,12 @@ impl Condition {
                 },
                 Err(why) => Truth::Unknown(why),
             },
-            Self::ServersActive { servers } => match framework.rows() {
-                Observed::Present(rows) => match &rows.servers {
-                    Observed::Present(all) => servers_active(all, node, servers),
-                    other => Truth::Unknown(other.unknown().unwrap_or_default().to_owned()),
-                },
-                Observed::Absent => Truth::Unknown("there is no database".to_owned()),
-                Observed::Unknown(why) => Truth::Unknown(why),
-            },
+            Self::ServersActive { servers } => {
+                servers_active(framework, node, |name| servers.contains(name))
+            }
+            Self::AllServersActive { but } => {
+                servers_active(framework, node, |name| !but.contains(name))
+            }
             Self::RegistryAnswers { registry } => match framework.registries.get(registry) {
                 Some(answer) if answer.is_unknown() => Truth::Unknown(answer.to_string()),
                 Some(answer) => truth(answer.is_alive(), || {
@@ -146,13 +144,25 @@ impl Condition {
 }
 
 /// A server that somebody has undeployed meanwhile is not waited for.
-fn servers_active(all: &[ServerRow], node: &NodeName, servers: &BTreeSet<String>) -> Truth {
+fn servers_active(
+    framework: &FrameworkFacts,
+    node: &NodeName,
+    counts: impl Fn(&str) -> bool,
+) -> Truth {
+    let all = match framework.rows() {
+        Observed::Present(rows) => match &rows.servers {
+            Observed::Present(all) => all,
+            other => return Truth::Unknown(other.unknown().unwrap_or_default().to_owned()),
+        },
+        Observed::Absent => return Truth::Unknown("there is no database".to_owned()),
+        Observed::Unknown(why) => return Truth::Unknown(why),
+    };
     let away: Vec<String> = all
         .iter()
         .filter(|r| r.node == node.as_str() && r.present.as_deref() != Some("active"))
         .filter(|r| r.setting.as_deref() == Some("active"))
         .map(ServerRow::full_name)
-        .filter(|name| servers.contains(name))
+        .filter(|name| counts(name))
         .collect();
     truth(away.is_empty(), || {
         format!("the database calls its {} inactive", away.join(", "))

@@ -60,6 +60,9 @@ impl fmt::Display for Condition {
             Self::ServersActive { servers } => {
                 write!(f, "the registry calls its {} servers active", servers.len())
             }
+            Self::AllServersActive { .. } => {
+                f.write_str("the registry calls all its servers active")
+            }
             Self::Connected => f.write_str("AdminRegistry reaches it"),
             Self::Unanswered => f.write_str("nothing answers for it"),
             Self::Forgotten { .. } => f.write_str("the database has no rows of it"),
