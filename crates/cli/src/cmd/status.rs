@@ -8,18 +8,24 @@ mod row;
 mod rows;
 mod table;
 
+use std::collections::BTreeMap;
+
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
+use tarsops_model::resource::ResourceId;
+use tarsops_plan::Plan;
+use tarsops_plan::drift::DriftKind;
 use tarsops_plan::sources::source_reports;
 use tarsops_probe::Report;
 
+use self::row::{Row, State};
 use self::rows::rows;
 use self::table::{summary, table, truth_table};
 use crate::args::{Global, Look};
 use crate::exit;
 use crate::failure::{Failure, Result};
-use crate::output::publish;
+use crate::output::{publish, say};
 use crate::progress::Bar;
 use crate::session::{Session, preflight};
 use crate::style::style;
@@ -69,8 +75,32 @@ pub async fn run(global: &Global, look: &Look) -> Result {
     shown.line(summary(&rows));
     publish(global, &format!("{document:#}\n"), &shown)?;
     super::plan::explain_silence(&report);
+    explain_unseen(&plan, &rows);
     session.close().await;
     Ok(exit::of_plan(&plan))
+}
+
+/// Says what could not be seen and has no row: the exit code counts it.
+fn explain_unseen(plan: &Plan, rows: &[Row]) {
+    let has_row = |resource: &ResourceId| {
+        let component = match resource {
+            ResourceId::Server(component, _) => *component,
+            _ => Component::Tarsnode,
+        };
+        let unknown = |row: &&Row| row.state == State::Unknown && row.component == component;
+        let mut rows = rows.iter().filter(unknown);
+        rows.any(|row| resource.node() == Some(&row.node))
+    };
+    let mut unseen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for drift in plan.drift.iter().filter(|d| !has_row(&d.resource)) {
+        if let DriftKind::Unknown { why } = &drift.kind {
+            let resources = unseen.entry(why.join("; ")).or_default();
+            resources.push(drift.resource.to_string());
+        }
+    }
+    for (why, resources) in unseen {
+        say(format!("not seen: {}: {why}", resources.join(", ")));
+    }
 }
 
 fn nodeid(report: &Report, node: &NodeName) -> String {

@@ -68,6 +68,7 @@ fn a_database_that_is_silent_proves_nothing(world: &mut World) {
     let plan = world.tarsops(["plan"]);
     plan.exits(4).says("0 to add, 0 to change, 0 to remove");
     world.tarsops(["drift"]).exits(4);
+    world.tarsops(["status"]).exits(4).tells("not seen: ");
     // Nobody could say whether a node comes back, nor what its registration loses.
     world.respec(|s| s.version = NEW);
     let before = world.pids(3, "tarsnode");
