@@ -8,7 +8,7 @@ mod row;
 mod rows;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::component::Component;
 use tarsops_model::names::NodeName;
@@ -82,14 +82,16 @@ pub async fn run(global: &Global, look: &Look) -> Result {
 
 /// Says what could not be seen and has no row: the exit code counts it.
 fn explain_unseen(plan: &Plan, rows: &[Row]) {
+    let unknown = rows.iter().filter(|row| row.state == State::Unknown);
+    let unknown: BTreeSet<(Component, &NodeName)> =
+        unknown.map(|row| (row.component, &row.node)).collect();
     let has_row = |resource: &ResourceId| {
         let component = match resource {
             ResourceId::Server(component, _) => *component,
             _ => Component::Tarsnode,
         };
-        let unknown = |row: &&Row| row.state == State::Unknown && row.component == component;
-        let mut rows = rows.iter().filter(unknown);
-        rows.any(|row| resource.node() == Some(&row.node))
+        let node = resource.node();
+        node.is_some_and(|node| unknown.contains(&(component, node)))
     };
     let mut unseen: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for drift in plan.drift.iter().filter(|d| !has_row(&d.resource)) {
