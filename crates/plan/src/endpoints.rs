@@ -42,9 +42,9 @@ pub(crate) struct Endpoints {
     on: BTreeMap<String, Vec<(String, usize)>>,
     /// By the number of a servant: how many of its endpoints are not known to answer.
     silent: BTreeMap<usize, usize>,
-    /// By the number of a servant: of how many of its endpoints it could not be told whether they answer.
+    /// By the number of a servant: of how many of its endpoints it is unknown whether they answer.
     doubtful: BTreeMap<usize, usize>,
-    /// As `on`, of endpoints of which it could not be told whether they answer.
+    /// As `on`, of endpoints of which it is unknown whether they answer.
     unsure: BTreeMap<String, Vec<(String, usize)>>,
     /// Nodes on which nothing of the framework runs: what comes there takes nothing away.
     bare: BTreeSet<String>,
@@ -363,7 +363,7 @@ fn is_silent(input: &PlanInput<'_>, servant: &str, node: &str) -> bool {
     asked(input, servant, node).is_some_and(|answer| !answer.is_alive())
 }
 
-/// Whether a servant was asked on a node and it could not be told whether it lives.
+/// Whether a servant was asked on a node and it is unknown whether it lives.
 fn is_unsure(input: &PlanInput<'_>, servant: &str, node: &str) -> bool {
     asked(input, servant, node).is_some_and(Answer::is_unknown)
 }
