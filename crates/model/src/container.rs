@@ -424,6 +424,38 @@ impl DockerFacts {
     pub fn image(&self, id: &Digest) -> Option<&ImageFacts> {
         self.images.iter().find(|i| i.id == *id)
     }
+
+    /// Every place on a host that makes a start of a framework container drop the databases, with the value
+    /// there. `name` is what the spec calls the container, if it has one there.
+    #[must_use]
+    pub fn rebuilds(&self, name: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for container in self.of_framework(name) {
+            if let Some(value) = container.rebuilds() {
+                let place = format!("environment of {}", container.name);
+                found.push((place, value.to_owned()));
+            }
+        }
+        for image in &self.images {
+            let value = image.environment.get(REBUILD).and_then(Option::as_deref);
+            if let Some(value) = value.filter(|v| asks_for_rebuild(v)) {
+                let tags: Vec<&str> = image.tags.iter().map(String::as_str).collect();
+                let image = match tags.as_slice() {
+                    [] => image.id.short(),
+                    tags => tags.join(", "),
+                };
+                found.push((
+                    format!("environment of the image {image}"),
+                    value.to_owned(),
+                ));
+            }
+        }
+        for text in self.rebuild.iter().filter(|text| text.is_armed()) {
+            let value = text.value.as_deref().unwrap_or("(from elsewhere)");
+            found.push((text.file.clone(), value.to_owned()));
+        }
+        found
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Predicates over observed facts, as data: what must hold before and after a step.
 
+mod container;
 mod rows;
 mod server;
 mod words;
@@ -15,7 +16,7 @@ use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::{Endpoint, NodeName, RunId};
+use tarsops_model::names::{ContainerName, Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 
 use crate::crontab;
@@ -207,6 +208,29 @@ pub enum Condition {
     },
     /// `db_tars` is there and could be read.
     DatabaseRead,
+    /// The engine has this container under the name that the spec gives it.
+    ContainerIs {
+        /// The engine's id of it.
+        id: String,
+    },
+    /// The framework's container runs, and is another one than this.
+    ContainerRuns {
+        /// The engine's id of the one that it has replaced.
+        instead_of: String,
+        /// The image that it was made from; any if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<Digest>,
+    },
+    /// The engine has an image.
+    ImageThere {
+        /// The engine's id of it.
+        id: Digest,
+    },
+    /// Nothing on the host would have a start of its container drop the databases.
+    NoRebuild {
+        /// The container's name.
+        name: ContainerName,
+    },
     /// A table of `db_tars` has a column, or proven has not.
     Column {
         /// The table.
@@ -275,6 +299,10 @@ impl Condition {
             Self::Machine { id } => on_host(node, inventory, |h| {
                 compare(&h.machine_id, "its machine-id", |m| m == id)
             }),
+            Self::ContainerIs { .. }
+            | Self::ContainerRuns { .. }
+            | Self::ImageThere { .. }
+            | Self::NoRebuild { .. } => self.of_container(node, inventory),
             Self::Unfinished { run } => on_host(node, inventory, |h| {
                 let found = h.unfinished.as_ref().map(|u| &u.run);
                 truth(found == run.as_ref(), || match found {

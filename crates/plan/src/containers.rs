@@ -2,7 +2,7 @@
 //!
 //! Nothing is planned for containers yet: what differs is blocked with its reason. What must stay true
 //! for whoever plans them: a container that would rebuild the database is neither stopped nor started
-//! ([`rebuilds`]), and one that nobody could see is left alone.
+//! ([`DockerFacts::rebuilds`]), and one that nobody could see is left alone.
 
 use std::collections::BTreeMap;
 
@@ -269,35 +269,4 @@ fn running(docker: &DockerFacts, pin: &ImagePin, seen: &ContainerFacts) -> Vec<F
     all.sort_by(|a, b| a.field.cmp(&b.field));
     all.dedup();
     all
-}
-
-/// Every place on a host that makes a start of a framework container drop the databases, with the value
-/// there. `name` is what the spec calls the container, if it has one there.
-pub(crate) fn rebuilds(docker: &DockerFacts, name: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for container in docker.of_framework(name) {
-        if let Some(value) = container.rebuilds() {
-            let place = format!("environment of {}", container.name);
-            found.push((place, value.to_owned()));
-        }
-    }
-    for image in &docker.images {
-        let value = image.environment.get(REBUILD).and_then(Option::as_deref);
-        if let Some(value) = value.filter(|v| asks_for_rebuild(v)) {
-            let tags: Vec<&str> = image.tags.iter().map(String::as_str).collect();
-            let image = match tags.as_slice() {
-                [] => image.id.short(),
-                tags => tags.join(", "),
-            };
-            found.push((
-                format!("environment of the image {image}"),
-                value.to_owned(),
-            ));
-        }
-    }
-    for text in docker.rebuild.iter().filter(|text| text.is_armed()) {
-        let value = text.value.as_deref().unwrap_or("(from elsewhere)");
-        found.push((text.file.clone(), value.to_owned()));
-    }
-    found
 }

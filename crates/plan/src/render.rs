@@ -78,6 +78,7 @@ fn shown(plan: &Plan, style: Style, strict: bool) -> Text {
             Stage::Backup
                 | Stage::Schema
                 | Stage::Templates
+                | Stage::Containers
                 | Stage::Registries
                 | Stage::AdminRegistry
                 | Stage::CoreServices

@@ -14,6 +14,8 @@ pub enum Stage {
     Schema,
     /// Templates of the release.
     Templates,
+    /// The framework as containers, one host at a time.
+    Containers,
     /// Registries, one at a time.
     Registries,
     /// `tarsAdminRegistry`.
@@ -43,6 +45,8 @@ pub(crate) enum Pace {
     Together,
     /// One at a time, in the order of their names: each may change what the next one rests upon.
     OneByOne,
+    /// One at a time, slaves before the master.
+    OneByOneByRole,
     /// One at a time, in the order in which they were planned.
     InTurn,
     /// In batches after a canary, by name.
@@ -53,11 +57,16 @@ pub(crate) enum Pace {
 }
 
 /// All stages in the order of the work, each with its title and its pace.
-const STAGES: [(Stage, &str, Pace); 14] = [
+const STAGES: [(Stage, &str, Pace); 15] = [
     (Stage::Recover, "end unfinished changes", Pace::Together),
     (Stage::Backup, "backup of the database", Pace::OneByOne),
     (Stage::Schema, "schema", Pace::OneByOne),
     (Stage::Templates, "templates", Pace::OneByOne),
+    (
+        Stage::Containers,
+        "framework containers",
+        Pace::OneByOneByRole,
+    ),
     (Stage::Registries, "tarsregistry", Pace::OneByOne),
     (Stage::AdminRegistry, "tarsAdminRegistry", Pace::OneByOne),
     (Stage::CoreServices, "tarsconfig, tarspatch", Pace::OneByOne),

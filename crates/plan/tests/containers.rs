@@ -20,8 +20,11 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::package::ImagePin;
 use tarsops_model::resource::ResourceId;
+use tarsops_plan::action::{ContainerCreation, NewContainer, ReplaceContainer, ReplacedContainer};
 use tarsops_plan::checker;
+use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::drift::DriftKind;
+use tarsops_plan::effect;
 use tarsops_plan::finding::Severity;
 use tarsops_plan::report::{Blocked, ContainerWork, Line};
 use tarsops_plan::rules::check::{Outcome, checks};
@@ -575,6 +578,84 @@ fn law(w: &World, i: usize) -> bool {
             || text.contains("were not seen")
             || text.contains("could not be read")
     })
+}
+
+/// The replacement of the container of the `i`th node by one of the wanted image.
+fn replacement(w: &World, i: usize) -> ReplaceContainer {
+    let node = w.node(i);
+    let wanted = w.desired.container(&node).unwrap();
+    let pin = &w.catalog.images[&wanted.image];
+    let seen = w.inventory.container(&node);
+    let seen = seen.present().unwrap();
+    ReplaceContainer {
+        machine_id: w
+            .inventory
+            .host(&node)
+            .present()
+            .unwrap()
+            .machine_id
+            .present()
+            .unwrap()
+            .clone(),
+        socket: wanted.socket.clone(),
+        name: wanted.name.clone(),
+        old: ReplacedContainer {
+            id: seen.id.clone(),
+            image: seen.image.unwrap(),
+            ran: seen.runs(),
+        },
+        new: NewContainer::Create(ContainerCreation::of(wanted, pin.id)),
+        programs: pin.binaries.clone(),
+        ports: BTreeSet::new(),
+        stop_timeout: wanted.stop_timeout,
+        node,
+    }
+}
+
+#[test]
+fn a_replacement_rests_on_what_its_host_has_and_ends_in_what_the_spec_wants() {
+    let mut w = docker_world();
+    alter(&mut w, 0, |c| {
+        c.environment
+            .insert("MYSQL_HOST".to_owned(), Some("10.9.9.9".to_owned()));
+    });
+    let step = replacement(&w, 0);
+    let node = w.node(0);
+    let fails = |w: &World, all: Vec<Condition>| -> Vec<String> {
+        let all = all.into_iter();
+        all.filter(|c| c.eval(&node, &w.inventory) != Truth::Holds)
+            .map(|c| c.to_string())
+            .collect()
+    };
+    assert_eq!(fails(&w, step.preconditions()), [] as [&str; 0]);
+    // The image is the wanted one already, and yet the container is not.
+    assert_eq!(fails(&w, step.postconditions()).len(), 1);
+
+    let mut other = w.clone();
+    alter(&mut other, 0, |c| c.id = "decaf".to_owned());
+    assert_eq!(
+        fails(&other, step.preconditions()),
+        ["the container is the same"]
+    );
+    let mut other = w.clone();
+    change(&mut other, 0, |d| d.images.clear());
+    assert_eq!(fails(&other, step.preconditions()).len(), 1);
+    for place in 0..5 {
+        let mut other = w.clone();
+        arm(&mut other, 0, place, "yes");
+        let lacks = fails(&other, step.preconditions());
+        assert_eq!(
+            lacks,
+            ["no start of the container would drop the databases"]
+        );
+    }
+    let mut unread = w.clone();
+    change(&mut unread, 0, |d| d.engine = Engine::NoSocket);
+    assert!(fails(&unread, step.preconditions()).len() >= 2);
+
+    effect::apply(&mut w.inventory, &step.clone().into());
+    assert_eq!(fails(&w, step.postconditions()), [] as [&str; 0]);
+    assert_eq!(fields(&w, 0), [] as [&str; 0]);
 }
 
 #[test]

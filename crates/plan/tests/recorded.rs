@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use support::*;
 use tarsops_conf::merge::{Edit, Place as KeyPlace, Value};
 use tarsops_model::component::Component;
+use tarsops_model::container::{Mount, Network};
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::{AbsPath, Endpoint, NodeName, RunId, StepName, UserName};
@@ -22,11 +23,12 @@ use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{
-    Action, AddColumn, AddServerRows, AddTemplate, Backup, Cell, Content, CrontabBefore,
-    CrontabChange, DeleteNodeRows, DeleteRegistryRows, DeleteServerRows, FileChange, Folder,
-    HostChange, Install, MergeTemplate, Modify, NewRow, NewServers, Operation, Owner, Place, Port,
-    Process, Publish, Recover, Remove, RemoveRest, RemoveServerRows, Renamed, Restart, Restore,
-    RestoreLabels, RestoreTemplate, RowEdit, StartServer, StopServer, Table, Undo, Via,
+    Action, AddColumn, AddServerRows, AddTemplate, Backup, Cell, ContainerCreation, Content,
+    CrontabBefore, CrontabChange, DeleteNodeRows, DeleteRegistryRows, DeleteServerRows, FileChange,
+    Folder, HostChange, Install, MergeTemplate, Modify, NewContainer, NewRow, NewServers,
+    Operation, Owner, Place, Port, Process, Publish, Recover, Remove, RemoveRest, RemoveServerRows,
+    Renamed, ReplaceContainer, ReplacedContainer, Restart, Restore, RestoreLabels, RestoreTemplate,
+    RowEdit, StartServer, StopServer, Table, Undo, Via,
 };
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
@@ -536,6 +538,59 @@ fn edit() -> BoxedStrategy<Edit> {
     .boxed()
 }
 
+fn container_change() -> impl Strategy<Value = ReplaceContainer> {
+    let creation = (
+        digest(),
+        btree_map(text(), text(), 0..3),
+        btree_map(text(), (text(), any::<bool>()), 0..3),
+        any::<bool>(),
+        ip(),
+        (text(), any::<u32>()),
+    );
+    let creation = creation.prop_map(|(image, environment, mounts, host, ip, logs)| {
+        let mounts = mounts
+            .into_iter()
+            .map(|(target, (source, writable))| (target, Mount { source, writable }));
+        NewContainer::Create(ContainerCreation {
+            image,
+            image_name: "tarscloud/framework:v3.0.20".parse().unwrap(),
+            environment,
+            mounts: mounts.collect(),
+            network: match host {
+                true => Network::Host,
+                false => Network::Bridge("tars".parse().unwrap()),
+            },
+            ip,
+            log_size: logs.0,
+            log_files: logs.1,
+        })
+    });
+    let back = text().prop_map(|id| NewContainer::Back { id });
+    (
+        (node(), text()),
+        (text(), digest(), any::<bool>()),
+        prop_oneof![creation.boxed(), back.boxed()],
+        btree_map(component(), digest(), 0..3),
+        btree_set(any::<u16>(), 0..3),
+        any::<u64>(),
+    )
+        .prop_map(
+            |((node, machine_id), (id, image, ran), new, programs, ports, stop_timeout)| {
+                ReplaceContainer {
+                    node,
+                    machine_id,
+                    socket: "/var/run/docker.sock".parse().unwrap(),
+                    name: "tars-framework".parse().unwrap(),
+                    old: ReplacedContainer { id, image, ran },
+                    new,
+                    programs,
+                    ports,
+                    stop_timeout,
+                }
+            },
+        )
+}
+
 fn action() -> BoxedStrategy<Action> {
     let merge = (
         text(),
@@ -607,6 +662,7 @@ fn action() -> BoxedStrategy<Action> {
             .prop_map(|(node, labels)| Action::RestoreLabels(RestoreLabels { node, labels })),
         new_servers().prop_map(|new| AddServerRows(new).into()),
         new_servers().prop_map(|new| RemoveServerRows(new).into()),
+        container_change().prop_map(Action::from),
         (component(), node())
             .prop_map(|(component, node)| Action::StartServer(StartServer { component, node })),
         (component(), node())
@@ -665,6 +721,13 @@ fn condition() -> BoxedStrategy<Condition> {
         (text(), of(digest())).prop_map(|(name, digest)| Condition::Template { name, digest }),
         text().prop_map(|tars_path| Condition::Unwatched { tars_path }),
         Just(Condition::Stopped),
+        text().prop_map(|id| Condition::ContainerIs { id }),
+        (text(), of(digest()))
+            .prop_map(|(instead_of, image)| Condition::ContainerRuns { instead_of, image }),
+        digest().prop_map(|id| Condition::ImageThere { id }),
+        Just(Condition::NoRebuild {
+            name: "tars-framework".parse().unwrap()
+        }),
         Just(Condition::RegistryLeft),
     ];
     prop_oneof![hosts.boxed(), others.boxed()].boxed()

@@ -1,5 +1,6 @@
 //! What carries out each kind of action: one home for each, and one dispatch, [`of`].
 
+mod container;
 pub(crate) mod database;
 pub(crate) mod host;
 pub(crate) mod recover;
@@ -13,6 +14,7 @@ use tarsops_plan::condition::Condition;
 use crate::job::{Execution, Job, Precheck};
 use crate::verdict::{Failed, StepEnd, Verdict};
 
+use container::ReplaceContainer;
 use database::{AddColumn, Backup, Restored, Template};
 use host::ChangeHost;
 use recover::Recover;
@@ -38,6 +40,7 @@ pub(crate) fn of(action: &Action) -> Box<dyn Executable + '_> {
         Action::Backup(it) => Box::new(Backup {
             databases: &it.databases,
         }),
+        Action::ReplaceContainer(_) => Box::new(ReplaceContainer),
         Action::AddColumn(it) => Box::new(AddColumn {
             table: &it.table,
             column: &it.column,

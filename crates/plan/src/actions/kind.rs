@@ -103,6 +103,16 @@ pub struct Interruption<'a> {
     pub is_removal: bool,
     /// Whether the component is new on its host.
     pub is_new: bool,
+    /// Whether everything of the framework on the node goes with it, a registry too.
+    pub is_whole: bool,
+}
+
+impl Interruption<'_> {
+    /// Whether a registry that ran does not answer meanwhile.
+    #[must_use]
+    pub fn takes_registry(&self) -> bool {
+        self.ran && (self.is_whole || self.component == Component::Tarsregistry)
+    }
 }
 
 /// For how long something must have been healthy.

@@ -18,6 +18,7 @@ mod kind;
 mod merge_template;
 mod recover;
 mod remove_server_rows;
+mod replace_container;
 mod restore_labels;
 mod restore_template;
 mod rows;
@@ -55,6 +56,7 @@ pub use kind::{
 pub use merge_template::MergeTemplate;
 pub use recover::Recover;
 pub use remove_server_rows::RemoveServerRows;
+pub use replace_container::{ContainerCreation, NewContainer, ReplaceContainer, ReplacedContainer};
 pub use restore_labels::RestoreLabels;
 pub use restore_template::RestoreTemplate;
 pub use rows::{Cell, DeletedRows, NewRow, NewServers, RowEdit, Table, Via};
@@ -130,6 +132,8 @@ actions! {
     DeleteServerRows(DeleteServerRows): DeleteServerRows,
     /// Dumps databases.
     Backup(Backup): Backup,
+    /// Replaces the framework's container on a host.
+    ReplaceContainer(Box<ReplaceContainer>): ReplaceContainer,
     /// Adds a column to a table.
     AddColumn(AddColumn): AddColumn,
     /// Changes keys of a template.

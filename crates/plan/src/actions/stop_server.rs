@@ -41,6 +41,7 @@ impl ActionKind for StopServer {
                 ran: true,
                 is_removal: true,
                 is_new: false,
+                is_whole: false,
             }),
             settle: Settle::Not,
         })

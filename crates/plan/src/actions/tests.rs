@@ -9,7 +9,7 @@ use crate::support::{self, framework::world};
 use crate::{checker, database, effect};
 
 /// Each action as a plan of the format 2 has it: what one release has saved, another one reads.
-const ACTIONS: [&str; 18] = [
+const ACTIONS: [&str; 20] = [
     r#"{"do":"recover","node":"10.0.0.1","run":"1764500000000-00000a","step":"x"}"#,
     r#"{"do":"recover","node":"10.0.0.1","run":"1764500000000-00000a","step":"x","accept":true}"#,
     r#"{"do":"change-host","component":"tarsconfig","node":"10.0.0.1","summary":"restart it","operation":{"restart":{"rows":[]}},"tars_path":"/usr/local/app/tars","run_user":"tars","ip":"10.0.0.1","port":{"before":19385,"after":19385},"ran":true,"machine_id":"m"}"#,
@@ -27,6 +27,8 @@ const ACTIONS: [&str; 18] = [
     r#"{"do":"remove-server-rows","node":"10.0.0.1","rows":[]}"#,
     r#"{"do":"start-server","component":"tarsnotify","node":"10.0.0.1"}"#,
     r#"{"do":"stop-server","component":"tarsnotify","node":"10.0.0.1"}"#,
+    r#"{"do":"replace-container","node":"10.0.0.1","machine_id":"m","socket":"/var/run/docker.sock","name":"tars-framework","old":{"id":"c0ffee","image":"0000000000000000000000000000000000000000000000000000000000000000","ran":true},"new":{"create":{"image":"0000000000000000000000000000000000000000000000000000000000000000","image_name":"tarscloud/framework:v3.0.20","environment":{"REBUILD":"false"},"mounts":{"/data/tars":{"source":"/data/tars","writable":true}},"network":"host","ip":"10.0.0.1","log_size":"100m","log_files":5}},"programs":{"tarsconfig":"0000000000000000000000000000000000000000000000000000000000000000"},"ports":[17890],"stop_timeout":60}"#,
+    r#"{"do":"replace-container","node":"10.0.0.1","machine_id":"m","socket":"/var/run/docker.sock","name":"tars-framework","old":{"id":"c0ffee","image":"0000000000000000000000000000000000000000000000000000000000000000","ran":false},"new":{"back":{"id":"decaf"}},"programs":{},"ports":[],"stop_timeout":60}"#,
     r#"{"do":"test-only","name":"new","before":"old"}"#,
 ];
 

@@ -161,7 +161,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
         let (mut removed, mut restarted) = (Vec::new(), Vec::new());
         let mut without_registry = BTreeSet::new();
         for change in steps.iter().filter_map(|s| interruption(s)) {
-            if change.component == Component::Tarsregistry && change.ran {
+            if change.takes_registry() {
                 without_registry.insert(change.node.as_str());
             }
             let taken = servants.taken_by(&change);

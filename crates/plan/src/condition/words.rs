@@ -77,6 +77,15 @@ impl fmt::Display for Condition {
             Self::RowsThere { rows } => {
                 write!(f, "the database has its {} new rows", rows.len())
             }
+            Self::ContainerIs { .. } => f.write_str("the container is the same"),
+            Self::ContainerRuns { image: None, .. } => f.write_str("another container runs"),
+            Self::ContainerRuns {
+                image: Some(image), ..
+            } => write!(f, "another container runs, of the image {}", image.short()),
+            Self::ImageThere { id } => write!(f, "the engine has the image {}", id.short()),
+            Self::NoRebuild { .. } => {
+                f.write_str("no start of the container would drop the databases")
+            }
             Self::DatabaseRead => f.write_str("db_tars can be read"),
             Self::Column {
                 table,

@@ -36,9 +36,11 @@ impl Draft {
                 let stopped = step.action.on_host().and_then(|host| host.interrupts);
                 gap || stopped.is_none_or(|process| !process.ran) || stays(step)
             }
-            Stage::AdminRegistry | Stage::CoreServices | Stage::Agents | Stage::BasicServices => {
-                stays(step)
-            }
+            Stage::Containers
+            | Stage::AdminRegistry
+            | Stage::CoreServices
+            | Stage::Agents
+            | Stage::BasicServices => stays(step),
             _ => true,
         });
         self.report.extend(lines);
@@ -76,13 +78,17 @@ impl Draft {
                 self.batches.roll_out(rows, &one);
                 self.batches.roll_out(steps, &desired.policy);
             }
-            Pace::RollOutByRole => {
+            Pace::OneByOneByRole | Pace::RollOutByRole => {
                 steps.sort_by_cached_key(|step| {
                     let host = step.resource.node().and_then(|node| desired.host(node));
                     let role = host.map_or(Role::Node, |host| host.role);
                     (rank(role), by_name(step))
                 });
-                self.batches.roll_out(steps, &desired.policy);
+                let policy = match stage.pace() {
+                    Pace::OneByOneByRole => &one,
+                    _ => &desired.policy,
+                };
+                self.batches.roll_out(steps, policy);
             }
         }
     }

@@ -6,7 +6,6 @@ use tarsops_model::resource::ResourceId;
 use super::containers::SEEN;
 use super::facts::Facts;
 use super::rule::{About, Rule, Source};
-use crate::containers::rebuilds;
 use crate::finding::{Finding, RuleName};
 
 /// The rule.
@@ -26,7 +25,7 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
             continue;
         };
         let wanted = docker.wanted.as_ref().map_or("", |name| name.as_str());
-        let places = rebuilds(docker, wanted);
+        let places = docker.rebuilds(wanted);
         if places.is_empty() {
             continue;
         }

@@ -44,6 +44,7 @@ impl ActionKind for HostChange {
             ran: self.ran,
             is_removal: self.folder() == Folder::Remove,
             is_new: self.folder() == Folder::Create && !self.ran,
+            is_whole: false,
         };
         Target::Host(OnHost {
             component: Some(self.component),
