@@ -383,6 +383,12 @@ pub struct DockerFacts {
 }
 
 impl DockerFacts {
+    /// Whether the host has no engine at the socket, and nothing of the framework runs in a container.
+    #[must_use]
+    pub fn has_none(&self) -> bool {
+        matches!(self.engine, Engine::NoProgram | Engine::NoSocket) && self.processes.is_empty()
+    }
+
     /// The container with a name. It is absent only if the engine gave a list without it.
     #[must_use]
     pub fn container(&self, name: &ContainerName) -> Observed<&ContainerFacts> {

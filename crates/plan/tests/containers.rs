@@ -504,6 +504,33 @@ fn a_framework_twice_on_one_host_is_found_in_both_ways() {
 }
 
 #[test]
+fn a_node_without_a_container_needs_no_engine() {
+    let mut w = docker_world();
+    let outcome = |w: &World| {
+        let mut all = checks(&w.input()).into_iter();
+        all.find(|c| c.check == "container-rebuilds")
+            .unwrap()
+            .result
+    };
+    let mut docker = engine(seen(&wanted(&w.node(2), true)));
+    docker.containers = Observed::Unknown("no engine".to_owned());
+    docker.images.clear();
+    let process = std::mem::take(&mut docker.processes);
+    for none in [Engine::NoProgram, Engine::NoSocket] {
+        docker.engine = none;
+        let mut host = w.host(2).clone();
+        host.docker = Some(Box::new(docker.clone()));
+        let (node, agent) = (w.node(2), w.inventory.agent(&w.node(2)).map(Clone::clone));
+        w.inventory.insert(&node, Observed::Present(host), agent);
+        assert_eq!(outcome(&w), Outcome::Ok);
+    }
+    // Something runs in a container there, so that an engine is somewhere.
+    docker.processes = process;
+    put(&mut w, 2, docker);
+    assert_eq!(outcome(&w), Outcome::Unknown);
+}
+
+#[test]
 fn a_tag_that_moves_is_a_warning() {
     for (image, moves) in [
         ("tarscloud/framework", true),

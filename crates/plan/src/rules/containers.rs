@@ -19,6 +19,8 @@ fn seen(facts: &Facts<'_>) -> Seen {
             }
             Some(host) if container || host.docker.is_some() => {
                 let why = match &host.docker {
+                    // A node that has its tarsnode by script needs no engine.
+                    Some(docker) if !container && docker.has_none() => None,
                     Some(docker) => docker.engine.why(&docker.socket, &host.user),
                     None => Some(("its engine was not looked at".to_owned(), String::new())),
                 };
