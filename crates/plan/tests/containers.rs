@@ -15,6 +15,7 @@ use tarsops_model::container::{
 };
 use tarsops_model::desired::{Resource, SecretRef};
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::Answer;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
@@ -528,6 +529,28 @@ fn a_node_without_a_container_needs_no_engine() {
     docker.processes = process;
     put(&mut w, 2, docker);
     assert_eq!(outcome(&w), Outcome::Unknown);
+}
+
+#[test]
+fn nobody_is_sent_to_a_start_script_inside_of_a_container() {
+    let mut w = docker_world();
+    let node = w.node(0);
+    let servants = &mut support::framework::framework(&mut w).servants;
+    let mut asked = servants.values().next().unwrap().clone();
+    asked.node = node;
+    asked.component = Component::Tarsconfig;
+    asked.answer = Answer::Refused;
+    let key = servants.keys().next().unwrap().clone();
+    servants.insert(key, asked);
+    let all = findings(&w.input());
+    let silent: Vec<_> = all
+        .iter()
+        .filter(|f| f.name.to_string() == "servant-silent")
+        .collect();
+    assert!(!silent.is_empty());
+    for finding in silent {
+        assert!(!finding.fix.contains("start.sh"), "{}", finding.fix);
+    }
 }
 
 #[test]

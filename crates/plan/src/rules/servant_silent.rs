@@ -1,6 +1,7 @@
 //! A servant that the spec expects does not answer.
 
 use tarsops_model::component::Component;
+use tarsops_model::container::Container;
 use tarsops_model::framework::{Asked, FrameworkFacts};
 use tarsops_model::resource::ResourceId;
 
@@ -34,7 +35,8 @@ fn find(facts: &Facts<'_>, found: &mut Vec<Finding>) {
                 && !asked.answer.is_unknown()
                 && !has_other_rule(framework, node, asked)
             {
-                found.push(one(node, asked));
+                let container = facts.input.desired.container(node.name);
+                found.push(one(node, asked, container));
             }
         }
     }
@@ -52,7 +54,7 @@ fn has_other_rule(framework: &FrameworkFacts, node: &Node<'_>, asked: &Asked) ->
     }
 }
 
-fn one(node: &Node<'_>, asked: &Asked) -> Finding {
+fn one(node: &Node<'_>, asked: &Asked, container: Option<&Container>) -> Finding {
     let component = asked.component;
     // Whoever stopped it through the platform meant it: a warning, and no drift.
     let stopped = node.servers.iter().any(|row| {
@@ -64,6 +66,8 @@ fn one(node: &Node<'_>, asked: &Asked) -> Finding {
         _ if stopped => {
             "it was stopped through the platform; start it there if it is meant to run".to_owned()
         }
+        // A host with a container has no start script, and a restart would be an installation.
+        _ if container.is_some() => "look at the container's state and log there, and at app_log/tars in its data folder; each start of a container is an installation, so do not restart it to try".to_owned(),
         Component::Tarsnode => "restart tarsnode there".to_owned(),
         _ if asked.answer.is_dead() => format!(
             "look at app_log/tars/{component} there; `util/start.sh` of {component} starts it"
