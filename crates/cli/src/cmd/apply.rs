@@ -64,7 +64,7 @@ pub async fn run(
             show(global, &plan);
         }
         if plan.is_empty() {
-            super::plan::lock_hint(&context, &plan);
+            super::plan::lock_hint(&context, &plan, &report);
             last = Some(plan);
             break;
         }

@@ -108,7 +108,7 @@ pub async fn run(global: &Global, look: &Look, strict: bool, wait: Duration) -> 
                 "digests of unchanged files were remembered from an earlier look (--rehash reads them again)",
             );
         }
-        super::plan::lock_hint(&session, &plan);
+        super::plan::lock_hint(&session, &plan, &report);
     }
     session.close().await;
     Ok(code)

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
+use tarsops_model::names::NodeName;
 use tarsops_model::version::Version;
 use tarsops_plan::action::Content;
 use tarsops_plan::drift::DriftKind;
@@ -40,7 +41,7 @@ pub async fn run(global: &Global, look: &Look, out: Option<&Path>) -> Result {
         out.save(&plan)?;
     }
     publish_plan(global, &plan, || render::text(&plan, style(global)))?;
-    lock_hint(&session, &plan);
+    lock_hint(&session, &plan, &report);
     if let Some(lease) = lease_in(&report) {
         say(format!(
             "note: an apply is in progress: {} (run {}); it may change what this plan shows",
@@ -182,10 +183,12 @@ pub fn explain_silence(report: &Report) {
 }
 
 /// Without a lock file no binary can be recognised: say how to make one.
-pub fn lock_hint(session: &Session, plan: &Plan) {
-    let unknown = plan.drift.iter().any(|d| match &d.kind {
-        DriftKind::Unknown { why } => why.iter().any(|w| w.contains("lock file")),
-        _ => false,
+pub fn lock_hint(session: &Session, plan: &Plan, report: &Report) {
+    // What is unknown for another reason than that its host was not seen.
+    let silent: BTreeSet<&NodeName> = report.faults.iter().map(|(node, _)| node).collect();
+    let unknown = plan.drift.iter().any(|d| {
+        matches!(d.kind, DriftKind::Unknown { .. })
+            && d.resource.node().is_some_and(|node| !silent.contains(node))
     });
     if session.store.lock.is_none() && (unknown || plan.is_blocked()) {
         say(format!(

@@ -142,11 +142,8 @@ impl Blocked {
             Self::OtherPath { .. } => {
                 "publish it by hand, or put `exe_path` right in the management platform".to_owned()
             }
-            Self::ConsoleSilent { why } if why.contains("ticket") => {
-                "create a new token there and store it where `web.ticket` says, or use `--without-console` to apply what does not need it".to_owned()
-            }
             Self::ConsoleSilent { .. } => {
-                "start it, or use `--without-console` to apply what does not need it".to_owned()
+                "start it; if it does not accept the ticket, create a new token there and store it where `web.ticket` says; or use `--without-console` to apply what does not need it".to_owned()
             }
             Self::NoPublishPath { .. } => {
                 "name `web`, or `database` with `rpc`, in the spec".to_owned()
