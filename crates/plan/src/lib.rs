@@ -76,6 +76,7 @@ mod registries;
 mod registry_rows;
 pub mod render;
 pub mod report;
+pub mod reset_rows;
 pub mod restore;
 pub mod restored;
 pub mod rollback;
