@@ -5,6 +5,7 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::names::{Endpoint, NodeName};
 use tarsops_plan::action::Action;
+use tarsops_plan::reset_rows::RowImage;
 
 /// Reads the framework's servants and its database; changes nothing.
 pub trait Read: Send + Sync {
@@ -37,4 +38,10 @@ pub trait Read: Send + Sync {
     /// # Errors
     /// One lowercase clause.
     fn rows<'a>(&'a self, action: &'a Action) -> BoxFuture<'a, Result<String, String>>;
+
+    /// The rows of the framework's own servers and adapters on `node`, with all their columns.
+    ///
+    /// # Errors
+    /// One lowercase clause.
+    fn own_rows<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Vec<RowImage>, String>>;
 }

@@ -1,6 +1,7 @@
 //! The rows that an action is about, as statements name them.
 
-use tarsops_plan::action::{Action, Cell, DeletedRows, NewServers, RowEdit};
+use tarsops_model::names::NodeName;
+use tarsops_plan::action::{Action, Cell, DeletedRows, NewServers, RowEdit, Table};
 use tarsops_transport::mysql::{Edition, Insertion, NewValue, Which};
 
 /// The rows that an action deletes.
@@ -19,6 +20,20 @@ pub(crate) fn rows_of(action: &Action) -> Vec<Which> {
         .into_iter()
         .map(which)
         .collect()
+}
+
+/// The rows of the framework's own servers and adapters on a node.
+pub(crate) fn own_rows_of(node: &NodeName) -> [(Table, Which); 2] {
+    [Table::TServerConf, Table::TAdapterConf].map(|table| {
+        let which = Which {
+            table: table.name(),
+            column: "node_name",
+            value: node.to_string(),
+            prefix: false,
+            also: vec![("application", "tars".to_owned())],
+        };
+        (table, which)
+    })
 }
 
 /// New rows as the database takes them.

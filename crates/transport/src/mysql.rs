@@ -28,7 +28,7 @@ mod templates;
 
 pub use backup::{BackupError, Dump, Tool};
 pub use bounded::{BYTES, ROWS};
-pub use change::Which;
+pub use change::{Which, WholeRow};
 pub use edit::{Edited, Edition};
 pub use insert::{Insertion, NewValue};
 pub use kept::{Owner, SavedRowError};

@@ -166,3 +166,69 @@ async fn a_change_whose_end_is_not_heard_is_in_doubt() {
     };
     assert!(early.edit(&come, WAIT).await.is_err());
 }
+
+#[tokio::test]
+async fn whole_rows_tell_a_row_that_was_replaced() {
+    let (_dir, database) = filled(Schema::AfterConsole);
+    database.account("writer", PASSWORD, Rights::All).unwrap();
+    let access = Access {
+        user: "writer".to_owned(),
+        ..access(&database)
+    };
+    // As an installer writes it: the row is deleted and written anew.
+    let replace = |more: &str, values: &str| {
+        let sql = format!(
+            "REPLACE INTO db_tars.t_server_conf (application, server_name, node_name, template_name, \
+             setting_state, patch_time, posttime{more}) VALUES ('tars', 'tarsstat', '10.9.9.9', \
+             'tars.tarsstat', 'active', NOW(), NOW(){values})"
+        );
+        database.root_sql(&sql).unwrap();
+    };
+    replace(", profile, async_thread_num", ", 'mine\\n日本', 7");
+    let which = [tarsops_transport::mysql::Which {
+        table: "t_server_conf",
+        column: "node_name",
+        value: "10.9.9.9".to_owned(),
+        prefix: false,
+        also: vec![("application", "tars".to_owned())],
+    }];
+    let read = async || {
+        let mut all = access.whole(&which, WAIT).await.unwrap();
+        let mut of = all.remove(0);
+        of.retain(|row| row["server_name"].as_deref() == Some("tarsstat"));
+        assert_eq!(of.len(), 1);
+        of.remove(0)
+    };
+    let before = read().await;
+    assert_eq!(before["profile"].as_deref(), Some("mine\n日本"));
+    assert_eq!(before["async_thread_num"].as_deref(), Some("7"));
+    assert!(!before.contains_key("patch_time"), "a time");
+    replace("", "");
+    let now = read().await;
+    assert_ne!(before["id"], now["id"]);
+    assert_ne!(before["async_thread_num"], now["async_thread_num"]);
+    // And back again, by the values that were read.
+    let cells = |row: &tarsops_transport::mysql::WholeRow| -> Columns {
+        let of = |column: &str| {
+            let value = row[column].clone().map_or(NewValue::Null, NewValue::Text);
+            (column.to_owned(), value)
+        };
+        Some(vec![of("profile"), of("async_thread_num")])
+    };
+    let key = [
+        ("application", "tars"),
+        ("server_name", "tarsstat"),
+        ("node_name", "10.9.9.9"),
+    ];
+    let back = Edition {
+        table: "t_server_conf",
+        key: key.map(|(c, v)| (c.to_owned(), v.to_owned())).into(),
+        before: cells(&now),
+        after: cells(&before),
+    };
+    let done = access.edit(&[back], WAIT).await.unwrap();
+    assert_eq!(done, Edited::Done(vec![true]));
+    let last = read().await;
+    assert_eq!(last["profile"], before["profile"]);
+    assert_eq!(last["async_thread_num"], before["async_thread_num"]);
+}

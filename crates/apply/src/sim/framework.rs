@@ -9,6 +9,7 @@ use tarsops_model::framework::{AdapterRow, FrameworkFacts, NodeLabels, ServerRow
 use tarsops_model::names::{Endpoint, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{Action, Cell, NewServers, RowEdit, Table};
+use tarsops_plan::reset_rows::RowImage;
 use tokio::time::sleep;
 
 use super::state::{Shared, State};
@@ -93,6 +94,10 @@ impl Read for SimWatch {
     }
 
     fn rows<'a>(&'a self, _: &'a Action) -> BoxFuture<'a, Result<String, String>> {
+        Box::pin(async { Err(UNKNOWN.to_owned()) })
+    }
+
+    fn own_rows<'a>(&'a self, _: &'a NodeName) -> BoxFuture<'a, Result<Vec<RowImage>, String>> {
         Box::pin(async { Err(UNKNOWN.to_owned()) })
     }
 }

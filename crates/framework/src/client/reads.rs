@@ -4,7 +4,8 @@ use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::names::{Endpoint, NodeName};
-use tarsops_plan::action::Action;
+use tarsops_plan::action::{Action, Table};
+use tarsops_plan::reset_rows::RowImage;
 use tarsops_transport::QUERY;
 use tarsops_transport::rpc::{Route, RpcClient};
 
@@ -12,7 +13,7 @@ use super::{Client, STATEMENT};
 use crate::ask::ask;
 use crate::common::CALL;
 use crate::read::Read;
-use crate::statements::rows_of;
+use crate::statements::{own_rows_of, rows_of};
 
 impl Read for Client {
     fn node<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Option<Box<FrameworkFacts>>> {
@@ -78,6 +79,20 @@ impl Read for Client {
             let which = rows_of(action);
             let dump = self.database()?.dump(&which, STATEMENT).await;
             dump.map_err(|e| e.to_string())
+        })
+    }
+
+    fn own_rows<'a>(&'a self, node: &'a NodeName) -> BoxFuture<'a, Result<Vec<RowImage>, String>> {
+        Box::pin(async move {
+            let which = own_rows_of(node);
+            let (tables, which): (Vec<_>, Vec<_>) = which.into_iter().unzip();
+            let found = self.database()?.whole(&which, STATEMENT).await;
+            let found = found.map_err(|e| e.to_string())?;
+            let of = |(table, rows): (Table, Vec<_>)| {
+                let row = move |columns| RowImage { table, columns };
+                rows.into_iter().map(row)
+            };
+            Ok(tables.into_iter().zip(found).flat_map(of).collect())
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Deleting rows that nobody stands behind, and writing them down before.
 
+use std::collections::BTreeMap;
+
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, Row, TxOpts, Value};
 use std::time::Duration;
@@ -79,6 +81,32 @@ impl Access {
             Ok(())
         };
         self.within(until, reading).await?;
+        let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        Ok(out)
+    }
+
+    /// The rows with all their columns, in the order of `all`: the columns of each as text, none for NULL.
+    /// They may hold credentials. Columns that are times are left out.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`]; also for a [`Which`] that would be every row.
+    pub async fn whole(
+        &self,
+        all: &[Which],
+        deadline: Duration,
+    ) -> Result<Vec<Vec<WholeRow>>, DatabaseError> {
+        self.meant(all)?;
+        let until = Instant::now() + deadline;
+        let (mut conn, _) = self.connect(deadline).await?;
+        let reading = async {
+            let mut out = Vec::new();
+            for which in all {
+                let found = found(&mut conn, which).await?;
+                out.push(found.into_iter().map(whole).collect());
+            }
+            Ok(out)
+        };
+        let out = self.within(until, reading).await?;
         let _ = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         Ok(out)
     }
@@ -247,15 +275,42 @@ impl Access {
     }
 }
 
-async fn rows(conn: &mut Conn, which: &Which, out: &mut String) -> Result<(), mysql_async::Error> {
+/// A row by its columns; none for NULL.
+pub type WholeRow = BTreeMap<String, Option<String>>;
+
+async fn found(conn: &mut Conn, which: &Which) -> Result<Vec<Row>, mysql_async::Error> {
     let query = format!(
         "SELECT * FROM db_tars.{} WHERE {}",
         which.table,
         which.condition()
     );
     let about = format!("rows of {}", which.table);
-    let found: Vec<Row> = bounded::exec(conn, &about, query, which.parameters()).await?;
-    for row in found {
+    bounded::exec(conn, &about, query, which.parameters()).await
+}
+
+fn whole(row: Row) -> WholeRow {
+    let names: Vec<String> = row
+        .columns_ref()
+        .iter()
+        .map(|c| c.name_str().into_owned())
+        .collect();
+    let text = |value: Value| match value {
+        Value::NULL => Some(None),
+        Value::Bytes(bytes) => Some(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Value::Int(number) => Some(Some(number.to_string())),
+        Value::UInt(number) => Some(Some(number.to_string())),
+        Value::Float(number) => Some(Some(number.to_string())),
+        Value::Double(number) => Some(Some(number.to_string())),
+        Value::Date(..) | Value::Time(..) => None,
+    };
+    let cells = names.into_iter().zip(row.unwrap());
+    cells
+        .filter_map(|(name, v)| Some((name, text(v)?)))
+        .collect()
+}
+
+async fn rows(conn: &mut Conn, which: &Which, out: &mut String) -> Result<(), mysql_async::Error> {
+    for row in found(conn, which).await? {
         let names: Vec<String> = row
             .columns_ref()
             .iter()
