@@ -4,6 +4,8 @@
 //! for whoever plans them: a container that would rebuild the database is neither stopped nor started
 //! ([`DockerFacts::rebuilds`]), and one that nobody could see is left alone.
 
+pub(crate) mod versions;
+
 use std::collections::BTreeMap;
 
 use tarsops_model::container::{

@@ -6,8 +6,11 @@
 //! steps are walked in the order of their stages over what runs now, and what would break a rule at
 //! its moment is taken out with the reason. What must stay true: a version that is not known never
 //! counts as one that fits where a step crosses the rule, and never holds anything else back.
+//! Components in containers are known by the images of lock files, and change together on their host.
 
-use std::collections::BTreeMap;
+mod containers;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use tarsops_model::agent::{FileFact, ProcessFact};
 use tarsops_model::component::Component;
@@ -21,6 +24,7 @@ use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
 use crate::actions::{Content, HostChange};
+use crate::containers::versions::{self, ReadVersions};
 use crate::input::PlanInput;
 use crate::plan::{Stage, Step};
 use crate::report::{Blocked, Line};
@@ -30,6 +34,9 @@ use crate::report::{Blocked, Line};
 pub fn postpone(input: &PlanInput<'_>, steps: &mut Vec<Step>) -> Vec<Line> {
     let mut live = Live::of(input);
     let mut out = Vec::new();
+    let of_containers = steps.extract_if(.., |step| step.stage == Stage::Containers);
+    let of_containers: Vec<Step> = of_containers.collect();
+    let admitted = containers::admitted(&mut live, of_containers, &mut out);
     let is_gated = |stage| {
         matches!(
             stage,
@@ -37,17 +44,18 @@ pub fn postpone(input: &PlanInput<'_>, steps: &mut Vec<Step>) -> Vec<Line> {
         )
     };
     steps.retain(|step| !is_gated(step.stage) || live.admit(step, &mut out));
+    let at = steps.partition_point(|step| step.stage < Stage::Containers);
+    steps.splice(at..at, admitted);
     out
 }
 
-/// The versions that a component on a node may have: a binary can be several; none where that is
-/// not known, and why.
-type ReadVersions = Result<Vec<Version>, String>;
-
 /// What every component has, as far as the steps up to here have brought it.
+#[derive(Clone)]
 struct Live<'a> {
     input: &'a PlanInput<'a>,
     seen: BTreeMap<Component, BTreeMap<&'a NodeName, ReadVersions>>,
+    /// Nodes whose tarsregistry follows in the same plan, so that an older one is there for a moment.
+    awaited: BTreeSet<NodeName>,
 }
 
 impl<'a> Live<'a> {
@@ -55,10 +63,12 @@ impl<'a> Live<'a> {
         let mut out = Self {
             input,
             seen: BTreeMap::new(),
+            awaited: BTreeSet::new(),
         };
         for (id, resource) in &input.desired.resources {
             let (component, node) = match (id, resource) {
-                (ResourceId::Agent(n), Resource::Agent(_)) => (Component::Tarsnode, n),
+                (ResourceId::Agent(n), Resource::Agent(_))
+                | (ResourceId::Container(n), Resource::Container(_)) => (Component::Tarsnode, n),
                 (ResourceId::Server(c, n), Resource::Server(_)) => (*c, n),
                 _ => continue,
             };
@@ -129,6 +139,9 @@ impl<'a> Live<'a> {
                     })
             });
             for (node, seen) in self.seen.get(&other).into_iter().flatten() {
+                if other == Component::Tarsregistry && self.awaited.contains(*node) {
+                    continue;
+                }
                 let (its, why) = match seen {
                     Ok(its) if forbidden(rule, (component, to), other, its) => {
                         (its.last().copied(), rule.reason.to_owned())
@@ -198,6 +211,7 @@ fn on_disk(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Opti
 /// started. `None` if it is proven not to be there.
 fn running(input: &PlanInput<'_>, component: Component, node: &NodeName) -> Option<ReadVersions> {
     let seen = match component {
+        _ if input.desired.container(node).is_some() => versions::running(input, component, node),
         Component::Tarsnode => match input.inventory.agent(node) {
             Observed::Present(f) => installed(input, component, &f.binary, &f.processes),
             Observed::Absent => None,

@@ -45,8 +45,6 @@ pub(crate) enum Pace {
     Together,
     /// One at a time, in the order of their names: each may change what the next one rests upon.
     OneByOne,
-    /// One at a time, slaves before the master.
-    OneByOneByRole,
     /// One at a time, in the order in which they were planned.
     InTurn,
     /// In batches after a canary, by name.
@@ -62,11 +60,7 @@ const STAGES: [(Stage, &str, Pace); 15] = [
     (Stage::Backup, "backup of the database", Pace::OneByOne),
     (Stage::Schema, "schema", Pace::OneByOne),
     (Stage::Templates, "templates", Pace::OneByOne),
-    (
-        Stage::Containers,
-        "framework containers",
-        Pace::OneByOneByRole,
-    ),
+    (Stage::Containers, "framework containers", Pace::InTurn),
     (Stage::Registries, "tarsregistry", Pace::OneByOne),
     (Stage::AdminRegistry, "tarsAdminRegistry", Pace::OneByOne),
     (Stage::CoreServices, "tarsconfig, tarspatch", Pace::OneByOne),

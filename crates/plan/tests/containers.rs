@@ -3,24 +3,23 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use support::World;
+use support::docker::{
+    IMAGE, alter, arm, change, container, digest, docker_world, engine, pin, program, runs, seen,
+    wanted,
+};
 use support::framework::world;
 use tarsops_model::component::Component;
 use tarsops_model::container::{
-    Container, ContainerFacts, ContainerProcess, DockerFacts, Engine, ImageFacts, Installer, Mount,
-    Network, RebuildText, RestartPolicy,
+    ContainerFacts, DockerFacts, Engine, Mount, RebuildText, RestartPolicy,
 };
-use tarsops_model::desired::{Resource, SecretRef};
-use tarsops_model::digest::Digest;
+use tarsops_model::desired::Resource;
 use tarsops_model::framework::Answer;
 use tarsops_model::host::NodeState;
-use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
-use tarsops_model::package::ImagePin;
-use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{ContainerCreation, NewContainer, ReplaceContainer, ReplacedContainer};
 use tarsops_plan::checker;
 use tarsops_plan::condition::{Condition, Truth};
@@ -30,165 +29,6 @@ use tarsops_plan::finding::Severity;
 use tarsops_plan::report::{Blocked, ContainerWork, Line};
 use tarsops_plan::rules::check::{Outcome, checks};
 use tarsops_plan::rules::findings;
-
-const IMAGE: &str = "tarscloud/framework:v3.0.20";
-const NAME: &str = "tars-framework";
-
-fn digest(text: &str) -> Digest {
-    Digest::of(text.as_bytes())
-}
-
-fn wanted(node: &NodeName, slave: bool) -> Container {
-    let variables = [
-        ("MYSQL_HOST", "10.0.0.9"),
-        ("MYSQL_PORT", "3306"),
-        ("MYSQL_USER", "root"),
-        ("DOMAIN", node.as_str()),
-        ("SLAVE", if slave { "true" } else { "false" }),
-        ("REBUILD", "false"),
-    ];
-    let data = Mount {
-        source: "/data/tars".to_owned(),
-        writable: true,
-    };
-    Container {
-        version: support::version(support::VERSION),
-        image: IMAGE.parse().unwrap(),
-        archive: None,
-        socket: "/var/run/docker.sock".parse().unwrap(),
-        name: NAME.parse().unwrap(),
-        network: Network::Host,
-        ip: node.as_str().parse().unwrap(),
-        mounts: [("/data/tars".to_owned(), data)].into(),
-        environment: variables.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
-        log_size: "100m".to_owned(),
-        log_files: 5,
-        stop_timeout: 60,
-        retired: 1,
-        installer: Installer {
-            user: "root".to_owned(),
-            password: SecretRef::Env("ROOT".to_owned()),
-        },
-    }
-}
-
-/// What an engine says of a container as it should be.
-fn seen(wanted: &Container) -> ContainerFacts {
-    let shown = wanted.environment.iter();
-    let mut environment: BTreeMap<String, Option<String>> =
-        shown.map(|(n, v)| (n.clone(), Some(v.clone()))).collect();
-    environment.insert("MYSQL_ROOT_PASSWORD".to_owned(), None);
-    environment.insert("PATH".to_owned(), Some("/bin".to_owned()));
-    let limits = [("max-size", "100m"), ("max-file", "5")];
-    ContainerFacts {
-        id: "c0ffee".to_owned(),
-        name: NAME.to_owned(),
-        image: Some(digest("image")),
-        image_name: IMAGE.to_owned(),
-        environment,
-        mounts: wanted.mounts.clone(),
-        network: "host".to_owned(),
-        address: None,
-        restart: RestartPolicy::Always,
-        log: (
-            "json-file".to_owned(),
-            limits.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
-        ),
-        state: "running".to_owned(),
-        pid: Some(77),
-        namespace: Some(4026),
-        started_at: "2026-11-20T11:00:00Z".to_owned(),
-        restarts: 0,
-        labels: BTreeMap::new(),
-        is_framework: true,
-    }
-}
-
-fn engine(container: ContainerFacts) -> DockerFacts {
-    DockerFacts {
-        socket: "/var/run/docker.sock".to_owned(),
-        wanted: Some(NAME.parse().unwrap()),
-        engine: Engine::Answers,
-        containers: Observed::Present(vec![container]),
-        images: vec![ImageFacts {
-            id: digest("image"),
-            environment: [("PATH".to_owned(), Some("/bin".to_owned()))].into(),
-            digests: BTreeSet::new(),
-            tags: [IMAGE.to_owned()].into(),
-            layers: vec![digest("layer")],
-        }],
-        processes: vec![ContainerProcess {
-            component: Component::Tarsconfig,
-            pid: 78,
-            exe: Observed::Present(digest("tarsconfig")),
-            namespace: Some(4026),
-        }],
-        rebuild: BTreeSet::new(),
-        unread: BTreeSet::new(),
-        units: BTreeSet::new(),
-    }
-}
-
-/// A master and a slave in containers, and a plain node, all in sync.
-fn docker_world() -> World {
-    let mut w = world(3);
-    for i in 0..2 {
-        let node = w.node(i);
-        let container = wanted(&node, i == 1);
-        let docker = engine(seen(&container));
-        w.desired.resources.remove(&ResourceId::Agent(node.clone()));
-        w.desired.resources.insert(
-            ResourceId::Container(node.clone()),
-            Resource::Container(Box::new(container)),
-        );
-        put(&mut w, i, docker);
-    }
-    let pin = ImagePin {
-        name: IMAGE.parse().unwrap(),
-        id: digest("image"),
-        registry: None,
-        architecture: "amd64".to_owned(),
-        layers: vec![digest("layer")],
-        framework: support::version(support::VERSION),
-        console: None,
-        entrypoint: digest("entrypoint"),
-        binaries: [(Component::Tarsconfig, digest("tarsconfig"))].into(),
-    };
-    w.catalog.images.insert(pin.name.clone(), pin);
-    w
-}
-
-/// What was seen of the engine of the `i`th node; its host runs nothing itself.
-fn put(w: &mut World, i: usize, docker: DockerFacts) {
-    let node = w.node(i);
-    let mut host = w.host(i).clone();
-    host.docker = Some(Box::new(docker));
-    host.components = Observed::Present(BTreeSet::new());
-    host.crontab = Observed::Absent;
-    w.inventory
-        .insert(&node, Observed::Present(host), Observed::Absent);
-}
-
-/// Changes what was seen of the engine of the `i`th node.
-fn change(w: &mut World, i: usize, change: impl FnOnce(&mut DockerFacts)) {
-    let mut docker = (**w.host(i).docker.as_ref().unwrap()).clone();
-    change(&mut docker);
-    put(w, i, docker);
-}
-
-/// Changes what was seen of the container of the `i`th node.
-fn alter(w: &mut World, i: usize, alter: impl FnOnce(&mut ContainerFacts)) {
-    change(w, i, |docker| {
-        let Observed::Present(all) = &mut docker.containers else {
-            panic!("no list");
-        };
-        alter(&mut all[0]);
-    });
-}
-
-fn container(w: &World, i: usize) -> ResourceId {
-    ResourceId::Container(w.node(i))
-}
 
 /// How the container of the `i`th node differs, and why it is not changed.
 fn drift(w: &World, i: usize) -> (Option<DriftKind>, Vec<Blocked>) {
@@ -257,6 +97,62 @@ fn values_that_mean_the_same_are_no_drift() {
     change(&mut w, 0, |d| d.images[0].id = digest("manifest"));
     alter(&mut w, 0, |c| c.image = Some(digest("manifest")));
     assert_eq!(fields(&w, 0), [] as [&str; 0]);
+}
+
+/// Which nodes wait for a version of another component, for which one, and where that is known which it has.
+fn apart(w: &World) -> Vec<(String, Component, Option<String>)> {
+    let report = w.plan().report;
+    let all = report.into_iter().filter_map(|line| match line {
+        Line::Blocked {
+            resource,
+            why: Blocked::VersionsApart { other, its, .. },
+        } => Some((resource.to_string(), other, its.map(|v| v.to_string()))),
+        _ => None,
+    });
+    all.collect()
+}
+
+#[test]
+fn a_plain_node_waits_for_what_runs_in_the_containers() {
+    let old = "3.0.6";
+    let mut w = docker_world();
+    w.catalog.insert(support::package(old));
+    let pin = pin(old);
+    w.catalog.images.insert(pin.name.clone(), pin);
+    w.file(2).digest = support::binary(old);
+    w.process(2).exe = Observed::Present(support::binary(old));
+    let plan = w.plan();
+    let steps: Vec<String> = plan.steps.iter().map(|s| s.id.clone()).collect();
+    assert_eq!(steps, ["tarsnode.change@10.0.0.3"]);
+    assert_eq!(apart(&w), []);
+
+    runs(&mut w, 0, old);
+    let node = "agent/10.0.0.3".to_owned();
+    let admin = Component::TarsAdminRegistry;
+    assert_eq!(apart(&w), [(node.clone(), admin, Some(old.to_owned()))]);
+    // Published over the image of the container.
+    change(&mut w, 0, |docker| {
+        for process in &mut docker.processes {
+            process.exe = Observed::Present(program(process.component, support::VERSION));
+        }
+    });
+    assert_eq!(apart(&w), []);
+    // Without processes, what a start would install counts.
+    change(&mut w, 0, |docker| docker.processes.clear());
+    assert_eq!(apart(&w).len(), 1);
+    // AdminRegistry's own word helps for an image that nobody pinned; nothing says what the registry is.
+    alter(&mut w, 0, |c| c.image = Some(digest("built here")));
+    let registry = Component::Tarsregistry;
+    assert_eq!(apart(&w), [(node.clone(), registry, None)]);
+    // A container that nobody could see does not count as new enough.
+    let mut w = docker_world();
+    w.catalog.insert(support::package(old));
+    w.file(2).digest = support::binary(old);
+    w.process(2).exe = Observed::Present(support::binary(old));
+    change(&mut w, 1, |d| {
+        d.containers = Observed::Unknown("no list".to_owned());
+    });
+    assert_eq!(apart(&w), [(node, registry, None)]);
 }
 
 #[test]
@@ -498,7 +394,7 @@ fn a_framework_twice_on_one_host_is_found_in_both_ways() {
     assert_eq!(names(&w), ["framework-twice"]);
     // A cluster by script with a container that somebody has started beside it.
     let mut w = world(3);
-    let mut docker = engine(seen(&wanted(&w.node(0), false)));
+    let mut docker = engine(seen(&wanted(&w.node(0), false)), false);
     docker.wanted = None;
     w.host(0).docker = Some(Box::new(docker));
     assert!(names(&w).contains(&"framework-twice".to_owned()));
@@ -578,33 +474,6 @@ fn a_tag_that_moves_is_a_warning() {
             "{image}"
         );
     }
-}
-
-/// The places where a value can be that makes a start drop the databases.
-fn arm(w: &mut World, i: usize, place: usize, value: &str) {
-    let variable = ("REBUILD".to_owned(), Some(value.to_owned()));
-    let text = |file: &str| RebuildText {
-        file: file.to_owned(),
-        value: Some(value.to_owned()),
-    };
-    change(w, i, |d| match place {
-        0 => {
-            let Observed::Present(all) = &mut d.containers else {
-                panic!("no list");
-            };
-            all[0].environment.extend([variable]);
-        }
-        1 => d.images[0].environment.extend([variable]),
-        2 => {
-            d.rebuild.insert(text("/srv/compose.yml"));
-        }
-        3 => {
-            d.rebuild.insert(text("/srv/.env"));
-        }
-        _ => {
-            d.rebuild.insert(text("/etc/systemd/system/tars.service"));
-        }
-    });
 }
 
 /// A plan with a step on the container of the `i`th node, whatever its action is.

@@ -1,13 +1,14 @@
 //! What planner, checker, renderer and executor ask of an action.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::{Component, Role};
 use tarsops_model::desired::{Desired, Policy};
+use tarsops_model::digest::Digest;
 use tarsops_model::host::{Host, NodeState};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{NodeName, RunId};
@@ -88,6 +89,8 @@ pub struct OnHost<'a> {
     pub interrupts: Option<Interruption<'a>>,
     /// For how long what changed must have been healthy before the action has succeeded.
     pub settle: Settle,
+    /// The program of each component that it brings all at once; none where it changes one component.
+    pub programs: Option<&'a BTreeMap<Component, Digest>>,
 }
 
 /// A process that a step stops, for a moment or for good.

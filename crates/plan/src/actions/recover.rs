@@ -38,6 +38,7 @@ impl ActionKind for Recover {
             component: None,
             interrupts: None,
             settle: Settle::Not,
+            programs: None,
         })
     }
 

@@ -191,6 +191,7 @@ impl ActionKind for ReplaceContainer {
                 is_whole: true,
             }),
             settle: Settle::Registry,
+            programs: Some(&self.programs),
         })
     }
 

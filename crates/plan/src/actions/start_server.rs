@@ -41,6 +41,7 @@ impl ActionKind for StartServer {
                 Component::Tarsregistry => Settle::Registry,
                 _ => Settle::AtLeast(0),
             },
+            programs: None,
         })
     }
 

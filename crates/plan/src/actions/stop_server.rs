@@ -44,6 +44,7 @@ impl ActionKind for StopServer {
                 is_whole: false,
             }),
             settle: Settle::Not,
+            programs: None,
         })
     }
 

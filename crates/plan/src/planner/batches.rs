@@ -78,17 +78,13 @@ impl Draft {
                 self.batches.roll_out(rows, &one);
                 self.batches.roll_out(steps, &desired.policy);
             }
-            Pace::OneByOneByRole | Pace::RollOutByRole => {
+            Pace::RollOutByRole => {
                 steps.sort_by_cached_key(|step| {
                     let host = step.resource.node().and_then(|node| desired.host(node));
                     let role = host.map_or(Role::Node, |host| host.role);
                     (rank(role), by_name(step))
                 });
-                let policy = match stage.pace() {
-                    Pace::OneByOneByRole => &one,
-                    _ => &desired.policy,
-                };
-                self.batches.roll_out(steps, policy);
+                self.batches.roll_out(steps, &desired.policy);
             }
         }
     }

@@ -11,6 +11,7 @@
 
 pub mod core;
 pub mod damage;
+pub mod docker;
 pub mod expansion;
 pub mod framework;
 pub mod growth;

@@ -54,6 +54,7 @@ impl ActionKind for HostChange {
             } else {
                 Settle::Not
             },
+            programs: None,
         })
     }
 
