@@ -11,7 +11,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::NodeName;
 use tarsops_model::version::Version;
 
-use super::Live;
+use super::live::Live;
 use crate::containers::versions;
 use crate::names::natural_key;
 use crate::plan::Step;
