@@ -385,7 +385,7 @@ impl Draft {
             });
             return;
         }
-        let work = containers::assess(input, node, host, container);
+        let work = containers::assess(input, node, spec, host, container);
         let Some(kind) = work.drift else { return };
         let differs = match work.lines.first() {
             Some(Line::Blocked { why, .. }) => why.to_string(),

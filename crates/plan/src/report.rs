@@ -204,6 +204,57 @@ pub enum Blocked {
         /// Its name.
         name: String,
     },
+    /// The engine of the host does not have the image.
+    ImageNotThere {
+        /// The image.
+        image: ImageName,
+    },
+    /// A start of the container would drop the framework's databases.
+    ContainerRebuilds {
+        /// What says so.
+        place: String,
+    },
+    /// The container is paused, and its engine neither stops nor replaces it.
+    ContainerPaused {
+        /// Its name.
+        name: String,
+    },
+    /// Only the restart policy differs, which is changed without a start.
+    RestartPolicy {
+        /// The container's name.
+        name: String,
+        /// Its policy, as its engine calls it.
+        policy: String,
+    },
+    /// Only programs differ that were published over the image's. A replacement would install
+    /// everything again.
+    PublishedOver {
+        /// Of which components.
+        components: Vec<Component>,
+    },
+    /// The framework runs on the host beside the container, on the same addresses.
+    RunsBeside {
+        /// What runs there: components, or another container.
+        what: Vec<String>,
+    },
+    /// The framework's database cannot be read. A container that starts without its database ends
+    /// everything and waits for ever.
+    DatabaseUnread {
+        /// Why not.
+        why: String,
+    },
+    /// The release needs columns that the database does not have, and this plan does not add them.
+    LacksColumns {
+        /// Which, as `table.column`.
+        columns: Vec<String>,
+    },
+    /// The console of the image drops columns that it does not know.
+    ConsoleDrops {
+        /// The console's version.
+        console: Version,
+        /// Which, as `table.column`.
+        columns: Vec<String>,
+    },
     /// Containers are looked at, and not changed yet.
     NoContainerWork {
         /// What would have to be done.

@@ -158,12 +158,9 @@ fn a_plain_node_waits_for_what_runs_in_the_containers() {
 #[test]
 fn each_value_that_differs_is_named_and_blocked() {
     type Change = fn(&mut ContainerFacts);
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 13] = [
         ("image", |c| c.image = Some(digest("other"))),
         ("network", |c| c.network = "tars".to_owned()),
-        ("restart policy", |c| {
-            c.restart = RestartPolicy::UnlessStopped
-        }),
         ("logs", |c| c.log.1.clear()),
         ("logs", |c| c.log.0 = "journald".to_owned()),
         ("mount /data/tars", |c| c.mounts.clear()),

@@ -90,6 +90,32 @@ impl Blocked {
             Self::ForeignContainer { .. } => {
                 "rename it there, or correct `docker.container` in the spec".to_owned()
             }
+            Self::ImageNotThere { image } => format!(
+                "load it there with `docker load` from the archive of the lock file, or pull {image} by its digest"
+            ),
+            Self::ContainerRebuilds { .. } => {
+                "take REBUILD out of that place; neither stop nor restart the container, its engine, or the host before"
+                    .to_owned()
+            }
+            Self::ContainerPaused { name } => format!("run `docker unpause {name}` there"),
+            Self::RestartPolicy { name, .. } => {
+                format!("run `docker update --restart=always {name}` there")
+            }
+            Self::PublishedOver { .. } => {
+                "publish the image's version of them in the management platform, or leave them: the next replacement of the container puts the image's back".to_owned()
+            }
+            Self::RunsBeside { .. } => {
+                "stop it there, and keep it from starting by itself".to_owned()
+            }
+            Self::DatabaseUnread { .. } => {
+                "make the database readable for the account of `database`, then run the command again".to_owned()
+            }
+            Self::LacksColumns { .. } => {
+                "run `tarsops apply` without `--on`, which adds columns; tables come with a management platform of the release".to_owned()
+            }
+            Self::ConsoleDrops { .. } => {
+                "name an image whose management platform knows these columns".to_owned()
+            }
             Self::NoContainerWork { .. } => {
                 "do it by hand as \"Docker\" in the operators' guide says, or change the spec".to_owned()
             }
@@ -176,6 +202,45 @@ impl fmt::Display for Blocked {
             Self::ForeignContainer { name } => write!(
                 f,
                 "the container {name} does not run the framework: it is somebody else's"
+            ),
+            Self::ImageNotThere { image } => {
+                write!(f, "the engine there does not have the image {image}")
+            }
+            Self::ContainerRebuilds { place } => write!(
+                f,
+                "a start of the container would drop the framework's databases: {place}"
+            ),
+            Self::ContainerPaused { name } => write!(f, "the container {name} is paused"),
+            Self::RestartPolicy { name, policy } => write!(
+                f,
+                "the restart policy of the container {name} is `{policy}`, which is changed without a start of it"
+            ),
+            Self::PublishedOver { components } => {
+                let names: Vec<&str> = components.iter().map(|c| c.name()).collect();
+                write!(
+                    f,
+                    "{} does not run the image's program: a replacement of the container for this alone would install everything again",
+                    names.join(", ")
+                )
+            }
+            Self::RunsBeside { what } => write!(
+                f,
+                "the framework runs there beside the container, on the same addresses: {}",
+                what.join(", ")
+            ),
+            Self::DatabaseUnread { why } => write!(
+                f,
+                "a container that starts without its database waits for ever, and the database is not read: {why}"
+            ),
+            Self::LacksColumns { columns } => write!(
+                f,
+                "the release needs {}, which the database does not have",
+                columns.join(", ")
+            ),
+            Self::ConsoleDrops { console, columns } => write!(
+                f,
+                "the management platform {console} of the image drops {}, which it does not know",
+                columns.join(", ")
             ),
             Self::NoContainerWork { work, differs } => {
                 let work = match work {
