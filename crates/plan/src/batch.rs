@@ -55,6 +55,9 @@ impl Batches {
         let own = |s: &Step| s.action.get::<HostChange>()?.settle;
         let longest = batch.iter().filter_map(own).max().unwrap_or(0);
         let mut settle = policy.settle.max(longest);
+        if batch.iter().any(|s| s.action.waits_for_registries()) {
+            settle = settle.max(policy.registry_settle);
+        }
         for step in &mut batch {
             if !self.endpoints.is_shared(step) {
                 continue;

@@ -191,6 +191,13 @@ impl Action {
         self.on_host().map_or(0, |host| host.settle.seconds(policy))
     }
 
+    /// Whether what comes after it waits until the other registries have read its row.
+    #[must_use]
+    pub fn waits_for_registries(&self) -> bool {
+        let settle = self.on_host().map(|host| host.settle);
+        settle == Some(Settle::Registry)
+    }
+
     /// Whether it is about the database as such: its backup, its tables, its templates.
     #[must_use]
     pub fn is_of_tables(&self) -> bool {

@@ -13,7 +13,9 @@ use tarsops_model::component::Component;
 use tarsops_model::container::{
     Container, ContainerFacts, Mount, Network, REBUILD, RestartPolicy, asks_for_rebuild,
 };
+use tarsops_model::desired::Policy;
 use tarsops_model::digest::Digest;
+use tarsops_model::framework::Answer;
 use tarsops_model::inventory::{Facts, Inventory};
 use tarsops_model::names::{AbsPath, ContainerName, ImageName, NodeName};
 use tarsops_model::observed::Observed;
@@ -26,6 +28,7 @@ use super::kind::{
 use crate::condition::Condition;
 use crate::input::PlanInput;
 use crate::inventory_edit::host_mut;
+use crate::places::endpoint_at;
 use crate::stage::{ChangeKind, Stage};
 
 /// Puts another container of the framework in the place of the one that is there. The old one is kept
@@ -174,6 +177,15 @@ impl ReplaceContainer {
             Condition::Registered,
         ]
     }
+
+    /// What must hold before it where its registry runs: another one answers meanwhile.
+    #[must_use]
+    pub fn another_registry(&self, ip: IpAddr, policy: &Policy) -> Option<Condition> {
+        let guarded = self.old.ran && !policy.registry_gap;
+        guarded.then(|| Condition::AnotherRegistry {
+            but: endpoint_at(ip),
+        })
+    }
 }
 
 impl ActionKind for ReplaceContainer {
@@ -247,6 +259,12 @@ impl ActionKind for ReplaceContainer {
                 }
             }
         }
+        if let (NewContainer::Create(new), Some(framework)) =
+            (&self.new, inventory.framework.as_mut())
+            && let Some(answer) = framework.registries.get_mut(&endpoint_at(new.ip))
+        {
+            *answer = Answer::Answers;
+        }
         let seen = inventory.resources.get_mut(&self.resource());
         if let Some(Observed::Present(Facts::Container(seen))) = seen {
             change(seen);
@@ -275,6 +293,11 @@ impl ActionKind for ReplaceContainer {
         let post = self.postconditions();
         if pre.iter().any(|c| lacks(step.pre, c)) || post.iter().any(|c| lacks(step.post, c)) {
             say("it does not check the machine, the container, its image, or its own result");
+        }
+        let host = step.desired.host(&self.node);
+        let guard = host.and_then(|host| self.another_registry(host.ip, &step.desired.policy));
+        if guard.is_some_and(|guard| lacks(step.pre, &guard)) {
+            say("it stops a registry without making sure that another one lives");
         }
         if self.programs.is_empty() {
             say("it does not say what has to run in the container");

@@ -58,9 +58,16 @@ pub(super) fn check(plan: &Plan, desired: &Desired, found: &mut Vec<Violation>) 
         }
         // A gate that does not wait would let the next batch go before this one has held.
         let longest = batch.iter().filter_map(|s| settle_of(s)).max();
+        let row = batch.iter().any(|s| s.action.waits_for_registries());
+        let row = if row {
+            desired.policy.registry_settle
+        } else {
+            0
+        };
+        let least = desired.policy.settle.max(longest.unwrap_or(0)).max(row);
         let guards = batch.iter().filter_map(|s| after.get(s.id.as_str()));
         for gate in guards.flatten() {
-            if gate.settle < desired.policy.settle.max(longest.unwrap_or(0)) {
+            if gate.settle < least {
                 found.push(violation(
                     &gate.id,
                     format!(
