@@ -87,7 +87,7 @@ impl Run<'_> {
                 .into_iter()
                 .filter(|c| *c != Component::Tarsnode)
                 .collect(),
-            docker: None,
+            docker: tarsops_probe::DockerLook::of(self.desired),
         }
     }
 
