@@ -15,7 +15,7 @@ use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::version::Version;
 use tarsops_probe::{Options, Seen};
 use tarsops_transport::mysql::{
-    Access, BackupError, DatabaseError, Decide, Dump, TemplateText, Tool, WriteError,
+    Access, BackupError, DatabaseError, Decide, Dump, Secret, TemplateText, Tool, WriteError,
 };
 use tarsops_transport::{Bounds, Connect, Fault, Output, Payload, Remote};
 
@@ -354,6 +354,36 @@ impl Host for Scripted {
             };
             self.0.upload(&scripts::upload(), &payload, deadline).await
         })
+    }
+}
+
+/// The account of the database that the installation in a container logs in as.
+pub trait Account: Send + Sync {
+    /// Its name.
+    fn user(&self) -> &str;
+
+    /// Its password, which the container gets.
+    fn password(&self) -> &Secret;
+
+    /// Whether the database lets it in, seen from this machine. That proves less than the same from inside
+    /// of a container would: an account may be let in from one address and not from another.
+    ///
+    /// # Errors
+    /// A [`DatabaseError`] that says why it is not known to be let in.
+    fn reach(&self, deadline: Duration) -> BoxFuture<'_, Result<(), DatabaseError>>;
+}
+
+impl Account for Access {
+    fn user(&self) -> &str {
+        &self.user
+    }
+
+    fn password(&self) -> &Secret {
+        &self.password
+    }
+
+    fn reach(&self, deadline: Duration) -> BoxFuture<'_, Result<(), DatabaseError>> {
+        Box::pin(async move { self.connect(deadline).await.map(drop) })
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::place::Place;
-use crate::port::{Database, Host, Hosts, Payloads};
+use crate::port::{Account, Database, Host, Hosts, Payloads};
 use crate::progress::{Interrupt, Observer, Progress};
 use crate::verdict::Verdict;
 
@@ -48,6 +48,8 @@ pub struct Run<'a> {
     pub watch: &'a dyn Watch,
     /// The framework's database, where the spec names one that can be used.
     pub database: Option<Arc<dyn Database>>,
+    /// The account of installations in containers; none where the plan makes no container.
+    pub installer: Option<Arc<dyn Account>>,
     /// Those who publish basic services; none where nobody can.
     pub publish: Option<&'a dyn Publish>,
     /// A private folder on this machine, for a dump on its way to the master.

@@ -59,6 +59,7 @@ pub struct Session {
     /// Secrets of the spec, each read once.
     password: Secrecy,
     ticket: Secrecy,
+    installer: Secrecy,
 }
 
 /// A secret that is read when it is first needed; one clause where it cannot be read.
@@ -111,6 +112,7 @@ impl Session {
             ask_libraries: false,
             password: Secrecy::new(),
             ticket: Secrecy::new(),
+            installer: Secrecy::new(),
         })
     }
 

@@ -398,6 +398,7 @@ impl World {
             journal: tokio::sync::Mutex::new(Journal::none()),
             watch: &watch,
             database: Some(Arc::new(database)),
+            installer: None,
             publish: Some(&publish),
             spool: PathBuf::new(),
         };

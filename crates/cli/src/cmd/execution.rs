@@ -18,7 +18,7 @@ use tarsops_apply::Outcome;
 use tarsops_apply::execute::{Run, execute, place};
 use tarsops_apply::journal::Journal;
 use tarsops_apply::lease::{Lease, LeaseError, LeaseSpec};
-use tarsops_apply::port::{Database, Hosts, Scripts};
+use tarsops_apply::port::{Account, Database, Hosts, Scripts};
 use tarsops_framework::Publisher;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
@@ -72,6 +72,10 @@ pub async fn carry_out(
 ) -> Result<Outcome> {
     let interrupt = stops.count();
     let desired = context.desired();
+    let installer = match plan.steps.iter().any(|step| step.action.installs()) {
+        true => context.installer().await?,
+        false => None,
+    };
     let id = new_run(report, None);
     let holder = holder();
     let connect = Arc::clone(&context.connector) as Arc<dyn Connect>;
@@ -128,6 +132,7 @@ pub async fn carry_out(
         journal: tokio::sync::Mutex::new(journal),
         watch: &watch,
         database: watch.access().map(|a| Arc::new(a) as Arc<dyn Database>),
+        installer: installer.map(|account| Arc::new(account) as Arc<dyn Account>),
         publish: Some(&publisher),
         spool: context.store.spool().to_path_buf(),
     };

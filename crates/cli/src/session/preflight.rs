@@ -55,10 +55,11 @@ pub fn check_look(report: &Report) -> Result<()> {
     .hint("fix this machine and run the same command again; nothing is known about the hosts"))
 }
 
-/// The failure of a command whose spec names a secret that this machine cannot give.
+/// The failure of a command whose spec names a secret that this machine cannot give. `so` says what that
+/// command did before.
 #[must_use]
-pub fn without_secret(what: &str, from: &SecretRef, why: String) -> Failure {
-    Failure::new(format!("{what} cannot be read; no host was contacted"))
+pub fn without_secret(what: &str, from: &SecretRef, why: String, so: &str) -> Failure {
+    Failure::new(format!("{what} cannot be read; {so}"))
         .because(&io::Error::other(why))
         .hint(match from {
             SecretRef::Env(name) => {

@@ -21,7 +21,12 @@ const MOST: u64 = 64 << 10;
 pub fn variables(desired: &Desired) -> Vec<String> {
     let password = desired.database().map(|d| &d.password);
     let ticket = desired.web().map(|w| &w.ticket);
-    let names = [password, ticket].into_iter().flatten();
+    // All containers of a spec have one account.
+    let installer = desired
+        .containers()
+        .next()
+        .map(|(_, c)| &c.installer.password);
+    let names = [password, ticket, installer].into_iter().flatten();
     names
         .filter_map(|from| match from {
             SecretRef::Env(name) => Some(name.clone()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tarsops_framework::{Client, Questions, Ways};
-use tarsops_model::desired::{Rpc, SecretRef};
+use tarsops_model::desired::{Database, Rpc, SecretRef};
 use tarsops_model::framework::FrameworkFacts;
 use tarsops_model::host::NodeState;
 use tarsops_model::names::NodeName;
@@ -31,13 +31,14 @@ impl Session {
     pub async fn ready(&self) -> Result<()> {
         let desired = self.desired();
         preflight::check_machine(desired)?;
+        let so = "no host was contacted";
         if let (Some(database), Some(Err(why))) = (desired.database(), self.password().await) {
             let what = "the password of the database";
-            return Err(preflight::without_secret(what, &database.password, why));
+            return Err(preflight::without_secret(what, &database.password, why, so));
         }
         if let (Some(web), Some(Err(why))) = (desired.web(), self.ticket().await) {
             let what = "the ticket of the console";
-            return Err(preflight::without_secret(what, &web.ticket, why));
+            return Err(preflight::without_secret(what, &web.ticket, why, so));
         }
         Ok(())
     }
@@ -140,7 +141,34 @@ impl Session {
             Ok(password) => password,
             Err(why) => return Some(Err(format!("the password of the database: {why}"))),
         };
-        Some(Ok(Access {
+        Some(Ok(self.login(database, database.user.clone(), password)))
+    }
+
+    /// How the database is reached with the account that installations in containers log in as; none if
+    /// the spec has no container. Its password is read only when this is asked.
+    ///
+    /// # Errors
+    /// The password cannot be read (exit code 1).
+    pub async fn installer(&self) -> Result<Option<Access>> {
+        let desired = self.desired();
+        let (Some((_, container)), Some(database)) =
+            (desired.containers().next(), desired.database())
+        else {
+            return Ok(None);
+        };
+        let account = &container.installer;
+        let read = self
+            .installer
+            .get_or_init(|| self.secret(&account.password));
+        let password = read.await.clone().map_err(|why| {
+            let what = "the password of the installation in the containers";
+            preflight::without_secret(what, &account.password, why, "nothing was changed")
+        })?;
+        Ok(Some(self.login(database, account.user.clone(), password)))
+    }
+
+    fn login(&self, database: &Database, user: String, password: Secret) -> Access {
+        Access {
             address: database.address.clone(),
             tls: database.tls.clone(),
             fingerprint: database.fingerprint,
@@ -152,8 +180,8 @@ impl Session {
                     node: node.clone(),
                 },
             },
-            user: database.user.clone(),
+            user,
             password,
-        }))
+        }
     }
 }

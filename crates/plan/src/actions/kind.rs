@@ -57,6 +57,11 @@ pub trait ActionKind: Any + fmt::Debug + Send + Sync {
     /// that a rollback restores.
     fn effect(&self, inventory: &mut Inventory, images: &Images);
 
+    /// Whether it makes a container, whose installation logs in as the account that the spec names for it.
+    fn installs(&self) -> bool {
+        false
+    }
+
     /// Says what must not be in a plan that brings the cluster to the spec, whatever was seen.
     fn check(&self, step: &StepView<'_>, say: &mut dyn FnMut(&str));
 

@@ -198,6 +198,12 @@ impl Action {
         settle == Some(Settle::Registry)
     }
 
+    /// Whether it makes a container, whose installation logs in as the account that the spec names for it.
+    #[must_use]
+    pub fn installs(&self) -> bool {
+        self.kind().installs()
+    }
+
     /// Whether it is about the database as such: its backup, its tables, its templates.
     #[must_use]
     pub fn is_of_tables(&self) -> bool {

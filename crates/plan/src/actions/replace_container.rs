@@ -271,6 +271,11 @@ impl ActionKind for ReplaceContainer {
         }
     }
 
+    fn installs(&self) -> bool {
+        // One that comes back has what it was made with.
+        matches!(self.new, NewContainer::Create(_))
+    }
+
     fn check(&self, step: &StepView<'_>, say: &mut dyn FnMut(&str)) {
         let Some(wanted) = step.desired.container(&self.node) else {
             return say("the spec has no container there");
