@@ -5,19 +5,25 @@
 //! Every start of a framework container is an installation, which resets the rows of its host. What that
 //! takes is not put back here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tarsops_model::names::{AbsPath, RunId};
-use tarsops_transport::{Bounds, Fault, FaultKind, Remote};
+use tarsops_model::names::{AbsPath, ContainerName};
 
+use crate::host_session::Conversation;
 use crate::place::Place;
+use crate::port::{Ask, Host, Request};
 use crate::scripts::{self, ChangeReport, ContainerLaunch, Mode};
+use crate::verdict::Verdict;
 use crate::words::ChangeWord;
 
 pub use crate::scripts::{
     BadContainer, ContainerChange, Creation, Expiry, Mount, Network, NewContainer, OldContainer,
-    Secret,
+    Sound,
 };
+
+/// How long the removal of retired containers may take.
+const PRUNING: Duration = Duration::from_secs(600);
 
 /// How the replacement ended on its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,100 +72,85 @@ pub struct ContainerReport {
     pub log: Vec<String>,
 }
 
-/// A replacement could not be asked for, or its verdict not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ContainerError {
-    /// No host is asked for this.
-    #[error("the replacement of the container makes no sense")]
-    Bad(#[from] BadContainer),
-    /// The host could not be used. It ends by itself what it has begun.
-    #[error("the host could not be asked to replace its container")]
-    Host(#[from] Fault),
+impl ContainerVerdict {
+    /// The verdict of a step that ended so.
+    ///
+    /// # Errors
+    /// Every end but [`Self::Done`].
+    pub fn of_step(self) -> Result<(), Verdict> {
+        Err(match self {
+            Self::Done => return Ok(()),
+            Self::RolledBack(why) => Verdict::RolledBack(why),
+            Self::Moved(why) => Verdict::Moved(why),
+            Self::Refused(why) | Self::Rebuild(why) => Verdict::Refused(why),
+            Self::NoLease(why) => Verdict::NoLease(why),
+            Self::Stuck(why) => Verdict::Stuck(why),
+            Self::Left(why) => Verdict::LeftFailed(why),
+            Self::Unfinished => {
+                Verdict::Stuck("nothing on the host finishes the replacement".to_owned())
+            }
+        })
+    }
 }
 
-/// A replacement in its run.
-#[derive(Debug, Clone, Copy)]
-pub struct Replacement<'a> {
-    /// Where tarsops works on the host.
-    pub place: &'a Place,
-    /// Of which run.
-    pub run: &'a RunId,
-    /// The step's folder on the host.
-    pub step: &'a str,
-    /// Who holds the lease, for the host's log.
-    pub holder: &'a str,
-    /// What the host remembers of it.
-    pub intent: &'a str,
-    /// After which moment it does not begin; none where the host has no such clock.
-    pub expires: Option<&'a Expiry>,
+impl From<ChangeReport> for ContainerReport {
+    fn from(report: ChangeReport) -> Self {
+        match report {
+            ChangeReport::Verdict { word, text, log } => {
+                let verdict = match word {
+                    Some(word) => ContainerVerdict::new(word, text),
+                    None => ContainerVerdict::Refused(text),
+                };
+                Self { verdict, log }
+            }
+            ChangeReport::Lost { log } => Self {
+                verdict: ContainerVerdict::Unfinished,
+                log,
+            },
+        }
+    }
+}
+
+/// The longest that a host works on a replacement: the new container, and the old one again. All in
+/// seconds.
+pub(crate) const fn patience(settle: u64, deadline: u64, stop_timeout: u64) -> Duration {
+    Duration::from_secs(2 * (deadline + stop_timeout) + settle + 240)
+}
+
+/// A replacement that is talked about.
+pub(crate) struct Replacement<'a> {
+    /// With its host. Its patience is that of the change.
+    pub(crate) conversation: Conversation<'a>,
     /// What is done.
-    pub change: &'a ContainerChange,
+    pub(crate) change: Sound<'a>,
+    /// Who holds the lease, for the host's log.
+    pub(crate) holder: &'a str,
+    /// What the host remembers of it.
+    pub(crate) intent: &'a str,
+    /// After which moment it does not begin; none where the host has no such clock.
+    pub(crate) expires: Option<&'a Expiry>,
 }
 
 impl Replacement<'_> {
-    /// The longest that a host works on it: the new container, and the old one again.
-    fn patience(&self) -> Duration {
-        let change = self.change;
-        Duration::from_secs(2 * (change.deadline + change.stop_timeout) + change.settle + 240)
-    }
-
     /// Has the host do it, and waits for the verdict. Asking again is harmless: what has begun goes on,
     /// and what has a verdict keeps it.
     ///
     /// # Errors
-    /// [`ContainerError`].
-    pub async fn carry_out(&self, remote: &dyn Remote) -> Result<ContainerReport, ContainerError> {
-        let script = scripts::replace_container(&ContainerLaunch {
-            place: self.place,
-            run: self.run,
-            step: self.step,
-            change: self.change,
-            holder: self.holder,
-            intent: self.intent,
-            expires: self.expires,
-        })?;
-        self.converse(remote, script).await
-    }
-
-    /// Has the host end what was cut off, if nobody works on it, and waits for the verdict.
-    ///
-    /// # Errors
-    /// [`ContainerError`].
-    pub async fn recover(&self, remote: &dyn Remote) -> Result<ContainerReport, ContainerError> {
-        let script = scripts::wait(self.place, self.run, self.step, Mode::Recover);
-        self.converse(remote, script).await
-    }
-
-    async fn converse(
-        &self,
-        remote: &dyn Remote,
-        first: String,
-    ) -> Result<ContainerReport, ContainerError> {
-        let mut script = first;
-        let mut tries = 0;
-        loop {
-            let bounds = Bounds::new(Bounds::CONFIRMATION, self.patience());
-            let output = remote.ask(&script, bounds).await?;
-            let garbled = || Fault::new(FaultKind::Garbled, "the host sent no verdict");
-            match scripts::read_report(&output.stdout).ok_or_else(garbled)? {
-                ChangeReport::Verdict { word, text, log } => {
-                    let verdict = match word {
-                        Some(word) => ContainerVerdict::new(word, text),
-                        None => ContainerVerdict::Refused(text),
-                    };
-                    return Ok(ContainerReport { verdict, log });
-                }
-                // Nobody works on it: the host is asked to end it.
-                ChangeReport::Lost { .. } if tries < 2 => {
-                    tries += 1;
-                    script = scripts::wait(self.place, self.run, self.step, Mode::Recover);
-                }
-                ChangeReport::Lost { log } => {
-                    let verdict = ContainerVerdict::Unfinished;
-                    return Ok(ContainerReport { verdict, log });
-                }
-            }
-        }
+    /// The verdict of a step whose host was not heard to the end, or was not asked.
+    pub(crate) async fn carry_out(&self, host: Arc<dyn Host>) -> Result<ContainerReport, Verdict> {
+        let first = || {
+            Request(Ask::ReplaceContainer(ContainerLaunch {
+                place: self.conversation.place,
+                run: self.conversation.id,
+                step: self.conversation.name,
+                change: self.change,
+                holder: self.holder,
+                intent: self.intent,
+                expires: self.expires,
+            }))
+        };
+        let report = self.conversation.hold(host, &first, Mode::Start).await?;
+        Ok(report.into())
     }
 }
 
@@ -167,18 +158,22 @@ impl Replacement<'_> {
 /// `keep`, without force and without their volumes. Returns the names of what was removed.
 ///
 /// # Errors
-/// A [`Fault`], also where the host refuses.
-pub async fn prune(
-    remote: &dyn Remote,
+/// One lowercase clause, also where the host refuses.
+pub(crate) async fn prune(
+    host: &dyn Host,
     place: &Place,
     socket: &AbsPath,
-    name: &str,
+    name: &ContainerName,
     keep: u32,
-) -> Result<Vec<String>, Fault> {
-    let script = scripts::prune_containers(place, socket, name, keep);
-    let bounds = Bounds::new(Bounds::CONFIRMATION, Duration::from_secs(600));
-    let output = remote.ask(&script, bounds).await?;
-    scripts::read_pruned(&output.stdout).map_err(|why| Fault::new(FaultKind::Garbled, why))
+) -> Result<Vec<String>, String> {
+    let request = Request(Ask::PruneContainers {
+        place,
+        socket,
+        name,
+        keep,
+    });
+    let output = host.tell(&request, PRUNING).await.map_err(|e| e.text)?;
+    scripts::read_pruned(&output.stdout)
 }
 
 /// They look into what is private here, and are many.

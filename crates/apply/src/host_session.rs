@@ -11,11 +11,12 @@ use tarsops_transport::{Fault, FaultKind};
 use tokio::time::Instant;
 
 use crate::job::Job;
+use crate::lease::Lease;
 use crate::place::Place;
-use crate::port::{Ask, Host, Request, Upload};
-use crate::progress::Progress;
+use crate::port::{Ask, Host, Hosts, Request, Upload};
+use crate::progress::{Observer, Progress};
 use crate::run::Run;
-use crate::scripts::{self, ChangeReport, Mode};
+use crate::scripts::{self, ChangeReport, Expiry, Mode};
 use crate::verdict::{StepEnd, Verdict};
 use crate::waiting::Waiting;
 use crate::words::ChangeWord;
@@ -80,19 +81,56 @@ async fn upload_one(job: &Job<'_>, remote: &dyn Host, payload: &Upload<'_>) -> R
     }
 }
 
+/// The moment `until` in the time of a host that was looked at before `looked`. Its clock was read some
+/// time before that, so the moment is never later than it says.
+pub(crate) fn expiry(host: &HostFacts, looked: Instant, until: Instant) -> Option<Expiry> {
+    let left = until.saturating_duration_since(looked).as_millis() / 10;
+    Some(Expiry {
+        boot_id: host.boot_id.present()?.clone(),
+        uptime: host.uptime?.checked_add(u64::try_from(left).ok()?)?,
+    })
+}
+
 /// One change of a host that is talked about.
 #[derive(Clone, Copy)]
 pub(crate) struct Conversation<'a> {
-    pub(crate) run: &'a Run<'a>,
+    /// Reaches the host again.
+    pub(crate) hosts: &'a dyn Hosts,
+    pub(crate) progress: &'a dyn Observer,
+    /// The right to begin it; none where nobody else could have it.
+    pub(crate) lease: Option<&'a Lease>,
     pub(crate) node: &'a NodeName,
     pub(crate) place: &'a Place,
     /// The run that the change belongs to.
     pub(crate) id: &'a RunId,
     /// The step's folder on the host.
     pub(crate) name: &'a str,
+    /// The longest that the host may work on it.
+    pub(crate) patience: Duration,
 }
 
 impl<'a> Conversation<'a> {
+    /// About the change in the folder `name` of the run `id` on `node`.
+    pub(crate) fn new(
+        run: &'a Run<'_>,
+        node: &'a NodeName,
+        place: &'a Place,
+        id: &'a RunId,
+        name: &'a str,
+    ) -> Self {
+        let policy = &run.desired.policy;
+        Self {
+            hosts: &*run.connect,
+            progress: run.progress,
+            lease: Some(run.lease),
+            node,
+            place,
+            id,
+            name,
+            patience: Duration::from_secs(policy.settle + policy.deadline + SLACK),
+        }
+    }
+
     /// Asks for the verdict, or has the host end the change.
     pub(crate) const fn wait(&self, mode: Mode) -> Request<'a> {
         Request(Ask::Wait {
@@ -110,9 +148,12 @@ impl<'a> Conversation<'a> {
         first: &(dyn Fn() -> Request<'a> + Sync),
         mode: Mode,
     ) -> Result<ChangeReport, Verdict> {
-        let Self { run, node, .. } = *self;
-        let policy = &run.desired.policy;
-        let patience = Duration::from_secs(policy.settle + policy.deadline + SLACK);
+        let Self {
+            hosts,
+            node,
+            patience,
+            ..
+        } = *self;
         let until = Instant::now() + patience;
         let mut request = first();
         let mut mode = mode;
@@ -140,12 +181,12 @@ impl<'a> Conversation<'a> {
                 }) if mode == Mode::Wait => return Err(Verdict::NoLease(text)),
                 Ok(report) => return Ok(report),
                 Err(fault) => {
-                    run.connect.forget(node).await;
+                    hosts.forget(node).await;
                     if Instant::now() > until {
                         return Err(Verdict::Silent(fault.text));
                     }
                     waiting.say(format!("the host continues by itself: {}", fault.text));
-                    run.progress.event(&Progress::Reconnecting {
+                    self.progress.event(&Progress::Reconnecting {
                         node,
                         why: &fault.text,
                     });
@@ -154,7 +195,7 @@ impl<'a> Conversation<'a> {
                     // asked to wait: the first try may have died before it reached the host.
                 }
             }
-            remote = match run.connect.connect(node).await {
+            remote = match hosts.connect(node).await {
                 Ok(host) => Some(host),
                 Err(fault) => {
                     if Instant::now() > until {
@@ -168,7 +209,8 @@ impl<'a> Conversation<'a> {
                 request = self.wait(mode);
             }
             // A launch may be repeated only while we may still act.
-            if mode == Mode::Start && run.lease.check().is_err() {
+            let is_lost = self.lease.is_some_and(|lease| lease.check().is_err());
+            if mode == Mode::Start && is_lost {
                 mode = Mode::Wait;
                 request = self.wait(Mode::Wait);
             } else if mode == Mode::Start {

@@ -10,7 +10,6 @@
 //! | module | holds |
 //! |---|---|
 //! | [`place`], `words`, `record_limits`, [`scripts`](send_binary), `records` | the scripts for hosts, and their answers |
-//! | [`containers`] | the replacement of a framework container on its host |
 //! | [`port`] | how hosts and the database are reached |
 //! | [`lease`] | the exclusive right to change the cluster |
 //! | [`journal`] | what this machine remembers of a run; a cache |
@@ -19,6 +18,7 @@
 //! | [`progress`], `waiting` | what an observer learns |
 //! | [`run`] | all that carrying out a plan needs |
 //! | `intent`, `answer`, `look`, `gate`, `host_session`, `labels`, `locators` | looks, waits and conversations that several actions share |
+//! | [`containers`] | the replacement of a framework container on its host |
 //! | `job` | what the executor asks of an action |
 //! | `actions` | one home for each kind of action, and the dispatch |
 //! | `gates` | what must hold between two batches |

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Addition, DatabaseFacts};
-use tarsops_model::names::{NodeName, RunId};
+use tarsops_model::names::{AbsPath, ContainerName, NodeName, RunId};
 use tarsops_model::version::Version;
 use tarsops_probe::{Options, Seen};
 use tarsops_transport::mysql::{
@@ -21,7 +21,7 @@ use tarsops_transport::{Bounds, Connect, Fault, Output, Payload, Remote};
 
 use crate::place::Place;
 use crate::records::{self, Program, Unmark};
-use crate::scripts::{self, Launch, LeaseMode, Mode};
+use crate::scripts::{self, ContainerLaunch, Launch, LeaseMode, Mode};
 use crate::words::ChangeWord;
 
 /// Makes connections to hosts, and may keep them.
@@ -114,6 +114,15 @@ pub struct Request<'a>(pub(crate) Ask<'a>);
 pub(crate) enum Ask<'a> {
     /// Begin a change, if it has not begun, and wait for its verdict.
     Launch(Launch<'a>),
+    /// Begin the replacement of the framework's container, if it has not begun, and wait for its verdict.
+    ReplaceContainer(ContainerLaunch<'a>),
+    /// Remove containers that the one of this name has replaced, all but the newest.
+    PruneContainers {
+        place: &'a Place,
+        socket: &'a AbsPath,
+        name: &'a ContainerName,
+        keep: u32,
+    },
     /// Wait for the verdict of a change, or have the host end it.
     Wait {
         place: &'a Place,
@@ -222,6 +231,13 @@ impl Request<'_> {
     pub(crate) fn script(&self) -> String {
         match &self.0 {
             Ask::Launch(launch) => scripts::launch(launch),
+            Ask::ReplaceContainer(launch) => scripts::replace_container(launch),
+            Ask::PruneContainers {
+                place,
+                socket,
+                name,
+                keep,
+            } => scripts::prune_containers(place, socket, name.as_str(), *keep),
             Ask::Wait {
                 place,
                 run,

@@ -10,7 +10,7 @@ mod text;
 #[cfg(test)]
 pub(crate) use container::container_files;
 pub use container::{
-    BadContainer, ContainerChange, Creation, Mount, Network, NewContainer, OldContainer, Secret,
+    BadContainer, ContainerChange, Creation, Mount, Network, NewContainer, OldContainer, Sound,
 };
 pub(crate) use container::{ContainerLaunch, prune_containers, read_pruned, replace_container};
 pub use files::send_binary;

@@ -40,7 +40,7 @@ pub(crate) fn of(action: &Action) -> Box<dyn Executable + '_> {
         Action::Backup(it) => Box::new(Backup {
             databases: &it.databases,
         }),
-        Action::ReplaceContainer(_) => Box::new(ReplaceContainer),
+        Action::ReplaceContainer(it) => Box::new(ReplaceContainer(it)),
         Action::AddColumn(it) => Box::new(AddColumn {
             table: &it.table,
             column: &it.column,

@@ -44,13 +44,7 @@ impl Execution for Recover<'_> {
         job.run.check_lease()?;
         job.acting();
         let place = job.run.place(job.node);
-        let conversation = Conversation {
-            run: job.run,
-            node: job.node,
-            place: &place,
-            id: self.run,
-            name: self.step,
-        };
+        let conversation = Conversation::new(job.run, job.node, &place, self.run, self.step);
         let mode = if self.accept {
             Mode::Accept
         } else {

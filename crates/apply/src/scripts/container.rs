@@ -2,12 +2,13 @@
 //! containers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
+use tarsops_model::container::ENTRYPOINT;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, RunId};
 use tarsops_transport::Script;
+use tarsops_transport::mysql::Secret;
 
 use super::launch::{DETACHED, Expiry, LAUNCH, Mode, guard, waiting};
 use super::text::{flag, plain};
@@ -33,23 +34,6 @@ const PRUNE: &str = include_str!("../host/container/prune.sh");
 const REBUILD: &str = "REBUILD";
 /// The variable of the installation's password, the only one that is a secret.
 const PASSWORD: &str = "MYSQL_ROOT_PASSWORD";
-
-/// A password. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a password.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// The container that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +103,6 @@ pub struct ContainerChange {
     pub old: Option<OldContainer>,
     /// The container that is wanted.
     pub new: NewContainer,
-    /// The program that each container runs at its start, in the image.
-    pub entrypoint: AbsPath,
     /// The restart policy of the container once it is healthy: `always`, as a rule.
     pub policy: String,
     /// What has to run in the container: the path inside of it, and the sha256 of the program.
@@ -154,12 +136,28 @@ pub enum BadContainer {
     Name(String, &'static str),
 }
 
+/// A change that hosts may be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sound<'a>(&'a ContainerChange);
+
+impl std::ops::Deref for Sound<'_> {
+    type Target = ContainerChange;
+
+    fn deref(&self) -> &ContainerChange {
+        self.0
+    }
+}
+
 impl ContainerChange {
-    /// Whether a host may be asked for it.
+    /// It, as one that a host may be asked for.
     ///
     /// # Errors
     /// [`BadContainer`] says what is wrong first.
-    pub fn check(&self) -> Result<(), BadContainer> {
+    pub fn sound(&self) -> Result<Sound<'_>, BadContainer> {
+        self.check().map(|()| Sound(self))
+    }
+
+    fn check(&self) -> Result<(), BadContainer> {
         named(&self.name)?;
         if let Some(old) = &self.old {
             hex(&old.id, "ID of a container")?;
@@ -266,11 +264,12 @@ fn image(id: &str) -> Result<(), BadContainer> {
 }
 
 /// Everything that a host needs for the replacement of its container.
+#[derive(Clone, Copy)]
 pub(crate) struct ContainerLaunch<'a> {
     pub(crate) place: &'a Place,
     pub(crate) run: &'a RunId,
     pub(crate) step: &'a str,
-    pub(crate) change: &'a ContainerChange,
+    pub(crate) change: Sound<'a>,
     pub(crate) holder: &'a str,
     pub(crate) intent: &'a str,
     /// None where the host has no such clock.
@@ -278,11 +277,7 @@ pub(crate) struct ContainerLaunch<'a> {
 }
 
 /// The script that puts the replacement of a container on its host, starts it and waits for its verdict.
-///
-/// # Errors
-/// [`BadContainer`]; there is no script then.
-pub(crate) fn replace_container(launch: &ContainerLaunch<'_>) -> Result<String, BadContainer> {
-    launch.change.check()?;
+pub(crate) fn replace_container(launch: &ContainerLaunch<'_>) -> String {
     let mut out = waiting(launch.place, launch.run, launch.step, Mode::Start);
     let password = match &launch.change.new {
         NewContainer::Create(creation) => creation.password.as_ref(),
@@ -290,7 +285,7 @@ pub(crate) fn replace_container(launch: &ContainerLaunch<'_>) -> Result<String, 
     };
     if let Some(password) = password {
         // The change inherits it; it is in none of the files.
-        out.set(PASSWORD, &password.0)
+        out.set(PASSWORD, password.expose())
             .part("export MYSQL_ROOT_PASSWORD\n");
     }
     let expires = launch.expires.map(Expiry::words);
@@ -304,7 +299,7 @@ pub(crate) fn replace_container(launch: &ContainerLaunch<'_>) -> Result<String, 
         .calls("stage_texts", "stage", &[])
         .calls("stage_saved", "stage_before", &[])
         .part(LAUNCH);
-    Ok(out.into_text())
+    out.into_text()
 }
 
 /// The files of a replacement on its host.
@@ -331,7 +326,7 @@ fn change() -> String {
 
 /// The variables that the replacement reads.
 fn env(launch: &ContainerLaunch<'_>) -> String {
-    let c = launch.change;
+    let c = &*launch.change;
     let (retired, creation) = match &c.new {
         NewContainer::Back(id) => (id.as_str(), None),
         NewContainer::Create(creation) => ("", Some(creation)),
@@ -358,7 +353,7 @@ fn env(launch: &ContainerLaunch<'_>) -> String {
         .set("T_ADOPT", adopt.unwrap_or_default())
         .set("T_RETIRED", retired)
         .set("T_IMAGE", image)
-        .set("T_ENTRYPOINT", c.entrypoint.as_str())
+        .set("T_ENTRYPOINT", ENTRYPOINT)
         .set("T_WORDS", &words.unwrap_or_default())
         .set("T_SECRET", flag(secret))
         .set("T_SPACE", &space.to_string())

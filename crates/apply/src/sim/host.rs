@@ -403,7 +403,11 @@ impl SimHost {
                 }
                 kept()
             }
-            Ask::Launch(_) | Ask::Wait { .. } | Ask::Lease { .. } => Output::default(),
+            Ask::Launch(_)
+            | Ask::ReplaceContainer(_)
+            | Ask::PruneContainers { .. }
+            | Ask::Wait { .. }
+            | Ask::Lease { .. } => Output::default(),
         }
     }
 }
@@ -459,6 +463,8 @@ impl Host for SimHost {
             let work = async {
                 match &request.0 {
                     Ask::Launch(launch) => self.launch(launch).await,
+                    // No host here has an engine.
+                    Ask::ReplaceContainer(_) => verdict("refused", "there is no engine"),
                     Ask::Wait {
                         run, step, mode, ..
                     } => {

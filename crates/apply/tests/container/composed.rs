@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use tarsops_transport::mysql::Secret;
 
 use super::super::*;
 use super::world::{place, programs, run_id};
@@ -28,7 +29,6 @@ fn change(environment: BTreeMap<String, String>) -> ContainerChange {
             logs: ("10m".to_owned(), 3),
             space: 0,
         }),
-        entrypoint: path("/usr/local/tars/cpp/deploy/docker-init.sh"),
         policy: "always".to_owned(),
         programs: programs("3.0.18"),
         ports: [17890].into(),
@@ -45,13 +45,13 @@ fn scripts(change: &ContainerChange) -> Result<Vec<(&'static str, String)>, BadC
         place: &place,
         run: &run,
         step: "s",
-        change,
+        change: change.sound()?,
         holder: "me",
         intent: "{}",
         expires: None,
     };
     let prune = prune_containers(&place, &change.socket, &change.name, 2);
-    let mut all = vec![("launch", replace_container(&launch)?), ("prune", prune)];
+    let mut all = vec![("launch", replace_container(&launch)), ("prune", prune)];
     all.extend(
         container_files(&launch)
             .into_iter()

@@ -1,7 +1,9 @@
 //! Every fault of a host or an engine that an operator meets, and its plain cause.
 
+use tarsops_model::container::ENTRYPOINT;
+
 use super::super::*;
-use super::world::{Behaviour, ENTRYPOINT, NAME, Seen, World, image, run_id};
+use super::world::{Behaviour, NAME, Seen, World, image, run_id};
 
 /// What of the container must not change where a change is refused: which it is, and since when it runs.
 fn as_it_was(world: &World) -> (Seen, String) {

@@ -1,23 +1,27 @@
 //! A host with an engine, images of the framework, and the container that is there at first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use tarsops_model::container::ENTRYPOINT;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, ClusterName, RunId};
+use tarsops_model::names::{AbsPath, ClusterName, ContainerName, Endpoint, NodeName, RunId};
 use tarsops_testkit::{Host, HostOptions, Image, Network as Hosts, require_engine_or_fail};
-use tarsops_transport::{Bounds, Fault, FaultKind, Output, Payload, Remote};
+use tarsops_transport::mysql::Secret;
+use tarsops_transport::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
 use super::super::*;
+use crate::port::{Hosts as _, Scripts};
+use crate::progress::{Observer, Progress};
 
 pub(crate) const NAME: &str = "tars-framework";
-pub(crate) const ENTRYPOINT: &str = "/usr/local/tars/cpp/deploy/docker-init.sh";
 pub(crate) const STATE: &str = "/var/lib/tarsops/test";
 pub(crate) const ADDRESS: &str = "172.25.0.3";
 /// A port of the registry.
@@ -130,17 +134,48 @@ pub(crate) fn place() -> Place {
     }
 }
 
-/// Scripts go over ssh, as `user`.
-pub(crate) struct Ssh<'a> {
-    hosts: &'a Hosts,
-    destination: String,
+/// Nobody listens.
+struct Unheard;
+
+impl Observer for Unheard {
+    fn event(&self, _: &Progress<'_>) {}
 }
 
-impl Remote for Ssh<'_> {
+/// Scripts go over ssh, to one host and as one user: the words of the command that does it.
+#[derive(Clone)]
+struct Ssh(Vec<OsString>);
+
+impl Ssh {
+    fn to(hosts: &Hosts, destination: &str) -> Self {
+        let ssh = hosts.ssh(destination);
+        let words = [ssh.get_program()].into_iter().chain(ssh.get_args());
+        Self(words.map(OsString::from).collect())
+    }
+}
+
+impl Connect for Ssh {
+    fn connect<'a>(&'a self, _: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>> {
+        Box::pin(async { Ok(Arc::new(self.clone()) as Arc<dyn Remote>) })
+    }
+
+    fn tunnel<'a>(
+        &'a self,
+        _: &'a NodeName,
+        _: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<PathBuf, Fault>> {
+        Box::pin(async { Err(Fault::new(FaultKind::Local, "there are no tunnels here")) })
+    }
+
+    fn forget<'a>(&'a self, _: &'a NodeName) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+impl Remote for Ssh {
     fn ask<'a>(&'a self, script: &'a str, _: Bounds) -> BoxFuture<'a, Result<Output, Fault>> {
         Box::pin(async move {
-            let mut ssh = self.hosts.ssh(&self.destination);
-            ssh.arg("sh -s");
+            let mut ssh = Command::new(&self.0[0]);
+            ssh.args(&self.0[1..]).arg("sh -s");
             Ok(fed(&mut ssh, script))
         })
     }
@@ -163,6 +198,14 @@ impl Remote for Ssh<'_> {
     ) -> BoxFuture<'a, Result<Output, Fault>> {
         Box::pin(async { Err(Fault::new(FaultKind::Local, "nothing is downloaded here")) })
     }
+}
+
+/// Waits with a clock of its own.
+fn alone<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(work)
 }
 
 fn fed(command: &mut Command, text: &str) -> Output {
@@ -346,7 +389,6 @@ impl World {
                 logs: ("10m".to_owned(), 3),
                 space: 1 << 20,
             }),
-            entrypoint: path(ENTRYPOINT),
             policy: "always".to_owned(),
             programs: programs(version),
             ports: BTreeSet::from([PORT]),
@@ -367,31 +409,43 @@ impl World {
         user: &str,
         change: &ContainerChange,
         run: u64,
-    ) -> Result<ContainerReport, ContainerError> {
-        let remote = Ssh {
-            hosts: &self.hosts,
-            destination: format!("{user}@{}", self.host.ip()),
-        };
+    ) -> Result<ContainerReport, Verdict> {
+        let ssh = Ssh::to(&self.hosts, &format!("{user}@{}", self.host.ip()));
+        let hosts = Scripts::over(Arc::new(ssh));
         let (place, run) = (place(), run_id(run));
+        let node: NodeName = self.host.ip().to_string().parse().unwrap();
         let replacement = Replacement {
-            place: &place,
-            run: &run,
-            step: "s",
+            conversation: Conversation {
+                hosts: &hosts,
+                progress: &Unheard,
+                lease: None,
+                node: &node,
+                place: &place,
+                id: &run,
+                name: "s",
+                patience: patience(change.settle, change.deadline, change.stop_timeout),
+            },
+            change: change.sound().unwrap(),
             holder: "a test",
             intent: "{}",
             expires: None,
-            change,
         };
-        futures::executor::block_on(replacement.carry_out(&remote))
+        alone(async {
+            let host = hosts.connect(&node).await.unwrap();
+            replacement.carry_out(host).await
+        })
     }
 
-    pub(crate) fn prune(&self, keep: u32) -> Result<Vec<String>, Fault> {
-        let remote = Ssh {
-            hosts: &self.hosts,
-            destination: format!("root@{}", self.host.ip()),
-        };
+    pub(crate) fn prune(&self, keep: u32) -> Result<Vec<String>, String> {
+        let ssh = Ssh::to(&self.hosts, &format!("root@{}", self.host.ip()));
+        let hosts = Scripts::over(Arc::new(ssh));
+        let node: NodeName = self.host.ip().to_string().parse().unwrap();
         let socket = AbsPath::new("/var/run/docker.sock").unwrap();
-        futures::executor::block_on(prune(&remote, &place(), &socket, NAME, keep))
+        let name: ContainerName = NAME.parse().unwrap();
+        alone(async {
+            let host = hosts.connect(&node).await.unwrap();
+            prune(&*host, &place(), &socket, &name, keep).await
+        })
     }
 
     /// What cron does each minute, until there is nothing left to end.

@@ -8,13 +8,12 @@ use tarsops_model::observed::Observed;
 use tarsops_plan::action::{CrontabChange, HostChange};
 use tarsops_plan::crontab;
 use tarsops_plan::restore::CrontabLeft;
-use tokio::time::Instant;
 
-use crate::host_session::{Conversation, conclude, upload};
+use crate::host_session::{Conversation, conclude, expiry, upload};
 use crate::intent;
 use crate::job::Job;
 use crate::port::{Ask, Host, Request};
-use crate::scripts::{CrontabAfter, Expiry, Launch, Mode};
+use crate::scripts::{CrontabAfter, Launch, Mode};
 use crate::sight::Sight;
 use crate::verdict::{StepEnd, Verdict};
 
@@ -55,25 +54,9 @@ pub(crate) async fn act(
         }))
     };
     end.intent = Some(intent);
-    let conversation = Conversation {
-        run,
-        node,
-        place: &place,
-        id: &run.id,
-        name: &name,
-    };
+    let conversation = Conversation::new(run, node, &place, &run.id, &name);
     let report = conversation.hold(remote, &first, Mode::Start).await?;
     conclude(report, end)
-}
-
-/// The moment `until` in the time of a host that was looked at before `looked`. Its clock was read some
-/// time before that, so the moment is never later than it says.
-fn expiry(host: &HostFacts, looked: Instant, until: Instant) -> Option<Expiry> {
-    let left = until.saturating_duration_since(looked).as_millis() / 10;
-    Some(Expiry {
-        boot_id: host.boot_id.present()?.clone(),
-        uptime: host.uptime?.checked_add(u64::try_from(left).ok()?)?,
-    })
 }
 
 /// What becomes of the crontab that was seen.
