@@ -7,9 +7,8 @@ use futures::StreamExt as _;
 use tarsops_model::desired::Desired;
 use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_plan::claims::{self, Place};
-use tarsops_plan::database_record::DatabaseIntent;
+use tarsops_plan::intent::Intent;
 use tarsops_plan::record::{Record, Runs};
-use tarsops_plan::restore::Intent;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind};
 
 use crate::record_limits::HistoryError;
@@ -97,15 +96,8 @@ pub(crate) fn read(node: &NodeName, record: ChangeRecord, desired: &Desired) -> 
         step: &step,
     };
     let mut intent: Option<Intent> = serde_json::from_str(&record.intent).ok();
-    let mut database: Option<DatabaseIntent> = serde_json::from_str(&record.intent).ok();
-    let mismatch = match (&intent, &database) {
-        (Some(intent), _) => claims::fits(intent, place, desired).err(),
-        (None, Some(database)) => claims::fits_database(database, place, desired).err(),
-        (None, None) => None,
-    };
-    if mismatch.is_some() || intent.is_some() {
-        database = None;
-    }
+    let fits = |intent| claims::fits(intent, place, desired);
+    let mismatch = intent.as_ref().and_then(|intent| fits(intent).err());
     if mismatch.is_some() {
         intent = None;
     }
@@ -114,7 +106,6 @@ pub(crate) fn read(node: &NodeName, record: ChangeRecord, desired: &Desired) -> 
         run,
         step,
         intent,
-        database,
         mismatch,
         ended,
         text: record.text,

@@ -8,6 +8,7 @@ use tarsops_model::framework::ServerRow;
 use tarsops_model::inventory::Inventory;
 use tarsops_plan::action::Undo;
 use tarsops_plan::database_record;
+use tarsops_plan::intent::{Changed, HostChanged, Intent};
 use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
 use tarsops_plan::restore::{Known, rollback_step};
 use tarsops_plan::restored;
@@ -16,7 +17,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::actions;
 use crate::actions::database::facts;
 use crate::run::Run;
-use crate::verdict::StepEnd;
+use crate::verdict::{StepEnd, Verdict};
 
 /// The step of the plan that ended so, if another action undoes it.
 pub(crate) fn inverse_of<'a>(plan: &'a Plan, end: &StepEnd) -> Option<&'a Step> {
@@ -26,15 +27,13 @@ pub(crate) fn inverse_of<'a>(plan: &'a Plan, end: &StepEnd) -> Option<&'a Step> 
 
 /// Whether anything of a step is left to undo that has succeeded.
 pub(crate) fn is_left(plan: &Plan, end: &StepEnd) -> bool {
-    end.intent.as_ref().is_some_and(|i| !i.stays())
-        || end.database.as_ref().is_some_and(|i| !i.stays())
-        || inverse_of(plan, end).is_some()
+    end.intent.as_ref().is_some_and(|i| !i.stays()) || inverse_of(plan, end).is_some()
 }
 
 /// Waits until no other publication is rolled back on the host of this one: a host changes one thing at
 /// a time, and would refuse.
 pub(crate) async fn turn(run: &Run<'_>, end: &StepEnd) -> Option<OwnedMutexGuard<()>> {
-    let published = end.intent.as_ref()?.change.publish().is_some();
+    let published = end.intent.as_ref()?.host()?.publish().is_some();
     let publisher = run.publish.filter(|_| published)?;
     Some(publisher.turn(&format!("host {}", end.node)).await)
 }
@@ -51,15 +50,23 @@ pub(crate) async fn step_of(
     if let Some(step) = inverse.and_then(inverse_step) {
         return Ok(Some(step));
     }
-    if let (Some(intent), Some(access)) = (&end.database, &run.database) {
-        let seen = facts::look(run, &**access).await?;
-        let back = database_record::rollback_step(intent, &seen).map_err(|e| e.to_string())?;
-        return Ok(back.map(|step| Step {
-            id: id_of(&end.step),
-            ..step
-        }));
+    let intent = end
+        .intent
+        .as_ref()
+        .ok_or("nothing is known of what it did")?;
+    match &intent.changed {
+        Changed::Host(host) => restore_step(run, end, intent, host).await.map(Some),
+        Changed::Database(done) => {
+            let access = facts::access(run).map_err(Verdict::into_why)?;
+            let seen = facts::look(run, access).await?;
+            let back = database_record::rollback_step(intent, done, &seen);
+            let back = back.map_err(|e| e.to_string())?;
+            Ok(back.map(|step| Step {
+                id: id_of(&end.step),
+                ..step
+            }))
+        }
     }
-    restore_step(run, end).await.map(Some)
 }
 
 /// The id of the step that undoes a step.
@@ -87,14 +94,15 @@ fn inverse_step(step: &Step) -> Option<Step> {
 }
 
 /// The step that restores a host as its record says.
-async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
-    let intent = end
-        .intent
-        .as_ref()
-        .ok_or("nothing is known of what it did")?;
+async fn restore_step(
+    run: &Run<'_>,
+    end: &StepEnd,
+    intent: &Intent,
+    host: &HostChanged,
+) -> Result<Step, String> {
     let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
     let now = (run.clock)();
-    let options = run.look_options(&end.node, Some(intent.change.component));
+    let options = run.look_options(&end.node, Some(host.change.component));
     let seen = remote
         .look(&end.node, &options, now)
         .await
@@ -109,7 +117,7 @@ async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         failed: !end.verdict.is_good(),
         other_crontab: false,
     };
-    let mut prepared = rollback_step(intent, &inventory, known).map_err(|e| e.to_string())?;
+    let mut prepared = rollback_step(intent, host, &inventory, known).map_err(|e| e.to_string())?;
     // The next host that is undone must not be the last one of a servant. What has failed need not have
     // been counted on before.
     if !known.failed {
@@ -132,7 +140,7 @@ async fn restore_step(run: &Run<'_>, end: &StepEnd) -> Result<Step, String> {
         stage: Stage::Agents,
         batch: 0,
         needs: vec![],
-        resource: intent.change.resource(),
+        resource: host.change.resource(),
         sign: ChangeKind::Change,
         summary: prepared.change.summary.clone(),
         action: prepared.change.into(),

@@ -6,8 +6,7 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::NodeLabels;
 use tarsops_model::names::NodeName;
 use tarsops_plan::action::RowEdit;
-use tarsops_plan::database_record::DatabaseIntent;
-use tarsops_plan::restore::Intent;
+use tarsops_plan::intent::Intent;
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +127,8 @@ pub struct StepEnd {
     pub log: Vec<String>,
     /// How long it took.
     pub took: Duration,
-    /// The intent that is on the host, if the step acted.
+    /// The intent that is on the host, if the step acted; on the master for one on the database.
     pub intent: Option<Intent>,
-    /// The same for a step on the database; it is on the master.
-    pub database: Option<DatabaseIntent>,
     /// What the node's row had before its tarsnode was stopped.
     pub labels: Option<NodeLabels>,
     /// The rows of its server that were changed.
@@ -155,7 +152,6 @@ impl StepEnd {
             log: Vec::new(),
             took: Duration::ZERO,
             intent: None,
-            database: None,
             labels: None,
             edited: Vec::new(),
             pending_restart: None,

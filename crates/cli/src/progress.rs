@@ -267,7 +267,7 @@ impl Teller {
                     Verdict::Done => {
                         out.push(format!("  {about}: done ({secs:.1} s)"));
                         // Where a dump lies is worth a line.
-                        if end.database.is_some() {
+                        if end.intent.as_ref().is_some_and(|i| i.database().is_some()) {
                             for line in &end.log {
                                 out.push(format!("    | {line}"));
                             }

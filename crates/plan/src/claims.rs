@@ -22,9 +22,8 @@ use mismatch::{mismatch, must, same};
 
 use crate::actions::{Content, FileChange, Folder, HostChange};
 use crate::crontab::{component_monitor_line, is_plain_monitor};
-use crate::database_record::{self, DatabaseChange, DatabaseIntent};
+use crate::intent::{Changed, DatabaseChange, FORMAT, Intent};
 use crate::plan::ChangeKind;
-use crate::restore::{self, Intent};
 
 /// The longest that a record may ask to wait for, in seconds.
 const LONGEST_SETTLE: u64 = 3600;
@@ -40,16 +39,16 @@ pub struct Place<'a> {
     pub step: &'a StepName,
 }
 
-/// Whether what a host remembers of a change fits that host.
+/// Whether what a host remembers of a step fits that host, and what the master alone can know of.
 ///
-/// Its machine-id is compared where the host itself was looked at, see [`restore::rollback_step`].
+/// Its machine-id is compared where the host itself was looked at, see
+/// [`crate::restore::rollback_step`].
 ///
 /// # Errors
 /// [`RecordMismatch`] names the first part that does not fit.
 pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), RecordMismatch> {
-    let change = &intent.change;
     must(
-        restore::FORMATS.contains(&intent.format.as_str()),
+        intent.format == FORMAT,
         Field::Format,
         &intent.format,
         "another tarsops wrote it",
@@ -57,12 +56,26 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
     same(Field::Cluster, &intent.cluster, &desired.cluster)?;
     same(Field::Run, &intent.run, place.run)?;
     same(Field::Step, &intent.step, place.step)?;
+    match &intent.changed {
+        Changed::Host(host) => fits_change(intent, &host.change, place, desired),
+        Changed::Database(done) => fits_database(intent, done, place, desired),
+    }
+}
+
+/// The same for what it says of a change of the host.
+fn fits_change(
+    intent: &Intent,
+    change: &HostChange,
+    place: Place<'_>,
+    desired: &Desired,
+) -> Result<(), RecordMismatch> {
     // A change of the user is known by either of the two: the spec may have gone back since.
     let before = change.ran_as.as_ref();
     if before.is_none_or(|user| fits_user(user, place.node, desired).is_err()) {
         fits_user(&change.run_user, place.node, desired)?;
     }
     fits_host(change, place.node, desired)?;
+    same(Field::Resource, &intent.resource, &change.resource())?;
     must(
         is_step_of(&intent.step, change.component, place.node),
         Field::Step,
@@ -187,26 +200,16 @@ fn fits_crontab(change: &HostChange) -> Result<(), RecordMismatch> {
     Ok(())
 }
 
-/// Whether what the master remembers of a step on the database fits it.
-///
-/// # Errors
-/// [`RecordMismatch`] names the first part that does not fit.
-pub fn fits_database(
-    intent: &DatabaseIntent,
+/// The same for what it says of the database.
+fn fits_database(
+    intent: &Intent,
+    done: &DatabaseChange,
     place: Place<'_>,
     desired: &Desired,
 ) -> Result<(), RecordMismatch> {
-    same(
-        Field::Format,
-        &intent.format.as_str(),
-        &database_record::FORMAT,
-    )?;
-    same(Field::Cluster, &intent.cluster, &desired.cluster)?;
-    same(Field::Run, &intent.run, place.run)?;
-    same(Field::Step, &intent.step, place.step)?;
     // Nobody else can know of the database.
     same(Field::Node, place.node, &desired.master)?;
-    let (resource, ids) = match &intent.deed {
+    let (resource, ids) = match done {
         DatabaseChange::Backup {
             databases, file, ..
         } => {

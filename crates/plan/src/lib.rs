@@ -63,6 +63,7 @@ pub mod finding;
 pub mod gates;
 mod identity;
 pub mod input;
+pub mod intent;
 mod inventory_edit;
 mod leaving;
 pub mod names;

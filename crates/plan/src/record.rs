@@ -8,9 +8,9 @@ use std::str::FromStr;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 
+use crate::actions::HostChange;
 use crate::claims::RecordMismatch;
-use crate::database_record::DatabaseIntent;
-use crate::restore::Intent;
+use crate::intent::{Changed, Intent};
 
 /// What hosts remember of runs, newest run last.
 pub type Runs = BTreeMap<RunId, Vec<Record>>;
@@ -26,8 +26,6 @@ pub struct Record {
     pub step: StepName,
     /// What the step meant to do; none if this tarsops cannot read it, or does not believe it.
     pub intent: Option<Intent>,
-    /// The same of a step on the database, which the master remembers.
-    pub database: Option<DatabaseIntent>,
     /// Why it is not believed: what a host remembers counts for that host only.
     pub mismatch: Option<RecordMismatch>,
     /// How the host says that it ended.
@@ -105,35 +103,37 @@ impl Record {
     /// What the step meant to do, in a few words.
     #[must_use]
     pub fn summary(&self) -> Option<&str> {
-        let host = self.intent.as_ref().map(|i| i.change.summary.as_str());
-        host.or_else(|| self.database.as_ref().map(|i| i.summary.as_str()))
+        self.intent.as_ref().map(|i| i.summary.as_str())
     }
 
     /// Who ran it.
     #[must_use]
     pub fn holder(&self) -> Option<&str> {
-        let host = self.intent.as_ref().map(|i| i.holder.as_str());
-        host.or_else(|| self.database.as_ref().map(|i| i.holder.as_str()))
+        self.intent.as_ref().map(|i| i.holder.as_str())
     }
 
     /// When it began, in seconds since 1970 by the clock of who ran it.
     #[must_use]
     pub fn started_at(&self) -> Option<i64> {
-        let host = self.intent.as_ref().map(|i| i.started_at);
-        host.or_else(|| self.database.as_ref().map(|i| i.started_at))
+        self.intent.as_ref().map(|i| i.started_at)
     }
 
     /// Digest of the spec that it served.
     #[must_use]
     pub fn spec_digest(&self) -> Option<Digest> {
-        let host = self.intent.as_ref().map(|i| i.spec_digest);
-        host.or_else(|| self.database.as_ref().map(|i| i.spec_digest))
+        self.intent.as_ref().map(|i| i.spec_digest)
     }
 
-    /// The run that it undoes; none where it brought a host to the spec.
+    /// The change of its host, if it is one.
+    #[must_use]
+    pub fn host(&self) -> Option<&HostChange> {
+        self.intent.as_ref()?.host()
+    }
+
+    /// The run that it undoes; none where it brought something to the spec.
     #[must_use]
     pub fn undoes(&self) -> Option<&RunId> {
-        self.intent.as_ref()?.change.undoes()
+        self.intent.as_ref()?.undoes()
     }
 
     /// Whether its run may have changed something that a rollback has to undo.
@@ -141,11 +141,14 @@ impl Record {
         match self.ended {
             // Whether a damaged record is of a change that was made is not known: it counts.
             Ended::Ok | Ended::Damaged => true,
-            // A step on the database that was cut off has changed a row whole or not at all.
-            Ended::Unfinished if self.database.is_some() => true,
             // A part of it may be there: its host was left so, or is not done with it. A publication
             // continues by itself when the run ends.
-            Ended::Unfinished | Ended::Failed | Ended::Stuck => self.intent.is_some(),
+            Ended::Unfinished => self.intent.is_some(),
+            // A step on the database changes a row whole or not at all.
+            Ended::Failed | Ended::Stuck => match self.intent.as_ref().map(|i| &i.changed) {
+                Some(Changed::Host(_)) => true,
+                Some(Changed::Database(_)) | None => false,
+            },
             Ended::RolledBack | Ended::Refused | Ended::Other(_) => false,
         }
     }

@@ -1,154 +1,23 @@
-//! What a change leaves on its host as intent, and the rollback from it.
-//!
-//! The intent holds no content: that is beside it as before-images. It is enough to plan the way
-//! back on a machine that never saw the run.
+//! The rollback of a host's change, from what the host remembers of it.
 
-use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::host::HostFacts;
-use tarsops_model::names::{ClusterName, NodeName, RunId, StepName};
+use tarsops_model::names::{NodeName, RunId, StepName};
 use tarsops_model::observed::Observed;
 
 use crate::actions::{
-    Content, CrontabBefore, CrontabChange, FileChange, FlatChange, Folder, HostChange, Operation,
-    Owner, Port, Process, Renamed, Restart, Restore, RowEdit,
+    Content, CrontabBefore, CrontabChange, FileChange, Folder, HostChange, Operation, Owner, Port,
+    Process, Renamed, Restart, Restore, RowEdit,
 };
 use crate::assess::Prepared;
 use crate::condition::{Condition, digest_at, file_digest};
 use crate::crontab;
 use crate::effect;
+use crate::intent::{CrontabLeft, HostChanged, Intent};
 use crate::places::{BINARY, binary_path};
-use crate::plan::ChangeKind;
 use crate::preconditions::preconditions;
 use tarsops_model::inventory::Inventory;
-
-/// Format name and number of an intent that is written.
-pub const FORMAT: &str = "tarsops.intent/3";
-/// The formats that are read.
-pub const FORMATS: [&str; 3] = ["tarsops.intent/1", "tarsops.intent/2", FORMAT];
-
-/// What a change leaves of the run user's crontab.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CrontabLeft {
-    /// The change does not write it.
-    Unchanged,
-    /// There is no crontab afterwards.
-    Removed,
-    /// The crontab has this digest afterwards.
-    Written(Digest),
-}
-
-impl CrontabLeft {
-    /// What is left where a crontab is written; `None` for one that is removed.
-    #[must_use]
-    pub fn after(digest: Option<Digest>) -> Self {
-        digest.map_or(Self::Removed, Self::Written)
-    }
-}
-
-/// Why a change was made and what it means to do; written before the first act.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "AsWritten")]
-pub struct Intent {
-    /// [`FORMAT`].
-    pub format: String,
-    /// Whose cluster.
-    pub cluster: ClusterName,
-    /// The run.
-    pub run: RunId,
-    /// The step within the run.
-    pub step: StepName,
-    /// Who ran it.
-    pub holder: String,
-    /// Digest of the spec that it served.
-    pub spec_digest: Digest,
-    /// Seconds since 1970, by the control machine's clock.
-    pub started_at: i64,
-    /// Whether the resource came, changed or went.
-    pub sign: ChangeKind,
-    /// The change, without the content of files.
-    pub change: HostChange,
-    /// What it leaves of the crontab.
-    pub crontab_after: CrontabLeft,
-}
-
-/// An intent of any format that is read.
-#[derive(Deserialize)]
-struct AsWritten {
-    format: String,
-    cluster: ClusterName,
-    run: RunId,
-    step: StepName,
-    holder: String,
-    spec_digest: Digest,
-    started_at: i64,
-    sign: ChangeKind,
-    change: ChangeAsWritten,
-    crontab_after: CrontabAsWritten,
-}
-
-/// Formats 1 and 2 wrote one flat structure for every operation.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ChangeAsWritten {
-    Change(Box<HostChange>),
-    Flat(Box<FlatChange>),
-}
-
-/// Format 1 wrote `null` both for a crontab that stays as it is and for one that is removed.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum CrontabAsWritten {
-    Named(CrontabLeft),
-    Digest(Option<Digest>),
-}
-
-impl TryFrom<AsWritten> for Intent {
-    type Error = String;
-
-    fn try_from(written: AsWritten) -> Result<Self, Self::Error> {
-        let change = match written.change {
-            ChangeAsWritten::Change(change) => *change,
-            ChangeAsWritten::Flat(flat) => flat
-                .change(&written.run, &written.step)
-                .map_err(|e| e.to_string())?,
-        };
-        let crontab_after = match (written.crontab_after, change.crontab()) {
-            (CrontabAsWritten::Named(left), _) => left,
-            (CrontabAsWritten::Digest(Some(digest)), _) => CrontabLeft::Written(digest),
-            // Whoever changes a crontab and leaves no digest leaves no crontab.
-            (CrontabAsWritten::Digest(None), Some(_)) => CrontabLeft::Removed,
-            (CrontabAsWritten::Digest(None), None) => CrontabLeft::Unchanged,
-        };
-        Ok(Self {
-            format: written.format,
-            cluster: written.cluster,
-            run: written.run,
-            step: written.step,
-            holder: written.holder,
-            spec_digest: written.spec_digest,
-            started_at: written.started_at,
-            sign: written.sign,
-            change,
-            crontab_after,
-        })
-    }
-}
-
-impl Intent {
-    /// Whether what it did stays when the rest is rolled back: a registry that was down and was
-    /// started is no damage.
-    #[must_use]
-    pub fn stays(&self) -> bool {
-        !self.change.is_agent()
-            && self.sign == ChangeKind::Change
-            && self.change.files().is_empty()
-            && !self.change.rereads()
-            && self.change.restarts()
-    }
-}
 
 /// Why there is no rollback; one lowercase clause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,16 +39,6 @@ pub enum CannotRollBack {
     Unknown(String),
 }
 
-/// The intent of a change: the change itself without what is in its files.
-#[must_use]
-pub fn without_content(change: &HostChange) -> HostChange {
-    let mut out = change.clone();
-    for file in out.files_mut() {
-        file.content = Content::None;
-    }
-    out
-}
-
 /// What is known of the change that is rolled back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Known {
@@ -193,17 +52,18 @@ pub struct Known {
     pub failed: bool,
 }
 
-/// The change that takes the host back to where it was before `intent`.
+/// The change that takes the host back to where it was before `intent`, which changed `changed` there.
 ///
 /// # Errors
 /// [`CannotRollBack`] if somebody has changed the host since, or if it cannot be told.
 pub fn rollback_step(
     intent: &Intent,
+    changed: &HostChanged,
     inventory: &Inventory,
     known: Known,
 ) -> Result<Prepared, CannotRollBack> {
     let asks = known.asks;
-    let done = &intent.change;
+    let done = &changed.change;
     let node: &NodeName = &done.node;
     let host: &HostFacts = match inventory.host(node) {
         Observed::Present(h) => h,
@@ -266,7 +126,7 @@ pub fn rollback_step(
     }
     let binary = binary_path(done.component);
     files.sort_by_key(|f| f.path == binary);
-    let crontab = match intent.crontab_after {
+    let crontab = match changed.crontab_after {
         CrontabLeft::Unchanged => None,
         _ if known.other_crontab => None,
         CrontabLeft::Removed => Some(restored_crontab(done, None, &kept, host)?),
@@ -401,11 +261,11 @@ pub fn rollback_step(
     Ok(Prepared { change, pre, post })
 }
 
-/// The crontab that a rollback of `intent` leaves, given the one that is there; none where that is not
+/// The crontab that a rollback of `done` leaves, given the one that is there; none where that is not
 /// known, or where the rollback leaves it alone.
 #[must_use]
-pub fn crontab_before(intent: &Intent, now: &Observed<String>) -> Option<Observed<String>> {
-    let change = intent.change.crontab()?;
+pub fn crontab_before(done: &HostChange, now: &Observed<String>) -> Option<Observed<String>> {
+    let change = done.crontab()?;
     let text = match now {
         Observed::Present(text) => Some(crontab::without_guard(text)),
         Observed::Absent => None,

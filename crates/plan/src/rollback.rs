@@ -21,13 +21,14 @@ use crate::batch::{self, Batches};
 use crate::claims::RecordMismatch;
 use crate::condition::{Condition, Truth, digest_at};
 use crate::database;
-use crate::database_record::{self, DatabaseChange};
+use crate::database_record;
 use crate::identity::{machines, stranger};
 use crate::input::PlanInput;
+use crate::intent::{Changed, CrontabLeft, DatabaseChange, HostChanged, Intent};
 use crate::places::binary_path;
 use crate::plan::{ChangeKind, FORMAT, Plan, Stage, Step, Summary};
 use crate::record::{Ended, Record, Runs};
-use crate::restore::{self, CannotRollBack, CrontabLeft, Intent, Known, rollback_step};
+use crate::restore::{self, CannotRollBack, Known, rollback_step};
 use crate::restored;
 
 /// A rollback of one run.
@@ -186,11 +187,11 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     let resumes = !is_whole;
     // What it has removed or brought back whole is done.
     records.retain(|record| {
-        let moves = record.intent.as_ref().map(|i| i.change.folder()) != Some(Folder::Keep);
+        let moves = record.host().map(HostChange::folder) != Some(Folder::Keep);
         !(resumes && moves && undone(record).is_some())
     });
     draft.resumes = resumes;
-    records.sort_by_key(|r| Reverse(rank(r.intent.as_ref())));
+    records.sort_by_key(|r| Reverse(r.host().map_or(0, rank)));
     for record in records {
         if let Err(why) = draft.undo(record) {
             draft.refused.push(why);
@@ -209,7 +210,7 @@ impl<'a> ByPlace<'a> {
     fn of(runs: &'a Runs) -> Self {
         let mut out: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
         for record in runs.values().flatten() {
-            if let Some(change) = record.intent.as_ref().map(|i| &i.change) {
+            if let Some(change) = record.host() {
                 let place = (&change.node, change.component);
                 out.entry(place).or_default().push(record);
             }
@@ -225,14 +226,14 @@ impl<'a> ByPlace<'a> {
 
     /// The newest run that was at the component of a record, if it has undone what is recorded.
     fn undone_by(&self, record: &Record) -> Option<&'a RunId> {
-        let done = &record.intent.as_ref()?.change;
+        let done = record.host()?;
         let since = self.at(done).iter().rev().copied().filter(|other| {
             other.run >= record.run
                 && (&other.run, &other.step) != (&record.run, &record.step)
                 && other.may_have_changed()
         });
         let undoes = |other: &Record| {
-            let restore = other.intent.as_ref().and_then(|i| i.change.restore());
+            let restore = other.host().and_then(HostChange::restore);
             other.ended == Ended::Ok
                 && other.undoes() == Some(&record.run)
                 && restore.is_none_or(|restore| restore.step == record.step)
@@ -270,27 +271,46 @@ impl Draft<'_> {
         if record.ended == Ended::Damaged {
             return Err(Refusal::Damaged { node });
         }
-        if let Some(intent) = &record.database {
-            if let DatabaseChange::Column { table, column } = &intent.deed {
-                let (table, column) = (table.clone(), column.clone());
-                self.left.push(Left::Column {
-                    node,
-                    table,
-                    column,
-                });
-            }
-            let step = database_record::rollback_step(intent, self.input.inventory);
-            let step = step.map_err(|why| Refusal::Database {
-                resource: intent.resource.clone(),
-                why,
-            })?;
-            self.tables.extend(step);
-            return Ok(());
+        match record.intent.as_ref().map(|i| (i, &i.changed)) {
+            None => Err(Refusal::Unreadable { node }),
+            Some((intent, Changed::Host(host))) => self.undo_host(record, intent, host),
+            Some((intent, Changed::Database(done))) => self.undo_database(record, intent, done),
         }
-        let Some(intent) = &record.intent else {
-            return Err(Refusal::Unreadable { node });
-        };
-        let component = intent.change.component;
+    }
+
+    /// Plans the step that undoes what was done to the database.
+    fn undo_database(
+        &mut self,
+        record: &Record,
+        intent: &Intent,
+        done: &DatabaseChange,
+    ) -> Result<(), Refusal> {
+        if let DatabaseChange::Column { table, column } = done {
+            self.left.push(Left::Column {
+                node: record.node.clone(),
+                table: table.clone(),
+                column: column.clone(),
+            });
+        }
+        let step = database_record::rollback_step(intent, done, self.input.inventory);
+        let step = step.map_err(|why| Refusal::Database {
+            resource: intent.resource.clone(),
+            why,
+        })?;
+        self.tables.extend(step);
+        Ok(())
+    }
+
+    /// Plans the step that undoes a change of a host.
+    fn undo_host(
+        &mut self,
+        record: &Record,
+        intent: &Intent,
+        host: &HostChanged,
+    ) -> Result<(), Refusal> {
+        let node = record.node.clone();
+        let done = &host.change;
+        let component = done.component;
         if intent.stays() {
             self.left.push(Left::Started { node, component });
             return Ok(());
@@ -302,12 +322,12 @@ impl Draft<'_> {
         let known = Known {
             asks: self.input.desired.rpc != Rpc::Off,
             failed: self.resumes && self.by_place.undone_by(record).is_some()
-                || intent.change.is_scripted() && record.ended != Ended::Ok
-                || self.may_be_torn(record, &intent.change),
-            other_crontab: intent.change.run_user != *user,
+                || done.is_scripted() && record.ended != Ended::Ok
+                || self.may_be_torn(record, done),
+            other_crontab: done.run_user != *user,
         };
         let prepared =
-            rollback_step(intent, &self.inventory, known).map_err(|why| Refusal::Host {
+            rollback_step(intent, host, &self.inventory, known).map_err(|why| Refusal::Host {
                 node: node.clone(),
                 why,
             })?;
@@ -318,17 +338,17 @@ impl Draft<'_> {
                 user: prepared.change.run_user,
             });
         }
-        if intent.crontab_after != CrontabLeft::Unchanged && prepared.change.crontab().is_none() {
+        if host.crontab_after != CrontabLeft::Unchanged && prepared.change.crontab().is_none() {
             self.left.push(Left::Monitor {
                 node: node.clone(),
-                user: intent.change.run_user.clone(),
+                user: done.run_user.clone(),
             });
         }
         if !known.other_crontab {
-            crontab_is_restored(&mut self.inventory, intent);
+            crontab_is_restored(&mut self.inventory, done);
         }
         let id = match component {
-            _ if rank(Some(intent)) == WATCH => format!("rollback.cron@{node}"),
+            _ if rank(done) == WATCH => format!("rollback.cron@{node}"),
             Component::Tarsnode => format!("rollback@{node}"),
             other => format!("rollback.{other}@{node}"),
         };
@@ -338,7 +358,7 @@ impl Draft<'_> {
         self.hosts.push(Step::new(
             id,
             (
-                stage(&intent.change),
+                stage(done),
                 match intent.sign {
                     ChangeKind::Add => ChangeKind::Remove,
                     ChangeKind::Change => ChangeKind::Change,
@@ -562,10 +582,7 @@ const WATCH: u8 = 2;
 
 /// Where a change stands among those of its run on one host: a component comes after its tarsnode, and
 /// what cron watches after that.
-fn rank(intent: Option<&Intent>) -> u8 {
-    let Some(change) = intent.map(|i| &i.change) else {
-        return 0;
-    };
+fn rank(change: &HostChange) -> u8 {
     match (change.component, change.folder()) {
         // It is removed last.
         (Component::Tarsnode, Folder::Remove) => 1,
@@ -581,11 +598,11 @@ fn is_crontab_only(change: &HostChange) -> bool {
     change.files().is_empty() && !change.restarts()
 }
 
-/// The crontab of a host after what `intent` did to it was undone.
-fn crontab_is_restored(inventory: &mut Inventory, intent: &Intent) {
-    let id = ResourceId::Host(intent.change.node.clone());
+/// The crontab of a host after what `done` did to it was undone.
+fn crontab_is_restored(inventory: &mut Inventory, done: &HostChange) {
+    let id = ResourceId::Host(done.node.clone());
     if let Some(Observed::Present(Facts::Host(host))) = inventory.resources.get_mut(&id)
-        && let Some(text) = restore::crontab_before(intent, &host.crontab)
+        && let Some(text) = restore::crontab_before(done, &host.crontab)
     {
         host.crontab = text;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use support::core::{ask_for, facts, publishing, world};
 use support::framework::{framework, list, rows};
-use support::{World, damage, edits_of, modify};
+use support::{World, damage, edits_of, host_in, host_of, modify, restoring};
 use tarsops_model::component::Component;
 use tarsops_model::desired::{Count, Resource, RowSettings, Rpc, SecretRef, SettingValue, Web};
 use tarsops_model::framework::{AdapterRow, Answer, ServerRow, TemplateRow};
@@ -26,6 +26,7 @@ use tarsops_plan::components::BASIC;
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect;
+use tarsops_plan::intent::{Intent, without_content};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::{checker, render, restore};
@@ -152,18 +153,11 @@ fn row<'a>(w: &'a mut World, component: Component, at: &str) -> &'a mut ServerRo
 }
 
 /// What a host has written down of a step.
-fn intent_of(w: &World, step: &Step, change: HostChange) -> restore::Intent {
-    restore::Intent {
-        format: restore::FORMAT.to_owned(),
-        cluster: w.desired.cluster.clone(),
+fn intent_of(w: &World, step: &Step, change: HostChange) -> Intent {
+    Intent {
         run: tarsops_model::names::RunId::from_parts(1, 1),
         step: StepName::of("x"),
-        holder: "me".to_owned(),
-        spec_digest: w.desired.spec_digest,
-        started_at: 0,
-        sign: step.sign,
-        change,
-        crontab_after: restore::CrontabLeft::Unchanged,
+        ..support::intent_of(w, step, &change)
     }
 }
 
@@ -468,31 +462,27 @@ fn the_way_back_of_a_publication_is_the_hosts_own_and_names_the_old_package() {
     let (step, change) = published(&plan)[0];
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let mut done = restore::without_content(change);
+    let mut done = without_content(change);
     publication(&mut done).patch_version = Some(tarsops_plan::action::Renamed {
         from: "3.0.17".to_owned(),
         to: "12".to_owned(),
     });
     let intent = intent_of(&w, step, done);
-    let back = restore::rollback_step(&intent, &after.inventory, KNOWN)
-        .unwrap()
-        .change;
+    let back = restoring(&intent, &after.inventory, KNOWN).unwrap().change;
     assert_eq!(back.publish(), None);
     assert!(back.restarts() && back.ends_healthy() && back.undoes().is_some());
     assert_eq!(back.files()[0].after, change.files()[0].before);
     let names = back.patch_version().unwrap();
     assert_eq!((names.from.as_str(), names.to.as_str()), ("12", "3.0.17"));
     // Where the file was never changed only the process is put right.
-    let back = restore::rollback_step(&intent, &w.inventory, KNOWN)
-        .unwrap()
-        .change;
+    let back = restoring(&intent, &w.inventory, KNOWN).unwrap().change;
     assert_eq!(back.files()[0].before, back.files()[0].after);
     assert!(back.restarts());
     // And what somebody else has put there since is left alone.
     if let Observed::Present(file) = &mut facts(&mut after, change.component, &change.node).binary {
         file.digest = tarsops_model::digest::Digest::of(b"another");
     }
-    assert!(restore::rollback_step(&intent, &after.inventory, KNOWN).is_err());
+    assert!(restoring(&intent, &after.inventory, KNOWN).is_err());
 }
 
 #[test]
@@ -649,8 +639,8 @@ fn a_publication_takes_the_rows_along_and_back() {
     assert_eq!(change.rows().len(), 1);
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let intent = intent_of(&w, step, restore::without_content(change));
-    let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
+    let intent = intent_of(&w, step, without_content(change));
+    let back = restoring(&intent, &after.inventory, KNOWN).unwrap();
     assert_eq!(back.change.rows()[0].after, change.rows()[0].before);
     effect::apply(
         &mut after.inventory,
@@ -678,11 +668,11 @@ fn a_row_that_a_run_has_written_goes_again_on_the_way_back() {
     let Action::ChangeHost(change) = &step.action else {
         unreachable!()
     };
-    let intent = intent_of(&w, step, restore::without_content(change));
+    let intent = intent_of(&w, step, without_content(change));
     assert!(!intent.stays());
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
+    let back = restoring(&intent, &after.inventory, KNOWN).unwrap();
     assert!(back.change.restarts() && back.change.ends_healthy());
     effect::apply(
         &mut after.inventory,
@@ -767,7 +757,7 @@ fn every_setting_of_the_list_is_planned_checked_and_undone() {
         assert_eq!(mismatch(&intent, &w), None, "{setting:?}");
         let mut after = w.clone();
         effect::apply(&mut after.inventory, &step.action);
-        let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
+        let back = restoring(&intent, &after.inventory, KNOWN).unwrap();
         assert_eq!(back.change.rows()[0].after, change.rows()[0].before);
         applied(&w);
         take_away(&mut w, Component::Tarsstat, MASTER);
@@ -1008,7 +998,7 @@ fn half_a_program_goes_back_where_the_publication_failed() {
         .into_iter()
         .find(|(_, c)| c.component == Component::Tarsstat)
         .unwrap();
-    let intent = intent_of(&w, step, restore::without_content(change));
+    let intent = intent_of(&w, step, without_content(change));
     let mut torn = w.clone();
     let half = tarsops_model::digest::Digest::of(b"half");
     let own = facts(&mut torn, Component::Tarsstat, &node(MASTER));
@@ -1016,12 +1006,12 @@ fn half_a_program_goes_back_where_the_publication_failed() {
         file.digest = half;
     }
     own.processes = Observed::Present(vec![]);
-    assert!(restore::rollback_step(&intent, &torn.inventory, KNOWN).is_err());
+    assert!(restoring(&intent, &torn.inventory, KNOWN).is_err());
     let failed = restore::Known {
         failed: true,
         ..KNOWN
     };
-    let back = restore::rollback_step(&intent, &torn.inventory, failed).unwrap();
+    let back = restoring(&intent, &torn.inventory, failed).unwrap();
     let file = &back.change.files()[0];
     assert_eq!(
         (file.before, file.after),
@@ -1043,13 +1033,13 @@ fn rows_that_somebody_has_changed_since_are_not_taken_back() {
     let Action::ChangeHost(change) = &step.action else {
         unreachable!()
     };
-    let intent = intent_of(&w, step, restore::without_content(change));
+    let intent = intent_of(&w, step, without_content(change));
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    assert!(restore::rollback_step(&intent, &after.inventory, KNOWN).is_ok());
+    assert!(restoring(&intent, &after.inventory, KNOWN).is_ok());
     adapter(&mut after, "tars.tarsstat.StatObj", MASTER).protocol = Some("http".to_owned());
     assert!(matches!(
-        restore::rollback_step(&intent, &after.inventory, KNOWN),
+        restoring(&intent, &after.inventory, KNOWN),
         Err(restore::CannotRollBack::Moved(_))
     ));
 }
@@ -1149,8 +1139,8 @@ fn what_did_not_run_is_stopped_again_on_the_way_back() {
     assert!(!change.ran);
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let intent = intent_of(&w, step, restore::without_content(change));
-    let back = restore::rollback_step(&intent, &after.inventory, KNOWN).unwrap();
+    let intent = intent_of(&w, step, without_content(change));
+    let back = restoring(&intent, &after.inventory, KNOWN).unwrap();
     assert!(back.change.restarts() && !back.change.ends_healthy());
     assert!(
         !back
@@ -1227,8 +1217,8 @@ fn back(w: &World, after: &World) -> Vec<Vec<(Component, String)>> {
         .map(|(step, change)| {
             let mut seen = after.clone();
             effect::apply(&mut seen.inventory, &step.action);
-            let intent = intent_of(w, step, restore::without_content(change));
-            let back = restore::rollback_step(&intent, &seen.inventory, KNOWN).unwrap();
+            let intent = intent_of(w, step, without_content(change));
+            let back = restoring(&intent, &seen.inventory, KNOWN).unwrap();
             Step {
                 action: Action::ChangeHost(Box::new(back.change)),
                 ..step.clone()
@@ -1317,22 +1307,22 @@ fn of_three_endpoints_two_go_back_together() {
 }
 
 /// What a host has written down of a step with rows, as it is there.
-fn record_with_rows(w: &World) -> restore::Intent {
+fn record_with_rows(w: &World) -> Intent {
     let plan = checked(w);
     let all = plan.steps.iter().find_map(|step| match &step.action {
         Action::ChangeHost(c) if !c.rows().is_empty() => Some((step, c)),
         _ => None,
     });
     let (step, change) = all.unwrap();
-    restore::Intent {
+    Intent {
         step: StepName::of(&step.id),
-        ..intent_of(w, step, restore::without_content(change))
+        ..intent_of(w, step, without_content(change))
     }
 }
 
-fn mismatch(record: &restore::Intent, w: &World) -> Option<Field> {
+fn mismatch(record: &Intent, w: &World) -> Option<Field> {
     let place = Place {
-        node: &record.change.node,
+        node: &host_of(record).change.node,
         run: &record.run,
         step: &record.step,
     };
@@ -1349,10 +1339,13 @@ fn a_record_brings_rows_of_its_own_services_servants_only() {
     assert_eq!(mismatch(&honest, &w), None);
     for servant in ["tars.tarsAdminRegistry.AdminRegObj", "Shop.Cart.Obj", ""] {
         let mut forged = honest.clone();
-        let row = edits_of(&mut forged.change)[0].before.as_mut().unwrap();
+        let row = edits_of(&mut host_in(&mut forged).change)[0]
+            .before
+            .as_mut()
+            .unwrap();
         row.push(("servant".to_owned(), Cell::Text(servant.to_owned())));
         assert_eq!(mismatch(&forged, &w), Some(Field::Row), "{servant}");
-        let last = edits_of(&mut forged.change)[0]
+        let last = edits_of(&mut host_in(&mut forged).change)[0]
             .before
             .as_mut()
             .unwrap()
@@ -1362,11 +1355,13 @@ fn a_record_brings_rows_of_its_own_services_servants_only() {
     }
     // A row of a core component, with its own servant.
     let mut core = honest.clone();
-    core.change.component = Component::Tarsconfig;
-    edits_of(&mut core.change)[0].key[1].1 = Component::Tarsconfig.name().to_owned();
+    let change = &mut host_in(&mut core).change;
+    change.component = Component::Tarsconfig;
+    edits_of(change)[0].key[1].1 = Component::Tarsconfig.name().to_owned();
     assert_eq!(mismatch(&core, &w), Some(Field::Row));
     // A service that the spec does not have there, or of a database that it does not have.
-    let server = ResourceId::Server(honest.change.component, honest.change.node.clone());
+    let change = &host_of(&honest).change;
+    let server = ResourceId::Server(change.component, change.node.clone());
     for gone in [server, ResourceId::Schema] {
         let mut less = w.clone();
         assert!(less.desired.resources.remove(&gone).is_some());
@@ -1396,7 +1391,7 @@ fn a_rollback_shows_what_it_makes_of_rows() {
     let step = step.unwrap();
     let mut after = w.clone();
     effect::apply(&mut after.inventory, &step.action);
-    let back = restore::rollback_step(&record, &after.inventory, KNOWN).unwrap();
+    let back = restoring(&record, &after.inventory, KNOWN).unwrap();
     step.action = Action::ChangeHost(Box::new(back.change));
     plan.drift.clear();
     plan.rolls_back = Some(record.run.clone());

@@ -12,12 +12,11 @@ use tarsops_model::names::{RunId, StepName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, HostChange};
-use tarsops_plan::claims::{Field, Place, fits, fits_database, is_own_file};
+use tarsops_plan::claims::{Field, Place, fits, is_own_file};
 use tarsops_plan::crontab;
-use tarsops_plan::database_record::{self, DatabaseChange, DatabaseIntent};
+use tarsops_plan::intent::{Changed, DatabaseChange, FORMAT, Intent};
 use tarsops_plan::plan::ChangeKind;
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{FORMAT, Intent};
 
 /// Hosts of which two have an older program, a script that cannot be run and no monitor in cron.
 fn outdated() -> World {
@@ -48,7 +47,7 @@ fn record(world: &World) -> Intent {
 
 fn field(intent: &Intent, of: &Intent, world: &World) -> Option<Field> {
     let place = Place {
-        node: &of.change.node,
+        node: &host_of(of).change.node,
         run: &of.run,
         step: &of.step,
     };
@@ -77,7 +76,7 @@ fn a_record_that_is_altered_anywhere_says_nothing_of_another_host_user_or_path()
             if field(&forged, &honest, &world).is_some() {
                 continue;
             }
-            let (a, b) = (&forged.change, &honest.change);
+            let (a, b) = (&host_of(&forged).change, &host_of(&honest).change);
             assert_eq!(
                 (&forged.cluster, &forged.run, &forged.step),
                 (&honest.cluster, &honest.run, &honest.step),
@@ -119,24 +118,29 @@ fn the_field_that_does_not_fit_is_named() {
     let world = outdated();
     let honest = record(&world);
     let other = world.node(3);
-    let cases: [(Field, Forge<'_>); 11] = [
-        (Field::Format, &|i| i.format = "tarsops.intent/4".to_owned()),
+    let cases: [(Field, Forge<'_>); 12] = [
+        (Field::Format, &|i| i.format = "tarsops.intent/5".to_owned()),
         (Field::Cluster, &|i| i.cluster = "other".parse().unwrap()),
         (Field::Run, &|i| i.run = run_id(10)),
         (Field::Step, &|i| i.step = StepName::of("x")),
-        (Field::Node, &|i| i.change.node = other.clone()),
-        (Field::Ip, &|i| i.change.ip = "10.9.9.9".parse().unwrap()),
+        (Field::Node, &|i| host_in(i).change.node = other.clone()),
+        (Field::Ip, &|i| {
+            host_in(i).change.ip = "10.9.9.9".parse().unwrap()
+        }),
         (Field::TarsPath, &|i| {
-            i.change.tars_path = "/tmp/x".parse().unwrap()
+            host_in(i).change.tars_path = "/tmp/x".parse().unwrap()
         }),
         (Field::RunUser, &|i| {
-            i.change.run_user = "root".parse().unwrap()
+            host_in(i).change.run_user = "root".parse().unwrap()
         }),
         (Field::ChangeKind, &|i| i.sign = ChangeKind::Add),
+        (Field::Resource, &|i| i.resource = ResourceId::Web),
         (Field::File, &|i| {
-            i.change.files_mut()[0].path = "tarsnode/util/change.sh".to_owned()
+            host_in(i).change.files_mut()[0].path = "tarsnode/util/change.sh".to_owned()
         }),
-        (Field::Mode, &|i| i.change.files_mut()[0].mode = 0o6755),
+        (Field::Mode, &|i| {
+            host_in(i).change.files_mut()[0].mode = 0o6755
+        }),
     ];
     for (wanted, forge) in cases {
         let mut forged = honest.clone();
@@ -146,7 +150,7 @@ fn the_field_that_does_not_fit_is_named() {
 }
 
 /// What the master remembers of each kind of step on the database.
-fn of_database(world: &World) -> [DatabaseIntent; 3] {
+fn of_database(world: &World) -> [Intent; 3] {
     let column = &ADDITIONS[0];
     let deeds = [
         (
@@ -176,8 +180,8 @@ fn of_database(world: &World) -> [DatabaseIntent; 3] {
             "template.merge@tars.tarsregistry".to_owned(),
         ),
     ];
-    deeds.map(|(deed, resource, id)| DatabaseIntent {
-        format: database_record::FORMAT.to_owned(),
+    deeds.map(|(deed, resource, id)| Intent {
+        format: FORMAT.to_owned(),
         cluster: world.desired.cluster.clone(),
         run: run_id(9),
         step: StepName::of(&id),
@@ -187,18 +191,18 @@ fn of_database(world: &World) -> [DatabaseIntent; 3] {
         sign: ChangeKind::Change,
         summary: "what it does".to_owned(),
         resource,
-        deed,
+        changed: Changed::Database(deed),
     })
 }
 
 /// What does not fit of a record that lies where `of` lies.
-fn database_field(intent: &DatabaseIntent, of: &DatabaseIntent, world: &World) -> Option<Field> {
+fn database_field(intent: &Intent, of: &Intent, world: &World) -> Option<Field> {
     let place = Place {
         node: &world.desired.master,
         run: &of.run,
         step: &of.step,
     };
-    let mismatch = fits_database(intent, place, &world.desired).err()?;
+    let mismatch = fits(intent, place, &world.desired).err()?;
     let text = mismatch.to_string();
     assert!(text.len() < 1000, "{text}");
     Some(mismatch.field)
@@ -215,7 +219,7 @@ fn a_record_of_the_database_that_is_altered_anywhere_names_nothing_else_of_it() 
             for value in hostile("10.0.0.4") {
                 let mut changed = document.clone();
                 *changed.pointer_mut(&path).unwrap() = value;
-                let Ok(forged) = serde_json::from_value::<DatabaseIntent>(changed) else {
+                let Ok(forged) = serde_json::from_value::<Intent>(changed) else {
                     continue;
                 };
                 read += 1;
@@ -228,7 +232,7 @@ fn a_record_of_the_database_that_is_altered_anywhere_names_nothing_else_of_it() 
                     (&honest.cluster, &honest.run, &honest.step, &honest.resource),
                     "{path}"
                 );
-                match (&forged.deed, &honest.deed) {
+                match (forged.database().unwrap(), honest.database().unwrap()) {
                     (
                         DatabaseChange::Backup {
                             databases, file, ..
@@ -261,12 +265,13 @@ fn a_record_of_the_database_that_is_altered_anywhere_names_nothing_else_of_it() 
 fn the_field_of_a_record_of_the_database_is_named() {
     let world = outdated();
     let [backup, column, template] = of_database(&world);
-    let forged = |honest: &DatabaseIntent, forge: &dyn Fn(&mut DatabaseIntent)| {
+    let forged = |honest: &Intent, forge: &dyn Fn(&mut Intent)| {
         let mut forged = honest.clone();
         forge(&mut forged);
         database_field(&forged, honest, &world)
     };
-    let deed = |deed: DatabaseChange| move |i: &mut DatabaseIntent| i.deed = deed.clone();
+    let deed =
+        |deed: DatabaseChange| move |i: &mut Intent| i.changed = Changed::Database(deed.clone());
     let dump = |databases: &[&str], file: &str| {
         deed(DatabaseChange::Backup {
             databases: databases.iter().map(|d| (*d).to_owned()).collect(),
@@ -287,10 +292,10 @@ fn the_field_of_a_record_of_the_database_is_named() {
             after: None,
         })
     };
-    type Forge<'a> = &'a dyn Fn(&mut DatabaseIntent);
-    let cases: [(Field, &DatabaseIntent, Forge<'_>); 15] = [
+    type Forge<'a> = &'a dyn Fn(&mut Intent);
+    let cases: [(Field, &Intent, Forge<'_>); 15] = [
         (Field::Format, &backup, &|i| {
-            FORMAT.clone_into(&mut i.format)
+            "tarsops.database-intent/1".clone_into(&mut i.format)
         }),
         (Field::Cluster, &backup, &|i| {
             i.cluster = "other".parse().unwrap()
@@ -327,7 +332,7 @@ fn the_field_of_a_record_of_the_database_is_named() {
         run: &backup.run,
         step: &backup.step,
     };
-    let mismatch = fits_database(&backup, place, &world.desired).unwrap_err();
+    let mismatch = fits(&backup, place, &world.desired).unwrap_err();
     assert_eq!(mismatch.field, Field::Node);
     // What rolls a template back may be rolled back.
     for id in [

@@ -8,15 +8,17 @@ use support::framework::{
     KINDS, PASSWORD, database, edit, framework, list, rows, shipped, template, unspoken,
     with_templates, world,
 };
-use support::{World, run_id};
+use support::{World, recorded_as};
 use tarsops_conf::merge::{Edit, Place, Value};
 use tarsops_model::desired::Rebuild;
 use tarsops_model::digest::Digest;
+use tarsops_model::inventory::Inventory;
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, AddColumn, Backup, Undo};
-use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT, rollback_step};
+use tarsops_plan::database_record;
 use tarsops_plan::effect::{self, Images};
+use tarsops_plan::intent::{Changed, DatabaseChange, Intent};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
 use tarsops_plan::restore::CannotRollBack;
@@ -359,29 +361,23 @@ fn the_checker_lets_through_what_releases_have_and_nothing_else() {
     );
 }
 
-fn intent(step: &Step) -> Option<DatabaseIntent> {
+fn intent(w: &World, step: &Step) -> Option<Intent> {
     let (name, before, after) = match &step.action {
         Action::MergeTemplate(c) => (&c.name, Some(c.before), Some(c.after)),
         Action::AddTemplate(n) => (&n.name, None, Some(Digest::of(n.text.as_bytes()))),
         _ => return None,
     };
-    Some(DatabaseIntent {
-        format: FORMAT.to_owned(),
-        cluster: "prod".parse().unwrap(),
-        run: run_id(9),
-        step: tarsops_model::names::StepName::of(&step.id),
-        holder: "test".to_owned(),
-        spec_digest: Digest::of(b"spec"),
-        started_at: 0,
-        sign: step.sign,
-        summary: step.summary.clone(),
-        resource: step.resource.clone(),
-        deed: DatabaseChange::Template {
-            name: name.clone(),
-            before,
-            after,
-        },
-    })
+    let done = DatabaseChange::Template {
+        name: name.clone(),
+        before,
+        after,
+    };
+    Some(recorded_as(w, step, Changed::Database(done)))
+}
+
+/// The step that rolls it back.
+fn restoring_rows(intent: &Intent, inventory: &Inventory) -> Result<Option<Step>, CannotRollBack> {
+    database_record::rollback_step(intent, intent.database().unwrap(), inventory)
 }
 
 #[test]
@@ -389,18 +385,18 @@ fn what_somebody_changed_since_is_not_taken_back() {
     let mut w = old();
     let plan = w.plan();
     let step = plan.steps.last().unwrap();
-    let intent = intent(step).unwrap();
-    assert_eq!(rollback_step(&intent, &w.inventory).unwrap(), None);
+    let intent = intent(&w, step).unwrap();
+    assert_eq!(restoring_rows(&intent, &w.inventory).unwrap(), None);
     effect::apply(&mut w.inventory, &step.action);
-    assert!(rollback_step(&intent, &w.inventory).unwrap().is_some());
+    assert!(restoring_rows(&intent, &w.inventory).unwrap().is_some());
     edit(&mut w, REGISTRY, |t| t.replace("same=1", "same=9"));
     assert!(matches!(
-        rollback_step(&intent, &w.inventory),
+        restoring_rows(&intent, &w.inventory),
         Err(CannotRollBack::Moved(_))
     ));
     rows(&mut w).templates = Observed::Unknown("no right".into());
     assert!(matches!(
-        rollback_step(&intent, &w.inventory),
+        restoring_rows(&intent, &w.inventory),
         Err(CannotRollBack::Unknown(_))
     ));
 }
@@ -427,10 +423,10 @@ proptest! {
                 images.save_template(&now.inventory, name);
             }
             effect::apply(&mut now.inventory, &step.action);
-            done.extend(intent(step));
+            done.extend(intent(&w, step));
         }
         for intent in done.iter().rev() {
-            let step = rollback_step(intent, &now.inventory).unwrap().unwrap();
+            let step = restoring_rows(intent, &now.inventory).unwrap().unwrap();
             effect::apply_with(&mut now.inventory, &step.action, &images);
             for condition in &step.post {
                 let master = &now.desired.master;

@@ -24,9 +24,10 @@ use tarsops_plan::action::{
 use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
+use tarsops_plan::intent::CrontabLeft;
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, rollback_step, without_content};
+use tarsops_plan::restore::Known;
 use tarsops_plan::{checker, crontab};
 
 /// Registries can be asked, and what is rolled back went well.
@@ -662,18 +663,7 @@ proptest! {
                             .map(|t| tarsops_model::digest::Digest::of(t.as_bytes())),
                     )
                 });
-                intent = Some(Intent {
-                    format: FORMAT.to_owned(),
-                    cluster: world.desired.cluster.clone(),
-                    run: run_id(9),
-                    step: StepName::of(&step.id),
-                    holder: "test".to_owned(),
-                    spec_digest: world.desired.spec_digest,
-                    started_at: NOW,
-                    sign: step.sign,
-                    change: without_content(change),
-                    crontab_after: after,
-                });
+                intent = Some(intent_left(&world, step, change, after));
             }
             effect::apply(&mut now.inventory, &step.action);
             done.push((step, intent));
@@ -682,7 +672,7 @@ proptest! {
             let action = match (&step.undo, intent) {
                 (Undo::Inverse { action }, _) => (**action).clone(),
                 (Undo::Restore, Some(intent)) => {
-                    let back = match rollback_step(intent, &now.inventory, KNOWN) {
+                    let back = match restoring(intent, &now.inventory, KNOWN) {
                         Ok(back) => back,
                         Err(why) => return Err(TestCaseError::fail(format!("{why}: {intent:#?}"))),
                     };

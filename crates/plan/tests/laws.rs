@@ -18,16 +18,16 @@ use support::framework::{PASSWORD, WORDS, babel, hush, speaking};
 use support::*;
 use tarsops_model::agent::TextFact;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{NodeName, RunId, StepName};
+use tarsops_model::names::{NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 use tarsops_plan::action::{Action, Folder, Owner, Undo};
 use tarsops_plan::condition::Truth;
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
+use tarsops_plan::intent::{CrontabLeft, Intent};
 use tarsops_plan::plan::{Plan, Stage, Step};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, without_content};
 use tarsops_plan::rollback::{self, Refusal};
 use tarsops_plan::{checker, crontab, render};
 
@@ -89,18 +89,7 @@ fn intent(world: &World, step: &Step) -> Option<Intent> {
             let left = crontab::apply(text.as_deref(), &c.edit);
             CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
         });
-    Some(Intent {
-        format: FORMAT.to_owned(),
-        cluster: world.desired.cluster.clone(),
-        run: run_id(9),
-        step: StepName::of(&step.id),
-        holder: "test".to_owned(),
-        spec_digest: world.desired.spec_digest,
-        started_at: NOW,
-        sign: step.sign,
-        change: without_content(change),
-        crontab_after: after,
-    })
+    Some(intent_left(world, step, change, after))
 }
 
 /// What a rollback owes: files, modes, folder, crontab, and that it runs if it ran.
@@ -427,7 +416,7 @@ proptest! {
             Ok(rollback) => rollback.plan,
             // Whoever ran it before is nothing that a host's record decides.
             Err(refused) if refused.iter().all(|r| matches!(r, Refusal::OtherUser { .. })) => {
-                prop_assert!(done.iter().any(|intent| intent.change.ran_as.is_some()));
+                prop_assert!(done.iter().any(|intent| host_of(intent).change.ran_as.is_some()));
                 return Ok(());
             }
             Err(refused) => return Err(TestCaseError::fail(format!("{refused:?}: {done:#?}"))),
@@ -448,7 +437,7 @@ proptest! {
             }
         }
         for intent in &done {
-            let node = &intent.change.node;
+            let node = &host_of(intent).change.node;
             let (old, new) = (owed(&world, node), owed(&now, node));
             // What did not run and was started is not stopped again.
             let same = PendingRestart { runs: new.runs || old.runs, ..old };

@@ -23,9 +23,10 @@ use tarsops_plan::condition::{Condition, Truth};
 use tarsops_plan::crontab::{self, CrontabEdit};
 use tarsops_plan::drift::DriftKind;
 use tarsops_plan::effect::{self, Images};
+use tarsops_plan::intent::{CrontabLeft, Intent};
 use tarsops_plan::plan::{Plan, Stage};
 use tarsops_plan::report::{Blocked, Line};
-use tarsops_plan::restore::{CrontabLeft, Intent, Known, rollback_step};
+use tarsops_plan::restore::Known;
 use tarsops_plan::rules;
 use tarsops_plan::{checker, render};
 
@@ -466,10 +467,7 @@ fn a_host_that_left_comes_back_in_the_other_order() {
                     CrontabLeft::after(left.map(|t| Digest::of(t.as_bytes())))
                 });
             images.keep(&now.inventory, &run_id(9), &StepName::of(&step.id), change);
-            done.push(Intent {
-                crontab_after: after,
-                ..intent_of(&w, step, change)
-            });
+            done.push(intent_left(&w, step, change, after));
         }
         effect::apply(&mut now.inventory, &step.action);
     }
@@ -479,7 +477,7 @@ fn a_host_that_left_comes_back_in_the_other_order() {
         other_crontab: false,
     };
     for intent in done.iter().rev() {
-        let back = rollback_step(intent, &now.inventory, known).unwrap();
+        let back = restoring(intent, &now.inventory, known).unwrap();
         let node = &back.change.node;
         for condition in &back.pre {
             let truth = condition.eval(node, &now.inventory);

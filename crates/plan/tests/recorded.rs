@@ -32,10 +32,10 @@ use tarsops_plan::action::{
 };
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
-use tarsops_plan::database_record::{self, DatabaseChange, DatabaseIntent};
 use tarsops_plan::effect;
+use tarsops_plan::intent::{Changed, CrontabLeft, DatabaseChange, FORMAT, HostChanged, Intent};
 use tarsops_plan::plan::{ChangeKind, Stage, Step};
-use tarsops_plan::restore::{CrontabLeft, FORMAT, Intent, Known, rollback_step};
+use tarsops_plan::restore::Known;
 
 /// Texts, and those that a reader could take for something else than a text.
 fn text() -> BoxedStrategy<String> {
@@ -422,11 +422,33 @@ mod erased {
     }
 }
 
-/// A record as format 2 wrote it.
-fn format_2(intent: &Intent) -> serde_json::Value {
+/// A record of a host as format 3 wrote it.
+fn format_3(intent: &Intent) -> serde_json::Value {
     let mut out = serde_json::to_value(intent).unwrap();
+    out["format"] = "tarsops.intent/3".into();
+    let changed = serde_json::to_value(host_of(intent)).unwrap();
+    out["change"] = changed["change"].clone();
+    out["crontab_after"] = changed["crontab_after"].clone();
+    for later in ["changed", "summary", "resource"] {
+        out.as_object_mut().unwrap().remove(later);
+    }
+    out
+}
+
+/// A record of a host as format 2 wrote it.
+fn format_2(intent: &Intent) -> serde_json::Value {
+    let mut out = format_3(intent);
     out["format"] = "tarsops.intent/2".into();
-    out["change"] = flat(&intent.change);
+    out["change"] = flat(&host_of(intent).change);
+    out
+}
+
+/// A record of the database as its only format of its own wrote it.
+fn of_database_1(intent: &Intent) -> serde_json::Value {
+    let mut out = serde_json::to_value(intent).unwrap();
+    out["format"] = "tarsops.database-intent/1".into();
+    out["deed"] = serde_json::to_value(intent.database().unwrap()).unwrap();
+    out.as_object_mut().unwrap().remove("changed");
     out
 }
 
@@ -462,8 +484,12 @@ prop_compose! {
             spec_digest,
             started_at,
             sign,
-            change,
-            crontab_after,
+            summary: change.summary.clone(),
+            resource: change.resource(),
+            changed: Changed::Host(Box::new(HostChanged {
+                change,
+                crontab_after,
+            })),
         }
     }
 }
@@ -510,9 +536,9 @@ prop_compose! {
         summary in text(),
         resource in resource(),
         deed in deed(),
-    ) -> DatabaseIntent {
-        DatabaseIntent {
-            format: database_record::FORMAT.to_owned(),
+    ) -> Intent {
+        Intent {
+            format: FORMAT.to_owned(),
             cluster: "prod".parse().unwrap(),
             run,
             step,
@@ -522,7 +548,7 @@ prop_compose! {
             sign,
             summary,
             resource,
-            deed,
+            changed: Changed::Database(deed),
         }
     }
 }
@@ -814,26 +840,43 @@ proptest! {
     fn what_format_1_wrote_of_a_crontab_is_understood(honest in intent()) {
         let mut old = format_2(&honest);
         old["format"] = "tarsops.intent/1".into();
-        let left = match &honest.change.crontab() {
+        let host = host_of(&honest);
+        let left = match host.change.crontab() {
             None => CrontabLeft::Unchanged,
-            Some(_) if honest.crontab_after == CrontabLeft::Unchanged => CrontabLeft::Removed,
-            Some(_) => honest.crontab_after,
+            Some(_) if host.crontab_after == CrontabLeft::Unchanged => CrontabLeft::Removed,
+            Some(_) => host.crontab_after,
         };
         old["crontab_after"] = match left {
             CrontabLeft::Written(digest) => digest.to_string().into(),
             _ => serde_json::Value::Null,
         };
+        let mut meant = honest;
+        host_in(&mut meant).crontab_after = left;
         let read: Intent = serde_json::from_value(old).unwrap();
-        prop_assert_eq!(read.crontab_after, left);
-        prop_assert_eq!(what_counts(read.change), what_counts(honest.change));
+        prop_assert_eq!(what_counts(read), what_counts(meant));
     }
 
     /// What an older tarsops wrote into one flat structure means the same operation.
     #[test]
     fn what_format_2_wrote_of_a_change_is_understood(honest in intent()) {
         let read: Intent = serde_json::from_value(format_2(&honest)).unwrap();
-        prop_assert_eq!(what_counts(read.change), what_counts(honest.change));
-        prop_assert_eq!(read.crontab_after, honest.crontab_after);
+        prop_assert_eq!(what_counts(read), what_counts(honest));
+    }
+
+    /// What records of hosts and of the database said before they had one format means the same.
+    #[test]
+    fn what_the_two_formats_before_wrote_is_understood(host in intent(), database in database_intent()) {
+        for (old, honest) in [(format_3(&host), host), (of_database_1(&database), database)] {
+            let read: Intent = serde_json::from_value(old.clone()).unwrap();
+            prop_assert_eq!(read, honest);
+            // By its name alone: neither is taken for the other.
+            for other in ["tarsops.intent/3", "tarsops.database-intent/1", FORMAT, "tarsops.intent/5"] {
+                let mut renamed = old.clone();
+                renamed["format"] = other.into();
+                let read: Result<Intent, _> = serde_json::from_value(renamed);
+                prop_assert_eq!(read.is_ok(), old["format"] == other, "{}", other);
+            }
+        }
     }
 
     /// Nothing of a flat structure is passed over: a part that its operation does not have makes the
@@ -855,11 +898,11 @@ proptest! {
             _ => "tars".into(),
         };
         let has_it = match part {
-            "labels" => matches!(honest.change.operation, Operation::Install(_) | Operation::Modify(_)),
-            "stop_servers" => matches!(honest.change.operation, Operation::Remove(_) | Operation::RemoveRest(_)),
-            "rows" => matches!(honest.change.operation, Operation::Publish(_) | Operation::Restart(_) | Operation::Restore(_)),
+            "labels" => matches!(host_of(&honest).change.operation, Operation::Install(_) | Operation::Modify(_)),
+            "stop_servers" => matches!(host_of(&honest).change.operation, Operation::Remove(_) | Operation::RemoveRest(_)),
+            "rows" => matches!(host_of(&honest).change.operation, Operation::Publish(_) | Operation::Restart(_) | Operation::Restore(_)),
             // A program that is replaced could as well have been published.
-            "publish" => match &honest.change.operation {
+            "publish" => match &host_of(&honest).change.operation {
                 Operation::Publish(_) => true,
                 Operation::Modify(modify) => modify.restart && !modify.files.is_empty(),
                 _ => false,
@@ -874,14 +917,14 @@ proptest! {
 
 /// A change without what formats 1 and 2 did not say: under which step the before-images of a restore
 /// lie, where it takes none of them by that name.
-fn what_counts(mut change: HostChange) -> HostChange {
-    if let Operation::Restore(restore) = &mut change.operation
+fn what_counts(mut intent: Intent) -> Intent {
+    if let Operation::Restore(restore) = &mut host_in(&mut intent).change.operation
         && restore.folder != Folder::Create
         && !restore.owners
     {
         restore.step = StepName::of("any");
     }
-    change
+    intent
 }
 
 /// A removal from a host whose crontab held the monitor's line and nothing else: its rollback puts
@@ -898,19 +941,17 @@ fn a_rollback_puts_back_a_crontab_that_was_removed() {
     let change = change(step);
     effect::apply(&mut world.inventory, &step.action);
     assert_eq!(world.host(2).crontab, Observed::Absent);
-    let intent = Intent {
-        crontab_after: CrontabLeft::Removed,
-        ..intent_of(&world, step, change)
-    };
+    let intent = intent_left(&world, step, change, CrontabLeft::Removed);
     let written = serde_json::to_value(&intent).unwrap();
-    assert_eq!(written["crontab_after"], "removed");
+    assert_eq!(written["changed"]["host"]["crontab_after"], "removed");
+    let third = format_3(&intent);
     let old = format_2(&intent);
     let mut older = old.clone();
     older["format"] = "tarsops.intent/1".into();
     older["crontab_after"] = serde_json::Value::Null;
-    for record in [written, old, older] {
+    for record in [written, third, old, older] {
         let read: Intent = serde_json::from_value(record).unwrap();
-        let back = rollback_step(&read, &world.inventory, Known::default()).unwrap();
+        let back = restoring(&read, &world.inventory, Known::default()).unwrap();
         let crontab = back.change.crontab().expect("the crontab comes back");
         assert_eq!(
             crontab.back.as_ref().and_then(|b| b.digest),
@@ -945,4 +986,26 @@ fn no_type_has_an_option_in_an_option() {
         }
     }
     assert!(seen > 50, "{seen} files");
+}
+
+/// Records as they lie on hosts since before there was one format, byte for byte.
+#[test]
+fn records_of_every_format_that_was_written_are_read() {
+    let read = |text: &str| serde_json::from_str::<Intent>(text).unwrap();
+    let host = read(include_str!("../../../fixtures/records/host-4.json"));
+    for older in [
+        include_str!("../../../fixtures/records/host-1.json"),
+        include_str!("../../../fixtures/records/host-2.json"),
+        include_str!("../../../fixtures/records/host-3.json"),
+    ] {
+        assert_eq!(read(older), host);
+    }
+    let database = read(include_str!("../../../fixtures/records/database-4.json"));
+    let older = read(include_str!("../../../fixtures/records/database-1.json"));
+    assert_eq!(older, database);
+    let file = host_of(&host).change.files()[0].path.as_str();
+    assert_eq!(file, "tarsnode/bin/tarsnode");
+    assert!(
+        matches!(database.database(), Some(DatabaseChange::Template { name, .. }) if name == "tars.default")
+    );
 }

@@ -18,9 +18,10 @@ use tarsops_plan::claims::is_own_file;
 use tarsops_plan::condition::Condition;
 use tarsops_plan::crontab::CrontabEdit;
 use tarsops_plan::effect;
+use tarsops_plan::intent::{CrontabLeft, Intent};
 use tarsops_plan::plan::Plan;
 use tarsops_plan::record::{Ended, Runs};
-use tarsops_plan::restore::{CrontabLeft, Intent, Known, rollback_step};
+use tarsops_plan::restore::Known;
 use tarsops_plan::rollback;
 use tarsops_plan::saved::SavedPlan;
 
@@ -45,10 +46,8 @@ fn brought() -> (World, Vec<Intent>) {
             _ => None,
         };
         let after = tarsops_plan::crontab::apply(before.as_deref(), edit);
-        intents.push(Intent {
-            crontab_after: CrontabLeft::after(after.map(|t| Digest::of(t.as_bytes()))),
-            ..intent_of(&world, step, change)
-        });
+        let left = CrontabLeft::after(after.map(|t| Digest::of(t.as_bytes())));
+        intents.push(intent_left(&world, step, change, left));
         effect::apply(&mut world.inventory, &step.action);
     }
     assert_eq!(intents.len(), 2);
@@ -299,12 +298,12 @@ fn what_was_put_back_already_is_no_change_by_others() {
         other_crontab: false,
     };
     world.host(2).crontab = Observed::Present("0 4 * * * /opt/backup\n".to_owned());
-    let back = rollback_step(&intents[0], &world.inventory, known).unwrap();
+    let back = restoring(&intents[0], &world.inventory, known).unwrap();
     let crontab = back.change.crontab().unwrap();
     assert_eq!(crontab.before, crontab.back.as_ref().unwrap().digest);
     // What somebody else wrote is another thing.
     world.host(2).crontab = Observed::Present("0 5 * * * /opt/other\n".to_owned());
-    assert!(rollback_step(&intents[0], &world.inventory, known).is_err());
+    assert!(restoring(&intents[0], &world.inventory, known).is_err());
 }
 
 /// The nodes that a plan of changes of tarsnode is about.

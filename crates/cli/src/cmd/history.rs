@@ -6,6 +6,7 @@ use tarsops_apply::history::{Memory, ask};
 use tarsops_model::component::Component;
 use tarsops_model::display::Text;
 use tarsops_model::names::RunId;
+use tarsops_plan::intent::Intent;
 use tarsops_plan::names::compress;
 use tarsops_plan::record::Record;
 
@@ -46,7 +47,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
                 "does_not_fit": c.mismatch.as_ref().map(ToString::to_string),
                 "summary": c.summary(), "holder": c.holder(),
                 "started_at": c.started_at(), "spec_digest": c.spec_digest(),
-                "database": c.database.as_ref().map(|i| &i.deed),
+                "database": c.intent.as_ref().and_then(Intent::database),
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     });
@@ -131,7 +132,7 @@ fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
     let mut groups: BTreeMap<(Option<Component>, String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
         let summary = change.summary().unwrap_or(&change.step).to_owned();
-        let component = change.intent.as_ref().map(|i| i.change.component);
+        let component = change.host().map(|c| c.component);
         let verdict = match (change.gate.as_str(), change.text.as_str()) {
             _ if change.mismatch.is_some() => {
                 let why = change.mismatch.iter().map(ToString::to_string);

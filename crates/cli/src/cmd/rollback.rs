@@ -253,7 +253,6 @@ mod tests {
                 run: run.clone(),
                 step: StepName::of("change@10.0.0.1"),
                 intent: None,
-                database: None,
                 mismatch: None,
                 ended: Ended::Ok,
                 text: String::new(),

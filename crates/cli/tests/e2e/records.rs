@@ -52,17 +52,17 @@ fn a_record_that_was_forged() {
         "deed": {"does": "template", "name": "tars.default", "before": null, "after": null},
     });
     let cases: [(&str, Value, &str); 9] = [
-        ("/change/node", json!(victim), "node"),
-        ("/change/ip", json!(victim), "address"),
-        ("/change/tars_path", json!("/tmp/x"), "folder"),
-        ("/change/run_user", json!("root"), "run user"),
+        ("/changed/host/change/node", json!(victim), "node"),
+        ("/changed/host/change/ip", json!(victim), "address"),
+        ("/changed/host/change/tars_path", json!("/tmp/x"), "folder"),
+        ("/changed/host/change/run_user", json!("root"), "run user"),
         (
-            "/change/operation/modify/files/0/path",
+            "/changed/host/change/operation/modify/files/0/path",
             json!("tarsnode/util/change.sh"),
             "file",
         ),
         (
-            "/change/operation/modify/files/0/mode",
+            "/changed/host/change/operation/modify/files/0/mode",
             json!(0o6755),
             "mode of a file",
         ),

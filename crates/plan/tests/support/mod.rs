@@ -34,9 +34,12 @@ use tarsops_model::package::{Catalog, Layout, PackageContents, PackageFile, Pack
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{Action, FileChange, HostChange, Modify, Operation, Owner, RowEdit};
+use tarsops_plan::assess::Prepared;
 use tarsops_plan::finding::RuleName;
+use tarsops_plan::intent::{By, Changed, CrontabLeft, HostChanged, Intent};
 use tarsops_plan::plan::{Plan, Step};
 use tarsops_plan::record::{Ended, Record, Runs};
+use tarsops_plan::restore;
 use tarsops_plan::{PlanInput, Scope, make_plan};
 
 pub const INSTALL: &str = "/usr/local/app";
@@ -565,15 +568,14 @@ pub fn modify(files: Vec<FileChange>, restart: bool) -> Operation {
 }
 
 /// What hosts remember of a run whose steps have all succeeded.
-pub fn recorded(intents: &[tarsops_plan::restore::Intent]) -> Runs {
+pub fn recorded(intents: &[Intent]) -> Runs {
     let mut runs = Runs::new();
     for intent in intents {
         runs.entry(intent.run.clone()).or_default().push(Record {
-            node: intent.change.node.clone(),
+            node: host_of(intent).change.node.clone(),
             run: intent.run.clone(),
             step: intent.step.clone(),
             intent: Some(intent.clone()),
-            database: None,
             mismatch: None,
             ended: Ended::Ok,
             text: String::new(),
@@ -602,17 +604,48 @@ pub fn change(step: &Step) -> &HostChange {
 }
 
 /// What a host remembers of a step of run 9 that changes no crontab.
-pub fn intent_of(world: &World, step: &Step, change: &HostChange) -> tarsops_plan::restore::Intent {
-    tarsops_plan::restore::Intent {
-        format: tarsops_plan::restore::FORMAT.to_owned(),
+pub fn intent_of(world: &World, step: &Step, change: &HostChange) -> Intent {
+    intent_left(world, step, change, CrontabLeft::Unchanged)
+}
+
+/// What a host remembers of a step of run 9 that leaves its crontab so.
+pub fn intent_left(world: &World, step: &Step, change: &HostChange, left: CrontabLeft) -> Intent {
+    recorded_as(world, step, Changed::host(change, left))
+}
+
+/// What is remembered of a step of run 9 that changes this.
+pub fn recorded_as(world: &World, step: &Step, changed: Changed) -> Intent {
+    let by = By {
         cluster: world.desired.cluster.clone(),
         run: run_id(9),
-        step: StepName::of(&step.id),
         holder: "me@here".to_owned(),
         spec_digest: world.desired.spec_digest,
         started_at: NOW,
-        sign: step.sign,
-        change: tarsops_plan::restore::without_content(change),
-        crontab_after: tarsops_plan::restore::CrontabLeft::Unchanged,
+    };
+    Intent::of(step, by, changed)
+}
+
+/// What a record says of its host.
+pub fn host_of(intent: &Intent) -> &HostChanged {
+    match &intent.changed {
+        Changed::Host(host) => host,
+        other => panic!("it is no record of a host: {other:?}"),
     }
+}
+
+/// The same, to be altered.
+pub fn host_in(intent: &mut Intent) -> &mut HostChanged {
+    match &mut intent.changed {
+        Changed::Host(host) => host,
+        other => panic!("it is no record of a host: {other:?}"),
+    }
+}
+
+/// What rolls a change of a host back.
+pub fn restoring(
+    intent: &Intent,
+    inventory: &Inventory,
+    known: restore::Known,
+) -> Result<Prepared, restore::CannotRollBack> {
+    restore::rollback_step(intent, host_of(intent), inventory, known)
 }

@@ -5,11 +5,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tarsops_plan::database_record::DatabaseChange;
+use tarsops_plan::intent::{Changed, DatabaseChange};
 use tarsops_transport::FaultKind;
 use tarsops_transport::mysql::Dump;
 
 use super::{facts, record};
+use crate::intent;
 use crate::job::{Execution, Job, Precheck};
 use crate::journal::Event;
 use crate::port::{Ask, Request, Upload};
@@ -62,7 +63,7 @@ impl Execution for Backup<'_> {
             _ => "done".to_owned(),
         };
         record::write(job, &change, Some(&verdict)).await?;
-        end.database = Some(record::intent(job, change));
+        end.intent = Some(intent::of(job, Changed::Database(change)));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Adding a column to a table of the framework.
 
 use tarsops_model::framework::ADDITIONS;
-use tarsops_plan::database_record::DatabaseChange;
+use tarsops_plan::intent::DatabaseChange;
 
 use super::{facts, record};
 use crate::job::{Execution, Job, Precheck};

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tarsops_model::framework::{DatabaseFacts, FrameworkFacts};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::observed::Observed;
-use tarsops_plan::database_record::DatabaseChange;
+use tarsops_plan::intent::{Changed, DatabaseChange};
 use tokio::time::Instant;
 
 use super::record;
+use crate::intent;
 use crate::job::{Job, Precheck};
 use crate::look::{holds, ready};
 use crate::port::Database;
@@ -73,7 +74,7 @@ pub(crate) async fn settle(
     record::write(job, &change, Some("done"))
         .await
         .map_err(|v| Verdict::LeftFailed(v.into_why()))?;
-    end.database = Some(record::intent(job, change));
+    end.intent = Some(intent::of(job, Changed::Database(change)));
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tarsops_model::names::StepName;
-use tarsops_plan::database_record::{DatabaseChange, DatabaseIntent, FORMAT};
+use tarsops_plan::intent::{Changed, DatabaseChange};
 use tarsops_transport::mysql::WriteError;
 
 use crate::answer::saved;
+use crate::intent;
 use crate::job::Job;
 use crate::port::{Ask, Request};
 use crate::run::Run;
@@ -14,24 +15,6 @@ use crate::verdict::Verdict;
 
 /// How long a small script on the master may take.
 pub(crate) const SCRIPT: Duration = Duration::from_secs(30);
-
-/// What is recorded of a step.
-pub(crate) fn intent(job: &Job<'_>, change: DatabaseChange) -> DatabaseIntent {
-    let (run, step) = (job.run, job.step);
-    DatabaseIntent {
-        format: FORMAT.to_owned(),
-        cluster: run.desired.cluster.clone(),
-        run: run.id.clone(),
-        step: StepName::of(&step.id),
-        holder: run.holder.clone(),
-        spec_digest: run.desired.spec_digest,
-        started_at: (run.clock)(),
-        sign: step.sign,
-        summary: step.summary.clone(),
-        resource: step.resource.clone(),
-        deed: change,
-    }
-}
 
 /// Has the master save or remove something; what it says beside that, such as a path.
 pub(crate) async fn tell(run: &Run<'_>, request: &Request<'_>) -> Result<String, String> {
@@ -53,7 +36,7 @@ pub(crate) async fn write(
     verdict: Option<&str>,
 ) -> Result<(), Verdict> {
     let run = job.run;
-    let intent = intent(job, change.clone());
+    let intent = intent::of(job, Changed::Database(change.clone()));
     let failed = |why: String| {
         Verdict::NotStarted(format!(
             "what is to be done could not be written down on the master: {why}"

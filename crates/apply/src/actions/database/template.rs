@@ -5,7 +5,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::framework::{Confidential, parent_of};
 use tarsops_model::names::{RunId, StepName};
 use tarsops_plan::action::{AddTemplate, MergeTemplate};
-use tarsops_plan::database_record::DatabaseChange;
+use tarsops_plan::intent::DatabaseChange;
 use tarsops_transport::mysql::{NewText, TemplateText};
 
 use super::{facts, record, saved};

@@ -8,7 +8,6 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{HostChange, Renamed};
 use tarsops_plan::condition::digest_at;
-use tarsops_plan::restore::Intent;
 
 use super::rows;
 use crate::job::Job;
@@ -94,8 +93,9 @@ pub(crate) async fn name_again(
 /// their verdicts.
 pub(crate) async fn conclude(job: &Job<'_>, end: &mut StepEnd) {
     let run = job.run;
-    let by_framework = |i: &&Intent| !i.change.is_scripted();
-    let Some(intent) = end.intent.as_ref().filter(by_framework) else {
+    let Some(intent) = &end.intent else { return };
+    let by_framework = |change: &&HostChange| !change.is_scripted();
+    let Some(change) = intent.host().filter(by_framework) else {
         return;
     };
     let (word, text) = recorded(end);
@@ -106,7 +106,7 @@ pub(crate) async fn conclude(job: &Job<'_>, end: &mut StepEnd) {
         verdict: word,
         text: text.replace('\n', " "),
         holder: &run.holder,
-        unmark: settled(run, word, end).map(|which| (intent.change.component, which)),
+        unmark: settled(run, word, end).map(|which| (change.component, which)),
         summary: &job.step.summary,
     });
     if let Err(why) = rows::tell(run, &end.node, &request).await {

@@ -19,7 +19,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::version::Version;
 use tarsops_plan::action::{self, Content, FileChange, HostChange, Operation, Renamed, Via};
 use tarsops_plan::condition::{Condition, Truth};
-use tarsops_plan::restore::CrontabLeft;
+use tarsops_plan::intent::{Changed, CrontabLeft};
 use tokio::time::Instant;
 
 use super::cause::{Ended, Evidence, LATE, cause, is_damaged};
@@ -212,7 +212,7 @@ impl Publication<'_> {
             }),
             ..self.change.clone()
         };
-        let intent = intent::of(self.job, &recorded, CrontabLeft::Unchanged);
+        let intent = intent::of(self.job, Changed::host(&recorded, CrontabLeft::Unchanged));
         let text = serde_json::to_string(&intent)
             .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
         let request = Request(Ask::SaveProgram {

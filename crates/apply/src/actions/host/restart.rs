@@ -7,7 +7,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::HostChange;
-use tarsops_plan::restore::CrontabLeft;
+use tarsops_plan::intent::{Changed, CrontabLeft};
 use tokio::time::Instant;
 
 use super::rows::{self, NOTE};
@@ -151,7 +151,7 @@ fn pids(seen: &Inventory, change: &HostChange, node: &NodeName) -> Option<Vec<u3
 /// Has the host save the intent and a marker of the pending restart.
 async fn mark(job: &Job<'_>, change: &HostChange, end: &mut StepEnd) -> Result<(), Verdict> {
     let (run, node) = (job.run, job.node);
-    let intent = intent::of(job, change, CrontabLeft::Unchanged);
+    let intent = intent::of(job, Changed::host(change, CrontabLeft::Unchanged));
     let failed = |why: String| {
         Verdict::NotStarted(format!(
             "what is to be done could not be written down on {node}: {why}"

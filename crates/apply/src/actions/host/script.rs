@@ -7,7 +7,7 @@ use tarsops_model::host::HostFacts;
 use tarsops_model::observed::Observed;
 use tarsops_plan::action::{CrontabChange, HostChange};
 use tarsops_plan::crontab;
-use tarsops_plan::restore::CrontabLeft;
+use tarsops_plan::intent::{Changed, CrontabLeft};
 
 use crate::host_session::{Conversation, conclude, expiry, upload};
 use crate::intent;
@@ -30,7 +30,7 @@ pub(crate) async fn act(
         return Err(Verdict::Silent("it was not seen".to_owned()));
     };
     let crontab = crontab_after(change, host);
-    let intent = intent::of(job, change, left_of(&crontab));
+    let intent = intent::of(job, Changed::host(change, left_of(&crontab)));
     let name = intent.step.clone();
     let intent_text = serde_json::to_string(&intent)
         .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
