@@ -4,9 +4,9 @@
 //! master for one on the database. It holds no content: files and rows as they were are beside it. It is
 //! enough to plan the rollback on a machine that never saw the run.
 
-mod older;
+mod reading;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{ClusterName, RunId, StepName};
 use tarsops_model::resource::ResourceId;
@@ -14,7 +14,7 @@ use tarsops_model::resource::ResourceId;
 use crate::actions::{Content, HostChange};
 use crate::plan::{ChangeKind, Step};
 
-/// Format name and number of an intent that is written. Older ones are read as this one, see [`older`].
+/// Format name and number of an intent that is written. Older ones are read as this one.
 pub const FORMAT: &str = "tarsops.intent/4";
 
 /// Why a step was made and what it means to do.
@@ -208,17 +208,6 @@ impl Intent {
 impl Serialize for Intent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Intent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let document = serde_json::Value::deserialize(deserializer)?;
-        let read = match older::Format::of(&document) {
-            Some(format) => format.read(document),
-            None => Self::deserialize(document),
-        };
-        read.map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,9 +1,9 @@
-//! Intents that earlier versions wrote.
+//! How an intent is read, also one that an earlier version wrote.
 //!
 //! The name of a document's format alone decides how it is read: a record of the database is never
 //! taken for one of a host, nor the other way round.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{ClusterName, RunId, StepName};
@@ -13,9 +13,20 @@ use super::{Changed, CrontabLeft, DatabaseChange, FORMAT, HostChanged, Intent};
 use crate::actions::{FlatChange, HostChange};
 use crate::plan::ChangeKind;
 
+impl<'de> Deserialize<'de> for Intent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = Value::deserialize(deserializer)?;
+        let read = match Format::of(&document) {
+            Some(format) => format.read(document),
+            None => Self::deserialize(document),
+        };
+        read.map_err(serde::de::Error::custom)
+    }
+}
+
 /// A format that is read and no longer written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+enum Format {
     /// `tarsops.intent/1` to `/3`: a change of a host.
     Host,
     /// `tarsops.database-intent/1`: a step on the database.
@@ -24,7 +35,7 @@ pub(super) enum Format {
 
 impl Format {
     /// The older format of a document; none where it is the current one or not known.
-    pub(super) fn of(document: &Value) -> Option<Self> {
+    fn of(document: &Value) -> Option<Self> {
         match document.get("format")?.as_str()? {
             "tarsops.intent/1" | "tarsops.intent/2" | "tarsops.intent/3" => Some(Self::Host),
             "tarsops.database-intent/1" => Some(Self::Database),
@@ -36,7 +47,7 @@ impl Format {
     ///
     /// # Errors
     /// What does not fit the format.
-    pub(super) fn read(self, document: Value) -> serde_json::Result<Intent> {
+    fn read(self, document: Value) -> serde_json::Result<Intent> {
         match self {
             Self::Host => OfHost::deserialize(document)?
                 .current()
