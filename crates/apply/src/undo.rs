@@ -7,6 +7,7 @@ use tarsops_model::desired::Rpc;
 use tarsops_model::framework::ServerRow;
 use tarsops_model::inventory::Inventory;
 use tarsops_plan::action::Undo;
+use tarsops_plan::container_record;
 use tarsops_plan::database_record;
 use tarsops_plan::intent::{Changed, HostChanged, Intent};
 use tarsops_plan::plan::{ChangeKind, Plan, Stage, Step};
@@ -56,6 +57,16 @@ pub(crate) async fn step_of(
         .ok_or("nothing is known of what it did")?;
     match &intent.changed {
         Changed::Host(host) => restore_step(run, end, intent, host).await.map(Some),
+        Changed::Container(done) => {
+            let seen = look(run, end, None).await?;
+            let wanted = run.desired.container(&end.node);
+            let back = container_record::rollback_step(intent, done, wanted, &seen);
+            let back = back.map_err(|e| e.to_string())?;
+            Ok(back.map(|step| Step {
+                id: id_of(&end.step),
+                ..step
+            }))
+        }
         Changed::Database(done) => {
             let access = facts::access(run).map_err(Verdict::into_why)?;
             let seen = facts::look(run, access).await?;
@@ -93,6 +104,24 @@ fn inverse_step(step: &Step) -> Option<Step> {
     })
 }
 
+/// What the host of a step says now.
+async fn look(
+    run: &Run<'_>,
+    end: &StepEnd,
+    component: Option<Component>,
+) -> Result<Inventory, String> {
+    let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
+    let now = (run.clock)();
+    let options = run.look_options(&end.node, component);
+    let seen = remote.look(&end.node, &options, now).await;
+    let mut inventory = Inventory {
+        observed_at: now,
+        ..Inventory::default()
+    };
+    seen.map_err(|e| e.text)?.into(&mut inventory);
+    Ok(inventory)
+}
+
 /// The step that restores a host as its record says.
 async fn restore_step(
     run: &Run<'_>,
@@ -100,18 +129,7 @@ async fn restore_step(
     intent: &Intent,
     host: &HostChanged,
 ) -> Result<Step, String> {
-    let remote = run.connect.connect(&end.node).await.map_err(|e| e.text)?;
-    let now = (run.clock)();
-    let options = run.look_options(&end.node, Some(host.change.component));
-    let seen = remote
-        .look(&end.node, &options, now)
-        .await
-        .map_err(|e| e.text)?;
-    let mut inventory = Inventory {
-        observed_at: now,
-        ..Inventory::default()
-    };
-    seen.into(&mut inventory);
+    let inventory = look(run, end, Some(host.change.component)).await?;
     let known = Known {
         asks: run.desired.rpc != Rpc::Off,
         failed: !end.verdict.is_good(),

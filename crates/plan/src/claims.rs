@@ -20,7 +20,7 @@ pub use change::{is_endpoint_on, is_own_file};
 pub use mismatch::{Field, RecordMismatch};
 use mismatch::{mismatch, must, same};
 
-use crate::actions::{Content, FileChange, Folder, HostChange};
+use crate::actions::{Content, FileChange, Folder, HostChange, NewContainer, ReplaceContainer};
 use crate::crontab::{component_monitor_line, is_plain_monitor};
 use crate::intent::{Changed, DatabaseChange, FORMAT, Intent};
 use crate::plan::ChangeKind;
@@ -59,6 +59,7 @@ pub fn fits(intent: &Intent, place: Place<'_>, desired: &Desired) -> Result<(), 
     match &intent.changed {
         Changed::Host(host) => fits_change(intent, &host.change, place, desired),
         Changed::Database(done) => fits_database(intent, done, place, desired),
+        Changed::Container(change) => fits_container(intent, change, place, desired),
     }
 }
 
@@ -122,7 +123,7 @@ fn fits_change(
 
 /// Whether a step that changes `component` on `node` may have this name.
 fn is_step_of(name: &StepName, component: Component, node: &NodeName) -> bool {
-    let made = |id: String| [StepName::of(&id), StepName::of(&format!("{id}.back"))].contains(name);
+    let made = |id: String| is_made_of(name, &id);
     let words = [
         "install", "change", "remove", "publish", "start", "place", "watch",
     ];
@@ -200,6 +201,69 @@ fn fits_crontab(change: &HostChange) -> Result<(), RecordMismatch> {
     Ok(())
 }
 
+/// The same for what it says of the host's container. Another container of that host is none of ours:
+/// a rollback stops the one that the spec names, and starts one that it has replaced.
+fn fits_container(
+    intent: &Intent,
+    change: &ReplaceContainer,
+    place: Place<'_>,
+    desired: &Desired,
+) -> Result<(), RecordMismatch> {
+    same(Field::Node, &change.node, place.node)?;
+    let resource = ResourceId::Container(change.node.clone());
+    same(Field::Resource, &intent.resource, &resource)?;
+    let Some(wanted) = desired.container(place.node) else {
+        return Err(mismatch(
+            Field::Container,
+            &change.name,
+            "the spec has no container there",
+        ));
+    };
+    same(Field::Container, &change.name, &wanted.name)?;
+    same(Field::Socket, &change.socket, &wanted.socket)?;
+    let back = match &change.new {
+        NewContainer::Back { id, .. } => Some(id),
+        NewContainer::Create(_) => None,
+    };
+    for id in [Some(&change.old.id), back].into_iter().flatten() {
+        must(
+            is_word(id),
+            Field::Container,
+            id,
+            "no engine calls a container so",
+        )?;
+    }
+    must(
+        change.stop_timeout <= LONGEST_SETTLE,
+        Field::Settle,
+        change.stop_timeout,
+        "nobody waits for so long",
+    )?;
+    let sign = format!("{:?}", intent.sign).to_lowercase();
+    must(
+        intent.sign == ChangeKind::Change,
+        Field::ChangeKind,
+        sign,
+        "a container is replaced",
+    )?;
+    let node = place.node;
+    let ids = [
+        format!("container.replace@{node}"),
+        format!("rollback.container@{node}"),
+    ];
+    must(
+        ids.iter().any(|id| is_made_of(&intent.step, id)),
+        Field::Step,
+        &intent.step,
+        "no step on that container is called so",
+    )
+}
+
+/// Whether the folder of a step is that of the step `id`, or of what undoes it.
+fn is_made_of(name: &StepName, id: &str) -> bool {
+    [StepName::of(id), StepName::of(&format!("{id}.back"))].contains(name)
+}
+
 /// The same for what it says of the database.
 fn fits_database(
     intent: &Intent,
@@ -253,11 +317,8 @@ fn fits_database(
         }
     };
     same(Field::Resource, &intent.resource, &resource)?;
-    let made = |id: &String| {
-        [StepName::of(id), StepName::of(&format!("{id}.back"))].contains(&intent.step)
-    };
     must(
-        ids.iter().any(made),
+        ids.iter().any(|id| is_made_of(&intent.step, id)),
         Field::Step,
         &intent.step,
         "no step on that resource is called so",

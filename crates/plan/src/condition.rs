@@ -221,6 +221,11 @@ pub enum Condition {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<Digest>,
     },
+    /// The engine has a container that was replaced, and it does not run.
+    ContainerRetired {
+        /// The engine's id of it.
+        id: String,
+    },
     /// The engine has an image.
     ImageThere {
         /// The engine's id of it.
@@ -301,6 +306,7 @@ impl Condition {
             }),
             Self::ContainerIs { .. }
             | Self::ContainerRuns { .. }
+            | Self::ContainerRetired { .. }
             | Self::ImageThere { .. }
             | Self::NoRebuild { .. } => self.of_container(node, inventory),
             Self::Unfinished { run } => on_host(node, inventory, |h| {

@@ -11,7 +11,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{ClusterName, RunId, StepName};
 use tarsops_model::resource::ResourceId;
 
-use crate::actions::{Content, HostChange};
+use crate::actions::{Content, HostChange, ReplaceContainer};
 use crate::plan::{ChangeKind, Step};
 
 /// Format name and number of an intent that is written. Older ones are read as this one.
@@ -53,6 +53,8 @@ pub enum Changed {
     Host(Box<HostChanged>),
     /// The framework's database.
     Database(DatabaseChange),
+    /// The framework's container on a host.
+    Container(Box<ReplaceContainer>),
 }
 
 /// A change of a host.
@@ -165,7 +167,7 @@ impl Intent {
     pub fn host(&self) -> Option<&HostChange> {
         match &self.changed {
             Changed::Host(host) => Some(&host.change),
-            Changed::Database(_) => None,
+            Changed::Database(_) | Changed::Container(_) => None,
         }
     }
 
@@ -174,14 +176,27 @@ impl Intent {
     pub const fn database(&self) -> Option<&DatabaseChange> {
         match &self.changed {
             Changed::Database(change) => Some(change),
-            Changed::Host(_) => None,
+            Changed::Host(_) | Changed::Container(_) => None,
+        }
+    }
+
+    /// The change, if it is the replacement of a container.
+    #[must_use]
+    pub fn container(&self) -> Option<&ReplaceContainer> {
+        match &self.changed {
+            Changed::Container(change) => Some(change),
+            Changed::Host(_) | Changed::Database(_) => None,
         }
     }
 
     /// The run that it undoes; none where it brought something to the spec.
     #[must_use]
     pub fn undoes(&self) -> Option<&RunId> {
-        self.host()?.undoes()
+        match &self.changed {
+            Changed::Host(host) => host.change.undoes(),
+            Changed::Database(_) => None,
+            Changed::Container(change) => change.undoes(),
+        }
     }
 
     /// Whether what it did stays when the rest is rolled back: a registry that was down and was
@@ -197,7 +212,7 @@ impl Intent {
                     && !change.rereads()
                     && change.restarts()
             }
-            Changed::Database(DatabaseChange::Template { .. }) => false,
+            Changed::Database(DatabaseChange::Template { .. }) | Changed::Container(_) => false,
             Changed::Database(DatabaseChange::Backup { .. } | DatabaseChange::Column { .. }) => {
                 true
             }

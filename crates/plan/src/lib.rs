@@ -30,6 +30,7 @@
 //! | [`rollback`] | the plan that rolls a run back |
 //! | [`batch`] | which steps are done at the same time |
 //! | [`database_record`] | the same for the database |
+//! | [`container_record`] | the same for the framework's container |
 //! | [`effect`] | what an action does to an inventory |
 //! | [`rules`] | what must not be: one file for each finding, one registration |
 //! | [`finding`] | one contradiction, as data |
@@ -50,6 +51,7 @@ pub mod checker;
 pub mod claims;
 pub mod components;
 pub mod condition;
+pub mod container_record;
 mod containers;
 pub mod crontab;
 pub mod database;

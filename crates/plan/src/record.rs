@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use tarsops_model::component::Component;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{NodeName, RunId, StepName};
 
@@ -130,6 +131,16 @@ impl Record {
         self.intent.as_ref()?.host()
     }
 
+    /// What it worked on of its node: a component, or with none the framework's container. Nothing for
+    /// a step on the database, and where the record cannot be read.
+    pub(crate) fn place(&self) -> Option<(&NodeName, Option<Component>)> {
+        match &self.intent.as_ref()?.changed {
+            Changed::Host(host) => Some((&host.change.node, Some(host.change.component))),
+            Changed::Container(change) => Some((&change.node, None)),
+            Changed::Database(_) => None,
+        }
+    }
+
     /// The run that it undoes; none where it brought something to the spec.
     #[must_use]
     pub fn undoes(&self) -> Option<&RunId> {
@@ -146,7 +157,7 @@ impl Record {
             Ended::Unfinished => self.intent.is_some(),
             // A step on the database changes a row whole or not at all.
             Ended::Failed | Ended::Stuck => match self.intent.as_ref().map(|i| &i.changed) {
-                Some(Changed::Host(_)) => true,
+                Some(Changed::Host(_) | Changed::Container(_)) => true,
                 Some(Changed::Database(_)) | None => false,
             },
             Ended::RolledBack | Ended::Refused | Ended::Other(_) => false,

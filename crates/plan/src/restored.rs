@@ -49,7 +49,8 @@ pub fn conditions(
     out
 }
 
-fn of_tarsnode(
+/// The same of a whole node: its tarsnode and the servers that it starts.
+pub(crate) fn of_tarsnode(
     framework: &FrameworkFacts,
     servers: &[&ServerRow],
     removed: &BTreeSet<String>,

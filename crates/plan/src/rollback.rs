@@ -4,6 +4,8 @@
 //! restored the other way round than they were changed: what was added to a host last is removed first,
 //! and a tarsnode never meets an AdminRegistry older than it needs.
 
+mod containers;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,10 +18,11 @@ use tarsops_model::names::{NodeName, RunId, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::actions::{Folder, HostChange};
+use crate::actions::{Folder, HostChange, ReplaceContainer};
 use crate::batch::{self, Batches};
 use crate::claims::RecordMismatch;
 use crate::condition::{Condition, Truth, digest_at};
+use crate::container_record::CannotGoBack;
 use crate::database;
 use crate::database_record;
 use crate::identity::{machines, stranger};
@@ -138,6 +141,14 @@ pub enum Refusal {
         /// Why.
         why: CannotRollBack,
     },
+    /// The container of a host cannot go back, or that is not known.
+    #[error("{node}: {why}")]
+    Container {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: CannotGoBack,
+    },
     /// What a host remembers never decides as whom its programs run.
     #[error(
         "{node}: before that run {component} ran as {user}; write that into the spec first (`run_user` under `framework`)"
@@ -203,31 +214,29 @@ pub fn plan(input: &PlanInput<'_>, run: &RunId, runs: &Runs) -> Result<Rollback,
     Ok(draft.finish(run))
 }
 
-/// The records of all runs by node and component, each in the order of the runs.
-struct ByPlace<'a>(BTreeMap<(&'a NodeName, Component), Vec<&'a Record>>);
+/// The records of all runs by what they worked on, each in the order of the runs.
+struct ByPlace<'a>(BTreeMap<(&'a NodeName, Option<Component>), Vec<&'a Record>>);
 
 impl<'a> ByPlace<'a> {
     fn of(runs: &'a Runs) -> Self {
         let mut out: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
         for record in runs.values().flatten() {
-            if let Some(change) = record.host() {
-                let place = (&change.node, change.component);
+            if let Some(place) = record.place() {
                 out.entry(place).or_default().push(record);
             }
         }
         Self(out)
     }
 
-    /// The records of what a change worked on.
-    fn at<'s>(&'s self, done: &'s HostChange) -> &'s [&'a Record] {
-        let found = self.0.get(&(&done.node, done.component));
+    /// The records of what a record's step worked on.
+    fn at<'s>(&'s self, record: &'s Record) -> &'s [&'a Record] {
+        let found = record.place().and_then(|place| self.0.get(&place));
         found.map_or(&[], Vec::as_slice)
     }
 
-    /// The newest run that was at the component of a record, if it has undone what is recorded.
+    /// The newest run that was at the place of a record, if it has undone what is recorded.
     fn undone_by(&self, record: &Record) -> Option<&'a RunId> {
-        let done = record.host()?;
-        let since = self.at(done).iter().rev().copied().filter(|other| {
+        let since = self.at(record).iter().rev().copied().filter(|other| {
             other.run >= record.run
                 && (&other.run, &other.step) != (&record.run, &record.step)
                 && other.may_have_changed()
@@ -275,6 +284,7 @@ impl Draft<'_> {
             None => Err(Refusal::Unreadable { node }),
             Some((intent, Changed::Host(host))) => self.undo_host(record, intent, host),
             Some((intent, Changed::Database(done))) => self.undo_database(record, intent, done),
+            Some((intent, Changed::Container(done))) => self.undo_container(record, intent, done),
         }
     }
 
@@ -387,7 +397,7 @@ impl Draft<'_> {
             Observed::Present(digest) => !catalog.versions_of(done.component, &digest).is_empty(),
             _ => true,
         };
-        record.ended != Ended::Ok && !known && !self.by_place.at(done).iter().any(later)
+        record.ended != Ended::Ok && !known && !self.by_place.at(record).iter().any(later)
     }
 
     /// Cuts the steps into batches: what was added to framework hosts, one at a time; what was
@@ -483,11 +493,11 @@ impl Draft<'_> {
         }
         let none = BTreeSet::new();
         for step in steps {
+            let own = step.resource.node().and_then(|n| servers.get(n.as_str()));
+            let own = own.map_or(&[][..], Vec::as_slice);
+            self.await_container(framework, own, step);
             if let Some(change) = step.action.get::<HostChange>() {
                 let removed = removed.get(&change.node).unwrap_or(&none);
-                let own = servers
-                    .get(change.node.as_str())
-                    .map_or(&[][..], Vec::as_slice);
                 let mut wanted = restored::conditions(framework, own, change, removed);
                 let is_failed = self.failed.contains(&step.id);
                 let is_agent = change.component == Component::Tarsnode;
@@ -518,12 +528,15 @@ impl Draft<'_> {
 
     /// Whether the step changes a registry that answers. One that is down is restored before it.
     fn is_living_registry(&self, step: &Step) -> bool {
-        let change = step.action.get::<HostChange>();
-        let change = change.and_then(HostChange::registry);
         let framework = self.input.inventory.framework.as_ref();
-        let answer = framework
-            .zip(change)
-            .and_then(|(framework, at)| framework.registries.get(&at));
+        let registries = framework.map(|framework| &framework.registries);
+        let change = step.action.get::<HostChange>();
+        if let Some(at) = change.and_then(HostChange::registry) {
+            return registries.is_some_and(|all| all.get(&at).is_some_and(Answer::is_alive));
+        }
+        let container = step.action.get::<ReplaceContainer>();
+        let own = container.and_then(|container| self.registry_of(&container.node));
+        let answer = own.and_then(|at| registries?.get(at));
         answer.is_some_and(Answer::is_alive)
     }
 
@@ -619,10 +632,15 @@ enum Turn {
     Core,
     AdminRegistry,
     Registry,
+    /// The framework of a host as a whole. What runs on plain nodes has gone back before it.
+    Containers,
     MovedBack,
 }
 
 fn turn(step: &Step) -> Turn {
+    if step.stage == Stage::Containers {
+        return Turn::Containers;
+    }
     let Some(change) = step.action.get::<HostChange>() else {
         return Turn::Agents;
     };

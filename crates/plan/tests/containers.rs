@@ -519,11 +519,14 @@ fn replacement(w: &World, i: usize) -> ReplaceContainer {
             id: seen.id.clone(),
             image: seen.image.unwrap(),
             ran: seen.runs(),
+            programs: pin.binaries.clone(),
+            console: None,
         },
         new: NewContainer::Create(ContainerCreation::of(wanted, pin.id)),
         programs: pin.binaries.clone(),
         ports: BTreeSet::new(),
         stop_timeout: wanted.stop_timeout,
+        console: pin.console,
         node,
     }
 }

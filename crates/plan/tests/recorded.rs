@@ -591,27 +591,47 @@ fn container_change() -> impl Strategy<Value = ReplaceContainer> {
             log_files: logs.1,
         })
     });
-    let back = text().prop_map(|id| NewContainer::Back { id });
+    let back = (text(), digest(), run()).prop_map(|(id, image, undoes)| NewContainer::Back {
+        id,
+        image,
+        undoes,
+    });
     (
         (node(), text()),
         (text(), digest(), any::<bool>()),
         prop_oneof![creation.boxed(), back.boxed()],
-        btree_map(component(), digest(), 0..3),
+        vec(btree_map(component(), digest(), 0..3), 2),
+        (of(some_version()), of(some_version())),
         btree_set(any::<u16>(), 0..3),
         any::<u64>(),
     )
         .prop_map(
-            |((node, machine_id), (id, image, ran), new, programs, ports, stop_timeout)| {
+            |(
+                (node, machine_id),
+                (id, image, ran),
+                new,
+                mut programs,
+                consoles,
+                ports,
+                stop_timeout,
+            )| {
                 ReplaceContainer {
                     node,
                     machine_id,
                     socket: "/var/run/docker.sock".parse().unwrap(),
                     name: "tars-framework".parse().unwrap(),
-                    old: ReplacedContainer { id, image, ran },
+                    old: ReplacedContainer {
+                        id,
+                        image,
+                        ran,
+                        programs: programs.remove(0),
+                        console: consoles.0,
+                    },
                     new,
-                    programs,
+                    programs: programs.remove(0),
                     ports,
                     stop_timeout,
+                    console: consoles.1,
                 }
             },
         )
@@ -751,6 +771,7 @@ fn condition() -> BoxedStrategy<Condition> {
         (text(), of(digest()))
             .prop_map(|(instead_of, image)| Condition::ContainerRuns { instead_of, image }),
         digest().prop_map(|id| Condition::ImageThere { id }),
+        text().prop_map(|id| Condition::ContainerRetired { id }),
         Just(Condition::NoRebuild {
             name: "tars-framework".parse().unwrap()
         }),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use tarsops_apply::history::{Memory, ask};
-use tarsops_model::component::Component;
 use tarsops_model::display::Text;
 use tarsops_model::names::RunId;
+use tarsops_plan::action::ReplaceContainer;
 use tarsops_plan::intent::Intent;
 use tarsops_plan::names::compress;
 use tarsops_plan::record::Record;
@@ -48,6 +48,7 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
                 "summary": c.summary(), "holder": c.holder(),
                 "started_at": c.started_at(), "spec_digest": c.spec_digest(),
                 "database": c.intent.as_ref().and_then(Intent::database),
+                "container": c.intent.as_ref().and_then(Intent::container).map(container),
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     });
@@ -74,6 +75,16 @@ pub async fn run(global: &Global, look: &Look, run: Option<&str>, limit: usize) 
     };
     session.close().await;
     Ok(code)
+}
+
+/// What a document says of a container's replacement: no variable of its environment.
+fn container(change: &ReplaceContainer) -> serde_json::Value {
+    let back = change.undoes().is_some();
+    serde_json::json!({
+        "name": change.name, "socket": change.socket, "does": if back { "back" } else { "replace" },
+        "before": {"id": change.old.id, "image": change.old.image},
+        "after": {"image": change.image()},
+    })
 }
 
 /// What is said of a host with such records.
@@ -129,10 +140,15 @@ fn line(out: &mut Text, id: &RunId, changes: &[Record]) {
 
 fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
     line(out, id, changes);
-    let mut groups: BTreeMap<(Option<Component>, String, String), Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<String>, String, String), Vec<String>> = BTreeMap::new();
     for change in changes {
         let summary = change.summary().unwrap_or(&change.step).to_owned();
-        let component = change.host().map(|c| c.component);
+        let container = change.intent.as_ref().and_then(Intent::container);
+        let part = match (change.host(), container) {
+            (Some(host), _) => Some(host.component.to_string()),
+            (None, Some(container)) => Some(container.name.to_string()),
+            (None, None) => None,
+        };
         let verdict = match (change.gate.as_str(), change.text.as_str()) {
             _ if change.mismatch.is_some() => {
                 let why = change.mismatch.iter().map(ToString::to_string);
@@ -143,13 +159,13 @@ fn whole(out: &mut Text, id: &RunId, changes: &[Record]) {
             (gate, _) => format!("{} on the host, and then {gate}", change.ended),
         };
         groups
-            .entry((component, summary, verdict))
+            .entry((part, summary, verdict))
             .or_default()
             .push(change.node.to_string());
     }
-    for ((component, summary, verdict), nodes) in groups {
+    for ((part, summary, verdict), nodes) in groups {
         let nodes = compress(&nodes);
-        let place = component.map_or_else(|| nodes.clone(), |c| format!("{c}@{nodes}"));
+        let place = part.map_or_else(|| nodes.clone(), |part| format!("{part}@{nodes}"));
         out.line(format_args!("  {place}  {summary}  → {verdict}"));
     }
 }

@@ -11,15 +11,17 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tarsops_model::component::Component;
 use tarsops_model::container::{
-    Container, ContainerFacts, Mount, Network, REBUILD, RestartPolicy, asks_for_rebuild,
+    Container, ContainerFacts, Mount, Network, REBUILD, RestartPolicy, SHOWN, asks_for_rebuild,
 };
 use tarsops_model::desired::Policy;
 use tarsops_model::digest::Digest;
 use tarsops_model::framework::Answer;
+use tarsops_model::host::NodeState;
 use tarsops_model::inventory::{Facts, Inventory};
-use tarsops_model::names::{AbsPath, ContainerName, ImageName, NodeName};
+use tarsops_model::names::{AbsPath, ContainerName, ImageName, NodeName, RunId};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
+use tarsops_model::version::Version;
 
 use super::images::Images;
 use super::kind::{
@@ -53,9 +55,12 @@ pub struct ReplaceContainer {
     pub ports: BTreeSet<u16>,
     /// Seconds that a container may take to stop before it is killed.
     pub stop_timeout: u64,
+    /// The management platform in the image of the container that comes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<Version>,
 }
 
-/// The container that is replaced.
+/// The container that is replaced. A rollback knows no more of it than is said here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplacedContainer {
     /// The engine's id of it.
@@ -64,6 +69,12 @@ pub struct ReplacedContainer {
     pub image: Digest,
     /// Whether it ran when the step was planned.
     pub ran: bool,
+    /// The programs that its start installs, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<Component, Digest>,
+    /// The management platform in its image, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<Version>,
 }
 
 /// The container that takes the place.
@@ -72,10 +83,14 @@ pub struct ReplacedContainer {
 pub enum NewContainer {
     /// One that does not exist yet.
     Create(ContainerCreation),
-    /// One that was replaced before.
+    /// One that a run has replaced, which this rolls back.
     Back {
         /// The engine's id of it.
         id: String,
+        /// The image that it was made from.
+        image: Digest,
+        /// The run.
+        undoes: RunId,
     },
 }
 
@@ -116,6 +131,20 @@ impl ContainerCreation {
         }
     }
 
+    /// Whether an engine says of a container what it says of one that was made of this. Of the
+    /// environment only the values that leave the host are compared.
+    fn is_in(&self, seen: &ContainerFacts) -> bool {
+        let shown = self
+            .environment
+            .iter()
+            .filter(|(name, _)| SHOWN.contains(&name.as_str()));
+        let mut same = shown.map(|(name, value)| seen.variable(name) == Some(value));
+        seen.image == Some(self.image)
+            && seen.network == self.network.to_string()
+            && seen.mounts == self.mounts
+            && same.all(|same| same)
+    }
+
     /// Writes into what an engine says of a container what it says of one that was made of this.
     fn write_into(&self, seen: &mut ContainerFacts) {
         let password = seen.environment.remove_entry("MYSQL_ROOT_PASSWORD");
@@ -140,6 +169,34 @@ impl ContainerCreation {
 }
 
 impl ReplaceContainer {
+    /// The image of the container that comes.
+    #[must_use]
+    pub const fn image(&self) -> Digest {
+        match &self.new {
+            NewContainer::Create(new) => new.image,
+            NewContainer::Back { image, .. } => *image,
+        }
+    }
+
+    /// The run that it rolls back; none where it brings the host to the spec.
+    #[must_use]
+    pub const fn undoes(&self) -> Option<&RunId> {
+        match &self.new {
+            NewContainer::Create(_) => None,
+            NewContainer::Back { undoes, .. } => Some(undoes),
+        }
+    }
+
+    /// Whether a container is the one that this has put in the place of the old one, unless somebody has
+    /// made another one of the same kind.
+    #[must_use]
+    pub fn has_made(&self, seen: &ContainerFacts) -> bool {
+        match &self.new {
+            NewContainer::Create(new) => seen.id != self.old.id && new.is_in(seen),
+            NewContainer::Back { id, .. } => seen.id == *id,
+        }
+    }
+
     /// What must hold before it, whatever else a plan asks for.
     #[must_use]
     pub fn preconditions(&self) -> Vec<Condition> {
@@ -156,23 +213,20 @@ impl ReplaceContainer {
             },
             Condition::DatabaseRead,
         ];
-        if let NewContainer::Create(new) = &self.new {
-            out.push(Condition::ImageThere { id: new.image });
-        }
+        out.push(match &self.new {
+            NewContainer::Create(new) => Condition::ImageThere { id: new.image },
+            NewContainer::Back { id, .. } => Condition::ContainerRetired { id: id.clone() },
+        });
         out
     }
 
     /// What must hold after it.
     #[must_use]
     pub fn postconditions(&self) -> Vec<Condition> {
-        let image = match &self.new {
-            NewContainer::Create(new) => Some(new.image),
-            NewContainer::Back { .. } => None,
-        };
         vec![
             Condition::ContainerRuns {
                 instead_of: self.old.id.clone(),
-                image,
+                image: Some(self.image()),
             },
             Condition::Registered,
         ]
@@ -185,6 +239,18 @@ impl ReplaceContainer {
         guarded.then(|| Condition::AnotherRegistry {
             but: endpoint_at(ip),
         })
+    }
+}
+
+impl ReplaceContainer {
+    /// Whether its step has the conditions that it needs in any plan.
+    fn check_conditions(&self, step: &StepView<'_>, say: &mut dyn FnMut(&str)) {
+        let lacks = |all: &[Condition], c: &Condition| !all.contains(c);
+        let pre = self.preconditions();
+        let post = self.postconditions();
+        if pre.iter().any(|c| lacks(step.pre, c)) || post.iter().any(|c| lacks(step.post, c)) {
+            say("it does not check the machine, the container, its image, or its own result");
+        }
     }
 }
 
@@ -236,27 +302,45 @@ impl ActionKind for ReplaceContainer {
     }
 
     fn effect(&self, inventory: &mut Inventory, _images: &Images) {
-        let change = |seen: &mut ContainerFacts| {
-            match &self.new {
-                NewContainer::Create(new) => {
-                    // The engine gives it an id that nobody knows before.
-                    seen.id = format!("replaced {}", self.old.id);
-                    new.write_into(seen);
-                }
-                NewContainer::Back { id } => id.clone_into(&mut seen.id),
-            }
-            "running".clone_into(&mut seen.state);
-            seen.restart = RestartPolicy::Always;
+        let docker = host_mut(inventory, &self.node).and_then(|h| h.docker.as_mut());
+        let all = docker.and_then(|docker| match &mut docker.containers {
+            Observed::Present(all) => Some((all, &mut docker.processes)),
+            _ => None,
+        });
+        let Some((all, processes)) = all else { return };
+        let Some(at) = all.iter().position(|c| c.name == self.name.as_str()) else {
+            return;
         };
-        if let Some(docker) = host_mut(inventory, &self.node).and_then(|h| h.docker.as_mut()) {
-            if let Observed::Present(all) = &mut docker.containers {
-                let own = all.iter_mut().filter(|c| c.name == self.name.as_str());
-                own.for_each(change);
+        let mut came = all[at].clone();
+        all[at].name = format!("{}.old-{}", self.name, all[at].id);
+        "exited".clone_into(&mut all[at].state);
+        all[at].restart = RestartPolicy::No;
+        (all[at].pid, all[at].namespace) = (None, None);
+        match &self.new {
+            NewContainer::Create(new) => {
+                // The engine gives it an id that nobody knows before.
+                came.id = format!("replaced {}", self.old.id);
+                new.write_into(&mut came);
             }
-            for process in &mut docker.processes {
-                if let Some(digest) = self.programs.get(&process.component) {
-                    process.exe = Observed::Present(*digest);
-                }
+            NewContainer::Back { id, .. } => {
+                let Some(back) = all.iter().position(|c| c.id == *id) else {
+                    return;
+                };
+                let back = all.remove(back);
+                came = ContainerFacts {
+                    name: came.name,
+                    pid: came.pid,
+                    namespace: came.namespace,
+                    ..back
+                };
+            }
+        }
+        "running".clone_into(&mut came.state);
+        came.restart = RestartPolicy::Always;
+        all.push(came.clone());
+        for process in processes {
+            if let Some(digest) = self.programs.get(&process.component) {
+                process.exe = Observed::Present(*digest);
             }
         }
         if let (NewContainer::Create(new), Some(framework)) =
@@ -267,7 +351,7 @@ impl ActionKind for ReplaceContainer {
         }
         let seen = inventory.resources.get_mut(&self.resource());
         if let Some(Observed::Present(Facts::Container(seen))) = seen {
-            change(seen);
+            **seen = came;
         }
     }
 
@@ -284,7 +368,7 @@ impl ActionKind for ReplaceContainer {
             say("it is about another container than the spec's");
         }
         let NewContainer::Create(new) = &self.new else {
-            return say("it brings a container back that was replaced");
+            return say("it rolls a run back");
         };
         if *new != ContainerCreation::of(wanted, new.image) {
             say("it makes another container than the spec wants");
@@ -293,15 +377,10 @@ impl ActionKind for ReplaceContainer {
         if rebuild.is_none_or(|value| asks_for_rebuild(value)) {
             say("the container that it makes may drop the databases");
         }
-        let lacks = |all: &[Condition], c: &Condition| !all.contains(c);
-        let pre = self.preconditions();
-        let post = self.postconditions();
-        if pre.iter().any(|c| lacks(step.pre, c)) || post.iter().any(|c| lacks(step.post, c)) {
-            say("it does not check the machine, the container, its image, or its own result");
-        }
+        self.check_conditions(step, say);
         let host = step.desired.host(&self.node);
         let guard = host.and_then(|host| self.another_registry(host.ip, &step.desired.policy));
-        if guard.is_some_and(|guard| lacks(step.pre, &guard)) {
+        if guard.is_some_and(|guard| !step.pre.contains(&guard)) {
             say("it stops a registry without making sure that another one lives");
         }
         if self.programs.is_empty() {
@@ -326,5 +405,25 @@ impl ActionKind for ReplaceContainer {
         if !self.programs.iter().all(pinned) {
             say("it waits for programs that its image does not have");
         }
+        if self.console != pin.console {
+            say("it names another management platform than its image has");
+        }
+    }
+
+    fn check_rollback(&self, step: &StepView<'_>, run: &RunId, say: &mut dyn FnMut(&str)) {
+        let host = step.desired.host(&self.node);
+        let (Some(wanted), Some(host)) = (step.desired.container(&self.node), host) else {
+            return say("the spec has no container there");
+        };
+        if matches!(host.state, NodeState::Maintenance { .. } | NodeState::Gone) {
+            say("its node must not be changed");
+        }
+        if self.socket != wanted.socket || self.name != wanted.name {
+            say("it is about another container than the spec's");
+        }
+        if self.undoes() != Some(run) {
+            say("it rolls another run back, or none");
+        }
+        self.check_conditions(step, say);
     }
 }

@@ -208,7 +208,7 @@ pub(super) fn check(plan: &Plan, input: &PlanInput<'_>, found: &mut Vec<Violatio
             let Some(change) = interruption(step) else {
                 continue;
             };
-            if change.component != Component::Tarsregistry {
+            if change.component != Component::Tarsregistry && !change.is_whole {
                 continue;
             }
             if change.is_removal {

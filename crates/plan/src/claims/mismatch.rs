@@ -50,6 +50,10 @@ pub enum Field {
     Column,
     /// A dump of the database.
     Backup,
+    /// The name or the id of a container.
+    Container,
+    /// The socket of a container's engine.
+    Socket,
 }
 
 impl fmt::Display for Field {
@@ -76,6 +80,8 @@ impl fmt::Display for Field {
             Self::Template => "template",
             Self::Column => "column",
             Self::Backup => "backup",
+            Self::Container => "container",
+            Self::Socket => "socket",
         })
     }
 }

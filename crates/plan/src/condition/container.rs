@@ -23,6 +23,19 @@ impl Condition {
                 }
                 truth(seen.runs(), || format!("its container is {}", seen.state))
             }),
+            Self::ContainerRetired { id } => on_engine(node, inventory, |docker| {
+                let all = match &docker.containers {
+                    Observed::Present(all) => all,
+                    Observed::Absent => &Vec::new(),
+                    Observed::Unknown(why) => {
+                        return Truth::Unknown(format!("its containers: {why}"));
+                    }
+                };
+                match all.iter().find(|c| c.id == *id) {
+                    Some(seen) => truth(!seen.runs(), || format!("{} runs", seen.name)),
+                    None => Truth::Fails("the container that it goes back to is gone".to_owned()),
+                }
+            }),
             Self::ImageThere { id } => on_engine(node, inventory, |docker| {
                 truth(docker.image(id).is_some(), || {
                     format!("its engine does not have the image {}", id.short())

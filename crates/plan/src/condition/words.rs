@@ -82,6 +82,9 @@ impl fmt::Display for Condition {
             Self::ContainerRuns {
                 image: Some(image), ..
             } => write!(f, "another container runs, of the image {}", image.short()),
+            Self::ContainerRetired { .. } => {
+                f.write_str("the container that it goes back to is there")
+            }
             Self::ImageThere { id } => write!(f, "the engine has the image {}", id.short()),
             Self::NoRebuild { .. } => {
                 f.write_str("no start of the container would drop the databases")
