@@ -836,6 +836,12 @@ proptest! {
     }
 
     #[test]
+    fn what_hosts_keep_of_a_container_reads_back(head in database_intent(), change in container_change()) {
+        let changed = Changed::Container(Box::new(change));
+        reads_back(&Intent { changed, ..head })?;
+    }
+
+    #[test]
     fn what_the_master_keeps_of_rows_reads_back(new in new_servers(), edit in row_edit()) {
         reads_back(&new)?;
         reads_back(&edit)?;

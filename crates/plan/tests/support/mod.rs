@@ -572,7 +572,7 @@ pub fn recorded(intents: &[Intent]) -> Runs {
     let mut runs = Runs::new();
     for intent in intents {
         runs.entry(intent.run.clone()).or_default().push(Record {
-            node: host_of(intent).change.node.clone(),
+            node: intent.resource.node().unwrap().clone(),
             run: intent.run.clone(),
             step: intent.step.clone(),
             intent: Some(intent.clone()),
