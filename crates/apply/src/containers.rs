@@ -111,12 +111,6 @@ impl From<ChangeReport> for ContainerReport {
     }
 }
 
-/// The longest that a host works on a replacement: the new container, and the old one again. All in
-/// seconds.
-pub(crate) const fn patience(settle: u64, deadline: u64, stop_timeout: u64) -> Duration {
-    Duration::from_secs(2 * (deadline + stop_timeout) + settle + 240)
-}
-
 /// A replacement that is talked about.
 pub(crate) struct Replacement<'a> {
     /// With its host. Its patience is that of the change.

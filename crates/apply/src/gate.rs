@@ -93,14 +93,37 @@ pub(crate) async fn follow(
             }
             (None, component) => run.watch.server(node, component).await,
         };
-        let inventory = of_framework(facts);
-        wanted
-            .iter()
-            .map(|c| c.eval(node, &inventory))
-            .find(|t| *t != Truth::Holds)
-            .unwrap_or(Truth::Holds)
+        first_that_fails(wanted, node, facts)
     })
     .await
+}
+
+/// As [`follow`], of everything that the framework says.
+pub(crate) async fn follow_all(
+    run: &Run<'_>,
+    node: &NodeName,
+    wanted: &[Condition],
+    settle: Duration,
+    watched: &Watched,
+) -> std::convert::Infallible {
+    ask(settle, watched, async || {
+        first_that_fails(wanted, node, run.watch.all().await)
+    })
+    .await
+}
+
+/// What does not hold of what is wanted, if the framework says this.
+fn first_that_fails(
+    wanted: &[Condition],
+    node: &NodeName,
+    framework: Option<Box<FrameworkFacts>>,
+) -> Truth {
+    let inventory = of_framework(framework);
+    wanted
+        .iter()
+        .map(|c| c.eval(node, &inventory))
+        .find(|t| *t != Truth::Holds)
+        .unwrap_or(Truth::Holds)
 }
 
 /// Asks `question` over and over. A question is a few calls over connections that stand, so it is asked

@@ -26,6 +26,12 @@ const BUSY: &str = "the host finishes the change";
 /// Seconds that a host needs beyond settle and deadline: for staging, stopping and the rollback.
 const SLACK: u64 = 180;
 
+/// The longest that a host works on the replacement of a container: the new one, and the old one again.
+/// All in seconds.
+pub(crate) const fn patience(settle: u64, deadline: u64, stop_timeout: u64) -> Duration {
+    Duration::from_secs(2 * (deadline + stop_timeout) + settle + 240)
+}
+
 /// Streams the payloads that the host does not hold yet.
 pub(crate) async fn upload(
     job: &Job<'_>,
@@ -119,6 +125,12 @@ impl<'a> Conversation<'a> {
         name: &'a str,
     ) -> Self {
         let policy = &run.desired.policy;
+        let own = Duration::from_secs(policy.settle + policy.deadline + SLACK);
+        // What is unfinished on a host with a container may be its replacement.
+        let container = run
+            .desired
+            .container(node)
+            .map(|c| patience(policy.settle, policy.deadline, c.stop_timeout));
         Self {
             hosts: &*run.connect,
             progress: run.progress,
@@ -127,7 +139,7 @@ impl<'a> Conversation<'a> {
             place,
             id,
             name,
-            patience: Duration::from_secs(policy.settle + policy.deadline + SLACK),
+            patience: container.map_or(own, |longer| longer.max(own)),
         }
     }
 

@@ -18,6 +18,7 @@ use tarsops_transport::mysql::Secret;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
 use super::super::*;
+use crate::host_session::patience;
 use crate::port::{Hosts as _, Scripts};
 use crate::progress::{Observer, Progress};
 

@@ -44,7 +44,7 @@ pub(super) fn there(job: &Job<'_>, step: &ReplaceContainer) -> Result<ContainerC
                 space: SPACE,
             })
         }
-        planned::NewContainer::Back { id } => NewContainer::Back(id.clone()),
+        planned::NewContainer::Back { id, .. } => NewContainer::Back(id.clone()),
     };
     let old = OldContainer {
         id: step.old.id.clone(),

@@ -11,7 +11,7 @@
 //! | [`notes`] | what the run records on the host once the change has ended |
 
 pub mod cause;
-mod notes;
+pub(super) mod notes;
 mod precheck;
 pub(crate) mod publish;
 mod removal;
