@@ -9,6 +9,7 @@ use tarsops_model::names::AbsPath;
 use tarsops_plan::action::{self as planned, ReplaceContainer};
 use tarsops_plan::places::binary_path;
 
+use super::account;
 use crate::containers::{ContainerChange, Creation, Mount, Network, NewContainer, OldContainer};
 use crate::job::Job;
 use crate::verdict::Verdict;
@@ -27,10 +28,7 @@ const POLICY: container::RestartPolicy = container::RestartPolicy::Always;
 pub(super) fn there(job: &Job<'_>, step: &ReplaceContainer) -> Result<ContainerChange, Verdict> {
     let new = match &step.new {
         planned::NewContainer::Create(new) => {
-            let account = job.run.installer.as_ref().ok_or_else(|| {
-                let why = "the password of the installation in the container was not read";
-                Verdict::NotStarted(why.to_owned())
-            })?;
+            let account = account::of(job)?;
             NewContainer::Create(Creation {
                 image: image(&new.image),
                 environment: new.environment.clone(),

@@ -3,6 +3,7 @@
 //! It is refused as long as nothing puts back what the start of a container resets (rows, states, labels):
 //! a host that replaces its container by itself is ready ([`crate::containers`]), the rows are not.
 
+mod account;
 mod change;
 mod framework;
 
@@ -38,6 +39,7 @@ impl Execution for ReplaceContainer<'_> {
             return Ok(Precheck::Done);
         }
         sight.ready(job)?;
+        account::check(job, self.0).await?;
         Err(Verdict::NotStarted(
             "this version of tarsops does not put back what the start of a container resets, so it starts none; replace it by hand as \"Docker\" in the operators' guide says".to_owned(),
         ))
