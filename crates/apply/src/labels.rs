@@ -72,11 +72,22 @@ pub(crate) async fn to_save(
     if !change.saves_labels() {
         return None;
     }
+    of_row(run, node, change.labels(), seen).await
+}
+
+/// What the node's row says now, `unread` where it cannot be read, and what a run that was cut off has
+/// left on the host.
+pub(crate) async fn of_row(
+    run: &Run<'_>,
+    node: &NodeName,
+    unread: Option<&NodeLabels>,
+    seen: &Inventory,
+) -> Option<NodeLabels> {
     let framework = run.watch.node(node).await?;
     let (now, row) = match framework.node_row(node) {
         Observed::Present(row) => (NodeLabels::of(row), row.id),
         Observed::Absent => (None, None),
-        Observed::Unknown(_) => (change.labels().cloned(), None),
+        Observed::Unknown(_) => (unread.cloned(), None),
     };
     let left = seen
         .host(node)

@@ -49,6 +49,7 @@ pub mod port;
 pub mod progress;
 mod record_limits;
 mod records;
+mod reset_rows;
 pub mod run;
 mod scripts;
 mod sight;

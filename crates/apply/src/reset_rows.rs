@@ -1,0 +1,178 @@
+//! Giving the rows of a node back what the start of its framework container took.
+//!
+//! What the rows said is written down on the master, and labels on the node's host, before the container
+//! is stopped: a run that dies in between loses nothing.
+
+use std::time::Duration;
+
+use tarsops_framework::{Order, Unedited};
+use tarsops_model::component::Component;
+use tarsops_model::framework::NodeLabels;
+use tarsops_model::inventory::Inventory;
+use tarsops_model::names::NodeName;
+use tarsops_plan::reset_rows::{BeforeStart, PutBack, put_back};
+
+use crate::actions::rows::saved;
+use crate::labels;
+use crate::port::Host;
+use crate::run::Run;
+use crate::verdict::{StepEnd, Verdict};
+
+/// How the note of the rows begins; they follow as JSON.
+const NOTE: &str = "-- tarsops-rows-before-start/1 ";
+/// How often rows are read again that changed while they were written.
+const TRIES: usize = 5;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a start of the container of a node will reset.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    before: BeforeStart,
+    labels: Option<NodeLabels>,
+}
+
+/// Reads what a start will reset, and writes it down. It is read right before the stop: what was seen when
+/// the plan was made may have changed.
+pub(crate) async fn take(
+    run: &Run<'_>,
+    node: &NodeName,
+    step: &str,
+    remote: &dyn Host,
+    seen: &Inventory,
+    end: &mut StepEnd,
+) -> Result<Taken, Verdict> {
+    let rows = run.watch.own_rows(node).await.map_err(|why| {
+        Verdict::NotStarted(format!(
+            "the rows of its servers, which a start resets, could not be read: {why}"
+        ))
+    })?;
+    let before = BeforeStart::new(node.as_str(), rows);
+    let text = serde_json::to_string(&before)
+        .map_err(|e| Verdict::NotStarted(format!("the rows cannot be written down: {e}")))?;
+    let name = saved::file_of(&run.id, step);
+    saved::save(run, &name, &format!("{NOTE}{text}\n"), end).await?;
+    let labels = labels::of_row(run, node, None, seen).await;
+    if let Some(labels) = &labels {
+        labels::save(remote, &run.place(node), labels)
+            .await
+            .map_err(Verdict::NotStarted)?;
+    }
+    end.labels.clone_from(&labels);
+    Ok(Taken { before, labels })
+}
+
+/// What a run has written down before it stopped the container of `node`; none where it wrote nothing.
+pub(crate) async fn taken(
+    run: &Run<'_>,
+    node: &NodeName,
+    of: &tarsops_model::names::RunId,
+    step: &str,
+    labels: Option<NodeLabels>,
+) -> Result<Option<Taken>, String> {
+    let master = run.master().await?;
+    let text = saved::read(run, &*master, saved::file_of(of, step)).await?;
+    let text = String::from_utf8_lossy(&text);
+    let Some(note) = text.lines().find_map(|line| line.strip_prefix(NOTE)) else {
+        return Ok(None);
+    };
+    let before: BeforeStart = serde_json::from_str(note).map_err(|e| e.to_string())?;
+    // The note is a claim: it speaks for its own node.
+    let is_own = before.format == tarsops_plan::reset_rows::FORMAT && before.node == node.as_str();
+    Ok(is_own.then_some(Taken { before, labels }))
+}
+
+/// Puts back what the start took: rows, stopped servers, the node's label and group. Doing it again is
+/// harmless.
+pub(crate) async fn give_back(
+    run: &Run<'_>,
+    node: &NodeName,
+    taken: &Taken,
+    end: &mut StepEnd,
+) -> Result<(), Verdict> {
+    let done = write(run, node, &taken.before, end).await?;
+    for row in &done.left {
+        end.log.push(format!("{} is left: {}", row.row, row.why));
+    }
+    for row in &done.made {
+        end.log.push(format!(
+            "the start has made {row}, which was not on this node before: it is left"
+        ));
+    }
+    for lost in &done.overwritten {
+        end.log.push(format!(
+            "{} runs the image's program: publish version {} again if it is still wanted",
+            lost.component, lost.version
+        ));
+    }
+    for component in &done.stop {
+        run.check_lease()?;
+        order(run, node, *component, Order::Stop)
+            .await
+            .map_err(not_back)?;
+        end.log
+            .push(format!("{component} is stopped again, as it was before"));
+    }
+    // A core component reads its settings when its container starts the next time.
+    for component in done.restart.iter().filter(|c| c.is_basic()) {
+        run.check_lease()?;
+        run.watch.load(node, *component).await.map_err(not_back)?;
+        order(run, node, *component, Order::Restart)
+            .await
+            .map_err(not_back)?;
+        end.log
+            .push(format!("{component} has started with its own settings"));
+    }
+    if let Some(labels) = &taken.labels {
+        labels::restore_after(run, node, labels, end).await?;
+    }
+    Ok(())
+}
+
+/// Writes the rows; what is left to do.
+async fn write(
+    run: &Run<'_>,
+    node: &NodeName,
+    before: &BeforeStart,
+    end: &mut StepEnd,
+) -> Result<PutBack, Verdict> {
+    let mut why = String::new();
+    for _ in 0..TRIES {
+        run.check_lease()?;
+        let now = run.watch.own_rows(node).await.map_err(not_back)?;
+        let done = put_back(before, &now);
+        if done.edits.is_empty() {
+            return Ok(done);
+        }
+        match run.watch.edit(&done.edits).await {
+            Ok(_) => {
+                end.log.push(format!(
+                    "{} rows have their settings back",
+                    done.edits.len()
+                ));
+                return Ok(done);
+            }
+            // Somebody, or the start itself, was faster: what is there now is compared again.
+            Err(Unedited::Moved(moved) | Unedited::InDoubt(moved)) => why = moved,
+            Err(Unedited::Failed(failed)) => return Err(not_back(failed)),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(not_back(why))
+}
+
+async fn order(
+    run: &Run<'_>,
+    node: &NodeName,
+    component: Component,
+    what: Order,
+) -> Result<(), String> {
+    let answer = run.watch.order(node, component, what).await;
+    answer.map_err(|why| format!("AdminRegistry about {component}: {why}"))
+}
+
+fn not_back(why: String) -> Verdict {
+    Verdict::LeftFailed(format!(
+        "the container is healthy, and not everything is back that its start has reset ({why}); what the rows said is saved on the master"
+    ))
+}
