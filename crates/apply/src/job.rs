@@ -7,6 +7,14 @@ use tarsops_plan::plan::Step;
 use crate::run::Run;
 use crate::verdict::{Failed, StepEnd, Verdict};
 
+/// What the id of a step has behind that of the step which it undoes.
+const BACK: &str = ".back";
+
+/// The id of the step that undoes a step of the same run.
+pub(crate) fn id_of_undo(step: &str) -> String {
+    format!("{step}{BACK}")
+}
+
 /// One step on its way.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
@@ -19,6 +27,11 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// The id of the step of this run that it undoes, if it is one of [`id_of_undo`].
+    pub(crate) fn undoes(&self) -> Option<&str> {
+        self.step.id.strip_suffix(BACK)
+    }
+
     /// Announces that the step begins to change something.
     pub(crate) fn acting(&self) {
         self.run.acting(self.step, self.node);

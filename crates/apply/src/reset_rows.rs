@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Taken {
     before: BeforeStart,
-    labels: Option<NodeLabels>,
+    pub(crate) labels: Option<NodeLabels>,
 }
 
 /// Reads what a start will reset, and writes it down. It is read right before the stop: what was seen when

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tarsops_plan::plan::Step;
 
 use crate::actions;
-use crate::job::Job;
+use crate::job::{Job, id_of_undo};
 use crate::journal::Event;
 pub use crate::port::Payloads;
 use crate::progress::Progress;
@@ -72,7 +72,7 @@ pub(crate) async fn roll_back(run: &Run<'_>, end: &StepEnd, inverse: Option<&Ste
         .lock()
         .await
         .write(&Event::UndoStarted { step: id.clone() });
-    let ended = |verdict| StepEnd::new(undo::id_of(&id), end.node.clone(), verdict);
+    let ended = |verdict| StepEnd::new(id_of_undo(&id), end.node.clone(), verdict);
     let back = match undo::step_of(run, end, inverse).await {
         Ok(None) => ended(Verdict::AlreadyDone),
         Ok(Some(step)) => {

@@ -17,6 +17,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::actions;
 use crate::actions::database::facts;
+use crate::job::id_of_undo;
 use crate::run::Run;
 use crate::verdict::{StepEnd, Verdict};
 
@@ -63,7 +64,7 @@ pub(crate) async fn step_of(
             let back = container_record::rollback_step(intent, done, wanted, &seen);
             let back = back.map_err(|e| e.to_string())?;
             Ok(back.map(|step| Step {
-                id: id_of(&end.step),
+                id: id_of_undo(&end.step),
                 ..step
             }))
         }
@@ -73,16 +74,11 @@ pub(crate) async fn step_of(
             let back = database_record::rollback_step(intent, done, &seen);
             let back = back.map_err(|e| e.to_string())?;
             Ok(back.map(|step| Step {
-                id: id_of(&end.step),
+                id: id_of_undo(&end.step),
                 ..step
             }))
         }
     }
-}
-
-/// The id of the step that undoes a step.
-pub(crate) fn id_of(step: &str) -> String {
-    format!("{step}.back")
 }
 
 /// The step that does the inverse action.
@@ -91,7 +87,7 @@ fn inverse_step(step: &Step) -> Option<Step> {
         return None;
     };
     Some(Step {
-        id: id_of(&step.id),
+        id: id_of_undo(&step.id),
         summary: format!("roll back: {}", step.summary),
         sign: ChangeKind::Remove,
         action: (**action).clone(),
@@ -154,7 +150,7 @@ async fn restore_step(
         }
     }
     Ok(Step {
-        id: id_of(&end.step),
+        id: id_of_undo(&end.step),
         stage: Stage::Agents,
         batch: 0,
         needs: vec![],

@@ -7,6 +7,7 @@
 //! the crontab; and a container that may drop databases was not touched.
 
 mod composed;
+mod executor;
 mod faults;
 mod lines;
 mod story;

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use tarsops_model::component::Component;
 use tarsops_model::container::ENTRYPOINT;
 use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, ClusterName, ContainerName, Endpoint, NodeName, RunId};
@@ -115,6 +116,12 @@ pub(crate) fn image(version: &str, behaviour: Behaviour) -> Image {
     image
 }
 
+/// What has to run of a version.
+pub(crate) fn programs_of(version: &str) -> BTreeMap<Component, Digest> {
+    let of = |c: &&str| (c.parse().unwrap(), Digest::of(&program(c, version)));
+    COMPONENTS.iter().map(of).collect()
+}
+
 /// What has to run of a version, by its path in the container.
 pub(crate) fn programs(version: &str) -> BTreeMap<String, Digest> {
     let of = |c: &&str| {
@@ -136,7 +143,7 @@ pub(crate) fn place() -> Place {
 }
 
 /// Nobody listens.
-struct Unheard;
+pub(crate) struct Unheard;
 
 impl Observer for Unheard {
     fn event(&self, _: &Progress<'_>) {}
@@ -144,10 +151,10 @@ impl Observer for Unheard {
 
 /// Scripts go over ssh, to one host and as one user: the words of the command that does it.
 #[derive(Clone)]
-struct Ssh(Vec<OsString>);
+pub(crate) struct Ssh(Vec<OsString>);
 
 impl Ssh {
-    fn to(hosts: &Hosts, destination: &str) -> Self {
+    pub(crate) fn to(hosts: &Hosts, destination: &str) -> Self {
         let ssh = hosts.ssh(destination);
         let words = [ssh.get_program()].into_iter().chain(ssh.get_args());
         Self(words.map(OsString::from).collect())
@@ -202,7 +209,7 @@ impl Remote for Ssh {
 }
 
 /// Waits with a clock of its own.
-fn alone<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn alone<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -1,7 +1,8 @@
 //! The replacement of the framework's container.
 //!
-//! It is refused as long as nothing puts back what the start of a container resets (rows, states, labels):
-//! a host that replaces its container by itself is ready ([`crate::containers`]), the rows are not.
+//! The start of one is an installation, which resets the rows of its node: they are written down before
+//! the old container stops, and put back once the framework is healthy, in the new container or in the old
+//! one again.
 
 mod account;
 mod change;
@@ -19,8 +20,10 @@ use crate::containers::{Replacement, prune};
 use crate::host_session::{Conversation, expiry};
 use crate::intent;
 use crate::job::{Execution, Job, Precheck};
+use crate::labels;
 use crate::look::confirm;
 use crate::port::Host;
+use crate::reset_rows::{self, Taken};
 use crate::sight::Sight;
 use crate::verdict::{Failed, StepEnd, Verdict};
 
@@ -40,9 +43,7 @@ impl Execution for ReplaceContainer<'_> {
         }
         sight.ready(job)?;
         account::check(job, self.0).await?;
-        Err(Verdict::NotStarted(
-            "this version of tarsops does not put back what the start of a container resets, so it starts none; replace it by hand as \"Docker\" in the operators' guide says".to_owned(),
-        ))
+        Ok(Precheck::Ready((remote, sight)))
     }
 
     async fn act(
@@ -66,6 +67,11 @@ impl Execution for ReplaceContainer<'_> {
             .map_err(|e| Verdict::NotStarted(format!("the intent cannot be written down: {e}")))?;
         let (place, name) = (run.place(job.node), intent.step.clone());
         run.check_lease()?;
+        let taken = reset_rows::take(run, job.node, &name, &*remote, &sight.seen, end).await?;
+        let taken = match self.made_by_this_run(job) {
+            Some(made) => self.before(job, made, &taken).await?.unwrap_or(taken),
+            None => taken,
+        };
         job.acting();
         let replacement = Replacement {
             conversation: Conversation::new(run, job.node, &place, &run.id, &name),
@@ -76,13 +82,27 @@ impl Execution for ReplaceContainer<'_> {
         };
         end.intent = Some(intent);
         let report = replacement.carry_out(remote).await?;
-        end.log = report.log;
-        report.verdict.of_step()?;
-        // A host that is healthy and wrong goes back, too.
-        confirm(run, job.node, None, &sight.local)
-            .await
-            .map_err(Failed::undone_by_executor)?;
-        framework::healthy(job, &wanted, 0).await?;
+        end.log.extend(report.log);
+        match report.verdict.of_step() {
+            Ok(()) => {}
+            // The start of the old container was an installation as well.
+            Err(Verdict::RolledBack(why)) => {
+                return Err(gone_back(job, &wanted, &taken, why, end).await.into());
+            }
+            Err(other) => return Err(other.into()),
+        }
+        let healthy = async {
+            // A host that is healthy and wrong goes back, too.
+            confirm(run, job.node, None, &sight.local)
+                .await
+                .map_err(Failed::undone_by_executor)?;
+            framework::healthy(job, &wanted, 0).await
+        };
+        let healthy = healthy.await;
+        // Also where it goes back: what is right when the next start comes need not be put back after it.
+        let given = reset_rows::give_back(run, job.node, &taken, end).await;
+        healthy?;
+        given?;
         Ok(wanted)
     }
 
@@ -99,10 +119,59 @@ impl Execution for ReplaceContainer<'_> {
 
     async fn conclude(&self, job: &Job<'_>, _refused: bool, end: &mut StepEnd) {
         note_gate(job.run, end).await;
+        if let Some(labels) = end.labels.take() {
+            labels::settle(job.run, job.node, &labels, end).await;
+        }
     }
 }
 
+/// The verdict of a step whose host has put its old container back: it is as it was once its rows are.
+async fn gone_back(
+    job: &Job<'_>,
+    wanted: &[Condition],
+    taken: &Taken,
+    why: String,
+    end: &mut StepEnd,
+) -> Verdict {
+    let back = async {
+        framework::healthy(job, wanted, 0).await?;
+        let given = reset_rows::give_back(job.run, job.node, taken, end).await;
+        given.map_err(Failed::Ends)
+    };
+    match back.await {
+        Ok(()) => Verdict::RolledBack(why),
+        Err(Failed::Undo(cause)) => stuck(&why, &cause),
+        Err(Failed::Ends(cause)) => stuck(&why, &cause.into_why()),
+    }
+}
+
+fn stuck(why: &str, cause: &str) -> Verdict {
+    Verdict::Stuck(format!(
+        "{why}; the old container runs again, and not as before: {cause}"
+    ))
+}
+
 impl ReplaceContainer<'_> {
+    /// The step of this run that this one undoes, if there is one: what the rows said before it is what
+    /// they should say.
+    fn made_by_this_run<'a>(&self, job: &'a Job<'_>) -> Option<&'a str> {
+        let own = self.0.undoes() == Some(&job.run.id);
+        job.undoes().filter(|_| own)
+    }
+
+    /// What the rows said before the step `made` of this run.
+    async fn before(
+        &self,
+        job: &Job<'_>,
+        made: &str,
+        now: &Taken,
+    ) -> Result<Option<Taken>, Verdict> {
+        let labels = now.labels.clone();
+        reset_rows::taken(job.run, job.node, &job.run.id, made, labels)
+            .await
+            .map_err(Verdict::NotStarted)
+    }
+
     /// Removes what of replaced containers the spec does not keep. That it fails is no fault of the step.
     async fn prune(&self, job: &Job<'_>, end: &mut StepEnd) {
         let Some(wanted) = job.run.desired.container(job.node) else {
