@@ -1,16 +1,25 @@
 //! Ending a change that a run which is over has left on a host.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tarsops_model::names::{RunId, StepName};
+use tarsops_model::names::{NodeName, RunId, StepName};
+use tarsops_plan::condition::{Condition, Truth};
+use tokio::time::Instant;
 
 use crate::host_session::{Conversation, conclude};
 use crate::job::{Execution, Job, Precheck};
-use crate::look::confirm;
+use crate::look::{confirm, of_framework};
 use crate::port::Host;
+use crate::reset_rows;
+use crate::run::Run;
 use crate::scripts::Mode;
 use crate::sight::Sight;
 use crate::verdict::{Failed, StepEnd, Verdict};
+use crate::waiting::Waiting;
+
+/// Between two questions whether the node has registered.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Has the host put its old state back, or end the change with what runs there now.
 pub(crate) struct Recover<'a> {
@@ -53,6 +62,55 @@ impl Execution for Recover<'_> {
         let first = || conversation.wait(mode);
         let report = conversation.hold(remote, &first, mode).await?;
         conclude(report, end)?;
-        Ok(confirm(job.run, job.node, None, &sight.local).await?)
+        confirm(job.run, job.node, None, &sight.local).await?;
+        Ok(self.give_back(job, &sight, end).await?)
+    }
+}
+
+impl Recover<'_> {
+    /// Puts back what the start of a container has reset in the run that was cut off, if it was one.
+    async fn give_back(
+        &self,
+        job: &Job<'_>,
+        sight: &Sight,
+        end: &mut StepEnd,
+    ) -> Result<(), Verdict> {
+        let (run, node) = (job.run, job.node);
+        if run.desired.container(node).is_none() {
+            return Ok(());
+        }
+        let host = sight.seen.host(node);
+        let labels = host.present().and_then(|host| host.labels.clone());
+        let taken = reset_rows::taken(run, node, self.run, self.step, labels).await;
+        let not_back = |why: String| {
+            Verdict::LeftFailed(format!(
+                "the change is ended, and what the rows of the node said before it is not back ({why}); it is saved on the master"
+            ))
+        };
+        match taken.map_err(not_back)? {
+            Some(taken) => {
+                registered(run, node).await.map_err(not_back)?;
+                reset_rows::give_back(run, node, &taken, end).await
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waits until the node has registered, which its tarsnode does once its container has started.
+async fn registered(run: &Run<'_>, node: &NodeName) -> Result<(), String> {
+    let until = Instant::now() + run.deadline();
+    let waiting = Waiting::until(until, "the node has not registered yet");
+    loop {
+        let seen = of_framework(run.watch.node(node).await);
+        let why = match Condition::Registered.eval(node, &seen) {
+            Truth::Holds => return Ok(()),
+            Truth::Fails(why) | Truth::Unknown(why) => why,
+        };
+        if Instant::now() > until {
+            return Err(why);
+        }
+        waiting.say(why);
+        tokio::time::sleep(PAUSE).await;
     }
 }
