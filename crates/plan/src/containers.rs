@@ -1,11 +1,13 @@
 //! The framework's container on one node, compared with the spec.
 //!
-//! Nothing is planned for containers yet: what differs is blocked with its reason. What must stay true
-//! for whoever plans them: a container that would rebuild the database is neither stopped nor started
-//! ([`DockerFacts::rebuilds`]), and one that nobody could see is left alone.
+//! What only another container can change is a step that replaces it. What must stay true: a container
+//! that would rebuild the database is neither stopped nor started
+//! ([`DockerFacts::rebuilds`](tarsops_model::container::DockerFacts::rebuilds)), and one that nobody could
+//! see is left alone.
 
 mod compared;
 mod obstacles;
+mod step;
 pub(crate) mod versions;
 
 use tarsops_model::container::{Container, ContainerFacts};
@@ -17,16 +19,20 @@ use tarsops_model::resource::ResourceId;
 
 use crate::drift::{DriftKind, FieldChange};
 use crate::input::PlanInput;
+use crate::plan::Step;
 use crate::report::{Blocked, ContainerWork, Line};
 use compared::Compared;
+use obstacles::Look;
 
 /// What there is to say of a node's container.
 #[derive(Debug, Default)]
 pub(crate) struct ContainerAssessment {
     /// How it differs; none if it is as it should be.
     pub(crate) drift: Option<DriftKind>,
-    /// Why it is not changed.
+    /// Why it is not changed, and what is to be said of a change.
     pub(crate) lines: Vec<Line>,
+    /// The step that replaces it.
+    pub(crate) step: Option<Step>,
 }
 
 /// Compares the container of `node` with the spec.
@@ -40,7 +46,7 @@ pub(crate) fn assess(
     let resource = ResourceId::Container(node.clone());
     let unknown = |why: String| ContainerAssessment {
         drift: Some(DriftKind::Unknown { why: vec![why] }),
-        lines: vec![],
+        ..ContainerAssessment::default()
     };
     let Some(docker) = &host.docker else {
         return unknown("the host's engine was not looked at".to_owned());
@@ -54,6 +60,7 @@ pub(crate) fn assess(
             resource: resource.clone(),
             why,
         }],
+        step: None,
     };
     let pin = match pin(input, wanted) {
         Ok(pin) => pin,
@@ -69,7 +76,6 @@ pub(crate) fn assess(
         Observed::Absent => {
             let why = Blocked::NoContainerWork {
                 work: ContainerWork::Create,
-                differs: vec![],
             };
             return blocked(DriftKind::Missing, why);
         }
@@ -93,21 +99,18 @@ pub(crate) fn assess(
     }
     let mut work = ContainerAssessment {
         drift: Some(DriftKind::Changed { fields }),
-        lines: vec![],
+        ..ContainerAssessment::default()
     };
-    let mut block = |why: Blocked| {
-        work.lines.push(Line::Blocked {
-            resource: resource.clone(),
-            why,
-        });
+    let block = |why: Blocked| Line::Blocked {
+        resource: resource.clone(),
+        why,
     };
     if compared.made.is_empty() && compared.state.is_none() {
-        without_a_start(&compared, seen)
-            .into_iter()
-            .for_each(&mut block);
+        let all = without_a_start(&compared, seen).into_iter();
+        work.lines.extend(all.map(block));
         return work;
     }
-    let look = obstacles::Look {
+    let look = Look {
         input,
         node,
         spec,
@@ -121,17 +124,10 @@ pub(crate) fn assess(
     if !unknown.is_empty() {
         work.drift = Some(DriftKind::Unknown { why: unknown });
     } else if obstacles.is_empty() {
-        let differs = compared.made.iter().chain(&compared.state);
-        let differs = differs.map(|f| format!("{}: {} → {}", f.field, f.old, f.new));
-        block(Blocked::NoContainerWork {
-            work: match compared.made.is_empty() {
-                true => ContainerWork::Start,
-                false => ContainerWork::Replace,
-            },
-            differs: differs.collect(),
-        });
+        work.step = look.step(&compared);
+        work.lines.extend(look.overwritten(&compared));
     }
-    obstacles.into_iter().for_each(block);
+    work.lines.extend(obstacles.into_iter().map(block));
     work
 }
 

@@ -25,6 +25,7 @@ use tarsops_model::version::Version;
 
 use crate::actions::{AddColumn, AddTemplate, Backup, MergeTemplate};
 use crate::condition::Condition;
+use crate::containers::versions;
 use crate::drift::{Drift, DriftKind, FieldChange};
 use crate::input::PlanInput;
 use crate::plan::{ChangeKind, Stage, Step};
@@ -55,7 +56,7 @@ pub fn target(desired: &Desired) -> Option<Version> {
 }
 
 /// The release that the cluster runs: AdminRegistry's own word; where the spec lets it not be asked,
-/// the tarsnode of the master. None for one that the lock file does not know; and why it cannot be
+/// the tarsnode of the master, or its container. None for one that the lock file does not know; and why it cannot be
 /// told, which must not look like a release that is not known.
 fn running(input: &PlanInput<'_>) -> Result<Option<Version>, String> {
     let Some(framework) = input.inventory.framework.as_deref() else {
@@ -69,7 +70,12 @@ fn running(input: &PlanInput<'_>) -> Result<Option<Version>, String> {
         Observed::Unknown(why) if input.desired.rpc != Rpc::Off => return Err(why.clone()),
         Observed::Unknown(_) | Observed::Absent => {}
     }
-    let binary = match input.inventory.agent(&input.desired.master) {
+    let master = &input.desired.master;
+    if input.desired.container(master).is_some() {
+        let seen = versions::running(input, Component::Tarsnode, master);
+        return seen.map_or(Ok(None), |seen| seen.map(|all| all.last().copied()));
+    }
+    let binary = match input.inventory.agent(master) {
         Observed::Present(agent) => agent.binary.as_ref().map(|b| b.digest),
         Observed::Absent => Observed::Absent,
         Observed::Unknown(why) => Observed::Unknown(why),

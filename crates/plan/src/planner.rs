@@ -380,20 +380,25 @@ impl Draft {
                 resource,
                 why: Blocked::NoContainerWork {
                     work: ContainerWork::Remove,
-                    differs: vec![],
                 },
             });
             return;
         }
         let work = containers::assess(input, node, spec, host, container);
         let Some(kind) = work.drift else { return };
-        let differs = match work.lines.first() {
-            Some(Line::Blocked { why, .. }) => why.to_string(),
-            _ => "it is not known how it is".to_owned(),
+        let differs = match (&work.step, work.lines.first()) {
+            (Some(step), _) => step.summary.clone(),
+            (None, Some(Line::Blocked { why, .. })) => why.to_string(),
+            (None, _) => "it is not known how it is".to_owned(),
         };
         if let Some(line) = self.maintenance(input, spec, &resource, &differs) {
             self.report.push(line);
             return;
+        }
+        if let NodeState::Maintenance { until, .. } = &spec.state {
+            self.report.push(maintenance_over(resource.clone(), *until));
+        } else {
+            self.todo.extend(work.step);
         }
         self.report.extend(work.lines);
         self.drift.push(Drift { resource, kind });

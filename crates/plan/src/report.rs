@@ -255,13 +255,10 @@ pub enum Blocked {
         /// Which, as `table.column`.
         columns: Vec<String>,
     },
-    /// Containers are looked at, and not changed yet.
+    /// The first container of a host is not made, and the last one not removed.
     NoContainerWork {
         /// What would have to be done.
         work: ContainerWork,
-        /// What differs, each with its value and the spec's.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        differs: Vec<String>,
     },
     /// A file cannot be brought to the spec without losing what is in it.
     Unreadable {
@@ -380,16 +377,12 @@ pub enum Blocked {
     },
 }
 
-/// What a container needs that differs.
+/// What a host needs whose container is missing, or should not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContainerWork {
     /// It is made for the first time.
     Create,
-    /// Another one takes its place.
-    Replace,
-    /// It is started.
-    Start,
     /// It is stopped and removed.
     Remove,
 }

@@ -22,22 +22,14 @@ use crate::templates;
 /// Columns of the framework's tables that consoles have learned of, each with the first that has it in its
 /// models. An older one drops it at its start (TarsWeb `app/dao/db/index.js`: `sync` with `alter`).
 const COLUMNS: [(&str, &str, Version); 5] = [
-    ("t_server_conf", "flow_state", version(2, 4, 18)),
-    ("t_server_conf", "run_type", version(2, 4, 25)),
-    ("t_server_conf", "base_image_id", version(2, 4, 25)),
-    ("t_server_conf", "source", version(2, 4, 25)),
-    ("t_base_image", "result", version(3, 0, 0)),
+    ("t_server_conf", "flow_state", Version::new(2, 4, 18)),
+    ("t_server_conf", "run_type", Version::new(2, 4, 25)),
+    ("t_server_conf", "base_image_id", Version::new(2, 4, 25)),
+    ("t_server_conf", "source", Version::new(2, 4, 25)),
+    ("t_base_image", "result", Version::new(3, 0, 0)),
 ];
 /// The first console that brings tables of the framework to its models.
-const ALTERS: Version = version(2, 4, 9);
-
-const fn version(major: u16, minor: u16, patch: u16) -> Version {
-    Version {
-        major,
-        minor,
-        patch,
-    }
-}
+const ALTERS: Version = Version::new(2, 4, 9);
 
 /// A container that is about to be replaced, and its host.
 pub(super) struct Look<'a> {

@@ -41,6 +41,12 @@ pub(super) fn admitted(live: &mut Live<'_>, steps: Vec<Step>, out: &mut Vec<Line
     } else {
         (slaves_first, false)
     };
+    if awaits && let Some(first) = order.first() {
+        out.push(Line::Note {
+            resource: first.resource.clone(),
+            text: "it is replaced before the slaves, whose tarsnode needs its tarsAdminRegistry; until theirs follow, an older tarsregistry may refuse its tarsnode".to_owned(),
+        });
+    }
     live.admit_all(order, awaits, out)
 }
 

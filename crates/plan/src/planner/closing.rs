@@ -41,10 +41,6 @@ impl Draft {
 
     /// What the release needs of the database.
     pub(super) fn database(&mut self, input: &PlanInput<'_>) {
-        // It follows the release, and containers cannot follow yet.
-        if input.desired.containers().next().is_some() {
-            return;
-        }
         let work = database::assess(input);
         self.todo.extend(work.schema);
         self.todo.extend(work.templates);

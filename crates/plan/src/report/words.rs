@@ -242,21 +242,15 @@ impl fmt::Display for Blocked {
                 "the management platform {console} of the image drops {}, which it does not know",
                 columns.join(", ")
             ),
-            Self::NoContainerWork { work, differs } => {
+            Self::NoContainerWork { work } => {
                 let work = match work {
                     ContainerWork::Create => "made",
-                    ContainerWork::Replace => "replaced by another one",
-                    ContainerWork::Start => "started",
                     ContainerWork::Remove => "removed",
                 };
                 write!(
                     f,
                     "the container would have to be {work}, which this version of tarsops does not do"
-                )?;
-                match differs.as_slice() {
-                    [] => Ok(()),
-                    all => write!(f, " ({})", all.join("; ")),
-                }
+                )
             }
             Self::SameMachine { other } => {
                 write!(f, "the host answers with the machine-id of node {other}")

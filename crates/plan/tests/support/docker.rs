@@ -20,6 +20,7 @@ use tarsops_model::observed::Observed;
 use tarsops_model::package::ImagePin;
 use tarsops_model::resource::ResourceId;
 
+use super::framework::{self, shipped, template};
 use super::{VERSION, VERSIONS, World, binary, core, core_binary, version};
 
 pub const IMAGE: &str = "tarscloud/framework:v3.0.20";
@@ -193,6 +194,14 @@ pub fn fleet(count: usize) -> World {
         let pin = pin(text);
         w.catalog.images.insert(pin.name.clone(), pin);
     }
+    let mut all = shipped(true);
+    for component in Component::ALL {
+        let text = "<tars>\nlog=TARS_PATH/log\n</tars>\n".to_owned();
+        all.entry(format!("tars.{component}")).or_insert(text);
+    }
+    framework::rows(&mut w).templates =
+        Observed::Present(all.iter().map(|(n, t)| template(n, t)).collect());
+    w.catalog.templates.insert(version(VERSION), all);
     w
 }
 
