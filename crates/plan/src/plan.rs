@@ -5,7 +5,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{ClusterName, RunId};
 use tarsops_model::resource::ResourceId;
 
-use crate::actions::{Action, Changes, HostChange, Undo};
+use crate::actions::{Action, Changes, HostChange, Interruption, Undo};
 use crate::condition::Condition;
 use crate::drift::{Drift, DriftKind};
 use crate::report::Line;
@@ -65,6 +65,12 @@ impl Step {
             pre,
             post,
         }
+    }
+
+    /// What it stops, if that is everything that runs on its host.
+    pub(crate) fn stops_host(&self) -> Option<Interruption<'_>> {
+        let stopped = self.action.on_host()?.interrupts;
+        stopped.filter(|stopped| stopped.is_whole)
     }
 
     /// The step of a change of a host.

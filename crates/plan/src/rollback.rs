@@ -534,8 +534,9 @@ impl Draft<'_> {
         if let Some(at) = change.and_then(HostChange::registry) {
             return registries.is_some_and(|all| all.get(&at).is_some_and(Answer::is_alive));
         }
-        let container = step.action.get::<ReplaceContainer>();
-        let own = container.and_then(|container| self.registry_of(&container.node));
+        let own = step
+            .stops_host()
+            .and_then(|whole| self.registry_of(whole.node));
         let answer = own.and_then(|at| registries?.get(at));
         answer.is_some_and(Answer::is_alive)
     }

@@ -59,18 +59,19 @@ impl Draft<'_> {
         servers: &[&ServerRow],
         step: &mut Step,
     ) {
-        let Some(change) = step.action.get::<ReplaceContainer>() else {
+        let Some(whole) = step.stops_host() else {
             return;
         };
+        let (node, ran) = (whole.node.clone(), whole.ran);
         let is_failed = self.failed.contains(&step.id);
         let mut wanted = restored::of_tarsnode(framework, servers, &BTreeSet::new());
         wanted.retain(|c| {
             let is_new = !step.post.contains(c);
             is_new
-                && match c.eval(&change.node, self.input.inventory) {
+                && match c.eval(&node, self.input.inventory) {
                     Truth::Holds => true,
                     Truth::Fails(_) => !is_failed,
-                    Truth::Unknown(_) => change.old.ran,
+                    Truth::Unknown(_) => ran,
                 }
         });
         step.post.extend(wanted);
