@@ -52,7 +52,7 @@ pub enum CannotGoBack {
     Unread(String),
     /// The older management platform drops columns that it does not know, or that is not known.
     #[error(
-        "the management platform {} in the container it would go back to may drop columns of the database that {} has added; bring the older framework back as a change of the spec, with a lock file that pins its image",
+        "the management platform {} in the container it would go back to may drop columns of the database that {} has added; exchange the containers by hand if it is proven to know them all",
         text(.old),
         text(.new)
     )]
