@@ -18,7 +18,7 @@ use tarsops_model::names::{NodeName, RunId, UserName};
 use tarsops_model::observed::Observed;
 use tarsops_model::resource::ResourceId;
 
-use crate::actions::{Folder, HostChange, ReplaceContainer};
+use crate::actions::{Folder, HostChange};
 use crate::batch::{self, Batches};
 use crate::claims::RecordMismatch;
 use crate::condition::{Condition, Truth, digest_at};

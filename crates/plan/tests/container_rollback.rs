@@ -433,7 +433,8 @@ fn a_record_of_a_container_says_nothing_of_another_one() {
         forge(change);
         assert_eq!(field(&forged), Some(wanted));
     }
-    let heads: [(Field, fn(&mut Intent)); 3] = [
+    type Head = fn(&mut Intent);
+    let heads: [(Field, Head); 3] = [
         (Field::ChangeKind, |i| i.sign = ChangeKind::Add),
         (Field::Resource, |i| i.resource = ResourceId::Web),
         (Field::Cluster, |i| i.cluster = "other".parse().unwrap()),
