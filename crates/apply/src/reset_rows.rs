@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use tarsops_framework::{Order, Unedited};
 use tarsops_model::component::Component;
-use tarsops_model::framework::NodeLabels;
+use tarsops_model::framework::{Asked, FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_plan::reset_rows::{BeforeStart, PutBack, put_back};
+
+use tokio::time::Instant;
 
 use crate::actions::rows::saved;
 use crate::labels;
 use crate::port::Host;
 use crate::run::Run;
 use crate::verdict::{StepEnd, Verdict};
+use crate::waiting::Waiting;
 
 /// How the note of the rows begins; they follow as JSON.
 const NOTE: &str = "-- tarsops-rows-before-start/1 ";
@@ -24,6 +27,10 @@ const NOTE: &str = "-- tarsops-rows-before-start/1 ";
 const TRIES: usize = 5;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long AdminRegistry may take until it carries an order out.
+const ORDER: Duration = Duration::from_secs(60);
+/// An order that was refused is given again after this time: tarsnode starts a server by itself within 3 s.
+const BETWEEN_ORDERS: Duration = Duration::from_secs(6);
 
 /// What a start of the container of a node will reset.
 #[derive(Debug)]
@@ -105,28 +112,39 @@ pub(crate) async fn give_back(
             lost.component, lost.version
         ));
     }
+    // What fails for one server is no reason to leave the others as they are.
+    let mut failed = None;
     for component in &done.stop {
-        run.check_lease()?;
-        order(run, node, *component, Order::Stop)
-            .await
-            .map_err(not_back)?;
-        end.log
-            .push(format!("{component} is stopped again, as it was before"));
+        match order(run, node, *component, Order::Stop).await {
+            Ok(()) => end
+                .log
+                .push(format!("{component} is stopped again, as it was before")),
+            Err(why) => {
+                failed.get_or_insert(why);
+            }
+        }
     }
     // A core component reads its settings when its container starts the next time.
     for component in done.restart.iter().filter(|c| c.is_basic()) {
-        run.check_lease()?;
-        run.watch.load(node, *component).await.map_err(not_back)?;
-        order(run, node, *component, Order::Restart)
-            .await
-            .map_err(not_back)?;
-        end.log
-            .push(format!("{component} has started with its own settings"));
+        match restart(run, node, *component).await {
+            Ok(()) => end
+                .log
+                .push(format!("{component} has started with its own settings")),
+            Err(why) => {
+                failed.get_or_insert(why);
+            }
+        }
     }
     if let Some(labels) = &taken.labels {
         labels::restore_after(run, node, labels, end).await?;
     }
-    Ok(())
+    failed.map_or(Ok(()), |why| Err(not_back(why)))
+}
+
+async fn restart(run: &Run<'_>, node: &NodeName, component: Component) -> Result<(), String> {
+    run.check_lease().map_err(Verdict::into_why)?;
+    run.watch.load(node, component).await?;
+    order(run, node, component, Order::Restart).await
 }
 
 /// Writes the rows; what is left to do.
@@ -161,14 +179,63 @@ async fn write(
     Err(not_back(why))
 }
 
+/// Gives AdminRegistry an order until it is carried out. What it answers is not always what happens: right
+/// after a start its registry may not know the server yet, and tarsnode starts one by itself.
 async fn order(
     run: &Run<'_>,
     node: &NodeName,
     component: Component,
     what: Order,
 ) -> Result<(), String> {
-    let answer = run.watch.order(node, component, what).await;
-    answer.map_err(|why| format!("AdminRegistry about {component}: {why}"))
+    let until = Instant::now() + ORDER;
+    let waiting = Waiting::until(
+        until,
+        format!("AdminRegistry was not asked about {component}"),
+    );
+    loop {
+        run.check_lease().map_err(Verdict::into_why)?;
+        let Err(why) = run.watch.order(node, component, what).await else {
+            return Ok(());
+        };
+        let asked = Instant::now();
+        while asked.elapsed() < BETWEEN_ORDERS {
+            let facts = run.watch.server(node, component).await;
+            if facts.is_some_and(|facts| is_carried_out(&facts, node, component, what)) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let why = format!("AdminRegistry about {component}: {why}");
+        waiting.say(&*why);
+        if Instant::now() > until {
+            return Err(why);
+        }
+    }
+}
+
+/// Whether the framework says of a server what an order should lead to.
+fn is_carried_out(
+    facts: &FrameworkFacts,
+    node: &NodeName,
+    component: Component,
+    what: Order,
+) -> bool {
+    let rows = facts.rows();
+    let servers = rows.present().and_then(|rows| rows.servers.present());
+    let mut servers = servers.into_iter().flatten();
+    let Some(row) = servers.find(|row| {
+        row.application == "tars" && row.server == component.name() && row.node == node.as_str()
+    }) else {
+        return false;
+    };
+    let all =
+        |state| row.setting.as_deref() == Some(state) && row.present.as_deref() == Some(state);
+    if what == Order::Stop {
+        return all("inactive");
+    }
+    let own = |asked: &&Asked| asked.node == *node && asked.component == component;
+    let mut asked = facts.servants.values().filter(own).peekable();
+    all("active") && asked.peek().is_some() && asked.all(|asked| asked.answer.is_alive())
 }
 
 fn not_back(why: String) -> Verdict {

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use support::World;
 use support::docker::{
-    IMAGE, alter, arm, change, container, digest, docker_world, engine, pin, program, runs, seen,
-    wanted,
+    IMAGE, alter, arm, change, container, digest, docker_world, engine, pin, program, put, runs,
+    seen, wanted,
 };
 use support::framework::world;
 use tarsops_model::component::Component;
@@ -405,7 +405,7 @@ fn a_node_without_a_container_needs_no_engine() {
             .unwrap()
             .result
     };
-    let mut docker = engine(seen(&wanted(&w.node(2), true)));
+    let mut docker = engine(seen(&wanted(&w.node(2), true)), true);
     docker.containers = Observed::Unknown("no engine".to_owned());
     docker.images.clear();
     let process = std::mem::take(&mut docker.processes);
