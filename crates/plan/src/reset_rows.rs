@@ -33,8 +33,46 @@ const OWN: [&str; 12] = [
     "exe_path",
 ];
 
-/// Who wrote a row last, where the installer did.
+/// Who wrote a row last, where the installer did. The console leaves it when somebody changes a server or an
+/// adapter there (TarsWeb `app/service/server/ServerService.js`), so it proves a change and never the
+/// absence of one.
 const INSTALLER: &str = "admin";
+
+/// What a new row of `t_server_conf` says where the installer's statement does not name the column, or names
+/// it with a fixed value (framework `deploy/framework/sql/db_tars.sql`, `tars_servers.sql`). NULL is empty.
+const OF_SERVER: [(&str, &[&str]); 20] = [
+    ("node_group", &[""]),
+    ("bak_flag", &["0"]),
+    ("server_type", &["tars_cpp"]),
+    ("start_script_path", &[""]),
+    ("stop_script_path", &[""]),
+    ("monitor_script_path", &[""]),
+    ("enable_group", &["N"]),
+    ("enable_set", &["N"]),
+    ("set_name", &[""]),
+    ("set_area", &[""]),
+    ("set_group", &[""]),
+    ("ip_group_name", &[""]),
+    ("profile", &[""]),
+    ("source", &[""]),
+    ("config_center_port", &["0"]),
+    ("async_thread_num", &["3"]),
+    ("server_important_type", &["0"]),
+    ("grid_flag", &["NORMAL"]),
+    ("flow_state", &["active"]),
+    ("run_type", &[""]),
+];
+
+/// The same of `t_adapter_conf`, over all components (the statements are equal from 2.4.0 to 3.0.17).
+const OF_ADAPTER: [(&str, &[&str]); 7] = [
+    ("thread_num", &["5", "10"]),
+    ("max_connections", &["2000", "100000", "200000"]),
+    ("allow_ip", &[""]),
+    ("queuecap", &["100000", "200000"]),
+    ("queuetimeout", &["10000", "60000"]),
+    ("protocol", &["tars"]),
+    ("handlegroup", &[""]),
+];
 
 /// A row of a server or an adapter, with all its columns.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +98,27 @@ impl RowImage {
     fn key(&self) -> Option<Vec<(String, String)>> {
         let of = |column: &&str| Some(((*column).to_owned(), self.text(column)?.to_owned()));
         self.table.key().iter().map(of).collect()
+    }
+
+    /// Whether a start of a container writes what the row says in that column. False where it is not known
+    /// what it writes.
+    fn says_what_a_start_writes(&self, column: &str) -> bool {
+        let says = self.text(column).unwrap_or_default();
+        let is_one = |known: &[(&str, &[&str])]| {
+            let mut of = known.iter().filter(|(name, _)| *name == column);
+            of.any(|(_, values)| values.contains(&says))
+        };
+        let of = |name| self.text(name).unwrap_or_default();
+        match (self.table, column) {
+            (Table::TServerConf, "template_name") => says == format!("tars.{}", of("server_name")),
+            (Table::TServerConf, "base_image_id") => matches!(says, "" | "0"),
+            (Table::TServerConf, _) => is_one(&OF_SERVER),
+            (Table::TAdapterConf, "servant") => format!("{says}Adapter") == of("adapter_name"),
+            (Table::TAdapterConf, "endpoint") => {
+                says.starts_with(&format!("tcp -h {} -t 60000 -p ", of("node_name")))
+            }
+            (Table::TAdapterConf, _) => is_one(&OF_ADAPTER),
+        }
     }
 
     /// The component, if it is one of the framework's.
@@ -111,7 +170,7 @@ pub struct Left {
 }
 
 /// Why a row is left as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeftBecause {
     /// It is gone.
     Gone,
@@ -119,15 +178,28 @@ pub enum LeftBecause {
     Kept,
     /// Somebody has written it since the start.
     Written,
+    /// A start does not write what it says in this column, or it is not known what a start writes there.
+    Changed(String),
+    /// It said `inactive`, and is that of a core component: what a container runs of these is never stopped.
+    Core,
 }
 
 impl fmt::Display for LeftBecause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gone => "it is gone",
-            Self::Kept => "the start did not replace it, so somebody has changed it meanwhile",
-            Self::Written => "somebody has written it since the start",
-        })
+        match self {
+            Self::Gone => f.write_str("it is gone"),
+            Self::Kept => {
+                f.write_str("the start did not replace it, so somebody has changed it meanwhile")
+            }
+            Self::Written => f.write_str("somebody has written it since the start"),
+            Self::Changed(column) => write!(
+                f,
+                "its {column} is neither as before nor known as what a start writes"
+            ),
+            Self::Core => f.write_str(
+                "it was inactive before, and is now active; a core component is not stopped",
+            ),
+        }
     }
 }
 
@@ -183,7 +255,7 @@ pub fn put_back(before: &BeforeStart, now: &[RowImage]) -> PutBack {
             out.left.push(left(LeftBecause::Gone));
             continue;
         };
-        let lost = lost(old, new);
+        let mut lost = lost(old, new);
         let replaced = old.text("id") != new.text("id");
         let stopped = was_stopped(old, new);
         if lost.is_empty() && !stopped && !replaced {
@@ -193,8 +265,9 @@ pub fn put_back(before: &BeforeStart, now: &[RowImage]) -> PutBack {
             out.left.push(left(LeftBecause::Kept));
             continue;
         }
+        // A number that is another one: somebody has published since.
         if let Some(version) = published(old)
-            && new.text("patch_version") != Some(version)
+            && published(new).is_none()
         {
             out.overwritten.push(Overwritten {
                 component,
@@ -208,9 +281,19 @@ pub fn put_back(before: &BeforeStart, now: &[RowImage]) -> PutBack {
             out.left.push(left(LeftBecause::Written));
             continue;
         }
-        if stopped {
+        if stopped && component.is_basic() {
             out.stop.insert(component);
+        } else if stopped {
+            out.left.push(left(LeftBecause::Core));
         }
+        lost.retain(|column| {
+            let known = new.says_what_a_start_writes(column);
+            if !known {
+                out.left
+                    .push(left(LeftBecause::Changed((*column).to_owned())));
+            }
+            known
+        });
         if !lost.is_empty() {
             out.restart.insert(component);
             let cells = |row: &RowImage| {

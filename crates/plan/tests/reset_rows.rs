@@ -28,10 +28,12 @@ fn row(table: Table, node: &str, columns: &[(&str, Option<&str>)]) -> RowImage {
 /// What the installer writes of a row, whatever was there (`replace into`).
 fn replaced(old: &RowImage, id: usize) -> RowImage {
     let mut new = old.clone();
+    let server = old.columns["server_name"].clone().unwrap();
+    let template = format!("tars.{server}");
     let defaults: &[(&str, Option<&str>)] = match old.table {
         Table::TServerConf => &[
             ("setting_state", Some("active")),
-            ("template_name", Some("tars.default")),
+            ("template_name", Some(template.as_str())),
             ("profile", None),
             ("patch_version", Some("3.0.18")),
             ("patch_user", Some("")),
@@ -152,17 +154,20 @@ proptest! {
         let mut now: Vec<RowImage> =
             before.rows.iter().enumerate().map(|(i, r)| replaced(r, i + 100)).collect();
         let done = put_back(&before, &now);
-        prop_assert!(done.left.is_empty() && done.made.is_empty(), "{:?}", done);
+        prop_assert!(done.made.is_empty(), "{:?}", done);
+        // A core component is not stopped, and nothing else is left.
+        prop_assert!(done.left.iter().all(|l| l.why == LeftBecause::Core), "{:?}", done);
         edit(&mut now, &done.edits);
         for (old, new) in before.rows.iter().zip(&now) {
             prop_assert_eq!(settings(old), settings(new));
         }
         // Whoever was stopped is stopped again, and nobody else.
-        let stopped: BTreeSet<Component> = before.rows.iter()
+        let (stopped, core): (BTreeSet<Component>, BTreeSet<_>) = before.rows.iter()
             .filter(|r| r.columns.get("setting_state") == Some(&Some("inactive".to_owned())))
             .filter_map(RowImage::component)
-            .collect();
+            .partition(|c| c.is_basic());
         prop_assert_eq!(&done.stop, &stopped);
+        prop_assert_eq!(done.left.len(), core.len());
         prop_assert!(done.restart.is_disjoint(&stopped));
         let published = before.rows.iter()
             .filter(|r| r.columns.get("patch_version") == Some(&Some("77".to_owned()))).count();
@@ -194,6 +199,69 @@ proptest! {
         let why = if since { LeftBecause::Written } else { LeftBecause::Kept };
         prop_assert!(done.left.iter().any(|l| l.row == key && l.why == why), "{:?}", done.left);
     }
+}
+
+proptest! {
+    #[test]
+    fn what_people_change_in_the_console_stays(rows in cells(), at in 0..6_usize) {
+        let before = BeforeStart::new(NODE, rows);
+        let mut now: Vec<RowImage> =
+            before.rows.iter().enumerate().map(|(i, r)| replaced(r, i + 100)).collect();
+        // The console does not write who it was: the row still says that the installer wrote it last.
+        let (column, value) = match now[at].table {
+            Table::TServerConf => ("template_name", "tars.other"),
+            Table::TAdapterConf => ("thread_num", "64"),
+        };
+        now[at].columns.insert(column.to_owned(), Some(value.to_owned()));
+        let name = now[at].name();
+        let done = put_back(&before, &now);
+        let why = LeftBecause::Changed(column.to_owned());
+        prop_assert!(done.left.iter().any(|l| l.row == name && l.why == why), "{:?}", done.left);
+        edit(&mut now, &done.edits);
+        prop_assert_eq!(now[at].columns[column].as_deref(), Some(value));
+        // What else the start has reset in that row and in the others is as before.
+        for (old, new) in before.rows.iter().zip(&now) {
+            let (mut old, mut new) = (settings(old), settings(new));
+            if new.get(column).is_some_and(|v| v == value) {
+                old.remove(column);
+                new.remove(column);
+            }
+            prop_assert_eq!(old, new);
+        }
+    }
+}
+
+#[test]
+fn what_was_published_since_the_start_is_not_asked_for() {
+    let published = |id: &str, version: &str| {
+        let columns = [
+            ("id", Some(id)),
+            ("server_name", Some("tarsstat")),
+            ("patch_version", Some(version)),
+        ];
+        row(Table::TServerConf, NODE, &columns)
+    };
+    let before = BeforeStart::new(NODE, vec![published("1", "77")]);
+    let lost = |version| put_back(&before, &[published("2", version)]).overwritten;
+    assert_eq!(lost("3.0.17")[0].version, "77");
+    assert!(lost("78").is_empty() && lost("77").is_empty());
+}
+
+#[test]
+fn a_column_that_nobody_knows_is_left() {
+    let of = |id: &str, value: &str| {
+        let columns = [
+            ("id", Some(id)),
+            ("server_name", Some("tarsstat")),
+            ("lastuser", Some("admin")),
+            ("of_another_release", Some(value)),
+        ];
+        row(Table::TServerConf, NODE, &columns)
+    };
+    let before = BeforeStart::new(NODE, vec![of("1", "mine")]);
+    let done = put_back(&before, &[of("2", "0")]);
+    let why = LeftBecause::Changed("of_another_release".to_owned());
+    assert!(done.edits.is_empty() && done.left[0].why == why);
 }
 
 #[test]
