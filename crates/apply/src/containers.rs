@@ -170,6 +170,48 @@ pub(crate) async fn prune(
     scripts::read_pruned(&output.stdout)
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdict of the step for each word of a host.
+    #[test]
+    fn each_word_of_a_host_is_one_verdict() {
+        let why = || "why".to_owned();
+        for word in ChangeWord::ALL {
+            let expected = match word {
+                ChangeWord::Ok => Ok(()),
+                ChangeWord::RolledBack => Err(Verdict::RolledBack(why())),
+                ChangeWord::Moved => Err(Verdict::Moved(why())),
+                ChangeWord::Refused | ChangeWord::Rebuild | ChangeWord::Unknown => {
+                    Err(Verdict::Refused(why()))
+                }
+                ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => {
+                    Err(Verdict::NoLease(why()))
+                }
+                ChangeWord::Stuck => Err(Verdict::Stuck(why())),
+                ChangeWord::Failed => Err(Verdict::LeftFailed(why())),
+            };
+            let report = ContainerReport::from(ChangeReport::Verdict {
+                word: Some(*word),
+                text: why(),
+                log: vec![],
+            });
+            assert_eq!(report.verdict.of_step(), expected, "{word:?}");
+        }
+        // A word of another version, and no word at all.
+        let report = |word| ChangeReport::Verdict {
+            word,
+            text: why(),
+            log: vec![],
+        };
+        let unread = ContainerReport::from(report(None)).verdict.of_step();
+        assert_eq!(unread, Err(Verdict::Refused(why())));
+        let lost = ContainerReport::from(ChangeReport::Lost { log: vec![] });
+        assert!(matches!(lost.verdict.of_step(), Err(Verdict::Stuck(_))));
+    }
+}
+
 /// They look into what is private here, and are many.
 #[cfg(test)]
 #[path = "../tests/container/mod.rs"]

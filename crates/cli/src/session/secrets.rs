@@ -208,6 +208,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_account_of_installations_is_a_secret_like_the_others() {
+        let text = "\
+schema: tarsops/v1
+cluster: test
+framework: {version: 3.0.18, packages: './packages/{version}', deployment: docker}
+docker: {image: 'framework:3.0.18', installer: {password: {env: ROOT_PASSWORD}}}
+registry: {endpoints: ['10.0.0.1:17890']}
+database: {address: '10.0.0.9:3306', user: tarsAdmin, password: {env: DB_PASSWORD}}
+nodes: [{name: 10.0.0.1, roles: [master]}]
+";
+        let base = tarsops_spec::Base {
+            dir: "/spec".into(),
+            home: None,
+            processors: 2,
+        };
+        let parsed = tarsops_spec::parse(text, "cluster.yaml").unwrap();
+        let desired = parsed.lower(&base).unwrap().0;
+        assert_eq!(variables(&desired), ["DB_PASSWORD", "ROOT_PASSWORD"]);
+    }
+
     #[tokio::test]
     async fn a_program_does_not_see_the_variables_that_hold_secrets() {
         // PATH stands for a secret here, as a test must not set variables.
