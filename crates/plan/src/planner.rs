@@ -60,11 +60,12 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     draft.findings(input);
     // From here on the steps stand in the order of the work.
     draft.todo.sort_by_key(|step| step.stage);
+    // Before the gates, which count on every step that is left.
+    draft.protect_last_endpoints();
     let held = gates::postpone(input, &mut draft.todo);
     draft.report.extend(held);
     draft.postpone_for_run_user(input);
     draft.postpone_for_console(input);
-    draft.protect_last_endpoints();
     draft.postpone_strangers(input);
     draft.start_once();
     draft.leave_untouched(input);

@@ -131,6 +131,23 @@ fn where_only_the_master_brings_what_a_slave_needs_it_comes_first() {
 }
 
 #[test]
+fn nothing_counts_on_a_container_that_stays_for_the_sake_of_an_endpoint() {
+    let mut w = all_run(3, BEFORE);
+    let servant = format!("tars.tarsquerystat.QueryObj@{}", w.node(0));
+    let asked = framework(&mut w).servants.get_mut(&servant).unwrap();
+    asked.answer = Answer::Refused;
+    let plan = w.plan();
+    checker::check(&plan, &w.input()).unwrap();
+    let slave = container(&w, 1);
+    let stays = plan.report.iter().any(|l| {
+        let last = |why: &Blocked| matches!(why, Blocked::LastEndpoint { .. });
+        matches!(l, Line::Blocked { resource, why } if *resource == slave && last(why))
+    });
+    assert!(stays, "{:#?}", plan.report);
+    assert!(plan.steps.is_empty(), "{:?}", ids(&plan));
+}
+
+#[test]
 fn columns_come_before_containers_and_a_backup_before_all() {
     let mut w = all_run(3, "3.0.16");
     let columns = &mut rows(&mut w).columns;
