@@ -115,7 +115,8 @@ impl RowImage {
             (Table::TServerConf, _) => is_one(&OF_SERVER),
             (Table::TAdapterConf, "servant") => format!("{says}Adapter") == of("adapter_name"),
             (Table::TAdapterConf, "endpoint") => {
-                says.starts_with(&format!("tcp -h {} -t 60000 -p ", of("node_name")))
+                let here = format!("tcp -h {} -t 60000", of("node_name"));
+                says.rsplit_once(" -p ").is_some_and(|(at, _)| at == here)
             }
             (Table::TAdapterConf, _) => is_one(&OF_ADAPTER),
         }
