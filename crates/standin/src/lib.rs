@@ -9,6 +9,7 @@
 //! * [`console`]: the management platform, over HTTP, on such a database
 //! * [`database`]: a real MariaDB with the framework's tables
 //! * [`framework`]: components laid out on a path, and the framework's rows about them
+//! * [`container`]: what a container of the framework does when it starts
 //!
 //! Nothing here knows a spec, a plan or the applier, and no code is shared with them: a mistake made
 //! there must not be repeated here, or tests would agree with it.
@@ -16,6 +17,7 @@
 mod clock;
 pub mod cluster;
 pub mod console;
+pub mod container;
 pub mod database;
 pub mod framework;
 pub mod packages;

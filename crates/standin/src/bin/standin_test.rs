@@ -1,5 +1,6 @@
 //! The smallest multi-call program: as `tarsnode` with a trailer it is the stand-in agent, with
-//! `standin-serve DIR` it is the server of an embedded cluster. Tests make their stand-ins from it.
+//! `standin-serve DIR` it is the server of an embedded cluster, and with `standin-container` the
+//! entrypoint of a container. Tests make their stand-ins from it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,6 +13,9 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
+    }
+    if args.len() == 2 && args[1] == tarsops_standin::container::CONTAINER {
+        return tarsops_standin::container::run();
     }
     ExitCode::from(64)
 }
