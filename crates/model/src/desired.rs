@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::component::Component;
+use crate::console::Console;
 use crate::container::Container;
 use crate::digest::Digest;
 use crate::host::{Host, SshAccess};
@@ -313,6 +314,9 @@ pub struct Web {
     pub url: String,
     /// The ticket that tarsops shows it.
     pub ticket: SecretRef,
+    /// Its installation; none in documents of releases that did not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<Console>,
 }
 
 /// The desired state of one resource.

@@ -24,6 +24,7 @@
 
 pub mod agent;
 pub mod component;
+pub mod console;
 pub mod container;
 pub mod coupling;
 pub mod desired;

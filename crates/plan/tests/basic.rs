@@ -53,6 +53,7 @@ fn with_console(mut w: World) -> World {
     let web = Web {
         url: "http://10.0.0.1:3000".to_owned(),
         ticket: SecretRef::Env("TICKET".to_owned()),
+        console: None,
     };
     w.desired
         .resources

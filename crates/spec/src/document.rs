@@ -18,9 +18,11 @@ use crate::leaf;
 
 mod docker;
 mod values;
+mod web;
 
 pub use docker::{Deployment, Docker, Environment, Installer, Logs};
 pub use values::{Count, Jump, PackagesAt, Pattern, Ramp, Seconds};
+pub use web::{Supervisor, Web};
 
 /// A cluster of the Tars framework: what should run where, and how a change is rolled out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -48,7 +50,8 @@ pub struct Spec {
     pub registry: Registry,
     /// The framework's database, for what cannot be seen on the hosts. Left out: not looked at.
     pub database: Option<Database>,
-    /// The management platform, through which basic services are published. Left out: not used.
+    /// The management platform, through which basic services are published. Left out: neither used nor
+    /// looked at.
     pub web: Option<Web>,
     /// The nodes of the cluster, one entry for each node or range of nodes. Entries must not
     /// overlap. A node that is taken out of this list is reported, but left alone: to remove it,
@@ -297,17 +300,6 @@ pub struct Secret {
     /// `--allow-commands`, and without a shell.
     #[schemars(with = "Option<Vec<leaf::Word>>", length(min = 1), example = serde_json::json!(["pass", "show", "tars/db"]))]
     pub command: Option<Vec<String>>,
-}
-
-/// The management platform.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Web {
-    /// Base address of its pages and its API.
-    #[schemars(with = "leaf::Url", example = &"http://10.0.0.1:3000")]
-    pub url: String,
-    /// Where the ticket for its API comes from.
-    pub ticket: Secret,
 }
 
 /// A node of the cluster, or a range of nodes that have everything in common.

@@ -34,6 +34,7 @@ mod source;
 mod starter;
 mod tree;
 mod versions;
+mod web;
 
 #[cfg(test)]
 mod tests;

@@ -375,10 +375,7 @@ fn build(
         resources.insert(ResourceId::Schema, Resource::Schema(database));
     }
     if let Some(web) = &spec.web {
-        let web = desired::Web {
-            url: web.url.clone(),
-            ticket: check.secret("web/ticket", &web.ticket, base),
-        };
+        let web = crate::web::lower(check, web, facts.master.as_ref()?, base)?;
         resources.insert(ResourceId::Web, Resource::Web(web));
     }
     Some(Desired {

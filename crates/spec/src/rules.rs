@@ -185,6 +185,10 @@ rules! {
     DockerConflict, "docker-conflict", Error;
     /// Two mounts have one place in the container.
     DuplicateMount, "duplicate-mount", Error;
+    /// The platform's package is named, and no version that it would be installed as.
+    WebUnused, "web-unused", Error;
+    /// The platform is on a node that is not there.
+    WebUnknownNode, "web-unknown-node", Error;
     /// Health must hold for longer than a step may take.
     SettleTooLong, "settle-too-long", Error;
     /// The canary is larger than the cluster.

@@ -23,7 +23,7 @@ pub(crate) struct Facts {
 }
 
 /// The expanded nodes by name.
-type Nodes<'m, 'a> = BTreeMap<&'m NodeName, &'m Member<'a>>;
+pub(crate) type Nodes<'m, 'a> = BTreeMap<&'m NodeName, &'m Member<'a>>;
 
 /// Runs all checks.
 pub(crate) fn check(check: &mut Check<'_>, members: &[Member<'_>]) -> Facts {
@@ -35,6 +35,7 @@ pub(crate) fn check(check: &mut Check<'_>, members: &[Member<'_>]) -> Facts {
     rows(check);
     references(check, &nodes);
     crate::docker::check(check, members);
+    crate::web::check(check, &nodes);
     overrides(check);
     rollout(check, members);
     Facts { master, placement }
@@ -163,7 +164,7 @@ fn placement(
     all
 }
 
-fn suggest(name: &NodeName, nodes: &Nodes<'_, '_>) -> String {
+pub(crate) fn suggest(name: &NodeName, nodes: &Nodes<'_, '_>) -> String {
     if let Some(range) = crate::range::meant(name.as_str()) {
         return format!("did you mean the range `{range}`? quote it inside `{{…}}`");
     }
@@ -174,7 +175,7 @@ fn suggest(name: &NodeName, nodes: &Nodes<'_, '_>) -> String {
 }
 
 /// Says that something relies on a node that goes.
-fn leaves(check: &mut Check<'_>, path: &str, name: &NodeName, what: &str) {
+pub(crate) fn leaves(check: &mut Check<'_>, path: &str, name: &NodeName, what: &str) {
     let place = check.place(path);
     let label = check.place(&format!("overrides/{name}/state"));
     let mut d = check.diagnostic(

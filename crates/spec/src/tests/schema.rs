@@ -58,6 +58,7 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "conflicting-roles",
         "docker-conflict",
         "docker-conflict--network",
+        "docker-conflict--platform",
         "docker-incomplete",
         "docker-unused",
         "duplicate-endpoint",
@@ -104,6 +105,8 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "versions-apart--one-registry",
         "versions-apart--templates",
         "via-unknown-node",
+        "web-unknown-node",
+        "web-unused",
     ];
     let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();
     assert_eq!(accepted, beyond);

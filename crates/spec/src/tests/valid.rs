@@ -277,6 +277,13 @@ fn sections_become_resources() {
         panic!("no web");
     };
     assert_eq!(web.ticket, SecretRef::File("/home/me/.tars-ticket".into()));
+    let console = web.console.as_ref().unwrap();
+    assert_eq!(console.node, node("10.0.0.1"));
+    assert_eq!(console.install_path.as_str(), "/usr/local/app/web");
+    assert_eq!(
+        console.package.as_deref(),
+        Some("/spec/packages/tars-web-3.0.15.tgz".as_ref())
+    );
     let registries = desired
         .resources
         .keys()
