@@ -282,6 +282,19 @@ pub enum PackageCommand {
         #[command(flatten)]
         look: Look,
     },
+    /// Make a release archive of the management platform, of a checkout with its dependencies.
+    #[command(after_help = examples::PACKAGE_WEB)]
+    Web {
+        /// A checkout of TarsWeb in which `npm install --omit=dev` was run.
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+        /// Where the archive goes, such as `tars-web-3.0.15.tgz`.
+        #[arg(short, long, value_hint = ValueHint::FilePath)]
+        output: PathBuf,
+        /// Refuse it if its native modules are not for such machines, in the word of `uname -m`.
+        #[arg(long)]
+        machine: Option<String>,
+    },
     /// List what the lock file pins, and where it is from.
     #[command(after_help = examples::PACKAGE_LS)]
     Ls,
@@ -305,7 +318,7 @@ pub enum PackageCommand {
     /// does not ask for that version.
     #[command(after_help = examples::PACKAGE_RM)]
     Rm {
-        /// The component.
+        /// The component, or `web` for the management platform.
         #[arg(long, add = completing::components())]
         component: String,
         /// The version.

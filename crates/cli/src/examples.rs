@@ -69,6 +69,11 @@ pub const PACKAGE_LOCK: &str = "\
 Examples:
   tarsops package lock                    pin what the spec asks for; commit the lock file";
 
+pub const PACKAGE_WEB: &str = "\
+Examples:
+  tarsops package web ./TarsWeb -o packages/tars-web-3.0.15.tgz
+  tarsops package web ./TarsWeb -o packages/tars-web-3.0.15.tgz --machine x86_64";
+
 pub const PACKAGE_LS: &str = "\
 Examples:
   tarsops package ls                      what the lock file has

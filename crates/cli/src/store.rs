@@ -5,6 +5,7 @@
 //! what the lock file says of the binary. What goes to hosts is taken out of its archive once, into
 //! a private folder, with its digest checked on the way.
 
+mod console;
 mod failures;
 mod folder;
 mod image;
@@ -12,6 +13,7 @@ mod lock_file;
 mod payloads;
 mod spool;
 
+pub use console::{console_refused, identify_console};
 pub use failures::no_space;
 pub use folder::may_hold;
 pub use image::identify;

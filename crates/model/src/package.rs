@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
+use crate::console::{ConsolePin, Models};
 use crate::digest::Digest;
 use crate::names::ImageName;
 use crate::version::Version;
@@ -70,6 +71,9 @@ pub struct ImagePin {
     /// The management platform in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console: Option<Version>,
+    /// The columns that the platform's models have; none where they are not understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Models>,
     /// sha256 of what its containers run. Some published images lack it.
     pub entrypoint: Digest,
     /// The program of each component in it.
@@ -131,6 +135,9 @@ pub struct Catalog {
     /// Pinned images, by what specs call them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<ImageName, ImagePin>,
+    /// Pinned release archives of the console, by version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub consoles: BTreeMap<Version, ConsolePin>,
 }
 
 impl Catalog {

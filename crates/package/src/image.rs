@@ -277,6 +277,8 @@ fn assemble(blobs: &Blobs, name: &ImageName) -> Result<ImagePin, ImageError> {
             Some(version)
         }
     };
+    let models = Layer::models(&files);
+    let models = models.and_then(|texts| crate::web::read_models(&texts).ok());
     Ok(ImagePin {
         name: name.clone(),
         id: Digest::of(text),
@@ -285,6 +287,7 @@ fn assemble(blobs: &Blobs, name: &ImageName) -> Result<ImagePin, ImageError> {
         layers,
         framework,
         console,
+        models,
         entrypoint,
         binaries: Layer::binaries(&files),
     })

@@ -17,6 +17,7 @@
 //! | [`installed()`] | a live installation as a package |
 //! | [`lock`] | the lock file |
 //! | [`program`] | whether a file can be a program |
+//! | [`web`] | release archives of the console |
 //! | [`publishable()`] | a program as the framework publishes it |
 
 pub mod archive;
@@ -31,6 +32,7 @@ mod publishable;
 pub mod refusal;
 mod stream;
 pub mod tree;
+pub mod web;
 
 pub use archive::{Archive, extract_file, read_archive, read_archive_keeping};
 pub use assemble::assemble;
@@ -41,3 +43,4 @@ pub use lock::LockFile;
 pub use publishable::publishable;
 pub use refusal::{Limits, PackageError};
 pub use tree::{Tree, read_tree, read_whole_tree};
+pub use web::{WebEntry, WebError, WebKind, read_web, web_limits, write_web};

@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use tarsops_model::component::Component;
+use tarsops_model::console::ConsolePin;
 use tarsops_model::desired::{Desired, PackageSource};
 use tarsops_model::digest::Digest;
 use tarsops_model::display;
@@ -72,6 +73,20 @@ pub enum LockError {
     ImageTwice {
         /// The image.
         name: ImageName,
+    },
+    /// Two pins for one version of the console.
+    #[error("the lock file pins the platform {version} twice")]
+    ConsoleTwice {
+        /// The version.
+        version: Version,
+    },
+    /// A pin of the console that no archive leads to.
+    #[error("the pin of the platform {version} has the source `{}`, which is no name of a file", shown(.source_name))]
+    ConsoleSource {
+        /// The version.
+        version: Version,
+        /// What it says.
+        source_name: String,
     },
     /// A template whose text is not in the file, or is another one than its digest says.
     #[error("the lock file has no text of the template {name} of {version}, or a damaged one")]
@@ -158,6 +173,8 @@ pub struct LockFile {
     templates: BTreeMap<Version, BTreeMap<String, String>>,
     /// Images of the framework, by what specs call them.
     images: BTreeMap<ImageName, ImagePin>,
+    /// Release archives of the console, by version.
+    consoles: BTreeMap<Version, ConsolePin>,
 }
 
 /// A pin and a package that are not the same. The first that differs of binary, contents and
@@ -203,6 +220,9 @@ struct Body {
     /// Images of the framework.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<ImagePin>,
+    /// Release archives of the console.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    consoles: Vec<ConsolePin>,
 }
 
 /// A map of which a file names each key once: of two values a reader would see the one and we the other.
@@ -334,7 +354,21 @@ impl LockFile {
             known: body.known.into_iter().collect(),
             templates: BTreeMap::new(),
             images: BTreeMap::new(),
+            consoles: BTreeMap::new(),
         };
+        for console in body.consoles {
+            let version = console.version;
+            let odd = |c: char| c == '/' || c.is_control() || !display::is_harmless(c);
+            if matches!(console.source.as_str(), "" | "." | "..") || console.source.contains(odd) {
+                return Err(LockError::ConsoleSource {
+                    version,
+                    source_name: console.source,
+                });
+            }
+            if lock.insert_console(console).is_some() {
+                return Err(LockError::ConsoleTwice { version });
+            }
+        }
         for image in body.images {
             if let Some(twice) = lock.insert_image(image) {
                 return Err(LockError::ImageTwice { name: twice.name });
@@ -394,6 +428,7 @@ impl LockFile {
             templates: Once::default(),
             texts: Once::default(),
             images: self.images.values().cloned().collect(),
+            consoles: self.consoles.values().cloned().collect(),
         };
         for (version, all) in &self.templates {
             for (name, text) in all {
@@ -477,6 +512,22 @@ impl LockFile {
         self.images.insert(image.name.clone(), image)
     }
 
+    /// The pinned release archives of the console, by version.
+    #[must_use]
+    pub const fn consoles(&self) -> &BTreeMap<Version, ConsolePin> {
+        &self.consoles
+    }
+
+    /// Adds a release of the console; gives the one that it takes the place of.
+    pub fn insert_console(&mut self, console: ConsolePin) -> Option<ConsolePin> {
+        self.consoles.insert(console.version, console)
+    }
+
+    /// Removes a release of the console, and gives it.
+    pub fn unpin_console(&mut self, version: Version) -> Option<ConsolePin> {
+        self.consoles.remove(&version)
+    }
+
     /// Adds a pin; gives the one that it takes the place of.
     pub fn insert(&mut self, pin: PackagePin) -> Option<PackagePin> {
         self.pins.insert((pin.component, pin.version), pin)
@@ -518,6 +569,7 @@ impl LockFile {
         self.known.extend(newer.known);
         self.templates.extend(newer.templates);
         self.images.extend(newer.images);
+        self.consoles.extend(newer.consoles);
         let mut changed = Vec::new();
         for (key, pin) in newer.pins {
             match self.pins.insert(key, pin) {
@@ -534,6 +586,7 @@ impl LockFile {
         let mut catalog = Catalog {
             templates: self.templates.clone(),
             images: self.images.clone(),
+            consoles: self.consoles.clone(),
             ..Catalog::default()
         };
         let pins = self.pins().map(|p| (p.binary, p.component, p.version));

@@ -289,3 +289,35 @@ fn no_byte_of_an_archive_makes_it_panic_or_another_image() {
         }
     }
 }
+
+/// What the platform of an image would drop is known from its models.
+#[test]
+fn the_columns_of_the_platforms_models_are_read() {
+    let model = |column: &str| {
+        format!(
+            "module.exports = (s, D) => s.define('t_x', {{ id: {{}}, {column}: {{}} }}, \
+             {{ tableName: 't_x', timestamps: false }});"
+        )
+    };
+    let path = format!("{DEPLOY}/web/app/dao/db/db_tars_models/t_x.js");
+    let columns = |further: Vec<Vec<u8>>| {
+        let mut layers = layers();
+        layers.push(Maker::new().file(&path, model("old").as_bytes()).tar());
+        layers.extend(further);
+        let config = config(&layers, &["PATH=/bin"]);
+        let pin = read_image(&old(&layers, &config)[..], &name(), &image_limits()).unwrap();
+        let models = pin.models?;
+        let columns = models.get("db_tars").and_then(|db| db.get("t_x"));
+        columns.map(|all| all.iter().cloned().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(columns(vec![]).unwrap(), "id old");
+    let newer = Maker::new().file(&path, model("newer").as_bytes()).tar();
+    assert_eq!(columns(vec![newer]).unwrap(), "id newer");
+    // A layer takes the platform away: then nothing is known of it.
+    let gone = Maker::new()
+        .file(&format!("{DEPLOY}/web/app/.wh.dao"), b"")
+        .tar();
+    assert_eq!(columns(vec![gone]), None);
+    let odd = Maker::new().file(&path, b"s.define(name)").tar();
+    assert_eq!(columns(vec![odd]), None);
+}

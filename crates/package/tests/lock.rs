@@ -63,6 +63,7 @@ fn image(digit: &str) -> ImagePin {
         layers: vec![Digest::of(b"layer")],
         framework: "3.0.17".parse().unwrap(),
         console: Some("3.0.15".parse().unwrap()),
+        models: None,
         entrypoint: Digest::of(b"entrypoint"),
         binaries: [(NODE, Digest::of(b"node"))].into(),
     }

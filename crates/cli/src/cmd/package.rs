@@ -5,6 +5,7 @@ mod lock;
 mod ls;
 mod pins;
 mod rm;
+mod web;
 
 use crate::args::{Global, PackageCommand};
 use crate::failure::Result;
@@ -13,6 +14,11 @@ use crate::failure::Result;
 pub async fn run(global: &Global, command: PackageCommand) -> Result {
     match command {
         PackageCommand::Lock { look } => lock::run(global, &look).await,
+        PackageCommand::Web {
+            folder,
+            output,
+            machine,
+        } => web::run(global, &folder, &output, machine.as_deref()),
         PackageCommand::Ls => ls::run(global),
         PackageCommand::Add {
             component,

@@ -21,6 +21,12 @@ fn is_tree(path: &Path) -> bool {
     path.join("FRAMEWORK_VERSION.txt").is_file() || path.join("framework/servers").is_dir()
 }
 
+/// Whether a file is by its name a release archive of the management platform, as `package web` is
+/// told to write it.
+fn is_console(name: &str) -> bool {
+    name.starts_with("tars-web-")
+}
+
 /// Whether a packages folder has something that may hold `component`: its own archive, an archive that
 /// is no other component's, or a deploy tree, which may be the folder itself.
 pub fn may_hold(folder: &Path, component: Component) -> bool {
@@ -28,6 +34,9 @@ pub fn may_hold(folder: &Path, component: Component) -> bool {
     is_tree(folder)
         || entries.filter_map(std::result::Result::ok).any(|entry| {
             let name = entry.file_name();
+            if name.to_str().is_some_and(is_console) {
+                return false;
+            }
             match name.to_str().and_then(stem) {
                 Some(stem) => stem.parse().map_or(true, |c: Component| c == component),
                 None => is_tree(&entry.path()),
@@ -61,7 +70,9 @@ pub fn read(
         let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
             continue;
         };
-        if let Some(stem) = stem(&name) {
+        if is_console(&name) {
+            // It may lie beside the others, and has links, which packages of components may not have.
+        } else if let Some(stem) = stem(&name) {
             // Another component's own package has nothing of ours.
             let other = stem
                 .parse::<Component>()

@@ -17,6 +17,7 @@ mod outside;
 #[path = "../support/packages.rs"]
 #[allow(dead_code, unreachable_pub, reason = "only the program is used")]
 mod packages;
+mod platform;
 mod status;
 mod terminal;
 

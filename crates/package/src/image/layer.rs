@@ -21,6 +21,23 @@ pub(super) const VERSION: &str = "usr/local/tars/cpp/deploy/FRAMEWORK_VERSION.tx
 /// The management platform's description of itself.
 pub(super) const CONSOLE: &str = "usr/local/tars/cpp/deploy/web/package.json";
 
+/// The management platform, whose models say which columns it would drop.
+const WEB: &str = "usr/local/tars/cpp/deploy/web/";
+/// Names that are kept of one layer; the platform has some thousands beside its dependencies.
+const KEPT: usize = 100_000;
+
+/// The path within the management platform of a file of its models.
+fn model(path: &str) -> Option<&str> {
+    let path = path.strip_prefix(WEB)?;
+    crate::web::database(path).map(|_| path)
+}
+
+/// Whether models may lie in a folder of the management platform, whose path ends in a slash.
+fn of_models(folder: &str) -> bool {
+    let below = folder.strip_prefix(WEB);
+    below.is_some_and(|path| !path.split('/').any(|part| part == "node_modules"))
+}
+
 /// Entries of one layer: ten times as many as an image has with everything in it.
 const ENTRIES: usize = 2_000_000;
 /// Bytes of a file that is kept.
@@ -141,13 +158,20 @@ impl Layer {
                 };
                 self.goes(format!("{path}/"), wanted);
                 self.goes(path, wanted);
-            } else if wanted.contains(path) && !kind.is_dir() {
+            } else if (wanted.contains(path) || model(path).is_some()) && !kind.is_dir() {
                 self.gone.insert(path.to_owned());
                 let file = file(&mut entry, size, kind.is_file()).map_err(failed)?;
                 self.files.insert(path.to_owned(), file);
             } else if !kind.is_dir() {
                 // Something other than a folder where a folder was.
                 self.goes(format!("{path}/"), wanted);
+            }
+            if self.files.len() > KEPT || self.gone.len() > KEPT {
+                return Err(PackageError::TooMuch {
+                    what: "a layer with too many files of the platform",
+                    limit: KEPT as u64,
+                }
+                .into());
             }
         }
         Ok(())
@@ -157,8 +181,10 @@ impl Layer {
     fn goes(&mut self, path: String, wanted: &BTreeSet<String>) {
         let matters = match path.as_str() {
             "/" => true,
-            p if p.ends_with('/') => wanted.iter().any(|w| w.starts_with(p)),
-            p => wanted.contains(p),
+            p if p.ends_with('/') => {
+                WEB.starts_with(p) || of_models(p) || wanted.iter().any(|w| w.starts_with(p))
+            }
+            p => wanted.contains(p) || model(p).is_some(),
         };
         if matters {
             self.gone.insert(path);
@@ -174,6 +200,17 @@ impl Layer {
         };
         files.retain(|path, _| !is_gone(path));
         files.extend(self.files.iter().map(|(p, f)| (p.clone(), f.clone())));
+    }
+
+    /// The texts of the management platform's models among all files of an image, by their paths in it;
+    /// none if one of them is no text.
+    pub(super) fn models(files: &Files) -> Option<BTreeMap<String, String>> {
+        let models = files
+            .iter()
+            .filter_map(|(path, file)| Some((model(path)?, file)));
+        models
+            .map(|(path, file)| Some((path.to_owned(), file.text.clone()?)))
+            .collect()
     }
 
     /// The programs of components among all files of an image.

@@ -68,6 +68,7 @@ pub fn pin(text: &str) -> ImagePin {
         layers: image(text).layers,
         framework: version(text),
         console: None,
+        models: None,
         entrypoint: digest("entrypoint"),
         binaries: binaries.collect(),
     }

@@ -13,6 +13,7 @@ use tarsops_package::program::{HEAD, Head, no_program};
 use tarsops_package::{Limits, LockFile, extract_file, read_archive};
 
 use super::pins::{list_json, named};
+use super::rm::CONSOLE;
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};
@@ -22,6 +23,13 @@ use crate::store::{Store, digest_of, write_lock};
 
 /// Registers it.
 pub fn run(global: &Global, component: &str, version: &str, what: &str, note: String) -> Result {
+    if component == CONSOLE {
+        return Err(
+            Failure::new("the platform is no program that could be registered")
+                .hint("name its archive as `web.package` and run `tarsops package lock`")
+                .code(exit::USAGE),
+        );
+    }
     let (component, version) = named(component, version)?;
     let loaded = load(global)?;
     let store = Store::open(&global.file, &loaded)?;

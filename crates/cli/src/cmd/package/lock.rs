@@ -14,7 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::node_package::node_contents;
 use crate::output::{publish, say};
 use crate::session::{Session, load};
-use crate::store::{Store, identify, wanted, write_lock};
+use crate::store::{Store, identify, identify_console, wanted, write_lock};
 
 /// Pins them.
 pub async fn run(global: &Global, look: &Look) -> Result {
@@ -61,6 +61,13 @@ pub async fn run(global: &Global, look: &Look) -> Result {
         let pin = identify(container, session.store.lock.as_ref())?;
         fresh.insert_image(pin);
     }
+    // In containers it is a part of the image.
+    if let Some(console) = session.desired().web().and_then(|web| web.console.as_ref())
+        && image.is_none()
+        && let Some(pin) = identify_console(console, session.store.lock.as_ref())?
+    {
+        fresh.insert_console(pin);
+    }
     let sources = sources(&fresh);
     let available: BTreeSet<_> = fresh.pins().map(|p| (p.component, p.version)).collect();
     let lacking: Vec<String> = wanted(session.desired())
@@ -89,6 +96,16 @@ pub async fn run(global: &Global, look: &Look) -> Result {
             ));
         }
     }
+    for (version, console) in fresh.consoles() {
+        let old = whole.consoles().get(version);
+        if let Some(old) = old.filter(|old| old.archive != console.archive) {
+            say(format!(
+                "warning: the platform {version} was pinned as {} and is now another one",
+                old.archive.short()
+            ));
+        }
+    }
+    let consoles = fresh.consoles().clone();
     let images = fresh.images().clone();
     let replaced = whole.merge(fresh);
     for old in &replaced {
@@ -117,6 +134,13 @@ pub async fn run(global: &Global, look: &Look) -> Result {
             "  {}: image {} of {name}",
             image.framework,
             image.id.short()
+        ));
+    }
+    for (version, console) in &consoles {
+        text.line(format_args!(
+            "  {version}: platform {} from {}",
+            console.archive.short(),
+            console.source
         ));
     }
     publish(global, &list_json(&whole)?, &text)?;

@@ -3,6 +3,7 @@
 use tarsops_model::display::Text;
 
 use super::pins::{list_json, source};
+use super::web::machines;
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, Result};
@@ -83,6 +84,15 @@ pub fn run(global: &Global) -> Result {
         let console = image.console.map(|v| format!(", platform {v}"));
         let from = format!("{name}{}", console.unwrap_or_default());
         row(&mut text, ["image", &version, asked, &id, "-", &from]);
+    }
+    let web = loaded.desired.web().and_then(|web| web.console.as_ref());
+    for (version, pin) in lock.consoles() {
+        let asked = web.is_some_and(|console| console.version == Some(*version));
+        let asked = if asked { "yes" } else { "no" };
+        let size = format!("{} KiB", pin.archive_size.div_ceil(1 << 10));
+        let from = format!("{}, for {}", pin.source, machines(pin));
+        let (version, archive) = (version.to_string(), pin.archive.short());
+        row(&mut text, ["web", &version, asked, &archive, &size, &from]);
     }
     publish(global, &list_json(lock)?, &text)?;
     Ok(exit::OK)

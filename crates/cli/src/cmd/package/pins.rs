@@ -25,6 +25,7 @@ pub fn list_json(lock: &LockFile) -> Result<String> {
         "format": "tarsops.packages/1",
         "packages": lock.pins().collect::<Vec<_>>(),
         "known": lock.known().collect::<Vec<_>>(),
+        "platforms": lock.consoles().values().collect::<Vec<_>>(),
         "images": lock.images().values().collect::<Vec<_>>(),
         "templates": lock.templates().iter().map(|(version, all)| {
             (version.to_string(), all.keys().collect::<Vec<_>>())
@@ -33,15 +34,17 @@ pub fn list_json(lock: &LockFile) -> Result<String> {
     Ok(format!("{document:#}\n"))
 }
 
+/// That the command line names no package.
+pub fn not_meant(e: &dyn std::error::Error) -> Failure {
+    Failure::new("could not understand which package is meant")
+        .because(e)
+        .code(exit::USAGE)
+}
+
 /// A component and a version from the command line.
 pub fn named(component: &str, version: &str) -> Result<(Component, Version)> {
-    let usage = |e: &dyn std::error::Error| {
-        Failure::new("could not understand which package is meant")
-            .because(e)
-            .code(exit::USAGE)
-    };
     Ok((
-        component.parse().map_err(|e| usage(&e))?,
-        version.parse().map_err(|e| usage(&e))?,
+        component.parse().map_err(|e| not_meant(&e))?,
+        version.parse().map_err(|e| not_meant(&e))?,
     ))
 }
