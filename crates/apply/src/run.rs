@@ -90,6 +90,7 @@ impl Run<'_> {
                 .filter(|c| *c != Component::Tarsnode)
                 .collect(),
             docker: tarsops_probe::DockerLook::of(self.desired),
+            console: None,
         }
     }
 

@@ -214,6 +214,7 @@ impl World {
             deadline: Duration::from_secs(1),
             servers: tarsops_plan::components::LOOKED_AT.to_vec(),
             docker: None,
+            console: None,
         };
         let node = name(host);
         let host = Host(answer);

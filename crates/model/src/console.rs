@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::names::{AbsPath, NodeName};
+use crate::observed::Observed;
 use crate::version::Version;
 
 /// What starts the console, and starts it again.
@@ -101,3 +102,137 @@ pub const CONFIG: [&str; 6] = [
     "tars.conf",
     "webConf.js",
 ];
+
+/// Who started a process of the console, as the host shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum StartedBy {
+    /// PM2, by the title of its daemon.
+    Pm2 {
+        /// Folder of the daemon's own files.
+        home: String,
+    },
+    /// A unit of systemd.
+    Systemd {
+        /// Its name.
+        unit: String,
+    },
+    /// A tarsnode, as it starts services.
+    Tarsnode,
+    /// It is inside of a container.
+    Container,
+    /// Nothing that starts it again.
+    Nothing,
+    /// Another program.
+    Other {
+        /// What it calls itself.
+        command: String,
+    },
+}
+
+impl StartedBy {
+    /// Whether a spec with this supervisor describes it.
+    #[must_use]
+    pub const fn fits(&self, supervisor: Supervisor) -> bool {
+        matches!(
+            (self, supervisor),
+            (Self::Pm2 { .. }, Supervisor::Pm2)
+                | (Self::Systemd { .. }, Supervisor::Systemd)
+                | (Self::Nothing, Supervisor::None)
+        )
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Pm2 { .. } => "PM2".to_owned(),
+            Self::Systemd { unit } => format!("the unit {unit}"),
+            Self::Tarsnode => "tarsnode".to_owned(),
+            Self::Container => "a container".to_owned(),
+            Self::Nothing => "nothing".to_owned(),
+            Self::Other { command } => format!("`{command}`"),
+        }
+    }
+}
+
+/// A process of the console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleProcess {
+    /// Its number.
+    pub pid: u32,
+    /// Whose it is.
+    pub user: String,
+    /// The program that runs it, a `node`.
+    pub exe: String,
+    /// The folder that it was started in. After a replacement it is the retired one until a restart.
+    pub folder: String,
+    /// Who started it.
+    #[serde(flatten)]
+    pub by: StartedBy,
+}
+
+impl ConsoleProcess {
+    /// The version of its `node`, where the path of the program says it, as `nvm` lays it out.
+    #[must_use]
+    pub fn node_version(&self) -> Option<Version> {
+        let mut parts = self.exe.split('/');
+        parts.find_map(|part| part.strip_prefix('v')?.parse().ok())
+    }
+}
+
+/// What was seen of the console on its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleFacts {
+    /// The version of the installed release (its `package.json`); absent where there is no folder.
+    pub version: Observed<Version>,
+    /// Whether `config/webConf.js` lets it change tables at its start; absent where it does not say, and
+    /// unknown where it says so in several ways.
+    pub alters: Observed<bool>,
+    /// The registries that `config/tars.conf` names.
+    pub locator: Observed<String>,
+    /// sha256 of configuration files, by their names in `config/`, of those that could be read.
+    pub config: BTreeMap<String, Digest>,
+    /// The kind of machine, in the word of `uname -m`.
+    pub machine: Observed<String>,
+    /// Its processes; absent where all were seen and none is its.
+    pub processes: Observed<Vec<ConsoleProcess>>,
+    /// Whether PM2 would start it again together with itself (`dump.pm2`).
+    pub saved: Observed<bool>,
+    /// Units of systemd that start with the host and may start it.
+    pub units: BTreeSet<String>,
+    /// Folders of releases that were replaced, by name.
+    pub retired: BTreeSet<String>,
+}
+
+impl ConsoleFacts {
+    /// Whether it comes back after a reboot of its host.
+    #[must_use]
+    pub fn survives_reboot(&self) -> Observed<bool> {
+        let processes = match &self.processes {
+            Observed::Present(all) => all,
+            Observed::Absent => return Observed::Absent,
+            Observed::Unknown(why) => return Observed::Unknown(why.clone()),
+        };
+        let mut answer = Observed::Absent;
+        for process in processes {
+            answer = match &process.by {
+                StartedBy::Pm2 { .. } => {
+                    let starts = |unit: &String| unit.starts_with(PM2_UNIT);
+                    let started = self.units.iter().any(starts);
+                    self.saved.clone().map(|saved| saved && started)
+                }
+                StartedBy::Systemd { unit } => Observed::Present(self.units.contains(unit)),
+                StartedBy::Nothing => Observed::Present(false),
+                StartedBy::Tarsnode | StartedBy::Container => Observed::Present(true),
+                StartedBy::Other { command } => {
+                    Observed::Unknown(format!("`{command}` started it"))
+                }
+            };
+        }
+        answer
+    }
+}
+
+/// How the units begin that `pm2 startup` makes.
+const PM2_UNIT: &str = "pm2-";

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentFacts;
 use crate::component::Component;
+use crate::console::ConsoleFacts;
 use crate::container::ContainerFacts;
 use crate::framework::FrameworkFacts;
 use crate::host::HostFacts;
@@ -26,6 +27,8 @@ pub enum Facts {
     Server(Box<ServerFacts>),
     /// Of the framework's container on a machine.
     Container(Box<ContainerFacts>),
+    /// Of the management platform.
+    Console(Box<ConsoleFacts>),
 }
 
 /// What was seen, by resource.
@@ -91,6 +94,25 @@ impl Inventory {
             Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
             Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
         }
+    }
+
+    /// What was seen of the management platform on its host.
+    #[must_use]
+    pub fn console(&self) -> Observed<&ConsoleFacts> {
+        match self.resources.get(&ResourceId::Web) {
+            Some(Observed::Present(Facts::Console(c))) => Observed::Present(c),
+            Some(Observed::Absent) => Observed::Absent,
+            Some(Observed::Unknown(why)) => Observed::Unknown(why.clone()),
+            Some(Observed::Present(_)) | None => Observed::Unknown(NOT_LOOKED.to_owned()),
+        }
+    }
+
+    /// Records what was seen of the management platform.
+    pub fn insert_console(&mut self, console: Observed<ConsoleFacts>) {
+        self.resources.insert(
+            ResourceId::Web,
+            console.map(|c| Facts::Console(Box::new(c))),
+        );
     }
 
     fn insert_container(&mut self, node: &NodeName, container: Observed<ContainerFacts>) {

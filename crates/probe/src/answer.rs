@@ -5,6 +5,7 @@
 //! components are read in a module each.
 
 mod agent;
+mod console;
 mod docker;
 mod frame;
 mod host;
@@ -17,12 +18,14 @@ use std::collections::BTreeMap;
 
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
+use tarsops_model::console::ConsoleFacts;
 use tarsops_model::host::HostFacts;
 use tarsops_model::observed::Observed;
 use tarsops_model::server::ServerFacts;
 
 use crate::Options;
 use agent::AgentLines;
+use console::ConsoleLines;
 use docker::DockerLines;
 use frame::{Frame, Part};
 use host::HostLines;
@@ -31,7 +34,15 @@ use servers::ServerLines;
 pub use line::AnswerError;
 
 type Servers = BTreeMap<Component, Observed<ServerFacts>>;
-type Answer = (HostFacts, Observed<AgentFacts>, Servers);
+/// What an answer says.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) host: HostFacts,
+    pub(crate) agent: Observed<AgentFacts>,
+    pub(crate) servers: Servers,
+    /// None where nobody asked for the platform.
+    pub(crate) console: Option<ConsoleFacts>,
+}
 
 /// Reads `stdout` of a probe that was given `nonce` at `now` (seconds since 1970).
 pub(crate) fn read(
@@ -45,6 +56,7 @@ pub(crate) fn read(
     let mut agent = AgentLines::new();
     let mut servers = ServerLines::default();
     let mut docker = DockerLines::default();
+    let mut console = ConsoleLines::default();
     loop {
         match frame.next()? {
             Part::Line(line) => {
@@ -52,7 +64,8 @@ pub(crate) fn read(
                 let _known = host.read(&line)?
                     || agent.read(&line)?
                     || servers.read(&line)?
-                    || docker.read(&line, options)?;
+                    || docker.read(&line, options)?
+                    || console.read(&line)?;
             }
             Part::OfFile { file, line } => {
                 let _known = host.read_file(file, line)?
@@ -62,7 +75,12 @@ pub(crate) fn read(
             Part::End => {
                 let (mut host, agent, servers) = finish(host, &agent, servers, options);
                 host.docker = docker.finish();
-                return Ok((host, agent, servers));
+                return Ok(Answer {
+                    host,
+                    agent,
+                    servers,
+                    console: console.finish(),
+                });
             }
         }
     }
@@ -73,7 +91,7 @@ fn finish(
     agent: &AgentLines,
     servers: ServerLines,
     options: &Options,
-) -> Answer {
+) -> (HostFacts, Observed<AgentFacts>, Servers) {
     let broken = host.broken();
     let (mut facts, listening) = host.finish();
     let agent = agent.finish(options, facts.is_root, listening.as_ref());

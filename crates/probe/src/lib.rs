@@ -9,8 +9,9 @@ mod limits;
 mod network;
 mod script;
 
+use answer::Answer;
 pub use answer::AnswerError;
-pub use script::{DockerLook, Look, probe_script};
+pub use script::{ConsoleLook, DockerLook, Look, probe_script};
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use tarsops_model::agent::AgentFacts;
 use tarsops_model::component::Component;
+use tarsops_model::console::ConsoleFacts;
 use tarsops_model::host::HostFacts;
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{AbsPath, ClusterName, NodeName, RunId, UserName};
@@ -47,12 +49,20 @@ pub struct Options {
     pub servers: Vec<Component>,
     /// The framework's container, where the spec has containers.
     pub docker: Option<DockerLook>,
+    /// The management platform, where the spec names one that is no part of a container. Only a look at
+    /// its node looks at it.
+    pub console: Option<ConsoleLook>,
 }
 
 impl Options {
     /// The folder of the framework.
     fn tars(&self) -> String {
         format!("{}/tars", self.install_path)
+    }
+
+    /// The management platform, if it is on `node`.
+    fn console_on(&self, node: &NodeName) -> Option<&ConsoleLook> {
+        self.console.as_ref().filter(|look| look.node == *node)
     }
 }
 
@@ -67,6 +77,8 @@ pub struct Seen {
     pub agent: Observed<AgentFacts>,
     /// Its other components, as far as they were asked for.
     pub servers: BTreeMap<Component, Observed<ServerFacts>>,
+    /// The management platform, where it was asked for.
+    pub console: Option<Observed<ConsoleFacts>>,
     /// Why the host could not be looked at, if it could not.
     pub fault: Option<Fault>,
     /// How long it took, connecting included.
@@ -74,13 +86,15 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn failed(node: &NodeName, fault: Fault, took: Duration) -> Self {
+    fn failed(node: &NodeName, options: &Options, fault: Fault, took: Duration) -> Self {
         let why = fault.text.clone();
+        let console = options.console_on(node);
         Self {
             node: node.clone(),
             host: Observed::Unknown(why.clone()),
             agent: Observed::Unknown(why),
             servers: BTreeMap::new(),
+            console: console.map(|_| Observed::Unknown(fault.text.clone())),
             fault: Some(fault),
             took,
         }
@@ -93,6 +107,9 @@ impl Seen {
         inventory.insert(&self.node, self.host, self.agent);
         for (component, facts) in self.servers {
             inventory.insert_server(component, &self.node, facts);
+        }
+        if let Some(console) = self.console {
+            inventory.insert_console(console);
         }
     }
 }
@@ -131,23 +148,35 @@ pub async fn look(
         fence: options.fence.clone(),
         servers: options.servers.clone(),
         docker: options.docker.clone(),
+        console: options.console_on(node).map(|look| look.folder.clone()),
     });
     let output = remote
         .ask(&script, Bounds::new(Bounds::LOOK, options.deadline))
         .await?;
-    let (host, agent, servers) = answer::read(&output.stdout, &nonce, options, now).map_err(|e| {
+    let answer = answer::read(&output.stdout, &nonce, options, now).map_err(|e| {
         tracing::debug!(node = %node, stderr = %output.stderr, status = ?output.status, "no probe answer");
         let said = output.stderr.lines().last().unwrap_or_default();
         let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
         Fault::new(e.kind(), format!("its answer cannot be read: {e}{said}"))
     })?;
-    let mut host = host;
+    let Answer {
+        mut host,
+        agent,
+        servers,
+        console,
+    } = answer;
     host.clock_skew = skew_within(host.clock_skew, began.elapsed());
     Ok(Seen {
         node: node.clone(),
         host: Observed::Present(host),
         agent,
         servers,
+        console: options.console_on(node).map(|_| {
+            console.map_or_else(
+                || Observed::Unknown("the host did not report it".to_owned()),
+                Observed::Present,
+            )
+        }),
         fault: None,
         took: began.elapsed(),
     })
@@ -197,7 +226,7 @@ pub async fn look_at_all(
             },
             Err(fault) => {
                 connect.forget(node).await;
-                Seen::failed(node, fault, start.elapsed())
+                Seen::failed(node, options, fault, start.elapsed())
             }
         }
     }))

@@ -456,6 +456,9 @@ P_END
   # The engine is asked where the spec has containers, and where the framework runs in some.
   if [ "$P_DOCKER" = 1 ] || [ -n "$P_INSIDE" ]; then docker_look; docker_processes; fi
 
+  # Only the host of the platform pays for it.
+  [ -z "$P_WEB" ] || console_look
+
   # ss asks the kernel for those that listen; its tables of text list every connection first.
   if has ss && p_out=$(ss -Hltn 2>/dev/null) && [ -n "$p_out" ]; then say "listen ss"; say_lines "$p_out"
   elif [ -r /proc/net/tcp ]; then say "listen proc"; say_lines "$(grep -h ' 0A 0' /proc/net/tcp /proc/net/tcp6 2>/dev/null)"

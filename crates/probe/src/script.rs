@@ -3,7 +3,9 @@
 use tarsops_model::component::Component;
 use tarsops_model::container::{ENTRYPOINT, SHOWN};
 use tarsops_model::desired::Desired;
-use tarsops_model::names::{AbsPath, ClusterName, ContainerName, ImageName, RunId, UserName};
+use tarsops_model::names::{
+    AbsPath, ClusterName, ContainerName, ImageName, NodeName, RunId, UserName,
+};
 use tarsops_transport::script::{Script, prelude};
 
 /// What the probe script is told.
@@ -27,6 +29,32 @@ pub struct Look {
     pub servers: Vec<Component>,
     /// The framework's container, where the spec has containers.
     pub docker: Option<DockerLook>,
+    /// The folder of the management platform, if it is on this host.
+    pub console: Option<AbsPath>,
+}
+
+/// The management platform, as a look searches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleLook {
+    /// Its node.
+    pub node: NodeName,
+    /// Its folder there.
+    pub folder: AbsPath,
+}
+
+impl ConsoleLook {
+    /// What a spec has of the platform. In a container it is a part of the image.
+    #[must_use]
+    pub fn of(desired: &Desired) -> Option<Self> {
+        if desired.containers().next().is_some() {
+            return None;
+        }
+        let console = desired.web()?.console.as_ref()?;
+        Some(Self {
+            node: console.node.clone(),
+            folder: console.install_path.clone(),
+        })
+    }
 }
 
 /// The framework's container, as a look searches it.
@@ -121,6 +149,11 @@ pub fn probe_script(look: &Look) -> String {
         .set("P_IMAGE", docker.map_or("", |d| d.image.as_str()))
         .set("P_OF_CONTAINER", &of_container())
         .set("P_OF_IMAGE", &of_image())
+        .set("P_WEB", look.console.as_ref().map_or("", AbsPath::as_str));
+    if look.console.is_some() {
+        script.part(include_str!("console.sh"));
+    }
+    script
         .part(include_str!("docker.sh"))
         .part(include_str!("probe.sh"));
     script.into_text()

@@ -7,24 +7,23 @@
     reason = "tests make files and start shells"
 )]
 
+mod support;
+
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use support::Host;
 use tarsops_model::component::Component;
 use tarsops_model::container::{ContainerFacts, DockerFacts, Engine, RestartPolicy};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_probe::{DockerLook, Options, look};
-use tarsops_transport::{Bounds, Fault, Output, Payload, Remote};
 
 const CONTAINERS: &str = include_str!("../../../fixtures/docker/containers.jsonl");
 const IMAGES: &str = include_str!("../../../fixtures/docker/images.jsonl");
@@ -110,6 +109,7 @@ impl Place {
                 container: "tars-framework".parse().unwrap(),
                 image: "tarscloud/framework:v3.0.20".parse().unwrap(),
             }),
+            console: None,
         }
     }
 
@@ -144,60 +144,6 @@ fn docker(inventory: &Inventory) -> Option<&DockerFacts> {
     match inventory.host(&node()) {
         Observed::Present(host) => host.docker.as_deref(),
         other => panic!("{other:?}"),
-    }
-}
-
-/// Runs scripts by a shell here.
-struct Host {
-    path: String,
-    shell: Vec<String>,
-    said: Mutex<String>,
-}
-
-impl Remote for Host {
-    fn ask<'a>(&'a self, script: &'a str, _: Bounds) -> BoxFuture<'a, Result<Output, Fault>> {
-        let mut child = Command::new(&self.shell[0])
-            .args(&self.shell[1..])
-            .arg("-s")
-            .env("PATH", &self.path)
-            // What a profile says of another engine does not count.
-            .env("DOCKER_HOST", "tcp://10.9.9.9:2375")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let text = script.to_owned();
-        let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
-        let output = child.wait_with_output().unwrap();
-        let _cut = writer.join();
-        *self.said.lock().unwrap() = String::from_utf8_lossy(&output.stdout).into_owned();
-        let output = Output {
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            status: output.status.code(),
-        };
-        async { Ok(output) }.boxed()
-    }
-
-    fn upload<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Payload,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        unreachable!("a look sends no file")
-    }
-
-    fn download<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Path,
-        _: u64,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        unreachable!("a look fetches no file")
     }
 }
 

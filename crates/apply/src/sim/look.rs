@@ -113,6 +113,7 @@ impl State {
             host: Observed::Present(host),
             agent,
             servers,
+            console: None,
             fault: None,
             took: Duration::from_millis(20),
         }

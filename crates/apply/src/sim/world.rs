@@ -330,6 +330,7 @@ impl World {
             fence: None,
             servers: self.components_of(node),
             docker: None,
+            console: None,
         }
     }
 

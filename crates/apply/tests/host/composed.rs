@@ -43,6 +43,7 @@ fn all() -> Vec<(&'static str, String)> {
             container: "tars-framework".parse().unwrap(),
             image: "tarscloud/framework:v3.0.20".parse().unwrap(),
         }),
+        console: Some("/usr/local/app/web".parse().unwrap()),
     };
     let end = (ChangeWord::Ok, "done");
     vec![

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tarsops_model::host::KeyExchange;
 use tarsops_model::names::NodeName;
-use tarsops_probe::{DockerLook, Options, Report};
+use tarsops_probe::{ConsoleLook, DockerLook, Options, Report};
 
 use super::Session;
 use crate::progress::Bar;
@@ -60,6 +60,7 @@ impl Session {
                     deadline: self.timeout,
                     servers: tarsops_plan::components::LOOKED_AT.to_vec(),
                     docker: DockerLook::of(self.desired()),
+                    console: ConsoleLook::of(self.desired()),
                 };
                 async move {
                     tarsops_probe::look_at_all(&*self.connector, nodes, &options, at, &|s| {

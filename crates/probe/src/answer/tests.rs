@@ -19,6 +19,7 @@ fn options() -> Options {
         deadline: std::time::Duration::from_secs(1),
         servers: vec![],
         docker: None,
+        console: None,
     }
 }
 
@@ -155,10 +156,12 @@ fn a_large_file_is_unknown_and_the_host_is_not() {
         let text = "x".repeat(n);
         format!("conf text 644 root {n}\ntars/tarsnode/conf/tars.tarsnode.config.conf:{text}")
     };
-    let (host, agent, _) = answer(&[present.clone(), crontab(CRONTAB), conf(FILE)]).unwrap();
+    let Answer { host, agent, .. } =
+        answer(&[present.clone(), crontab(CRONTAB), conf(FILE)]).unwrap();
     assert!(host.crontab.present().is_some());
     assert!(agent.present().unwrap().conf.present().is_some());
-    let (host, agent, _) = answer(&[present, crontab(CRONTAB + 1), conf(FILE + 1)]).unwrap();
+    let Answer { host, agent, .. } =
+        answer(&[present, crontab(CRONTAB + 1), conf(FILE + 1)]).unwrap();
     assert_eq!(host.crontab.unknown(), Some("it is larger than 256 KiB"));
     let conf = &agent.present().unwrap().conf;
     assert_eq!(conf.unknown(), Some("it is larger than 64 KiB"));
@@ -174,7 +177,7 @@ fn files_are_read_as_they_are() {
                 .iter()
                 .map(|l| format!("tars/tarsnode/util/stop.sh:{l}")),
         );
-        let (_, agent, _) = answer(&all).unwrap();
+        let Answer { agent, .. } = answer(&all).unwrap();
         agent.present().unwrap().util["stop.sh"].clone()
     };
     let text = |size, lines: &[&str]| read(size, lines).present().map(|f| f.text.clone());
@@ -195,7 +198,7 @@ fn what_a_program_printed_is_no_line_of_ours() {
     let text = "fence 1796026924868-cb4026\n+x\nend 3\nn\n\nnn 0\n/proc/1/cmdline:x\n";
     let host = answer(&[format!("crontab {}", raw(text, 0)), "base 1".to_owned()])
         .unwrap()
-        .0;
+        .host;
     assert_eq!(host.crontab, Observed::Present(text.to_owned()));
     assert_eq!(host.fence, None);
     // An end in the middle of it is none.
@@ -212,7 +215,7 @@ fn what_a_program_printed_is_no_line_of_ours() {
 
 #[test]
 fn crontabs_are_read_as_they_are() {
-    let read = |lines: &[String]| answer(lines).unwrap().0;
+    let read = |lines: &[String]| answer(lines).unwrap().host;
     let line = |text: &str| format!("crontab {}", raw(text, 0));
     // A last line without an end has one once anybody changes it.
     let host = read(&[line("MAILTO=x\n0 3 * * * true")]);
@@ -254,7 +257,12 @@ fn crontabs_are_read_as_they_are() {
 
 #[test]
 fn programs_that_do_not_work_make_all_of_it_unknown() {
-    let (host, agent, servers) = answer(&[
+    let Answer {
+        host,
+        agent,
+        servers,
+        ..
+    } = answer(&[
         "agent present".to_owned(),
         "server tarsconfig absent".to_owned(),
         "processes all".to_owned(),
@@ -276,7 +284,7 @@ fn names_of_scripts_are_those_that_were_asked_for() {
         "tars/tarsnode/util/../../../etc/x:x".to_owned(),
         "util start.sh text 644 root 1".to_owned(),
     ];
-    let (_, agent, _) = answer(&lines).unwrap();
+    let Answer { agent, .. } = answer(&lines).unwrap();
     let names: Vec<&String> = agent.present().unwrap().util.keys().collect();
     assert_eq!(names, ["start.sh"]);
 }
@@ -298,7 +306,7 @@ fn no_clock_and_no_line_of_blanks_is_the_end_of_us() {
 fn states_of_an_engine_are_told_apart() {
     let engine = |word: &str| {
         let lines = ["docker /s".to_owned(), format!("engine {word}")];
-        let docker = answer(&lines).unwrap().0.docker.unwrap();
+        let docker = answer(&lines).unwrap().host.docker.unwrap();
         assert!(docker.containers.unknown().is_some());
         docker.engine
     };
