@@ -25,6 +25,7 @@
 pub mod agent;
 pub mod component;
 pub mod console;
+pub mod console_gates;
 pub mod container;
 pub mod coupling;
 pub mod desired;

@@ -187,6 +187,8 @@ rules! {
     DuplicateMount, "duplicate-mount", Error;
     /// The platform's package is named, and no version that it would be installed as.
     WebUnused, "web-unused", Error;
+    /// The platform and the framework do not go together.
+    WebApart, "web-apart", Error;
     /// The platform is on a node that is not there.
     WebUnknownNode, "web-unknown-node", Error;
     /// Health must hold for longer than a step may take.

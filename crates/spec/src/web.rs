@@ -1,6 +1,7 @@
 //! The management platform: what does not fit together, and its desired installation.
 
 use tarsops_model::console::{self, Console};
+use tarsops_model::console_gates::apart;
 use tarsops_model::desired;
 use tarsops_model::names::{AbsPath, NodeName};
 
@@ -13,6 +14,17 @@ use crate::semantics::{Nodes, leaves, suggest};
 pub(crate) fn check(check: &mut Check<'_>, nodes: &Nodes<'_, '_>) {
     let spec = check.spec();
     let Some(web) = &spec.web else { return };
+    if let Some(version) = web.version
+        && let Some(apart) = apart(version, spec.framework.version)
+    {
+        let place = check.place("web/version");
+        check.say(
+            Rule::WebApart,
+            &place,
+            apart.to_string(),
+            "name a version of the platform that was released with this framework or later",
+        );
+    }
     if spec.framework.deployment == Deployment::Docker {
         in_image(check, web);
         return;

@@ -105,6 +105,8 @@ fn the_schema_accepts_what_is_valid_and_sees_what_a_schema_can_see() {
         "versions-apart--one-registry",
         "versions-apart--templates",
         "via-unknown-node",
+        "web-apart",
+        "web-apart--older",
         "web-unknown-node",
         "web-unused",
     ];
