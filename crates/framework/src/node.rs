@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tarsops_model::component::Component;
+use tarsops_model::console::ConsoleTables;
 use tarsops_model::desired::{Desired, Rpc};
 use tarsops_model::framework::{
     AdminFacts, Answer, DatabaseFacts, FrameworkFacts, Rows, server_key,
@@ -185,6 +186,7 @@ fn no_rows() -> Rows {
         registries: not_asked(),
         templates: not_asked(),
         columns: BTreeMap::new(),
+        console: ConsoleTables::default(),
     }
 }
 

@@ -236,3 +236,38 @@ impl ConsoleFacts {
 
 /// How the units begin that `pm2 startup` makes.
 const PM2_UNIT: &str = "pm2-";
+
+/// What the database says of tables that a console changes at its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleTables {
+    /// Their columns.
+    pub columns: Observed<Models>,
+    /// Rows of `t_server_conf` without a time of their patch. The console cannot change the table then,
+    /// and ends at its start (TarsWeb `app/dao/db/index.js`).
+    pub without_patch_time: Observed<u64>,
+}
+
+/// Columns that the database has and models lack, as `database.table.column`: a console with these models
+/// drops them at its start.
+#[must_use]
+pub fn dropped(models: &Models, live: &Models) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (database, tables) in models {
+        for (table, columns) in tables {
+            let has = live.get(database).and_then(|tables| tables.get(table));
+            for column in has.into_iter().flatten() {
+                // Names of columns have no case.
+                let known = columns.iter().any(|c| c.eq_ignore_ascii_case(column));
+                let name = format!("{database}.{table}.{column}");
+                if !known && name != UNUSED {
+                    all.insert(name);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The one column of the installer's tables that every console of the last years drops at its first start,
+/// and that nothing reads.
+const UNUSED: &str = "db_tars.t_server_conf.grid_flag";

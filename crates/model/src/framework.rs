@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
+use crate::console::ConsoleTables;
 use crate::names::{Endpoint, NodeName};
 use crate::observed::Observed;
 use crate::version::Version;
@@ -208,6 +209,9 @@ pub struct Rows {
     /// The columns of the tables in which releases have added some, by table.
     #[serde(default)]
     pub columns: BTreeMap<String, Observed<BTreeSet<String>>>,
+    /// What matters to a console that starts.
+    #[serde(default)]
+    pub console: ConsoleTables,
 }
 
 impl Rows {

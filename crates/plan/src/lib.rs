@@ -51,6 +51,8 @@ pub mod checker;
 pub mod claims;
 pub mod components;
 pub mod condition;
+mod console;
+pub mod console_obstacle;
 pub mod container_record;
 mod containers;
 pub mod crontab;

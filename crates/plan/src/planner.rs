@@ -57,6 +57,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         draft.report.extend(lines);
     }
     draft.database(input);
+    draft.console(input);
     draft.findings(input);
     // From here on the steps stand in the order of the work.
     draft.todo.sort_by_key(|step| step.stage);

@@ -8,6 +8,7 @@ use tarsops_model::names::{ImageName, NodeName, RunId};
 use tarsops_model::resource::ResourceId;
 use tarsops_model::version::Version;
 
+use crate::console_obstacle::ConsoleObstacle;
 use crate::finding::RuleName;
 
 /// Why a resource that differs is not changed.
@@ -259,6 +260,25 @@ pub enum Blocked {
     NoContainerWork {
         /// What would have to be done.
         work: ContainerWork,
+    },
+    /// The platform is looked at, and not changed yet.
+    NoConsoleWork {
+        /// What is installed; none where nothing is.
+        from: Option<Version>,
+        /// What the spec wants.
+        to: Version,
+        /// What would hinder it beside that.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        obstacles: Vec<ConsoleObstacle>,
+    },
+    /// The image of the framework's containers has another platform than the spec.
+    OtherConsoleInImage {
+        /// The image.
+        image: ImageName,
+        /// What it has, if it has one.
+        has: Option<Version>,
+        /// What the spec wants.
+        wanted: Version,
     },
     /// A file cannot be brought to the spec without losing what is in it.
     Unreadable {

@@ -239,6 +239,7 @@ impl State {
             registries: Observed::Present(self.registry_rows()),
             templates: Observed::Present(self.templates.clone()),
             columns: self.columns.clone(),
+            console: tarsops_model::console::ConsoleTables::default(),
         });
         FrameworkFacts {
             servants,
@@ -299,6 +300,7 @@ impl State {
             registries: Observed::Present(self.registry_rows()),
             templates: Observed::Unknown(not_asked()),
             columns: BTreeMap::new(),
+            console: tarsops_model::console::ConsoleTables::default(),
         });
         let at = self.machines[node].registry.clone();
         FrameworkFacts {

@@ -9,6 +9,7 @@ use tarsops_model::resource::ResourceId;
 use super::Draft;
 use crate::actions::HostChange;
 use crate::components;
+use crate::console;
 use crate::database;
 use crate::drift::{Drift, DriftKind};
 use crate::finding::{Finding, Severity};
@@ -46,6 +47,14 @@ impl Draft {
         self.todo.extend(work.templates);
         self.drift.extend(work.drift);
         self.report.extend(work.lines);
+    }
+
+    /// The management platform.
+    pub(super) fn console(&mut self, input: &PlanInput<'_>) {
+        if let Some((drift, line)) = console::assess(input) {
+            self.drift.push(drift);
+            self.report.extend(line);
+        }
     }
 
     /// What the sources say against each other, and what they did not say.

@@ -119,6 +119,12 @@ impl Blocked {
             Self::NoContainerWork { .. } => {
                 "do it by hand as \"Docker\" in the operators' guide says, or change the spec".to_owned()
             }
+            Self::NoConsoleWork { .. } => {
+                "replace it by hand, or remove `web.version`: it is only looked at then".to_owned()
+            }
+            Self::OtherConsoleInImage { .. } => {
+                "correct `web.version` or `docker.image`, or remove `web.version`".to_owned()
+            }
             Self::Unreadable { .. } => "repair or remove it by hand".to_owned(),
             Self::StillAnswers { .. } => "wait until nothing has answered for a minute; `state: absent` removes it from a machine that still runs".to_owned(),
             Self::LastRegistry { .. } => "start a registry of the spec first".to_owned(),
@@ -203,6 +209,24 @@ impl fmt::Display for Blocked {
                 f,
                 "the container {name} does not run the framework: it is somebody else's"
             ),
+            Self::NoConsoleWork {
+                from,
+                to,
+                obstacles,
+            } => {
+                match from {
+                    Some(from) => write!(f, "the platform is {from}, and the spec wants {to}")?,
+                    None => write!(f, "there is no platform, and the spec wants {to}")?,
+                }
+                f.write_str("; tarsops cannot yet replace a console")?;
+                obstacles
+                    .iter()
+                    .try_for_each(|obstacle| write!(f, "; {obstacle}"))
+            }
+            Self::OtherConsoleInImage { image, has, wanted } => {
+                let has = has.map_or_else(|| "none".to_owned(), |v| v.to_string());
+                write!(f, "the image {image} has the platform {has}, and the spec wants {wanted}")
+            }
             Self::ImageNotThere { image } => {
                 write!(f, "the engine there does not have the image {image}")
             }

@@ -44,7 +44,11 @@ pub fn checks(input: &PlanInput<'_>) -> Vec<Check> {
         }
     };
     let applies = |entry: &&Entry| match entry {
-        Entry::Rule(rule) => rule.about != About::Containers || facts.has_containers(),
+        Entry::Rule(rule) => match rule.about {
+            About::Containers => facts.has_containers(),
+            About::Console => facts.has_console(),
+            _ => true,
+        },
         Entry::Survey(_) => true,
     };
     REGISTRATION.iter().filter(applies).map(line).collect()

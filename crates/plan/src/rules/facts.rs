@@ -82,6 +82,20 @@ impl<'a> Facts<'a> {
         self.input.desired.containers().next().is_some() || self.nodes.iter().any(looked)
     }
 
+    /// Whether the platform of the spec is on a host, or may be, or is a part of containers.
+    pub(super) fn has_console(&self) -> bool {
+        let (input, web) = (&self.input, self.input.desired.web());
+        let Some(console) = web.and_then(|web| web.console.as_ref()) else {
+            return false;
+        };
+        let seen = match input.inventory.console() {
+            Observed::Present(seen) => !seen.version.is_absent(),
+            Observed::Absent => false,
+            Observed::Unknown(_) => true,
+        };
+        seen && input.scope.has_node(&console.node)
+    }
+
     /// The node of the spec at the address of a registry.
     pub(super) fn node_at(&self, at: &Endpoint) -> Option<(&'a NodeName, &'a Host)> {
         let address = at.host.to_string();

@@ -10,6 +10,7 @@
 mod adapters;
 pub mod check;
 mod clock_skew;
+mod console;
 mod container_rebuild;
 mod containers;
 mod database_connection;
@@ -89,6 +90,14 @@ pub(crate) static REGISTRATION: &[Entry] = &[
     Entry::Rule(&containers::OWNED),
     Entry::Rule(&containers::WATCHTOWER),
     Entry::Rule(&containers::TAG),
+    Entry::Rule(&console::DOWN),
+    Entry::Rule(&console::RETIRED),
+    Entry::Rule(&console::SUPERVISOR),
+    Entry::Rule(&console::REBOOT),
+    Entry::Rule(&console::VERSIONS),
+    Entry::Rule(&console::REGISTRIES),
+    Entry::Rule(&console::DROPS),
+    Entry::Rule(&console::PATCH_TIME),
     Entry::Rule(&impostor::RULE),
     Entry::Rule(&unsafe_folder::RULE),
     Entry::Rule(&clock_skew::RULE),

@@ -80,6 +80,8 @@ pub enum About {
     ClusterComponent(Component),
     /// The framework's containers. Where there are none, `check` has no line of it.
     Containers,
+    /// The management platform. Where none was seen, `check` has no line of it.
+    Console,
 }
 
 impl About {
@@ -92,7 +94,7 @@ impl About {
     pub(super) const fn component(self) -> Option<Component> {
         match self {
             Self::Component(component) | Self::ClusterComponent(component) => Some(component),
-            Self::Any | Self::Cluster | Self::Containers => None,
+            Self::Any | Self::Cluster | Self::Containers | Self::Console => None,
         }
     }
 }

@@ -119,6 +119,7 @@ pub fn speaking(mut w: World) -> World {
         ),
         templates: Observed::Present(vec![]),
         columns: columns(),
+        console: tarsops_model::console::ConsoleTables::default(),
     };
     w.inventory.framework = Some(Box::new(FrameworkFacts {
         servants,

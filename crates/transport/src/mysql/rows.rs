@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Row};
+use tarsops_model::console::{ConsoleTables, Models};
 use tarsops_model::framework::{ADDITIONS, NodeRow, Rows, ServerRow};
 use tarsops_model::observed::Observed;
 use tarsops_model::tables::{ColumnKind, TableRow};
@@ -19,13 +20,21 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         .await?;
     let mut tables = Tables::new();
-    let columns = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
-                   WHERE TABLE_SCHEMA = 'db_tars'";
-    for (table, column) in
-        bounded::query::<(String, String)>(conn, "columns of db_tars", columns).await?
+    // Those that a console changes at its start; db_tars is one of them.
+    let columns = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
+                   WHERE TABLE_SCHEMA IN ('db_tars', 'db_tars_web', 'db_user_system', 'db_cache_web', 'db_base')";
+    let mut all = Models::new();
+    for (database, table, column) in
+        bounded::query::<(String, String, String)>(conn, "columns of tables", columns).await?
     {
-        tables.entry(table).or_default().insert(column);
+        if database == "db_tars" {
+            let columns = tables.entry(table.clone()).or_default();
+            columns.insert(column.clone());
+        }
+        let mine = all.entry(database).or_default().entry(table).or_default();
+        mine.insert(column);
     }
+    let without_patch_time = without_patch_time(conn, &tables).await?;
     let nodes = table::<NodeRow>(conn, &tables).await?;
     let servers = table::<ServerRow>(conn, &tables).await?.map(|mut all| {
         for row in &mut all {
@@ -52,7 +61,31 @@ pub(super) async fn read(conn: &mut Conn) -> Result<Rows, mysql_async::Error> {
         registries,
         templates,
         columns,
+        console: ConsoleTables {
+            columns: Observed::Present(all),
+            without_patch_time,
+        },
     })
+}
+
+/// How many rows of servers have no time of their patch.
+async fn without_patch_time(
+    conn: &mut Conn,
+    tables: &Tables,
+) -> Result<Observed<u64>, mysql_async::Error> {
+    let has = tables.get("t_server_conf");
+    if !has.is_some_and(|columns| columns.contains("patch_time")) {
+        let why = "t_server_conf has no patch_time, or our user may not see it";
+        return Ok(Observed::Unknown(why.to_owned()));
+    }
+    let query = "SELECT COUNT(*) FROM db_tars.t_server_conf WHERE patch_time IS NULL";
+    match bounded::query::<u64>(conn, "rows without a patch_time", query).await {
+        Ok(rows) => Ok(Observed::Present(rows.first().copied().unwrap_or_default())),
+        Err(mysql_async::Error::Server(e)) if matches!(e.code, 1142 | 1143) => {
+            Ok(Observed::Unknown(format!("patch_time: {}", e.message)))
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// The columns of a table, all of them: who may not read each of them is refused `*`. A table that is
