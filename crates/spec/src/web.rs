@@ -116,5 +116,5 @@ fn beside(check: &Check<'_>, node: &NodeName) -> Option<AbsPath> {
     let over = spec.overrides.get(node);
     let path = over.and_then(|over| over.install_path.as_ref());
     let path = path.unwrap_or(&spec.framework.install_path);
-    AbsPath::new(&format!("{path}/web")).ok()
+    AbsPath::new(format!("{path}/web")).ok()
 }
