@@ -6,6 +6,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`console`] | the console's configuration files: three texts merged into one |
 //! | [`document`] | `<tars>` configuration: parse, get, set, remove |
 //! | [`merge`] | three texts of one template: what an upgrade changes, and what it must not |
 //! | [`endpoint`] | endpoints (`tcp -h H -p P`) and locators (`object@endpoint:endpoint`) |
@@ -13,6 +14,7 @@
 //! | [`tarsnode`] | the fields of the agent's configuration that are managed |
 //! | [`util_script`] | `--nodeid` in the agent's `util/execute.sh` |
 
+pub mod console;
 pub mod document;
 pub mod endpoint;
 pub mod merge;
