@@ -10,6 +10,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`place`], `words`, `record_limits`, [`scripts`](send_binary), `records` | the scripts for hosts, and their answers |
+//! | [`console`] | the replacement of the management console on its host |
 //! | [`port`] | how hosts and the database are reached |
 //! | [`lease`] | the exclusive right to change the cluster |
 //! | [`journal`] | what this machine remembers of a run; a cache |
@@ -30,6 +31,7 @@
 mod actions;
 mod answer;
 mod backoff;
+pub mod console;
 pub mod containers;
 pub mod execute;
 mod gate;

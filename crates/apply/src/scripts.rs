@@ -1,5 +1,6 @@
 //! The scripts that are sent to hosts, with their variables, and their answers.
 
+mod console;
 mod container;
 mod files;
 mod history;
@@ -7,6 +8,12 @@ mod launch;
 mod lease;
 mod text;
 
+#[cfg(test)]
+pub(crate) use console::console_files;
+pub use console::{
+    BadConsole, Configuration, ConsoleChange, FileText, NewConsole, Reboot, Supervisor,
+};
+pub(crate) use console::{ConsoleLaunch, replace_console};
 #[cfg(test)]
 pub(crate) use container::container_files;
 pub use container::{
