@@ -86,6 +86,16 @@ impl FileText {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
+
+    /// The digest under which a host has it for a while.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for FileText {
@@ -217,7 +227,7 @@ impl ConsoleChange {
 
     /// The unit. Without a database a console ends (TarsWeb `app/dao/db/index.js`), so it is started again
     /// for ever.
-    fn unit_text(&self, place: &Place) -> String {
+    pub(crate) fn unit_text(&self, place: &Place) -> String {
         let (cluster, user, folder, node) = (&place.cluster, &self.user, &self.folder, &self.node);
         let stop = self.stop_timeout;
         format!(
@@ -262,7 +272,7 @@ pub(crate) fn replace_console(launch: &ConsoleLaunch<'_>) -> Result<String, BadC
         .configuration
         .iter()
         .filter_map(|file| file.after.as_ref())
-        .map(|text| [Digest::of(text.0.as_bytes()).to_string(), text.0.clone()])
+        .map(|text| [text.digest().to_string(), text.0.clone()])
         .collect();
     out.set("L_EXPIRES", &expires.unwrap_or_default())
         .set("L_ENV", &env(launch))
@@ -303,7 +313,7 @@ fn files(change: &ConsoleChange) -> String {
     let word =
         |digest: Option<Digest>| digest.map_or_else(|| "absent".to_owned(), |d| d.to_string());
     let line = |file: &Configuration| {
-        let after = file.after.as_ref().map(|t| Digest::of(t.0.as_bytes()));
+        let after = file.after.as_ref().map(FileText::digest);
         format!("{} {} {}\n", word(file.before), word(after), file.path)
     };
     change.configuration.iter().map(line).collect()

@@ -5,3 +5,7 @@
 //! no release brings; a console that runs from it and tells its version; and nothing of ours in the crontab.
 
 mod composed;
+mod faults;
+mod lines;
+mod story;
+mod world;

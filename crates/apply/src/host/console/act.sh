@@ -16,8 +16,8 @@ make_new() {
   done 2>/dev/null <"$STEP_DIR/files"
   [ "$S_UID" != 0 ] || chown -hR "$OWNER" "$NEW" || { WHY="$NEW could not be given to $OWNER"; return 1; }
   check_scripts || return 1
-  # Sixteen thousand files are on disk by one sync(1) sooner than by their names.
-  sync
+  # Sixteen thousand files are on disk sooner than by their names. A small sync(1) knows no -f.
+  sync -f "$NEW" 2>/dev/null || sync
 }
 check_scripts() {
   for m_file in "$NEW/bin/www" "$NEW"/config/*.js; do
@@ -49,7 +49,7 @@ settle() {
   case "$T_FROM/$T_SUPERVISOR" in
     pm2/pm2 | systemd/systemd) ;;
     # It would start the console a second time, with the host.
-    pm2/*) if find_pm2 && pm2_entry; then pm2 60 delete "$E_ID" >/dev/null 2>&1; pm2_save; fi ;;
+    pm2/*) if find_pm2 && pm2_entry; then run_pm2 60 delete "$E_ID" >/dev/null 2>&1; pm2_save; fi ;;
     systemd/*) remove_unit || return 1 ;;
   esac
 }

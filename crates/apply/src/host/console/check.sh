@@ -63,7 +63,7 @@ check_new() {
   [ "$f_free" -ge $((T_SPACE / 1024)) ] || { WHY="$PARENT has $((f_free / 1024)) MiB free, and the console needs $((T_SPACE / 1048576)) MiB"; return 1; }
 }
 check_tools() {
-  [ -x "$T_NODE" ] && bounded 20 "$T_NODE" --version >/dev/null 2>&1 || { WHY="$T_NODE does not run: install Node.js there, or say where it is (web.node_path)"; return 1; }
+  [ -x "$T_NODE" ] && bounded 20 "$T_NODE" --version >/dev/null 2>&1 || { WHY="$T_NODE does not run: install Node.js there"; return 1; }
   case "$T_FROM/$T_SUPERVISOR" in *pm2*) find_pm2 || return 1 ;; esac
   case "$T_FROM/$T_SUPERVISOR" in
     *systemd*)
@@ -76,7 +76,7 @@ check_tools() {
 check_processes() {
   OTHER_UID='' RAN=0 OLD_LOGIN=0 OLD_TELLS=0 HAD_ENTRY=0
   console_pids "$T_WEB"
-  [ -n "$PIDS" ] || [ -z "$OTHER_UID" ] || { WHY="the console runs as $(user_name "$OTHER_UID"), and not as $T_USER (web.user)"; return 2; }
+  [ -n "$PIDS" ] || [ -z "$OTHER_UID" ] || { WHY="the console runs as $(user_name "$OTHER_UID"), and not as $T_USER"; return 2; }
   f_by=none
   if [ -n "$PIDS" ]; then
     RAN=1

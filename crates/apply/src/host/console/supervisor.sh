@@ -60,10 +60,10 @@ find_pm2() { # in PM2
   for f_path in "$T_PM2" "${T_NODE%/*}/pm2" "$(command -v pm2 2>/dev/null)"; do
     [ -n "$f_path" ] && [ -f "$f_path" ] && { PM2=$f_path; return 0; }
   done
-  WHY="the host has no program pm2 beside $T_NODE or in the PATH: install it, or say where it is (web.pm2)"
+  WHY="the host has no program pm2 beside $T_NODE or in the PATH: install it there"
   return 1
 }
-pm2() { as_console "$1" "$T_NODE" "$PM2" "$2" ${3:+"$3"} ${4:+"$4"} </dev/null; }
+run_pm2() { as_console "$1" "$T_NODE" "$PM2" "$2" ${3:+"$3"} ${4:+"$4"} </dev/null; }
 # Of the first line that is a list; banners may stand before it.
 PM2_READ='const l=require("fs").readFileSync(0,"utf8").split("\n").find(l=>l.startsWith("[{")||l==="[]");
 for(const p of JSON.parse(l)){const e=p.pm2_env;if(p.name===process.argv[1]||e.pm_cwd===process.argv[2])console.log([p.pm_id,e.status,e.pm_exec_path].join(" "))}'
@@ -71,7 +71,7 @@ for(const p of JSON.parse(l)){const e=p.pm2_env;if(p.name===process.argv[1]||e.p
 pm2_entry() {
   E_ID='' E_STATUS='' E_PATH=
   find_daemon || { [ $? = 2 ] && return 2; return 3; }
-  e_all=$(pm2 30 jlist 2>/dev/null | "$T_NODE" -e "$PM2_READ" "$T_PM2_NAME" "$T_WEB" 2>/dev/null && echo x) || { WHY="PM2 gives no list of its processes"; return 2; }
+  e_all=$(run_pm2 30 jlist 2>/dev/null | "$T_NODE" -e "$PM2_READ" "$T_PM2_NAME" "$T_WEB" 2>/dev/null && echo x) || { WHY="PM2 gives no list of its processes"; return 2; }
   e_all=${e_all%x}
   [ -n "$e_all" ] || return 1
   case "${e_all%"$NL"}" in *"$NL"*) WHY="PM2 has two processes for the console: remove one (pm2 delete)"; return 2 ;; esac
@@ -83,7 +83,7 @@ pm2_stop() {
   pm2_entry
   case $? in 1 | 3) return 0 ;; 2) return 1 ;; esac
   [ "$E_STATUS" != stopped ] || return 0
-  pm2 60 stop "$E_ID" >/dev/null 2>&1
+  run_pm2 60 stop "$E_ID" >/dev/null 2>&1
   pm2_entry
   case $?/$E_STATUS in 0/stopped | 0/errored | 1/* | 3/*) return 0 ;; esac
   WHY="PM2 does not stop the console: it is ${E_STATUS:-unknown}"
@@ -92,9 +92,9 @@ pm2_stop() {
 pm2_start() {
   pm2_entry
   case $? in
-    0) [ "$E_STATUS" = online ] || pm2 60 restart "$E_ID" >/dev/null 2>&1 ;;
+    0) [ "$E_STATUS" = online ] || run_pm2 60 restart "$E_ID" >/dev/null 2>&1 ;;
     2) return 1 ;;
-    *) ( cd "$T_WEB" && pm2 60 start bin/www "--name=$T_PM2_NAME" >/dev/null 2>&1 ) ;;
+    *) ( cd "$T_WEB" && run_pm2 60 start bin/www "--name=$T_PM2_NAME" >/dev/null 2>&1 ) ;;
   esac
   pm2_entry || { WHY="PM2 has no process for the console after it was started"; return 1; }
 }
@@ -104,14 +104,14 @@ let d=[];try{d=JSON.parse(f.readFileSync(process.argv[1],"utf8"))}catch(e){if(e.
 const n=JSON.parse(l).map(p=>p.name);console.log(d.map(p=>p.name).filter(x=>!n.includes(x)&&x!==process.argv[2]).join(" "))'
 pm2_save() {
   find_daemon || return 0
-  s_lacks=$(pm2 30 jlist 2>/dev/null | "$T_NODE" -e "$PM2_LACKS" "$PM2_DIR/dump.pm2" "$T_PM2_NAME" 2>/dev/null) || { note "PM2's list was not saved: it cannot be read"; return 0; }
+  s_lacks=$(run_pm2 30 jlist 2>/dev/null | "$T_NODE" -e "$PM2_LACKS" "$PM2_DIR/dump.pm2" "$T_PM2_NAME" 2>/dev/null) || { note "PM2's list was not saved: it cannot be read"; return 0; }
   [ -z "$s_lacks" ] || { note "PM2's list was not saved, as it lacks what was saved before: $s_lacks"; return 0; }
-  pm2 30 save --force >/dev/null 2>&1 || note "pm2 save failed"
+  run_pm2 30 save --force >/dev/null 2>&1 || note "pm2 save failed"
 }
 
 # systemd.
 sd() { # sd WORD…
-  bounded 90 systemctl "$@" </dev/null 2>"$STEP_DIR/systemctl.err"
+  bounded 90 systemctl "$@" </dev/null 2>"$STEP_DIR/systemctl.err" 9>&-
 }
 sd_failed() { WHY="$1: $(tail -n 1 "$STEP_DIR/systemctl.err")"; }
 unit_pid() { U_PID=$(sd show -p MainPID --value "$T_UNIT") && [ -n "$U_PID" ] && [ "$U_PID" != 0 ]; }

@@ -33,7 +33,7 @@ undo_supervisor() {
   [ "$T_SUPERVISOR/$HAD_ENTRY" = pm2/0 ] || return 0
   # PM2 got the console from us. One that no list had was started there by hand, and its daemon has ended since.
   [ "$T_FROM" != pm2 ] || [ "$RAN" = 0 ] || return 0
-  if find_pm2 && pm2_entry; then pm2 60 delete "$E_ID" >/dev/null 2>&1; fi
+  if find_pm2 && pm2_entry; then run_pm2 60 delete "$E_ID" >/dev/null 2>&1; fi
   return 0
 }
 # Beside what is in log/, which stays.
