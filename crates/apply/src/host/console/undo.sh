@@ -17,7 +17,8 @@ undo() {
   if [ "$RAN" = 1 ]; then
     start_console "$T_FROM" || return 1
     wait_healthy old 0 "$T_UNDO_DEADLINE" || return 1
-    [ "$T_FROM" != pm2 ] || pm2_save
+    # A change to another supervisor may have taken the console out of PM2's list, and saved that.
+    [ "$T_FROM/$T_SUPERVISOR" = pm2/pm2 ] || [ "$T_FROM" != pm2 ] || pm2_save
   fi
   drop_new
 }
