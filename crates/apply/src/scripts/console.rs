@@ -202,7 +202,7 @@ impl ConsoleChange {
         if let NewConsole::Back(folder) = &self.new {
             let beside = format!("{}.old-", self.folder);
             let run = folder.as_str().strip_prefix(&beside);
-            if !run.is_some_and(|run| run.parse::<RunId>().is_ok()) {
+            if run.is_none_or(|run| run.parse::<RunId>().is_err()) {
                 return Err(BadConsole::Elsewhere(folder.clone(), self.folder.clone()));
             }
         }

@@ -35,7 +35,7 @@ unhealthy() { # unhealthy new|old: WHY
   fi
   U_GONE=0
   case "$u_by" in
-    pm2) u_found=0; find_daemon && for u_pid in $PIDS; do parent_of "$u_pid"; [ "$PPID_OF" != "$DAEMON" ] || u_found=1; done
+    pm2) u_found=0; find_daemon '' && for u_pid in $PIDS; do parent_of "$u_pid"; [ "$PPID_OF" != "$DAEMON" ] || u_found=1; done
       [ $u_found = 1 ] || { WHY="the console that runs is not PM2's"; return 0; } ;;
     systemd) unit_pid && case " $PIDS " in *" $U_PID "*) ;; *) false ;; esac || { WHY="the console that runs is not that of the unit $T_UNIT"; return 0; } ;;
   esac

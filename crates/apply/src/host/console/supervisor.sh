@@ -70,7 +70,7 @@ for(const p of JSON.parse(l)){const e=p.pm2_env;if(p.name===process.argv[1]||e.p
 # E_ID, E_STATUS, E_PATH. 1: no entry. 2: that cannot be known. 3: no daemon runs.
 pm2_entry() {
   E_ID='' E_STATUS='' E_PATH=
-  find_daemon || { [ $? = 2 ] && return 2; return 3; }
+  find_daemon '' || { [ $? = 2 ] && return 2; return 3; }
   e_all=$(run_pm2 30 jlist 2>/dev/null | "$T_NODE" -e "$PM2_READ" "$T_PM2_NAME" "$T_WEB" 2>/dev/null && echo x) || { WHY="PM2 gives no list of its processes"; return 2; }
   e_all=${e_all%x}
   [ -n "$e_all" ] || return 1
@@ -103,7 +103,7 @@ PM2_LACKS='const f=require("fs");const l=f.readFileSync(0,"utf8").split("\n").fi
 let d=[];try{d=JSON.parse(f.readFileSync(process.argv[1],"utf8"))}catch(e){if(e.code!=="ENOENT")throw e}
 const n=JSON.parse(l).map(p=>p.name);console.log(d.map(p=>p.name).filter(x=>!n.includes(x)&&x!==process.argv[2]).join(" "))'
 pm2_save() {
-  find_daemon || return 0
+  find_daemon '' || return 0
   s_lacks=$(run_pm2 30 jlist 2>/dev/null | "$T_NODE" -e "$PM2_LACKS" "$PM2_DIR/dump.pm2" "$T_PM2_NAME" 2>/dev/null) || { note "PM2's list was not saved: it cannot be read"; return 0; }
   [ -z "$s_lacks" ] || { note "PM2's list was not saved, as it lacks what was saved before: $s_lacks"; return 0; }
   run_pm2 30 save --force >/dev/null 2>&1 || note "pm2 save failed"
