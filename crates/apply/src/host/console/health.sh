@@ -26,14 +26,16 @@ unhealthy() { # unhealthy new|old: WHY
         case $?/$E_STATUS in
           # After some 16 tries PM2 tries no more.
           0/errored) WHY="the console ends again and again, and PM2 has given up (errored)"; return 2 ;;
-          0/stopped) WHY="somebody has stopped the console in PM2"; return 2 ;;
+          # Between an end and the next try it is called stopped for a moment as well.
+          0/stopped) WHY="somebody has stopped the console in PM2" U_STOPPED=$((U_STOPPED + 1)); [ $U_STOPPED -lt 4 ] || return 2; return 0 ;;
           1/* | 3/*) WHY="PM2 does not run the console any more"; return 2 ;;
-        esac ;;
+        esac
+        U_STOPPED=0 ;;
       none) U_GONE=$((U_GONE + 1)); [ $U_GONE -lt 4 ] || { WHY="the console has ended"; return 2; } ;;
     esac
     return 0
   fi
-  U_GONE=0
+  U_GONE=0 U_STOPPED=0
   case "$u_by" in
     pm2) u_found=0; find_daemon '' && for u_pid in $PIDS; do parent_of "$u_pid"; [ "$PPID_OF" != "$DAEMON" ] || u_found=1; done
       [ $u_found = 1 ] || { WHY="the console that runs is not PM2's"; return 0; } ;;
@@ -52,7 +54,7 @@ unhealthy() { # unhealthy new|old: WHY
   return 1
 }
 wait_healthy() { # wait_healthy new|old SETTLE DEADLINE
-  read_clock; h_end=$((NOW + $3 * 100)) h_since='' h_pids='' U_GONE=0
+  read_clock; h_end=$((NOW + $3 * 100)) h_since='' h_pids='' U_GONE=0 U_STOPPED=0
   while :; do
     unhealthy "$1" && h_now=0 || h_now=$?
     [ "$h_now" != 2 ] || return 1
