@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`input`] | all that the planner may know |
 //! | [`drift`] | what differs, resource by resource |
+//! | [`adopt`] | a spec for a cluster that exists |
 //! | [`assess`] | compares tarsnode on one node with the spec |
 //! | [`gates`] | steps that would make versions meet that cannot work together |
 //! | [`crontab`] | the monitor's line among other people's lines |
@@ -43,6 +44,7 @@
 extern crate self as tarsops_plan;
 
 pub mod actions;
+pub mod adopt;
 pub mod assess;
 mod basic;
 pub mod batch;
