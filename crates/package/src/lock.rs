@@ -161,6 +161,19 @@ pub struct Known {
     pub note: String,
 }
 
+/// A binary that was seen and whose version nobody could name. It lets nothing be recognised: it says
+/// what is left to find out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unknown {
+    /// The component.
+    pub component: Component,
+    /// sha256 of the binary.
+    pub binary: Digest,
+    /// The nodes that had it.
+    pub nodes: Vec<NodeName>,
+}
+
 /// The pins, the known digests and the templates, in a fixed order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockFile {
@@ -168,6 +181,8 @@ pub struct LockFile {
     pins: BTreeMap<(Component, Version), PackagePin>,
     /// What `package add` registered.
     known: BTreeSet<Known>,
+    /// What `adopt` saw and could not name.
+    unknown: BTreeSet<Unknown>,
     /// Templates as releases ship them, by release and name. They are here whole: an upgrade compares
     /// those of two releases, and the packages of the older one may be gone by then.
     templates: BTreeMap<Version, BTreeMap<String, String>>,
@@ -211,6 +226,9 @@ struct Body {
     packages: Vec<PackagePin>,
     #[serde(default)]
     known: Vec<Known>,
+    /// Binaries that were seen and that nobody could name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<Unknown>,
     /// By release, the digest of each template's text.
     #[serde(default, skip_serializing_if = "Once::is_empty")]
     templates: Once<Version, Once<String, Digest>>,
@@ -352,6 +370,7 @@ impl LockFile {
         let mut lock = Self {
             pins: BTreeMap::new(),
             known: body.known.into_iter().collect(),
+            unknown: body.unknown.into_iter().collect(),
             templates: BTreeMap::new(),
             images: BTreeMap::new(),
             consoles: BTreeMap::new(),
@@ -425,6 +444,7 @@ impl LockFile {
             format: format!("{FORMAT}{NUMBER}"),
             packages: self.pins.values().cloned().collect(),
             known: self.known.iter().cloned().collect(),
+            unknown: self.unknown().cloned().collect(),
             templates: Once::default(),
             texts: Once::default(),
             images: self.images.values().cloned().collect(),
@@ -490,6 +510,26 @@ impl LockFile {
         self.known.iter()
     }
 
+    /// Binaries that were seen and that nobody has named since.
+    pub fn unknown(&self) -> impl Iterator<Item = &Unknown> {
+        self.unknown.iter()
+    }
+
+    /// Lists a binary that was seen and whose version nobody can name.
+    pub fn insert_unknown(&mut self, unknown: Unknown) {
+        self.unknown.insert(unknown);
+        self.forget_named();
+    }
+
+    /// Takes those off the list of unknown binaries that have a version.
+    fn forget_named(&mut self) {
+        let pinned = self.pins.values().map(|p| (p.component, p.binary));
+        let known = self.known.iter().map(|k| (k.component, k.binary));
+        let named: BTreeSet<(Component, Digest)> = pinned.chain(known).collect();
+        self.unknown
+            .retain(|u| !named.contains(&(u.component, u.binary)));
+    }
+
     /// The templates of every release that is known, by release and name.
     #[must_use]
     pub const fn templates(&self) -> &BTreeMap<Version, BTreeMap<String, String>> {
@@ -530,7 +570,9 @@ impl LockFile {
 
     /// Adds a pin; gives the one that it takes the place of.
     pub fn insert(&mut self, pin: PackagePin) -> Option<PackagePin> {
-        self.pins.insert((pin.component, pin.version), pin)
+        let old = self.pins.insert((pin.component, pin.version), pin);
+        self.forget_named();
+        old
     }
 
     /// Registers a binary. One that is registered already takes the note, if it is not empty. Tells
@@ -546,6 +588,7 @@ impl LockFile {
             known.note.clone_from(&old.note);
         }
         self.known.insert(known);
+        self.forget_named();
         before.is_empty()
     }
 
@@ -567,6 +610,7 @@ impl LockFile {
     /// pinned for other versions stays, so that old binaries are still recognised.
     pub fn merge(&mut self, newer: Self) -> Vec<PackagePin> {
         self.known.extend(newer.known);
+        self.unknown.extend(newer.unknown);
         self.templates.extend(newer.templates);
         self.images.extend(newer.images);
         self.consoles.extend(newer.consoles);
@@ -577,6 +621,7 @@ impl LockFile {
                 _ => {}
             }
         }
+        self.forget_named();
         changed
     }
 

@@ -16,7 +16,7 @@ use tarsops_model::desired::{Desired, PackageSource, Policy, Rebuild, Rpc};
 use tarsops_model::digest::Digest;
 use tarsops_model::package::{ImagePin, Layout, PackageContents, PackagePin};
 use tarsops_model::version::Version;
-use tarsops_package::lock::{Known, LockError, LockFile, verify};
+use tarsops_package::lock::{Known, LockError, LockFile, Unknown, verify};
 use tarsops_package::{Limits, assemble, read_archive};
 
 const NODE: Component = Component::Tarsnode;
@@ -113,6 +113,40 @@ fn templates_are_kept_whole_and_each_text_once() {
     // A text that somebody edited is not the pinned one.
     let error = LockFile::parse(&written.replace("k = v", "k = w")).unwrap_err();
     assert!(matches!(error, LockError::Template { .. }), "{error}");
+}
+
+#[test]
+fn an_unknown_binary_is_listed_until_somebody_names_it() {
+    let unknown = |binary: &[u8]| Unknown {
+        component: NODE,
+        binary: Digest::of(binary),
+        nodes: vec!["10.0.0.1".parse().unwrap()],
+    };
+    let mut lock = lock();
+    lock.insert_unknown(unknown(b"found"));
+    assert_eq!(lock.unknown().count(), 0, "it is registered");
+    lock.insert_unknown(unknown(b"stray"));
+    lock.insert_unknown(unknown(b"later"));
+    let text = lock.render().unwrap();
+    let again = LockFile::parse(&text).unwrap();
+    assert_eq!(again, lock);
+    assert_eq!(
+        again.catalog(),
+        self::lock().catalog(),
+        "none is recognised"
+    );
+    lock.register(Known {
+        component: NODE,
+        version: "3.0.15".parse().unwrap(),
+        binary: Digest::of(b"stray"),
+        note: String::new(),
+    });
+    lock.insert(contents("3.0.12", b"later").pin);
+    let left: Vec<Digest> = lock.unknown().map(|u| u.binary).collect();
+    // The pin is of the binary in the package, which the test's archive makes of these bytes.
+    assert!(!left.contains(&Digest::of(b"stray")), "{left:?}");
+    let pinned = contents("3.0.12", b"later").pin.binary;
+    assert!(!left.contains(&pinned), "{left:?}");
 }
 
 #[test]

@@ -77,6 +77,22 @@ pub fn run(global: &Global) -> Result {
         let cells = [known.component.name(), &version, "-", &binary, "-", &from];
         row(&mut text, cells);
     }
+    for unknown in lock.unknown() {
+        let binary = unknown.binary.short();
+        let from = match unknown.nodes.as_slice() {
+            [node] => format!("seen on {node}; nobody names its version"),
+            nodes => format!("seen on {} nodes; nobody names its version", nodes.len()),
+        };
+        let cells = [
+            unknown.component.name(),
+            "unknown",
+            "-",
+            &binary,
+            "-",
+            &from,
+        ];
+        row(&mut text, cells);
+    }
     for (name, image) in lock.images() {
         let asked = loaded.desired.containers().any(|(_, c)| c.image == *name);
         let asked = if asked { "yes" } else { "no" };

@@ -25,6 +25,7 @@ pub fn list_json(lock: &LockFile) -> Result<String> {
         "format": "tarsops.packages/1",
         "packages": lock.pins().collect::<Vec<_>>(),
         "known": lock.known().collect::<Vec<_>>(),
+        "unknown": lock.unknown().collect::<Vec<_>>(),
         "platforms": lock.consoles().values().collect::<Vec<_>>(),
         "images": lock.images().values().collect::<Vec<_>>(),
         "templates": lock.templates().iter().map(|(version, all)| {
