@@ -5,12 +5,14 @@
 //! not answer is an entry like any other.
 
 mod answer;
+mod find;
 mod limits;
 mod network;
 mod script;
 
 use answer::Answer;
 pub use answer::AnswerError;
+pub use find::{FoundAgent, find_agents};
 pub use script::{ConsoleLook, DockerLook, Look, probe_script};
 
 use std::collections::BTreeMap;
