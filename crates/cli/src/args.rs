@@ -111,6 +111,10 @@ pub enum Command {
         #[arg(long, default_value = "prod")]
         name: String,
     },
+    /// Write a spec and a lock file for a cluster that exists. Reads the rows, AdminRegistry and the
+    /// hosts, and changes nothing.
+    #[command(after_help = examples::ADOPT)]
+    Adopt(Box<Adopt>),
     /// Check the spec, without connecting to anything.
     #[command(after_help = examples::VALIDATE)]
     Validate,
@@ -244,6 +248,88 @@ pub enum Command {
         /// The folder of the cluster.
         dir: PathBuf,
     },
+}
+
+/// What `adopt` is told: what no look shows.
+#[derive(Debug, Clone, Args)]
+pub struct Adopt {
+    /// A host of the framework, best the one with tarsAdminRegistry: what SSH connects to.
+    #[arg(long, value_name = "HOST")]
+    pub from: String,
+    /// The spec to write; its lock file is beside it. Neither may exist.
+    #[arg(short, long, default_value = "cluster.yaml", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// The cluster's name.
+    #[arg(long, default_value = "prod")]
+    pub name: String,
+    /// The framework's version, used only if neither AdminRegistry nor a row names one.
+    #[arg(long, value_name = "VERSION")]
+    pub framework_version: Option<String>,
+    /// Folder with release packages; `{version}` in it stands for each version.
+    #[arg(long, value_name = "FOLDER")]
+    pub packages: Option<String>,
+    /// Where the framework's database listens. Left out: as the registry's configuration says.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        help_heading = "The framework's database"
+    )]
+    pub database: Option<String>,
+    /// User of the database. Left out: as the registry's configuration says.
+    #[arg(long, value_name = "USER", help_heading = "The framework's database")]
+    pub database_user: Option<String>,
+    /// Where the password comes from: `env:NAME` or `file:PATH`. Without it, no rows are read.
+    #[arg(long, value_name = "SOURCE", help_heading = "The framework's database")]
+    pub database_password: Option<String>,
+    /// Reach the database through SSH to the host in `--from`.
+    #[arg(long, help_heading = "The framework's database")]
+    pub database_via_ssh: bool,
+    /// Whether the connection is encrypted: `prefer`, `require` or `none`.
+    #[arg(long, value_name = "WHEN", value_parser = ["prefer", "require", "none"], help_heading = "The framework's database")]
+    pub database_tls: Option<String>,
+    /// Base address of the management platform.
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "web_ticket",
+        help_heading = "The management platform"
+    )]
+    pub web: Option<String>,
+    /// Where its ticket comes from: `env:NAME` or `file:PATH`.
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        requires = "web",
+        help_heading = "The management platform"
+    )]
+    pub web_ticket: Option<String>,
+    /// How the framework's servants are asked: `direct`, `ssh` or `none`.
+    #[arg(long, value_parser = ["direct", "ssh", "none"], default_value = "direct", value_name = "WAY", help_heading = "SSH")]
+    pub rpc: String,
+    /// Login user on the hosts.
+    #[arg(long, value_name = "USER", help_heading = "SSH")]
+    pub ssh_user: Option<String>,
+    /// Port of the hosts' SSH servers.
+    #[arg(long, value_name = "PORT", help_heading = "SSH")]
+    pub ssh_port: Option<u16>,
+    /// Private key file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "SSH")]
+    pub ssh_identity: Option<String>,
+    /// Host to go through: `[user@]host[:port]`.
+    #[arg(long, value_name = "HOST", help_heading = "SSH")]
+    pub ssh_jump: Option<String>,
+    /// How root rights are got on the hosts: `none` or `sudo`.
+    #[arg(long, value_parser = ["none", "sudo"], value_name = "HOW", help_heading = "SSH")]
+    pub ssh_become: Option<String>,
+    /// File with the hosts' keys.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "SSH")]
+    pub ssh_known_hosts: Option<String>,
+    /// OpenSSH client configuration to use in place of your own.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "SSH")]
+    pub ssh_config: Option<String>,
+    /// Seconds that one host may take to report its facts.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600), help_heading = "SSH")]
+    pub timeout: u64,
 }
 
 impl Command {

@@ -5,6 +5,15 @@ Examples:
   tarsops init                                 cluster.yaml and its schema, here
   tarsops init --name prod clusters/prod.yaml  for the cluster `prod`, in a folder";
 
+pub const ADOPT: &str = "\
+Examples:
+  tarsops adopt --from 10.0.0.1 --ssh-user root
+          as much as the hosts and AdminRegistry show
+  tarsops adopt --from 10.0.0.1 --database-password env:TARS_DB_PASSWORD
+          the rows too; the registry's configuration names the database and the user
+  tarsops adopt --from 10.0.0.1 --packages './packages/{version}' -o prod.yaml
+          binaries are recognised by the packages of their releases";
+
 pub const VALIDATE: &str = "\
 Examples:
   tarsops validate                        ./cluster.yaml, or what TARSOPS_SPEC names

@@ -122,6 +122,7 @@ fn run(cli: Cli) -> Result {
     let global = cli.global;
     match cli.command {
         Command::Init { path, name } => cmd::init::run(&global, &path, &name),
+        Command::Adopt(adopt) => runtime.block_on(until_signal(cmd::adopt::run(&global, &adopt))),
         Command::Validate => cmd::validate::run(&global),
         Command::Schema => cmd::schema::run(),
         Command::Completions { shell } => cmd::completions::run(shell),

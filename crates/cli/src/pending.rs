@@ -72,6 +72,25 @@ impl Pending {
         self.write_with(|out| out.write_all(text.as_bytes()))
     }
 
+    /// As [`Pending::write`], where nothing may have been there before.
+    ///
+    /// # Errors
+    /// As for [`Pending::write`], and a file that is there: it stays as it is.
+    pub fn write_new(self, text: &str) -> Result<()> {
+        let Self { path, to } = self;
+        let written = match to {
+            To::Device(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            To::Beside(mut file) => file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.as_file().sync_all())
+                .and_then(|()| {
+                    let put = file.persist_noclobber(&path);
+                    put.map(|_| ()).map_err(|e| e.error)
+                }),
+        };
+        written.map_err(|e| unwritten(&path, &e))
+    }
+
     /// As [`Pending::write`], with what `put` writes.
     ///
     /// # Errors

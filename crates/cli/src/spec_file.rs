@@ -34,6 +34,14 @@ pub fn read(path: &Path, color: bool) -> Result<Loaded> {
             _ => "name a file that you may read with -f or TARSOPS_SPEC",
         })
     })?;
+    of_text(&text, path, color)
+}
+
+/// As [`read`], of a text that is, or will be, in the file at `path`.
+///
+/// # Errors
+/// The mistakes of the spec (exit code 3).
+pub fn of_text(text: &str, path: &Path, color: bool) -> Result<Loaded> {
     let absolute = std::path::absolute(path)
         .map_err(|e| Failure::new(format!("could not resolve {}", path.display())).because(&e))?;
     let dir = absolute.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -43,7 +51,7 @@ pub fn read(path: &Path, color: bool) -> Result<Loaded> {
         processors: std::thread::available_parallelism()
             .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
     };
-    let parsed = tarsops_spec::parse(&text, &path.display().to_string())
+    let parsed = tarsops_spec::parse(text, &path.display().to_string())
         .map_err(|d| Failure::invalid(&d, color))?;
     let (desired, warnings) = parsed
         .lower(&base)

@@ -17,7 +17,7 @@ pub use console::{console_refused, identify_console};
 pub use failures::no_space;
 pub use folder::may_hold;
 pub use image::identify;
-pub use lock_file::{lock_path, read_lock, write_lock};
+pub use lock_file::{lock_path, lock_text, read_lock, write_lock};
 pub use spool::digest_of;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +113,33 @@ impl Store {
             Some(folder) => folder::read(&folder, &self.spool, components, keep, templates),
             None => Ok(vec![]),
         }
+    }
+
+    /// Pins every package of these releases, and their templates where there is a deploy tree.
+    pub fn pin_releases(&self, versions: &BTreeSet<Version>) -> Result<LockFile> {
+        let mut out = LockFile::default();
+        for version in versions {
+            let mut templates = BTreeMap::new();
+            let found = self.read_release(*version, &Component::ALL, false, &mut templates)?;
+            if !templates.is_empty() {
+                out.set_templates(*version, templates);
+            }
+            let there: BTreeSet<Component> = found
+                .iter()
+                .filter(|f| f.binary().is_some())
+                .map(|f| f.component)
+                .collect();
+            for component in there {
+                let contents = assemble(component, *version, &found).map_err(|e| {
+                    Failure::new(format!(
+                        "the package of {component} {version} cannot be used"
+                    ))
+                    .because(&e)
+                })?;
+                out.insert(contents.pin);
+            }
+        }
+        Ok(out)
     }
 
     /// Reads the packages whole, so that fresh installs can be planned. Every one is compared with

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tarsops_model::names::{AbsPath, NodeName, UserName};
+use tarsops_model::names::{AbsPath, Endpoint, NodeName, UserName};
 use tarsops_transport::script::Script;
 use tarsops_transport::{Bounds, Fault, FaultKind, Remote};
 
@@ -23,6 +23,8 @@ pub struct FoundAgent {
     pub is_inside: bool,
     /// `localip` of its configuration, if that is an address.
     pub localip: Option<IpAddr>,
+    /// Where the registry's configuration there says that the database listens, and as whom it logs in.
+    pub database: Option<(Endpoint, String)>,
 }
 
 /// Asks a connected host which tarsnodes run there.
@@ -54,7 +56,17 @@ fn read(text: &str, nonce: &str) -> Option<Vec<FoundAgent>> {
     let mut out = Vec::new();
     for line in lines.lines().take(MOST) {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [path, nodeid, user, place, localip] = fields[..] else {
+        let [
+            path,
+            nodeid,
+            user,
+            place,
+            localip,
+            db_host,
+            db_port,
+            db_user,
+        ] = fields[..]
+        else {
             continue;
         };
         let Ok(install_path) = AbsPath::new(path) else {
@@ -66,9 +78,24 @@ fn read(text: &str, nonce: &str) -> Option<Vec<FoundAgent>> {
             user: UserName::new(user).ok(),
             is_inside: place == "inside",
             localip: localip.trim().parse().ok(),
+            database: database(db_host.trim(), db_port.trim(), db_user.trim()),
         });
     }
     Some(out)
+}
+
+/// The database of a configuration whose placeholders are filled; port 3306 where it names none.
+fn database(host: &str, port: &str, user: &str) -> Option<(Endpoint, String)> {
+    let port = if port.is_empty() { "3306" } else { port };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let at = format!("{host}:{port}").parse().ok()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_user = !user.is_empty() && user.len() <= 80 && user.chars().all(plain);
+    (is_user && host != "db.tars.com").then(|| (at, user.to_owned()))
 }
 
 #[cfg(test)]
@@ -79,9 +106,9 @@ mod tests {
     #[test]
     fn an_answer_is_read_as_far_as_it_makes_sense() {
         let text = "Welcome!\nfound n0\n\
-             /usr/local/app\t10.0.0.1\troot\town\t10.0.0.1\n\
-             /data/app\t\tno such user!\tinside\tlocalip.tars.com\n\
-             relative\t10.0.0.1\troot\town\t\n\
+             /usr/local/app\t10.0.0.1\troot\town\t10.0.0.1\t10.0.0.9\t\ttarsAdmin\n\
+             /data/app\t\tno such user!\tinside\tlocalip.tars.com\tdb.tars.com\t3306\ttars\n\
+             relative\t10.0.0.1\troot\town\t\t\t\t\n\
              one field\n\
              end n0\n";
         let found = read(text, "n0").unwrap();
@@ -90,6 +117,8 @@ mod tests {
         assert_eq!(found[0].nodeid.as_ref().unwrap().as_str(), "10.0.0.1");
         assert_eq!(found[0].localip, Some("10.0.0.1".parse().unwrap()));
         assert!(!found[0].is_inside && found[1].is_inside);
+        let database = Some(("10.0.0.9:3306".parse().unwrap(), "tarsAdmin".to_owned()));
+        assert_eq!((&found[0].database, &found[1].database), (&database, &None));
         assert_eq!((found[1].localip, &found[1].user), (None, &None));
         assert_eq!(read("found n0\n", "n0"), None, "it was cut");
         assert_eq!(read(text, "n1"), None);

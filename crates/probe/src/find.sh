@@ -3,13 +3,16 @@
 # so the answer is a proposal, and a look at that place follows.
 #
 # F_NONCE comes back in the first and the last line. A line between them has tabs between its fields:
-# install path, nodeid, user, `own` or `inside` (a container), localip of the configuration.
+# install path, nodeid, user, `own` or `inside` (a container), localip of the configuration, and the host, the
+# port and the user of the database in the registry's configuration. Its password is not read.
 
 F_END=/tars/tarsnode/bin/tarsnode
 TAB=$(printf '\t')
 # The root of a process, as far as it can be told: another one is that of a container.
 # shellcheck disable=SC2012 # its name is known
 root_of() { ls -Ldi "/proc/$1/root/" 2>/dev/null | sed 's/^ *//;s/ .*//'; }
+# The first value of a key in the file f_conf.
+value() { sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" "$f_conf" 2>/dev/null | head -n 1; }
 found() { # found PID
   f_path='' f_node=
   while IFS= read -r f_word; do
@@ -26,10 +29,15 @@ F_WORDS
   f_user=${4:-}
   f_where=own f_root=$(root_of "$1")
   [ -z "$f_root" ] || [ "$f_root" = "$F_ROOT" ] || f_where=inside
-  f_conf=$f_path/tars/tarsnode/conf/tars.tarsnode.config.conf
-  [ $f_where = own ] || f_conf=/proc/$1/root$f_conf
-  f_ip=$(sed -n 's/^[[:space:]]*localip[[:space:]]*=[[:space:]]*//p' "$f_conf" 2>/dev/null | head -n 1)
-  printf '%s\n' "$f_path$TAB$f_node$TAB$f_user$TAB$f_where$TAB$f_ip"
+  f_tars=$f_path/tars
+  [ $f_where = own ] || f_tars=/proc/$1/root$f_tars
+  f_conf=$f_tars/tarsnode/conf/tars.tarsnode.config.conf
+  f_ip=$(value localip)
+  # What tarsnode generated is what the registry reads; before that it is the installer's.
+  f_conf=$f_tars/tarsnode/data/tars.tarsregistry/conf/tars.tarsregistry.config.conf
+  [ -r "$f_conf" ] || f_conf=$f_tars/tarsregistry/conf/tars.tarsregistry.config.conf
+  f_db=$(value dbhost)$TAB$(value dbport)$TAB$(value dbuser)
+  printf '%s\n' "$f_path$TAB$f_node$TAB$f_user$TAB$f_where$TAB$f_ip$TAB$f_db"
 }
 F_ROOT=$(root_of $$)
 printf '%s\n' "found $F_NONCE"

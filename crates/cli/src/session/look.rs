@@ -17,10 +17,15 @@ const MANY: usize = 20;
 impl Session {
     /// Looks at all nodes in scope.
     pub async fn look(&self, bar: &Bar) -> Report {
-        let nodes = self.nodes();
+        self.look_again(&self.nodes(), bar).await
+    }
+
+    /// Looks at `nodes`, and asks the framework of all that are in scope.
+    pub async fn look_again(&self, nodes: &[NodeName], bar: &Bar) -> Report {
+        let all = self.nodes();
         let (mut report, framework, console) = tokio::join!(
-            self.look_at(&nodes, bar),
-            self.ask(&nodes),
+            self.look_at(nodes, bar),
+            self.ask(&all),
             self.console_state()
         );
         report.inventory.framework = framework.map(|mut facts| {

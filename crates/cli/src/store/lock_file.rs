@@ -38,10 +38,12 @@ pub fn open_lock(path: &Path) -> Result<Pending> {
 
 /// Writes the lock file.
 pub fn write_lock(file: Pending, lock: &LockFile) -> Result<()> {
-    let text = lock
-        .render()
-        // What could not be read again is not written.
+    file.write(&lock_text(lock)?)
+}
+
+/// The text of a lock file. What could not be read again is none.
+pub fn lock_text(lock: &LockFile) -> Result<String> {
+    lock.render()
         .and_then(|text| LockFile::parse(&text).map(|_| text))
-        .map_err(|e| Failure::new("could not write the lock file").because(&e))?;
-    file.write(&text)
+        .map_err(|e| Failure::new("could not write the lock file").because(&e))
 }

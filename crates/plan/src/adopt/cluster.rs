@@ -14,6 +14,8 @@ use super::Given;
 
 /// The port of a registry (`deploy/framework/conf/tarsregistry`).
 const REGISTRY_PORT: u16 = 17890;
+/// The servant by which a registry is known in `t_registry_info`.
+const QUERY_OBJ: &str = "tars.tarsregistry.QueryObj";
 /// The application of the framework's own servers.
 const APPLICATION: &str = "tars";
 
@@ -56,7 +58,8 @@ fn own_servers(rows: &Rows) -> impl Iterator<Item = (Component, &ServerRow)> {
 impl Cluster {
     pub(super) fn read(given: &Given, inventory: &Inventory, notes: &mut Vec<String>) -> Self {
         let mut nodes = nodes(given, inventory, notes);
-        let placed = placement(inventory, &nodes);
+        let mut placed = placement(inventory, &nodes);
+        one_tarslog(&mut placed, notes);
         let of = |component| placed.get(&component).cloned().unwrap_or_default();
         let (admins, registries) = (
             of(Component::TarsAdminRegistry),
@@ -266,10 +269,29 @@ fn placement(
     out
 }
 
+/// A spec has one tarslog, as logs would be split otherwise: the first of several.
+fn one_tarslog(placed: &mut BTreeMap<Component, BTreeSet<NodeName>>, notes: &mut Vec<String>) {
+    let Some(on) = placed
+        .get_mut(&Component::Tarslog)
+        .filter(|on| on.len() > 1)
+    else {
+        return;
+    };
+    let all: Vec<&str> = on.iter().map(NodeName::as_str).collect();
+    notes.push(format!(
+        "tarslog is on {}, and a spec has one; the first one is in it",
+        crate::names::compress(&all)
+    ));
+    let first = on.first().cloned();
+    on.retain(|node| Some(node) == first.as_ref());
+}
+
 /// Where registries say that they are.
 fn registered(rows: &Rows) -> impl Iterator<Item = Endpoint> {
     let all = rows.registries.present().into_iter().flatten();
-    all.filter_map(|row: &RegistryRow| row.locator.parse().ok())
+    // AdminRegistry has rows of its own there.
+    all.filter(|row| row.servant == QUERY_OBJ)
+        .filter_map(|row: &RegistryRow| row.locator.parse().ok())
 }
 
 /// The master: where AdminRegistry is; the host at which the adoption began where that is one of several,

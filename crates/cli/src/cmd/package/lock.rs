@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tarsops_model::component::Component;
 use tarsops_model::display::Text;
 use tarsops_model::version::Version;
-use tarsops_package::{LockFile, assemble};
+use tarsops_package::LockFile;
 
 use super::pins::{list_json, source};
 use crate::args::{Global, Look};
@@ -30,30 +29,7 @@ pub async fn run(global: &Global, look: &Look) -> Result {
             fresh.insert(node_contents(&session, node, version).await?.pin);
         }
     } else {
-        for version in versions {
-            let mut templates = BTreeMap::new();
-            let found =
-                session
-                    .store
-                    .read_release(version, &Component::ALL, false, &mut templates)?;
-            if !templates.is_empty() {
-                fresh.set_templates(version, templates);
-            }
-            let there: BTreeSet<Component> = found
-                .iter()
-                .filter(|f| f.binary().is_some())
-                .map(|f| f.component)
-                .collect();
-            for component in there {
-                let contents = assemble(component, version, &found).map_err(|e| {
-                    Failure::new(format!(
-                        "the package of {component} {version} cannot be used"
-                    ))
-                    .because(&e)
-                })?;
-                fresh.insert(contents.pin);
-            }
-        }
+        fresh = session.store.pin_releases(&versions)?;
     }
     // One image for all containers of a spec.
     let image = session.desired().containers().next();
