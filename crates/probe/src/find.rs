@@ -27,12 +27,13 @@ pub struct FoundAgent {
     pub database: Option<(Endpoint, String)>,
 }
 
-/// Asks a connected host which tarsnodes run there.
+/// Asks a connected host which tarsnodes run there; only those of `node` where some are.
 ///
 /// # Errors
 /// A [`Fault`] if the host could not be used, or its answer is none.
 pub async fn find_agents(
     remote: &dyn Remote,
+    node: &NodeName,
     deadline: Duration,
 ) -> Result<Vec<FoundAgent>, Fault> {
     let nonce = super::nonce();

@@ -2,6 +2,7 @@
 # framework lies there. It reads and changes nothing. Command lines are what processes say of themselves,
 # so the answer is a proposal, and a look at that place follows.
 #
+# F_NODE is the node that is meant: if some have it on their command line, the others are left out.
 # F_NONCE comes back in the first and the last line. A line between them has tabs between its fields:
 # install path, nodeid, user, `own` or `inside` (a container), localip of the configuration, and the host, the
 # port and the user of the database in the registry's configuration. Its password is not read.
@@ -47,6 +48,15 @@ f_all=$(grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null <<F_PATTERN
 $F_END
 F_PATTERN
 )
+# On a machine that many nodes share, only the one that is meant is read further.
+if [ -n "$F_NODE" ] && [ -n "$f_all" ]; then
+  # shellcheck disable=SC2062 # the pattern is one of file names
+  f_named=$(grep -lF -f - $f_all 2>/dev/null <<F_PATTERN
+--nodeid=$F_NODE
+F_PATTERN
+  )
+  [ -z "$f_named" ] || f_all=$f_named
+fi
 for f_file in $f_all; do
   f_pid=${f_file#/proc/}; f_pid=${f_pid%%/*}
   [ "$f_pid" = "$$" ] || found "$f_pid"

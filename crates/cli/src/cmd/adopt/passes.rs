@@ -119,7 +119,7 @@ async fn start(adopt: &Adopt, session: &Session) -> Result<FoundAgent> {
     let timeout = Duration::from_secs(adopt.timeout);
     let found = async {
         let remote = session.connector.connect(&node).await?;
-        find_agents(&*remote, timeout).await
+        find_agents(&*remote, &node, timeout).await
     };
     let found = match found.await {
         Ok(found) => found,
@@ -185,7 +185,7 @@ async fn find(adopt: &Adopt, session: &Session, nodes: &[NodeName]) -> Vec<(Node
     let timeout = Duration::from_secs(adopt.timeout);
     let asked = nodes.iter().map(|node| async move {
         let remote = session.connector.connect(node).await.ok()?;
-        let found = find_agents(&*remote, timeout).await.ok()?;
+        let found = find_agents(&*remote, node, timeout).await.ok()?;
         let own: Vec<&FoundAgent> = found.iter().filter(|a| !a.is_inside).collect();
         let named = own.iter().find(|a| a.nodeid.as_ref() == Some(node));
         let only = own.first().filter(|_| own.len() == 1);
