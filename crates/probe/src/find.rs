@@ -38,7 +38,10 @@ pub async fn find_agents(
 ) -> Result<Vec<FoundAgent>, Fault> {
     let nonce = super::nonce();
     let mut script = Script::new();
-    script.set("F_NONCE", &nonce).part(include_str!("find.sh"));
+    script
+        .set("F_NODE", node.as_str())
+        .set("F_NONCE", &nonce)
+        .part(include_str!("find.sh"));
     let output = remote
         .ask(&script.into_text(), Bounds::new(Bounds::LOOK, deadline))
         .await?;
