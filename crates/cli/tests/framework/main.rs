@@ -8,6 +8,7 @@
 mod support;
 mod world;
 
+mod adopt;
 mod core;
 mod database;
 mod expand;
