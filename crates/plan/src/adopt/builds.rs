@@ -12,7 +12,7 @@ use tarsops_model::package::Catalog;
 use tarsops_model::version::Version;
 
 use super::cluster::{Cluster, rows};
-use super::{Given, KnownBuild, UnknownBuild};
+use super::given::{Given, KnownBuild, UnknownBuild};
 
 /// A version and where it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tarsops_model::inventory::Inventory;
 use tarsops_model::names::{Endpoint, HostAddress, NodeName};
 use tarsops_model::observed::Observed;
 
-use super::Given;
+use super::given::Given;
 
 /// The port of a registry (`deploy/framework/conf/tarsregistry`).
 const REGISTRY_PORT: u16 = 17890;

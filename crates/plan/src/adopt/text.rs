@@ -11,8 +11,8 @@ use tarsops_model::observed::Observed;
 
 use super::builds::Builds;
 use super::cluster::{Cluster, Node, rows};
+use super::given::{Entry, Given};
 use super::values::Values;
-use super::{Entry, Given};
 use crate::crontab::watchers;
 use crate::names::compress;
 

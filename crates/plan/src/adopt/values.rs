@@ -6,8 +6,8 @@ use tarsops_model::component::Component;
 use tarsops_model::framework::{AdapterRow, Rows};
 use tarsops_model::inventory::Inventory;
 
-use super::Given;
 use super::cluster::rows;
+use super::given::Given;
 use crate::components::BASIC;
 
 /// What a spec can say of one component's rows.
