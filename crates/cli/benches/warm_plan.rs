@@ -90,6 +90,7 @@ fn main() -> ExitCode {
         fence: None,
         servers: tarsops_plan::components::LOOKED_AT.to_vec(),
         docker: None,
+        console: None,
     });
     bare_loop(&cluster, &machine, &script);
     let (mut bare, mut plan) = (vec![], vec![]);

@@ -82,6 +82,7 @@ impl Framework<'_> {
             registries: Observed::Unknown(unread()),
             templates: Observed::Unknown(unread()),
             columns: BTreeMap::new(),
+            console: tarsops_model::console::ConsoleTables::default(),
         };
         let answer = if well {
             Answer::Answers
