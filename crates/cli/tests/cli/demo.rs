@@ -61,7 +61,7 @@ fn a_cluster_lives_on_with_its_database_and_goes_with_it() {
         let check = tarsops(dir.path(), &["check"]);
         assert_eq!(check.status.code(), Some(0), "{check:?}");
         let said = String::from_utf8(check.stdout).unwrap();
-        assert!(said.contains("29 ok"), "{said}");
+        assert!(said.contains("37 ok"), "{said}");
 
         let server = number(&cluster.join("run/server.pid"));
         let mariadb = number(&database(&cluster).join("pid"));

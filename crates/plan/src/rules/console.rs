@@ -26,6 +26,14 @@ const HOST: Source = Source::Other(|facts| match facts.input.inventory.console()
 
 /// Whether the tables that it changes were seen, and what it knows of them.
 const TABLES: Source = Source::Other(|facts| {
+    // Where the platform is in the image, its pin says what it knows, and no host has to be seen.
+    if facts.input.desired.containers().next().is_none() {
+        match facts.input.inventory.console() {
+            Observed::Present(_) => {}
+            Observed::Absent => return Seen::Skipped("there is no platform"),
+            Observed::Unknown(why) => return Seen::Unknown(why),
+        }
+    }
     let unknown = starts(facts)
         .into_iter()
         .find_map(|(version, obstacle)| match obstacle {
