@@ -29,8 +29,8 @@ const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long AdminRegistry may take until it carries an order out.
 const ORDER: Duration = Duration::from_secs(60);
-/// An order that was refused is given again after this time: tarsnode starts a server by itself within 3 s.
-const BETWEEN_ORDERS: Duration = Duration::from_secs(6);
+/// An order that led to nothing is given again after this time: tarsnode starts a server by itself within 3 s.
+const BETWEEN_ORDERS: Duration = Duration::from_secs(12);
 
 /// What a start of the container of a node will reset.
 #[derive(Debug)]
@@ -194,16 +194,20 @@ async fn order(
     );
     loop {
         run.check_lease().map_err(Verdict::into_why)?;
-        let Err(why) = run.watch.order(node, component, what).await else {
-            return Ok(());
+        let answer = run.watch.order(node, component, what).await;
+        let why = match answer {
+            Ok(()) if what == Order::Stop => return Ok(()),
+            Ok(()) => "it took the order, and the server does not answer".to_owned(),
+            Err(why) => why,
         };
         let asked = Instant::now();
         while asked.elapsed() < BETWEEN_ORDERS {
+            // The row of one that is just stopped may still call it active.
+            tokio::time::sleep(PAUSE).await;
             let facts = run.watch.server(node, component).await;
             if facts.is_some_and(|facts| is_carried_out(&facts, node, component, what)) {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
         }
         let why = format!("AdminRegistry about {component}: {why}");
         waiting.say(&*why);

@@ -65,7 +65,7 @@ fn an_upgrade_its_rollback_and_what_is_kept() {
     assert_eq!(world.prune(1).unwrap(), Vec::<String>::new());
     assert_eq!(
         world.prune(0).unwrap(),
-        [format!("{NAME}.old-0000000000006-000001-b")]
+        [format!("{NAME}.old-0000000000006-000001")]
     );
     let names: Vec<String> = world.containers().into_keys().collect();
     assert_eq!(names, [NAME.to_owned(), bystander]);

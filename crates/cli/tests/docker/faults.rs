@@ -118,7 +118,8 @@ fn a_tag_says_nothing(world: &World) {
     world.docker(
         1,
         &format!(
-            "rename {NAME} {ASIDE} && docker create {}",
+            "update --restart=no {NAME} && docker stop -t 20 {NAME} && docker rename {NAME} {ASIDE} && \
+             docker create {}",
             world.words(1, OLD, &["REBUILD=false"])
         ),
     );
@@ -128,7 +129,8 @@ fn a_tag_says_nothing(world: &World) {
     world.docker(
         1,
         &format!(
-            "rm {NAME} && docker rename {ASIDE} {NAME} && docker tag kept:1 {}",
+            "rm {NAME} && docker rename {ASIDE} {NAME} && docker tag kept:1 {} && \
+             docker update --restart=always {NAME} && docker start {NAME}",
             reference(OLD)
         ),
     );
@@ -138,7 +140,8 @@ fn a_tag_says_nothing(world: &World) {
     world.ask_for(NEW);
     let plan = world.tarsops(["plan"]);
     assert!(plan.code != 0);
-    plan.tells("image: ").tells(&reference(NEW));
+    plan.tells("the engine there does not have the image")
+        .tells(&reference(NEW));
     assert_eq!(world.started(1), started);
     world.ask_for(OLD);
     world.is_well();

@@ -362,10 +362,11 @@ impl Store for MySql {
             &format!(
                 "{verb} INTO t_server_conf (application, server_name, node_name, base_path, \
                  exe_path, template_name, setting_state, present_state, process_id, patch_version, \
-                 patch_time, patch_user, tars_version, posttime, server_type, start_script_path, \
-                 stop_script_path, monitor_script_path, enable_group, ip_group_name, profile) VALUES \
+                 patch_time, patch_user, tars_version, posttime, lastuser, server_type, \
+                 start_script_path, stop_script_path, monitor_script_path, enable_group, \
+                 ip_group_name, profile) VALUES \
                  (:application, :server, :node, :base, :exe, :template, :setting, :present, :pid, \
-                 :patch, NULLIF(:patch_time, ''), :patch_user, :library, NOW(), :type, :start, :stop, \
+                 :patch, NULLIF(:patch_time, ''), :patch_user, :library, NOW(), 'admin', :type, :start, :stop, \
                  :monitor, :group, :group_name, :profile)"
             ),
             params! {
@@ -401,7 +402,7 @@ impl Store for MySql {
                 "{verb} INTO t_adapter_conf (application, server_name, node_name, adapter_name, \
                  thread_num, endpoint, max_connections, servant, queuecap, queuetimeout, posttime, \
                  lastuser, protocol) VALUES (:application, :server, :node, :adapter, :threads, \
-                 :endpoint, :connections, :servant, :queue, :timeout, NOW(), '', :protocol)"
+                 :endpoint, :connections, :servant, :queue, :timeout, NOW(), 'admin', :protocol)"
             ),
             params! {
                 "application" => &row.application,

@@ -46,6 +46,6 @@ DOCKER_CONFIG=$STEP_DIR/docker; export DOCKER_CONFIG
 PASSWORD=${MYSQL_ROOT_PASSWORD:-}; unset MYSQL_ROOT_PASSWORD
 # A new container has this name until the old one is stopped, and the old one that name afterwards.
 NEW_NAME=$T_NAME.new RETIRED_NAME=$T_NAME.old-$T_RUN
-# A run that goes back puts aside what it has made, and what comes back has that name until then.
-[ -z "$T_RETIRED" ] || RETIRED_NAME=$RETIRED_NAME-b
+# A run that undoes its own step puts aside what that has made, and what comes back has that name until then.
+case $STEP_DIR in *.back) RETIRED_NAME=$RETIRED_NAME-b ;; esac
 
