@@ -140,7 +140,7 @@ pub struct Framework {
     #[schemars(with = "leaf::Packages", example = &"./packages/{version}", example = &"node:10.0.0.1")]
     pub packages: PackagesAt,
     /// How the framework is deployed on its masters and slaves: `script` (the default) by packages,
-    /// `docker` as containers. This version looks at containers, and replaces none.
+    /// `docker` as containers.
     #[serde(default)]
     #[schemars(example = &"script")]
     pub deployment: Deployment,

@@ -80,11 +80,11 @@ fn an_adopted_cluster_plans_to_nothing() {
     // Neither file is written over, whichever of them is there.
     adopt(&world, 1, "adopted.yaml", &account)
         .exits(1)
-        .says("adopted.yaml exists; nothing was looked at");
+        .complains("adopted.yaml exists; nothing was looked at");
     std::fs::remove_file(world.dir().join("adopted.yaml")).unwrap();
     adopt(&world, 1, "adopted.yaml", &account)
         .exits(1)
-        .says("adopted.yaml.lock exists");
+        .complains("adopted.yaml.lock exists");
     assert!(!world.dir().join("adopted.yaml").exists());
 
     // With the packages at hand binaries are pinned, and from a slave the master is found.
@@ -96,7 +96,7 @@ fn an_adopted_cluster_plans_to_nothing() {
     assert!(read(&world, "pinned.yaml.lock").contains("source: tarsnode.tgz"));
 
     // Without the account there is half a spec, which says so.
-    adopt(&world, 1, "half.yaml", &[]).exits(0);
+    adopt(&world, 1, "half.yaml", &[]).exits(4);
     let half = read(&world, "half.yaml");
     assert!(
         half.contains("No `database`: no account was named"),
