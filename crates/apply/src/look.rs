@@ -136,17 +136,29 @@ pub(crate) async fn confirm(
 /// Waits until AdminRegistry reaches the node: a tarsnode that has just started connects within
 /// seconds, and orders to one that has not are never answered.
 pub(crate) async fn connected(run: &Run<'_>, node: &NodeName) -> Result<(), Verdict> {
+    let said = until_framework_says(run, node, &Condition::Connected).await;
+    said.map_err(Verdict::NotStarted)
+}
+
+/// Waits until the framework says so of the node; why it does not when the deadline is over.
+pub(crate) async fn until_framework_says(
+    run: &Run<'_>,
+    node: &NodeName,
+    condition: &Condition,
+) -> Result<(), String> {
     let until = Instant::now() + run.deadline();
+    let waiting = Waiting::until(until, "the framework was not asked about the node yet");
     let mut pause = Pause::default();
     loop {
         let seen = of_framework(run.watch.node(node).await);
-        let why = match Condition::Connected.eval(node, &seen) {
+        let why = match condition.eval(node, &seen) {
             Truth::Holds => return Ok(()),
             Truth::Fails(why) | Truth::Unknown(why) => why,
         };
         if Instant::now() > until {
-            return Err(Verdict::NotStarted(why));
+            return Err(why);
         }
+        waiting.say(why);
         pause.wait().await;
     }
 }

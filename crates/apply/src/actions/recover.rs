@@ -1,25 +1,18 @@
 //! Ending a change that a run which is over has left on a host.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tarsops_model::names::{NodeName, RunId, StepName};
-use tarsops_plan::condition::{Condition, Truth};
-use tokio::time::Instant;
+use tarsops_model::names::{RunId, StepName};
+use tarsops_plan::condition::Condition;
 
 use crate::host_session::{Conversation, conclude};
 use crate::job::{Execution, Job, Precheck};
-use crate::look::{confirm, of_framework};
+use crate::look::{confirm, until_framework_says};
 use crate::port::Host;
 use crate::reset_rows;
-use crate::run::Run;
 use crate::scripts::Mode;
 use crate::sight::Sight;
 use crate::verdict::{Failed, StepEnd, Verdict};
-use crate::waiting::Waiting;
-
-/// Between two questions whether the node has registered.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Has the host put its old state back, or end the change with what runs there now.
 pub(crate) struct Recover<'a> {
@@ -89,28 +82,12 @@ impl Recover<'_> {
         };
         match taken.map_err(not_back)? {
             Some(taken) => {
-                registered(run, node).await.map_err(not_back)?;
+                // Its tarsnode registers once its container has started.
+                let registered = until_framework_says(run, node, &Condition::Registered).await;
+                registered.map_err(not_back)?;
                 reset_rows::give_back(run, node, &taken, end).await
             }
             None => Ok(()),
         }
-    }
-}
-
-/// Waits until the node has registered, which its tarsnode does once its container has started.
-async fn registered(run: &Run<'_>, node: &NodeName) -> Result<(), String> {
-    let until = Instant::now() + run.deadline();
-    let waiting = Waiting::until(until, "the node has not registered yet");
-    loop {
-        let seen = of_framework(run.watch.node(node).await);
-        let why = match Condition::Registered.eval(node, &seen) {
-            Truth::Holds => return Ok(()),
-            Truth::Fails(why) | Truth::Unknown(why) => why,
-        };
-        if Instant::now() > until {
-            return Err(why);
-        }
-        waiting.say(why);
-        tokio::time::sleep(PAUSE).await;
     }
 }
