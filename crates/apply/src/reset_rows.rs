@@ -3,19 +3,21 @@
 //! What the rows said is written down on the master, and labels on the node's host, before the container
 //! is stopped: a run that dies in between loses nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tarsops_framework::{Order, Unedited};
 use tarsops_model::component::Component;
-use tarsops_model::framework::{Asked, FrameworkFacts, NodeLabels};
+use tarsops_model::framework::{FrameworkFacts, NodeLabels};
 use tarsops_model::inventory::Inventory;
-use tarsops_model::names::NodeName;
-use tarsops_plan::reset_rows::{BeforeStart, PutBack, put_back};
-
+use tarsops_model::names::{NodeName, RunId};
+use tarsops_plan::condition::Condition;
+use tarsops_plan::reset_rows::{BeforeStart, FORMAT, PutBack, put_back};
 use tokio::time::Instant;
 
 use crate::actions::rows::saved;
 use crate::labels;
+use crate::look::{holds, of_framework};
 use crate::port::Host;
 use crate::run::Run;
 use crate::verdict::{StepEnd, Verdict};
@@ -73,7 +75,7 @@ pub(crate) async fn take(
 pub(crate) async fn taken(
     run: &Run<'_>,
     node: &NodeName,
-    of: &tarsops_model::names::RunId,
+    of: &RunId,
     step: &str,
     labels: Option<NodeLabels>,
 ) -> Result<Option<Taken>, String> {
@@ -85,7 +87,7 @@ pub(crate) async fn taken(
     };
     let before: BeforeStart = serde_json::from_str(note).map_err(|e| e.to_string())?;
     // The note is a claim: it speaks for its own node.
-    let is_own = before.format == tarsops_plan::reset_rows::FORMAT && before.node == node.as_str();
+    let is_own = before.format == FORMAT && before.node == node.as_str();
     Ok(is_own.then_some(Taken { before, labels }))
 }
 
@@ -155,10 +157,14 @@ async fn write(
     end: &mut StepEnd,
 ) -> Result<PutBack, Verdict> {
     let mut why = String::new();
+    let mut restart = BTreeSet::new();
     for _ in 0..TRIES {
         run.check_lease()?;
         let now = run.watch.own_rows(node).await.map_err(not_back)?;
-        let done = put_back(before, &now);
+        let mut done = put_back(before, &now);
+        // A try that is in doubt may have written rows that the next one finds as they should be.
+        restart.append(&mut done.restart);
+        done.restart = &restart - &done.stop;
         if done.edits.is_empty() {
             return Ok(done);
         }
@@ -205,7 +211,7 @@ async fn order(
             // The row of one that is just stopped may still call it active.
             tokio::time::sleep(PAUSE).await;
             let facts = run.watch.server(node, component).await;
-            if facts.is_some_and(|facts| is_carried_out(&facts, node, component, what)) {
+            if facts.is_some_and(|facts| is_carried_out(facts, node, component, what)) {
                 return Ok(());
             }
         }
@@ -219,7 +225,7 @@ async fn order(
 
 /// Whether the framework says of a server what an order should lead to.
 fn is_carried_out(
-    facts: &FrameworkFacts,
+    facts: Box<FrameworkFacts>,
     node: &NodeName,
     component: Component,
     what: Order,
@@ -237,9 +243,8 @@ fn is_carried_out(
     if what == Order::Stop {
         return all("inactive");
     }
-    let own = |asked: &&Asked| asked.node == *node && asked.component == component;
-    let mut asked = facts.servants.values().filter(own).peekable();
-    all("active") && asked.peek().is_some() && asked.all(|asked| asked.answer.is_alive())
+    let answers = Condition::ServantsAnswer { component };
+    all("active") && holds(&[answers], node, &of_framework(Some(facts))).is_ok()
 }
 
 fn not_back(why: String) -> Verdict {
