@@ -10,54 +10,20 @@ use std::time::Duration;
 use tarsops_model::names::RunId;
 use tarsops_transport::{Bounds, Fault, FaultKind, Remote};
 
+use crate::host_session::{unfinished, verdict_of};
 use crate::place::Place;
 use crate::scripts::{self, ChangeReport, ConsoleLaunch, Mode};
-use crate::words::ChangeWord;
+use crate::verdict::Verdict;
 
 pub use crate::scripts::{
     BadConsole, Configuration, ConsoleChange, Expiry, FileText, NewConsole, Reboot, Supervisor,
 };
 
-/// How the replacement ended on its host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConsoleVerdict {
-    /// The new console runs and was found healthy. What starts it together with its host.
-    Done(Reboot),
-    /// It was not healthy, and the old console runs as before.
-    RolledBack(String),
-    /// A fact has changed since the plan; nothing was changed.
-    Moved(String),
-    /// It cannot be done there; nothing was changed.
-    Refused(String),
-    /// The lease may be another run's by now; nothing was changed.
-    NoLease(String),
-    /// It failed, and the old console could not be put back.
-    Stuck(String),
-    /// It ended with what a person found there.
-    Left(String),
-    /// It has no verdict yet: its host ends it within a minute.
-    Unfinished,
-}
-
-impl ConsoleVerdict {
-    fn new(word: ChangeWord, text: String) -> Self {
-        match word {
-            ChangeWord::Ok => Self::Done(text.trim().parse().unwrap_or(Reboot::Unknown)),
-            ChangeWord::RolledBack => Self::RolledBack(text),
-            ChangeWord::Moved => Self::Moved(text),
-            ChangeWord::Refused | ChangeWord::Unknown | ChangeWord::Rebuild => Self::Refused(text),
-            ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => Self::NoLease(text),
-            ChangeWord::Stuck => Self::Stuck(text),
-            ChangeWord::Failed => Self::Left(text),
-        }
-    }
-}
-
 /// How a replacement ended, and the end of the host's log of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleReport {
-    /// How it ended.
-    pub verdict: ConsoleVerdict,
+    /// What starts the new console together with its host; how it ended where that does not run.
+    pub verdict: Result<Reboot, Verdict>,
     /// The last lines of the host's log.
     pub log: Vec<String>,
 }
@@ -139,10 +105,8 @@ impl Replacement<'_> {
             let garbled = || Fault::new(FaultKind::Garbled, "the host sent no verdict");
             match scripts::read_report(&output.stdout).ok_or_else(garbled)? {
                 ChangeReport::Verdict { word, text, log } => {
-                    let verdict = match word {
-                        Some(word) => ConsoleVerdict::new(word, text),
-                        None => ConsoleVerdict::Refused(text),
-                    };
+                    let reboot = text.trim().parse().unwrap_or(Reboot::Unknown);
+                    let verdict = verdict_of(word, text).map(|()| reboot);
                     return Ok(ConsoleReport { verdict, log });
                 }
                 // Nobody works on it: the host is asked to end it.
@@ -151,7 +115,7 @@ impl Replacement<'_> {
                     script = scripts::wait(self.place, self.run, self.step, Mode::Recover);
                 }
                 ChangeReport::Lost { log } => {
-                    let verdict = ConsoleVerdict::Unfinished;
+                    let verdict = Err(unfinished());
                     return Ok(ConsoleReport { verdict, log });
                 }
             }

@@ -15,7 +15,6 @@ use crate::place::Place;
 use crate::port::{Ask, Host, Request};
 use crate::scripts::{self, ChangeReport, ContainerLaunch, Mode};
 use crate::verdict::Verdict;
-use crate::words::ChangeWord;
 
 pub use crate::scripts::{
     BadContainer, ContainerChange, Creation, Expiry, Mount, Network, NewContainer, OldContainer,
@@ -24,92 +23,6 @@ pub use crate::scripts::{
 
 /// How long the removal of retired containers may take.
 const PRUNING: Duration = Duration::from_secs(600);
-
-/// How the replacement ended on its host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContainerVerdict {
-    /// The new container runs, was found healthy, and starts by itself from now on.
-    Done,
-    /// It was not healthy, and the old container runs as before. The start of either is an installation.
-    RolledBack(String),
-    /// A fact has changed since the plan; nothing was changed.
-    Moved(String),
-    /// It cannot be done there; nothing was changed.
-    Refused(String),
-    /// A start may drop the framework's databases; nothing was changed.
-    Rebuild(String),
-    /// The lease may be another run's by now; nothing was changed.
-    NoLease(String),
-    /// It failed, and the old container could not be put back.
-    Stuck(String),
-    /// It ended with what a person found there.
-    Left(String),
-    /// It has no verdict yet: its host ends it as soon as the engine answers.
-    Unfinished,
-}
-
-impl ContainerVerdict {
-    fn new(word: ChangeWord, text: String) -> Self {
-        match word {
-            ChangeWord::Ok => Self::Done,
-            ChangeWord::RolledBack => Self::RolledBack(text),
-            ChangeWord::Moved => Self::Moved(text),
-            ChangeWord::Rebuild => Self::Rebuild(text),
-            ChangeWord::Refused | ChangeWord::Unknown => Self::Refused(text),
-            ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => Self::NoLease(text),
-            ChangeWord::Stuck => Self::Stuck(text),
-            ChangeWord::Failed => Self::Left(text),
-        }
-    }
-}
-
-/// How a replacement ended, and the end of the host's log of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerReport {
-    /// How it ended.
-    pub verdict: ContainerVerdict,
-    /// The last lines of the host's log.
-    pub log: Vec<String>,
-}
-
-impl ContainerVerdict {
-    /// The verdict of a step that ended so.
-    ///
-    /// # Errors
-    /// Every end but [`Self::Done`].
-    pub fn of_step(self) -> Result<(), Verdict> {
-        Err(match self {
-            Self::Done => return Ok(()),
-            Self::RolledBack(why) => Verdict::RolledBack(why),
-            Self::Moved(why) => Verdict::Moved(why),
-            Self::Refused(why) | Self::Rebuild(why) => Verdict::Refused(why),
-            Self::NoLease(why) => Verdict::NoLease(why),
-            Self::Stuck(why) => Verdict::Stuck(why),
-            Self::Left(why) => Verdict::LeftFailed(why),
-            Self::Unfinished => {
-                Verdict::Stuck("nothing on the host finishes the replacement".to_owned())
-            }
-        })
-    }
-}
-
-impl From<ChangeReport> for ContainerReport {
-    fn from(report: ChangeReport) -> Self {
-        match report {
-            ChangeReport::Verdict { word, text, log } => {
-                let verdict = match word {
-                    Some(word) => ContainerVerdict::new(word, text),
-                    None => ContainerVerdict::Refused(text),
-                };
-                Self { verdict, log }
-            }
-            ChangeReport::Lost { log } => Self {
-                verdict: ContainerVerdict::Unfinished,
-                log,
-            },
-        }
-    }
-}
 
 /// A replacement that is talked about.
 pub(crate) struct Replacement<'a> {
@@ -131,7 +44,7 @@ impl Replacement<'_> {
     ///
     /// # Errors
     /// The verdict of a step whose host was not heard to the end, or was not asked.
-    pub(crate) async fn carry_out(&self, host: Arc<dyn Host>) -> Result<ContainerReport, Verdict> {
+    pub(crate) async fn carry_out(&self, host: Arc<dyn Host>) -> Result<ChangeReport, Verdict> {
         let first = || {
             Request(Ask::ReplaceContainer(ContainerLaunch {
                 place: self.conversation.place,
@@ -143,8 +56,7 @@ impl Replacement<'_> {
                 expires: self.expires,
             }))
         };
-        let report = self.conversation.hold(host, &first, Mode::Start).await?;
-        Ok(report.into())
+        self.conversation.hold(host, &first, Mode::Start).await
     }
 }
 
@@ -168,48 +80,6 @@ pub(crate) async fn prune(
     });
     let output = host.tell(&request, PRUNING).await.map_err(|e| e.text)?;
     scripts::read_pruned(&output.stdout)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The verdict of the step for each word of a host.
-    #[test]
-    fn each_word_of_a_host_is_one_verdict() {
-        let why = || "why".to_owned();
-        for word in ChangeWord::ALL {
-            let expected = match word {
-                ChangeWord::Ok => Ok(()),
-                ChangeWord::RolledBack => Err(Verdict::RolledBack(why())),
-                ChangeWord::Moved => Err(Verdict::Moved(why())),
-                ChangeWord::Refused | ChangeWord::Rebuild | ChangeWord::Unknown => {
-                    Err(Verdict::Refused(why()))
-                }
-                ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => {
-                    Err(Verdict::NoLease(why()))
-                }
-                ChangeWord::Stuck => Err(Verdict::Stuck(why())),
-                ChangeWord::Failed => Err(Verdict::LeftFailed(why())),
-            };
-            let report = ContainerReport::from(ChangeReport::Verdict {
-                word: Some(*word),
-                text: why(),
-                log: vec![],
-            });
-            assert_eq!(report.verdict.of_step(), expected, "{word:?}");
-        }
-        // A word of another version, and no word at all.
-        let report = |word| ChangeReport::Verdict {
-            word,
-            text: why(),
-            log: vec![],
-        };
-        let unread = ContainerReport::from(report(None)).verdict.of_step();
-        assert_eq!(unread, Err(Verdict::Refused(why())));
-        let lost = ContainerReport::from(ChangeReport::Lost { log: vec![] });
-        assert!(matches!(lost.verdict.of_step(), Err(Verdict::Stuck(_))));
-    }
 }
 
 /// They look into what is private here, and are many.

@@ -248,42 +248,74 @@ async fn answer(
 
 /// The verdict that a report of a host stands for.
 pub(crate) fn conclude(report: ChangeReport, end: &mut StepEnd) -> Result<(), Verdict> {
+    // A recovery has no intent of its own, and is good however the change has ended.
+    let recovery = end.intent.is_none();
     match report {
         ChangeReport::Lost { log } => {
-            end.log = log;
-            Err(Verdict::Stuck(
-                "nothing on the host finishes the change".to_owned(),
-            ))
+            end.log.extend(log);
+            Err(unfinished())
         }
         ChangeReport::Verdict { word, text, log } => {
-            end.log = log;
-            // A recovery has no intent of its own, and is good however the change has ended.
-            let recovery = end.intent.is_none();
-            let Some(word) = word else {
-                return Err(Verdict::Refused(text));
-            };
+            end.log.extend(log);
             match word {
-                ChangeWord::Ok => Ok(()),
-                ChangeWord::RolledBack
-                | ChangeWord::Failed
-                | ChangeWord::Refused
-                | ChangeWord::Rebuild
-                | ChangeWord::Unknown
-                    if recovery =>
-                {
-                    Ok(())
-                }
-                ChangeWord::RolledBack => Err(Verdict::RolledBack(text)),
-                ChangeWord::Failed => Err(Verdict::LeftFailed(text)),
-                ChangeWord::Moved => Err(Verdict::Moved(text)),
-                ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => {
-                    Err(Verdict::NoLease(text))
-                }
-                ChangeWord::Stuck => Err(Verdict::Stuck(text)),
-                ChangeWord::Refused | ChangeWord::Rebuild | ChangeWord::Unknown => {
-                    Err(Verdict::Refused(text))
-                }
+                Some(
+                    ChangeWord::RolledBack
+                    | ChangeWord::Failed
+                    | ChangeWord::Refused
+                    | ChangeWord::Rebuild
+                    | ChangeWord::Unknown,
+                ) if recovery => Ok(()),
+                word => verdict_of(word, text),
             }
         }
+    }
+}
+
+/// The verdict of a change of which a host says so; a word that is not known here is none.
+pub(crate) fn verdict_of(word: Option<ChangeWord>, text: String) -> Result<(), Verdict> {
+    Err(match word {
+        Some(ChangeWord::Ok) => return Ok(()),
+        Some(ChangeWord::RolledBack) => Verdict::RolledBack(text),
+        Some(ChangeWord::Failed) => Verdict::LeftFailed(text),
+        Some(ChangeWord::Moved) => Verdict::Moved(text),
+        Some(ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy) => Verdict::NoLease(text),
+        Some(ChangeWord::Stuck) => Verdict::Stuck(text),
+        Some(ChangeWord::Refused | ChangeWord::Rebuild | ChangeWord::Unknown) | None => {
+            Verdict::Refused(text)
+        }
+    })
+}
+
+/// The verdict of a change that has none on its host, and on which nobody works there.
+pub(crate) fn unfinished() -> Verdict {
+    Verdict::Stuck("nothing on the host finishes the change".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_of_a_host_is_one_verdict() {
+        let why = || "why".to_owned();
+        for word in ChangeWord::ALL {
+            let expected = match word {
+                ChangeWord::Ok => Ok(()),
+                ChangeWord::RolledBack => Err(Verdict::RolledBack(why())),
+                ChangeWord::Moved => Err(Verdict::Moved(why())),
+                ChangeWord::Refused | ChangeWord::Rebuild | ChangeWord::Unknown => {
+                    Err(Verdict::Refused(why()))
+                }
+                ChangeWord::Late | ChangeWord::Fenced | ChangeWord::Busy => {
+                    Err(Verdict::NoLease(why()))
+                }
+                ChangeWord::Stuck => Err(Verdict::Stuck(why())),
+                ChangeWord::Failed => Err(Verdict::LeftFailed(why())),
+            };
+            assert_eq!(verdict_of(Some(*word), why()), expected, "{word:?}");
+        }
+        // A word of another version, and no word at all.
+        assert_eq!(verdict_of(None, why()), Err(Verdict::Refused(why())));
+        assert!(matches!(unfinished(), Verdict::Stuck(_)));
     }
 }

@@ -10,7 +10,7 @@ use super::composed::{change, place, run_id};
 use super::world::{Behaviour, STATE, WEB, World};
 
 /// The verdict of an update that is refused, with the console running on.
-fn refused(world: &World, run: u64, change: &ConsoleChange) -> ConsoleVerdict {
+fn refused(world: &World, run: u64, change: &ConsoleChange) -> Result<Reboot, Verdict> {
     let before = world.sh("pgrep -f '[b]in/www' | sort");
     let report = world.carry_out(change, run);
     assert_eq!(
@@ -27,8 +27,8 @@ fn refused(world: &World, run: u64, change: &ConsoleChange) -> ConsoleVerdict {
     report.verdict
 }
 
-fn refusal(text: &str) -> ConsoleVerdict {
-    ConsoleVerdict::Refused(text.to_owned())
+fn refusal(text: &str) -> Result<Reboot, Verdict> {
+    Err(Verdict::Refused(text.to_owned()))
 }
 
 #[test]
@@ -50,13 +50,13 @@ fn what_is_refused_before_anything_changes() {
     let edit = format!("echo '// mine' >>{WEB}/config/webConf.js");
     let verdict = verdict_of(&edit, &|_| {}, ":");
     let why = "config/webConf.js was changed since it was looked at";
-    assert_eq!(verdict, ConsoleVerdict::Moved(why.to_owned()));
+    assert_eq!(verdict, Err(Verdict::Moved(why.to_owned())));
     let verdict = verdict_of(":", &|c| c.old_version = "3.0.13".into(), ":");
     let why = "/usr/local/app/web has the console 3.0.14, and not 3.0.13";
-    assert_eq!(verdict, ConsoleVerdict::Moved(why.to_owned()));
+    assert_eq!(verdict, Err(Verdict::Moved(why.to_owned())));
     let verdict = verdict_of(":", &|c| c.old_supervisor = Supervisor::None, ":");
     let why = "the console is run by pm2, and not by none, as was seen before";
-    assert_eq!(verdict, ConsoleVerdict::Moved(why.to_owned()));
+    assert_eq!(verdict, Err(Verdict::Moved(why.to_owned())));
 
     // The folder, its data, and whose it is.
     let verdict = verdict_of(
@@ -65,7 +65,7 @@ fn what_is_refused_before_anything_changes() {
         &format!("rm {WEB}; mv /usr/local/app/real {WEB}"),
     );
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.contains("is a link")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("is a link")),
         "{verdict:?}"
     );
     let verdict = verdict_of(
@@ -83,12 +83,12 @@ fn what_is_refused_before_anything_changes() {
         "chown root /usr/local/app",
     );
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.contains("belongs to another user")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("belongs to another user")),
         "{verdict:?}"
     );
     let verdict = verdict_of(":", &|c| c.user = UserName::new("tars").unwrap(), ":");
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.starts_with("the console runs as root")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.starts_with("the console runs as root")),
         "{verdict:?}"
     );
 
@@ -106,7 +106,7 @@ fn what_is_refused_before_anything_changes() {
     let gone = NewConsole::Back(path(&format!("{WEB}.old-{}", run_id(1))));
     let verdict = verdict_of(":", &|c| c.new = gone.clone(), ":");
     assert!(
-        matches!(&verdict, ConsoleVerdict::Moved(why) | ConsoleVerdict::Refused(why) if why.contains("is not there any more")),
+        matches!(&verdict, Err(Verdict::Moved(why)) | Err(Verdict::Refused(why)) if why.contains("is not there any more")),
         "{verdict:?}"
     );
     let verdict = verdict_of(":", &|c| c.version = "3.0.16".into(), ":");
@@ -127,7 +127,7 @@ fn what_is_refused_before_anything_changes() {
     // Programs.
     let verdict = verdict_of(":", &|c| c.node = path("/usr/bin/node99"), ":");
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.contains("/usr/bin/node99 does not run")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("/usr/bin/node99 does not run")),
         "{verdict:?}"
     );
     let verdict = verdict_of(
@@ -136,12 +136,12 @@ fn what_is_refused_before_anything_changes() {
         "mv /root/pm2 /usr/local/bin/",
     );
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.contains("has no program pm2")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("has no program pm2")),
         "{verdict:?}"
     );
     let verdict = verdict_of(":", &|c| c.supervisor = Supervisor::Systemd, ":");
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.contains("was not started by systemd")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("was not started by systemd")),
         "{verdict:?}"
     );
     let verdict = verdict_of(
@@ -153,22 +153,14 @@ fn what_is_refused_before_anything_changes() {
 
     // All is as it was, and an update goes well.
     let report = world.carry_out(&world.update(Behaviour::Healthy), 50);
-    assert_eq!(
-        report.verdict,
-        ConsoleVerdict::Done(Reboot::Nothing),
-        "{:#?}",
-        report.log
-    );
+    assert_eq!(report.verdict, Ok(Reboot::Nothing), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.15"));
     // A newer run has been here since.
     let mut late = world.update(Behaviour::Healthy);
     late.old_version = "3.0.15".into();
     let verdict = refused(&world, 3, &late);
     assert!(
-        matches!(
-            verdict,
-            ConsoleVerdict::NoLease(_) | ConsoleVerdict::Moved(_)
-        ),
+        matches!(verdict, Err(Verdict::NoLease(_)) | Err(Verdict::Moved(_))),
         "{verdict:?}"
     );
 }
@@ -193,7 +185,7 @@ fn a_full_disk() {
     };
     let verdict = refused(&world, 1, &change);
     assert!(
-        matches!(&verdict, ConsoleVerdict::Refused(why) if why.contains("the console needs 1024 MiB")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("the console needs 1024 MiB")),
         "{verdict:?}"
     );
     world.sh("head -c 10M /dev/zero >/usr/local/app/full 2>/dev/null || :");
@@ -202,7 +194,7 @@ fn a_full_disk() {
         *space = 0;
     }
     let verdict = refused(&world, 2, &change);
-    assert!(matches!(verdict, ConsoleVerdict::Refused(_)), "{verdict:?}");
+    assert!(matches!(verdict, Err(Verdict::Refused(_))), "{verdict:?}");
     world.sh("rm /usr/local/app/full");
     assert_eq!(world.sound(), Ok("3.0.14"));
 }
@@ -226,14 +218,14 @@ fn what_happens_in_the_middle() {
             if run == 1 {
                 let other = world.carry_out(&change, 9);
                 assert!(
-                    matches!(&other.verdict, ConsoleVerdict::NoLease(why) if why.contains("another change is at work")),
+                    matches!(&other.verdict, Err(Verdict::NoLease(why)) if why.contains("another change is at work")),
                     "{other:#?}"
                 );
             }
             world.sh(fault);
             let report = acting.join().unwrap();
             assert!(
-                matches!(report.verdict, ConsoleVerdict::RolledBack(_)),
+                matches!(report.verdict, Err(Verdict::RolledBack(_))),
                 "{report:#?}"
             );
         });
@@ -245,12 +237,7 @@ fn what_happens_in_the_middle() {
     world.sh("kill -9 $(cat /root/.pm2/pm2.pid); sleep 0.5");
     assert_eq!(world.answers(), "");
     let report = world.carry_out(&world.update(Behaviour::Healthy), 10);
-    assert_eq!(
-        report.verdict,
-        ConsoleVerdict::Done(Reboot::Nothing),
-        "{:#?}",
-        report.log
-    );
+    assert_eq!(report.verdict, Ok(Reboot::Nothing), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.15"));
     // The old folder is removed meanwhile: the new console is better than none.
     let mut change = world.update(Behaviour::Deaf);
@@ -265,7 +252,7 @@ fn what_happens_in_the_middle() {
         world.sh(&format!("rm -rf {WEB}.old-{}", run_id(11)));
         let report = acting.join().unwrap();
         assert!(
-            matches!(&report.verdict, ConsoleVerdict::Stuck(why) if why.contains("so the new one was left")),
+            matches!(&report.verdict, Err(Verdict::Stuck(why)) if why.contains("so the new one was left")),
             "{report:#?}"
         );
     });
@@ -283,12 +270,7 @@ fn a_console_of_another_user() {
     let mut change = world.update(Behaviour::Healthy);
     change.user = UserName::new("tars").unwrap();
     let report = world.carry_out(&change, 1);
-    assert_eq!(
-        report.verdict,
-        ConsoleVerdict::Done(Reboot::Nothing),
-        "{:#?}",
-        report.log
-    );
+    assert_eq!(report.verdict, Ok(Reboot::Nothing), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.15"));
     let owners = world.sh(&format!(
         "stat -c %U {WEB} {WEB}/bin/www {WEB}/config/webConf.js {WEB}/files; stat -c %U /proc/$(pgrep -x node)"
@@ -326,12 +308,7 @@ fn an_old_console_drops_columns_it_does_not_know() {
         "sed -i 's/alter: true/alter: false/' {WEB}/config/webConf.js"
     ));
     let report = world.carry_out(&world.update(Behaviour::Healthy), 1);
-    assert_eq!(
-        report.verdict,
-        ConsoleVerdict::Done(Reboot::Nothing),
-        "{:#?}",
-        report.log
-    );
+    assert_eq!(report.verdict, Ok(Reboot::Nothing), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.15"));
     let live = world
         .host

@@ -3,7 +3,8 @@
 use tarsops_model::container::ENTRYPOINT;
 
 use super::super::*;
-use super::world::{Behaviour, NAME, Seen, World, image, run_id};
+use super::world::{Behaviour, Ended, NAME, Seen, World, image, run_id};
+use crate::words::ChangeWord;
 
 /// What of the container must not change where a change is refused: which it is, and since when it runs.
 fn as_it_was(world: &World) -> (Seen, String) {
@@ -14,7 +15,12 @@ fn as_it_was(world: &World) -> (Seen, String) {
 }
 
 /// The verdict of an upgrade that is refused, with nothing changed.
-fn refused(world: &World, run: u64, change: &ContainerChange) -> ContainerVerdict {
+fn refused(world: &World, run: u64, change: &ContainerChange) -> Result<(), Verdict> {
+    unchanged(world, run, change).verdict
+}
+
+/// The end of an upgrade that changes nothing.
+fn unchanged(world: &World, run: u64, change: &ContainerChange) -> Ended {
     let before = as_it_was(world);
     let report = world.carry_out(change, run);
     assert_eq!(as_it_was(world), before, "{report:#?}");
@@ -23,11 +29,11 @@ fn refused(world: &World, run: u64, change: &ContainerChange) -> ContainerVerdic
         "{report:#?}"
     );
     assert_eq!(world.sh("crontab -l 2>/dev/null || :"), "");
-    report.verdict
+    report
 }
 
-fn refusal(text: &str) -> ContainerVerdict {
-    ContainerVerdict::Refused(text.to_owned())
+fn refusal(text: &str) -> Result<(), Verdict> {
+    Err(Verdict::Refused(text.to_owned()))
 }
 
 fn creation(change: &mut ContainerChange) -> &mut Creation {
@@ -61,7 +67,7 @@ fn what_is_refused_before_anything_changes() {
         2,
         &with(&|c| creation(c).image = lacks.id().unwrap()),
     );
-    let ContainerVerdict::Refused(why) = verdict else {
+    let Err(Verdict::Refused(why)) = verdict else {
         panic!("{verdict:?}")
     };
     assert!(
@@ -70,20 +76,17 @@ fn what_is_refused_before_anything_changes() {
     );
     let rebuilds = image("3.0.18", Behaviour::Rebuild);
     world.host.load(&rebuilds, "framework:rebuilds").unwrap();
-    let verdict = refused(
+    let ended = unchanged(
         &world,
         3,
         &with(&|c| creation(c).image = rebuilds.id().unwrap()),
     );
-    assert!(
-        matches!(verdict, ContainerVerdict::Rebuild(_)),
-        "{verdict:?}"
-    );
+    assert_eq!(ended.word, Some(ChangeWord::Rebuild), "{ended:?}");
 
     // The disk, and the container that is there.
     let verdict = refused(&world, 4, &with(&|c| creation(c).space = 1 << 50));
     assert!(
-        matches!(&verdict, ContainerVerdict::Refused(why) if why.contains("MiB free")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("MiB free")),
         "{verdict:?}"
     );
     let verdict = refused(
@@ -92,11 +95,11 @@ fn what_is_refused_before_anything_changes() {
         &with(&|c| c.old.as_mut().unwrap().id = "a".repeat(64)),
     );
     let why = "the container tars-framework is another one than was looked at";
-    assert_eq!(verdict, ContainerVerdict::Moved(why.to_owned()));
+    assert_eq!(verdict, Err(Verdict::Moved(why.to_owned())));
     world.docker(&format!("pause {NAME}"));
     let verdict = refused(&world, 6, &upgrade);
     assert!(
-        matches!(&verdict, ContainerVerdict::Refused(why) if why.contains("is paused")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("is paused")),
         "{verdict:?}"
     );
     world.docker(&format!("unpause {NAME}"));
@@ -128,7 +131,7 @@ fn what_is_refused_before_anything_changes() {
     world.host.kill_engine().unwrap();
     let verdict = world.carry_out(&upgrade, 11).verdict;
     assert!(
-        matches!(&verdict, ContainerVerdict::Refused(why) if why.starts_with("the engine at /var/run/docker.sock does not answer")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.starts_with("the engine at /var/run/docker.sock does not answer")),
         "{verdict:?}"
     );
     world.host.start_engine().unwrap();
@@ -137,14 +140,11 @@ fn what_is_refused_before_anything_changes() {
     // A newer run has been here since.
     let verdict = refused(&world, 1, &world.upgrade("3.0.17"));
     assert!(
-        matches!(
-            verdict,
-            ContainerVerdict::Refused(_) | ContainerVerdict::NoLease(_)
-        ),
+        matches!(verdict, Err(Verdict::Refused(_)) | Err(Verdict::NoLease(_))),
         "{verdict:?}"
     );
     let report = world.carry_out(&upgrade, 12);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.18"));
 }
 
@@ -162,16 +162,17 @@ fn what_is_never_touched() {
     let ours = "--label tarsops.cluster=test";
     for (run, value) in [(1, "True"), (2, "")] {
         make(&format!("{ours} -e REBUILD={value}"));
-        let verdict = refused(&world, run, &world.upgrade("3.0.18"));
+        let ended = unchanged(&world, run, &world.upgrade("3.0.18"));
+        assert_eq!(ended.word, Some(ChangeWord::Rebuild), "{ended:?}");
         assert!(
-            matches!(&verdict, ContainerVerdict::Rebuild(why) if why.contains(&format!("REBUILD={value} "))),
-            "{verdict:?}"
+            matches!(&ended.verdict, Err(Verdict::Refused(why)) if why.contains(&format!("REBUILD={value} "))),
+            "{ended:?}"
         );
     }
     make("-e REBUILD=FALSE");
     let verdict = refused(&world, 4, &world.upgrade("3.0.18"));
     assert!(
-        matches!(&verdict, ContainerVerdict::Refused(why) if why.contains("is not of this cluster")),
+        matches!(&verdict, Err(Verdict::Refused(why)) if why.contains("is not of this cluster")),
         "{verdict:?}"
     );
     // Adopted by its image, it is; and its way back is known although it has no label.
@@ -179,11 +180,11 @@ fn what_is_never_touched() {
     let mut change = world.upgrade("3.0.18");
     change.old.as_mut().unwrap().adopt = Some(world.id_of("3.0.17"));
     let report = world.carry_out(&change, 5);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     let mut back = world.upgrade("3.0.17");
     back.new = NewContainer::Back(old.id);
     let report = world.carry_out(&back, 6);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.17"));
 }
 
@@ -197,7 +198,7 @@ fn what_happens_in_the_middle() {
     creation(&mut change).network = Network::Bridge("tars".to_owned(), [172, 25, 0, 9].into());
     let report = world.carry_out(&change, 1);
     assert!(
-        matches!(&report.verdict, ContainerVerdict::RolledBack(why) if why.contains("Address already in use")),
+        matches!(&report.verdict, Err(Verdict::RolledBack(why)) if why.contains("Address already in use")),
         "{report:#?}"
     );
     world.docker("rm -f other");
@@ -217,13 +218,13 @@ fn what_happens_in_the_middle() {
         // Another applier comes in between.
         let other = world.carry_out(&change, 3);
         assert!(
-            matches!(&other.verdict, ContainerVerdict::NoLease(why) if why.contains("another change is at work")),
+            matches!(&other.verdict, Err(Verdict::NoLease(why)) if why.contains("another change is at work")),
             "{other:#?}"
         );
         world.sh("rm /data/tars/no-database");
         world.docker(&format!("restart -t 5 {NAME}"));
         let report = acting.join().unwrap();
-        assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+        assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     });
     assert_eq!(world.sound(), Ok("3.0.18"));
 
@@ -242,7 +243,7 @@ fn what_happens_in_the_middle() {
         world.host.start_engine().unwrap();
         let report = acting.join().unwrap();
         assert!(
-            matches!(report.verdict, ContainerVerdict::RolledBack(_)),
+            matches!(report.verdict, Err(Verdict::RolledBack(_))),
             "{report:#?}"
         );
     });
@@ -261,7 +262,7 @@ fn what_happens_in_the_middle() {
         world.docker("container prune -f");
         let report = acting.join().unwrap();
         assert!(
-            matches!(&report.verdict, ContainerVerdict::Stuck(why) if why.contains("the old container was removed meanwhile")),
+            matches!(&report.verdict, Err(Verdict::Stuck(why)) if why.contains("the old container was removed meanwhile")),
             "{report:#?}"
         );
     });
@@ -275,7 +276,7 @@ fn what_happens_in_the_middle() {
     world.docker(&format!("run -d --name {NAME} --restart always --label tarsops.cluster=test -v /data/tars:/data/tars framework:ends"));
     world.until("it loops", || world.there().state == "restarting");
     let report = world.carry_out(&world.upgrade("3.0.18"), 6);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     let all = world.containers();
     let retired = &all[&format!("{NAME}.old-{}", run_id(6))];
     assert_eq!(

@@ -13,7 +13,7 @@ fn an_upgrade_its_rollback_and_what_is_kept() {
     world.docker(&format!("rm -f tars-framework.old-x && docker create --name {NAME}.old-0000000000001-000001 framework:3.0.17"));
 
     let report = world.carry_out(&world.upgrade("3.0.18"), 5);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.18"));
     let all = world.containers();
     let retired = format!("{NAME}.old-0000000000005-000001");
@@ -52,7 +52,7 @@ fn an_upgrade_its_rollback_and_what_is_kept() {
     let mut back = world.upgrade("3.0.17");
     back.new = NewContainer::Back(old.id.clone());
     let report = world.carry_out(&back, 6);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.17"));
     assert_eq!(world.there().id, old.id);
     // A start is an installation: there was none but those of the change, of the boot, and of the way back.
@@ -98,7 +98,7 @@ fn a_new_container_that_is_not_healthy_is_replaced_by_the_old_one() {
         let report = world.carry_out(&change, run);
         assert_eq!(
             report.verdict,
-            ContainerVerdict::RolledBack(why.to_owned()),
+            Err(Verdict::RolledBack(why.to_owned())),
             "{:#?}",
             report.log
         );
@@ -118,12 +118,12 @@ fn the_first_container_of_a_host() {
     world.docker(&format!("rm -f {NAME}"));
     let first = world.change(None, world.id_of("3.0.18"), "3.0.18");
     let report = world.carry_out(&first, 1);
-    assert_eq!(report.verdict, ContainerVerdict::Done, "{:#?}", report.log);
+    assert_eq!(report.verdict, Ok(()), "{:#?}", report.log);
     assert_eq!(world.sound(), Ok("3.0.18"));
     // One of that name is not expected any more.
     let report = world.carry_out(&first, 2);
     let why = format!("there is a container {NAME} already");
-    assert_eq!(report.verdict, ContainerVerdict::Moved(why));
+    assert_eq!(report.verdict, Err(Verdict::Moved(why)));
     assert_eq!(world.starts().len(), 2);
     // What fails is undone as well.
     let mut bad = world.upgrade("3.0.17");
@@ -131,7 +131,7 @@ fn the_first_container_of_a_host() {
     bad.deadline = 3;
     let report = world.carry_out(&bad, 3);
     assert!(
-        matches!(&report.verdict, ContainerVerdict::RolledBack(why) if why == "nothing listens at port 1 in the container"),
+        matches!(&report.verdict, Err(Verdict::RolledBack(why)) if why == "nothing listens at port 1 in the container"),
         "{report:#?}"
     );
     assert_eq!(world.sound(), Ok("3.0.18"));

@@ -19,9 +19,10 @@ use tarsops_transport::mysql::Secret;
 use tarsops_transport::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
 use super::super::*;
-use crate::host_session::patience;
+use crate::host_session::{patience, unfinished, verdict_of};
 use crate::port::{Hosts as _, Scripts};
 use crate::progress::{Observer, Progress};
+use crate::words::ChangeWord;
 
 pub(crate) const NAME: &str = "tars-framework";
 pub(crate) const STATE: &str = "/var/lib/tarsops/test";
@@ -233,6 +234,32 @@ fn fed(command: &mut Command, text: &str) -> Output {
     }
 }
 
+/// How a change ended on its host.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The host's word; none where it is not known, or where there is none.
+    pub(crate) word: Option<ChangeWord>,
+    pub(crate) verdict: Result<(), Verdict>,
+    pub(crate) log: Vec<String>,
+}
+
+impl Ended {
+    fn of(report: ChangeReport) -> Self {
+        match report {
+            ChangeReport::Lost { log } => Self {
+                word: None,
+                verdict: Err(unfinished()),
+                log,
+            },
+            ChangeReport::Verdict { word, text, log } => Self {
+                word,
+                verdict: verdict_of(word, text),
+                log,
+            },
+        }
+    }
+}
+
 /// One container as the engine describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -408,7 +435,7 @@ impl World {
     }
 
     /// Has the host carry out a change.
-    pub(crate) fn carry_out(&self, change: &ContainerChange, run: u64) -> ContainerReport {
+    pub(crate) fn carry_out(&self, change: &ContainerChange, run: u64) -> Ended {
         self.try_as("root", change, run).unwrap()
     }
 
@@ -417,7 +444,7 @@ impl World {
         user: &str,
         change: &ContainerChange,
         run: u64,
-    ) -> Result<ContainerReport, Verdict> {
+    ) -> Result<Ended, Verdict> {
         let ssh = Ssh::to(&self.hosts, &format!("{user}@{}", self.host.ip()));
         let hosts = Scripts::over(Arc::new(ssh));
         let (place, run) = (place(), run_id(run));
@@ -440,7 +467,7 @@ impl World {
         };
         alone(async {
             let host = hosts.connect(&node).await.unwrap();
-            replacement.carry_out(host).await
+            replacement.carry_out(host).await.map(Ended::of)
         })
     }
 

@@ -17,7 +17,7 @@ use tarsops_plan::intent::Changed;
 
 use super::host::notes::note_gate;
 use crate::containers::{Replacement, prune};
-use crate::host_session::{Conversation, expiry};
+use crate::host_session::{Conversation, conclude, expiry};
 use crate::intent;
 use crate::job::{Execution, Job, Precheck};
 use crate::labels;
@@ -82,8 +82,7 @@ impl Execution for ReplaceContainer<'_> {
         };
         end.intent = Some(intent);
         let report = replacement.carry_out(remote).await?;
-        end.log.extend(report.log);
-        match report.verdict.of_step() {
+        match conclude(report, end) {
             Ok(()) => {}
             // The start of the old container was an installation as well.
             Err(Verdict::RolledBack(why)) => {
