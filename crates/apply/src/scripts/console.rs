@@ -8,7 +8,7 @@ use tarsops_model::digest::Digest;
 use tarsops_model::names::{AbsPath, RunId, UserName};
 use tarsops_transport::Script;
 
-use super::launch::{DETACHED, Expiry, LAUNCH, Mode, guard, waiting};
+use super::launch::{DETACHED, Expiry, Mode, Staged, joined, waiting};
 use crate::place::{Place, RUNS_TO_RETAIN};
 
 /// The parts of the replacement of a console, in their order.
@@ -265,48 +265,31 @@ pub(crate) struct ConsoleLaunch<'a> {
 /// [`BadConsole`]; there is no script then.
 pub(crate) fn replace_console(launch: &ConsoleLaunch<'_>) -> Result<String, BadConsole> {
     launch.change.check()?;
-    let mut out = waiting(launch.place, launch.run, launch.step, Mode::Start);
-    let expires = launch.expires.map(Expiry::words);
-    let texts: Vec<[String; 2]> = launch
-        .change
-        .configuration
-        .iter()
-        .filter_map(|file| file.after.as_ref())
-        .map(|text| [text.digest().to_string(), text.0.clone()])
-        .collect();
-    out.set("L_EXPIRES", &expires.unwrap_or_default())
-        .set("L_ENV", &env(launch))
-        .set("L_FILES", &files(launch.change))
-        .set("L_INTENT", launch.intent)
-        .set("L_CHANGE", &change())
-        .set("L_TREE", &Script::new())
-        .set("L_GUARD", &guard())
-        .calls("stage_texts", "stage", &texts)
-        .calls("stage_saved", "stage_before", &[])
-        .part(LAUNCH);
-    Ok(out.into_text())
+    let out = waiting(launch.place, launch.run, launch.step, Mode::Start);
+    Ok(staged(launch).launched_by(out))
+}
+
+fn staged<'a>(launch: &ConsoleLaunch<'a>) -> Staged<'a> {
+    let after = launch.change.configuration.iter();
+    let texts = after.filter_map(|file| file.after.as_ref());
+    Staged {
+        expires: launch.expires,
+        env: env(launch),
+        files: files(launch.change),
+        intent: launch.intent,
+        change: joined(&CONSOLE),
+        tree: Script::new().into_text(),
+        texts: texts
+            .map(|text| [text.digest().to_string(), text.0.clone()])
+            .collect(),
+        saved: vec![],
+    }
 }
 
 /// The files of a replacement on its host.
 #[cfg(test)]
 pub(crate) fn console_files(launch: &ConsoleLaunch<'_>) -> [(&'static str, String); 6] {
-    [
-        ("env", env(launch)),
-        ("files", files(launch.change)),
-        ("intent", launch.intent.to_owned()),
-        ("tree.sh", Script::new().into_text()),
-        ("guard.sh", guard()),
-        ("change.sh", change()),
-    ]
-}
-
-/// The script of the replacement, as it is beside its data.
-fn change() -> String {
-    let mut script = Script::bare();
-    for part in CONSOLE {
-        script.part(part);
-    }
-    script.into_text()
+    staged(launch).on_host()
 }
 
 fn files(change: &ConsoleChange) -> String {

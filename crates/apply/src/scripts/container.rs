@@ -10,7 +10,7 @@ use tarsops_model::names::{AbsPath, RunId};
 use tarsops_transport::Script;
 use tarsops_transport::mysql::Secret;
 
-use super::launch::{DETACHED, Expiry, LAUNCH, Mode, guard, waiting};
+use super::launch::{DETACHED, Expiry, Mode, Staged, joined, waiting};
 use super::text::{flag, plain};
 use crate::place::{Place, RUNS_TO_RETAIN};
 
@@ -288,40 +288,26 @@ pub(crate) fn replace_container(launch: &ContainerLaunch<'_>) -> String {
         out.set(PASSWORD, password.expose())
             .part("export MYSQL_ROOT_PASSWORD\n");
     }
-    let expires = launch.expires.map(Expiry::words);
-    out.set("L_EXPIRES", &expires.unwrap_or_default())
-        .set("L_ENV", &env(launch))
-        .set("L_FILES", "")
-        .set("L_INTENT", launch.intent)
-        .set("L_CHANGE", &change())
-        .set("L_TREE", &Script::new())
-        .set("L_GUARD", &guard())
-        .calls("stage_texts", "stage", &[])
-        .calls("stage_saved", "stage_before", &[])
-        .part(LAUNCH);
-    out.into_text()
+    staged(launch).launched_by(out)
+}
+
+fn staged<'a>(launch: &ContainerLaunch<'a>) -> Staged<'a> {
+    Staged {
+        expires: launch.expires,
+        env: env(launch),
+        files: String::new(),
+        intent: launch.intent,
+        change: joined(&CONTAINER),
+        tree: Script::new().into_text(),
+        texts: vec![],
+        saved: vec![],
+    }
 }
 
 /// The files of a replacement on its host.
 #[cfg(test)]
 pub(crate) fn container_files(launch: &ContainerLaunch<'_>) -> [(&'static str, String); 6] {
-    [
-        ("env", env(launch)),
-        ("files", String::new()),
-        ("intent", launch.intent.to_owned()),
-        ("tree.sh", Script::new().into_text()),
-        ("guard.sh", guard()),
-        ("change.sh", change()),
-    ]
-}
-
-/// The script of the replacement, as it is beside its data.
-fn change() -> String {
-    let mut script = Script::bare();
-    for part in CONTAINER {
-        script.part(part);
-    }
-    script.into_text()
+    staged(launch).on_host()
 }
 
 /// The variables that the replacement reads.

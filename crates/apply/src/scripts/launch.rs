@@ -219,15 +219,6 @@ pub(super) fn files(change: &HostChange) -> String {
 
 /// The script that puts a change on its host, starts it and waits for its verdict.
 pub(crate) fn launch(launch: &Launch<'_>) -> String {
-    let mut out = waiting(launch.place, launch.run, launch.step, Mode::Start);
-    let expires = launch.expires.as_ref().map(Expiry::words);
-    out.set("L_EXPIRES", &expires.unwrap_or_default());
-    out.set("L_ENV", &env(launch));
-    out.set("L_FILES", &files(launch.change));
-    out.set("L_INTENT", launch.intent);
-    out.set("L_CHANGE", &change());
-    out.set("L_TREE", &tree());
-    out.set("L_GUARD", &guard());
     let mut texts: Vec<&str> = Vec::new();
     let mut saved = Vec::new();
     for file in launch.change.files() {
@@ -248,16 +239,80 @@ pub(crate) fn launch(launch: &Launch<'_>) -> String {
         .into_iter()
         .map(|text| [Digest::of(text.as_bytes()).to_string(), text.to_owned()])
         .collect();
-    out.calls("stage_texts", "stage", &texts)
-        .calls("stage_saved", "stage_before", &saved)
-        .part(LAUNCH);
-    out.into_text()
+    let out = waiting(launch.place, launch.run, launch.step, Mode::Start);
+    let staged = Staged {
+        expires: launch.expires.as_ref(),
+        env: env(launch),
+        files: files(launch.change),
+        intent: launch.intent,
+        change: change(),
+        tree: tree(),
+        texts,
+        saved,
+    };
+    staged.launched_by(out)
+}
+
+/// What is put on a host before its change is started.
+pub(super) struct Staged<'a> {
+    /// After which moment it does not begin; none where the host has no such clock.
+    pub(super) expires: Option<&'a Expiry>,
+    /// The variables of its script.
+    pub(super) env: String,
+    /// Its files, a line each.
+    pub(super) files: String,
+    /// What the host remembers of it.
+    pub(super) intent: &'a str,
+    /// Its script.
+    pub(super) change: String,
+    /// What its script reads first.
+    pub(super) tree: String,
+    /// Texts, each with its digest.
+    pub(super) texts: Vec<[String; 2]>,
+    /// What earlier changes saved: digest and path.
+    pub(super) saved: Vec<[String; 2]>,
+}
+
+impl Staged<'_> {
+    /// The script `out`, which waits for a change, with all that starts it.
+    pub(super) fn launched_by(&self, mut out: Script) -> String {
+        let expires = self.expires.map(Expiry::words);
+        out.set("L_EXPIRES", &expires.unwrap_or_default())
+            .set("L_ENV", &self.env)
+            .set("L_FILES", &self.files)
+            .set("L_INTENT", self.intent)
+            .set("L_CHANGE", &self.change)
+            .set("L_TREE", &self.tree)
+            .set("L_GUARD", &guard())
+            .calls("stage_texts", "stage", &self.texts)
+            .calls("stage_saved", "stage_before", &self.saved)
+            .part(LAUNCH);
+        out.into_text()
+    }
+
+    /// The files of the change as they are on its host afterwards.
+    #[cfg(test)]
+    pub(super) fn on_host(self) -> [(&'static str, String); 6] {
+        [
+            ("env", self.env),
+            ("files", self.files),
+            ("intent", self.intent.to_owned()),
+            ("tree.sh", self.tree),
+            ("guard.sh", guard()),
+            ("change.sh", self.change),
+        ]
+    }
 }
 
 /// The script of a change, as it is beside its data.
 pub(super) fn change() -> String {
+    joined(&CHANGE)
+}
+
+/// One script of its parts.
+pub(super) fn joined(parts: &[&str]) -> String {
     let mut script = Script::bare();
-    for part in CHANGE {
+    for part in parts {
         script.part(part);
     }
     script.into_text()
@@ -272,9 +327,7 @@ pub(super) fn tree() -> String {
 
 /// The script that cron runs while a change is in progress.
 pub(super) fn guard() -> String {
-    let mut script = Script::bare();
-    script.part(GUARD);
-    script.into_text()
+    joined(&[GUARD])
 }
 
 pub(super) fn waiting(place: &Place, run: &RunId, step: &str, mode: Mode) -> Script {
