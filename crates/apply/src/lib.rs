@@ -70,3 +70,9 @@ pub use port::Payloads;
 pub use run::Run;
 pub use scripts::send_binary;
 pub use verdict::{StepEnd, Verdict};
+
+/// What tests of replacements share.
+#[cfg(test)]
+#[path = "../tests/replaced/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod replaced;

@@ -1,22 +1,12 @@
 //! The scripts as they are sent, and what they may never hold.
 
 use super::super::*;
+use crate::replaced::{place, run_id};
 use crate::scripts::host::composed::read_by_all;
 use crate::scripts::{console_files, replace_console};
 
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, ClusterName, UserName};
-
-pub(crate) fn place() -> Place {
-    Place {
-        install_path: AbsPath::new("/usr/local/app").unwrap(),
-        cluster: ClusterName::new("test").unwrap(),
-    }
-}
-
-pub(crate) fn run_id(n: u64) -> RunId {
-    RunId::from_parts(n, 1)
-}
+use tarsops_model::names::{AbsPath, UserName};
 
 /// An update that a host of these tests could be asked for.
 pub(crate) fn change() -> ConsoleChange {

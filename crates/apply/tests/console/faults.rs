@@ -6,8 +6,9 @@ use tarsops_model::names::{AbsPath, UserName};
 use tarsops_testkit::{HostOptions, SmallDisk};
 
 use super::super::*;
-use super::composed::{change, place, run_id};
+use super::composed::change;
 use super::world::{Behaviour, STATE, WEB, World};
+use crate::replaced::{place, run_id};
 
 /// The verdict of an update that is refused, with the console running on.
 fn refused(world: &World, run: u64, change: &ConsoleChange) -> Result<Reboot, Verdict> {

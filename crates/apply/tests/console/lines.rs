@@ -1,64 +1,12 @@
 //! A replacement that dies before each of its lines, or whose host loses power there.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use super::super::*;
-use super::composed::{change, place, run_id};
-use super::world::{Behaviour, PATIENCE, STATE, World};
+use super::composed::change;
+use super::world::{Behaviour, STATE, World};
+use crate::replaced::{instrumented, line_of, place, run_id, some, while_it_waits};
 use crate::scripts::console_files;
-
-/// What the script does before each line: it says so in a file, and where it is told to, it dies, or waits
-/// for the power to fail.
-const POINT: &str = r#"
-K() {
-  k_s=$?
-  echo "$1" >>/run/lines
-  if [ -r /run/kill ] && read -r k_line k_how </run/kill && [ "$k_line" = "$1" ]; then
-    rm -f /run/kill
-    case "$k_how" in kill) kill -9 $$ ;; *) : >/run/reached; sleep 1000 ;; esac
-  fi
-  return $k_s
-}
-"#;
-
-/// The script with a point before each line on which a command begins.
-fn instrumented(text: &str) -> String {
-    let mut out = String::new();
-    let mut before = String::new();
-    let (mut inside, mut quoted, mut other) = (false, false, false);
-    for (number, line) in text.lines().enumerate() {
-        let body = line.trim_start();
-        let first = body
-            .split(|c: char| c.is_whitespace() || c == ';')
-            .next()
-            .unwrap_or_default();
-        let continues = ["\\", "|", "||", "&&", "(", "in", ";;"]
-            .iter()
-            .any(|e| before.ends_with(e));
-        let closes = ["then", "else", "elif", "do", "done", "fi", "esac", "read"].contains(&first)
-            || body.starts_with(['}', ')', '|', '&', ';', '\'', '#'])
-            || body.is_empty();
-        // The text of a here-document is no command, and a program for Node is none of this shell.
-        quoted &= !line.ends_with("_END");
-        let begins = body.contains("='const ") && !line.ends_with('\'');
-        if inside && !continues && !closes && !quoted && !other && !line.ends_with("_END") {
-            out.push_str(&format!("K {}; ", number + 1));
-        }
-        quoted |= line.contains("<<") && line.ends_with("_END");
-        other = (other || begins) && !line.ends_with('\'');
-        out.push_str(line);
-        out.push('\n');
-        if line == "set -u" {
-            out.push_str(POINT);
-        }
-        inside |= line.starts_with("cd / ||");
-        if !body.starts_with('#') && !body.is_empty() {
-            body.clone_into(&mut before);
-        }
-    }
-    out
-}
 
 /// The files of a change, as a launch lays them out.
 fn files(change: &ConsoleChange) -> [(&'static str, String); 6] {
@@ -117,15 +65,6 @@ fn lines_of(world: &World, change: &ConsoleChange) -> Vec<u32> {
         .map(|l| l.parse().unwrap())
         .collect();
     lines.into_iter().collect()
-}
-
-/// Every `stride`th line, as each costs seconds; all with `TARSOPS_EVERY_LINE`.
-fn some(lines: Vec<u32>, stride: usize) -> Vec<u32> {
-    let every = std::env::var_os("TARSOPS_EVERY_LINE").is_some();
-    lines
-        .into_iter()
-        .step_by(if every { 1 } else { stride })
-        .collect()
 }
 
 /// After it has died, cron ends it, old or new, and the verdict says which.
@@ -189,32 +128,14 @@ fn killed_at_its_lines_under_a_unit() {
 fn power_fails(supervisor: Supervisor, steps: &[&str]) {
     let world = World::new(supervisor);
     let [.., (_, script)] = files(&change());
-    let line_of = |step: &&str| {
-        let lines: Vec<&str> = script.lines().collect();
-        let at = lines
-            .iter()
-            .position(|l| l.contains(*step) && !l.trim_start().starts_with('#'));
-        u32::try_from(at.unwrap_or_else(|| panic!("no line has {step}")) + 1).unwrap()
-    };
-    for step in steps.iter().map(line_of) {
+    for step in steps {
         world.renew();
         let change = world.update(Behaviour::Healthy);
-        world.sh(&format!("echo {step} wait >/run/kill"));
-        std::thread::scope(|scope| {
-            let acting = scope.spawn(|| act(&world, &change));
-            let end = Instant::now() + PATIENCE;
-            while world.sh("ls /run/reached 2>/dev/null || :").is_empty() {
-                assert!(Instant::now() < end, "line {step} is not reached");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            world.host.kill();
-            acting.join().unwrap();
-        });
-        world.host.start().unwrap();
+        while_it_waits(&world.host, line_of(&script, step), || act(&world, &change));
         if supervisor == Supervisor::Systemd {
             world.sh("mkdir -p /run/systemd/system; systemctl boot");
         }
-        ended(&world, &format!("line {step}"));
+        ended(&world, step);
     }
 }
 

@@ -6,8 +6,8 @@ use tarsops_model::names::AbsPath;
 use tarsops_testkit::HostOptions;
 
 use super::super::*;
-use super::composed::run_id;
 use super::world::{Behaviour, STATE, WEB, World};
+use crate::replaced::run_id;
 
 /// For how long a console was away.
 #[derive(Debug)]

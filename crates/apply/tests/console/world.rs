@@ -1,19 +1,17 @@
 //! A host with Node, PM2 and a console, and releases for it.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use tarsops_conf::console::{ConfigFile, Installed, Texts, upgrade};
 use tarsops_model::digest::Digest;
 use tarsops_testkit::{Host, HostOptions, Network as Hosts};
-use tarsops_transport::{Bounds, Fault, FaultKind, Output, Payload, Remote};
 
 use super::super::*;
-use super::composed::{change, place, run_id};
+use super::composed::change;
+use crate::replaced::{Ssh, alone, place, run_id};
 
 pub(crate) const STATE: &str = "/var/lib/tarsops/test";
 pub(crate) const WEB: &str = "/usr/local/app/web";
@@ -140,58 +138,6 @@ fn pm2() -> Vec<u8> {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     output.stdout
-}
-
-/// Scripts go over ssh, as root.
-struct Ssh<'a> {
-    hosts: &'a Hosts,
-    destination: String,
-}
-
-impl Remote for Ssh<'_> {
-    fn ask<'a>(&'a self, script: &'a str, _: Bounds) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async move {
-            let mut ssh = self.hosts.ssh(&self.destination);
-            ssh.arg("sh -s");
-            Ok(fed(&mut ssh, script))
-        })
-    }
-
-    fn upload<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Payload,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async { Err(Fault::new(FaultKind::Local, "nothing is uploaded here")) })
-    }
-
-    fn download<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Path,
-        _: u64,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async { Err(Fault::new(FaultKind::Local, "nothing is downloaded here")) })
-    }
-}
-
-fn fed(command: &mut Command, text: &str) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A host that dies in the middle takes no more.
-    let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Output {
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        status: output.status.code(),
-    }
 }
 
 pub(crate) struct World {
@@ -357,21 +303,15 @@ impl World {
 
     pub(crate) fn carry_out(&self, change: &ConsoleChange, run: u64) -> ConsoleReport {
         let (place, run) = (place(), run_id(run));
-        let remote = Ssh {
-            hosts: &self.hosts,
-            destination: format!("root@{}", self.host.ip()),
-        };
-        futures::executor::block_on(replacement(&place, &run, change).carry_out(&remote)).unwrap()
+        let remote = Ssh::to(&self.hosts, &format!("root@{}", self.host.ip()));
+        alone(replacement(&place, &run, change).carry_out(&remote)).unwrap()
     }
 
     /// As it is asked after a connection broke or a host was away.
     pub(crate) fn recover(&self, change: &ConsoleChange, run: u64) -> ConsoleReport {
         let (place, run) = (place(), run_id(run));
-        let remote = Ssh {
-            hosts: &self.hosts,
-            destination: format!("root@{}", self.host.ip()),
-        };
-        futures::executor::block_on(replacement(&place, &run, change).recover(&remote)).unwrap()
+        let remote = Ssh::to(&self.hosts, &format!("root@{}", self.host.ip()));
+        alone(replacement(&place, &run, change).recover(&remote)).unwrap()
     }
 
     /// What cron does each minute, until there is nothing left to end.

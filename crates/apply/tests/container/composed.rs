@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use tarsops_transport::mysql::Secret;
 
 use super::super::*;
-use super::world::{place, programs, run_id};
+use super::world::programs;
+use crate::replaced::{place, run_id};
 use crate::scripts::host::composed::read_by_all;
 use crate::scripts::{container_files, prune_containers, replace_container};
 

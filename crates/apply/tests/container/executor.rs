@@ -19,12 +19,13 @@ use tarsops_plan::reset_rows::RowImage;
 use tarsops_transport::mysql::{DatabaseError, Secret};
 
 use super::super::*;
-use super::world::{ADDRESS, NAME, PORT, Ssh, Unheard, World, programs_of, run_id};
+use super::world::{ADDRESS, NAME, PORT, Unheard, World, programs_of};
 use crate::journal::Journal;
 use crate::lease::{Lease, LeaseSpec};
 use crate::look::look_at;
 use crate::port::{Account, Hosts, Scripts};
 use crate::progress::Interrupt;
+use crate::replaced::{Ssh, alone, run_id};
 use crate::run::{Run, place};
 use crate::step;
 use crate::verdict::{StepEnd, Verdict};
@@ -274,7 +275,7 @@ struct Case {
 
 /// Has the executor replace what is there by a container of 3.0.18.
 fn carried_out(world: &World, case: Case) -> (StepEnd, Vec<String>) {
-    super::world::alone(async {
+    alone(async {
         let desired = desired();
         let node: NodeName = ADDRESS.parse().unwrap();
         let ssh = Ssh::to(&world.hosts, &format!("root@{}", world.host.ip()));

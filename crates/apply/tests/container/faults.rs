@@ -3,7 +3,8 @@
 use tarsops_model::container::ENTRYPOINT;
 
 use super::super::*;
-use super::world::{Behaviour, Ended, NAME, Seen, World, image, run_id};
+use super::world::{Behaviour, Ended, NAME, Seen, World, image};
+use crate::replaced::run_id;
 use crate::words::ChangeWord;
 
 /// What of the container must not change where a change is refused: which it is, and since when it runs.

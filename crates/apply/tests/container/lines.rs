@@ -1,61 +1,11 @@
 //! A replacement that dies before each of its lines, or whose host loses power there.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use super::super::*;
-use super::world::{PATIENCE, STATE, World, place, run_id};
+use super::world::{STATE, World};
+use crate::replaced::{instrumented, line_of, place, run_id, some, while_it_waits};
 use crate::scripts::container_files;
-
-/// What the script does before each line: it says so in a file, and where it is told to, it dies, or waits
-/// for the power to fail.
-const POINT: &str = r#"
-K() {
-  k_s=$?
-  echo "$1" >>/run/lines
-  if [ -r /run/kill ] && read -r k_line k_how </run/kill && [ "$k_line" = "$1" ]; then
-    rm -f /run/kill
-    case "$k_how" in kill) kill -9 $$ ;; *) : >/run/reached; sleep 1000 ;; esac
-  fi
-  return $k_s
-}
-"#;
-
-/// The script with a point before each line on which a command begins.
-fn instrumented(text: &str) -> String {
-    let mut out = String::new();
-    let mut before = String::new();
-    let (mut inside, mut quoted) = (false, false);
-    for (number, line) in text.lines().enumerate() {
-        let body = line.trim_start();
-        let first = body
-            .split(|c: char| c.is_whitespace() || c == ';')
-            .next()
-            .unwrap_or_default();
-        let continues = ["\\", "|", "||", "&&", "(", "in", ";;"]
-            .iter()
-            .any(|e| before.ends_with(e));
-        let closes = ["then", "else", "elif", "do", "done", "fi", "esac", "read"].contains(&first)
-            || body.starts_with(['}', ')', '|', '&', ';', '\'', '#'])
-            || body.is_empty();
-        // The text of a here-document is no command.
-        quoted &= !line.ends_with("_END");
-        if inside && !continues && !closes && !quoted && !line.ends_with("_END") {
-            out.push_str(&format!("K {}; ", number + 1));
-        }
-        quoted |= line.contains("<<") && line.ends_with("_END");
-        out.push_str(line);
-        out.push('\n');
-        if line == "set -u" {
-            out.push_str(POINT);
-        }
-        inside |= line.starts_with("cd / ||");
-        if !body.starts_with('#') && !body.is_empty() {
-            body.clone_into(&mut before);
-        }
-    }
-    out
-}
 
 /// Lays the files of a change out as a launch does, and runs it; what it waits for is short.
 fn act(world: &World, change: &ContainerChange, run: u64) {
@@ -102,15 +52,6 @@ fn lines_of(world: &World, change: &ContainerChange) -> Vec<u32> {
         .map(|l| l.parse().unwrap())
         .collect();
     lines.into_iter().collect()
-}
-
-/// Every `stride`th line, as each costs seconds; all with `TARSOPS_EVERY_LINE`.
-fn some(lines: Vec<u32>, stride: usize) -> Vec<u32> {
-    let every = std::env::var_os("TARSOPS_EVERY_LINE").is_some();
-    lines
-        .into_iter()
-        .step_by(if every { 1 } else { stride })
-        .collect()
 }
 
 /// After it has died, cron ends it, old or new, and the verdict says which.
@@ -173,28 +114,11 @@ fn power_fails_at_its_steps() {
         "wait_healthy new",
         "set_policy \"$NEW_ID\" \"$T_POLICY\"",
     ];
-    let line_of = |step: &str| {
-        let lines: Vec<&str> = script.lines().collect();
-        let at = lines
-            .iter()
-            .position(|l| l.contains(step) && !l.trim_start().starts_with('#'));
-        u32::try_from(at.unwrap() + 1).unwrap()
-    };
-    for step in some(steps.map(line_of).to_vec(), 2) {
+    let lines = steps.map(|step| line_of(&script, step)).to_vec();
+    for line in some(lines, 2) {
         world.renew();
         let change = world.upgrade("3.0.18");
-        world.sh(&format!("echo {step} wait >/run/kill"));
-        std::thread::scope(|scope| {
-            let acting = scope.spawn(|| act(&world, &change, 1));
-            let end = Instant::now() + PATIENCE;
-            while world.sh("ls /run/reached 2>/dev/null || :").is_empty() {
-                assert!(Instant::now() < end, "line {step} is not reached");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            world.host.kill();
-            acting.join().unwrap();
-        });
-        world.host.start().unwrap();
-        ended(&world, &format!("line {step}"));
+        while_it_waits(&world.host, line, || act(&world, &change, 1));
+        ended(&world, &format!("line {line}"));
     }
 }

@@ -1,27 +1,23 @@
 //! A host with an engine, images of the framework, and the container that is there at first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use tarsops_model::component::Component;
 use tarsops_model::container::ENTRYPOINT;
 use tarsops_model::digest::Digest;
-use tarsops_model::names::{AbsPath, ClusterName, ContainerName, Endpoint, NodeName, RunId};
+use tarsops_model::names::{AbsPath, ContainerName, NodeName};
 use tarsops_testkit::{Host, HostOptions, Image, Network as Hosts, require_engine_or_fail};
 use tarsops_transport::mysql::Secret;
-use tarsops_transport::{Bounds, Connect, Fault, FaultKind, Output, Payload, Remote};
 
 use super::super::*;
 use crate::host_session::{patience, unfinished, verdict_of};
 use crate::port::{Hosts as _, Scripts};
 use crate::progress::{Observer, Progress};
+use crate::replaced::{Ssh, alone, place, run_id};
 use crate::words::ChangeWord;
 
 pub(crate) const NAME: &str = "tars-framework";
@@ -132,106 +128,11 @@ pub(crate) fn programs(version: &str) -> BTreeMap<String, Digest> {
     COMPONENTS.iter().map(of).collect()
 }
 
-pub(crate) fn run_id(n: u64) -> RunId {
-    RunId::from_parts(n, 1)
-}
-
-pub(crate) fn place() -> Place {
-    Place {
-        install_path: AbsPath::new("/usr/local/app").unwrap(),
-        cluster: ClusterName::new("test").unwrap(),
-    }
-}
-
 /// Nobody listens.
 pub(crate) struct Unheard;
 
 impl Observer for Unheard {
     fn event(&self, _: &Progress<'_>) {}
-}
-
-/// Scripts go over ssh, to one host and as one user: the words of the command that does it.
-#[derive(Clone)]
-pub(crate) struct Ssh(Vec<OsString>);
-
-impl Ssh {
-    pub(crate) fn to(hosts: &Hosts, destination: &str) -> Self {
-        let ssh = hosts.ssh(destination);
-        let words = [ssh.get_program()].into_iter().chain(ssh.get_args());
-        Self(words.map(OsString::from).collect())
-    }
-}
-
-impl Connect for Ssh {
-    fn connect<'a>(&'a self, _: &'a NodeName) -> BoxFuture<'a, Result<Arc<dyn Remote>, Fault>> {
-        Box::pin(async { Ok(Arc::new(self.clone()) as Arc<dyn Remote>) })
-    }
-
-    fn tunnel<'a>(
-        &'a self,
-        _: &'a NodeName,
-        _: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<PathBuf, Fault>> {
-        Box::pin(async { Err(Fault::new(FaultKind::Local, "there are no tunnels here")) })
-    }
-
-    fn forget<'a>(&'a self, _: &'a NodeName) -> BoxFuture<'a, ()> {
-        Box::pin(async {})
-    }
-}
-
-impl Remote for Ssh {
-    fn ask<'a>(&'a self, script: &'a str, _: Bounds) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async move {
-            let mut ssh = Command::new(&self.0[0]);
-            ssh.args(&self.0[1..]).arg("sh -s");
-            Ok(fed(&mut ssh, script))
-        })
-    }
-
-    fn upload<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Payload,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async { Err(Fault::new(FaultKind::Local, "nothing is uploaded here")) })
-    }
-
-    fn download<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Path,
-        _: u64,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Output, Fault>> {
-        Box::pin(async { Err(Fault::new(FaultKind::Local, "nothing is downloaded here")) })
-    }
-}
-
-/// Waits with a clock of its own.
-pub(crate) fn alone<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(work)
-}
-
-fn fed(command: &mut Command, text: &str) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A host that dies in the middle takes no more.
-    let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Output {
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        status: output.status.code(),
-    }
 }
 
 /// How a change ended on its host.
