@@ -56,29 +56,24 @@ pub(crate) async fn step_of(
         .intent
         .as_ref()
         .ok_or("nothing is known of what it did")?;
-    match &intent.changed {
-        Changed::Host(host) => restore_step(run, end, intent, host).await.map(Some),
+    let back = match &intent.changed {
+        Changed::Host(host) => return restore_step(run, end, intent, host).await.map(Some),
         Changed::Container(done) => {
             let seen = look(run, end, None).await?;
             let wanted = run.desired.container(&end.node);
-            let back = container_record::rollback_step(intent, done, wanted, &seen);
-            let back = back.map_err(|e| e.to_string())?;
-            Ok(back.map(|step| Step {
-                id: id_of_undo(&end.step),
-                ..step
-            }))
+            container_record::rollback_step(intent, done, wanted, &seen)
+                .map_err(|e| e.to_string())?
         }
         Changed::Database(done) => {
             let access = facts::access(run).map_err(Verdict::into_why)?;
             let seen = facts::look(run, access).await?;
-            let back = database_record::rollback_step(intent, done, &seen);
-            let back = back.map_err(|e| e.to_string())?;
-            Ok(back.map(|step| Step {
-                id: id_of_undo(&end.step),
-                ..step
-            }))
+            database_record::rollback_step(intent, done, &seen).map_err(|e| e.to_string())?
         }
-    }
+    };
+    Ok(back.map(|step| Step {
+        id: id_of_undo(&end.step),
+        ..step
+    }))
 }
 
 /// The step that does the inverse action.
