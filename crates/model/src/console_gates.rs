@@ -7,14 +7,6 @@ use std::fmt;
 
 use crate::version::Version;
 
-const fn v(major: u16, minor: u16, patch: u16) -> Version {
-    Version {
-        major,
-        minor,
-        patch,
-    }
-}
-
 /// What one line of the table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -41,56 +33,79 @@ pub enum Gate {
 /// The table, by console.
 pub const GATES: [Gate; 9] = [
     Gate::NeedsFramework {
-        console: v(2, 0, 0),
-        framework: v(2, 1, 0),
+        console: Version::new(2, 0, 0),
+        framework: Version::new(2, 1, 0),
         why: "it asks tarsquerystat and tarsqueryproperty by their QueryObj",
     },
     Gate::NeedsFramework {
-        console: v(2, 4, 16),
-        framework: v(2, 4, 12),
+        console: Version::new(2, 4, 16),
+        framework: Version::new(2, 4, 12),
         why: "it asks AdminRegistry for its version (getVersion)",
     },
     Gate::NeedsFramework {
-        console: v(2, 4, 18),
-        framework: v(2, 4, 15),
+        console: Version::new(2, 4, 18),
+        framework: Version::new(2, 4, 15),
         why: "it stops the flow of a server before it publishes (updateServerFlowState)",
     },
     Gate::NeedsFramework {
-        console: v(2, 4, 19),
-        framework: v(3, 0, 1),
+        console: Version::new(2, 4, 19),
+        framework: Version::new(3, 0, 1),
         why: "it asks tarslog for call chains by its TopologyObj",
     },
     Gate::NeedsFramework {
-        console: v(2, 4, 25),
-        framework: v(3, 0, 4),
+        console: Version::new(2, 4, 25),
+        framework: Version::new(3, 0, 4),
         why: "it knows the states of tasks by other numbers",
     },
     Gate::NeedsConsole {
-        framework: v(3, 0, 4),
-        console: v(2, 4, 25),
+        framework: Version::new(3, 0, 4),
+        console: Version::new(2, 4, 25),
         why: "it takes the states of tasks for others",
     },
     Gate::NeedsFramework {
-        console: v(2, 4, 27),
-        framework: v(3, 0, 5),
+        console: Version::new(2, 4, 27),
+        framework: Version::new(3, 0, 5),
         why: "it asks AdminRegistry for registries of images (checkDockerRegistry)",
     },
     Gate::NeedsFramework {
-        console: v(3, 0, 0),
-        framework: v(3, 0, 6),
+        console: Version::new(3, 0, 0),
+        framework: Version::new(3, 0, 6),
         why: "it lets AdminRegistry fetch images (dockerPull)",
     },
     Gate::NeedsFramework {
-        console: v(3, 0, 1),
-        framework: v(3, 0, 7),
+        console: Version::new(3, 0, 1),
+        framework: Version::new(3, 0, 7),
         why: "it asks AdminRegistry for its nodes (getNodeList)",
     },
 ];
 
 /// The first release whose `config/webConf.js` decides by `alter` whether tables are changed at its start.
-pub const ALTER_SWITCH: Version = v(2, 4, 18);
+pub const ALTER_SWITCH: Version = Version::new(2, 4, 18);
 /// The first release that changes tables at its start.
-pub const ALTERS: Version = v(2, 4, 7);
+pub const ALTERS: Version = Version::new(2, 4, 7);
+/// The first release that changes tables of the framework's own database (`db_tars`) then.
+pub const ALTERS_FRAMEWORK: Version = Version::new(2, 4, 9);
+
+/// Columns of the framework's tables that consoles have learned of, each with the first that has it in its
+/// models. An older one drops it at its start (TarsWeb `app/dao/db/index.js`: `sync` with `alter`).
+pub const LEARNED: [(&str, &str, Version); 5] = [
+    ("t_server_conf", "flow_state", Version::new(2, 4, 18)),
+    ("t_server_conf", "run_type", Version::new(2, 4, 25)),
+    ("t_server_conf", "base_image_id", Version::new(2, 4, 25)),
+    ("t_server_conf", "source", Version::new(2, 4, 25)),
+    ("t_base_image", "result", Version::new(3, 0, 0)),
+];
+
+/// Whether a start of the console `old` leaves all columns that `new` has made. No column was added from 3.0.3
+/// to 3.0.15; of later releases nothing is known.
+#[must_use]
+pub fn keeps_columns(old: Option<Version>, new: Option<Version>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else {
+        return false;
+    };
+    let same = Version::new(3, 0, 3)..=Version::new(3, 0, 15);
+    old >= new || same.contains(&old) && same.contains(&new)
+}
 
 /// A console and a framework that do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! The container that was replaced is still there under another name. Its start is an installation, as
 //! every start of a framework container: it may go back only where that takes nothing away.
 
+use tarsops_model::console_gates::keeps_columns;
 use tarsops_model::container::{Container, DockerFacts};
 use tarsops_model::inventory::Inventory;
 use tarsops_model::observed::Observed;
@@ -179,15 +180,4 @@ fn engine<'a>(
         Some((why, _)) => Err(CannotGoBack::Unknown(why)),
         None => Ok(docker),
     }
-}
-
-/// Whether a start of the management platform `old` leaves all columns that `new` has made. Its start
-/// drops every column that its models lack (TarsWeb `app/dao/db/index.js`, `sync({alter: true})`). No column
-/// was added from 3.0.3 to 3.0.15.
-fn keeps_columns(old: Option<Version>, new: Option<Version>) -> bool {
-    let (Some(old), Some(new)) = (old, new) else {
-        return false;
-    };
-    let same = Version::new(3, 0, 3)..=Version::new(3, 0, 15);
-    old >= new || same.contains(&old) && same.contains(&new)
 }

@@ -1,6 +1,7 @@
 //! What stands against the replacement of a container. Whatever is not known stands against it, too.
 
 use tarsops_model::component::Role;
+use tarsops_model::console_gates::{ALTERS_FRAMEWORK, LEARNED};
 use tarsops_model::container::{Container, ContainerFacts, DockerFacts, ImageFacts};
 use tarsops_model::desired::Resource;
 use tarsops_model::framework::{ADDITIONS, Rows};
@@ -9,7 +10,6 @@ use tarsops_model::names::NodeName;
 use tarsops_model::observed::Observed;
 use tarsops_model::package::ImagePin;
 use tarsops_model::resource::ResourceId;
-use tarsops_model::version::Version;
 
 use super::versions;
 use crate::input::PlanInput;
@@ -18,18 +18,6 @@ use crate::prerequisites;
 use crate::report::Blocked;
 use crate::tables::{self, framework};
 use crate::templates;
-
-/// Columns of the framework's tables that consoles have learned of, each with the first that has it in its
-/// models. An older one drops it at its start (TarsWeb `app/dao/db/index.js`: `sync` with `alter`).
-const COLUMNS: [(&str, &str, Version); 5] = [
-    ("t_server_conf", "flow_state", Version::new(2, 4, 18)),
-    ("t_server_conf", "run_type", Version::new(2, 4, 25)),
-    ("t_server_conf", "base_image_id", Version::new(2, 4, 25)),
-    ("t_server_conf", "source", Version::new(2, 4, 25)),
-    ("t_base_image", "result", Version::new(3, 0, 0)),
-];
-/// The first console that brings tables of the framework to its models.
-const ALTERS: Version = Version::new(2, 4, 9);
 
 /// A container that is about to be replaced, and its host.
 pub(super) struct Look<'a> {
@@ -193,8 +181,8 @@ impl Look<'_> {
             return Ok(vec![]);
         };
         let mut out = Vec::new();
-        for (table, column, since) in COLUMNS {
-            if console < ALTERS || console >= since {
+        for (table, column, since) in LEARNED {
+            if console < ALTERS_FRAMEWORK || console >= since {
                 continue;
             }
             let added = |a: &&tarsops_model::framework::Addition| {
