@@ -8,7 +8,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod client;
 mod faults;
 mod story;
 mod upgrade;

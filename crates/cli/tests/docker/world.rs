@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tarsops_standin::framework::COMPONENTS;
 use tarsops_standin::standin::{self, Identity, Timings};
 use tarsops_testkit::{HostOptions, Image, require_engine_or_fail};
 
-use crate::client::Client;
+use crate::support::client::Client;
 use crate::support::{
     Behaviour, Cluster, Host, Layout, Machine, Ran, Spec, ip, stand_in, wait_until,
 };
@@ -305,8 +305,8 @@ impl World {
 
     /// A client that resolves over both registries.
     pub(crate) fn client(&self) -> Client {
-        let registries = [1, 2].map(|n| SocketAddr::new(ip(n).into(), 17890));
-        Client::start(&self.cluster.network, registries)
+        let registries = [1, 2].map(|n| format!("{}:17890", ip(n)));
+        Client::start_in(&self.cluster.network, registries)
     }
 
     /// When the container of host `n` was started, for whoever asks whether somebody did it again.

@@ -1,14 +1,10 @@
 //! The core services, upgraded and rolled back while the framework is in use.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tarsops_standin::standin::Behaviour;
-use tarsops_transport::rpc::{Call, Route, RpcClient};
-use tarsops_wire::interface::{EndpointF, QUERY, field, forward, texts};
 
+use crate::support::client::Client;
 use crate::support::wait_until;
 use crate::world::{CORE, NEW, NEWER, OLD, World};
 
@@ -36,9 +32,9 @@ fn a_whole_upgrade_of_twenty_three_hosts() {
         s.version = NEW;
         s.deadline = "60s";
     });
-    let client = Client::start(world);
+    let client = client(world);
     let applied = world.tarsops(["apply", "-y"]);
-    let asked = client.stop();
+    let asked = client.stop().all_answered();
     applied.exits(0);
     println!(
         "{asked} names resolved, {:.1} s in all",
@@ -50,69 +46,9 @@ fn a_whole_upgrade_of_twenty_three_hosts() {
     all_run(world);
 }
 
-/// A client as an application is one: both registries, one retry, an empty answer is a failure.
-pub(crate) struct Client {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<(usize, Vec<String>)>,
-}
-
-impl Client {
-    pub(crate) fn start(world: &World) -> Self {
-        let registries: Vec<String> = [1, 2].map(|n| format!("{}:17890", world.node(n))).to_vec();
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let clients: Vec<RpcClient> = registries
-                    .iter()
-                    .map(|at| RpcClient::new(at.parse().unwrap(), Route::Direct))
-                    .collect();
-                let (mut count, mut failed) = (0, Vec::new());
-                while !told.load(Ordering::SeqCst) {
-                    let mut why = None;
-                    for attempt in 0..2 {
-                        let client = &clients[(count + attempt) % 2];
-                        let call = Call {
-                            servant: QUERY,
-                            function: "findObjectById",
-                            arguments: texts(&["tars.tarsconfig.ConfigObj"]),
-                            context: forward(),
-                            deadline: Duration::from_secs(1),
-                            repeatable: true,
-                        };
-                        why = match client.call(&call).await {
-                            Ok(answer) => match field::<Vec<EndpointF>>(&answer, 0) {
-                                Ok(Some(found)) if !found.is_empty() => None,
-                                found => Some(format!("nothing was found: {found:?}")),
-                            },
-                            Err(e) => Some(e.to_string()),
-                        };
-                        if why.is_none() {
-                            break;
-                        }
-                    }
-                    failed.extend(why);
-                    count += 1;
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                (count, failed)
-            })
-        });
-        Self { stop, thread }
-    }
-
-    /// How often it asked; every time it was answered.
-    #[track_caller]
-    pub(crate) fn stop(self) -> usize {
-        self.stop.store(true, Ordering::SeqCst);
-        let (count, failed) = self.thread.join().unwrap();
-        assert!(failed.is_empty(), "{} of {count}: {failed:?}", failed.len());
-        count
-    }
+/// A client that resolves over both registries.
+pub(crate) fn client(world: &World) -> Client {
+    Client::start([1, 2].map(|n| format!("{}:17890", world.node(n))))
 }
 
 /// What is on a host of each core service that it has.
@@ -150,9 +86,9 @@ fn a_whole_upgrade_never_leaves_a_name_unresolved(world: &mut World) {
     plan.exits(2)
         .says("endpoints: 1 of 2 left of tars.tarsregistry.QueryObj")
         .says("10 to change");
-    let client = Client::start(world);
+    let client = client(world);
     let applied = world.tarsops(["apply", "-y"]);
-    let asked = client.stop();
+    let asked = client.stop().all_answered();
     applied.exits(0).says("10 done");
     assert!(asked > 200, "{asked} questions in {:?}", applied.took);
     let after = programs(world);
@@ -167,9 +103,9 @@ fn the_run_is_taken_back_in_the_other_order(world: &mut World) {
         .tarsops(["history", "--json"])
         .json("tarsops.history/1");
     let run = history["runs"][0]["run"].as_str().unwrap().to_owned();
-    let client = Client::start(world);
+    let client = client(world);
     let back = world.tarsops(["rollback", "-y", &run]);
-    client.stop();
+    client.stop().all_answered();
     back.exits(0).says("4 of 4");
     let order: Vec<&str> = back.err.lines().filter(|l| l.contains("batch ")).collect();
     assert!(order.len() >= 8, "{order:#?}");
@@ -186,9 +122,9 @@ fn a_registry_that_does_not_come_up_goes_back(world: &mut World) {
         s.version = NEWER;
         s.deadline = "5s";
     });
-    let client = Client::start(world);
+    let client = client(world);
     let failed = world.tarsops(["apply", "-y"]);
-    client.stop();
+    client.stop().all_answered();
     failed
         .exits(8)
         .tells("does not listen")

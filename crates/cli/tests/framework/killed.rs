@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::core::{Client, all_run};
+use crate::core::{all_run, client};
 use crate::world::{NEW, OLD, World};
 
 /// How long after a step has begun it counts as being in the middle.
@@ -60,7 +60,7 @@ fn a_whole_upgrade_killed_at_every_boundary() {
         s.settle = "0s";
         s.registry_settle = "0s";
     });
-    let client = Client::start(world);
+    let client = client(world);
     let mut versions = [NEW, OLD].into_iter().cycle();
     let lease = world.tars(1).parent().unwrap().join(".tarsops/lease");
     // All of them take a quarter of an hour; every twelfth one is looked at otherwise.
@@ -90,6 +90,6 @@ fn a_whole_upgrade_killed_at_every_boundary() {
     // The run itself, then begun and succeeded for four services, two of them twice, and two nodes.
     let least = if every { 17 } else { 2 };
     assert!(killed >= least, "only {killed} boundaries were seen");
-    client.stop();
+    client.stop().all_answered();
     world.is_well();
 }

@@ -13,6 +13,7 @@
 )]
 
 mod asked;
+pub mod client;
 pub mod failures;
 pub mod framework;
 mod packages;

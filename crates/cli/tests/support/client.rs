@@ -1,6 +1,5 @@
 //! An application that looks objects up, all the time.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,44 +10,64 @@ use tarsops_transport::rpc::{Call, Route, RpcClient};
 use tarsops_wire::interface::{EndpointF, QUERY, field, forward, texts};
 
 /// A client as an application is one: both registries, one retry, an empty answer is a failure.
-pub(crate) struct Client {
+pub struct Client {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Asked>,
 }
 
-/// What it was told.
+/// What came of it.
 #[derive(Default)]
-pub(crate) struct Asked {
-    pub(crate) count: usize,
-    pub(crate) failed: Vec<String>,
+pub struct Asked {
+    pub count: usize,
+    pub failed: Vec<String>,
 }
 
 impl Client {
-    /// Asks 50 times a second from the control side of a network.
-    pub(crate) fn start(network: &Arc<Network>, registries: [SocketAddr; 2]) -> Self {
+    /// Asks 50 times a second.
+    pub fn start(registries: [String; 2]) -> Self {
+        Self::with(move |stop| ask(&registries, stop))
+    }
+
+    /// As [`Client::start`], from the control side of a network.
+    pub fn start_in(network: &Arc<Network>, registries: [String; 2]) -> Self {
+        let network = Arc::clone(network);
+        Self::with(move |stop| network.inside(|| ask(&registries, stop)).unwrap())
+    }
+
+    fn with(work: impl FnOnce(&AtomicBool) -> Asked + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, network) = (Arc::clone(&stop), Arc::clone(network));
-        let thread = std::thread::spawn(move || network.inside(|| ask(registries, &told)).unwrap());
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || work(&seen));
         Self { stop, thread }
     }
 
     /// How often it asked, and what failed.
-    pub(crate) fn stop(self) -> Asked {
+    pub fn stop(self) -> Asked {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap()
     }
 }
 
-fn ask(registries: [SocketAddr; 2], told: &AtomicBool) -> Asked {
+impl Asked {
+    /// How often it asked; every time it was answered.
+    #[track_caller]
+    pub fn all_answered(&self) -> usize {
+        let Self { count, failed } = self;
+        assert!(failed.is_empty(), "{} of {count}: {failed:?}", failed.len());
+        *count
+    }
+}
+
+fn ask(registries: &[String; 2], stop: &AtomicBool) -> Asked {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let clients =
-            registries.map(|at| RpcClient::new(at.to_string().parse().unwrap(), Route::Direct));
+        let client = |at: &String| RpcClient::new(at.parse().unwrap(), Route::Direct);
+        let clients = registries.each_ref().map(client);
         let mut asked = Asked::default();
-        while !told.load(Ordering::SeqCst) {
+        while !stop.load(Ordering::SeqCst) {
             let mut why = None;
             for attempt in 0..2 {
                 why = once(&clients[(asked.count + attempt) % 2]).await.err();
