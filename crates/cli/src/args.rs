@@ -250,7 +250,7 @@ pub enum Command {
     },
 }
 
-/// What `adopt` is told: what no look shows.
+/// What `adopt` has to be given, as no look shows it.
 #[derive(Debug, Clone, Args)]
 pub struct Adopt {
     /// A host of the framework, best the one with tarsAdminRegistry: what SSH connects to.

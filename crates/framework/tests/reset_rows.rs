@@ -306,7 +306,7 @@ async fn what_the_installer_resets_comes_back() {
             "SELECT DISTINCT patch_version FROM db_tars.t_server_conf WHERE node_name = '10.9.9.9'";
         assert_eq!(database.root_sql(version).unwrap().trim(), "3.0.18");
 
-        // A run that was cut off here does it again, and so does the way back by another start.
+        // A run that was cut off here does it again, and so does a rollback by another start.
         assert!(compare(&client, &before).await.edits.is_empty());
         start(&database, NODE, "3.0.17");
         client

@@ -9,7 +9,7 @@
 
 F_END=/tars/tarsnode/bin/tarsnode
 TAB=$(printf '\t')
-# The root of a process, as far as it can be told: another one is that of a container.
+# The root of a process, as far as it is known: another one is that of a container.
 # shellcheck disable=SC2012 # its name is known
 root_of() { ls -Ldi "/proc/$1/root/" 2>/dev/null | sed 's/^ *//;s/ .*//'; }
 # The first value of a key in the file f_conf.

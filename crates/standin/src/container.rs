@@ -58,7 +58,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(2);
 
-/// Be the first process of a container until it is told to end. The result is the container's.
+/// Be the first process of a container until a signal ends it. The result is the container's.
 #[must_use]
 pub fn run() -> ExitCode {
     match start() {
@@ -154,12 +154,12 @@ fn start() -> Result<(), String> {
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&ended))
-            .map_err(|e| format!("cannot be told to end: {e}"))?;
+            .map_err(|e| format!("cannot wait for signals: {e}"))?;
     }
     let setting = Setting::read()?;
     let components = install(&setting)?;
     say("install success");
-    // The real one is told between two looks only, too.
+    // The real one ends between two looks only, too.
     while !ended.load(Ordering::SeqCst) {
         while wait(WaitOptions::NOHANG).is_ok_and(|found| found.is_some()) {}
         for name in ["tarsregistry", "tarsnode"] {

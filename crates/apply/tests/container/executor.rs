@@ -1,5 +1,5 @@
 //! The step that replaces a container, as the executor carries it out: what is known before anything stops,
-//! the framework's word after the host's, what its rows get back, and the way back.
+//! the framework's word after the host's, what its rows get back, and the rollback.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -58,13 +58,13 @@ fn desired() -> Desired {
 struct Framework<'a> {
     world: &'a World,
     well: AtomicBool,
-    /// What it was told, in its order.
-    told: Mutex<Vec<String>>,
+    /// The orders that it was given, in their order.
+    orders: Mutex<Vec<String>>,
 }
 
 impl Framework<'_> {
-    fn tell(&self, what: String) {
-        self.told.lock().unwrap().push(what);
+    fn note(&self, what: String) {
+        self.orders.lock().unwrap().push(what);
     }
 
     fn facts(&self) -> Option<Box<FrameworkFacts>> {
@@ -222,9 +222,9 @@ impl Write for Framework<'_> {
         component: Component,
         order: Order,
     ) -> BoxFuture<'a, Result<(), String>> {
-        // After how many starts of a container it was told so.
+        // After how many starts of a container it was ordered.
         let starts = self.world.starts().len();
-        self.tell(format!("{order:?} {component} after start {starts}"));
+        self.note(format!("{order:?} {component} after start {starts}"));
         Box::pin(async { Ok(()) })
     }
 }
@@ -292,7 +292,7 @@ fn carried_out(world: &World, case: Case) -> (StepEnd, Vec<String>) {
         let framework = Framework {
             world,
             well: AtomicBool::new(true),
-            told: Mutex::default(),
+            orders: Mutex::default(),
         };
         let interrupt = Interrupt::default();
         let clock = || 0;
@@ -334,8 +334,8 @@ fn carried_out(world: &World, case: Case) -> (StepEnd, Vec<String>) {
         };
         drop(run);
         lease.release().await;
-        let told = framework.told.into_inner().unwrap();
-        (end, told)
+        let orders = framework.orders.into_inner().unwrap();
+        (end, orders)
     })
 }
 
@@ -414,7 +414,7 @@ fn a_step_replaces_a_container_and_gives_its_rows_back() {
         well: false,
         ..GOOD
     };
-    let (end, told) = carried_out(&world, case);
+    let (end, orders) = carried_out(&world, case);
     assert!(
         matches!(&end.verdict, Verdict::RolledBack(why) if why.contains("the host is healthy, and after 10 s")),
         "{end:#?}"
@@ -423,16 +423,16 @@ fn a_step_replaces_a_container_and_gives_its_rows_back() {
     assert_eq!(world.sound(), Ok("3.0.17"));
     // The start of either container has started what was stopped.
     let stops = [2, 3].map(|n| format!("Stop tarsnotify after start {n}"));
-    assert_eq!(told, stops);
+    assert_eq!(orders, stops);
 }
 
 #[test]
 fn a_step_is_done_once_its_rows_are_back_and_is_not_done_twice() {
     let world = World::new();
-    let (end, told) = carried_out(&world, GOOD);
+    let (end, orders) = carried_out(&world, GOOD);
     assert_eq!(end.verdict, Verdict::Done, "{end:#?}");
     assert_eq!(world.sound(), Ok("3.0.18"));
-    assert_eq!(told, ["Stop tarsnotify after start 2"]);
+    assert_eq!(orders, ["Stop tarsnotify after start 2"]);
     assert!(end.intent.is_some_and(|i| i.container().is_some()));
     // What was replaced stays for a rollback, as the spec says.
     assert!(

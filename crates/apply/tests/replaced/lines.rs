@@ -7,7 +7,7 @@ use tarsops_testkit::Host;
 /// How long a line may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the script does before each line: it says so in a file, and where it is told to, it dies, or waits
+/// What the script does before each line: it says so in a file, and at a chosen one it dies, or waits
 /// for the power to fail.
 const POINT: &str = r#"
 K() {

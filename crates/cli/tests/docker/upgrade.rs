@@ -1,4 +1,4 @@
-//! The framework's image, replaced while an application asks both registries, and the way back.
+//! The framework's image, replaced while an application asks both registries, and the rollback.
 
 use crate::support::Ran;
 use crate::world::{NEW, OLD, World};

@@ -1,7 +1,7 @@
 //! The step that replaces a container.
 //!
 //! A container that is stopped is replaced as well, by one of the same settings: its start is an
-//! installation either way, and the old one stays as the way back.
+//! installation either way, and the old one stays for the rollback.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -65,7 +65,7 @@ pub(super) fn wanted(
     out
 }
 
-/// The servers of a node that shall be active and are, business services included.
+/// The servers of a node that are active and should be, business services included.
 fn active_servers(framework: &FrameworkFacts, node: &NodeName) -> BTreeSet<String> {
     let rows = framework.rows();
     let rows = rows.present().and_then(|rows| rows.servers.present());
