@@ -89,7 +89,11 @@ impl Run<'_> {
                 .into_iter()
                 .filter(|c| *c != Component::Tarsnode)
                 .collect(),
-            docker: tarsops_probe::DockerLook::of(self.desired),
+            // Only steps on a container ask the engine.
+            docker: self
+                .desired
+                .container(node)
+                .and_then(|_| tarsops_probe::DockerLook::of(self.desired)),
             console: None,
         }
     }
